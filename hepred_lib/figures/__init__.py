@@ -1,0 +1,1 @@
+"""Figures: each function draws what it is given and returns axes."""
