@@ -1,0 +1,37 @@
+# Each target does all of its own set-up in .venv and is safe to repeat.
+PYTHON ?= python3
+CORES ?= $(shell nproc 2>/dev/null || echo 2)
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: book test setup lint html bench clean
+.DEFAULT_GOAL := book
+
+book: $(READY)  ## the demo study: all notebooks, into runs/demo
+	$(BIN)/hepred run studies/demo.yaml --cores $(CORES)
+
+test: $(READY)  ## the whole test suite, the smoke study's notebooks included
+	$(BIN)/python -m pytest
+
+setup: $(READY)  ## the virtual environment, from pyproject.toml under constraints.txt
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $(READY)
+
+lint: $(READY)  ## style, and that scripts and notebooks are in step
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest tests/test_notebooks.py
+
+html: book  ## the executed book as a static site, runs/demo/site/index.html
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[site]'
+	$(BIN)/python benchmarks/site.py
+
+bench: $(READY)  ## our work and a peer's, side by side
+	$(BIN)/python benchmarks/statistics.py
+
+clean:  ## what studies wrote and simulated; not the environment
+	rm -rf runs cohorts

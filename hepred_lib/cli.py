@@ -1,0 +1,247 @@
+"""The ``hepred`` command: parse, call, print.
+
+Exit status: 0 done, 2 the input is at fault (one clear line on stderr), 1 a fault of ours.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hepred_lib.execution.notebook import NotebookError, execute, study_parameters, watch_owner
+from hepred_lib.execution.workflow import FAULT_FILE, run_folder, run_study
+from hepred_lib.study import NOTEBOOKS, StudyError, load_study, project_root, read_json, write_bytes
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Predict hematoma expansion after intracerebral hemorrhage: a study book. For research, not for care.",
+)
+
+ManifestPath = Annotated[Path, typer.Argument(help="The table of patients, one row each.", show_default=False)]
+RunFolder = Annotated[Path, typer.Argument(help="A finished study, such as runs/demo.", show_default=False)]
+OutFolder = Annotated[Path, typer.Option("--out", help="Folder for what is written.", show_default=False)]
+
+
+@app.command()
+def simulate(
+    out: Annotated[Path, typer.Argument(help="Folder of the cohort.", show_default=False)],
+    patients: Annotated[int, typer.Option(min=1, help="Number of hemorrhages.")] = 240,
+    seed: Annotated[int, typer.Option(min=0)] = 7,
+    site: Annotated[str, typer.Option(help="A, or B with other scanners and another case mix.")] = "A",
+    matrix: Annotated[int, typer.Option(min=64, help="Pixels along a side of a slice.")] = 256,
+    scans: Annotated[bool, typer.Option(help="Scans and masks too, not only tables.")] = True,
+) -> None:
+    """Make a simulated cohort with known truth.
+
+    Example: hepred simulate cohorts/try --patients 40 --seed 1
+    """
+    from hepred_lib.simulation.cohort import simulate_cohort
+
+    if site not in ("A", "B"):
+        raise StudyError(f"--site must be A or B, got {site!r}.")
+    simulate_cohort(out, n_patients=patients, seed=seed, site=site, matrix=matrix, with_scans=scans)
+
+
+@app.command()
+def check(
+    manifest: Annotated[Path | None, typer.Argument(help="The table of patients.", show_default=False)] = None,
+    definition: Annotated[str, typer.Option(help="Definition of expansion.")] = "6ml_or_33pct",
+    rules: Annotated[bool, typer.Option("--rules", help="Print the rule of every column and stop.")] = False,
+) -> None:
+    """Print every problem of a manifest and of the scans it names, one line each.
+
+    Example: hepred check data_manifest.csv
+    """
+    if rules:
+        from hepred_lib.manifest import rules_table
+
+        print(rules_table().to_string(index=False))
+        return
+    if manifest is None:
+        raise StudyError("MANIFEST is required: the table of patients to check.")
+    from hepred_lib.checking import check as find_problems
+
+    problems = find_problems(manifest, definition=definition, progress=True)
+    for problem in problems:
+        print(problem)
+    if problems:
+        raise typer.Exit(2)
+    print(f"{manifest}: no problem found.")
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": False})
+def run(
+    context: typer.Context,
+    study: Annotated[Path, typer.Argument(help="The study file.", show_default=False)],
+    cores: Annotated[int, typer.Option(min=1, help="Cores to use at once.")] = os.cpu_count() or 1,
+    runs_dir: Annotated[str, typer.Option(help="Folder of the runs instead of runs/.")] = "",
+) -> None:
+    """Run a study; what is done stays done. Arguments after -- go to the workflow engine.
+
+    Example: hepred run studies/demo.yaml --cores 2 -- --dry-run
+    """
+    status = run_study(study, cores=cores, runs_dir=runs_dir, engine_arguments=context.args)
+    if status:
+        raise typer.Exit(status)
+    results = run_folder(load_study(study), runs_dir) / "results.json"
+    if results.exists():
+        print(summary(results))
+
+
+@app.command()
+def notebook(
+    study: Annotated[Path, typer.Argument(help="The study file.", show_default=False)],
+    name: Annotated[str, typer.Argument(help="The notebook, such as 05_clinical_to_he.", show_default=False)],
+    fold: Annotated[int | None, typer.Option(help="Fold, for 03_multitask_training.")] = None,
+    runs_dir: Annotated[str, typer.Option(help="Folder of the runs instead of runs/.")] = "",
+) -> None:
+    """Run one notebook of a study by papermill, with the study's parameters.
+
+    Example: hepred notebook studies/demo.yaml 05_clinical_to_he
+    """
+    watch_owner()
+    if name not in NOTEBOOKS:
+        raise StudyError(f"there is no notebook '{name}' (known: {', '.join(NOTEBOOKS)}).")
+    described = load_study(study)
+    folder = run_folder(described, runs_dir)
+    extra = {} if fold is None else {"fold": fold}
+    parameters = study_parameters(described, name, runs_dir=runs_dir, **extra)
+    executed = name if fold is None else f"{name}_fold{fold}"
+    start = time.perf_counter()
+    print(f"{executed} ...", file=sys.stderr, flush=True)
+    try:
+        execute(
+            name,
+            parameters,
+            output=folder / "notebooks" / f"{executed}.ipynb",
+            root=described.root,
+            threads=described.notebook_threads(name),
+        )
+    except NotebookError as error:
+        if error.input_at_fault:
+            write_bytes(folder / FAULT_FILE, f"{error}\n".encode())
+        raise
+    print(f"{executed} done in {time.perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
+
+
+@app.command()
+def external(run: RunFolder, manifest: ManifestPath, out: OutFolder) -> None:
+    """Apply a finished study, frozen, to a manifest of patients it has never seen.
+
+    Example: hepred external runs/demo other_site/manifest.csv --out runs/other_site
+    """
+    _require_run(run)
+    folder = run.resolve()
+    parameters = {
+        "study": folder.name,
+        "runs_dir": str(folder.parent),
+        "manifest": str(manifest.resolve()),
+        "out": str(out.resolve()),
+    }
+    output = out / "08_new_patients.ipynb"
+    execute("08_new_patients", parameters, output=output, root=project_root(), threads=os.cpu_count() or 1)
+    print(f"{out / 'external.json'}")
+
+
+@app.command()
+def predict(
+    run: RunFolder,
+    ct: Annotated[Path, typer.Option(help="The head CT, NIfTI.", show_default=False)],
+    out: OutFolder,
+    clinical: Annotated[Path | None, typer.Option(help="One JSON object of manifest columns.")] = None,
+) -> None:
+    """One new patient through the frozen study: one JSON object on stdout, outline and overview in --out.
+
+    Example: hepred predict runs/demo --ct scan.nii.gz --clinical patient.json --out prediction
+    """
+    _require_run(run)
+    from hepred_lib.deployment import load_frozen, predict_one, read_bedside
+    from hepred_lib.figures.catalogue import draw
+    from hepred_lib.figures.style import render
+
+    frozen = load_frozen(run.resolve())
+    reading = predict_one(frozen, ct, read_bedside(clinical) if clinical else None, out=out)
+    write_bytes(out / "overview.png", render(draw("overview", reading.overview))["png"])
+    print(json.dumps(reading.answer, indent=1))
+
+
+@app.command()
+def figures(run: RunFolder) -> None:
+    """Draw every figure of a finished study again from its saved data.
+
+    Example: hepred figures runs/demo
+    """
+    _require_run(run)
+    from hepred_lib.book import redraw
+
+    for name in redraw(run.resolve()):
+        print(run / "figures" / f"{name}.pdf")
+
+
+def summary(results: Path) -> str:
+    """The models' table of a study, and where its figures are."""
+    content = read_json(results)
+    n = content["n"]
+    lines = [
+        f"Study {content['study']}: {n['test']} test patients, {n['he_test']} with hematoma expansion.",
+        f"{'model':<12}{'AUC (95 % CI)':<22}{'sensitivity':<13}{'specificity':<13}{'slope':<8}oracle AUC",
+    ]
+    for name in ("image", "clinical", "integrated"):
+        model = content["models"].get(name)
+        if model:
+            oracle = (content["oracle"] or {}).get(f"{name}_auc")
+            interval = "-".join(_number(value, 2) for value in model["auc_ci"] or (None, None))
+            auc = f"{_number(model['auc'], 2)} ({interval})"
+            lines.append(
+                f"{name:<12}{auc:<22}{_number(model['sensitivity'], 2):<13}{_number(model['specificity'], 2):<13}"
+                f"{_number(model['calibration_slope'], 2):<8}{_number(oracle, 2)}"
+            )
+    if content["oracle"]:
+        lines.append("Patients and scans are simulated: these figures say that the method works, nothing of care.")
+    lines.append(f"Figures: {results.parent / 'figures'}   Tables: {results.parent / 'tables'}")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run the command and turn refusals into one line and an exit status."""
+    try:
+        app(standalone_mode=True)
+    except NotebookError as error:
+        _leave(str(error), 2 if error.input_at_fault else 1)
+    except (StudyError, *_input_errors()) as error:
+        _leave(str(error), 2)
+    except KeyboardInterrupt:
+        _leave("interrupted; what is finished is kept, and the same command goes on from there.", 1)
+
+
+def _input_errors() -> tuple[type[Exception], ...]:
+    """Refusals by the modules that were loaded; those that were not cannot have raised one."""
+    homes = {"hepred_lib.manifest": "ManifestError", "hepred_lib.scans": "ScanError"}
+    return tuple(getattr(sys.modules[home], name) for home, name in homes.items() if home in sys.modules)
+
+
+def _require_run(run: Path) -> None:
+    if not (run / "results.json").is_file():
+        raise StudyError(f"RUN must be the folder of a finished study, but {run / 'results.json'} is not there.")
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def _leave(message: str, status: int) -> None:
+    print(f"hepred: {message}", file=sys.stderr)
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""A study carried out: notebooks by papermill, the whole as a graph by Snakemake."""

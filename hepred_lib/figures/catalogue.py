@@ -1,0 +1,118 @@
+"""Every figure of a study by its name: what it draws from, how large it is, and who draws it.
+
+A study keeps under each name the one table (CSV) or the named arrays (NPZ) that its figure shows, so that any figure
+can be drawn again without what computed it. A column or key `simulated` that is true prints "simulated" in a corner.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, FigureBase
+
+from hepred_lib.figures import calibration, cohort, decision, discrimination, imaging, layout, models, style, training
+
+Data = pd.DataFrame | Mapping[str, np.ndarray]
+
+SINGLE_MM, DOUBLE_MM = 84, 174
+
+
+@dataclass(frozen=True)
+class FigureSpec:
+    """One figure: its drawing function, its size in mm, and the columns or keys that its data must have."""
+
+    draw: Callable[[FigureBase, Data], list[Axes]]
+    width_mm: float
+    height_mm: float | Callable[[Data], float]
+    kind: Literal["table", "arrays"]
+    required: tuple[str, ...]
+
+    def height_for(self, data: Data) -> float:
+        """Return the height in mm, which grows with the rows or slices where these are listed."""
+        return self.height_mm(data) if callable(self.height_mm) else self.height_mm
+
+
+def _table(draw: Callable, width_mm: float, height_mm: float | Callable, *required: str) -> FigureSpec:
+    return FigureSpec(draw, width_mm, height_mm, "table", required)
+
+
+def _arrays(draw: Callable, height_mm: Callable, *required: str) -> FigureSpec:
+    return FigureSpec(draw, DOUBLE_MM, height_mm, "arrays", required)
+
+
+_MODEL = ("model", "label", "n", "events")
+_CT = ("hu", "titles", "pixel_mm", "window")
+
+FIGURES: dict[str, FigureSpec] = {
+    "flow": _table(cohort.flow, DOUBLE_MM, cohort.flow_height_mm, "step", "text", "n", "events"),
+    "cohort": _table(
+        cohort.cohort, DOUBLE_MM,
+        lambda table: 16 + 42 * -(-table["variable"].nunique() // 4), "variable", "unit", "value", "he",
+    ),
+    "quality": _table(cohort.quality, DOUBLE_MM, 55, *cohort.QUALITY, "outlier"),
+    "montage": _arrays(imaging.montage, imaging.slices_height_mm, *_CT, "mask", "brain"),
+    "outlines": _arrays(imaging.outlines, imaging.slices_height_mm, *_CT, "reference", "predicted"),
+    "overview": _arrays(imaging.overview, imaging.overview_height_mm, *_CT, "mask", "lines"),
+    "learning_curves": _table(training.learning_curves, DOUBLE_MM, 58, "fold", "epoch", *training.LOSSES),
+    "bland_altman": _table(
+        training.bland_altman, SINGLE_MM, 78, "reference_ml", "predicted_ml", "bias", "low", "high"
+    ),
+    "dl_score": _table(discrimination.dl_score, SINGLE_MM, 75, "he", "dl_score", "split", "p"),
+    "odds_ratios": _table(
+        models.odds_ratios, DOUBLE_MM, lambda table: 16 + 5 * (len(table) + table["model"].nunique()),
+        "model", "name", "label", "unit", "odds_ratio", "low", "high",
+    ),
+    "inclusion_frequency": _table(
+        models.inclusion_frequency, SINGLE_MM, lambda table: 22 + 4.2 * len(table), "label", "frequency", "selected"
+    ),
+    "roc": _table(
+        discrimination.roc, SINGLE_MM, 104, *_MODEL, "false_positive_rate", "sensitivity", "low", "high",
+        "operating_fpr", "operating_sensitivity",
+    ),
+    "calibration": _table(
+        calibration.calibration, DOUBLE_MM, 102, *_MODEL, "kind", "p", "observed", "low", "high", "y"
+    ),
+    "decision_curve": _table(
+        decision.decision_curve, SINGLE_MM, 90, *_MODEL, "threshold", "net_benefit", "low", "high"
+    ),
+    "oracle": _table(discrimination.oracle, SINGLE_MM, 66, *_MODEL, "auc", "low", "high", "oracle"),
+}  # fmt: skip
+
+
+def draw(name: str, data: Data) -> Figure:
+    """Return a figure of the catalogue, drawn in the style sheet; no global state of matplotlib is touched.
+
+    Parameters
+    ----------
+    name : str
+        One of :data:`FIGURES`.
+    data : DataFrame or mapping of str to array
+        What the figure shows; the columns or keys stand in the docstring of its drawing function. A table without
+        rows gives a figure that says "no data".
+
+    Returns
+    -------
+    matplotlib Figure
+        Laid out and ready for :func:`hepred_lib.figures.style.render`.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown, or a required column or key is missing.
+    """
+    if name not in FIGURES:
+        raise ValueError(f"name must be a figure of the catalogue ({', '.join(FIGURES)}), got {name!r}.")
+    spec = FIGURES[name]
+    missing = [column for column in spec.required if column not in data]
+    if missing:
+        raise ValueError(f"The {spec.kind} of figure {name!r} must have {', '.join(missing)}; got {', '.join(data)}.")
+    empty = spec.kind == "table" and not len(data)
+    with style.sheet():
+        figure = style.new_figure(spec.width_mm, 40 if empty else spec.height_for(data))
+        if "simulated" in data and np.any(data["simulated"]):
+            style.stamp_simulated(figure)
+        (layout.no_data(figure) if empty else spec.draw(figure, data))
+        return style.freeze(figure)

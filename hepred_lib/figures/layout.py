@@ -1,0 +1,85 @@
+"""Small conventions that all figures share: panels, legends with sample sizes, and what stands where nothing can."""
+
+from collections.abc import Iterator
+from math import ceil
+
+import numpy as np
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import FigureBase
+
+from hepred_lib.figures.style import GREY, VERMILLION, LineStyle, line_styles
+
+OUTCOMES = {
+    0: LineStyle("no HE", "#3A8FC4", "--", "o"),  # sky blue, darkened until a thin line stands out on white
+    1: LineStyle("HE", VERMILLION, "-", "^"),
+}
+
+
+def panels(figure: FigureBase, count: int, *, columns: int, **shared: bool) -> list[Axes]:
+    """Return `count` axes in rows of at most `columns`; places left over in the last row stay empty."""
+    width = min(columns, count)
+    grid = figure.subplots(ceil(count / width), width, squeeze=False, **shared)
+    for spare in grid.flat[count:]:
+        spare.set_axis_off()
+    return list(grid.flat[:count])
+
+
+def no_data(figure: FigureBase) -> list[Axes]:
+    """Return one pair of axes that says "no data"."""
+    axes = figure.subplots()
+    axes.set(xticks=[], yticks=[])
+    axes.text(0.5, 0.5, "no data", transform=axes.transAxes, ha="center", va="center", color=GREY)
+    return [axes]
+
+
+def by_model(table: pd.DataFrame) -> Iterator[tuple[LineStyle, pd.DataFrame]]:
+    """Yield each model's style and rows, in the fixed order of the models."""
+    for model, style in line_styles(table["model"]).items():
+        yield style, table[table["model"] == model]
+
+
+def sample_size(table: pd.DataFrame) -> str | None:
+    """Return "n = 60, 12 with HE" where all rows agree on `n` and `events`, otherwise None."""
+    sizes = table[["n", "events"]].dropna().drop_duplicates()
+    return "n = {:.0f}, {:.0f} with HE".format(*sizes.iloc[0]) if len(sizes) == 1 else None
+
+
+def legend_title(table: pd.DataFrame, *, interval: str) -> str:
+    """Return "n = 60, 12 with HE; bands: 95 % CI": the size that all models share, and how intervals are drawn."""
+    drawn = f"{interval}: 95 % CI" if table["low"].notna().any() else None
+    return "; ".join(filter(None, (sample_size(table), drawn)))
+
+
+def model_label(rows: pd.DataFrame, *, common_size: str | None) -> str:
+    """Return a model's label; its own sample size is added where the models do not share one."""
+    label, own_size = str(rows["label"].iloc[0]), sample_size(rows)
+    return label if common_size or not own_size else f"{label}; {own_size}"
+
+
+def legend_below(figure: FigureBase, handles: list[Artist], *, title: str | None = None, columns: int = 1) -> None:
+    """Put one legend under the axes, where it can hide no curve."""
+    figure.legend(handles=handles, title=title, ncols=columns, loc="outside lower center")
+
+
+def quantity(name: str, unit: object) -> str:
+    """Return an axis label: "Age (years)", or the name alone where the unit is empty.
+
+    Examples
+    --------
+    >>> quantity("Age", "years"), quantity("GCS", float("nan"))
+    ('Age (years)', 'GCS')
+    """
+    return name if pd.isna(unit) or not unit else f"{name} ({unit})"
+
+
+def decimal(value: float, digits: int = 1) -> str:
+    """Return a number with a typographic minus sign, as the axes print it."""
+    return f"{value:.{digits}f}".replace("-", "−")
+
+
+def finite(values: pd.Series) -> np.ndarray:
+    """Return the finite values as an array of float."""
+    array = values.to_numpy(dtype=float)
+    return array[np.isfinite(array)]

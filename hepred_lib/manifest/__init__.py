@@ -1,0 +1,28 @@
+"""The manifest, one row a patient: read, checked, labelled, split.
+
+A manifest is a comma-separated UTF-8 table with a header; an empty cell is a missing value. ``COLUMNS`` is the one
+table of rules that reading, checking and ``hepred check --rules`` share. Every draw (split, folds) sorts the patients
+by identifier first, so that the order of the rows never matters.
+"""
+
+from hepred_lib.manifest.labels import assign_folds, derive_labels, split_patients
+from hepred_lib.manifest.predictors import CLINICAL_CANDIDATES, RADIOLOGICAL_CANDIDATES, predictor_frame
+from hepred_lib.manifest.reading import manifest_problems, read_manifest, read_valid_cells
+from hepred_lib.manifest.rules import COLUMNS, Column, ManifestError, Problem, rules_table
+
+__all__ = [
+    "CLINICAL_CANDIDATES",
+    "COLUMNS",
+    "RADIOLOGICAL_CANDIDATES",
+    "Column",
+    "ManifestError",
+    "Problem",
+    "assign_folds",
+    "derive_labels",
+    "manifest_problems",
+    "predictor_frame",
+    "read_manifest",
+    "read_valid_cells",
+    "rules_table",
+    "split_patients",
+]

@@ -1,0 +1,87 @@
+"""Weights and training state in safetensors: no pickle, written under a temporary name and renamed."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from hepred_lib.multitask.network import MultitaskNetwork, NetworkSettings
+
+
+@dataclass
+class TrainingState:
+    """Everything that changes from step to step; what a checkpoint holds."""
+
+    network: MultitaskNetwork
+    average: MultitaskNetwork
+    optimizer: torch.optim.Optimizer
+    epoch: int = 0
+    step: int = 0
+
+
+def save_network(network: MultitaskNetwork, path: Path) -> None:
+    """Weights as safetensors, the settings that rebuild the network in its metadata; atomic."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    _save_tensors(tensors, path, {"network": json.dumps(asdict(network.settings))})
+
+
+def load_network(path: Path) -> MultitaskNetwork:
+    """The network that :func:`save_network` wrote, in evaluation mode on the CPU."""
+    settings = NetworkSettings(**json.loads(_read_metadata(path)["network"]))
+    network = MultitaskNetwork(settings)
+    network.load_state_dict(load_file(path))
+    return network.to(memory_format=torch.channels_last).eval()
+
+
+def save_state(state: TrainingState, history: list[dict], checkpoint: Path, fingerprint: str) -> None:
+    """Keep all that the next epoch starts from, marked by what it was made from."""
+    tensors = {f"network.{name}": value for name, value in state.network.state_dict().items()}
+    tensors |= {f"average.{name}": value for name, value in state.average.state_dict().items()}
+    for index, slots in state.optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{name}": value for name, value in slots.items()}
+    tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    progress = {"epoch": state.epoch, "step": state.step, "history": history}
+    _save_tensors(tensors, checkpoint, {"fingerprint": fingerprint, "progress": json.dumps(progress)})
+
+
+def resume_state(state: TrainingState, checkpoint: Path, fingerprint: str) -> list[dict]:
+    """Take up a state made from the same patients and settings; returns its history, empty where there is none."""
+    if not checkpoint.exists():
+        return []
+    metadata = _read_metadata(checkpoint)
+    if metadata["fingerprint"] != fingerprint:
+        return []
+    tensors = load_file(checkpoint)
+    for name, module in (("network", state.network), ("average", state.average)):
+        module.load_state_dict(_part(tensors, name))
+    slots: dict[int, dict[str, Tensor]] = {}
+    for name, value in _part(tensors, "optimizer").items():
+        index, slot = name.split(".", 1)
+        slots.setdefault(int(index), {})[slot] = value
+    state.optimizer.load_state_dict({**state.optimizer.state_dict(), "state": slots})
+    progress = json.loads(metadata["progress"])
+    state.epoch, state.step = progress["epoch"], progress["step"]
+    return progress["history"]
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(f"{prefix}."): value for name, value in tensors.items() if name.startswith(f"{prefix}.")}
+
+
+def _save_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    save_file(tensors, temporary, metadata=metadata)
+    os.replace(temporary, path)
+
+
+def _read_metadata(path: Path) -> dict[str, str]:
+    with open(path, "rb") as stream:
+        size = int.from_bytes(stream.read(8), "little")
+        return json.loads(stream.read(size))["__metadata__"]

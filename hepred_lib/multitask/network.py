@@ -1,0 +1,164 @@
+"""The multitask network: one encoder, three read-outs.
+
+A ResNet encoder (torchvision) and a U-Net decoder outline the hematoma in each slice; a presence head tells whether
+the slice holds blood; an expansion head pools features over the hematoma's slices with gated attention and gives one
+logit a patient.
+
+References
+----------
+He K et al. Deep residual learning for image recognition. CVPR 2016.
+Ronneberger O et al. U-Net. MICCAI 2015.
+Ilse M et al. Attention-based deep multiple instance learning. ICML 2018.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torchvision
+from torch import Tensor, nn
+
+ENCODERS = ("resnet18", "resnet34", "resnet50")
+DECODER_WIDTHS = (128, 96, 64, 48)
+NEGLIGIBLE_ML = 0.05
+
+
+class SliceOutput(NamedTuple):
+    """What the network says of n slices: outline logits (n, 1, h, w), presence logits (n,), decoder features."""
+
+    outline: Tensor
+    presence: Tensor
+    features: tuple[Tensor, ...]
+
+
+class BagOutput(NamedTuple):
+    """What it says of b patients: expansion logits (b,) and the attention of each of their slices (n,)."""
+
+    expansion: Tensor
+    attention: Tensor
+
+
+@dataclass(frozen=True)
+class NetworkSettings:
+    """All that is needed to build the network again."""
+
+    encoder: str = "resnet18"
+    n_channels: int = 1
+    dropout: float = 0.25
+
+    def __post_init__(self) -> None:
+        if self.encoder not in ENCODERS:
+            raise ValueError(f"encoder must be one of {ENCODERS}, got {self.encoder!r}.")
+
+
+class MultitaskNetwork(nn.Module):
+    """Outline, presence and expansion from one encoder."""
+
+    def __init__(self, settings: NetworkSettings) -> None:
+        super().__init__()
+        self.settings = settings
+        backbone = torchvision.models.get_model(settings.encoder, weights=None)
+        stem = nn.Conv2d(settings.n_channels, 64, kernel_size=7, stride=2, padding=3, bias=False)
+        self.stem = nn.Sequential(stem, backbone.bn1, backbone.relu)
+        self.pool = backbone.maxpool
+        self.stages = nn.ModuleList([backbone.layer1, backbone.layer2, backbone.layer3, backbone.layer4])
+        deepest = backbone.fc.in_features
+        skips = (deepest // 2, deepest // 4, deepest // 8, 64)
+        inputs = (deepest, *DECODER_WIDTHS[:-1])
+        self.decoder = nn.ModuleList(map(UpBlock, inputs, skips, DECODER_WIDTHS))
+        # Four sub-pixels for each pixel at half resolution: the outline at full resolution without its cost.
+        self.outline = nn.Sequential(nn.Conv2d(DECODER_WIDTHS[-1], 4, kernel_size=3, padding=1), nn.PixelShuffle(2))
+        self.presence = nn.Linear(2 * deepest, 1)
+        self.expansion = ExpansionHead(sum(DECODER_WIDTHS), dropout=settings.dropout)
+
+    def forward(self, slices: Tensor) -> SliceOutput:
+        """Outline and presence of each slice; ``slices`` (n, channels, h, w) with h and w multiples of 32."""
+        level = self.stem(slices)
+        levels = [level]
+        level = self.pool(level)
+        for stage in self.stages:
+            level = stage(level)
+            levels.append(level)
+        features = []
+        for block, skip in zip(self.decoder, reversed(levels[:-1]), strict=True):
+            level = block(level, skip)
+            features.append(level)
+        deepest = levels[-1]
+        summary = torch.cat([deepest.mean(dim=(2, 3)), deepest.amax(dim=(2, 3))], dim=1)
+        return SliceOutput(self.outline(level), self.presence(summary).squeeze(1), tuple(features))
+
+    def expand(self, features: tuple[Tensor, ...], outline: Tensor, bag: Tensor, voxel_ml: Tensor) -> BagOutput:
+        """Expansion logits of the patients whose slices these are; see :class:`ExpansionHead`."""
+        return self.expansion(features, outline, bag, voxel_ml)
+
+
+class UpBlock(nn.Module):
+    """Double the resolution, join the encoder's features, convolve."""
+
+    def __init__(self, n_input: int, n_skip: int, n_output: int) -> None:
+        super().__init__()
+        self.convolution = nn.Sequential(
+            nn.Conv2d(n_input + n_skip, n_output, kernel_size=3, padding=1, bias=False),
+            nn.BatchNorm2d(n_output),
+            nn.ReLU(inplace=True),
+        )
+
+    def forward(self, level: Tensor, skip: Tensor) -> Tensor:
+        """Upsample ``level`` by nearest neighbour (its backward pass is deterministic) and fuse ``skip``."""
+        return self.convolution(torch.cat([nn.functional.interpolate(level, scale_factor=2.0), skip], dim=1))
+
+
+class ExpansionHead(nn.Module):
+    """From the features under the outline to one logit a patient.
+
+    Each slice is summarized by the mean of the decoder's features over the hematoma, at every resolution; slices are
+    pooled by gated attention within their patient; the volume of the slices' hematoma joins as a feature of its own.
+    """
+
+    def __init__(self, n_features: int, *, n_hidden: int = 32, dropout: float = 0.25) -> None:
+        super().__init__()
+        self.project = nn.Sequential(
+            nn.LayerNorm(n_features), nn.Linear(n_features, n_hidden), nn.ReLU(), nn.Dropout(dropout)
+        )
+        self.attention_tanh = nn.Linear(n_hidden, 16)
+        self.attention_gate = nn.Linear(n_hidden, 16)
+        self.attention = nn.Linear(16, 1)
+        self.classify = nn.Linear(n_hidden + 1, 1)
+
+    def forward(self, features: tuple[Tensor, ...], outline: Tensor, bag: Tensor, voxel_ml: Tensor) -> BagOutput:
+        """Pool slices to patients.
+
+        Parameters
+        ----------
+        features : tuple of Tensor
+            Decoder features of n slices, (n, c, h, w) at several resolutions.
+        outline : Tensor
+            Share of hematoma in each pixel, (n, 1, H, W): the reference in training, the prediction afterwards.
+        bag : Tensor
+            Patient of each slice, int (n,), numbered 0 to b - 1.
+        voxel_ml : Tensor
+            Volume of a pixel of each slice in mL, (n,).
+        """
+        hidden = self.project(torch.cat([_masked_mean(level, outline) for level in features], dim=1))
+        gate = torch.tanh(self.attention_tanh(hidden)) * torch.sigmoid(self.attention_gate(hidden))
+        n_bags = int(bag.max()) + 1
+        attention = _softmax_within(self.attention(gate).squeeze(1), bag, n_bags)
+        pooled = hidden.new_zeros(n_bags, hidden.shape[1]).index_add(0, bag, attention[:, None] * hidden)
+        volume = hidden.new_zeros(n_bags).index_add(0, bag, outline.sum(dim=(1, 2, 3)) * voxel_ml)
+        # Near 0 for a hematoma of median size, so that no weight has to undo an offset.
+        log_volume = torch.log(volume.clamp_min(NEGLIGIBLE_ML)) - 2.4
+        return BagOutput(self.classify(torch.cat([pooled, log_volume[:, None]], dim=1)).squeeze(1), attention)
+
+
+def _masked_mean(level: Tensor, outline: Tensor) -> Tensor:
+    """Mean of features over the outline; over the whole slice where the outline is empty."""
+    weight = nn.functional.adaptive_avg_pool2d(outline, level.shape[-2:]) + 1e-6
+    return (level * weight).sum(dim=(2, 3)) / weight.sum(dim=(2, 3))
+
+
+def _softmax_within(logits: Tensor, bag: Tensor, n_bags: int) -> Tensor:
+    same = bag[None, :] == torch.arange(n_bags, device=bag.device)[:, None]
+    weights = torch.softmax(torch.where(same, logits[None, :], -torch.inf), dim=1)
+    return weights.sum(dim=0)

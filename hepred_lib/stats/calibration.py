@@ -1,0 +1,188 @@
+"""Calibration: whether a predicted 20 % means 20 in 100.
+
+*Slope* and *intercept* come from a logistic regression of the outcome on logit(p); 1 and 0 are ideal, a slope below 1
+means predictions that are too extreme. *Calibration-in-the-large* is another number, the intercept with the slope held
+at 1: above 0, predictions are too low on the whole. ICI, E50, E90 and Emax are the mean, median, 90th percentile and
+maximum of |p - observed|, with the observed frequency from lowess.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import statsmodels.api as sm
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import brentq
+from scipy.special import expit, logit
+from scipy.stats import norm
+from statsmodels.nonparametric.smoothers_lowess import lowess
+
+from hepred_lib.stats import checks
+
+SPAN = 2 / 3  # share of the patients in each local regression, R's default
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Calibration figures of one model; NaN where an estimate does not exist."""
+
+    slope: float
+    slope_low: float
+    slope_high: float
+    intercept: float
+    in_the_large: float
+    brier: float
+    brier_scaled: float
+    ici: float
+    e50: float
+    e90: float
+    emax: float
+
+
+def calibrate(y: ArrayLike, p: ArrayLike) -> Calibration:
+    """Calibration of predicted probabilities on patients the model has not seen.
+
+    Slope, its 95 % Wald interval and intercept are NaN where p separates the outcomes or takes one value; the lowess
+    figures are NaN where two thirds of the p are equal.
+
+    Parameters
+    ----------
+    y : array_like of 0 and 1, shape (n,)
+    p : array_like, shape (n,)
+        Predicted probabilities, strictly between 0 and 1.
+
+    Returns
+    -------
+    Calibration
+
+    Raises
+    ------
+    ValueError
+        If `y` is not 0/1 with both present, a `p` is NaN, 0, 1 or outside, or the lengths differ.
+
+    References
+    ----------
+    Slope: Cox DR. Biometrika 1958;45:562-565. Hierarchy: Van Calster B et al. J Clin Epidemiol 2016;74:167-176.
+    ICI: Austin PC, Steyerberg EW. Stat Med 2019;38:4051-4065.
+    """
+    y, p = checks.outcome_and_probability(y, p)
+    extreme = np.flatnonzero((p == 0) | (p == 1))
+    if extreme.size:
+        raise ValueError(f"p must lie strictly between 0 and 1, got {p[extreme[0]]} at position {extreme[0]}.")
+    error = np.abs(_smooth(y, p) - p)
+    brier = brier_score(y, p)
+    return Calibration(
+        *_slope(y, logit(p)),
+        in_the_large=_in_the_large(y, logit(p)),
+        brier=brier,
+        brier_scaled=1 - brier / float(y.var()),
+        ici=float(error.mean()),
+        e50=float(np.median(error)),
+        e90=float(np.quantile(error, 0.9)),
+        emax=float(error.max()),
+    )
+
+
+def brier_score(y: ArrayLike, p: ArrayLike) -> float:
+    """Mean squared distance between outcome and probability; defined for any p in [0, 1], and for one class alone.
+
+    Parameters
+    ----------
+    y : array_like of 0 and 1, shape (n,)
+    p : array_like, shape (n,)
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError
+        If `y` is not 0/1, a `p` is outside [0, 1], or the lengths differ.
+
+    References
+    ----------
+    Brier GW. Mon Weather Rev 1950;78:1-3.
+
+    Examples
+    --------
+    >>> brier_score([0, 1], [0.5, 0.5])
+    0.25
+    """
+    y, p = checks.outcome_and_probability(y, p, both_classes=False)
+    return float(np.mean((y - p) ** 2))
+
+
+def calibration_curve(
+    y: ArrayLike, p: ArrayLike, grid: ArrayLike, *, n_resamples: int, rng: np.random.Generator
+) -> pd.DataFrame:
+    """Observed frequency against predicted probability, by lowess, with a pointwise 95 % bootstrap band.
+
+    The curve is the one behind the ICI, kept within [0, 1]. It stops where the predictions stop: grid points outside
+    their range are NaN. At the ends the band rests on those resamples that reach there.
+
+    Parameters
+    ----------
+    y : array_like of 0 and 1, shape (n,)
+    p : array_like, shape (n,)
+        Predicted probabilities.
+    grid : array_like, shape (g,)
+        Probabilities at which to read the curve.
+    n_resamples : int
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    DataFrame
+        `grid, observed, low, high`, g rows.
+
+    Raises
+    ------
+    ValueError
+        As `calibrate`, save that p of 0 and 1 is allowed; and for a grid outside [0, 1].
+
+    References
+    ----------
+    Austin PC, Steyerberg EW. Stat Med 2014;33:517-535.
+    """
+    y, p = checks.outcome_and_probability(y, p)
+    grid = checks.probabilities(grid, "grid")
+    checks.at_least(n_resamples, "n_resamples", 1)
+    draws = rng.integers(0, y.size, size=(n_resamples, y.size))
+    curves = np.array([_read_curve(y[drawn], p[drawn], grid) for drawn in draws])
+    observed = _read_curve(y, p, grid)
+    low, high = np.full((2, grid.size), np.nan)
+    reached = np.isfinite(observed) & np.isfinite(curves).any(axis=0)
+    if reached.any():
+        low[reached], high[reached] = np.nanquantile(curves[:, reached], (0.025, 0.975), axis=0)
+    return pd.DataFrame({"grid": grid, "observed": observed, "low": low, "high": high})
+
+
+def _slope(y: NDArray, linear_predictor: NDArray) -> tuple[float, float, float, float]:
+    """Slope, its Wald limits and the intercept; NaN where the maximum of the likelihood is at infinity."""
+    events, others = linear_predictor[y == 1], linear_predictor[y == 0]
+    if events.min() >= others.max() or events.max() <= others.min():
+        return (float("nan"),) * 4
+    fit = sm.GLM(y, sm.add_constant(linear_predictor), family=sm.families.Binomial()).fit(tol=1e-12)
+    reach = norm.ppf(0.975) * fit.bse[1]
+    intercept, slope = (float(value) for value in fit.params)
+    return slope, float(slope - reach), float(slope + reach), intercept
+
+
+def _in_the_large(y: NDArray, linear_predictor: NDArray) -> float:
+    """Shift of the linear predictor that makes the expected number of events the observed one."""
+    target = logit(y.mean())
+    low, high = target - linear_predictor.max(), target - linear_predictor.min()
+    return float(brentq(lambda shift: np.mean(expit(linear_predictor + shift) - y), low - 1, high + 1, xtol=1e-13))
+
+
+def _smooth(y: NDArray, p: NDArray) -> NDArray[np.float64]:
+    """Lowess of the outcome on p at each patient, as R's `lowess(p, y, iter = 0)`."""
+    if np.unique(p, return_counts=True)[1].max() >= int(SPAN * p.size):
+        return np.full(p.size, np.nan)  # a neighbourhood without width has no regression
+    return lowess(y, p, frac=SPAN, it=0, delta=0.01 * np.ptp(p), return_sorted=False)
+
+
+def _read_curve(y: NDArray, p: NDArray, grid: NDArray) -> NDArray[np.float64]:
+    value, first = np.unique(p, return_index=True)
+    return np.clip(np.interp(grid, value, _smooth(y, p)[first], left=np.nan, right=np.nan), 0, 1)

@@ -1,0 +1,84 @@
+"""Checks shared by the statistics: outcomes, scores and probabilities as they come from a user.
+
+Each function returns a one-dimensional numpy array or raises a `ValueError` that says which argument is at fault, what
+is required and what came. The outcome `y` is 0 or 1; booleans, {1, 2} and text are refused, since a guess at their
+meaning can turn a model upside down.
+"""
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+
+def outcome(y: ArrayLike, *, both_classes: bool = True) -> NDArray[np.int64]:
+    """Return the outcome as integers 0 and 1, both present unless `both_classes` is false."""
+    values = _vector(y, "y")
+    wrong = np.flatnonzero(~np.isin(values, (0, 1)))
+    if wrong.size:
+        raise ValueError(f"y must hold 0 and 1 only, got {values[wrong[0]]} at position {wrong[0]}.")
+    if both_classes and values.min() == values.max():
+        raise ValueError(f"y must hold both 0 and 1, got {int(values[0])} for all {values.size} patients.")
+    return values.astype(np.int64)
+
+
+def scores(score: ArrayLike, name: str = "score") -> NDArray[np.float64]:
+    """Return any finite numbers as floats."""
+    values = _vector(score, name).astype(np.float64)
+    wrong = np.flatnonzero(~np.isfinite(values))
+    if wrong.size:
+        raise ValueError(f"{name} must be finite, got {values[wrong[0]]} at position {wrong[0]}.")
+    return values
+
+
+def probabilities(p: ArrayLike, name: str = "p") -> NDArray[np.float64]:
+    """Return probabilities in [0, 1] as floats."""
+    values = scores(p, name)
+    wrong = np.flatnonzero((values < 0) | (values > 1))
+    if wrong.size:
+        raise ValueError(f"{name} must lie in [0, 1], got {values[wrong[0]]} at position {wrong[0]}.")
+    return values
+
+
+def outcome_and_score(y: ArrayLike, score: ArrayLike, name: str = "score") -> tuple[NDArray, NDArray]:
+    """Return a matching outcome (both classes) and score."""
+    same_patients(y, score, f"y and {name}")
+    return outcome(y), scores(score, name)
+
+
+def outcome_and_probability(
+    y: ArrayLike, p: ArrayLike, name: str = "p", *, both_classes: bool = True
+) -> tuple[NDArray, NDArray]:
+    """Return a matching outcome and probability."""
+    same_patients(y, p, f"y and {name}")
+    return outcome(y, both_classes=both_classes), probabilities(p, name)
+
+
+def same_patients(a: ArrayLike, b: ArrayLike, names: str) -> None:
+    """Refuse two columns of different length, or two Series whose indexes name different patients."""
+    if len(np.atleast_1d(a)) != len(np.atleast_1d(b)):
+        raise ValueError(f"{names} must have one length, got {len(np.atleast_1d(a))} and {len(np.atleast_1d(b))}.")
+    if isinstance(a, pd.Series) and isinstance(b, pd.Series) and not a.index.equals(b.index):
+        raise ValueError(f"{names} must share one index: join the two columns by patient first.")
+
+
+def between(value: float, name: str, low: float, high: float) -> float:
+    """Return one number strictly between two bounds."""
+    if not low < value < high:
+        raise ValueError(f"{name} must lie between {low:g} and {high:g}, got {value}.")
+    return float(value)
+
+
+def at_least(value: int, name: str, minimum: int) -> int:
+    """Return a whole number that is large enough."""
+    if value != int(value) or value < minimum:
+        raise ValueError(f"{name} must be a whole number >= {minimum}, got {value}.")
+    return int(value)
+
+
+def _vector(values: ArrayLike, name: str) -> NDArray:
+    array = np.asarray(values)
+    if array.ndim != 1 or array.size == 0:
+        raise ValueError(f"{name} must be one-dimensional and not empty, got shape {array.shape}.")
+    if array.dtype.kind not in "iuf":
+        raise ValueError(f"{name} must hold numbers without missing values, got {array.dtype}: {array[:3].tolist()}.")
+    return array

@@ -1,0 +1,326 @@
+"""Discrimination: the area under the ROC curve (AUC), its interval, and the difference of two on the same patients.
+
+The AUC is the probability that a patient with the outcome scores above one without it, ties counting one half. A
+patient is called positive when the score is *at least* the threshold. Where DeLong's variance is zero or does not exist
+(AUC 0 or 1, one patient in a class, a constant score), the standard error and the interval are NaN: certainty is not on
+offer.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit, logit
+from scipy.stats import norm, rankdata
+
+from hepred_lib.stats import checks
+
+
+@dataclass(frozen=True)
+class AucInterval:
+    """An AUC with its interval and standard error."""
+
+    auc: float
+    low: float
+    high: float
+    standard_error: float
+
+
+@dataclass(frozen=True)
+class AucDifference:
+    """AUC of a minus AUC of b, its interval, DeLong's z and the two-sided p."""
+
+    difference: float
+    low: float
+    high: float
+    z: float
+    p: float
+
+
+@dataclass(frozen=True)
+class RocPoints:
+    """The ROC curve's corners, by falling threshold; the first threshold is +inf (nobody positive)."""
+
+    false_positive_rate: NDArray[np.float64]
+    true_positive_rate: NDArray[np.float64]
+    threshold: NDArray[np.float64]
+
+
+def auc(y: ArrayLike, score: ArrayLike) -> float:
+    """Area under the ROC curve, ties counting one half.
+
+    Parameters
+    ----------
+    y : array_like of 0 and 1, shape (n,)
+    score : array_like, shape (n,)
+        Higher for those expected to have the outcome.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError
+        If `y` is not 0/1 with both present, a score is not finite, or the lengths differ.
+
+    References
+    ----------
+    Hanley JA, McNeil BJ. Radiology 1982;143:29-36.
+
+    Examples
+    --------
+    >>> auc([0, 0, 1, 1], [0.1, 0.4, 0.4, 0.8])
+    0.875
+    """
+    above, _ = _placements_of(y, score)
+    return float(above.mean())
+
+
+def auc_interval(y: ArrayLike, score: ArrayLike, level: float = 0.95, method: str = "wald") -> AucInterval:
+    """AUC with DeLong's standard error and interval.
+
+    Parameters
+    ----------
+    y : array_like of 0 and 1, shape (n,)
+    score : array_like, shape (n,)
+    level : float
+        Coverage, between 0 and 1.
+    method : {"wald", "logit"}
+        "wald" is symmetric, clipped to [0, 1]; "logit" is symmetric on the logit scale, stays inside (0, 1) and covers
+        better with few events.
+
+    Returns
+    -------
+    AucInterval
+
+    Raises
+    ------
+    ValueError
+        As `auc`; also for an unknown method or a level outside (0, 1).
+
+    References
+    ----------
+    DeLong ER, DeLong DM, Clarke-Pearson DL. Biometrics 1988;44:837-845. Mid-ranks: Sun X, Xu W. IEEE Signal Process
+    Lett 2014;21:1389-1393. Logit interval: Pepe MS. The statistical evaluation of medical tests. Oxford 2003.
+    """
+    above, below = _placements_of(y, score)
+    return _interval(float(above.mean()), float(np.sqrt(delong_variance(above, below))), level, method)
+
+
+def compare_auc(y: ArrayLike, score_a: ArrayLike, score_b: ArrayLike, level: float = 0.95) -> AucDifference:
+    """Paired DeLong test: AUC of `score_a` minus AUC of `score_b` on the same patients.
+
+    Scores that order the patients alike differ by 0 with p 1. Where the variance does not exist although the AUCs
+    differ (one of them 1 and the other constant, one patient in a class) all but the difference are NaN.
+
+    Parameters
+    ----------
+    y : array_like of 0 and 1, shape (n,)
+    score_a, score_b : array_like, shape (n,)
+    level : float
+        Coverage of the interval of the difference.
+
+    Returns
+    -------
+    AucDifference
+
+    Raises
+    ------
+    ValueError
+        As `auc`.
+
+    References
+    ----------
+    DeLong ER, DeLong DM, Clarke-Pearson DL. Biometrics 1988;44:837-845.
+    """
+    above_a, below_a = _placements_of(y, score_a, "score_a")
+    above_b, below_b = _placements_of(y, score_b, "score_b")
+    if np.array_equal(above_a, above_b) and np.array_equal(below_a, below_b):
+        return AucDifference(0.0, 0.0, 0.0, 0.0, 1.0)
+    difference = float(above_a.mean() - above_b.mean())
+    standard_error = _positive_or_nan(np.sqrt(delong_variance(above_a - above_b, below_a - below_b)))
+    z = difference / standard_error
+    reach = _quantile(level) * standard_error
+    return AucDifference(difference, difference - reach, difference + reach, z, float(2 * norm.sf(abs(z))))
+
+
+def roc_points(y: ArrayLike, score: ArrayLike) -> RocPoints:
+    """ROC curve: one point for each distinct score, from nobody positive (threshold +inf) to everybody.
+
+    Parameters
+    ----------
+    y : array_like of 0 and 1, shape (n,)
+    score : array_like, shape (n,)
+
+    Returns
+    -------
+    RocPoints
+        Three arrays of one length, at most n + 1.
+
+    Raises
+    ------
+    ValueError
+        As `auc`.
+    """
+    threshold, positives, negatives = counts_by_value(*checks.outcome_and_score(y, score))
+    return RocPoints(_rising_share(negatives), _rising_share(positives), np.r_[np.inf, threshold])
+
+
+def roc_band(
+    y: ArrayLike, score: ArrayLike, false_positive_rate: ArrayLike, *, n_resamples: int, rng: np.random.Generator
+) -> pd.DataFrame:
+    """Pointwise 95 % bootstrap band of sensitivity over a grid of false positive rates.
+
+    Patients are resampled within each class; between its corners a curve is straight.
+
+    Parameters
+    ----------
+    y : array_like of 0 and 1, shape (n,)
+    score : array_like, shape (n,)
+    false_positive_rate : array_like, shape (g,)
+        The grid, in [0, 1].
+    n_resamples : int
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    DataFrame
+        `false_positive_rate, sensitivity, low, high`, g rows.
+
+    Raises
+    ------
+    ValueError
+        As `auc`, and for a grid outside [0, 1].
+    """
+    grid = checks.probabilities(false_positive_rate, "false_positive_rate")
+    checks.at_least(n_resamples, "n_resamples", 1)
+    _, positives, negatives = counts_by_value(*checks.outcome_and_score(y, score))
+    # Drawing patients with replacement is drawing counts of the distinct scores: no curve has to be sorted again.
+    events, others = positives.sum(), negatives.sum()
+    curves = [
+        np.interp(
+            grid,
+            _rising_share(rng.multinomial(others, negatives / others)),
+            _rising_share(rng.multinomial(events, positives / events)),
+        )
+        for _ in range(n_resamples)
+    ]
+    low, high = np.quantile(curves, (0.025, 0.975), axis=0)
+    sensitivity = np.interp(grid, _rising_share(negatives), _rising_share(positives))
+    return pd.DataFrame({"false_positive_rate": grid, "sensitivity": sensitivity, "low": low, "high": high})
+
+
+def clustered_auc_interval(
+    y: ArrayLike, score: ArrayLike, cluster: ArrayLike, *, n_resamples: int, rng: np.random.Generator
+) -> AucInterval:
+    """AUC over slices with a 95 % percentile interval from resampling whole patients.
+
+    Slices of one head are alike, so that an interval which takes them for independent is too narrow. Resamples in which
+    one class is absent have no AUC and are left out.
+
+    Parameters
+    ----------
+    y : array_like of 0 and 1, shape (n,)
+    score : array_like, shape (n,)
+    cluster : array_like, shape (n,)
+        The patient of each slice.
+    n_resamples : int
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    AucInterval
+        The standard error is the resamples' SD.
+
+    Raises
+    ------
+    ValueError
+        As `auc`, and for a slice without a patient.
+
+    References
+    ----------
+    Rutter CM. Acad Radiol 2000;7:413-419.
+    """
+    y, score = checks.outcome_and_score(y, score)
+    checks.at_least(n_resamples, "n_resamples", 2)
+    checks.same_patients(y, cluster, "y and cluster")
+    code, names = pd.factorize(np.asarray(cluster))
+    if (code < 0).any():
+        raise ValueError(f"cluster must name a patient for every slice, got none at position {np.argmin(code)}.")
+    wins = _wins_between_clusters(y, score, code)
+    drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=n_resamples).astype(float)
+    pairs = (drawn @ np.bincount(code, y, len(names))) * (drawn @ np.bincount(code, 1 - y, len(names)))
+    resampled = (((drawn @ wins) * drawn).sum(axis=1)[pairs > 0]) / pairs[pairs > 0]
+    estimate = float(wins.sum() / (y.sum() * (1 - y).sum()))
+    if resampled.size < 2 or np.ptp(resampled) == 0:
+        return AucInterval(estimate, np.nan, np.nan, np.nan)
+    low, high = np.quantile(resampled, (0.025, 0.975))
+    return AucInterval(estimate, float(low), float(high), float(resampled.std(ddof=1)))
+
+
+def placements(positive: NDArray, negative: NDArray) -> tuple[NDArray, NDArray]:
+    """Share of the other class that each patient beats, for scores of shape (..., n_positive) and (..., n_negative)."""
+    m, n = positive.shape[-1], negative.shape[-1]
+    ranks = rankdata(np.concatenate([positive, negative], axis=-1), axis=-1)
+    above = (ranks[..., :m] - rankdata(positive, axis=-1)) / n
+    below = 1 - (ranks[..., m:] - rankdata(negative, axis=-1)) / m
+    return above, below
+
+
+def delong_variance(above: NDArray, below: NDArray) -> NDArray[np.float64] | float:
+    """DeLong's variance of an AUC from its placements, or of a difference from the placements' differences."""
+    m, n = above.shape[-1], below.shape[-1]
+    if min(m, n) < 2:
+        return np.nan
+    return above.var(axis=-1, ddof=1) / m + below.var(axis=-1, ddof=1) / n
+
+
+def counts_by_value(y: NDArray, score: NDArray) -> tuple[NDArray, NDArray, NDArray]:
+    """Distinct scores, falling, with the number of positives and of negatives at each."""
+    value, code = np.unique(-score, return_inverse=True)
+    positives = np.bincount(code, y, value.size).astype(np.int64)
+    return -value, positives, np.bincount(code, minlength=value.size) - positives
+
+
+def _placements_of(y: ArrayLike, score: ArrayLike, name: str = "score") -> tuple[NDArray, NDArray]:
+    y, score = checks.outcome_and_score(y, score, name)
+    return placements(score[y == 1], score[y == 0])
+
+
+def _interval(estimate: float, standard_error: float, level: float, method: str) -> AucInterval:
+    if method not in ("wald", "logit"):
+        raise ValueError(f"method must be 'wald' or 'logit', got {method!r}.")
+    reach = _quantile(level) * (standard_error := _positive_or_nan(standard_error))
+    if np.isnan(reach):
+        return AucInterval(estimate, np.nan, np.nan, np.nan)
+    if method == "wald":
+        low, high = np.clip([estimate - reach, estimate + reach], 0, 1)
+    else:
+        low, high = expit(logit(estimate) + np.array([-reach, reach]) / (estimate * (1 - estimate)))
+    return AucInterval(estimate, float(low), float(high), standard_error)
+
+
+def _positive_or_nan(standard_error: float) -> float:
+    return float(standard_error) if standard_error > 0 else float("nan")
+
+
+def _quantile(level: float) -> float:
+    return float(norm.ppf((1 + checks.between(level, "level", 0, 1)) / 2))
+
+
+def _rising_share(counts: NDArray) -> NDArray[np.float64]:
+    return np.r_[0, np.cumsum(counts)] / counts.sum()
+
+
+def _wins_between_clusters(y: NDArray, score: NDArray, code: NDArray) -> NDArray[np.float64]:
+    """Pairs that the positives of cluster i win against the negatives of cluster j, ties one half: shape (i, j)."""
+    n_clusters = code.max() + 1
+    positive, owner = score[y == 1], code[y == 1]
+    wins = np.zeros((n_clusters, n_clusters))
+    for j in range(n_clusters):
+        rival = np.sort(score[(y == 0) & (code == j)])
+        beaten = (np.searchsorted(rival, positive, "left") + np.searchsorted(rival, positive, "right")) / 2
+        wins[:, j] = np.bincount(owner, beaten, n_clusters)
+    return wins

@@ -1,0 +1,179 @@
+"""One model on one set of patients, as results.json prints it: plain numbers, or null with a reason."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from math import isfinite
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hepred_lib.stats import checks
+from hepred_lib.stats.calibration import brier_score, calibrate
+from hepred_lib.stats.discrimination import auc_interval, compare_auc
+from hepred_lib.stats.operating_point import RATES, confusion_from_counts, counts
+
+COMPARED = (("integrated", "clinical"), ("integrated", "image"), ("clinical", "image"))
+
+
+def evaluate(y: ArrayLike, p: ArrayLike, threshold: float) -> dict[str, Any]:
+    """Discrimination, operating point and calibration of one model, ready for JSON.
+
+    The AUC's interval is DeLong's on the logit scale; rates carry exact intervals. Degenerate samples (one class, one
+    event, separated outcomes) are no error: what they cannot tell is None.
+
+    Parameters
+    ----------
+    y : array_like of 0 and 1, shape (n,)
+        One class alone is allowed.
+    p : array_like, shape (n,)
+        Predicted probabilities in [0, 1].
+    threshold : float
+        Positive when p >= threshold; chosen elsewhere, on other patients.
+
+    Returns
+    -------
+    dict
+        The keys of a model in results.json, and "notes": a list of reasons for the None.
+
+    Raises
+    ------
+    ValueError
+        If `y` is not 0/1, a `p` is NaN or outside [0, 1], the lengths differ, or the threshold is NaN.
+    """
+    y, p = checks.outcome_and_probability(y, p, both_classes=False)
+    notes: list[str] = []
+    return {
+        **_discrimination(y, p, notes),
+        "threshold": _number(threshold),
+        **_operating_point(y, p, threshold, notes),
+        **_calibration(y, p, notes),
+        "notes": notes,
+    }
+
+
+def compare_models(y: ArrayLike, predictions: Mapping[str, ArrayLike]) -> list[dict[str, Any]]:
+    """Paired DeLong tests between the integrated, clinical and image model, as far as they are given.
+
+    Parameters
+    ----------
+    y : array_like of 0 and 1, shape (n,)
+        Test patients; one class alone is allowed.
+    predictions : mapping of str to array_like, shape (n,)
+        Predicted probabilities by model.
+
+    Returns
+    -------
+    list of dict
+        `a, b, data, test, difference, ci, p, notes`, one for each pair of `COMPARED` at hand.
+
+    Raises
+    ------
+    ValueError
+        If `y` is not 0/1, a probability is NaN or outside [0, 1], or the lengths differ.
+    """
+    for name, p in predictions.items():
+        checks.outcome_and_probability(y, p, name, both_classes=False)
+    pairs = [pair for pair in COMPARED if set(pair) <= set(predictions)]
+    return [
+        {"a": a, "b": b, "data": "test", "test": "delong", **_difference(y, predictions[a], predictions[b])}
+        for a, b in pairs
+    ]
+
+
+def null_accuracy(y: ArrayLike) -> float:
+    """Accuracy of calling nobody positive.
+
+    Parameters
+    ----------
+    y : array_like of 0 and 1, shape (n,)
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError
+        If `y` is not 0/1.
+
+    Examples
+    --------
+    >>> null_accuracy([0, 0, 0, 1])
+    0.75
+    """
+    return float(1 - checks.outcome(y, both_classes=False).mean())
+
+
+def _discrimination(y: NDArray, p: NDArray, notes: list[str]) -> dict[str, Any]:
+    if y.min() == y.max():
+        notes.append(f"auc: {_one_class(y)}")
+        return {"auc": None, "auc_ci": None}
+    estimate = auc_interval(y, p, method="logit")
+    if np.isnan(estimate.standard_error):
+        notes.append(f"auc_ci: {_no_variance(y)}")
+    return {"auc": estimate.auc, "auc_ci": _interval(estimate.low, estimate.high)}
+
+
+def _operating_point(y: NDArray, p: NDArray, threshold: float, notes: list[str]) -> dict[str, Any]:
+    table = asdict(confusion_from_counts(**counts(y, p, threshold)))
+    result: dict[str, Any] = {}
+    for name in RATES:
+        result[name] = _number(table[name])
+        result[f"{name}_ci"] = _interval(table[f"{name}_low"], table[f"{name}_high"])
+        if result[name] is None:
+            notes.append(f"{name}: no patient to count it on at this threshold")
+    return result | {name: table[name] for name in ("tp", "fp", "fn", "tn")}
+
+
+def _calibration(y: NDArray, p: NDArray, notes: list[str]) -> dict[str, Any]:
+    names = ("brier_scaled", "calibration_slope", "calibration_slope_ci", "calibration_in_the_large", "ici", "e90")
+    result: dict[str, Any] = {"brier": brier_score(y, p)} | dict.fromkeys(names)
+    if y.min() == y.max():
+        notes.append(f"calibration: {_one_class(y)}")
+        return result
+    result["brier_scaled"] = 1 - result["brier"] / float(y.var())
+    if ((p == 0) | (p == 1)).any():
+        notes.append("calibration: a predicted probability is exactly 0 or 1, its logit infinite")
+        return result
+    figures = calibrate(y, p)
+    if np.isnan(figures.slope):
+        notes.append("calibration_slope: the probabilities separate the outcomes or are all equal, no finite estimate")
+    if np.isnan(figures.ici):
+        notes.append("ici, e90: two thirds of the probabilities are equal, no smooth curve")
+    return result | {
+        "calibration_slope": _number(figures.slope),
+        "calibration_slope_ci": _interval(figures.slope_low, figures.slope_high),
+        "calibration_in_the_large": _number(figures.in_the_large),
+        "ici": _number(figures.ici),
+        "e90": _number(figures.e90),
+    }
+
+
+def _difference(y: ArrayLike, p_a: ArrayLike, p_b: ArrayLike) -> dict[str, Any]:
+    checked = checks.outcome(y, both_classes=False)
+    if checked.min() == checked.max():
+        return {"difference": None, "ci": None, "p": None, "notes": [f"difference: {_one_class(checked)}"]}
+    found = compare_auc(y, p_a, p_b)
+    notes = [f"ci, p: {_no_variance(checked)}"] if np.isnan(found.p) else []
+    interval = _interval(found.low, found.high)
+    return {"difference": found.difference, "ci": interval, "p": _number(found.p), "notes": notes}
+
+
+def _one_class(y: NDArray) -> str:
+    return f"all {y.size} patients have outcome {int(y[0])}"
+
+
+def _no_variance(y: NDArray) -> str:
+    events = int(y.sum())
+    if min(events, y.size - events) < 2:
+        return f"{events} of {y.size} patients have the outcome, DeLong's variance needs two in each class"
+    return "DeLong's variance is zero (outcomes separated, or one value for all)"
+
+
+def _number(value: float) -> float | None:
+    return float(value) if isfinite(value) else None
+
+
+def _interval(low: float, high: float) -> list[float] | None:
+    return [float(low), float(high)] if isfinite(low) and isfinite(high) else None

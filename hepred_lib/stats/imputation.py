@@ -1,0 +1,302 @@
+"""Multiple imputation of predictors, from predictors alone: never the outcome, so that it can be repeated later on.
+
+Numbers are mapped to normal scores through their observed distribution, 0/1 columns and categories stay as they are,
+and all follow a joint normal model. On the development data a chain of data augmentation draws missing values and
+parameters in turn (numbers from a normal, 0/1 values and levels from their clipped linear probabilities), one chain an
+imputed set. What remains for later patients is the mean and covariance at the end of each chain: a missing number is
+drawn given all that is known of that patient, by normal scores that are fixed for each set and column; a missing 0/1
+value is replaced by its probability. So a patient's values depend on no other patient, and no value leaves the
+observed range.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.special import ndtri
+
+from hepred_lib.stats.logistic import Array, Coding
+
+_SWEEPS = 15
+# Points that describe a number's observed distribution.
+_KNOTS = 33
+
+Knots = tuple[Array, Array] | None
+
+
+@dataclass(frozen=True)
+class Imputer:
+    """What is needed to impute a new patient m times.
+
+    Attributes
+    ----------
+    coding : Coding
+        The columns it knows; further columns of a table are ignored.
+    knots : tuple, one for each coded column
+        Observed values and their normal scores, both increasing; None for a 0/1 column.
+    means : ndarray, shape (m, q)
+        Mean of the coded columns in the joint normal model, as drawn at the end of each chain.
+    covariances : ndarray, shape (m, q, q)
+    scores : ndarray, shape (m, q)
+        Normal scores used for every patient; each column's have mean 0 and variance 1 over the m sets.
+
+    References
+    ----------
+    Schafer. Analysis of incomplete multivariate data, chapter 5. Chapman & Hall 1997.
+    """
+
+    coding: Coding
+    knots: tuple[Knots, ...]
+    means: Array
+    covariances: Array
+    scores: Array
+
+    @property
+    def n_imputations(self) -> int:
+        """Number m of imputed sets."""
+        return len(self.means)
+
+    def impute(self, x: pd.DataFrame) -> list[pd.DataFrame]:
+        """Complete a table m times.
+
+        Parameters
+        ----------
+        x : DataFrame, shape (n, p)
+
+        Returns
+        -------
+        list of m DataFrames, shape (n, q)
+            Coded columns (categories as 0/1 columns). What was observed is returned as it came; a missing number is
+            drawn, a missing 0/1 value is a probability. Always the same for the same patient.
+        """
+        coded = self.coding.matrix(x)
+        values = coded.to_numpy()
+        latent = _to_latent(values, self.knots)
+        units = _units(self.coding)
+        completed = []
+        for mean, covariance, score in zip(self.means, self.covariances, self.scores, strict=True):
+            drawn = _complete(latent, units, (mean, covariance), (self.knots, score))
+            filled = np.where(np.isnan(values), _from_latent(drawn, self.knots), values)
+            completed.append(pd.DataFrame(filled, index=coded.index, columns=coded.columns))
+        return completed
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything, as numbers and lists."""
+        return {
+            "method": "joint normal model of normal scores and 0/1 columns; predictors only",
+            "levels": {name: None if levels is None else list(levels) for name, levels in self.coding.levels.items()},
+            "knots": {
+                name: None if knots is None else {"values": knots[0].tolist(), "scores": knots[1].tolist()}
+                for name, knots in zip(self.coding.names, self.knots, strict=True)
+            },
+            "means": self.means.tolist(),
+            "covariances": self.covariances.tolist(),
+            "scores": self.scores.tolist(),
+        }
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any]) -> Imputer:
+        """Rebuild what `to_json` wrote."""
+        levels = {name: None if v is None else tuple(v) for name, v in stored["levels"].items()}
+        knots = tuple(
+            None if k is None else (np.array(k["values"]), np.array(k["scores"])) for k in stored["knots"].values()
+        )
+        return cls(Coding(levels), knots, *(np.array(stored[key]) for key in ("means", "covariances", "scores")))
+
+
+def fit_imputer(x: pd.DataFrame, *, n_imputations: int, rng: np.random.Generator) -> Imputer:
+    """Fit an imputer on development predictors.
+
+    Parameters
+    ----------
+    x : DataFrame, shape (n, p)
+        Numbers, 0/1 columns and categories, NaN where missing. The outcome must not be among them.
+    n_imputations : int
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    Imputer
+
+    Raises
+    ------
+    ValueError
+        A column without any observed value.
+    """
+    return impute_development(x, n_imputations=n_imputations, rng=rng)[0]
+
+
+def impute_development(
+    x: pd.DataFrame, *, n_imputations: int, rng: np.random.Generator, observed: bool = True
+) -> tuple[Imputer, list[Array]]:
+    """Fit an imputer, and keep the completed development data on which models are fitted.
+
+    Unlike `Imputer.impute`, patients are drawn independently and 0/1 values are drawn as 0 or 1.
+
+    Parameters
+    ----------
+    x, n_imputations, rng
+        As for `fit_imputer`.
+    observed : bool
+        Whether categories are coded by the levels that occur, or by all that their type declares.
+
+    Returns
+    -------
+    Imputer and list of m ndarrays, shape (n, q)
+    """
+    if n_imputations < 1:
+        raise ValueError(f"n_imputations must be >= 1, got {n_imputations}.")
+    coding = Coding.of(x, observed=observed)
+    values = coding.matrix(x).to_numpy()
+    empty = [name for name in coding.levels if x[name].isna().all()]
+    if empty:
+        raise ValueError(f"Each predictor needs observed values to impute from, got none in {', '.join(empty)}.")
+    knots = describe(values, coding)
+    weights = np.ones(len(values))
+    chains = [draw_once(values, coding, knots, weights=weights, rng=rng) for _ in range(n_imputations)]
+    scores = _fixed_scores(n_imputations, values.shape[1], rng)
+    means, covariances = np.stack([c[1] for c in chains]), np.stack([c[2] for c in chains])
+    return Imputer(coding, knots, means, covariances, scores), [c[0] for c in chains]
+
+
+def draw_once(
+    values: Array, coding: Coding, knots: tuple[Knots, ...], *, weights: Array, rng: np.random.Generator
+) -> tuple[Array, Array, Array]:
+    """One chain of data augmentation: completed coded values, mean and covariance.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n, q)
+        Coded columns, NaN where missing.
+    coding : Coding
+    knots : tuple of length q
+        From `describe` on the same rows.
+    weights : ndarray, shape (n,)
+        Case weights, such as the counts of a bootstrap resample; rows of weight 0 are completed without a say.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    ndarray (n, q), ndarray (q,), ndarray (q, q)
+    """
+    latent = _to_latent(values, knots)
+    missing = np.isnan(latent)
+    present = np.where(missing, 0.0, weights[:, None])
+    mean = np.sum(np.where(missing, 0.0, latent) * present, axis=0) / present.sum(axis=0)
+    latent = np.where(missing, mean, latent)
+    pending = [(rows, unit, knots[unit[0]]) for unit in _units(coding) if (rows := missing[:, unit[0]]).any()]
+    for _ in range(_SWEEPS if pending else 0):
+        mean, precision = _draw_parameters(latent, weights, rng)
+        for rows, unit, known in pending:
+            expected = _expected(latent[rows], unit, mean, precision)
+            latent[np.ix_(rows, unit)] = _draw(expected, precision[unit[0], unit[0]], known, rng)
+    mean, precision = _draw_parameters(latent, weights, rng)
+    return np.where(missing, _from_latent(latent, knots), values), mean, np.linalg.inv(precision)
+
+
+def describe(values: Array, coding: Coding) -> tuple[Knots, ...]:
+    """Observed distribution of each coded column: at most 33 values with their normal scores; None for 0/1 columns."""
+    numbers = {name for name, levels in coding.levels.items() if levels is None}
+    return tuple(
+        _knots(column) if name in numbers else None for name, column in zip(coding.names, values.T, strict=True)
+    )
+
+
+def _knots(column: Array) -> Knots:
+    observed, counts = np.unique(column[~np.isnan(column)], return_counts=True)
+    if np.isin(observed, (0, 1)).all():
+        return None
+    score = ndtri((np.cumsum(counts) - counts / 2) / counts.sum())
+    kept = np.unique(np.linspace(0, observed.size - 1, _KNOTS).round().astype(int))
+    return observed[kept], score[kept]
+
+
+def _units(coding: Coding) -> list[NDArray[np.intp]]:
+    """Positions of the coded columns of each predictor."""
+    ends = np.cumsum([len(block) for block in coding.blocks.values()])
+    blocks = np.split(np.arange(ends[-1]), ends[:-1])
+    return [block for block in blocks if block.size]
+
+
+def _to_latent(values: Array, knots: tuple[Knots, ...]) -> Array:
+    columns = [c if k is None else np.interp(c, *k) for c, k in zip(values.T, knots, strict=True)]
+    return np.column_stack(columns)
+
+
+def _from_latent(latent: Array, knots: tuple[Knots, ...]) -> Array:
+    columns = [c if k is None else np.interp(c, k[1], k[0]) for c, k in zip(latent.T, knots, strict=True)]
+    return np.column_stack(columns)
+
+
+def _draw_parameters(latent: Array, weights: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Mean and precision from their posterior given complete data; the prior counts as one patient, uncorrelated."""
+    n, width = weights.sum(), latent.shape[1]
+    center = weights @ latent / n
+    deviations = latent - center
+    scatter = deviations.T @ (deviations * weights[:, None])
+    scatter += np.diag(np.maximum(np.diag(scatter) / n, 1e-4))
+    root = np.linalg.cholesky(np.linalg.inv(scatter))
+    bartlett = np.tril(rng.standard_normal((width, width)), -1)
+    bartlett[np.diag_indices(width)] = np.sqrt(rng.chisquare(max(n, width + 2.0) - np.arange(width)))
+    factor = root @ bartlett
+    mean = center + np.linalg.solve(factor.T, rng.standard_normal(width)) / np.sqrt(n)
+    return mean, factor @ factor.T
+
+
+def _expected(latent: Array, unit: NDArray[np.intp], mean: Array, precision: Array) -> Array:
+    """Mean of a unit's columns given all other columns of each row, shape (rows, columns of the unit)."""
+    own = precision[np.ix_(unit, unit)]
+    pull = (latent - mean) @ precision[:, unit] - (latent[:, unit] - mean[unit]) @ own
+    return mean[unit] - np.linalg.solve(own, pull.T).T
+
+
+def _draw(expected: Array, precision: float, knots: Knots, rng: np.random.Generator) -> Array:
+    """A number from its normal, inside the observed range; a level from its probabilities."""
+    if knots is not None:
+        noise = rng.standard_normal(expected.shape) / np.sqrt(precision)
+        return np.clip(expected + noise, knots[1][0], knots[1][-1])
+    below = np.cumsum(_probabilities(expected), axis=1)
+    chance = rng.random((len(expected), 1))
+    return ((chance < below) & (chance >= below - _probabilities(expected))).astype(float)
+
+
+def _probabilities(expected: Array) -> Array:
+    """Probabilities of the levels but the first: linear predictions, clipped and brought to a sum of at most 1."""
+    clipped = np.clip(expected, 0.0, 1.0)
+    return clipped / np.maximum(clipped.sum(axis=1, keepdims=True), 1.0)
+
+
+def _complete(
+    latent: Array, units: list[NDArray[np.intp]], model: tuple[Array, Array], fixed: tuple[tuple[Knots, ...], Array]
+) -> Array:
+    """Fill each row from what is known of it, one unit after the other; rows with the same gaps are done together."""
+    mean, covariance = model
+    knots, score = fixed
+    filled = latent.copy()
+    patterns, member = np.unique(np.isnan(latent), axis=0, return_inverse=True)
+    for number, pattern in enumerate(patterns):
+        rows = np.flatnonzero(member.ravel() == number)
+        known = ~pattern
+        for unit in (unit for unit in units if pattern[unit[0]]):
+            known[unit] = True
+            precision = np.linalg.inv(covariance[np.ix_(known, known)])
+            place = np.searchsorted(np.flatnonzero(known), unit)
+            current = filled[np.ix_(rows, np.flatnonzero(known))]
+            current[:, place] = mean[unit]
+            expected = _expected(current, place, mean[known], precision)
+            if knots[unit[0]] is None:
+                filled[np.ix_(rows, unit)] = _probabilities(expected)
+            else:
+                filled[np.ix_(rows, unit)] = expected + score[unit] / np.sqrt(precision[place, place])
+    return filled
+
+
+def _fixed_scores(m: int, width: int, rng: np.random.Generator) -> Array:
+    """Normal scores of m equally likely points, shuffled for each column: mean 0, variance 1."""
+    points = ndtri((np.arange(m) + 0.5) / m)
+    points /= max(np.sqrt(np.mean(points**2)), 1e-12)
+    return rng.permuted(np.tile(points[:, None], (1, width)), axis=0)

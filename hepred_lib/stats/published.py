@@ -1,0 +1,173 @@
+"""What published figures imply when the patients are not at hand: rounded percentages, AUCs, group sizes."""
+
+from collections.abc import Mapping, Sequence
+from itertools import product
+
+import numpy as np
+import pandas as pd
+from scipy.stats import norm
+
+from hepred_lib.stats import checks
+from hepred_lib.stats.discrimination import AucInterval
+
+
+def consistent_test_sets(published: Mapping[str, Sequence[float]], n_max: int = 572) -> pd.DataFrame:
+    """Every test set whose counts give published percentages, which were rounded to one decimal.
+
+    Parameters
+    ----------
+    published : mapping of str to (accuracy, sensitivity, specificity)
+        For each model, in percent, all measured on one test set.
+    n_max : int
+        Largest number of patients to consider.
+
+    Returns
+    -------
+    DataFrame
+        `n_positive, n_negative, model, tp, fp, fn, tn`: one row a model and a solution, by size.
+
+    Raises
+    ------
+    ValueError
+        If there is no model, or one without three percentages in [0, 100].
+
+    Examples
+    --------
+    >>> consistent_test_sets({"one": (66.7, 100.0, 50.0)}, n_max=3).values.tolist()
+    [[1, 2, 'one', 1, 1, 0, 1]]
+    """
+    if not published:
+        raise ValueError("published must name at least one model, got none.")
+    for model, figures in published.items():
+        if len(figures) != 3 or not all(0 <= figure <= 100 for figure in figures):
+            raise ValueError(f"published must give three percentages a model, got {figures} for {model}.")
+    _, sensitivities, specificities = zip(*published.values(), strict=True)
+    groups = [
+        [(size, hits) for size in range(1, n_max) if (hits := _fitting_counts(size, percentages))]
+        for percentages in (sensitivities, specificities)
+    ]
+    rows = []
+    for (n_positive, tps), (n_negative, tns) in product(*groups):
+        if n_positive + n_negative <= n_max:
+            rows += _solutions(published, n_positive, n_negative, tps, tns)
+    table = pd.DataFrame(rows, columns=["n_positive", "n_negative", "model", "tp", "fp", "fn", "tn"])
+    return table.sort_values(["n_positive", "n_negative"], kind="stable", ignore_index=True)
+
+
+def hanley_mcneil_interval(auc: float, n_positive: int, n_negative: int, level: float = 0.95) -> AucInterval:
+    """Interval of a *published* AUC, of which only the value and the two group sizes are known.
+
+    Parameters
+    ----------
+    auc : float
+        Between 0 and 1.
+    n_positive, n_negative : int
+        Patients with and without the outcome.
+    level : float
+
+    Returns
+    -------
+    AucInterval
+        Wald, clipped to [0, 1].
+
+    Raises
+    ------
+    ValueError
+        If the AUC or the level is outside (0, 1), or a group is empty.
+
+    References
+    ----------
+    Hanley JA, McNeil BJ. Radiology 1982;143:29-36.
+    """
+    checks.between(auc, "auc", 0, 1)
+    m, n = checks.at_least(n_positive, "n_positive", 1), checks.at_least(n_negative, "n_negative", 1)
+    two_positives = auc / (2 - auc) - auc**2
+    two_negatives = 2 * auc**2 / (1 + auc) - auc**2
+    variance = (auc * (1 - auc) + (m - 1) * two_positives + (n - 1) * two_negatives) / (m * n)
+    reach = norm.ppf((1 + checks.between(level, "level", 0, 1)) / 2) * np.sqrt(variance)
+    return AucInterval(float(auc), max(float(auc - reach), 0.0), min(float(auc + reach), 1.0), float(np.sqrt(variance)))
+
+
+def difference_p(a: AucInterval, b: AucInterval, correlation: float) -> float:
+    """Two-sided p of the difference between two *published* AUCs, at an assumed correlation of their estimates.
+
+    Parameters
+    ----------
+    a, b : AucInterval
+        With standard errors, for instance from `hanley_mcneil_interval`.
+    correlation : float
+        Between the two estimates over samples of patients, in (-1, 1).
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError
+        If the correlation is outside (-1, 1).
+
+    References
+    ----------
+    Hanley JA, McNeil BJ. Radiology 1983;148:839-843.
+    """
+    checks.between(correlation, "correlation", -1, 1)
+    covariance = correlation * a.standard_error * b.standard_error
+    standard_error = np.sqrt(a.standard_error**2 + b.standard_error**2 - 2 * covariance)
+    return float(2 * norm.sf(abs(a.auc - b.auc) / standard_error))
+
+
+def critical_correlation(a: AucInterval, b: AucInterval, alpha: float = 0.05) -> float:
+    """Correlation of two published AUC estimates above which their difference would be significant.
+
+    Parameters
+    ----------
+    a, b : AucInterval
+        With standard errors.
+    alpha : float
+        Two-sided level, between 0 and 1.
+
+    Returns
+    -------
+    float
+        Below -1 means always significant, above 1 never.
+
+    Raises
+    ------
+    ValueError
+        If alpha is outside (0, 1).
+    """
+    needed = (a.auc - b.auc) / norm.ppf(1 - checks.between(alpha, "alpha", 0, 1) / 2)
+    variance = a.standard_error**2 + b.standard_error**2 - needed**2
+    return float(variance / (2 * a.standard_error * b.standard_error))
+
+
+def _fitting_counts(size: int, percentages: Sequence[float]) -> list[list[int]]:
+    """For each percentage the counts out of `size` that round to it; empty when one percentage has none."""
+    fitting = [[k for k in range(size + 1) if _rounds_to(k, size, percentage)] for percentage in percentages]
+    return fitting if all(fitting) else []
+
+
+def _solutions(
+    published: Mapping[str, Sequence[float]],
+    n_positive: int,
+    n_negative: int,
+    tps: list[list[int]],
+    tns: list[list[int]],
+) -> list[tuple]:
+    rows = []
+    for (model, figures), tp_choices, tn_choices in zip(published.items(), tps, tns, strict=True):
+        fitting = [
+            (n_positive, n_negative, model, tp, n_negative - tn, n_positive - tp, tn)
+            for tp, tn in product(tp_choices, tn_choices)
+            if _rounds_to(tp + tn, n_positive + n_negative, figures[0])
+        ]
+        if not fitting:
+            return []
+        rows += fitting
+    return rows
+
+
+def _rounds_to(k: int, n: int, percentage: float) -> bool:
+    # Half a unit of the last decimal either way: papers round halves up, down or to even.
+    return abs(100 * k / n - percentage) <= 0.05 + 1e-9

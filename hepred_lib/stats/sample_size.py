@@ -1,0 +1,161 @@
+"""How many predictors a development sample can carry: Riley's criteria for a binary outcome.
+
+"Parameters" are all coefficients *considered*, before any selection: a category of five levels counts four.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import log_expit, logit
+
+from hepred_lib.stats import checks
+from hepred_lib.stats.comparison import binormal_separation
+
+OPTIMISM_IN_R2 = 0.05
+RISK_HALF_WIDTH = 0.05
+
+
+@dataclass(frozen=True)
+class RileyMinimum:
+    """Smallest development sample: patients and events in all, and patients by each criterion."""
+
+    n: int
+    events: int
+    n_shrinkage: int
+    n_optimism: int
+    n_overall_risk: int
+
+
+def riley_minimum(n_parameters: int, prevalence: float, cox_snell_r2: float, shrinkage: float = 0.9) -> RileyMinimum:
+    """Smallest sample that meets three criteria at once.
+
+    (i) a uniform shrinkage factor of at least `shrinkage`; (ii) an optimism of at most 0.05 in Nagelkerke's R2; (iii)
+    the overall risk within 0.05 (95 % interval).
+
+    Parameters
+    ----------
+    n_parameters : int
+        Candidate coefficients, without the intercept.
+    prevalence : float
+        Share of patients with the outcome, between 0 and 1.
+    cox_snell_r2 : float
+        Anticipated R2 of Cox and Snell, between 0 and its maximum at this prevalence.
+    shrinkage : float
+        Between the R2 and 1.
+
+    Returns
+    -------
+    RileyMinimum
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range.
+
+    References
+    ----------
+    Riley RD et al. Stat Med 2019;38:1276-1296. Riley RD et al. BMJ 2020;368:m441.
+    """
+    k = checks.at_least(n_parameters, "n_parameters", 1)
+    checks.between(prevalence, "prevalence", 0, 1)
+    largest = _largest_r2(prevalence)
+    r2 = checks.between(cox_snell_r2, "cox_snell_r2", 0, largest)
+    checks.between(shrinkage, "shrinkage", r2, 1)
+    by_criterion = (
+        _n_for_shrinkage(k, r2, shrinkage),
+        _n_for_shrinkage(k, r2, r2 / (r2 + OPTIMISM_IN_R2 * largest)),
+        _whole((1.96 / RISK_HALF_WIDTH) ** 2 * prevalence * (1 - prevalence)),
+    )
+    n = max(by_criterion)
+    return RileyMinimum(n, _whole(n * prevalence), *by_criterion)
+
+
+def cox_snell_r2_from_auc(auc: float, prevalence: float) -> float:
+    """R2 of Cox and Snell of a model of which only the AUC is published.
+
+    The linear predictor is taken as normal in both classes with one SD, so that the logistic model is exact and R2 an
+    integral: by Gauss-Hermite quadrature, where the reference simulates.
+
+    Parameters
+    ----------
+    auc : float
+        At least 0.5, below 1.
+    prevalence : float
+        Between 0 and 1.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range.
+
+    References
+    ----------
+    Riley RD, Van Calster B, Collins GS. Stat Med 2021;40:859-864.
+
+    Examples
+    --------
+    >>> round(cox_snell_r2_from_auc(0.81, 21 / 107), 2)
+    0.19
+    """
+    if not 0.5 <= auc < 1:
+        raise ValueError(f"auc must lie in [0.5, 1), got {auc}.")
+    checks.between(prevalence, "prevalence", 0, 1)
+    distance = binormal_separation(auc)
+    node, weight = np.polynomial.hermite_e.hermegauss(101)
+    weight = weight / weight.sum()
+    # Bayes: logit P(event | x) = logit(prevalence) + distance * x - distance^2 / 2, x ~ N(0, 1) or N(distance, 1).
+    risk_of_others = logit(prevalence) + distance * node - distance**2 / 2
+    risk_of_events = risk_of_others + distance**2
+    fitted = prevalence * weight @ log_expit(risk_of_events) + (1 - prevalence) * weight @ log_expit(-risk_of_others)
+    return float(1 - np.exp(-2 * (fitted - _null_log_likelihood(prevalence))))
+
+
+def supported_parameters(n: int, prevalence: float, auc: float) -> int:
+    """Number of candidate parameters that a development sample of `n` patients can carry by `riley_minimum`.
+
+    Parameters
+    ----------
+    n : int
+        Development patients with an outcome.
+    prevalence : float
+        Share of them with the outcome.
+    auc : float
+        Anticipated, above 0.5 and below 1.
+
+    Returns
+    -------
+    int
+        0 where not even one is supported.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range.
+    """
+    n = checks.at_least(n, "n", 1)
+    r2 = cox_snell_r2_from_auc(checks.between(auc, "auc", 0.5, 1), prevalence)
+    supported = 0
+    while riley_minimum(supported + 1, prevalence, r2).n <= n:
+        supported += 1
+    return supported
+
+
+def _n_for_shrinkage(k: int, r2: float, shrinkage: float) -> int:
+    return _whole(k / ((shrinkage - 1) * np.log1p(-r2 / shrinkage)))
+
+
+def _largest_r2(prevalence: float) -> float:
+    return float(-np.expm1(2 * _null_log_likelihood(prevalence)))
+
+
+def _null_log_likelihood(prevalence: float) -> float:
+    """Log-likelihood per patient of a model that knows the prevalence alone."""
+    return float(prevalence * np.log(prevalence) + (1 - prevalence) * np.log1p(-prevalence))
+
+
+def _whole(value: float) -> int:
+    return int(np.ceil(value - 1e-9))

@@ -1,0 +1,120 @@
+"""How anything is written: under a temporary name, then renamed, and only when its bytes change.
+
+A killed run therefore leaves no half file, and a repeated one disturbs nothing that depends on it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+
+def write_bytes(path: Path, content: bytes) -> bool:
+    """Write ``content`` under a temporary name and rename it; True when the file's bytes changed."""
+    path = Path(path)
+    if path.exists() and path.stat().st_size == len(content) and path.read_bytes() == content:
+        return False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_bytes(content)
+    os.replace(temporary, path)
+    return True
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> bool:
+    """Write a mapping as JSON; numpy values become plain ones and a NaN becomes null, never a made-up number."""
+    return write_bytes(path, (json.dumps(_plain(content), indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object."""
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def write_table(path: Path, table: pd.DataFrame, *, index: bool = False) -> bool:
+    """Write a table as CSV: UTF-8, shortest decimals that give the same number again, empty where missing."""
+    return write_bytes(path, table.to_csv(index=index, lineterminator="\n").encode())
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Read a table that :func:`write_table` wrote; ``patient_id`` stays text (007 is not 7)."""
+    return pd.read_csv(path, dtype={"patient_id": "string"}, float_precision="round_trip")
+
+
+def write_figure_data(folder: Path, name: str, data: pd.DataFrame | Mapping[str, np.ndarray]) -> None:
+    """Keep all that a figure draws: a table as CSV, arrays as npz (fixed time stamps, no pickle)."""
+    if isinstance(data, pd.DataFrame):
+        write_table(folder / f"{name}.csv", data)
+        return
+    buffer = BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **{key: np.asarray(value) for key, value in data.items()})
+    write_bytes(folder / f"{name}.npz", buffer.getvalue())
+
+
+def read_figure_data(folder: Path) -> dict[str, pd.DataFrame | dict[str, np.ndarray]]:
+    """Everything :func:`write_figure_data` left in a folder, by figure name, in alphabetical order."""
+    data: dict[str, pd.DataFrame | dict[str, np.ndarray]] = {}
+    for path in sorted(folder.glob("*")):
+        if path.suffix == ".csv":
+            data[path.stem] = pd.read_csv(path, float_precision="round_trip")
+        elif path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as arrays:
+                data[path.stem] = {key: arrays[key] for key in arrays.files}
+    return data
+
+
+def write_latex(path: Path, table: pd.DataFrame) -> bool:
+    """Write a table of text and numbers as a LaTeX tabular (booktabs), special characters escaped."""
+    special = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$"}
+
+    def escape(cell: object) -> str:
+        return "".join(special.get(character, character) for character in str(cell))
+
+    lines = [" & ".join(map(escape, row)) + r" \\" for row in [list(table.columns), *table.to_numpy().tolist()]]
+    head, *body = lines
+    frame = [
+        rf"\begin{{tabular}}{{l{'r' * (table.shape[1] - 1)}}}",
+        r"\toprule",
+        head,
+        r"\midrule",
+        *body,
+        r"\bottomrule",
+    ]
+    return write_bytes(path, "\n".join([*frame, r"\end{tabular}", ""]).encode())
+
+
+def scan_checksums(paths: Iterable[str]) -> str:
+    """One SHA-256 over the names and bytes of many files, in the order of their names."""
+    together = hashlib.sha256()
+    for path in sorted(map(Path, paths)):
+        together.update(f"{path.name} {file_sha256(path)}\n".encode())
+    return together.hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, as hexadecimal text."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if value is pd.NA or (isinstance(value, float) and not math.isfinite(value)):
+        return None
+    return value

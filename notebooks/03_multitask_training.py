@@ -1,0 +1,125 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 03 Multitask training
+#
+# **Can one network outline the hematoma and foresee its growth?** (one fold a run)
+#
+# Reads `cohort.csv` and the slice store; writes `folds/<k>/`: weights, learning curves, predictions.
+
+# %%
+import torch
+from IPython.display import Markdown
+
+from hepred_lib.multitask.bags import load_patients
+from hepred_lib.multitask.checkpoint import save_network
+from hepred_lib.multitask.inference import predict_cohort
+from hepred_lib.multitask.network import NetworkSettings
+from hepred_lib.multitask.training import TrainingSettings, pick_device, train_fold
+from hepred_lib.slices import read_quality
+from hepred_lib.study import open_notebook, read_table, write_table
+
+# %% tags=["parameters"]
+study = "demo"  # folder under runs/
+runs_dir = ""  # empty: the project's own runs/
+fold = 0  # the held-out fold
+seed = 7  # of weights, order, augmentation
+encoder = "resnet18"  # resnet18, resnet34 or resnet50
+epochs = 12  # fixed: nothing is stopped by looking at held-out patients
+patients_per_step = 6  # bags in a batch
+slices_per_patient = 6  # at most, mostly of the hematoma
+learning_rate = 0.001  # peak; warm-up, then a cosine to zero
+weight_decay = 0.01  # AdamW
+expansion_weight = 0.3  # of the expansion loss in the joint loss
+presence_weight = 0.3  # of the presence loss
+averaging = 0.99  # memory of the averaged weights
+dropout = 0.25  # in the expansion head
+
+# %%
+run = open_notebook("03_multitask_training", globals())
+torch.set_num_threads(run.threads)
+cohort, quality = read_table(run.path("cohort.csv")), read_quality(run.folder / "slices")
+assert fold in set(cohort["fold"]) - {-1}, f"fold must be one of {sorted(set(cohort['fold']) - {-1})}, got {fold}"
+
+# %% [markdown]
+# ## Who trains the network, and who does not
+#
+# The network of this fold sees the development patients of the other folds. Patients of this fold and test patients
+# influence nothing: not the epoch, not the learning rate, not the choice of weights.
+
+# %%
+patients = load_patients(run.folder / "slices", cohort, quality)
+by_id = {patient.patient_id: patient for patient in patients}
+role = cohort.set_index("patient_id").apply(
+    lambda row: "test" if row["split"] == "test" else "held_out" if row["fold"] == fold else "in_fold", axis=1
+)
+training = [by_id[name] for name in role.index[role == "in_fold"] if by_id[name].has_mask]
+assert not {patient.patient_id for patient in training} & set(role.index[role != "in_fold"]), "no held-out patient trains"
+Markdown(
+    f"Fold {fold}: {len(training)} patients train the network "
+    f"({sum(patient.he == 1.0 for patient in training)} with HE), {(role == 'held_out').sum()} are held out, "
+    f"{(role == 'test').sum()} are test patients."
+)
+
+# %% [markdown]
+# ## Training
+#
+# Joint loss: Dice and cross-entropy of the outline, cross-entropy of presence by slice, cross-entropy of expansion by
+# patient. The state is kept after each epoch; a killed run goes on from there and ends with the same weights.
+
+# %%
+settings = TrainingSettings(
+    epochs=epochs,
+    patients_per_step=patients_per_step,
+    slices_per_patient=slices_per_patient,
+    learning_rate=learning_rate,
+    weight_decay=weight_decay,
+    expansion_weight=expansion_weight,
+    presence_weight=presence_weight,
+    averaging=averaging,
+    seed=seed,
+    fold=fold,
+)
+checkpoint = run.path("folds", str(fold), "checkpoint.safetensors")
+architecture = NetworkSettings(encoder=encoder, dropout=dropout)
+network, history = train_fold(training, architecture, settings=settings, checkpoint=checkpoint, device=pick_device())
+
+# %%
+history.tail(1)
+
+# %% [markdown]
+# ## What it says of every patient
+#
+# Raw expansion logits with *predicted* outlines, for held-out patients (the honest ones), for the patients that
+# trained it (to demonstrate the leak), and for test patients.
+
+# %%
+predictions = predict_cohort(network, patients).assign(fold=fold)
+predictions["role"] = predictions["patient_id"].map(role)
+assert predictions["dl_logit"].notna().all(), "every patient has a logit, whether a hematoma was detected or not"
+
+# %% [markdown]
+# ## Limits
+#
+# One network of one fold says little; notebook 04 joins them. The score of a development patient comes from a network
+# that has seen the labels of the other folds.
+
+# %%
+save_network(network, run.path("folds", str(fold), "network.safetensors"))
+write_table(run.path("folds", str(fold), "history.csv"), history.assign(fold=fold))
+write_table(run.path("folds", str(fold), "predictions.csv"), predictions)
+checkpoint.unlink()
+run.record(n_training=len(training), final_loss=history["loss"].iloc[-1], device=str(pick_device()))

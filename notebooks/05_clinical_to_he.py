@@ -1,0 +1,170 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 05 Clinical-to-HE
+#
+# **Which bedside variables foresee expansion, and how reliably were they chosen?**
+#
+# Reads `cohort.csv`; writes `clinical.csv`, `clinical_model.json` and `imputation.json`.
+
+# %%
+import pandas as pd
+from IPython.display import Markdown
+
+from hepred_lib.book import show
+from hepred_lib.manifest import CLINICAL_CANDIDATES, RADIOLOGICAL_CANDIDATES, predictor_frame
+from hepred_lib.results import odds_ratio_table
+from hepred_lib.stats.development import DevelopmentSettings, cross_fit, develop
+from hepred_lib.stats.discrimination import auc_interval
+from hepred_lib.stats.operating_point import youden_threshold
+from hepred_lib.stats.sample_size import supported_parameters
+from hepred_lib.study import open_notebook, read_json, read_table, write_json, write_table
+
+# %% tags=["parameters"]
+study = "demo"  # folder under runs/
+runs_dir = ""  # empty: the project's own runs/
+truth = "cohorts/demo/truth.csv"  # only to label simulated figures; empty where patients are real
+candidates = ""  # names joined by blanks; empty: every bedside and laboratory variable of the manifest
+radiological = False  # offer volume, location and ventricular blood as read by a person, too
+criterion = "lr"  # lr (likelihood ratio), aic or bic
+alpha = 0.05  # a variable enters while its likelihood-ratio p is below
+n_imputations = 5  # imputed data sets
+n_resamples = 50  # bootstrap resamples, the whole procedure in each
+seed = 7  # of imputation and resamples
+
+# %%
+run = open_notebook("05_clinical_to_he", globals())
+cohort = read_table(run.path("cohort.csv"))
+cohort = cohort[cohort["he"].notna()].reset_index(drop=True)
+development = cohort[cohort["split"].eq("development")]
+assert not set(development["patient_id"]) & set(cohort.loc[cohort["split"].eq("test"), "patient_id"])
+
+# %% [markdown]
+# ## What is offered, and what is missing
+#
+# Only development patients are looked at. Missing values are imputed from the other predictors, never from the
+# outcome, since the outcome is not known when the model is used.
+
+# %%
+offered = candidates.split() or [name for name in CLINICAL_CANDIDATES if cohort.get(name, pd.Series()).notna().any()]
+offered += [name for name in RADIOLOGICAL_CANDIDATES if radiological and cohort.get(name, pd.Series()).notna().any()]
+x, y = predictor_frame(development, offered), development["he"].astype(int)
+missing = x.isna().mean().sort_values(ascending=False)
+write_table(run.path("tables", "missing.csv"), missing.rename("missing").rename_axis("predictor").reset_index())
+supported = supported_parameters(len(y), y.mean(), 0.81)
+Markdown(
+    f"{x.shape[1]} candidates, {len(y)} patients, {y.sum()} events ({y.sum() / x.shape[1]:.1f} events per candidate). "
+    f"Most often missing: {missing.index[0]} ({missing.iloc[0]:.0%}). "
+    + (
+        f"**Sample size:** these data support about {supported} candidate parameters (Riley), {x.shape[1] - supported} "
+        "fewer than offered; expect an unstable choice and overconfident probabilities before shrinkage."
+        if x.shape[1] > supported
+        else f"These data support about {supported} candidate parameters (Riley)."
+    )
+)
+
+# %% [markdown]
+# ## Forward selection
+#
+# In each imputed data set variables enter one by one; kept are those chosen in more than half of the sets. Everything,
+# imputation and selection included, is repeated in every bootstrap resample: from there come the optimism and the
+# uniform shrinkage factor.
+
+# %%
+settings = DevelopmentSettings(
+    candidates=tuple(x.columns),
+    criterion=criterion,
+    alpha=alpha,
+    n_imputations=n_imputations,
+    n_resamples=n_resamples,
+    seed=seed,
+)
+model = develop(x, y, settings)
+Markdown(
+    f"Selected: **{', '.join(model.path) or 'nothing'}**. Shrinkage factor {model.shrinkage:.2f}; AUC apparent "
+    f"{model.optimism['auc_apparent']:.2f}, corrected for optimism {model.optimism['auc_corrected']:.2f} "
+    f"({n_resamples} resamples)."
+)
+
+# %% [markdown]
+# ## The model
+#
+# Odds ratios per unit, pooled over the imputed data sets (Rubin), before shrinkage. The intervals ignore that the
+# variables were selected: they are too narrow.
+
+# %%
+odds = odds_ratio_table(model, "clinical").assign(simulated=bool(truth))
+write_table(run.path("tables", "odds_ratios_clinical.csv"), odds.drop(columns=["simulated"]))
+show(run.folder, "odds_ratios", odds)
+
+# %% [markdown]
+# ## How reliable is the choice?
+#
+# How often each candidate was chosen over the bootstrap resamples. A variable near one half would have been dropped
+# by another hospital with the same patients.
+
+# %%
+frequency = model.inclusion_frequency.sort_values(ascending=False)
+table = pd.DataFrame({"label": frequency.index, "frequency": frequency.to_numpy(), "selected": frequency.index.isin(model.path)})
+write_table(run.path("tables", "inclusion_frequency.csv"), table)
+show(run.folder, "inclusion_frequency", table.assign(simulated=bool(truth)))
+
+# %%
+unsure = frequency[frequency.index.isin(model.path) & (frequency < 0.5)]
+Markdown(
+    (f"Chosen here, but in fewer than half of the resamples: {', '.join(unsure.index)}. " if len(unsure) else "")
+    + f"Most often chosen: {', '.join(f'{name} ({share:.0%})' for name, share in frequency.head(5).items())}."
+)
+
+# %% [markdown]
+# ## Probabilities
+#
+# Development rows are cross-fitted: within the folds imputation, selection, fit and shrinkage are done again without
+# the patient. The threshold (Youden) is chosen on them and frozen. Test rows come from the final model.
+
+# %%
+p_cross = cross_fit(x, y, development["fold"], settings)
+threshold = youden_threshold(y, p_cross)
+clinical = cohort[["patient_id", "split", "fold", "he"]].copy()
+clinical["p_clinical"] = clinical["p_clinical_apparent"] = model.predict(predictor_frame(cohort, offered))
+clinical.loc[development.index, "p_clinical"] = p_cross
+assert clinical["p_clinical"].notna().all(), "every patient has a probability"
+cross = auc_interval(y, p_cross, method="logit")
+Markdown(f"Cross-fitted AUC in development: **{cross.auc:.2f}** ({cross.low:.2f}-{cross.high:.2f}); threshold {threshold:.3f}.")
+
+# %% [markdown]
+# ## Limits
+#
+# Values may be missing *because* a patient was sicker; imputation from the other predictors repairs that in part only.
+# Selection makes p values and intervals of the final model too optimistic; the frequencies above show how much.
+
+# %%
+described = model.to_json()
+write_table(run.path("clinical.csv"), clinical)
+write_json(run.path("imputation.json"), model.imputer.to_json())
+write_json(
+    run.path("clinical_model.json"),
+    {
+        "model": "clinical",
+        "definition": read_json(run.path("records", "01_cohort.json"))["parameters"]["definition"],
+        "threshold": threshold,
+        "threshold_rule": "youden, cross-fitted development probabilities",
+        "candidates": offered,
+        "criterion": criterion,
+        "logistic": described,
+    },
+)
+run.record(path=list(model.path), auc_cross_fitted=cross.auc, shrinkage=model.shrinkage, optimism=model.optimism)

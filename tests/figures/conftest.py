@@ -1,0 +1,198 @@
+"""Made-up data for every figure of the catalogue, as small as its documentation allows."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hepred_lib.figures.catalogue import draw
+
+MODELS = ("image", "clinical", "integrated")
+
+
+def _shared(model, label):
+    return {"model": model, "label": label, "n": 60, "events": 12}
+
+
+def roc(points=21):
+    grid = np.linspace(0, 1, points)
+    tables = []
+    for model, power in zip(MODELS, (0.4, 0.5, 0.25), strict=True):
+        band = {"low": np.clip(grid**power - 0.12, 0, 1), "high": np.clip(grid**power + 0.1, 0, 1)}
+        point = {"operating_fpr": grid[5], "operating_sensitivity": grid[5] ** power}
+        curve = {"false_positive_rate": grid, "sensitivity": grid**power}
+        label = f"{model.capitalize()}: AUC {1 / (1 + power):.2f} (0.61–0.91)"
+        tables.append(pd.DataFrame(_shared(model, label) | curve | band | point))
+    return pd.concat(tables, ignore_index=True)
+
+
+def calibration(patients=60):
+    rng, tables = np.random.default_rng(1), []
+    grid = np.linspace(0.03, 0.75, 15)
+    for model in MODELS:
+        shared = _shared(
+            model, f"{model.capitalize()}\nslope 0.92 (0.51–1.33)\nin the large −0.10 (−0.70–0.50)\nICI 0.041"
+        )
+        band = {"low": np.clip(grid**1.2 - 0.15, 0, 1), "high": np.clip(grid**1.2 + 0.2, 0, 1)}
+        tables.append(pd.DataFrame(shared | {"kind": "curve", "p": grid, "observed": grid**1.2} | band))
+        p = rng.beta(1.2, 4, patients)
+        tables.append(pd.DataFrame(shared | {"kind": "patient", "p": p, "y": rng.uniform(size=patients) < p}))
+    table = pd.concat(tables, ignore_index=True)
+    return table.assign(y=table["y"].astype(float))
+
+
+def decision_curve():
+    grid, tables = np.linspace(0.01, 0.6, 40), []
+    for model, top in zip(MODELS, (0.17, 0.16, 0.19), strict=True):
+        benefit = top * (1 - grid / 0.6) ** 1.5
+        columns = {"threshold": grid, "net_benefit": benefit, "low": benefit - 0.04, "high": benefit + 0.04}
+        tables.append(pd.DataFrame(_shared(model, model.capitalize()) | columns))
+    everyone = 0.2 - 0.8 * grid / (1 - grid)
+    tables.append(pd.DataFrame(_shared("treat_all", "treat all") | {"threshold": grid, "net_benefit": everyone}))
+    tables.append(pd.DataFrame(_shared("treat_none", "treat none") | {"threshold": grid, "net_benefit": 0.0}))
+    return pd.concat(tables, ignore_index=True)
+
+
+def oracle():
+    rows = [
+        _shared(model, f"{model.capitalize()}: 0.83 (0.72–0.91)")
+        | {"auc": 0.83, "low": 0.72, "high": 0.91, "oracle": 0.86}
+        for model in MODELS
+    ]
+    return pd.DataFrame(rows).assign(simulated=True)
+
+
+def flow():
+    rows = [
+        ("assessed", "Patients in the manifest", 270, np.nan),
+        ("blood_free", "Scans without hemorrhage: they serve the detection of blood alone", 24, np.nan),
+        ("excluded", "Excluded", 6, np.nan),
+        ("reason", "follow-up later than 72 h", 4, np.nan),
+        ("reason", "baseline scan could not be read (header without orientation)", 2, np.nan),
+        ("included", "Included, with outcome", 240, 48),
+        ("development", "Development set, 3 cross-fitting folds", 180, 36),
+        ("test", "Test set, untouched until the end", 60, 12),
+    ]
+    return pd.DataFrame(rows, columns=["step", "text", "n", "events"])
+
+
+def cohort(patients=40):
+    rng = np.random.default_rng(2)
+    variables = {
+        "Age": ("years", 65, 12), "GCS": ("", 12, 2), "NIHSS": ("", 14, 6), "Systolic pressure": ("mmHg", 165, 25),
+        "Onset to CT": ("h", 4, 2), "Baseline volume": ("mL", 22, 9), "Glucose": ("mmol/L", 7, 2),
+    }  # fmt: skip
+    he = np.tile([0, 0, 0, 1], patients // 4)
+    tables = [
+        pd.DataFrame({"variable": name, "unit": unit, "value": rng.normal(mean + 0.5 * sd * he, sd), "he": he})
+        for name, (unit, mean, sd) in variables.items()
+    ]
+    return pd.concat(tables, ignore_index=True)
+
+
+def quality(scans=40):
+    rng = np.random.default_rng(3)
+    return pd.DataFrame(
+        {
+            "thickness_mm": rng.choice([2.5, 5.0, 5.0, 5.0], scans),
+            "noise_hu": rng.normal(4, 1, scans),
+            "brain_ml": rng.normal(1300, 120, scans),
+            "n_slices": rng.integers(24, 34, scans),
+            "outlier": np.arange(scans) < 2,
+        }
+    )
+
+
+def learning_curves(folds=3, epochs=6):
+    fold, epoch = (grid.ravel() for grid in np.meshgrid(np.arange(folds), np.arange(1, epochs + 1), indexing="ij"))
+    loss = 1 / epoch + 0.05 * fold
+    parts = {"loss_segmentation": loss / 2, "loss_presence": loss / 4, "loss_expansion": loss / 4}
+    return pd.DataFrame({"fold": fold, "epoch": epoch, "loss": loss} | parts)
+
+
+def bland_altman(patients=40):
+    rng = np.random.default_rng(4)
+    reference = rng.lognormal(2.8, 0.7, patients)
+    predicted = reference - 0.8 + rng.normal(0, 1 + 0.05 * reference)
+    limits = {"bias": -0.8, "low": -5.1, "high": 3.6}
+    return pd.DataFrame({"reference_ml": reference, "predicted_ml": predicted} | limits)
+
+
+def dl_score(patients=80):
+    rng, he = np.random.default_rng(5), np.tile([0, 0, 0, 1], patients // 4)
+    split = np.where(np.arange(patients) < 0.75 * patients, "development", "test")
+    p = np.where(split == "test", 0.012, 0.0001)
+    return pd.DataFrame({"he": he, "dl_score": rng.normal(1.1 * he, 1), "split": split, "p": p})
+
+
+def odds_ratios():
+    terms = [
+        ("clinical", "gcs", "GCS", "per point", 0.86, 0.78, 0.95),
+        ("clinical", "onset_to_ct_h", "Onset to CT", "per hour", 0.82, 0.71, 0.94),
+        ("clinical", "anticoagulant", "Anticoagulant", "", 2.61, 1.21, 5.62),
+        ("integrated", "dl_score", "DL score", "per SD", 2.31, 1.72, 3.10),
+        ("integrated", "inr", "INR", "per unit", 3.4, 0.6, 120.0),
+    ]
+    return pd.DataFrame(terms, columns=["model", "name", "label", "unit", "odds_ratio", "low", "high"])
+
+
+def inclusion_frequency():
+    rows = [
+        ("Onset to CT", 0.96, True, "predictor"), ("GCS", 0.81, True, "predictor"), ("NIHSS", 0.46, False, "proxy"),
+        ("Hemoglobin", 0.12, False, "unrelated"), ("Creatinine", 0.08, False, "unrelated"),
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=["label", "frequency", "selected", "kind"])
+
+
+def _ct(count, size):
+    y, x = np.mgrid[:size, :size] / (size - 1) * 2 - 1
+    radius = np.hypot(x / 0.75, y / 0.92)
+    brain = np.repeat((radius < 0.9)[None], count, axis=0)
+    hu = np.select([radius < 0.9, radius < 1], [32, 600], -1000) + np.random.default_rng(6).normal(
+        0, 3, (count, size, size)
+    )
+    clot = np.stack([np.hypot(x - 0.3, y - 0.1) < 0.1 + 0.02 * i for i in range(count)])
+    shifted = np.stack([np.hypot(x - 0.33, y - 0.07) < 0.11 + 0.02 * i for i in range(count)])
+    hu[clot] += 32
+    scan = {"hu": hu, "pixel_mm": np.array(180 / size), "window": np.array([40.0, 80.0])}
+    return scan, clot, shifted, brain
+
+
+def montage(count=7, size=32):
+    scan, clot, _, brain = _ct(count, size)
+    return scan | {"mask": clot, "brain": brain, "titles": np.array([f"z = {5 * i} mm" for i in range(count)])}
+
+
+def outlines(size=32):
+    scan, clot, shifted, _ = _ct(3, size)
+    titles = np.array(["best: HE-0003, Dice 0.93", "median: HE-0042, Dice 0.84", "worst: HE-0117, Dice 0.31"])
+    return scan | {"reference": clot, "predicted": shifted, "titles": titles}
+
+
+def overview(size=32):
+    scan, _, shifted, _ = _ct(5, size)
+    lines = [
+        "Hematoma 21.4 mL, detected.",
+        "DL score 0.61 SD (spread between networks 0.22 SD).",
+        "Probability of expansion: image 0.31, clinical 0.27, integrated 0.35.",
+        "Warning: the platelet count was missing and was imputed from the other variables; the probability is an "
+        "average over imputed values.",
+    ]
+    return scan | {"mask": shifted, "titles": np.array([f"z = {5 * i} mm" for i in range(5)]), "lines": np.array(lines)}
+
+
+BUILDERS = (
+    flow, cohort, quality, montage, outlines, overview, learning_curves, bland_altman, dl_score, odds_ratios,
+    inclusion_frequency, roc, calibration, decision_curve, oracle,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def examples():
+    """The data of every figure, by its name in the catalogue."""
+    return {build.__name__: build() for build in BUILDERS}
+
+
+@pytest.fixture(scope="session")
+def drawn(examples):
+    """Every figure of the catalogue, drawn once: to be looked at, not changed."""
+    return {name: draw(name, data) for name, data in examples.items()}

@@ -1,0 +1,102 @@
+import numpy as np
+import pytest
+
+from hepred_lib.figures.catalogue import draw
+from hepred_lib.figures.imaging import DISCLAIMER
+
+
+def phantom(y, x, size=8):
+    """One dense voxel in an empty slice, indexed [slice, y, x] in RAS+."""
+    hu = np.full((1, size, size), -1000.0)
+    hu[0, y, x] = 80.0
+    none = np.zeros(hu.shape, dtype=bool)
+    titles, window = np.array(["phantom"]), np.array([40.0, 80.0])
+    return {"hu": hu, "mask": none, "brain": none, "titles": titles, "pixel_mm": np.array(20.0), "window": window}
+
+
+def brightest_place(figure):
+    """Return (from the left, from the top) of the brightest spot in the printed panel, each from 0 to 1."""
+    axes = figure.axes[0]
+    for decoration in [*axes.texts, *axes.lines]:
+        decoration.remove()
+    figure.canvas.draw()
+    page = np.asarray(figure.canvas.buffer_rgba())[..., 0].astype(float)
+    x0, y0, x1, y1 = axes.get_window_extent().extents.round().astype(int)
+    panel = page[page.shape[0] - y1 + 2 : page.shape[0] - y0 - 2, x0 + 2 : x1 - 2]
+    down, along = np.nonzero(panel > 200)
+    return along.mean() / panel.shape[1], down.mean() / panel.shape[0]
+
+
+@pytest.mark.parametrize(
+    ("y", "x", "left", "top"),
+    [
+        (7, 7, True, True),  # the patient's right, in front
+        (7, 0, False, True),
+        (0, 7, True, False),
+        (0, 0, False, False),  # the patient's left, at the back
+    ],
+)
+def test_the_patients_right_is_on_the_left_and_the_front_at_the_top(y, x, left, top):
+    from_left, from_top = brightest_place(_on_agg(draw("montage", phantom(y, x))))
+    assert (from_left < 0.2) == left
+    assert (from_left > 0.8) != left
+    assert (from_top < 0.2) == top
+    assert (from_top > 0.8) != top
+
+
+def _on_agg(figure):
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def test_the_letter_r_stands_on_the_left_of_l():
+    right, left = draw("montage", phantom(3, 3)).axes[0].texts
+    assert (right.get_text(), left.get_text()) == ("R", "L")
+    assert right.get_position()[0] < left.get_position()[0]
+
+
+def test_the_outline_encloses_its_voxel_in_mm():
+    arrays = phantom(6, 5)
+    arrays["mask"] = arrays["hu"] > 0
+    (contour,) = draw("montage", arrays).axes[0].collections
+    corners = contour.get_paths()[0].vertices
+    # column 5 of 8 is the third from the patient's right: 40 to 60 mm; row 6 from the back: 120 to 140 mm
+    np.testing.assert_allclose([corners.min(axis=0), corners.max(axis=0)], [[40, 120], [60, 140]])
+
+
+def test_the_outline_closes_at_the_edge_of_the_image():
+    arrays = phantom(0, 0)
+    arrays["mask"] = arrays["hu"] > -2000
+    (contour,) = draw("montage", arrays).axes[0].collections
+    corners = contour.get_paths()[0].vertices
+    np.testing.assert_allclose(corners[0], corners[-1])
+    np.testing.assert_allclose([corners.min(), corners.max()], [0, 160])
+
+
+def test_an_empty_mask_has_no_outline():
+    assert not draw("montage", phantom(1, 1)).axes[0].collections
+
+
+def test_the_window_sets_black_and_white():
+    (image,) = draw("montage", phantom(1, 1)).axes[0].images
+    assert image.get_clim() == (0.0, 80.0)
+
+
+def test_the_scale_bar_has_the_length_that_the_legend_states():
+    figure = draw("montage", phantom(1, 1))
+    start, end = figure.axes[0].lines[-1].get_xdata()
+    assert end - start == pytest.approx(50)
+    assert "level 40 HU, width 80 HU. Scale bar: 50 mm." in figure.legends[0].get_title().get_text()
+
+
+def test_slices_of_two_patients_keep_their_own_size_in_mm():
+    one, arrays = phantom(1, 1), phantom(1, 1)
+    arrays |= {key: np.concatenate([one[key]] * 2) for key in ("hu", "mask", "brain", "titles")}
+    figure = draw("montage", arrays | {"pixel_mm": np.array([10.0, 20.0])})
+    assert [axes.images[0].get_extent()[1] for axes in figure.axes] == [80, 160]
+
+
+def test_an_overview_says_what_it_is_not_for(examples):
+    assert DISCLAIMER in [text.get_text() for text in draw("overview", examples["overview"]).axes[-1].texts]

@@ -1,0 +1,37 @@
+import pytest
+
+from hepred_lib.figures.catalogue import draw
+from hepred_lib.figures.models import WIDEST
+
+
+def test_terms_stand_under_their_model_with_unit_and_numbers(drawn):
+    axes = drawn["odds_ratios"].axes[0]
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert names[:3] == ["Clinical model", "GCS, per point", "Onset to CT, per hour"]
+    assert axes.texts[0].get_text() == "0.86 (0.78–0.95)"
+
+
+def test_an_endless_interval_ends_in_an_arrow_at_the_axis(examples):
+    table = examples["odds_ratios"]
+    wide = draw("odds_ratios", table).axes[0]
+    narrow = draw("odds_ratios", table.query("high < 10")).axes[0]
+    assert wide.get_xlim()[1] == WIDEST[1]
+    assert [line.get_marker() for line in wide.lines].count(">") == 1
+    assert [line.get_marker() for line in narrow.lines].count(">") == 0
+
+
+@pytest.mark.parametrize(("high", "text"), [(9.994, "9.99"), (12.34, "12.3"), (432.1, "432")])
+def test_large_ratios_are_printed_with_fewer_decimals(high, text, examples):
+    table = examples["odds_ratios"].iloc[:1].assign(high=high)
+    assert draw("odds_ratios", table).axes[0].texts[0].get_text() == f"0.86 (0.78–{text})"
+
+
+def test_selected_candidates_are_filled_and_others_hatched(examples, drawn):
+    bars = drawn["inclusion_frequency"].axes[0].patches
+    assert [bar.get_hatch() is None for bar in bars] == examples["inclusion_frequency"]["selected"].tolist()
+    assert [bar.get_width() for bar in bars] == examples["inclusion_frequency"]["frequency"].tolist()
+
+
+def test_without_a_known_truth_no_kind_is_printed(examples):
+    figure = draw("inclusion_frequency", examples["inclusion_frequency"].drop(columns="kind"))
+    assert not any(text.get_text() for text in figure.axes[0].texts)

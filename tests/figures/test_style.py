@@ -1,0 +1,63 @@
+import io
+import subprocess
+import sys
+
+import matplotlib.image
+import pytest
+
+from hepred_lib.figures.catalogue import FIGURES, draw
+from hepred_lib.figures.style import MODELS, line_styles, render
+
+AGAIN = """
+import runpy, sys
+from hepred_lib.figures.catalogue import draw
+from hepred_lib.figures.style import render
+builders = runpy.run_path(sys.argv[1])
+sys.stdout.buffer.write(render(draw("flow", builders["flow"]()))["pdf"])
+assert "torch" not in sys.modules, "figures must be drawn without torch"
+"""
+
+
+def test_models_come_in_the_papers_order_and_strangers_last():
+    assert list(line_styles(["integrated", "bat", "image", "clinical", "bat"])) == [
+        "image",
+        "clinical",
+        "integrated",
+        "bat",
+    ]
+
+
+def test_no_two_models_share_color_line_or_marker():
+    styles = list(line_styles(["image", "clinical", "integrated", "brain", "bat", "nag"]).values())
+    for part in ("color", "line", "marker"):
+        assert len({str(getattr(style, part)) for style in styles}) == len(styles)
+    assert MODELS["image"].color == "#0072B2"
+
+
+def test_a_png_has_three_hundred_dots_an_inch_and_six_hundred_for_print(examples):
+    figure = draw("oracle", examples["oracle"])
+    width = {
+        dpi: matplotlib.image.imread(io.BytesIO(render(figure, png_dpi=dpi)["png"])).shape[1] for dpi in (300, 600)
+    }
+    assert width[300] == pytest.approx(84 / 25.4 * 300, abs=1)
+    assert width[600] == pytest.approx(84 / 25.4 * 600, abs=1)
+
+
+def test_a_pdf_embeds_truetype_text_and_no_date(examples):
+    pdf = render(draw("roc", examples["roc"]))["pdf"]
+    assert b"/FontFile2" in pdf
+    assert b"CreationDate" not in pdf
+    assert b"/Producer (hepred)" in pdf
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_second_drawing_and_a_second_rendering_give_the_same_bytes(name, examples, drawn):
+    once = render(drawn[name], png_dpi=100)
+    assert once == render(draw(name, examples[name]), png_dpi=100) == render(drawn[name], png_dpi=100)
+
+
+def test_another_process_gives_the_same_bytes_without_torch(request, drawn):
+    command = [sys.executable, "-W", "error", "-c", AGAIN, request.path.parent / "conftest.py"]
+    run = subprocess.run(command, env={"PYTHONHASHSEED": "1"}, cwd=request.config.rootpath, capture_output=True)
+    assert run.returncode == 0, run.stderr.decode()
+    assert run.stdout == render(drawn["flow"])["pdf"]

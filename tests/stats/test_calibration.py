@@ -1,0 +1,156 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.special import expit, logit
+
+from hepred_lib.stats.calibration import brier_score, calibrate, calibration_curve
+
+ORACLES = Path(__file__).resolve().parents[2] / "../shared/oracles"
+
+
+def sample(n=400, seed=0, shift=0.0, stretch=1.0):
+    """Outcomes drawn from known risks, and predictions whose logits are shifted and stretched."""
+    rng = np.random.default_rng(seed)
+    risk = expit(rng.normal(-1.2, 1.0, n))
+    return (rng.random(n) < risk).astype(int), expit(shift + stretch * logit(risk))
+
+
+@pytest.fixture(scope="module")
+def reference():
+    """Overconfident predictions, and what R's glm, lowess and val.prob say about them."""
+    if not ORACLES.is_dir():
+        pytest.skip("R's reference outputs are not at hand")
+    return pd.read_csv(ORACLES / "calibration.csv"), json.loads((ORACLES / "calibration.json").read_text())
+
+
+def test_brier_score_by_hand():
+    assert brier_score([0, 1], [0.2, 0.6]) == pytest.approx(0.1)
+
+
+def test_predicting_the_prevalence_for_all_explains_nothing():
+    result = calibrate([0, 0, 0, 1], [0.25] * 4)
+    assert (result.brier, result.brier_scaled, result.in_the_large) == pytest.approx((0.1875, 0, 0), abs=1e-12)
+
+
+def test_calibration_in_the_large_by_hand():
+    assert calibrate([0, 1, 0, 1], [0.2] * 4).in_the_large == pytest.approx(np.log(4))
+
+
+def test_the_true_risks_are_calibrated():
+    result = calibrate(*sample(20_000))
+    assert (result.slope, result.intercept, result.in_the_large) == pytest.approx((1, 0, 0), abs=0.06)
+    assert result.ici < 0.01
+
+
+def test_predictions_twice_too_extreme_have_half_the_slope():
+    y, p = sample()
+    doubled = calibrate(y, expit(2 * logit(p)))
+    assert doubled.slope == pytest.approx(calibrate(y, p).slope / 2, rel=1e-8)
+
+
+def test_a_shift_of_the_logits_moves_only_the_intercepts():
+    y, p = sample()
+    before, after = calibrate(y, p), calibrate(y, expit(logit(p) - 0.7))
+    assert after.slope == pytest.approx(before.slope, rel=1e-8)
+    assert after.in_the_large - before.in_the_large == pytest.approx(0.7, abs=1e-9)
+
+
+def test_order_of_patients_does_not_matter():
+    y, p = sample()
+    order = np.random.default_rng(1).permutation(y.size)
+    shuffled, straight = calibrate(y[order], p[order]), calibrate(y, p)
+    assert (shuffled.slope, shuffled.ici) == pytest.approx((straight.slope, straight.ici), rel=1e-9)
+
+
+@pytest.mark.parametrize("p", [[0.1, 0.2, 0.8, 0.9], [0.9, 0.8, 0.2, 0.1], [0.1, 0.5, 0.5, 0.9]])
+def test_separated_outcomes_have_no_slope_but_all_else(p):
+    result = calibrate([0, 0, 1, 1], p)
+    assert np.isnan([result.slope, result.slope_low, result.slope_high, result.intercept]).all()
+    assert np.isfinite([result.in_the_large, result.brier]).all()
+
+
+@pytest.mark.parametrize("n_tied", [10, 14, 15])
+def test_where_two_thirds_of_the_predictions_are_tied_there_is_no_curve(n_tied):
+    p = np.r_[np.full(n_tied, 0.3), np.linspace(0.4, 0.8, 15 - n_tied)]
+    assert np.isnan(calibrate(np.arange(15) % 2, p).ici)
+
+
+def test_ties_short_of_that_are_smoothed_to_their_frequency():
+    p = np.repeat([0.2, 0.6], 25)
+    assert calibrate(np.repeat([0, 1, 0, 1], [20, 5, 10, 15]), p).emax == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize("extreme", [0.0, 1.0])
+def test_certainty_is_refused(extreme):
+    with pytest.raises(ValueError, match=r"p must lie strictly between 0 and 1, got [01]\.0 at position 1"):
+        calibrate([0, 1], [0.5, extreme])
+
+
+@pytest.mark.parametrize("p", [[0.1, np.nan], [0.1, 1.2], [0.1]])
+def test_predictions_that_are_no_probabilities_are_refused(p):
+    with pytest.raises(ValueError, match="p must"):
+        calibrate([0, 1], p)
+
+
+def test_one_class_is_refused():
+    with pytest.raises(ValueError, match="y must hold both 0 and 1"):
+        calibrate([0, 0], [0.1, 0.2])
+
+
+def test_fits_equal_r(reference):
+    table, expected = reference
+    found = calibrate(table["y"], table["p"])
+    assert (found.slope, found.intercept) == pytest.approx((expected["slope"], expected["intercept"]), abs=1e-8)
+    assert (found.slope_low, found.slope_high) == pytest.approx(expected["slope_wald"], abs=1e-6)
+    assert found.in_the_large == pytest.approx(expected["in_the_large"], abs=1e-8)
+
+
+def test_brier_and_lowess_figures_equal_r(reference):
+    table, expected = reference
+    found = calibrate(table["y"], table["p"])
+    assert found.brier == pytest.approx(expected["val_prob"]["Brier"], abs=1e-12)
+    for name in ("ici", "e50", "e90", "emax"):
+        assert getattr(found, name) == pytest.approx(expected[name], abs=1e-8)
+
+
+def test_slope_equals_newtons_method_written_out():
+    y, p = sample(stretch=1.5)
+    x, beta = np.column_stack([np.ones(y.size), logit(p)]), np.zeros(2)
+    for _ in range(25):
+        mu = expit(x @ beta)
+        beta = beta + np.linalg.solve((x.T * mu * (1 - mu)) @ x, x.T @ (y - mu))
+    found = calibrate(y, p)
+    assert (found.intercept, found.slope) == pytest.approx(beta, abs=1e-9)
+
+
+def test_the_curve_of_the_true_risks_is_the_diagonal_within_its_band():
+    y, p = sample(1000)
+    curve = calibration_curve(y, p, [0.1, 0.2, 0.4, 0.6], n_resamples=200, rng=np.random.default_rng(0))
+    assert curve["observed"].to_numpy() == pytest.approx(curve["grid"].to_numpy(), abs=0.1)
+    assert ((curve["low"] <= curve["observed"]) & (curve["observed"] <= curve["high"])).all()
+
+
+def test_the_curve_ends_where_the_predictions_end():
+    y, p = sample()
+    curve = calibration_curve(y, 0.5 * p, [0.0, 0.2, 0.9], n_resamples=50, rng=np.random.default_rng(0))
+    assert curve["observed"].isna().tolist() == curve["low"].isna().tolist() == [True, False, True]
+
+
+def test_the_curve_is_the_one_behind_the_ici():
+    y, p = sample(150)
+    curve = calibration_curve(y, p, p, n_resamples=5, rng=np.random.default_rng(0))
+    assert np.abs(curve["observed"] - p).mean() == pytest.approx(calibrate(y, p).ici, abs=2e-3)
+
+
+def test_the_same_seed_gives_the_same_band():
+    y, p = sample(100)
+    first, second = (calibration_curve(y, p, [0.2], n_resamples=20, rng=np.random.default_rng(4)) for _ in range(2))
+    pd.testing.assert_frame_equal(first, second)
+
+
+def test_a_grid_outside_the_unit_interval_is_refused():
+    with pytest.raises(ValueError, match=r"grid must lie in \[0, 1\]"):
+        calibration_curve([0, 1], [0.1, 0.2], [20.0], n_resamples=5, rng=np.random.default_rng(0))

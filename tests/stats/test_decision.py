@@ -1,0 +1,118 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from hepred_lib.stats.decision import decision_curve, net_benefit, net_benefit_all, net_benefit_from_counts
+
+THRESHOLDS = np.array([0.05, 0.2, 0.5])
+
+
+def sample(n=150, seed=0):
+    rng = np.random.default_rng(seed)
+    y = (rng.random(n) < 0.2).astype(int)
+    return y, np.round(np.clip(0.2 + 0.2 * y + rng.normal(0, 0.15, n), 0, 1), 2)
+
+
+def curve(y, predictions, n_resamples=200, seed=0):
+    return decision_curve(y, predictions, THRESHOLDS, n_resamples=n_resamples, rng=np.random.default_rng(seed))
+
+
+def test_net_benefit_by_hand():
+    assert net_benefit([0, 0, 1, 1], [0.1, 0.6, 0.7, 0.9], [0.5, 0.75]) == pytest.approx([0.25, 0.25])
+
+
+def test_a_patient_at_the_threshold_is_treated():
+    assert net_benefit([0, 1], [0.1, 0.2], [0.2]) == pytest.approx([0.5])
+
+
+def test_treating_all_breaks_even_at_the_prevalence():
+    assert net_benefit_all([0, 0, 0, 1], [0.25]) == pytest.approx([0])
+
+
+def test_the_published_clinical_and_integrated_points_cross_at_one_ninth():
+    clinical, integrated = (
+        net_benefit_from_counts(tp, fp, n=107, thresholds=[1 / 9]) for tp, fp in ((17, 23), (16, 15))
+    )
+    assert clinical == pytest.approx(integrated)
+
+
+def test_a_perfect_model_gains_the_prevalence_at_every_threshold():
+    y, _ = sample()
+    assert net_benefit(y, y, THRESHOLDS) == pytest.approx(np.full(3, y.mean()))
+
+
+def test_order_of_patients_does_not_matter():
+    y, p = sample()
+    order = np.random.default_rng(1).permutation(y.size)
+    assert net_benefit(y[order], p[order], THRESHOLDS) == pytest.approx(net_benefit(y, p, THRESHOLDS), abs=1e-15)
+
+
+def test_curve_holds_the_models_then_all_and_none():
+    y, p = sample()
+    table = curve(y, {"image": p, "clinical": 1 - p})
+    assert table["model"].unique().tolist() == ["image", "clinical", "all", "none"]
+    assert table.columns.tolist() == ["model", "threshold", "net_benefit", "low", "high"]
+
+
+def test_curve_agrees_with_the_single_functions():
+    y, p = sample()
+    values = curve(y, {"image": p}).pivot(index="threshold", columns="model", values="net_benefit")
+    assert values["image"].to_numpy() == pytest.approx(net_benefit(y, p, THRESHOLDS))
+    assert values["all"].to_numpy() == pytest.approx(net_benefit_all(y, THRESHOLDS))
+    assert (values["none"] == 0).all()
+
+
+def test_band_holds_the_estimate():
+    y, p = sample()
+    table = curve(y, {"image": p})
+    assert ((table["low"] <= table["net_benefit"]) & (table["net_benefit"] <= table["high"])).all()
+
+
+@pytest.mark.parametrize("threshold", [0.0, 1.0, -0.1, np.nan])
+def test_a_threshold_on_or_beyond_the_bounds_is_refused(threshold):
+    with pytest.raises(ValueError, match="thresholds must"):
+        net_benefit([0, 1], [0.1, 0.2], [threshold])
+
+
+@pytest.mark.parametrize("y", [[1, 2], [0, 0], [0, np.nan]])
+def test_an_outcome_that_is_no_outcome_is_refused(y):
+    with pytest.raises(ValueError, match="y must hold"):
+        net_benefit(y, [0.1, 0.2], [0.1])
+
+
+def test_a_probability_above_one_is_refused_by_the_models_name():
+    with pytest.raises(ValueError, match=r"image must lie in \[0, 1\], got 1.5"):
+        curve([0, 1], {"image": [0.5, 1.5]})
+
+
+def test_a_model_named_like_a_reference_line_is_refused():
+    with pytest.raises(ValueError, match="predictions must not name a model all"):
+        curve([0, 1], {"all": [0.5, 0.5]})
+
+
+def test_more_positives_than_patients_are_refused():
+    with pytest.raises(ValueError, match="n must be a whole number >= 3, got 2"):
+        net_benefit_from_counts(2, 1, n=2, thresholds=[0.1])
+
+
+def test_net_benefit_equals_the_formula_written_out():
+    y, p = sample()
+    for threshold, found in zip(THRESHOLDS, net_benefit(y, p, THRESHOLDS), strict=True):
+        treated = p >= threshold
+        tp, fp = np.sum(treated & (y == 1)), np.sum(treated & (y == 0))
+        assert found == pytest.approx(tp / 150 - fp / 150 * threshold / (1 - threshold))
+
+
+def test_band_equals_resampling_patients_one_by_one():
+    y, p = sample()
+    rng, resampled = np.random.default_rng(3), []
+    for _ in range(1000):
+        drawn = rng.integers(0, y.size, y.size)
+        resampled.append(net_benefit(y[drawn], p[drawn], THRESHOLDS))
+    table = curve(y, {"image": p}, n_resamples=1000).query("model == 'image'")
+    np.testing.assert_allclose(table[["low", "high"]].T, np.quantile(resampled, (0.025, 0.975), axis=0), atol=0.02)
+
+
+def test_the_same_seed_gives_the_same_curve():
+    y, p = sample()
+    pd.testing.assert_frame_equal(curve(y, {"image": p}), curve(y, {"image": p}))

@@ -1,0 +1,125 @@
+import json
+
+import numpy as np
+import pytest
+
+from hepred_lib.stats.calibration import calibrate
+from hepred_lib.stats.discrimination import auc_interval, compare_auc
+from hepred_lib.stats.evaluation import compare_models, evaluate, null_accuracy
+from hepred_lib.stats.operating_point import confusion
+
+RATES = ("accuracy", "sensitivity", "specificity", "ppv", "npv")
+KEYS = {
+    *("auc", "auc_ci", "threshold", "tp", "fp", "fn", "tn", "brier", "brier_scaled"),
+    *("calibration_slope", "calibration_slope_ci", "calibration_in_the_large", "ici", "e90", "notes"),
+    *RATES,
+    *(f"{name}_ci" for name in RATES),
+}
+
+
+def sample(n=107, seed=0):
+    rng = np.random.default_rng(seed)
+    y = (rng.random(n) < 0.2).astype(int)
+    clinical, image = rng.normal(size=(2, n)) + y
+    return y, {
+        name: 1 / (1 + np.exp(1.5 - x)) for name, x in zip(("clinical", "image"), (clinical, image), strict=True)
+    }
+
+
+def plain(value):
+    if isinstance(value, dict | list):
+        return all(plain(v) for v in (value.values() if isinstance(value, dict) else value))
+    return value is None or type(value) in (int, float, str)
+
+
+def test_keys_and_types_are_those_of_results_json():
+    y, models = sample()
+    result = evaluate(y, models["image"], 0.3)
+    assert set(result) == KEYS
+    assert plain(result)
+    assert result["notes"] == []
+
+
+def test_figures_are_those_of_the_single_functions():
+    y, models = sample()
+    p = models["image"]
+    result = evaluate(y, p, np.float64(0.3))
+    interval, table, figures = auc_interval(y, p, method="logit"), confusion(y, p, 0.3), calibrate(y, p)
+    assert (result["auc"], result["auc_ci"]) == (interval.auc, [interval.low, interval.high])
+    assert (result["tp"], result["ppv"], result["ppv_ci"]) == (table.tp, table.ppv, [table.ppv_low, table.ppv_high])
+    assert (result["calibration_slope"], result["brier_scaled"]) == (figures.slope, figures.brier_scaled)
+
+
+def test_calling_nobody_positive_on_the_published_test_set():
+    assert null_accuracy([1] * 21 + [0] * 86) == pytest.approx(0.804, abs=5e-4)
+
+
+def test_comparison_is_the_paired_delong_test():
+    y, models = sample()
+    [result] = compare_models(y, models)
+    expected = compare_auc(y, models["clinical"], models["image"])
+    assert (result["a"], result["b"], result["data"], result["test"]) == ("clinical", "image", "test", "delong")
+    assert (result["difference"], result["p"]) == (expected.difference, expected.p)
+    assert result["ci"] == [expected.low, expected.high]
+
+
+def test_three_models_give_three_pairs_in_order():
+    y, models = sample()
+    pairs = [(row["a"], row["b"]) for row in compare_models(y, models | {"integrated": models["image"] ** 2})]
+    assert pairs == [("integrated", "clinical"), ("integrated", "image"), ("clinical", "image")]
+
+
+def test_one_model_alone_gives_no_comparison():
+    y, models = sample()
+    assert compare_models(y, {"clinical": models["clinical"]}) == []
+
+
+def degenerate_cases():
+    p = np.array([0.1, 0.2, 0.3, 0.4, 0.6])
+    return {
+        "no events": ([0, 0, 0, 0, 0], p, {"auc", "auc_ci", "sensitivity", "calibration_slope", "ici"}, "outcome 0"),
+        "one event": ([0, 0, 0, 1, 0], p, {"auc_ci"}, "DeLong's variance needs two in each class"),
+        "separated": ([0, 0, 0, 1, 1], p, {"auc_ci", "calibration_slope", "calibration_slope_ci"}, "separate"),
+        "certain": ([0, 1, 0, 1, 0], np.array([0, 1, 0.2, 0.4, 0.5]), {"calibration_slope", "ici"}, "exactly 0 or 1"),
+        "constant": ([0, 1, 0, 1, 0], np.full(5, 0.4), {"auc_ci", "calibration_slope", "ici"}, "all equal"),
+        "nobody called": ([0, 1, 0, 1, 0], p / 4, {"ppv", "ppv_ci"}, "ppv: no patient"),
+    }
+
+
+@pytest.mark.parametrize("case", degenerate_cases())
+def test_what_cannot_be_computed_is_none_with_a_reason(case):
+    y, p, missing, reason = degenerate_cases()[case]
+    result = evaluate(y, p, 0.35)
+    assert set(result) == KEYS
+    assert missing <= {name for name, value in result.items() if value is None}
+    assert reason in " ".join(result["notes"])
+    json.dumps(result, allow_nan=False)
+
+
+def test_without_events_the_rest_is_still_told():
+    result = evaluate([0, 0, 0, 0], [0.1, 0.2, 0.3, 0.6], 0.5)
+    assert (result["accuracy"], result["specificity"], result["fp"], result["npv"]) == (0.75, 0.75, 1, 1.0)
+    assert result["brier"] == pytest.approx(0.125)
+
+
+@pytest.mark.parametrize(("y", "reason"), [([0, 0, 0, 0], "outcome 0"), ([0, 0, 0, 1], "needs two in each class")])
+def test_a_comparison_without_variance_is_none_with_a_reason(y, reason):
+    [result] = compare_models(y, {"clinical": [0.1, 0.2, 0.3, 0.4], "image": [0.4, 0.1, 0.2, 0.3]})
+    assert (result["ci"], result["p"]) == (None, None)
+    assert reason in result["notes"][0]
+
+
+def test_identical_models_differ_by_nothing():
+    y, models = sample()
+    [result] = compare_models(y, {"clinical": models["image"], "image": models["image"]})
+    assert (result["difference"], result["ci"], result["p"], result["notes"]) == (0.0, [0.0, 0.0], 1.0, [])
+
+
+@pytest.mark.parametrize(
+    ("y", "p"), [([0, 2], [0.1, 0.2]), ([0, 1], [0.1, np.nan]), ([0, 1], [0.1, 1.2]), ([0, 1], [0.1])]
+)
+def test_input_at_fault_is_refused_and_not_noted(y, p):
+    with pytest.raises(ValueError, match="must"):
+        evaluate(y, p, 0.5)
+    with pytest.raises(ValueError, match="must"):
+        compare_models(y, {"clinical": p, "image": p})

@@ -1,0 +1,81 @@
+import pytest
+
+from hepred_lib.stats.published import (
+    consistent_test_sets,
+    critical_correlation,
+    difference_p,
+    hanley_mcneil_interval,
+)
+
+PUBLISHED = {"image": (67.3, 81.0, 64.0), "clinical": (74.8, 81.0, 73.3), "integrated": (81.3, 76.2, 82.6)}
+IMAGE, CLINICAL, INTEGRATED = (hanley_mcneil_interval(value, 21, 86) for value in (0.76, 0.81, 0.83))
+
+
+def test_the_nine_published_figures_fit_exactly_five_test_sets():
+    sizes = consistent_test_sets(PUBLISHED)[["n_positive", "n_negative"]].drop_duplicates()
+    assert sizes.values.tolist() == [[21 * k, 86 * k] for k in range(1, 6)]
+
+
+def test_the_smallest_test_set_has_the_expected_counts():
+    smallest = consistent_test_sets(PUBLISHED, n_max=107).set_index("model")[["tp", "fn", "fp", "tn"]]
+    expected = {"image": [17, 4, 31, 55], "clinical": [17, 4, 23, 63], "integrated": [16, 5, 15, 71]}
+    assert {model: row.tolist() for model, row in smallest.iterrows()} == expected
+
+
+def test_figures_that_fit_nothing_give_an_empty_table():
+    assert consistent_test_sets({"one": (10.0, 100.0, 100.0)}, n_max=50).empty
+
+
+def test_enumeration_equals_trying_every_table():
+    figures = (75.0, 66.7, 77.8)
+    found = consistent_test_sets({"one": figures}, n_max=16)[["tp", "fn", "fp", "tn"]].values.tolist()
+    tables = [
+        [tp, m - tp, n - tn, tn]
+        for m in range(1, 16)
+        for n in range(1, 17 - m)
+        for tp in range(m + 1)
+        for tn in range(n + 1)
+        if (round(100 * (tp + tn) / (m + n), 1), round(100 * tp / m, 1), round(100 * tn / n, 1)) == figures
+    ]
+    assert found == tables == [[2, 1, 2, 7]]
+
+
+def test_no_published_model_is_refused():
+    with pytest.raises(ValueError, match="published must name at least one model"):
+        consistent_test_sets({})
+
+
+def test_published_figures_that_are_no_percentages_are_refused():
+    with pytest.raises(ValueError, match="published must give three percentages a model"):
+        consistent_test_sets({"one": (67.3, 81.0)})
+
+
+def test_hanley_mcneil_interval_of_the_published_auc():
+    result = hanley_mcneil_interval(0.81, 21, 86)
+    assert (result.low, result.high, result.standard_error) == pytest.approx((0.692, 0.928, 0.060), abs=5e-4)
+
+
+def test_hanley_mcneil_refuses_a_perfect_auc():
+    with pytest.raises(ValueError, match="auc must lie between 0 and 1, got 1"):
+        hanley_mcneil_interval(1, 21, 86)
+
+
+@pytest.mark.parametrize(("correlation", "expected"), [(0, 0.42), (0.5, 0.26), (0.8, 0.075), (0.9, 0.013)])
+def test_published_aucs_differ_significantly_only_if_highly_correlated(correlation, expected):
+    assert difference_p(IMAGE, INTEGRATED, correlation) == pytest.approx(expected, abs=0.005)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "expected"), [(IMAGE, CLINICAL, 0.919), (CLINICAL, INTEGRATED, 0.986), (IMAGE, INTEGRATED, 0.836)]
+)
+def test_critical_correlation_of_the_published_aucs(a, b, expected):
+    assert critical_correlation(a, b) == pytest.approx(expected, abs=5e-4)
+
+
+def test_at_the_critical_correlation_p_is_alpha():
+    assert difference_p(IMAGE, CLINICAL, critical_correlation(IMAGE, CLINICAL, 0.1)) == pytest.approx(0.1)
+
+
+def test_a_correlation_of_one_is_refused():
+    with pytest.raises(ValueError, match="correlation must lie between -1 and 1, got 1"):
+        difference_p(IMAGE, CLINICAL, 1)

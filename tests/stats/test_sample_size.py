@@ -1,0 +1,85 @@
+import numpy as np
+import pytest
+from scipy.integrate import quad
+from scipy.special import expit
+from scipy.stats import norm
+
+from hepred_lib.stats.comparison import binormal_separation
+from hepred_lib.stats.sample_size import cox_snell_r2_from_auc, riley_minimum, supported_parameters
+
+PREVALENCE = 21 / 107
+
+
+def test_the_published_worked_example():
+    # Riley 2020, box: 24 parameters, outcome 17.4 %, R2 0.288, shrinkage 0.9: 623 patients by the first criterion.
+    assert riley_minimum(24, 0.174, 0.288).n_shrinkage == 623
+
+
+def test_the_overall_risk_alone_needs_these_patients():
+    assert riley_minimum(1, 0.5, 0.4).n_overall_risk == 385
+
+
+@pytest.mark.parametrize(("n_parameters", "patients"), [(10, 417), (15, 625), (20, 833), (30, 1249)])
+def test_patients_for_the_papers_setting(n_parameters, patients):
+    r2 = cox_snell_r2_from_auc(0.81, PREVALENCE)
+    assert riley_minimum(n_parameters, PREVALENCE, r2).n == pytest.approx(patients, rel=0.01)
+
+
+def test_465_patients_carry_11_parameters():
+    assert supported_parameters(465, PREVALENCE, 0.81) == 11
+
+
+def test_cox_snell_r2_at_the_papers_setting():
+    assert cox_snell_r2_from_auc(0.81, PREVALENCE) == pytest.approx(0.19, abs=0.005)
+
+
+def test_a_useless_model_explains_nothing():
+    assert cox_snell_r2_from_auc(0.5, 0.2) == pytest.approx(0, abs=1e-12)
+
+
+def test_rare_and_common_outcomes_mirror_each_other():
+    assert cox_snell_r2_from_auc(0.8, 0.2) == pytest.approx(cox_snell_r2_from_auc(0.8, 0.8), abs=1e-12)
+
+
+def test_the_minimum_is_the_largest_of_the_criteria():
+    result = riley_minimum(10, 0.2, 0.15)
+    assert result.n == max(result.n_shrinkage, result.n_optimism, result.n_overall_risk)
+    assert result.events == int(np.ceil(0.2 * result.n))
+
+
+def test_few_patients_carry_no_parameter():
+    assert supported_parameters(50, PREVALENCE, 0.81) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((0, 0.2, 0.1), "n_parameters must be a whole number >= 1, got 0"),
+        ((5, 0.0, 0.1), "prevalence must lie between 0 and 1, got 0"),
+        ((5, 0.2, 0.7), r"cox_snell_r2 must lie between 0 and 0\.63"),
+        ((5, 0.2, 0.1, 1.0), "shrinkage must lie between 0.1 and 1, got 1"),
+    ],
+)
+def test_an_argument_out_of_range_is_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        riley_minimum(*arguments)
+
+
+@pytest.mark.parametrize("auc", [0.4, 1.0, np.nan])
+def test_an_auc_that_is_no_models_is_refused(auc):
+    with pytest.raises(ValueError, match=r"auc must lie in \[0.5, 1\)"):
+        cox_snell_r2_from_auc(auc, 0.2)
+
+
+@pytest.mark.parametrize(("auc", "prevalence"), [(0.6, 0.5), (0.81, PREVALENCE), (0.95, 0.05)])
+def test_r2_equals_adaptive_quadrature(auc, prevalence):
+    d = binormal_separation(auc)
+
+    def log_likelihood(x):
+        risk = expit(np.log(prevalence / (1 - prevalence)) + d * x - d**2 / 2)
+        events, others = prevalence * norm.pdf(x, d), (1 - prevalence) * norm.pdf(x)
+        return events * np.log(risk) + others * np.log1p(-risk)
+
+    fitted = quad(log_likelihood, -10, 12, epsabs=1e-12)[0]
+    null = prevalence * np.log(prevalence) + (1 - prevalence) * np.log(1 - prevalence)
+    assert cox_snell_r2_from_auc(auc, prevalence) == pytest.approx(1 - np.exp(2 * (null - fitted)), abs=1e-9)

@@ -1,0 +1,91 @@
+"""A manifest with its images: nothing stops at the first problem."""
+
+import numpy as np
+import pytest
+
+from hepred_lib.checking import check, fill_volumes
+from hepred_lib.manifest import read_manifest
+from hepred_lib.scans import ScanError, write_nifti
+
+
+def rewrite(folder, old, new):
+    path = folder / "manifest.csv"
+    path.write_text(path.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
+    return path
+
+
+def found(path):
+    return [str(problem) for problem in check(path)]
+
+
+def test_a_clean_cohort_has_no_problem(cohort_folder):
+    assert check(cohort_folder / "manifest.csv", progress=True) == []
+
+
+@pytest.mark.parametrize(("printed", "faults"), [("14", 0), ("13.4", 1), ("22.4", 0), ("22.6", 1)])
+def test_a_printed_volume_may_differ_from_its_mask_by_a_quarter(cohort_folder, printed, faults):
+    problems = found(rewrite(cohort_folder, "17.5,18.0,0", f"{printed},{printed},0"))
+    expected = f"baseline_volume_ml must lie within 25% of the 18.00 mL of baseline_mask, got {printed} (patient HE-2"
+    assert [expected in problem for problem in problems] == [True] * faults
+
+
+def test_empty_volumes_are_measured_on_the_masks(cohort_folder):
+    table = fill_volumes(read_manifest(rewrite(cohort_folder, "17.5,18.0,0", ",18.0,0")))
+    assert table["baseline_volume_ml"].tolist() == pytest.approx([18.0, 18.0])
+    assert table["followup_volume_ml"].tolist() == [30.0, 18.0]
+
+
+def test_a_truncated_scan_and_a_bad_age_are_both_reported(cohort_folder):
+    scan = cohort_folder / "HE-1_ct.nii.gz"
+    scan.write_bytes(scan.read_bytes()[:300])
+    problems = found(rewrite(cohort_folder, "64,M", "260,M"))
+    assert len(problems) == 2
+    assert problems[0].startswith("baseline_ct must be a whole, readable NIfTI image, got ")
+    assert problems[0].endswith("in HE-1_ct.nii.gz (patient HE-1, manifest.csv line 2).")
+    assert problems[1] == "age must be within 18 to 110, got 260 (patient HE-2, manifest.csv line 3)."
+
+
+def test_a_mask_on_another_grid_is_reported(cohort_folder, phantom):
+    write_nifti(cohort_folder / "HE-2_mask.nii.gz", phantom[1][1:], phantom[2], dtype=np.uint8)
+    (problem,) = found(cohort_folder / "manifest.csv")
+    assert problem == (
+        "baseline_mask must have the grid of its scan HE-2_ct.nii.gz, 32 x 28 x 16 voxels, got 31 x 28 x 16 "
+        "in HE-2_mask.nii.gz (patient HE-2, manifest.csv line 3)."
+    )
+
+
+def test_one_image_for_two_patients_is_reported_whatever_its_bytes(cohort_folder, phantom):
+    write_nifti(cohort_folder / "HE-2_ct.nii", phantom[0] + 1, phantom[2], dtype=np.int16)
+    (problem,) = found(rewrite(cohort_folder, "HE-2_ct.nii.gz", "HE-2_ct.nii"))
+    assert "baseline_ct must be another image than baseline_ct of patient HE-1, got the same voxels" in problem
+
+
+def test_a_follow_up_that_is_the_first_scan_again_is_reported(cohort_folder):
+    rewrite(cohort_folder, ",age,sex", ",age,sex,followup_ct")
+    rewrite(cohort_folder, "71,F", "71,F,HE-1_ct.nii.gz")
+    (problem,) = found(rewrite(cohort_folder, "64,M", "64,M,"))
+    assert "followup_ct must be another image than baseline_ct of patient HE-1" in problem
+
+
+def test_a_mask_without_its_scan_is_reported_and_not_measured(cohort_folder):
+    path = rewrite(cohort_folder, "HE-2,HE-2_ct.nii.gz,HE-2_mask.nii.gz,17.5", "HE-2,,HE-2_mask.nii.gz,")
+    assert ["baseline_ct must be given beside baseline_mask, got nothing" in p for p in found(path)] == [True]
+    with pytest.raises(ScanError, match=r"baseline_ct must be given beside baseline_mask, .*patient HE-2"):
+        fill_volumes(read_manifest(path))
+
+
+def test_a_missing_scan_is_reported_once(cohort_folder):
+    (cohort_folder / "HE-2_ct.nii.gz").unlink()
+    (problem,) = found(cohort_folder / "manifest.csv")
+    assert "baseline_ct must name a file that exists, got HE-2_ct.nii.gz (patient HE-2" in problem
+
+
+def test_a_file_that_is_no_manifest_is_one_problem(tmp_path):
+    (tmp_path / "manifest.csv").write_text("", encoding="utf-8")
+    assert found(tmp_path / "manifest.csv") == [
+        "the manifest must have a header and one row a patient, got an empty file (manifest.csv)."
+    ]
+
+
+def test_the_real_scans_have_no_problem(shared):
+    assert check(shared / "data/phe_sich/manifest.csv") == []

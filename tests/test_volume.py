@@ -1,0 +1,98 @@
+import numpy as np
+import pytest
+
+from hepred_lib.volume import abc2_ml, mask_volume_ml, voxel_volume_ml
+
+
+def rotated(affine, degrees, axis=0):
+    """Tilt an affine about one axis, as a gantry does."""
+    c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    i, j = [k for k in range(3) if k != axis]
+    tilt = np.eye(4)
+    tilt[np.ix_([i, j], [i, j])] = [[c, -s], [s, c]]
+    return tilt @ affine
+
+
+def ball(radius, shape=(60, 60, 60)):
+    offset = np.indices(shape) - (np.array(shape) - 1)[:, None, None, None] / 2
+    return (offset**2).sum(axis=0) <= radius**2
+
+
+def test_a_thousand_cubic_millimetres_are_one_ml():
+    assert mask_volume_ml(np.ones((10, 10, 10), dtype=bool), np.eye(4)) == pytest.approx(1.0)
+
+
+def test_voxel_of_half_by_half_by_five_mm():
+    assert voxel_volume_ml(np.diag([0.5, 0.5, 5.0, 1.0])) == pytest.approx(0.00125)
+
+
+def test_abc2_is_half_the_product_of_the_diameters():
+    assert abc2_ml(40, 30, 20) == 12.0
+
+
+def test_a_ball_has_the_volume_of_a_ball():
+    assert mask_volume_ml(ball(25), np.eye(4)) == pytest.approx(4 / 3 * np.pi * 25**3 / 1000, rel=0.005)
+
+
+@pytest.mark.parametrize("axes", [(0,), (1,), (0, 1), (0, 1, 2)])
+def test_flipping_axes_changes_nothing(axes):
+    affine = np.diag([0.5, 0.5, 5.0, 1.0])
+    flipped = affine.copy()
+    flipped[axes, axes] *= -1
+    assert mask_volume_ml(ball(9, (20, 20, 20)), flipped) == mask_volume_ml(ball(9, (20, 20, 20)), affine)
+
+
+@pytest.mark.parametrize("degrees", [15, 45, 90])
+def test_a_rotated_phantom_keeps_its_volume(degrees):
+    straight, mask = np.diag([0.5, 0.5, 5.0, 1.0]), ball(9, (20, 20, 20))
+    tilted = rotated(straight, degrees)
+    assert mask_volume_ml(mask, tilted) == pytest.approx(mask_volume_ml(mask, straight), rel=1e-12)
+
+
+def test_the_diagonal_alone_would_be_wrong_at_15_degrees():
+    tilted = rotated(np.diag([0.5, 0.5, 5.0, 1.0]), 15)
+    assert abs(np.prod(np.diag(tilted)[:3])) / 1000 == pytest.approx(0.933 * voxel_volume_ml(tilted), rel=1e-3)
+
+
+def test_an_empty_mask_has_no_volume():
+    assert mask_volume_ml(np.zeros((3, 3, 3)), np.eye(4)) == 0.0
+
+
+def test_a_mask_with_other_values_is_refused():
+    with pytest.raises(ValueError, match="mask must hold 0 and 1 only, got 2"):
+        mask_volume_ml(np.full((2, 2, 2), 2), np.eye(4))
+
+
+def test_a_mask_with_nan_is_refused():
+    with pytest.raises(ValueError, match="mask must hold 0 and 1 only, got nan"):
+        mask_volume_ml(np.full((2, 2, 2), np.nan), np.eye(4))
+
+
+def test_a_flat_mask_is_refused():
+    with pytest.raises(ValueError, match="mask must be three-dimensional"):
+        mask_volume_ml(np.ones((2, 2)), np.eye(4))
+
+
+@pytest.mark.parametrize("affine", [np.eye(3), np.full((4, 4), np.nan)])
+def test_an_affine_that_is_no_affine_is_refused(affine):
+    with pytest.raises(ValueError, match="affine must be a finite 4 x 4 matrix"):
+        voxel_volume_ml(affine)
+
+
+def test_a_flattening_affine_is_refused():
+    with pytest.raises(ValueError, match="affine must span three dimensions"):
+        voxel_volume_ml(np.diag([1.0, 1.0, 0.0, 1.0]))
+
+
+@pytest.mark.parametrize("wrong", [-1.0, np.nan, np.inf])
+def test_a_diameter_that_is_no_length_is_refused(wrong):
+    with pytest.raises(ValueError, match="b_mm must be >= 0"):
+        abc2_ml(1.0, wrong, 1.0)
+
+
+def test_volume_equals_a_count_voxel_by_voxel():
+    mask = np.random.default_rng(0).random((5, 6, 7)) < 0.3
+    affine = rotated(np.diag([0.4, -0.6, 3.0, 1.0]), 20)
+    corner = affine[:3, :3]
+    one_voxel_mm3 = abs(np.dot(np.cross(corner[:, 0], corner[:, 1]), corner[:, 2]))
+    assert mask_volume_ml(mask, affine) == pytest.approx(sum(one_voxel_mm3 for on in mask.flat if on) / 1000)
