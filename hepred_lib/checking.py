@@ -33,14 +33,19 @@ def check(path: str | os.PathLike, *, definition: str = "6ml_or_33pct", progress
         The study's definition of expansion, against which printed labels are held.
     progress : bool
         Show a bar over the patients.
+
+    Raises
+    ------
+    ValueError
+        If the definition is unknown.
     """
     problems = manifest_problems(path, definition=definition)
-    table = read_valid_cells(path)
+    table = read_valid_cells(path).fillna({"patient_id": ""})
     seen: dict[bytes, tuple[str, str]] = {}
     for line, row in _rows(table, progress):
         for moment in MOMENTS:
             for column, rule, value in _image_faults(row, moment, seen):
-                problems.append(Problem(Path(path).name, int(line), column, str(row["patient_id"]), rule, value))
+                problems.append(Problem(Path(path).name, line, column, row["patient_id"], rule, value))
     return sorted(problems, key=lambda problem: problem.line)
 
 

@@ -21,10 +21,12 @@
 # Reads the manifest; writes `cohort.csv` (one row an included patient, with split and fold) and `excluded.csv`.
 
 # %%
+import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 
 from hepred_lib.book import show
+from hepred_lib.checking import fill_volumes
 from hepred_lib.manifest import CLINICAL_CANDIDATES, assign_folds, derive_labels, read_manifest, split_patients
 from hepred_lib.stats.sample_size import supported_parameters
 from hepred_lib.study import open_notebook, read_table, write_table
@@ -47,12 +49,13 @@ run = open_notebook("01_cohort", globals())
 # %% [markdown]
 # ## The patients and their outcome
 #
-# Hematoma expansion (HE) follows from the two measured volumes by the study's definition. A row without an outcome
+# Hematoma expansion (HE) follows from the two volumes by the study's definition; a volume that the manifest does not
+# give is measured on its mask. A row without an outcome
 # stays in the study for the outline of the hematoma only; a row that lacks what the study needs is excluded, with
 # the reason.
 
 # %%
-table = derive_labels(read_manifest(run.resolve(manifest)), definition=definition)
+table = derive_labels(fill_volumes(read_manifest(run.resolve(manifest))), definition=definition)
 lacking = table["baseline_ct"].isna() if image_source == "scans" else table["he"].isna()
 lacking |= table["dl_score"].isna() if image_source == "column" else False
 excluded = table.loc[lacking, ["patient_id"]].assign(reason=f"lacks what image_source {image_source} needs")
@@ -91,14 +94,14 @@ Markdown(
 # ## What flows where
 
 # %%
-known = cohort["he"].notna()
-steps = [("manifest", "Rows of the manifest", len(table), int(table["he"].sum()))]
-steps += [(f"excluded:{reason}", f"Excluded: {reason}", len(rows), 0) for reason, rows in excluded.groupby("reason")]
-steps += [("blood_free", "Without outcome (outline only)", int((~known).sum()), 0)]
-steps += [
-    (split, split.capitalize(), int((rows := cohort[known & (cohort["split"] == split)])["he"].count()), int(rows["he"].sum()))
-    for split in ("development", "test")
-]
+known, reasons = cohort[cohort["he"].notna()], excluded["reason"].value_counts()
+steps = [("assessed", "Rows of the manifest", len(table), table["he"].sum())]
+steps += [("excluded", "Excluded", len(excluded), np.nan)] if len(excluded) else []
+steps += [("reason", reason, count, np.nan) for reason, count in reasons.items()]
+steps += [("blood_free", "Without outcome: outline only", len(cohort) - len(known), np.nan)]
+steps += [("included", "With outcome", len(known), known["he"].sum())]
+parts = {split: known.loc[known["split"] == split, "he"] for split in ("development", "test")}
+steps += [(split, split.capitalize(), len(he), he.sum()) for split, he in parts.items()]
 flow = pd.DataFrame(steps, columns=["step", "text", "n", "events"]).assign(simulated=bool(truth))
 show(run.folder, "flow", flow)
 

@@ -24,7 +24,7 @@
 import torch
 from IPython.display import Markdown
 
-from hepred_lib.multitask.bags import load_patients
+from hepred_lib.multitask.bags import fold_roles, load_patients, training_patients
 from hepred_lib.multitask.checkpoint import save_network
 from hepred_lib.multitask.inference import predict_cohort
 from hepred_lib.multitask.network import NetworkSettings
@@ -62,11 +62,8 @@ assert fold in set(cohort["fold"]) - {-1}, f"fold must be one of {sorted(set(coh
 
 # %%
 patients = load_patients(run.folder / "slices", cohort, quality)
-by_id = {patient.patient_id: patient for patient in patients}
-role = cohort.set_index("patient_id").apply(
-    lambda row: "test" if row["split"] == "test" else "held_out" if row["fold"] == fold else "in_fold", axis=1
-)
-training = [by_id[name] for name in role.index[role == "in_fold"] if by_id[name].has_mask]
+role = fold_roles(cohort, fold)
+training = training_patients(patients, role)
 assert not {patient.patient_id for patient in training} & set(role.index[role != "in_fold"]), "no held-out patient trains"
 Markdown(
     f"Fold {fold}: {len(training)} patients train the network "

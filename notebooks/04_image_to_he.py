@@ -26,6 +26,7 @@ import numpy as np
 import pandas as pd
 import torch
 from IPython.display import Markdown
+from scipy.stats import mannwhitneyu
 
 from hepred_lib.book import show
 from hepred_lib.manifest import read_manifest
@@ -106,7 +107,10 @@ Markdown(
 )
 
 # %%
-show(run.folder, "dl_score", image.loc[known, ["he", "dl_score", "split"]].assign(p=image["p_image"], simulated=bool(truth)))
+groups = {split: [rows.loc[rows["he"] == he, "dl_score"] for he in (1, 0)] for split, rows in image[known].groupby("split")}
+p_values = {split: mannwhitneyu(*pair).pvalue for split, pair in groups.items()}
+shown = image.loc[known, ["he", "dl_score", "split"]].assign(p=image["split"].map(p_values), simulated=bool(truth))
+show(run.folder, "dl_score", shown)
 
 # %% [markdown]
 # ## How the networks learned

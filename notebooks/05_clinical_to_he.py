@@ -108,7 +108,7 @@ Markdown(
 # %%
 odds = odds_ratio_table(model, "clinical").assign(simulated=bool(truth))
 write_table(run.path("tables", "odds_ratios_clinical.csv"), odds.drop(columns=["simulated"]))
-show(run.folder, "odds_ratios", odds)
+show(run.folder, "odds_ratios_clinical", odds)
 
 # %% [markdown]
 # ## How reliable is the choice?

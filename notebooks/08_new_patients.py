@@ -31,6 +31,7 @@ from IPython.display import Markdown
 
 from hepred_lib import results
 from hepred_lib.book import show
+from hepred_lib.checking import fill_volumes
 from hepred_lib.deployment import load_frozen, predict_table
 from hepred_lib.manifest import derive_labels, read_manifest
 from hepred_lib.multitask.reading import outline_agreement, picture, read_with, slice_calls
@@ -60,7 +61,7 @@ rng, notes = np.random.default_rng(seed), []
 # %%
 frozen = load_frozen(run.folder)
 definition = read_json(run.path("clinical_model.json"))["definition"]
-table = derive_labels(read_manifest(run.resolve(manifest)), definition=definition)
+table = derive_labels(fill_volumes(read_manifest(run.resolve(manifest))), definition=definition)
 own = pd.read_csv(run.path("cohort.csv"), dtype={"patient_id": "string"})["patient_id"]
 assert not set(table["patient_id"]) & set(own), "a new patient carries the identifier of one of the study's patients"
 simulated = table["patient_id"].str.startswith("SIM-").all()

@@ -60,6 +60,14 @@ def test_one_image_for_two_patients_is_reported_whatever_its_bytes(cohort_folder
     assert "baseline_ct must be another image than baseline_ct of patient HE-1, got the same voxels" in problem
 
 
+def test_an_image_of_a_patient_without_identifier_is_still_compared(cohort_folder):
+    problems = found(rewrite(cohort_folder, "\nHE-2,HE-2_ct", "\n,HE-1_ct"))
+    assert [" ".join(problem.split()[:5]) for problem in problems] == [
+        "patient_id must be 1 to",
+        "baseline_ct must be another image",
+    ]
+
+
 def test_a_follow_up_that_is_the_first_scan_again_is_reported(cohort_folder):
     rewrite(cohort_folder, ",age,sex", ",age,sex,followup_ct")
     rewrite(cohort_folder, "71,F", "71,F,HE-1_ct.nii.gz")

@@ -269,6 +269,13 @@ def test_predictors_are_numbers_and_location_a_category(write):
     pd.testing.assert_series_equal(predictor_frame(table, ["male"])["male"], frame["male"])
 
 
+def test_a_new_patient_may_lack_a_predictor(write):
+    table = read_manifest(write("patient_id,age", "a,70"))
+    frame = predictor_frame(table, ["age", "sex", "location", "gcs"], allow_empty=True)
+    assert frame.isna().to_numpy().tolist() == [[False, True, True, True]]
+    assert frame.dtypes[["male", "gcs"]].eq(float).all()
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [

@@ -147,6 +147,11 @@ def _local_kernel_manager() -> type:
         def _transport_default(self) -> str:
             return "ipc"
 
+        @default("ip")
+        def _ip_default(self) -> str:
+            # Absolute: the kernel works in the notebooks' folder, its client elsewhere.
+            return os.path.join(os.environ["JUPYTER_RUNTIME_DIR"], "socket")
+
     return LocalKernelManager
 
 

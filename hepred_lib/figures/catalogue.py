@@ -46,6 +46,11 @@ def _arrays(draw: Callable, height_mm: Callable, *required: str) -> FigureSpec:
 _MODEL = ("model", "label", "n", "events")
 _CT = ("hu", "titles", "pixel_mm", "window")
 
+_ODDS_RATIOS = _table(
+    models.odds_ratios, DOUBLE_MM, lambda table: 16 + 5 * (len(table) + table["model"].nunique()),
+    "model", "name", "label", "unit", "odds_ratio", "low", "high",
+)  # fmt: skip
+
 FIGURES: dict[str, FigureSpec] = {
     "flow": _table(cohort.flow, DOUBLE_MM, cohort.flow_height_mm, "step", "text", "n", "events"),
     "cohort": _table(
@@ -61,10 +66,8 @@ FIGURES: dict[str, FigureSpec] = {
         training.bland_altman, SINGLE_MM, 78, "reference_ml", "predicted_ml", "bias", "low", "high"
     ),
     "dl_score": _table(discrimination.dl_score, SINGLE_MM, 75, "he", "dl_score", "split", "p"),
-    "odds_ratios": _table(
-        models.odds_ratios, DOUBLE_MM, lambda table: 16 + 5 * (len(table) + table["model"].nunique()),
-        "model", "name", "label", "unit", "odds_ratio", "low", "high",
-    ),
+    "odds_ratios_clinical": _ODDS_RATIOS,
+    "odds_ratios_integrated": _ODDS_RATIOS,
     "inclusion_frequency": _table(
         models.inclusion_frequency, SINGLE_MM, lambda table: 22 + 4.2 * len(table), "label", "frequency", "selected"
     ),

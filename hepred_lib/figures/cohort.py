@@ -9,7 +9,7 @@ from matplotlib.figure import FigureBase
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
-from hepred_lib.figures.layout import OUTCOMES, finite, legend_below, panels, quantity
+from hepred_lib.figures.layout import OUTCOMES, finite, legend_below, panels, quantity, say_no_data
 from hepred_lib.figures.style import GREY, VERMILLION
 
 PAGE_MM, LINE_MM, MARGIN_MM, GAP_MM, EDGE_MM = 174, 3.4, 4, 7, 2
@@ -90,6 +90,8 @@ def cohort(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
             counts[style.name] = len(values)
             if len(values):
                 axes.ecdf(values, color=style.color, linestyle=style.line)
+        if not any(counts.values()):
+            say_no_data(axes)
         axes.set_xlabel(quantity(variable, rows["unit"].iloc[0]))
         axes.set_title(", ".join(f"{count} {name}" for name, count in reversed(counts.items())), color=GREY)
     for axes in grid[::4]:
@@ -117,12 +119,16 @@ def quality(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     """
     grid = panels(figure, len(QUALITY), columns=len(QUALITY))
     outlying = table["outlier"].eq(True)
+    look = {"linestyle": "", "marker": "^", "color": VERMILLION}
     for axes, (column, label) in zip(grid, QUALITY.items(), strict=True):
         values = finite(table[column])
-        axes.hist(values, bins=_whole(values) if column == "n_slices" else 20, color="0.7")
+        if len(values):
+            axes.hist(values, bins=_whole(values) if column == "n_slices" else 20, color="0.7")
+        else:
+            say_no_data(axes)
         marked = finite(table.loc[outlying, column])
-        look = {"linestyle": "", "marker": "^", "color": VERMILLION, "clip_on": False}
-        axes.plot(marked, np.zeros(len(marked)), zorder=3, **look)
+        if len(marked):
+            axes.plot(marked, np.zeros(len(marked)), zorder=3, clip_on=False, **look)
         axes.set_xlabel(label)
     grid[0].set_ylabel("Scans")
     mark = Line2D([], [], label=f"outlying scan ({outlying.sum()} of {len(table)})", **look)
@@ -130,9 +136,9 @@ def quality(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     return grid
 
 
-def _whole(values: np.ndarray) -> np.ndarray | int:
+def _whole(values: np.ndarray) -> np.ndarray:
     """Return the edges of bins that hold one whole number each."""
-    return np.arange(values.min() - 0.5, values.max() + 1) if len(values) else 1
+    return np.arange(values.min() - 0.5, values.max() + 1)
 
 
 def _boxes(table: pd.DataFrame) -> dict[str, str]:

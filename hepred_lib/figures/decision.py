@@ -30,7 +30,10 @@ def decision_curve(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     for style, rows in by_model(table):
         x, label = rows["threshold"], model_label(rows, common_size=common_size)
         axes.fill_between(x, rows["low"], rows["high"], color=style.color, alpha=0.13, linewidth=0)
-        handles += axes.plot(x, rows["net_benefit"], color=style.color, linestyle=style.line, label=label)
+        look = {"color": style.color, "linestyle": style.line}
+        if rows["model"].isin(REFERENCES).all():
+            look["linewidth"] = 0.8
+        handles += axes.plot(x, rows["net_benefit"], label=label, **look)
     axes.set(xlabel="Threshold probability", ylabel="Net benefit (true positives per patient)")
     axes.set_ylim(*_limits(table))
     axes.set_xlim(0, table["threshold"].max())

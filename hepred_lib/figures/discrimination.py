@@ -20,7 +20,8 @@ def roc(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     figure : matplotlib Figure or SubFigure
     table : DataFrame
         One row a point of a curve: `model`, `label`, `n`, `events`, `false_positive_rate`, `sensitivity`, and the band
-        `low`, `high` (NaN where there is none). `operating_fpr` and `operating_sensitivity` repeat within a model.
+        `low`, `high` (NaN where there is none). `operating_fpr` and `operating_sensitivity` repeat within a
+        model (NaN: no point).
 
     Returns
     -------
@@ -35,7 +36,9 @@ def roc(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
         axes.fill_between(x, rows["low"], rows["high"], color=style.color, alpha=0.13, linewidth=0)
         axes.plot(x, rows["sensitivity"], color=style.color, linestyle=style.line)
         look = {"color": style.color, "marker": style.marker, "markerfacecolor": "white"}
-        axes.plot(first["operating_fpr"], first["operating_sensitivity"], linestyle="", zorder=3, clip_on=False, **look)
+        if pd.notna(first["operating_fpr"]):
+            point = first["operating_fpr"], first["operating_sensitivity"]
+            axes.plot(*point, linestyle="", zorder=3, clip_on=False, **look)
         handles.append(Line2D([], [], linestyle=style.line, label=model_label(rows, common_size=common_size), **look))
     chance = axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=0.8, label="chance", zorder=1)
     axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xticks=UNIT_TICKS, yticks=UNIT_TICKS)

@@ -29,9 +29,15 @@ def panels(figure: FigureBase, count: int, *, columns: int, **shared: bool) -> l
 def no_data(figure: FigureBase) -> list[Axes]:
     """Return one pair of axes that says "no data"."""
     axes = figure.subplots()
-    axes.set(xticks=[], yticks=[])
-    axes.text(0.5, 0.5, "no data", transform=axes.transAxes, ha="center", va="center", color=GREY)
+    say_no_data(axes)
+    axes.set_yticks([])
     return [axes]
+
+
+def say_no_data(axes: Axes) -> None:
+    """Write "no data" where a curve would be."""
+    axes.set_xticks([])
+    axes.text(0.5, 0.5, "no data", transform=axes.transAxes, ha="center", va="center", color=GREY)
 
 
 def by_model(table: pd.DataFrame) -> Iterator[tuple[LineStyle, pd.DataFrame]]:

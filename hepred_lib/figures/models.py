@@ -57,7 +57,8 @@ def _interval(axes: Axes, row: tuple, *, place: int, color: str, marker: str) ->
         if row.low < end == left or row.high > end == right:
             axes.plot(end, place, marker=arrow, color=color, clip_on=False)
     axes.plot(row.odds_ratio, place, marker=marker, color=color)
-    text = f"{_ratio(row.odds_ratio)} ({_ratio(row.low)}–{_ratio(row.high)})"
+    interval = "" if np.isnan([row.low, row.high]).any() else f" ({_ratio(row.low)}–{_ratio(row.high)})"
+    text = f"{_ratio(row.odds_ratio)}{interval}"
     axes.text(1.03, place, text, transform=axes.get_yaxis_transform(), va="center_baseline")
 
 

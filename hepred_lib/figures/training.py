@@ -1,5 +1,6 @@
 """What training left behind: the losses by epoch, and the volumes that the network's outlines give."""
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
@@ -55,7 +56,8 @@ def bland_altman(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     ----------
     figure : matplotlib Figure or SubFigure
     table : DataFrame
-        One row a patient: `reference_ml`, `predicted_ml`; `bias`, `low`, `high` (mL) repeat in every row.
+        One row a patient: `reference_ml`, `predicted_ml`; `bias`, `low`, `high` (mL) repeat in every row
+        (NaN limits: none are drawn).
 
     Returns
     -------
@@ -63,22 +65,16 @@ def bland_altman(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
         One pair of axes, in mL.
     """
     axes = figure.subplots()
-    first = table.iloc[0]
     mean_ml = (table["reference_ml"] + table["predicted_ml"]) / 2
-    axes.plot(
-        mean_ml,
-        table["predicted_ml"] - table["reference_ml"],
-        "o",
-        color=BLUE,
-        markersize=3,
-        alpha=0.5,
-        markeredgewidth=0,
-    )
+    look = {"color": BLUE, "markersize": 3, "alpha": 0.5, "markeredgewidth": 0}
+    axes.plot(mean_ml, table["predicted_ml"] - table["reference_ml"], "o", **look)
     axes.axhline(0, color=GREY, linewidth=0.6)
-    bias = axes.axhline(first["bias"], color=VERMILLION, label=f"bias {decimal(first['bias'])} mL")
-    limits = f"95 % limits of agreement {decimal(first['low'])} to {decimal(first['high'])} mL"
-    axes.axhline(first["low"], color=VERMILLION, linestyle="--")
-    high = axes.axhline(first["high"], color=VERMILLION, linestyle="--", label=limits)
+    bias, low, high = table[["bias", "low", "high"]].iloc[0]
+    handles = [axes.axhline(bias, color=VERMILLION, label=f"bias {decimal(bias)} mL")]
+    if np.isfinite([low, high]).all():
+        label = f"95 % limits of agreement {decimal(low)} to {decimal(high)} mL"
+        axes.axhline(low, color=VERMILLION, linestyle="--")
+        handles.append(axes.axhline(high, color=VERMILLION, linestyle="--", label=label))
     axes.set(xlabel="Mean of predicted and reference volume (mL)", ylabel="Predicted − reference volume (mL)")
-    legend_below(figure, [bias, high], title=f"n = {len(table)}")
+    legend_below(figure, handles, title=f"n = {len(table)}")
     return [axes]

@@ -36,8 +36,22 @@ RADIOLOGICAL_CANDIDATES = ("baseline_volume_ml", "location", "ivh")
 NO_PREDICTORS = ("he", "ct_to_followup_h", "followup_volume_ml", "followup_ivh_ml")  # known only afterwards
 
 
-def predictor_frame(table: pd.DataFrame, names: Iterable[str]) -> pd.DataFrame:
+def predictor_frame(table: pd.DataFrame, names: Iterable[str], *, allow_empty: bool = False) -> pd.DataFrame:
     """Predictors as models use them: floats, ``sex`` as ``male`` (1 = M), ``location`` as a category of all five codes.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Columns as :func:`read_manifest` gives them.
+    names : iterable of str
+        Columns of the table; ``male`` may stand for ``sex``.
+    allow_empty : bool
+        Pass a column without any value, as a new patient may have; nothing can be fitted on it.
+
+    Returns
+    -------
+    DataFrame
+        One column a name, in their order, on the table's index.
 
     Raises
     ------
@@ -54,7 +68,7 @@ def predictor_frame(table: pd.DataFrame, names: Iterable[str]) -> pd.DataFrame:
             raise ManifestError(f"a predictor must be a column of the manifest, got {name!r}{hint}.")
         if column in NO_PREDICTORS:
             raise ManifestError(f"a predictor must be known at the first scan, got {name!r}.")
-        if table[column].isna().all():
+        if table[column].isna().all() and not allow_empty:
             raise ManifestError(f"{name} must have a value in at least one patient to be a predictor, got none.")
         columns["male" if column == "sex" else column] = _predictor(table[column])
     return pd.DataFrame(columns, index=table.index)
@@ -65,6 +79,6 @@ def _predictor(values: pd.Series) -> pd.Series:
         return values.map({"F": 0.0, "M": 1.0}).astype(float)
     if values.name == "location":
         return values.astype(pd.CategoricalDtype(LOCATIONS))
-    if not pd.api.types.is_numeric_dtype(values):
+    if not pd.api.types.is_numeric_dtype(values) and values.notna().any():
         raise ManifestError(f"a predictor must be numeric, got the text column {values.name!r}.")
     return values.astype(float)

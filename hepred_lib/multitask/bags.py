@@ -69,6 +69,17 @@ def load_patients(store: Path, cohort: pd.DataFrame, quality: pd.DataFrame) -> l
     return patients
 
 
+def fold_roles(cohort: pd.DataFrame, fold: int) -> pd.Series:
+    """What each patient is to one fold's network: ``in_fold`` (trains it), ``held_out`` or ``test``; by patient."""
+    role = np.where(cohort["fold"] == fold, "held_out", "in_fold")
+    return pd.Series(np.where(cohort["split"] == "test", "test", role), index=cohort["patient_id"], name="role")
+
+
+def training_patients(patients: Sequence[Patient], roles: pd.Series) -> list[Patient]:
+    """The patients who train a fold's network: in the fold, with a reference outline."""
+    return [patient for patient in patients if roles[patient.patient_id] == "in_fold" and patient.has_mask]
+
+
 def scan_tensor(planes: np.ndarray) -> Tensor:
     """Scan of stored slices in HU, float32 (n, 1, h, w); what lies outside the brain is set to the window's floor."""
     hu = torch.from_numpy(planes[:, HU : HU + 1].astype(np.float32)) - HU_OFFSET

@@ -61,9 +61,12 @@ def resume_state(state: TrainingState, checkpoint: Path, fingerprint: str) -> li
     for name, module in (("network", state.network), ("average", state.average)):
         module.load_state_dict(_part(tensors, name))
     slots: dict[int, dict[str, Tensor]] = {}
+    parameters = list(state.network.parameters())
     for name, value in _part(tensors, "optimizer").items():
         index, slot = name.split(".", 1)
-        slots.setdefault(int(index), {})[slot] = value
+        # The moments must lie in memory as their weights do, or the fused optimizer rounds differently.
+        like = torch.empty_like(parameters[int(index)], device="cpu") if value.dim() else torch.empty(())
+        slots.setdefault(int(index), {})[slot] = like.copy_(value)
     state.optimizer.load_state_dict({**state.optimizer.state_dict(), "state": slots})
     progress = json.loads(metadata["progress"])
     state.epoch, state.step = progress["epoch"], progress["step"]

@@ -71,13 +71,13 @@ def sample_protocol(rng: np.random.Generator, *, site: str, matrix: int) -> Prot
     coverage = rng.uniform(132, 150)
     return Protocol(
         matrix=matrix,
-        pixel_mm=round(float(rng.uniform(220, 245)) / matrix, 4),
+        pixel_mm=round(float(rng.uniform(225, 260)) / matrix, 4),
         slice_mm=thickness,
         n_slices=int(round(coverage / thickness)),
         n_thin=max(1, round(thickness / 1.7)),
         bottom_mm=-round(float(rng.uniform(56, 68)), 1),
         blur_mm=float(rng.uniform(0.55, 0.75) if site == "A" else rng.uniform(0.45, 0.95)),
-        noise_hu=float(np.clip(rng.normal(4.0, 0.6), 3, 6) if site == "A" else rng.uniform(3, 6.5)),
+        noise_hu=float(np.clip(rng.normal(3.3, 0.6), 2.5, 6) if site == "A" else rng.uniform(3, 6)),
         noise_blur_mm=float(rng.uniform(0.6, 0.8) if site == "A" else rng.uniform(0.5, 1.0)),
         offset_hu=float(rng.normal(0, 1.0) if site == "A" else rng.normal(2.0, 2.0)),
     )
@@ -85,7 +85,7 @@ def sample_protocol(rng: np.random.Generator, *, site: str, matrix: int) -> Prot
 
 def sample_pose(rng: np.random.Generator) -> Pose:
     """Tilt, rotation and off-centre of a head on the table."""
-    nod, turn, lean = np.deg2rad(rng.normal([9, 0, 0], [6, 5, 3]))
+    nod, turn, lean = np.deg2rad(rng.normal([9, 0, 0], [6, 4, 9]))
     shift = np.array([rng.normal(0, 4), rng.normal(0, 6), rng.normal(0, 3)])
     return Pose(_rotation(0, nod) @ _rotation(1, lean) @ _rotation(2, turn), shift)
 
@@ -99,13 +99,22 @@ def _rotation(axis: int, angle: float) -> NDArray[np.float64]:
     return matrix
 
 
+def head_rest(protocol: Protocol, rng: np.random.Generator) -> Array:
+    """HU of the empty scanner, shape (n, n): air and the thin arc that carries the head."""
+    row, column = protocol.axis_mm[:, None], protocol.axis_mm[None, :]
+    radius, thickness, top = rng.uniform(105, 160), rng.uniform(1.5, 6), -rng.uniform(104, 114)
+    level = thickness / 2 - np.abs(np.hypot(row, column - (top + radius)) - radius)
+    share = np.clip(level / protocol.pixel_mm + 0.5, 0, 1) * (column < top + 0.8 * radius)
+    return (AIR_HU + share * (AIR_HU * -1 + rng.uniform(0, 250))).astype(np.float32)
+
+
 def acquire(slices: Array, protocol: Protocol, rng: np.random.Generator) -> NDArray[np.int16]:
-    """Blur, noise and rounding of averaged slices.
+    """Beam hardening, blur, noise and rounding of averaged slices; air stays constant.
 
     Parameters
     ----------
     slices : ndarray of float32, shape (n_slices, n, n)
-        HU.
+        HU; streaks are added in place.
     protocol : Protocol
     rng : Generator
 
@@ -119,12 +128,32 @@ def acquire(slices: Array, protocol: Protocol, rng: np.random.Generator) -> NDAr
     amplitude = _noise_amplitude(frequency, protocol)
     scan = np.empty((n, n, protocol.n_slices), dtype=np.int16)
     for k, plane in enumerate(slices):
+        air = plane < AIR_HU + 1
+        _add_streaks(plane, protocol, rng)
         white = fft.rfft2(rng.standard_normal((n, n), dtype=np.float32))
-        sharp = fft.irfft2(fft.rfft2(plane) * transfer + white * amplitude, s=(n, n))
-        image = np.rint(sharp + np.float32(protocol.offset_hu))
-        image[plane < AIR_HU + 1] = AIR_HU
-        scan[:, :, k] = np.clip(image, -1024, 3071)
+        image = fft.irfft2(fft.rfft2(plane) * transfer + white * amplitude, s=(n, n))
+        image += np.float32(protocol.offset_hu)
+        image[air] = AIR_HU
+        scan[:, :, k] = np.clip(np.rint(image), -1024, 3071)
     return scan
+
+
+def _add_streaks(plane: Array, protocol: Protocol, rng: np.random.Generator) -> None:
+    """Dark and bright bands between dense bones, strongest from ear to ear through the pons."""
+    dense = np.argwhere(plane[::2, ::2] > 1250) * 2
+    # The vault is a ring one or two voxels deep; the base fills a good part of the slice.
+    burden = len(dense) * 4 * protocol.pixel_mm**2 / 3500 - 0.6
+    if burden <= 0:
+        return
+    axis = protocol.axis_mm.astype(np.float32)
+    tissue = (plane > -30) & (plane < 100)
+    for _ in range(7):
+        through = protocol.axis_mm[dense[rng.integers(len(dense))]]
+        angle, width = rng.normal(0, 0.35), rng.uniform(1.0, 4.0)
+        offset = np.float32(np.cos(angle)) * (axis[None, :] - np.float32(through[1]))
+        offset = offset - np.float32(np.sin(angle)) * (axis[:, None] - np.float32(through[0]))
+        height = np.float32(min(burden, 1.5) * rng.normal(-1.0, 2.2))
+        plane += tissue * height * np.exp(offset * offset * np.float32(-0.5 / width**2))
 
 
 def _noise_amplitude(frequency: NDArray, protocol: Protocol) -> Array:

@@ -32,12 +32,12 @@ class Plane:
 
     Attributes
     ----------
-    x, y, z : ndarray of float32, shape (n, n)
+    x, y, z : ndarray of float32, shape (n_rows, n_columns)
         Head coordinates in mm.
-    hu : ndarray of float32, shape (n, n)
+    hu : ndarray of float32, shape (n_rows, n_columns)
         The image, changed in place.
-    axis_mm : ndarray, shape (n,)
-        Scanner coordinates of rows and of columns.
+    rows_mm, columns_mm : ndarray, shape (n_rows,), (n_columns,)
+        Scanner x and y of the pixel centres.
     height_mm : float
         Scanner z of the plane.
     reach_mm : float
@@ -48,7 +48,8 @@ class Plane:
     y: Array
     z: Array
     hu: Array
-    axis_mm: NDArray[np.float64]
+    rows_mm: NDArray[np.float64]
+    columns_mm: NDArray[np.float64]
     height_mm: float
     edge_mm: float
     pose: Pose
@@ -61,11 +62,9 @@ class Plane:
         reach = radius_mm + self.reach_mm + self.edge_mm
         if abs(place[2] - self.height_mm) > reach:
             return None
-        low = np.searchsorted(self.axis_mm, place[:2] - reach)
-        high = np.searchsorted(self.axis_mm, place[:2] + reach)
-        if (high <= low).any():
-            return None
-        return slice(low[0], high[0]), slice(low[1], high[1])
+        rows = slice(*self.rows_mm.searchsorted([place[0] - reach, place[0] + reach]))
+        columns = slice(*self.columns_mm.searchsorted([place[1] - reach, place[1] + reach]))
+        return (rows, columns) if rows.start < rows.stop and columns.start < columns.stop else None
 
     def occupancy(self, level: Array, softness: float = 1.0) -> Array:
         """Share of each pixel that lies inside, from the level in mm."""
@@ -128,32 +127,30 @@ def sigmoid(value: Array, width: float) -> Array:
 
 
 class SmoothField:
-    """A smooth random function of scanner position, zero mean, unit variance, sampled plane by plane.
+    """A smooth random function of scanner position, zero mean and unit variance, sampled plane by plane.
 
     Parameters
     ----------
     rng : Generator
-    extent_mm : tuple of float
-        In-plane width and height of the region, centred.
+    grid_mm : tuple of ndarray
+        Positions of rows, columns and planes, each increasing.
     wavelength_mm : float
-        Twice the distance over which values decorrelate, about.
-    axis_mm : ndarray, shape (n,)
-        Positions at which planes are sampled, in both directions.
+        About the distance from one crest to the next.
     """
 
-    def __init__(self, rng: np.random.Generator, *, heights_mm: NDArray, axis_mm: NDArray, wavelength_mm: float) -> None:
-        step = wavelength_mm / 5
-        self._bottom, self._step = float(heights_mm[0]) - step, step
-        shape = [int(np.ptp(axis_mm) / step) + 3] * 2 + [int(np.ptp(heights_mm) / step) + 4]
+    def __init__(self, rng: np.random.Generator, grid_mm: tuple[NDArray, NDArray, NDArray], *, wavelength_mm: float):
+        self._step = wavelength_mm / 5
+        self._bottom = float(grid_mm[2][0])
+        shape = [int(np.ptp(axis) / self._step) + 3 for axis in grid_mm]
         knots = gaussian_filter(rng.standard_normal(shape, dtype=np.float32), 1.1, mode="wrap")
         self._knots = knots * np.float32(1 / knots.std())
-        self._weights = _linear_weights(axis_mm, step, shape[0])
+        self._rows, self._columns = (_linear_weights(a, self._step, n) for a, n in zip(grid_mm[:2], shape, strict=False))
 
     def at(self, height_mm: float) -> Array:
-        """The plane at this height, shape (n, n)."""
+        """The plane at this height, shape (n_rows, n_columns)."""
         k, share = divmod((height_mm - self._bottom) / self._step, 1)
         low, high = self._knots[:, :, int(k)], self._knots[:, :, int(k) + 1]
-        return self._weights @ (low + np.float32(share) * (high - low)) @ self._weights.T
+        return self._rows @ (low + np.float32(share) * (high - low)) @ self._columns.T
 
 
 def _linear_weights(axis_mm: NDArray, step: float, n_knots: int) -> Array:

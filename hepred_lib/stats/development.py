@@ -18,69 +18,12 @@ from scipy.optimize import brentq
 from scipy.special import expit
 from scipy.stats import chi2, f
 
-from hepred_lib.stats import checks
-from hepred_lib.stats.discrimination import auc
-from hepred_lib.stats.imputation import Imputer, describe, draw_once, impute_development
-from hepred_lib.stats.logistic import (
-    Array,
-    BatchedFit,
-    Coding,
-    batched_irls,
-    check_outcome,
-    firth,
-    information_inverse,
-    separating_columns,
-    unscale,
-)
-from hepred_lib.stats.resampling import Pooled, bootstrap_indices, resample_counts, rubin_pool
-from hepred_lib.stats.selection import Plan, Rule, fit_rows, group_columns, select_paths, varying_rows
-
-# Log odds beyond which a fit is examined for separation.
-_EXTREME = 10.0
-# Resamples handled together.
-_CHUNK = 50
-
-
-@dataclass(frozen=True)
-class DevelopmentSettings:
-    """How one model is developed.
-
-    Attributes
-    ----------
-    candidates : tuple of str
-        Columns that forward selection may choose; categorical columns enter as a whole.
-    added : tuple of str
-        Columns that join after the selection and take no part in it, such as a DL score; never missing.
-    forced : tuple of str
-        Candidates that are in the model from the start.
-    criterion : {"lr", "aic", "bic"}
-    alpha : float
-        Entry limit of "lr".
-    n_imputations, n_resamples, seed : int
-    """
-
-    candidates: tuple[str, ...]
-    added: tuple[str, ...] = ()
-    forced: tuple[str, ...] = ()
-    criterion: str = "lr"
-    alpha: float = 0.05
-    n_imputations: int = 5
-    n_resamples: int = 50
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        columns = self.columns
-        if not columns or len(set(columns)) < len(columns):
-            raise ValueError(f"candidates and added must name at least one column, each once, got {columns}.")
-        if not set(self.forced) <= set(self.candidates):
-            raise ValueError(f"forced must be among the candidates {self.candidates}, got {self.forced}.")
-        checks.at_least(self.n_imputations, "n_imputations", 1)
-        checks.at_least(self.n_resamples, "n_resamples", 1)
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """All columns that the model may use."""
-        return (*self.candidates, *self.added)
+from hepred_lib.stats.coding import Array, check_outcome, unscale
+from hepred_lib.stats.imputation import Imputer, impute_development
+from hepred_lib.stats.irls import fit_rows, information_inverse
+from hepred_lib.stats.optimism import Optimism, judge
+from hepred_lib.stats.procedure import DevelopmentSettings, Procedure, fit_robustly
+from hepred_lib.stats.resampling import Pooled, rubin_pool
 
 
 @dataclass(frozen=True)
@@ -250,38 +193,37 @@ def develop(x: pd.DataFrame, y: ArrayLike, settings: DevelopmentSettings) -> Dev
     outcome = check_outcome(columns, y)
     rng = np.random.default_rng(settings.seed)
     imputer, completed = impute_development(columns, n_imputations=settings.n_imputations, rng=rng, observed=False)
-    task = _Task.of(imputer.coding, settings, completed[0])
-    designs = np.stack([task.design(values) for values in completed])
-    ones = np.ones((len(designs), outcome.size))
-    path = _majority(select_paths(designs, outcome, ones, plan=task.plan, rule=task.rule), task)
-    member = task.members([path] * len(designs)) & varying_rows(designs, ones).all(axis=0)
-    rows = task.order(path)
-    rows = rows[member[0, rows]]
-    fit, separated = _fit(designs, outcome, ones, member)
-    pooled = _pool(task, designs, fit, rows)
-    values = imputer.coding.matrix(columns).to_numpy()
-    judged = _judge(task, imputer.coding, values, (designs, outcome), rng)
-    names = tuple(task.names[row] for row in rows)
+    procedure = Procedure.of(imputer.coding, settings, completed[0])
+    designs = np.stack([procedure.design(values) for values in completed])
+    fitted = _fit_pooled(procedure, designs, outcome)
+    judged = judge(
+        procedure,
+        imputer.coding.matrix(columns).to_numpy(),
+        (designs, outcome),
+        coding=imputer.coding,
+        n_resamples=settings.n_resamples,
+        rng=rng,
+    )
     draft = DevelopedModel(
-        names=names,
+        names=fitted.names,
         intercept=0.0,
-        coefficients=pooled.estimate[1:] * judged.shrinkage,
-        unshrunk_intercept=float(pooled.estimate[0]),
-        unshrunk_coefficients=pooled.estimate[1:],
-        standard_errors=pooled.standard_error[1:],
-        covariance=pooled.total_variance,
-        path=tuple(settings.candidates[block] for block in path),
+        coefficients=fitted.pooled.estimate[1:] * judged.shrinkage,
+        unshrunk_intercept=float(fitted.pooled.estimate[0]),
+        unshrunk_coefficients=fitted.pooled.estimate[1:],
+        standard_errors=fitted.pooled.standard_error[1:],
+        covariance=fitted.pooled.total_variance,
+        path=tuple(settings.candidates[block] for block in fitted.path),
         shrinkage=judged.shrinkage,
         optimism={},
         inclusion_frequency=pd.Series(judged.inclusion, index=list(settings.candidates), name="inclusion_frequency"),
-        added_test=_test_added(task, designs, outcome, member),
+        added_test=fitted.added_test,
         imputer=imputer,
         settings=settings,
-        notes=_notes(names, separated, judged, columns),
+        notes=_notes(fitted, judged, columns),
     )
     intercept = _intercept(draft.linear_predictors(columns), outcome.mean())
-    p = draft.predict(columns, shrunk=False)
-    return replace(draft, intercept=intercept, optimism=judged.corrected(outcome, p))
+    optimism = judged.corrected(outcome, draft.predict(columns, shrunk=False))
+    return replace(draft, intercept=intercept, optimism=optimism)
 
 
 def cross_fit(x: pd.DataFrame, y: ArrayLike, fold: ArrayLike, settings: DevelopmentSettings) -> Array:
@@ -313,182 +255,48 @@ def cross_fit(x: pd.DataFrame, y: ArrayLike, fold: ArrayLike, settings: Developm
 
 
 @dataclass(frozen=True)
-class _Task:
-    """The settings in terms of design rows (0 is the intercept), and the scale of the design."""
+class _Fitted:
+    """The model of the development data: chosen candidates, coded columns, pooled estimate."""
 
+    path: list[int]
     names: tuple[str, ...]
-    plan: Plan
-    added: NDArray[np.intp]
-    rule: Rule
-    center: Array
-    scale: Array
-    n_resamples: int
-
-    @classmethod
-    def of(cls, coding: Coding, settings: DevelopmentSettings, values: Array) -> _Task:
-        whole = Plan.of(coding, group_columns(settings.columns), settings.forced)
-        n = len(settings.candidates)
-        plan = replace(whole, blocks=whole.blocks[:n], candidates=tuple(i for i in whole.candidates if i < n))
-        added = np.concatenate([[], *whole.blocks[n:]]).astype(np.intp)
-        spread = values.std(axis=0)
-        scale = np.where(spread > 0, spread, 1.0)
-        rule = Rule(settings.criterion, settings.alpha)
-        return cls(("intercept", *coding.names), plan, added, rule, values.mean(axis=0), scale, settings.n_resamples)
-
-    def design(self, values: Array) -> Array:
-        """Standardized rows, the intercept first, shape (q + 1, n)."""
-        return np.vstack([np.ones(len(values)), ((values - self.center) / self.scale).T])
-
-    def order(self, path: list[int]) -> NDArray[np.intp]:
-        """Design rows of a model but the intercept: forced, path, added."""
-        return np.concatenate([self.plan.forced[1:], *(self.plan.blocks[block] for block in path), self.added])
-
-    def members(self, paths: list[list[int]]) -> NDArray[np.bool_]:
-        """Design rows of each model as booleans, shape (models, q + 1)."""
-        member = np.zeros((len(paths), len(self.names)), dtype=bool)
-        member[:, 0] = True
-        for one, path in zip(member, paths, strict=True):
-            one[self.order(path)] = True
-        return member
+    pooled: Pooled
+    separated: bool
+    added_test: AddedTest | None
 
 
-@dataclass(frozen=True)
-class _Judgement:
-    """What the resamples say: each model's slope on the development data, and its optimism."""
-
-    slopes: Array
-    auc_optimism: Array
-    brier_optimism: Array
-    inclusion: Array
-
-    @property
-    def shrinkage(self) -> float:
-        """Mean slope, kept in [0, 1]; 1 where no resample chose anything (there is nothing to shrink)."""
-        slope = self.slope
-        return 1.0 if np.isnan(slope) else float(np.clip(slope, 0.0, 1.0))
-
-    @property
-    def slope(self) -> float:
-        """Mean slope over the resamples whose model is more than an intercept."""
-        known = self.slopes[~np.isnan(self.slopes)]
-        return float(known.mean()) if known.size else np.nan
-
-    def corrected(self, y: Array, p: Array) -> dict[str, float | int]:
-        """Apparent and optimism-corrected figures of probabilities p."""
-        apparent, brier = float(auc(y, p)), float(np.mean((y - p) ** 2))
-        return {
-            "auc_apparent": apparent,
-            "auc_corrected": apparent - float(self.auc_optimism.mean()),
-            "brier_apparent": brier,
-            "brier_corrected": brier - float(self.brier_optimism.mean()),
-            "slope_corrected": self.slope,
-            "n_resamples": int(self.slopes.size),
-        }
-
-
-def _judge(
-    task: _Task, coding: Coding, values: Array, data: tuple[Array, Array], rng: np.random.Generator
-) -> _Judgement:
-    """Repeat imputation (one stochastic set), selection and fit in resamples, and judge each model."""
-    designs, y = data
-    n_resamples, parts, chosen = task.n_resamples, [], np.zeros(len(task.plan.blocks))
-    for first in range(0, n_resamples, _CHUNK):
-        drawn = _usable_resamples(values, y, min(_CHUNK, n_resamples - first), rng)
-        counts = resample_counts(drawn)
-        training = _resampled_designs(task, coding, values, (drawn, counts), rng)
-        paths = select_paths(training, y, counts, plan=task.plan, rule=task.rule)
-        member = task.members(paths) & varying_rows(training, counts)
-        fit, _ = _fit(training, y, counts, member)
-        original = designs[np.arange(first, first + len(drawn)) % len(designs)]
-        parts.append(_measure(fit.coefficients, (training, original), y, drawn))
-        chosen += np.bincount([block for path in paths for block in path], minlength=chosen.size)
-    return _Judgement(*np.concatenate(parts, axis=1), chosen / n_resamples)
-
-
-def _usable_resamples(values: Array, y: Array, n_resamples: int, rng: np.random.Generator) -> NDArray[np.intp]:
-    """Resamples with the observed number of events; one that leaves a column without any value is drawn again."""
-    observed = ~np.isnan(values)
-    drawn = bootstrap_indices(y, n_resamples, rng)
-    while empty := [b for b, rows in enumerate(drawn) if not observed[rows].any(axis=0).all()]:
-        drawn[empty] = bootstrap_indices(y, len(empty), rng)
-    return drawn
-
-
-def _resampled_designs(
-    task: _Task, coding: Coding, values: Array, resamples: tuple[NDArray[np.intp], Array], rng: np.random.Generator
-) -> Array:
-    """Designs of the resamples, shape (b, q + 1, n): imputed from each resample's own rows."""
-    drawn, counts = resamples
-    if not np.isnan(values).any():
-        return np.broadcast_to(task.design(values), (len(drawn), len(task.names), len(values)))
-    designs = []
-    for rows, weights in zip(drawn, counts, strict=True):
-        knots = describe(values[rows], coding)
-        designs.append(task.design(draw_once(values, coding, knots, weights=weights, rng=rng)[0]))
-    return np.stack(designs)
-
-
-def _measure(coefficients: Array, designs: tuple[Array, Array], y: Array, drawn: NDArray[np.intp]) -> Array:
-    """Slope on the development data, optimism of AUC and of Brier score, shape (3, b)."""
-    inside, outside = ((coefficients[:, None] @ design)[:, 0] for design in designs)
-    spread = outside.std(axis=1)
-    flat = spread < 1e-9
-    scaled = (outside - outside.mean(axis=1, keepdims=True)) / np.where(flat, 1.0, spread)[:, None]
-    pairs = np.stack([np.ones_like(scaled), scaled], axis=1)
-    slopes = batched_irls(pairs, y, np.ones_like(scaled)).coefficients[:, 1] / np.where(flat, 1.0, spread)
-    squares = (y - expit(outside)) ** 2
-    figures = [
-        (
-            np.nan if flat[b] else slopes[b],
-            auc(y[rows], inside[b, rows]) - auc(y, outside[b]),
-            np.mean((y[rows] - expit(inside[b, rows])) ** 2) - squares[b].mean(),
-        )
-        for b, rows in enumerate(drawn)
+def _fit_pooled(procedure: Procedure, designs: Array, y: Array) -> _Fitted:
+    """Select and fit in each imputed set, pool by Rubin's rules in the columns' own units."""
+    ones = np.ones((len(designs), y.size))
+    path = _majority(procedure.select(designs, y, ones), len(procedure.plan.blocks))
+    member = procedure.members(designs, ones, [path] * len(designs)).all(axis=0)
+    members = np.tile(member, (len(designs), 1))
+    coefficients, separated = fit_robustly(designs, y, ones, members)
+    rows = np.array([row for row in procedure.rows(path) if member[row]], dtype=np.intp)
+    center, scale, used = procedure.center[rows - 1], procedure.scale[rows - 1], np.concatenate([[0], rows])
+    fits = [
+        unscale(estimate[used], information_inverse(design[used].T, estimate[used]), center, scale)
+        for design, estimate in zip(designs, coefficients, strict=True)
     ]
-    return np.array(figures).T
+    pooled = rubin_pool(np.stack([fit[0] for fit in fits]), np.stack([fit[1] for fit in fits]))
+    names = tuple(procedure.names[row] for row in rows)
+    return _Fitted(path, names, pooled, bool(separated.any()), _test_added(procedure, designs, y, members))
 
 
-def _fit(designs: Array, y: Array, weights: Array, member: NDArray[np.bool_]) -> tuple[BatchedFit, bool]:
-    """Maximum likelihood, or Firth's estimate where a model's predictors separate the classes."""
-    fit = fit_rows(designs, y, weights, member=member)
-    reach = np.abs((fit.coefficients[:, None] @ designs)[:, 0]) * (weights > 0)
-    separated = False
-    for b in np.flatnonzero(reach.max(axis=1) > _EXTREME):
-        rows, used = np.flatnonzero(member[b]), weights[b] > 0
-        design = designs[b][np.ix_(rows, used)].T
-        if separating_columns(design[:, 1:], y[used], tuple(map(str, rows[1:]))):
-            fit.coefficients[b, rows] = firth(design, y[used], weights[b, used])
-            separated = True
-    return fit, separated
-
-
-def _majority(paths: list[list[int]], task: _Task) -> list[int]:
+def _majority(paths: list[list[int]], last: int) -> list[int]:
     """Blocks chosen in more than half of the sets, by mean rank of entry (not chosen ranks last), then position."""
-    last = len(task.plan.blocks)
     ranks = np.array([[path.index(block) if block in path else last for path in paths] for block in range(last)])
     kept = [block for block in range(last) if np.mean(ranks[block] < last) > 0.5]
     return sorted(kept, key=lambda block: (ranks[block].mean(), block))
 
 
-def _pool(task: _Task, designs: Array, fit: BatchedFit, rows: NDArray[np.intp]) -> Pooled:
-    """Rubin's rules over the sets, in the columns' own units, intercept first."""
-    used = np.concatenate([[0], rows])
-    estimates, covariances = [], []
-    for design, coefficients in zip(designs, fit.coefficients[:, used], strict=True):
-        inverse = information_inverse(design[used].T, coefficients)
-        estimate, covariance = unscale(coefficients, inverse, task.center[rows - 1], task.scale[rows - 1])
-        estimates.append(estimate)
-        covariances.append(covariance)
-    return rubin_pool(np.stack(estimates), np.stack(covariances))
-
-
-def _test_added(task: _Task, designs: Array, y: Array, member: NDArray[np.bool_]) -> AddedTest | None:
+def _test_added(procedure: Procedure, designs: Array, y: Array, member: NDArray[np.bool_]) -> AddedTest | None:
     """Likelihood-ratio statistics of the added rows in each set, pooled by the D2 rule."""
-    df = int(member[0, task.added].sum())
+    df = int(member[0, procedure.added].sum())
     if df == 0:
         return None
     without = member.copy()
-    without[:, task.added] = False
+    without[:, procedure.added] = False
     ones = np.ones((len(designs), y.size))
     full, reduced = (fit_rows(designs, y, ones, member=rows).log_likelihood for rows in (member, without))
     statistics, m = 2 * np.maximum(full - reduced, 0.0), len(designs)
@@ -506,12 +314,12 @@ def _intercept(linear_predictors: Array, prevalence: float) -> float:
     return float(brentq(lambda a: expit(a + linear_predictors).mean() - prevalence, -reach, reach, xtol=1e-13))
 
 
-def _notes(names: tuple[str, ...], separated: bool, judged: _Judgement, columns: pd.DataFrame) -> tuple[str, ...]:
+def _notes(fitted: _Fitted, judged: Optimism, columns: pd.DataFrame) -> tuple[str, ...]:
     constant = [str(name) for name, column in columns.items() if column.nunique() < 2]
     empty = int(np.isnan(judged.slopes).sum())
     notes = {
-        "No predictor was selected: the model is the intercept alone.": not names,
-        "The predictors separate the outcome: estimated with Firth's penalty.": separated,
+        "No predictor was selected: the model is the intercept alone.": not fitted.names,
+        "The predictors separate the outcome: estimated with Firth's penalty.": fitted.separated,
         f"Constant in development, so never selected: {', '.join(constant)}.": bool(constant),
         f"{empty} of {judged.slopes.size} resamples selected nothing and do not enter the shrinkage.": empty > 0,
     }

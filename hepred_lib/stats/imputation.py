@@ -19,7 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from hepred_lib.stats.logistic import Array, Coding
+from hepred_lib.stats.coding import Array, Coding
 
 _SWEEPS = 15
 # Points that describe a number's observed distribution.

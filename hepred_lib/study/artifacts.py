@@ -47,7 +47,7 @@ def write_table(path: Path, table: pd.DataFrame, *, index: bool = False) -> bool
 
 def read_table(path: Path) -> pd.DataFrame:
     """Read a table that :func:`write_table` wrote; ``patient_id`` stays text (007 is not 7)."""
-    return pd.read_csv(path, dtype={"patient_id": "string"}, float_precision="round_trip")
+    return pd.read_csv(path, dtype={"patient_id": "string"})
 
 
 def write_figure_data(folder: Path, name: str, data: pd.DataFrame | Mapping[str, np.ndarray]) -> None:
@@ -65,7 +65,7 @@ def read_figure_data(folder: Path) -> dict[str, pd.DataFrame | dict[str, np.ndar
     data: dict[str, pd.DataFrame | dict[str, np.ndarray]] = {}
     for path in sorted(folder.glob("*")):
         if path.suffix == ".csv":
-            data[path.stem] = pd.read_csv(path, float_precision="round_trip")
+            data[path.stem] = pd.read_csv(path)
         elif path.suffix == ".npz":
             with np.load(path, allow_pickle=False) as arrays:
                 data[path.stem] = {key: arrays[key] for key in arrays.files}

@@ -49,7 +49,7 @@ def test_a_table_read_back_from_csv_draws_the_same_texts(name, examples, drawn):
     assert texts(draw(name, through_csv(examples[name]))) == texts(drawn[name])
 
 
-@pytest.mark.parametrize("name", ["montage", "odds_ratios", "roc"])
+@pytest.mark.parametrize("name", ["montage", "odds_ratios_clinical", "roc"])
 def test_drawing_leaves_the_global_settings_and_the_data_alone(name, examples):
     before = dict(matplotlib.rcParams)
     data = examples[name]

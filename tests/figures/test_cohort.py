@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from hepred_lib.figures.catalogue import draw
 from hepred_lib.figures.cohort import flow_height_mm
@@ -45,12 +46,19 @@ def test_outlying_scans_are_marked_and_counted(examples, drawn):
     np.testing.assert_array_equal(figure.axes[1].lines[0].get_xdata(), examples["quality"]["noise_hu"][:2])
 
 
+def test_scans_that_are_all_ordinary_have_no_mark(examples):
+    figure = draw("quality", examples["quality"].assign(outlier=False))
+    assert not any(axes.lines for axes in figure.axes)
+
+
 def test_bars_of_slices_hold_one_number_each(examples, drawn):
     bars = drawn["quality"].axes[3].patches
     assert {round(bar.get_width(), 9) for bar in bars} == {1.0}
     assert sum(bar.get_height() for bar in bars) == len(examples["quality"])
 
 
-def test_a_quantity_that_was_never_measured_leaves_its_panel_empty(examples):
-    figure = draw("quality", examples["quality"].assign(n_slices=np.nan, noise_hu=np.nan))
-    assert sum(bar.get_height() for bar in figure.axes[3].patches) == 0
+@pytest.mark.parametrize(("name", "columns"), [("quality", ["n_slices", "noise_hu"]), ("cohort", ["value"])])
+def test_a_quantity_that_was_never_measured_says_no_data(name, columns, examples):
+    figure = draw(name, examples[name].assign(**dict.fromkeys(columns, np.nan)))
+    silent = [axes for axes in figure.axes if "no data" in [text.get_text() for text in axes.texts]]
+    assert len(silent) == (2 if name == "quality" else 7)

@@ -35,6 +35,11 @@ def test_a_roc_without_bands_does_not_promise_them(examples):
     assert figure.legends[0].get_title().get_text() == "n = 60, 12 with HE"
 
 
+def test_a_score_without_a_threshold_has_no_operating_point(examples):
+    figure = draw("roc", examples["roc"].assign(operating_fpr=np.nan, operating_sensitivity=np.nan))
+    assert len(figure.axes[0].lines) == 4  # three curves and chance
+
+
 def test_an_interval_that_could_not_be_computed_leaves_the_oracle_drawn(examples):
     figure = draw("oracle", examples["oracle"].assign(low=np.nan, high=np.nan))
     assert sum(line.get_marker() == "D" for line in figure.axes[0].lines) == 3

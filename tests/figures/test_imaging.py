@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from hepred_lib.figures.catalogue import draw
 from hepred_lib.figures.imaging import DISCLAIMER
@@ -19,8 +20,9 @@ def brightest_place(figure):
     axes = figure.axes[0]
     for decoration in [*axes.texts, *axes.lines]:
         decoration.remove()
-    figure.canvas.draw()
-    page = np.asarray(figure.canvas.buffer_rgba())[..., 0].astype(float)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    page = np.asarray(canvas.buffer_rgba())[..., 0].astype(float)
     x0, y0, x1, y1 = axes.get_window_extent().extents.round().astype(int)
     panel = page[page.shape[0] - y1 + 2 : page.shape[0] - y0 - 2, x0 + 2 : x1 - 2]
     down, along = np.nonzero(panel > 200)
@@ -37,18 +39,11 @@ def brightest_place(figure):
     ],
 )
 def test_the_patients_right_is_on_the_left_and_the_front_at_the_top(y, x, left, top):
-    from_left, from_top = brightest_place(_on_agg(draw("montage", phantom(y, x))))
+    from_left, from_top = brightest_place(draw("montage", phantom(y, x)))
     assert (from_left < 0.2) == left
     assert (from_left > 0.8) != left
     assert (from_top < 0.2) == top
     assert (from_top > 0.8) != top
-
-
-def _on_agg(figure):
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    FigureCanvasAgg(figure)
-    return figure
 
 
 def test_the_letter_r_stands_on_the_left_of_l():

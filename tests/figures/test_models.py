@@ -5,25 +5,30 @@ from hepred_lib.figures.models import WIDEST
 
 
 def test_terms_stand_under_their_model_with_unit_and_numbers(drawn):
-    axes = drawn["odds_ratios"].axes[0]
+    axes = drawn["odds_ratios_clinical"].axes[0]
     names = [label.get_text() for label in axes.get_yticklabels()]
     assert names[:3] == ["Clinical model", "GCS, per point", "Onset to CT, per hour"]
     assert axes.texts[0].get_text() == "0.86 (0.78–0.95)"
 
 
 def test_an_endless_interval_ends_in_an_arrow_at_the_axis(examples):
-    table = examples["odds_ratios"]
-    wide = draw("odds_ratios", table).axes[0]
-    narrow = draw("odds_ratios", table.query("high < 10")).axes[0]
+    table = examples["odds_ratios_clinical"]
+    wide = draw("odds_ratios_clinical", table).axes[0]
+    narrow = draw("odds_ratios_clinical", table.query("high < 10")).axes[0]
     assert wide.get_xlim()[1] == WIDEST[1]
     assert [line.get_marker() for line in wide.lines].count(">") == 1
     assert [line.get_marker() for line in narrow.lines].count(">") == 0
 
 
+def test_a_ratio_without_an_interval_stands_alone(examples):
+    table = examples["odds_ratios_clinical"].iloc[:1].assign(low=float("nan"), high=float("nan"))
+    assert draw("odds_ratios_clinical", table).axes[0].texts[0].get_text() == "0.86"
+
+
 @pytest.mark.parametrize(("high", "text"), [(9.994, "9.99"), (12.34, "12.3"), (432.1, "432")])
 def test_large_ratios_are_printed_with_fewer_decimals(high, text, examples):
-    table = examples["odds_ratios"].iloc[:1].assign(high=high)
-    assert draw("odds_ratios", table).axes[0].texts[0].get_text() == f"0.86 (0.78–{text})"
+    table = examples["odds_ratios_clinical"].iloc[:1].assign(high=high)
+    assert draw("odds_ratios_clinical", table).axes[0].texts[0].get_text() == f"0.86 (0.78–{text})"
 
 
 def test_selected_candidates_are_filled_and_others_hatched(examples, drawn):

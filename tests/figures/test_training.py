@@ -11,6 +11,11 @@ def test_the_difference_is_predicted_minus_reference():
     assert labels == ["bias 4.0 mL", "95 % limits of agreement −1.0 to 9.0 mL"]
 
 
+def test_limits_that_could_not_be_computed_are_not_drawn(examples):
+    figure = draw("bland_altman", examples["bland_altman"].iloc[:1].assign(low=None, high=None).astype(float))
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["bias −0.8 mL"]
+
+
 def test_each_loss_has_a_panel_and_each_fold_a_line(drawn):
     figure = drawn["learning_curves"]
     assert figure.axes[0].get_ylabel() == "Total loss"

@@ -1,0 +1,150 @@
+"""How much a model flatters itself: the whole procedure repeated in resamples and judged on the development data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit
+
+from hepred_lib.stats.coding import Array, Coding
+from hepred_lib.stats.discrimination import auc
+from hepred_lib.stats.imputation import describe, draw_once
+from hepred_lib.stats.irls import batched_irls
+from hepred_lib.stats.procedure import Procedure, fit_robustly
+from hepred_lib.stats.resampling import bootstrap_indices, resample_counts
+
+# Resamples handled together.
+_CHUNK = 50
+
+
+@dataclass(frozen=True)
+class Optimism:
+    """What the resamples say.
+
+    Attributes
+    ----------
+    slopes : ndarray, shape (b,)
+        Calibration slope of each resample's model on the development data; NaN where it is an intercept only.
+    auc_optimism, brier_optimism : ndarray, shape (b,)
+        Figure on the resample minus figure on the development data.
+    inclusion : ndarray, shape (candidates,)
+        Share of the resamples that chose each candidate.
+    """
+
+    slopes: Array
+    auc_optimism: Array
+    brier_optimism: Array
+    inclusion: Array
+
+    @property
+    def shrinkage(self) -> float:
+        """Mean slope, kept in [0, 1]; 1 where no resample chose anything (there is nothing to shrink)."""
+        slope = self.slope
+        return 1.0 if np.isnan(slope) else float(np.clip(slope, 0.0, 1.0))
+
+    @property
+    def slope(self) -> float:
+        """Mean slope over the resamples whose model is more than an intercept."""
+        known = self.slopes[~np.isnan(self.slopes)]
+        return float(known.mean()) if known.size else np.nan
+
+    def corrected(self, y: Array, p: Array) -> dict[str, float | int]:
+        """Apparent and optimism-corrected figures of probabilities p."""
+        apparent, brier = float(auc(y, p)), float(np.mean((y - p) ** 2))
+        return {
+            "auc_apparent": apparent,
+            "auc_corrected": apparent - float(self.auc_optimism.mean()),
+            "brier_apparent": brier,
+            "brier_corrected": brier - float(self.brier_optimism.mean()),
+            "slope_corrected": self.slope,
+            "n_resamples": int(self.slopes.size),
+        }
+
+
+def judge(
+    procedure: Procedure,
+    values: Array,
+    completed: tuple[Array, Array],
+    *,
+    coding: Coding,
+    n_resamples: int,
+    rng: np.random.Generator,
+) -> Optimism:
+    """Repeat imputation (one stochastic set), selection and fit in resamples, and judge each model.
+
+    Parameters
+    ----------
+    procedure : Procedure
+    values : ndarray, shape (n, q)
+        Coded columns, NaN where missing: each resample is imputed from its own rows.
+    completed : designs, shape (m, q + 1, n), and y, shape (n,)
+        The development data as imputed once; resample b is judged on set b modulo m.
+    coding : Coding
+    n_resamples : int
+    rng : numpy.random.Generator
+
+    References
+    ----------
+    Van Houwelingen, Le Cessie. Stat Med 1990;9:1303-1325. Harrell, Lee, Mark. Stat Med 1996;15:361-387.
+    """
+    designs, y = completed
+    parts, chosen = [], np.zeros(len(procedure.plan.blocks))
+    for first in range(0, n_resamples, _CHUNK):
+        drawn = _usable_resamples(values, y, min(_CHUNK, n_resamples - first), rng)
+        counts = resample_counts(drawn)
+        training = _resampled_designs(procedure, values, coding, (drawn, counts), rng)
+        paths = procedure.select(training, y, counts)
+        coefficients, _ = fit_robustly(training, y, counts, procedure.members(training, counts, paths))
+        original = designs[np.arange(first, first + len(drawn)) % len(designs)]
+        parts.append(_measure(coefficients, (training, original), y, drawn))
+        chosen += np.bincount([block for path in paths for block in path], minlength=chosen.size)
+    return Optimism(*np.concatenate(parts, axis=1), chosen / n_resamples)
+
+
+def _usable_resamples(values: Array, y: Array, n_resamples: int, rng: np.random.Generator) -> NDArray[np.intp]:
+    """Resamples with the observed number of events; one that leaves a column without any value is drawn again."""
+    observed = ~np.isnan(values)
+    drawn = bootstrap_indices(y, n_resamples, rng)
+    while empty := [b for b, rows in enumerate(drawn) if not observed[rows].any(axis=0).all()]:
+        drawn[empty] = bootstrap_indices(y, len(empty), rng)
+    return drawn
+
+
+def _resampled_designs(
+    procedure: Procedure,
+    values: Array,
+    coding: Coding,
+    resamples: tuple[NDArray[np.intp], Array],
+    rng: np.random.Generator,
+) -> Array:
+    """Designs of the resamples, shape (b, q + 1, n): imputed from each resample's own rows."""
+    drawn, counts = resamples
+    if not np.isnan(values).any():
+        return np.broadcast_to(procedure.design(values), (len(drawn), len(procedure.names), len(values)))
+    designs = []
+    for rows, weights in zip(drawn, counts, strict=True):
+        knots = describe(values[rows], coding)
+        designs.append(procedure.design(draw_once(values, coding, knots, weights=weights, rng=rng)[0]))
+    return np.stack(designs)
+
+
+def _measure(coefficients: Array, designs: tuple[Array, Array], y: Array, drawn: NDArray[np.intp]) -> Array:
+    """Slope on the development data, optimism of AUC and of Brier score, shape (3, b)."""
+    inside, outside = ((coefficients[:, None] @ design)[:, 0] for design in designs)
+    spread = outside.std(axis=1)
+    flat = spread < 1e-9
+    scaled = (outside - outside.mean(axis=1, keepdims=True)) / np.where(flat, 1.0, spread)[:, None]
+    pairs = np.stack([np.ones_like(scaled), scaled], axis=1)
+    slopes = batched_irls(pairs, y, np.ones_like(scaled)).coefficients[:, 1] / np.where(flat, 1.0, spread)
+    squares = (y - expit(outside)) ** 2
+    figures = [
+        (
+            np.nan if flat[b] else slopes[b],
+            auc(y[rows], inside[b, rows]) - auc(y, outside[b]),
+            np.mean((y[rows] - expit(inside[b, rows])) ** 2) - squares[b].mean(),
+        )
+        for b, rows in enumerate(drawn)
+    ]
+    return np.array(figures).T

@@ -1,0 +1,98 @@
+"""Scores: standardized by each fold's own held-out patients, joined without a leak."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from hepred_lib.multitask.inference import (
+    column_scores,
+    normalized_scores,
+    predict_cohort,
+    predict_ensemble,
+    predict_patient,
+    score_scales,
+)
+from hepred_lib.multitask.network import MultitaskNetwork, NetworkSettings
+
+
+@pytest.fixture(scope="module")
+def network() -> MultitaskNetwork:
+    torch.manual_seed(0)
+    return MultitaskNetwork(NetworkSettings()).eval()
+
+
+@pytest.fixture
+def folds() -> pd.DataFrame:
+    """Two folds of three patients each and two test patients; every network has a logit for every patient."""
+    rng = np.random.default_rng(0)
+    names = [f"D{i}" for i in range(6)] + ["T0", "T1"]
+    rows = []
+    for fold in (0, 1):
+        for index, name in enumerate(names):
+            role = "test" if name[0] == "T" else "held_out" if index // 3 == fold else "in_fold"
+            rows.append((fold, name, role, rng.normal(fold, 1 + fold), 1, 10.0))
+    return pd.DataFrame(rows, columns=["fold", "patient_id", "role", "dl_logit", "hematoma_detected", "predicted_volume_ml"])
+
+
+def test_held_out_scores_of_each_fold_have_mean_0_and_sd_1(folds):
+    scores = normalized_scores(folds, score_scales(folds))["dl_score"]
+    for members in (["D0", "D1", "D2"], ["D3", "D4", "D5"]):
+        assert scores[members].mean() == pytest.approx(0.0, abs=1e-12)
+        assert scores[members].std(ddof=1) == pytest.approx(1.0)
+
+
+def test_a_test_score_is_the_mean_of_the_standardized_logits(folds):
+    scales = score_scales(folds)
+    rows = folds[folds["patient_id"] == "T0"].set_index("fold")
+    by_hand = np.mean([(rows.loc[k, "dl_logit"] - scales.loc[k, "mean"]) / scales.loc[k, "sd"] for k in (0, 1)])
+    assert normalized_scores(folds, scales).loc["T0", "dl_score"] == pytest.approx(by_hand)
+
+
+def test_adding_a_constant_to_one_folds_logits_changes_nothing(folds):
+    shifted = folds.assign(dl_logit=folds["dl_logit"] + 5.0 * (folds["fold"] == 1))
+    before, after = (normalized_scores(table, score_scales(table))["dl_score"] for table in (folds, shifted))
+    np.testing.assert_allclose(before, after)
+
+
+def test_in_fold_logits_play_no_part(folds):
+    changed = folds.copy()
+    changed.loc[changed["role"] == "in_fold", "dl_logit"] = 1e6
+    before, after = (normalized_scores(table, score_scales(table)) for table in (folds, changed))
+    pd.testing.assert_frame_equal(before, after)
+
+
+def test_test_logits_do_not_move_the_scale(folds):
+    changed = folds.assign(dl_logit=folds["dl_logit"].where(folds["role"] != "test", 1e6))
+    pd.testing.assert_frame_equal(score_scales(folds), score_scales(changed))
+
+
+def test_held_out_logits_that_do_not_vary_are_refused(folds):
+    flat = folds.assign(dl_logit=folds["dl_logit"].where(folds["fold"] != 1, 0.3))
+    with pytest.raises(ValueError, match="held-out logits of fold 1 must vary"):
+        score_scales(flat)
+
+
+def test_a_score_from_the_manifest_is_standardized_by_development_patients():
+    cohort = pd.DataFrame({"patient_id": ["a", "b", "c"], "split": ["development"] * 2 + ["test"], "dl_score": [1.0, 3.0, 2.0]})
+    folds = column_scores(cohort)
+    assert normalized_scores(folds, score_scales(folds)).loc["c", "dl_score"] == 0.0
+
+
+def test_a_scan_without_detected_blood_still_has_a_score(network, patients):
+    reading = predict_patient(network, patients[9])
+    assert np.isfinite(reading.logit)
+    if not reading.detected:
+        assert (reading.attention > 0).sum() == 3
+
+
+def test_the_ensemble_of_one_network_is_that_network(network, patients):
+    single, (mean, logits) = predict_patient(network, patients[0]), predict_ensemble([network], patients[0])
+    np.testing.assert_array_equal(single.probability, mean.probability)
+    assert logits.tolist() == [single.logit]
+
+
+def test_every_patient_of_a_cohort_is_predicted_in_order(network, patients):
+    found = predict_cohort(network, patients[:3])
+    assert found["patient_id"].tolist() == ["P00", "P01", "P02"]
+    assert found.notna().all(axis=None)

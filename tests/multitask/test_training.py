@@ -1,0 +1,97 @@
+"""Training learns, resumes bit by bit, and is blind to patients it must not see."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from hepred_lib.multitask.bags import fold_roles, training_patients
+from hepred_lib.multitask.checkpoint import load_network, save_network
+from hepred_lib.multitask.network import NetworkSettings
+from hepred_lib.multitask.training import TrainingError, TrainingSettings, outline_loss, train_fold
+
+SETTINGS = TrainingSettings(epochs=2, patients_per_step=5, slices_per_patient=3, averaging=0.9)
+
+
+def train(patients, path, settings=SETTINGS):
+    return train_fold(patients, NetworkSettings(), settings=settings, checkpoint=path, device=torch.device("cpu"))
+
+
+def same_weights(a, b) -> bool:
+    return all(torch.equal(one, two) for one, two in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+
+
+def test_a_perfect_outline_has_almost_no_loss():
+    blood = torch.zeros(1, 1, 8, 8)
+    blood[..., 2:5, 2:5] = 1.0
+    assert float(outline_loss(40.0 * (blood - 0.5), blood)) < 1e-3
+    assert float(outline_loss(-40.0 * (blood - 0.5), blood)) > 1.0
+
+
+def test_the_loss_falls(patients, tmp_path):
+    _, history = train(patients, tmp_path / "state", dataclasses.replace(SETTINGS, epochs=4))
+    assert history["loss"].iloc[-1] < 0.8 * history["loss"].iloc[0]
+
+
+def test_a_training_that_was_interrupted_ends_with_the_same_weights(patients, tmp_path, monkeypatch):
+    whole, history = train(patients, tmp_path / "whole")
+    import hepred_lib.multitask.training as module
+
+    def killed(*_):
+        save(*_)
+        raise KeyboardInterrupt
+
+    save = module.save_state
+    monkeypatch.setattr(module, "save_state", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train(patients, tmp_path / "killed")
+    monkeypatch.setattr(module, "save_state", save)
+    resumed, again = train(patients, tmp_path / "killed")
+    assert same_weights(whole, resumed)
+    assert history.equals(again)
+
+
+def test_a_checkpoint_of_other_settings_is_not_taken_up(patients, tmp_path):
+    _, first = train(patients, tmp_path / "state", dataclasses.replace(SETTINGS, epochs=1))
+    other = dataclasses.replace(SETTINGS, epochs=1, seed=8)
+    fresh, _ = train(patients, tmp_path / "fresh", other)
+    assert same_weights(train(patients, tmp_path / "state", other)[0], fresh)
+
+
+def test_the_global_generator_does_not_matter(patients, tmp_path):
+    torch.manual_seed(1)
+    first, _ = train(patients, tmp_path / "a", dataclasses.replace(SETTINGS, epochs=1))
+    torch.manual_seed(2)
+    second, _ = train(patients, tmp_path / "b", dataclasses.replace(SETTINGS, epochs=1))
+    assert same_weights(first, second)
+
+
+def test_a_network_comes_back_from_its_file(patients, tmp_path):
+    network, _ = train(patients, tmp_path / "state", dataclasses.replace(SETTINGS, epochs=1))
+    save_network(network, tmp_path / "network.safetensors")
+    back = load_network(tmp_path / "network.safetensors")
+    assert same_weights(network, back)
+    assert not back.training
+
+
+def test_a_loss_that_is_not_finite_names_the_patients(patients, tmp_path):
+    broken = [dataclasses.replace(patient, voxel_ml=np.nan) for patient in patients]
+    with pytest.raises(TrainingError, match=r"not finite at step 0 \(patients P"):
+        train(broken, tmp_path / "state")
+
+
+def test_labels_of_held_out_and_test_patients_change_no_weight(patients, tmp_path):
+    cohort = pd.DataFrame({"patient_id": [patient.patient_id for patient in patients]})
+    cohort["split"] = ["test" if index in (2, 5) else "development" for index in range(10)]
+    cohort["fold"] = [-1 if index in (2, 5) else index % 2 for index in range(10)]
+    roles = fold_roles(cohort, 1)
+    flipped = [
+        patient if roles[patient.patient_id] == "in_fold" else dataclasses.replace(patient, he=1.0 - patient.he)
+        for patient in patients
+    ]
+    settings = dataclasses.replace(SETTINGS, epochs=1, fold=1)
+    first, _ = train(training_patients(patients, roles), tmp_path / "a", settings)
+    second, _ = train(training_patients(flipped, roles), tmp_path / "b", settings)
+    assert same_weights(first, second)

@@ -1,0 +1,245 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.special import expit
+from scipy.stats import chi2
+
+from hepred_lib.stats.development import DevelopedModel, DevelopmentSettings, cross_fit, develop
+from hepred_lib.stats.logistic import fit_logistic
+from hepred_lib.stats.selection import forward_select
+
+ORACLES = Path(__file__).resolve().parents[2] / "../shared/oracles"
+SETTINGS = DevelopmentSettings(
+    ("gcs", "onset_h", "anticoagulant", "place", "age", "sbp"), ("dl_score",), n_resamples=12
+)
+
+
+def cohort(n=240, seed=0, *, gaps=True):
+    rng = np.random.default_rng(seed)
+    x = pd.DataFrame({"gcs": rng.normal(11, 3, n), "onset_h": rng.lognormal(1.2, 0.8, n)})
+    x["anticoagulant"] = (rng.random(n) < 0.1).astype(float)
+    x["place"] = pd.Categorical(rng.choice(["deep", "lobar", "stem"], n, p=[0.6, 0.3, 0.1]))
+    x[["age", "sbp", "dl_score"]] = rng.normal(size=(n, 3)) * [10, 25, 1] + [65, 165, 0]
+    eta = -0.35 * (x["gcs"] - 11) - 0.1 * (x["onset_h"] - 4) + 1.2 * x["anticoagulant"] + 0.8 * x["dl_score"] - 1.2
+    y = (rng.random(n) < expit(eta)).astype(int)
+    if gaps:
+        for name in ("gcs", "onset_h", "place"):
+            x.loc[rng.random(n) < 0.1, name] = np.nan
+    return x, y
+
+
+@pytest.fixture(scope="module")
+def data():
+    return cohort()
+
+
+@pytest.fixture(scope="module")
+def model(data):
+    return develop(*data, SETTINGS)
+
+
+def test_a_probability_can_be_recomputed_by_hand_from_the_file(data, model):
+    x, _ = data
+    stored, patient = json.loads(json.dumps(model.to_json())), x.dropna().iloc[0]
+    log_odds = stored["intercept"]
+    for name, coefficient in stored["coefficients"].items():
+        column, _, level = name.rstrip("]").partition("[")
+        log_odds += coefficient * (float(patient[column] == level) if level else patient[column])
+    assert model.predict(x.dropna())[0] == pytest.approx(1 / (1 + np.exp(-log_odds)), abs=1e-12)
+
+
+def test_complete_data_and_one_set_give_forward_selection_and_its_fit():
+    x, y = cohort(gaps=False)
+    model = develop(x, y, replace(SETTINGS, added=(), n_imputations=2))
+    selection = forward_select(x[list(SETTINGS.candidates)], y)
+    assert model.path == selection.path
+    assert [model.unshrunk_intercept, *model.unshrunk_coefficients] == pytest.approx(selection.model.coefficients)
+    assert model.standard_errors == pytest.approx(selection.model.standard_errors[1:])
+
+
+def test_added_predictors_follow_the_selection_and_take_no_part_in_it(model, data):
+    assert model.names[-1] == "dl_score"
+    assert model.path == develop(*data, replace(SETTINGS, n_resamples=1)).path
+    assert model.predictors == (*model.path, "dl_score")
+    assert "dl_score" not in model.inclusion_frequency.index
+
+
+def test_shrinkage_multiplies_every_coefficient(model):
+    assert 0 < model.shrinkage < 1
+    assert model.coefficients == pytest.approx(model.shrinkage * model.unshrunk_coefficients)
+
+
+def test_the_mean_probability_is_the_prevalence(model, data):
+    x, y = data
+    assert model.predict(x).mean() == pytest.approx(y.mean(), abs=1e-10)
+
+
+def test_the_added_test_is_the_likelihood_ratio_on_complete_data():
+    x, y = cohort(gaps=False)
+    model = develop(x, y, replace(SETTINGS, n_resamples=1))
+    without, full = (fit_logistic(x[list(names)], y) for names in (model.path, model.predictors))
+    ratio = 2 * (full.log_likelihood - without.log_likelihood)
+    assert model.added_test.statistic == pytest.approx(ratio)
+    assert model.added_test.p == pytest.approx(chi2.sf(ratio, 1))
+
+
+def test_a_model_survives_its_two_files(model, data):
+    files = [json.loads(json.dumps(part, allow_nan=False)) for part in (model.to_json(), model.imputer.to_json())]
+    stored = DevelopedModel.from_json(*files)
+    assert (stored.predict(data[0]) == model.predict(data[0])).all()
+    assert stored.to_json() == model.to_json()
+
+
+def test_a_second_run_gives_the_same_numbers(model, data):
+    assert develop(*data, SETTINGS).to_json() == model.to_json()
+
+
+def test_a_patient_alone_gets_the_same_probability_as_in_a_batch(model, data):
+    x, _ = data
+    batch = model.predict(x)
+    for row in np.flatnonzero(x.isna().any(axis=1))[:10]:
+        assert model.predict(x.iloc[[row]])[0] == pytest.approx(batch[row], abs=1e-12)
+
+
+def test_columns_that_only_serve_the_imputation_may_be_absent(model, data):
+    x = data[0].dropna()
+    unused = [name for name in SETTINGS.candidates if name not in model.predictors]
+    assert unused
+    assert model.predict(x.drop(columns=unused)) == pytest.approx(model.predict(x), abs=1e-12)
+
+
+def test_missing_names_the_predictors_that_were_imputed(model, data):
+    x = data[0].iloc[:1].assign(gcs=np.nan, onset_h=3.0)
+    assert model.missing(x).iloc[0][["gcs", "onset_h"]].tolist() == [True, False]
+
+
+def test_an_image_model_needs_no_candidates(data):
+    image = develop(*data, DevelopmentSettings((), ("dl_score",), n_resamples=5))
+    alone = fit_logistic(data[0][["dl_score"]], data[1])
+    assert image.path == ()
+    assert image.unshrunk_coefficients == pytest.approx(alone.coefficients[1:])
+
+
+def test_nothing_selected_leaves_the_intercept_and_says_so(data):
+    x, y = data
+    rng = np.random.default_rng(99)
+    noise = x.assign(a=rng.normal(size=len(x)), b=rng.normal(size=len(x)))
+    model = develop(noise, y, DevelopmentSettings(("a", "b"), alpha=1e-6, n_resamples=4))
+    assert model.names == ()
+    assert model.predict(noise) == pytest.approx(np.full(len(x), y.mean()))
+    assert (model.shrinkage, model.optimism["auc_corrected"]) == (1.0, 0.5)
+    assert "No predictor was selected" in model.notes[0]
+    assert model.to_json()["optimism"]["slope_corrected"] is None
+
+
+def test_a_forced_category_enters_as_a_block(data):
+    model = develop(*data, replace(SETTINGS, forced=("place",), n_resamples=2))
+    assert model.names[:2] == ("place[lobar]", "place[stem]")
+    assert "place" not in model.path
+
+
+def test_a_level_that_never_occurs_counts_as_the_reference(data):
+    x, y = data
+    wide = x.assign(place=x["place"].cat.add_categories("cerebellum"))
+    model = develop(wide, y, replace(SETTINGS, forced=("place",), n_resamples=2))
+    patient = wide.dropna().iloc[[0]]
+    rare, deep = (model.predict(patient.assign(place=level)) for level in ("cerebellum", "deep"))
+    assert rare == pytest.approx(deep)
+
+
+def test_separating_predictors_are_answered_by_firths_penalty():
+    x, y = cohort(n=80)
+    x["anticoagulant"] = np.where(np.cumsum(y) < 8, y, 0)
+    model = develop(x, y, replace(SETTINGS, n_resamples=8))
+    assert "anticoagulant" in model.path
+    assert np.abs(model.unshrunk_coefficients).max() < 10
+    assert any("Firth" in note for note in model.notes)
+
+
+def test_a_perfect_predictor_does_not_crash():
+    x, y = cohort(n=60)
+    model = develop(x.assign(gcs=y + 0.01 * x["age"]), y, replace(SETTINGS, n_resamples=5))
+    assert np.isfinite(model.predict(x)).all()
+
+
+def test_a_constant_candidate_is_never_selected_and_named(data):
+    x, y = data
+    model = develop(x.assign(sbp=150.0), y, replace(SETTINGS, n_resamples=2))
+    assert "sbp" not in model.path
+    assert any("Constant in development, so never selected: sbp" in note for note in model.notes)
+
+
+def test_a_folds_outcomes_do_not_reach_its_probabilities(data):
+    x, y = data
+    fold = np.arange(len(x)) % 3
+    settings = replace(SETTINGS, n_resamples=4)
+    p, flipped = cross_fit(x, y, fold, settings), cross_fit(x, np.where(fold == 1, 1 - y, y), fold, settings)
+    assert (p[fold == 1] == flipped[fold == 1]).all()
+    assert not np.isclose(p[fold == 0], flipped[fold == 0]).all()
+
+
+def test_a_folds_probabilities_come_from_a_model_without_it(data):
+    x, y = data
+    fold = np.array(["left", "right"])[np.arange(len(x)) % 2]
+    settings = replace(SETTINGS, n_resamples=3)
+    seed = int(np.random.SeedSequence([settings.seed, 1]).generate_state(1)[0])
+    model = develop(x[fold == "left"], y[fold == "left"], replace(settings, seed=seed))
+    assert (cross_fit(x, y, fold, settings)[fold == "right"] == model.predict(x[fold == "right"])).all()
+
+
+def test_one_fold_is_refused(data):
+    with pytest.raises(ValueError, match="fold must hold at least 2 labels"):
+        cross_fit(*data, np.zeros(len(data[0])), SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"gcs": np.nan}, "got none in gcs"),
+        ({"dl_score": np.nan}, "dl_score must not be missing"),
+        ({"sbp": "high"}, "Column sbp must be numeric"),
+    ],
+)
+def test_unusable_columns_are_refused_by_name(data, change, message):
+    x, y = data
+    with pytest.raises(ValueError, match=message):
+        develop(x.assign(**change), y, SETTINGS)
+
+
+def test_columns_of_the_settings_must_be_there(data, model):
+    x, y = data
+    with pytest.raises(ValueError, match=r"\['gcs'\] are absent"):
+        develop(x.drop(columns="gcs"), y, SETTINGS)
+    with pytest.raises(ValueError, match=r"Predictors \['gcs'\] are required"):
+        model.predict(x.drop(columns="gcs"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"candidates": ()}, "at least one column"),
+        ({"candidates": ("a",), "added": ("a",)}, "each once"),
+        ({"candidates": ("a",), "forced": ("b",)}, "forced must be among the candidates"),
+        ({"candidates": ("a",), "n_resamples": 0}, "n_resamples must be"),
+    ],
+)
+def test_settings_that_contradict_themselves_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        DevelopmentSettings(**arguments)
+
+
+def test_birth_weight_optimism_agrees_with_rms_validate():
+    if not ORACLES.exists():
+        pytest.skip("R's reference tables are not beside the project")
+    x = pd.read_csv(ORACLES / "birthwt.csv", dtype={"race": "category"})
+    expected = json.loads((ORACLES / "birthwt_validate.json").read_text())
+    names = ("age", "lwt", "race", "smoke", "ptd", "ht", "ui")
+    optimism = develop(x, x["low"], DevelopmentSettings(names, forced=names, n_resamples=600)).optimism
+    assert optimism["auc_apparent"] == pytest.approx((expected["dxy"]["index.orig"] + 1) / 2, abs=1e-8)
+    assert optimism["auc_corrected"] == pytest.approx((expected["dxy"]["index.corrected"] + 1) / 2, abs=0.01)
+    assert optimism["slope_corrected"] == pytest.approx(expected["slope"]["index.corrected"], abs=0.02)
+    assert optimism["brier_corrected"] == pytest.approx(expected["brier"]["index.corrected"], abs=0.01)

@@ -1,0 +1,179 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import statsmodels.api as sm
+from scipy.special import expit
+from scipy.stats import chi2
+
+from hepred_lib.stats.resampling import bootstrap_indices
+from hepred_lib.stats.selection import forward_select, inclusion_frequency
+
+ORACLES = Path(__file__).resolve().parents[2] / "../shared/oracles"
+
+
+def cohort(n=250, seed=0):
+    rng = np.random.default_rng(seed)
+    x = pd.DataFrame(rng.normal(size=(n, 6)), columns=list("abcdef"))
+    x["skewed"] = rng.lognormal(0, 1.2, n)
+    x["rare"] = (rng.random(n) < 0.06).astype(float)
+    x["place"] = pd.Categorical(rng.choice(["deep", "lobar", "stem"], n, p=[0.6, 0.3, 0.1]))
+    eta = (
+        0.7 * x["a"] + 0.4 * x["b"] - 0.4 * np.log(x["skewed"]) + 1.2 * x["rare"] + 1.4 * (x["place"] == "lobar") - 1.7
+    )
+    return x, (rng.random(n) < expit(eta)).to_numpy(dtype=int)
+
+
+def slow_path(x, y, criterion="lr", alpha=0.05):
+    """One statsmodels fit for each candidate at each step."""
+    groups = {name: pd.get_dummies(x[[name]], drop_first=True, dtype=float) for name in x}
+
+    def likelihood(names):
+        design = np.column_stack([np.ones(len(x)), *(groups[name] for name in names)])
+        return sm.GLM(np.asarray(y), design, family=sm.families.Binomial()).fit(tol=1e-10, maxiter=60).llf
+
+    path, reached = [], likelihood([])
+    while left := [name for name in groups if name not in path]:
+        size = np.array([groups[name].shape[1] for name in left])
+        statistic = np.array([2 * (likelihood([*path, name]) - reached) for name in left])
+        penalty = {"aic": 2.0, "bic": np.log(len(x))}.get(criterion)
+        merit = -chi2.sf(statistic, size) if penalty is None else statistic - penalty * size
+        best = int(np.argmax(merit))
+        if merit[best] <= (-alpha if penalty is None else 0):
+            break
+        path.append(left[best])
+        reached += statistic[best] / 2
+    return path
+
+
+def test_the_first_step_tests_the_two_by_two_table():
+    x = pd.DataFrame({"sign": [1.0] * 20 + [0.0] * 60, "noise": [0.0, 1.0] * 40})
+    y = np.array([1] * 10 + [0] * 10 + [1] * 6 + [0] * 54)
+    selection = forward_select(x, y)
+    by_hand = 2 * (20 * np.log(0.5) + 6 * np.log(0.1) + 54 * np.log(0.9) - 16 * np.log(0.2) - 64 * np.log(0.8))
+    assert selection.path == ("sign",)
+    assert selection.steps.loc[0, ["statistic", "df"]].tolist() == pytest.approx([by_hand, 1])
+
+
+def test_the_steps_end_at_the_model():
+    selection = forward_select(*cohort())
+    last = selection.steps.iloc[-1]
+    expected = [selection.model.log_likelihood, selection.model.aic, selection.model.bic]
+    assert last[["log_likelihood", "aic", "bic"]].tolist() == pytest.approx(expected)
+    assert selection.steps["variable"].tolist() == list(selection.path)
+
+
+def test_a_monotone_change_of_units_leaves_the_path():
+    x, y = cohort()
+    assert forward_select(x.assign(a=40 - 1000 * x["a"]), y).path == forward_select(x, y).path
+
+
+def test_a_category_enters_as_one_block():
+    selection = forward_select(*cohort())
+    assert selection.steps.set_index("variable").loc["place", "df"] == 2
+    assert {"place[lobar]", "place[stem]"} <= set(selection.model.names)
+
+
+def test_a_named_block_enters_as_a_whole():
+    x, y = cohort()
+    selection = forward_select(x, y, blocks={"letters": ["a", "b"]})
+    assert "letters" in selection.path
+    assert selection.steps.set_index("variable").loc["letters", "df"] == 2
+    assert {"a", "b"} <= set(selection.model.names)
+
+
+def test_a_forced_predictor_leads_the_model_and_is_no_part_of_the_path():
+    x, y = cohort()
+    selection = forward_select(x, y, forced=("f",))
+    assert "f" not in selection.path
+    assert selection.model.names[:2] == ("intercept", "f")
+
+
+def test_of_two_equal_columns_the_first_enters_and_the_other_never():
+    x, y = cohort()
+    path = forward_select(x.assign(again=x["a"]), y).path
+    assert "a" in path
+    assert "again" not in path
+
+
+def test_nothing_enters_where_nothing_is_associated():
+    selection = forward_select(pd.DataFrame({"noise": [0.0, 1.0] * 20}), [0, 0, 1, 1] * 10)
+    assert selection.path == ()
+    assert selection.steps.empty
+    assert selection.model.names == ("intercept",)
+
+
+def test_selection_stops_at_a_p_value_equal_to_alpha():
+    x, y = cohort()
+    x = x[["a"]]
+    p = forward_select(x, y).steps["p"][0]
+    assert forward_select(x, y, alpha=p).path == ()
+    assert forward_select(x, y, alpha=p * (1 + 1e-6)).path == ("a",)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"criterion": "p"}, "criterion must be"),
+        ({"alpha": 1.5}, "alpha must lie in"),
+        ({"forced": ("z",)}, "forced must name predictors"),
+        ({"blocks": {"one": ["a", "z"]}}, "blocks must name each column"),
+        ({"blocks": {"b": ["a"]}}, "blocks must name each column"),
+    ],
+)
+def test_unusable_arguments_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        forward_select(*cohort(), **arguments)
+
+
+def test_missing_values_are_refused_by_name():
+    x, y = cohort()
+    with pytest.raises(ValueError, match=r"missing or infinite values in a \(1\)"):
+        forward_select(x.assign(a=x["a"].where(x.index > 0)), y)
+
+
+def test_a_separating_candidate_is_refused_by_name():
+    x, y = cohort()
+    with pytest.raises(ValueError, match="giveaway separate"):
+        forward_select(x.assign(giveaway=y + 0.1 * x["a"]), y)
+
+
+def test_inclusion_frequencies_are_found_by_seed_and_favour_the_true():
+    x, y = cohort()
+    one, two = (inclusion_frequency(x, y, n_resamples=60, rng=np.random.default_rng(1)) for _ in range(2))
+    assert one.equals(two)
+    assert one[["skewed", "rare"]].min() > 0.9 > 0.5 > one[["c", "d", "e", "f"]].max()
+
+
+@pytest.mark.parametrize("criterion", ["lr", "aic", "bic"])
+def test_paths_equal_a_loop_over_statsmodels(criterion):
+    for seed in range(3):
+        x, y = cohort(seed=seed)
+        assert list(forward_select(x, y, criterion=criterion).path) == slow_path(x, y, criterion)
+
+
+def test_resampled_frequencies_equal_selection_on_each_resampled_table():
+    x, y = cohort()
+    frequency = inclusion_frequency(x, y, n_resamples=12, rng=np.random.default_rng(5))
+    rows = bootstrap_indices(y, 12, np.random.default_rng(5))
+    tables = [(x.iloc[drawn].reset_index(drop=True), y[drawn]) for drawn in rows]
+    paths = [forward_select(*table).path for table in tables]
+    assert frequency.to_dict() == pytest.approx({name: np.mean([name in path for path in paths]) for name in x})
+    assert list(paths[0]) == slow_path(*tables[0])
+
+
+@pytest.mark.parametrize("criterion", ["lr", "aic", "bic"])
+def test_birth_weight_data_equal_r(criterion):
+    if not ORACLES.exists():
+        pytest.skip("R's reference tables are not beside the project")
+    x = pd.read_csv(ORACLES / "birthwt.csv", dtype={"race": "category"})
+    expected = json.loads((ORACLES / "birthwt_forward.json").read_text())[criterion]
+    selection = forward_select(x.drop(columns="low"), x["low"], criterion=criterion)
+    assert list(selection.path) == [step["variable"] for step in expected["path"]]
+    assert selection.model.coefficients == pytest.approx(list(expected["coefficients"].values()), abs=1e-6)
+    assert selection.steps["log_likelihood"].tolist() == pytest.approx(
+        [step["log_likelihood"] for step in expected["path"]], abs=1e-8
+    )
+    assert [selection.model.aic, selection.model.bic] == pytest.approx([expected["aic"], expected["bic"]], abs=1e-8)

@@ -1,0 +1,60 @@
+"""The notebooks keep the house's rules: in step with their scripts, without outputs, one cell of flat literals."""
+
+import ast
+import json
+from pathlib import Path
+
+import jupytext
+import pytest
+
+from hepred_lib.study import NOTEBOOKS, notebook_defaults
+
+FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
+
+
+def script(name: str) -> str:
+    return (FOLDER / f"{name}.py").read_text(encoding="utf-8")
+
+
+def cells(name: str) -> list[dict]:
+    return json.loads((FOLDER / f"{name}.ipynb").read_text(encoding="utf-8"))["cells"]
+
+
+def test_the_book_is_complete():
+    assert {path.stem for path in FOLDER.glob("*.py")} == {path.stem for path in FOLDER.glob("*.ipynb")} == set(NOTEBOOKS)
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_a_pair_is_in_step(name):
+    from_script = [(cell.cell_type, cell.source) for cell in jupytext.read(FOLDER / f"{name}.py").cells]
+    assert [(cell["cell_type"], "".join(cell["source"])) for cell in cells(name)] == from_script
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_a_notebook_carries_no_outputs(name):
+    assert not any(cell.get("outputs") or cell.get("execution_count") for cell in cells(name))
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_parameters_are_few_flat_literals_each_with_a_reason(name):
+    (cell,) = [cell for cell in cells(name) if "parameters" in cell["metadata"].get("tags", [])]
+    lines = "".join(cell["source"]).splitlines()
+    assert len(lines) <= (16 if name.startswith("03") else 12)
+    assert all("  # " in line for line in lines), "every parameter gives its reason"
+    assert all(isinstance(value, (str, int, float, bool)) for value in notebook_defaults(name).values())
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_a_notebook_argues_and_the_library_computes(name):
+    tree = ast.parse(script(name))
+    forbidden = (ast.FunctionDef, ast.ClassDef, ast.Try, ast.While)
+    assert not [node for node in ast.walk(tree) if isinstance(node, forbidden)]
+    assert "\n# ## Limits" in script(name), "the last section states the limits"
+    assert "open_notebook(" in script(name)
+    assert "run.record(" in script(name)
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_a_notebook_knows_no_absolute_path(name):
+    strings = [node.value for node in ast.walk(ast.parse(script(name))) if isinstance(node, ast.Constant)]
+    assert not [text for text in strings if isinstance(text, str) and text.startswith(("/", "~"))]

@@ -1,0 +1,67 @@
+"""Agreement of outlines: by hand, empty masks, refusals."""
+
+import numpy as np
+import pytest
+
+from hepred_lib.segmentation import dice, hd95_mm, volume_agreement
+
+
+def box(*corner: int, size: int = 3, shape: tuple[int, ...] = (12, 12, 12)) -> np.ndarray:
+    mask = np.zeros(shape, dtype=bool)
+    mask[tuple(slice(start, start + size) for start in corner)] = True
+    return mask
+
+
+def test_dice_of_half_overlapping_boxes_is_one_half():
+    assert dice(box(0, 0, 0, size=4), np.roll(box(0, 0, 0, size=4), 2, axis=0)) == 0.5
+
+
+def test_hd95_of_a_shifted_box_is_the_shift_in_mm():
+    assert hd95_mm(box(2, 2, 2), box(2, 2, 6), (1.0, 1.0, 5.0)) == pytest.approx(20.0)
+
+
+def test_volume_agreement_by_hand():
+    found = volume_agreement([10.0, 20.0], [11.0, 23.0])
+    assert (found.bias, found.n) == (2.0, 2)
+    assert found.high - found.bias == pytest.approx(1.96 * np.sqrt(2.0))
+
+
+def test_agreement_does_not_depend_on_which_outline_is_the_reference():
+    a, b = box(1, 1, 1), box(2, 1, 3)
+    assert dice(a, b) == dice(b, a)
+    assert hd95_mm(a, b, (0.5, 0.5, 5.0)) == hd95_mm(b, a, (0.5, 0.5, 5.0))
+
+
+def test_two_empty_outlines_agree_and_one_empty_outline_fails():
+    empty = np.zeros((12, 12, 12), dtype=bool)
+    assert (dice(empty, empty), hd95_mm(empty, empty, (1, 1, 1))) == (1.0, 0.0)
+    assert (dice(box(1, 1, 1), empty), hd95_mm(empty, box(1, 1, 1), (1, 1, 1))) == (0.0, np.inf)
+
+
+def test_outlines_on_different_grids_are_refused():
+    with pytest.raises(ValueError, match="must have one shape"):
+        dice(box(0, 0, 0), box(0, 0, 0, shape=(12, 12, 11)))
+
+
+def test_a_single_pair_of_volumes_is_refused():
+    with pytest.raises(ValueError, match="at least two volumes"):
+        volume_agreement([1.0], [1.0])
+
+
+def test_hd95_equals_a_slow_search_over_all_pairs():
+    rng = np.random.default_rng(0)
+    a, b = box(1, 2, 1, size=4) & (rng.random((12, 12, 12)) > 0.1), box(3, 2, 2, size=5)
+    spacing = np.array([0.5, 0.7, 5.0])
+    points = [np.argwhere(mask & ~eroded(mask)) * spacing for mask in (a, b)]
+    gaps = np.linalg.norm(points[0][:, None] - points[1][None], axis=2)
+    slow = np.percentile(np.concatenate([gaps.min(axis=1), gaps.min(axis=0)]), 95)
+    assert hd95_mm(a, b, tuple(spacing)) == pytest.approx(slow)
+
+
+def eroded(mask: np.ndarray) -> np.ndarray:
+    padded = np.pad(mask, 1)
+    inner = mask.copy()
+    for axis in range(3):
+        for shift in (-1, 1):
+            inner &= np.roll(padded, shift, axis)[1:-1, 1:-1, 1:-1]
+    return inner

@@ -1,0 +1,82 @@
+"""The slice store: what goes in comes out, in torch's order, with labels by the 20 mm2 rule."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hepred_lib.preprocessing import BrainSlices, SliceGrid, prepare
+from hepred_lib.scans import ScanError, read_scan, write_nifti
+from hepred_lib.slices import (
+    BLOOD,
+    BRAIN,
+    HU,
+    HU_OFFSET,
+    IVH,
+    blood_area_mm2,
+    encode,
+    from_torch,
+    open_patient,
+    quality_flags,
+    slice_labels,
+    store_patient,
+    stored_grid,
+)
+
+
+def planes_with(blood_pixels: list[int], ivh_pixels: list[int]) -> np.ndarray:
+    planes = np.zeros((len(blood_pixels), 4, 16, 16), dtype=np.uint8)
+    for index, (blood, ivh) in enumerate(zip(blood_pixels, ivh_pixels, strict=True)):
+        planes[index, BLOOD].flat[:blood] = 255
+        planes[index, IVH].flat[:ivh] = 255
+    return planes
+
+
+def test_labels_by_hand_positive_from_20_mm2_and_left_out_between():
+    labels = slice_labels(planes_with([5, 4, 0, 0], [0, 0, 0, 3]), pixel_mm=2.0)
+    np.testing.assert_array_equal(labels, [1.0, np.nan, 0.0, np.nan])
+
+
+def test_area_counts_shares_of_pixels():
+    planes = planes_with([2], [0])
+    planes[0, BLOOD].flat[2] = 51
+    assert blood_area_mm2(planes, 2.0)[0] == pytest.approx(4.0 * 2.2)
+
+
+def test_rows_are_y_and_columns_are_x():
+    grid = SliceGrid((8, 8, 3), (1.0, 1.0, 5.0), (0.0, 0.0), 8.0, 8, 1)
+    hu = np.zeros((8, 8, 3), dtype=np.float32)
+    hu[5, 2, 1] = 60.0
+    planes = encode(BrainSlices(hu, hu > 0, grid, {}))
+    assert planes[1, HU, 2, 5] == 60 + HU_OFFSET
+    assert planes[1, BRAIN, 2, 5] == 255
+    np.testing.assert_array_equal(from_torch(planes[:, HU].astype(float)) - HU_OFFSET, hu)
+
+
+def test_a_stored_patient_keeps_the_masks_volume(tmp_path, cohort_folder, phantom):
+    row = {"patient_id": "HE-1", "baseline_ct": cohort_folder / "HE-1_ct.nii.gz"}
+    row["baseline_mask"] = cohort_folder / "HE-1_mask.nii.gz"
+    record = store_patient(tmp_path / "slices", row, matrix=64, field_mm=200.0)
+    assert record["mask_ml"] == pytest.approx(phantom[1].sum() * 0.125, rel=1e-2)
+    assert open_patient(tmp_path / "slices", "HE-1").shape == (16, 4, 64, 64)
+
+
+def test_the_grid_of_a_stored_patient_comes_back_from_its_record(tmp_path, cohort_folder):
+    row = {"patient_id": "HE-1", "baseline_ct": cohort_folder / "HE-1_ct.nii.gz", "baseline_mask": None}
+    quality = pd.DataFrame([store_patient(tmp_path, row, matrix=32)]).set_index("patient_id")
+    scan = read_scan(cohort_folder / "HE-1_ct.nii.gz")
+    assert stored_grid(quality, "HE-1") == prepare(scan.hu, scan.spacing_mm, matrix=32).grid
+    assert quality.loc["HE-1", "has_mask"] == 0
+
+
+def test_a_mask_on_another_grid_is_refused_with_the_patient_named(tmp_path, cohort_folder, phantom):
+    _, mask, affine = phantom
+    write_nifti(tmp_path / "other.nii.gz", mask[:-1], affine, dtype=np.uint8)
+    row = {"patient_id": "HE-1", "baseline_ct": cohort_folder / "HE-1_ct.nii.gz"}
+    with pytest.raises(ScanError, match=r"patient HE-1"):
+        store_patient(tmp_path, row | {"baseline_mask": tmp_path / "other.nii.gz"})
+
+
+def test_flags_name_what_a_reader_should_look_at():
+    quality = {"brain_ml": 400.0, "thickness_mm": 8.0, "n_slices": 9, "noise_hu": 7.0, "hu_max": 100.0}
+    flags = quality_flags(BrainSlices(np.zeros(0), np.zeros(0), None, quality))
+    assert flags == "brain_volume thick_slices few_slices noisy clipped_hu"
