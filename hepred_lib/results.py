@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from hepred_lib.manifest import predictor_label, predictor_unit
 from hepred_lib.scores import SCORES
 from hepred_lib.segmentation import volume_agreement
 from hepred_lib.stats.calibration import calibration_curve
@@ -136,7 +137,7 @@ def roc_table(
         p = rows[f"p_{name}"]
         curve = roc_band(y, p, GRID, n_resamples=n_resamples, rng=rng)
         point = confusion(y, p, found["threshold"])
-        label = f"AUC {_with_interval(found['auc'], found['auc_ci'])}"
+        label = f"{name.capitalize()}: AUC {_with_interval(found['auc'], found['auc_ci'])}"
         operating = {"operating_fpr": 1.0 - point.specificity, "operating_sensitivity": point.sensitivity}
         parts.append(_labelled(curve, name, label, y).assign(**operating))
     return pd.concat(parts, ignore_index=True)
@@ -152,7 +153,7 @@ def calibration_table(
         curve = calibration_curve(y, p, GRID, n_resamples=n_resamples, rng=rng).rename(columns={"grid": "p"})
         slope = _with_interval(found["calibration_slope"], found["calibration_slope_ci"])
         large, ici = _two_digits(found["calibration_in_the_large"]), _two_digits(found["ici"])
-        label = f"slope {slope}\nin the large {large}, ICI {ici}"
+        label = f"{name.capitalize()}\nslope {slope}\nin the large {large}, ICI {ici}"
         patients = pd.DataFrame({"p": p.to_numpy(), "y": y.to_numpy(), "kind": "patient"})
         both = pd.concat([curve.assign(kind="curve"), patients], ignore_index=True)
         parts.append(_labelled(both, name, label, y))
@@ -168,7 +169,8 @@ def decision_table(
     predictions = {name: rows[f"p_{name}"] for name in models}
     curves = decision_curve(y, predictions, thresholds, n_resamples=n_resamples, rng=rng)
     curves["model"] = curves["model"].replace({"all": "treat_all", "none": "treat_none"})
-    return curves.assign(label="", n=len(y), events=int(y.sum()))
+    labels = {"treat_all": "Treat all", "treat_none": "Treat none"} | {name: name.capitalize() for name in models}
+    return curves.assign(label=curves["model"].map(labels), n=len(y), events=int(y.sum()))
 
 
 def oracle_table(rows: pd.DataFrame, models: Mapping[str, Any], oracle: Mapping[str, float]) -> pd.DataFrame:
@@ -176,7 +178,8 @@ def oracle_table(rows: pd.DataFrame, models: Mapping[str, Any], oracle: Mapping[
     y, records = rows["he"].astype(int), []
     for name, found in models.items():
         low, high = found["auc_ci"] or (np.nan, np.nan)
-        label = f"AUC {_with_interval(found['auc'], found['auc_ci'])}, oracle {_two_digits(oracle[f'{name}_auc'])}"
+        auc_words = _with_interval(found["auc"], found["auc_ci"])
+        label = f"{name.capitalize()}: AUC {auc_words}, oracle {_two_digits(oracle[f'{name}_auc'])}"
         record = {"auc": found["auc"], "low": low, "high": high, "oracle": oracle[f"{name}_auc"]}
         records.append(record | {"model": name, "label": label, "n": len(y), "events": int(y.sum())})
     return pd.DataFrame(records)
@@ -187,7 +190,8 @@ def odds_ratio_table(model: DevelopedModel, name: str) -> pd.DataFrame:
     half = 1.959963984540054 * model.standard_errors
     middle = model.unshrunk_coefficients
     columns = {"odds_ratio": np.exp(middle), "low": np.exp(middle - half), "high": np.exp(middle + half)}
-    return pd.DataFrame({"model": name, "name": model.names, "label": model.names, "unit": "per unit", **columns})
+    words = {"label": map(predictor_label, model.names), "unit": map(predictor_unit, model.names)}
+    return pd.DataFrame({"model": name, "name": model.names, **words, **columns})
 
 
 def performance_table(models: Mapping[str, Any]) -> pd.DataFrame:

@@ -27,7 +27,7 @@ from IPython.display import Markdown
 
 from hepred_lib.book import show
 from hepred_lib.checking import fill_volumes
-from hepred_lib.manifest import CLINICAL_CANDIDATES, assign_folds, derive_labels, read_manifest, split_patients
+from hepred_lib.manifest import CLINICAL_CANDIDATES, assign_folds, derive_labels, predictor_label, read_manifest, split_patients
 from hepred_lib.stats.sample_size import supported_parameters
 from hepred_lib.study import open_notebook, read_table, write_table
 
@@ -111,10 +111,11 @@ show(run.folder, "flow", flow)
 # Distributions in development patients with an outcome, by HE. Nothing is chosen from this picture.
 
 # %%
-shown = {"age": "y", "gcs": "points", "sbp_mmhg": "mmHg", "onset_to_ct_h": "h", "baseline_volume_ml": "mL", "inr": "ratio"}
-shown = {name: unit for name, unit in shown.items() if name in development and development[name].notna().any()}
-long = development.melt(id_vars=["patient_id", "he"], value_vars=list(shown), var_name="variable").dropna(subset=["value"])
-show(run.folder, "cohort", long.assign(unit=long["variable"].map(shown), simulated=bool(truth)))
+shown = {"age": "years", "gcs": "points", "sbp_mmhg": "mmHg", "onset_to_ct_h": "h", "baseline_volume_ml": "mL", "inr": "ratio"}
+shown = {name: unit for name, unit in shown.items() if development[name].notna().any()}
+long = development.melt(id_vars=["patient_id", "he"], value_vars=list(shown), var_name="name").dropna(subset=["value"])
+long = long.assign(variable=long["name"].map(predictor_label), unit=long["name"].map(shown), simulated=bool(truth))
+show(run.folder, "cohort", long)
 
 # %% [markdown]
 # ## How many predictors can this support?

@@ -25,7 +25,7 @@ import pandas as pd
 from IPython.display import Markdown
 
 from hepred_lib.book import show
-from hepred_lib.manifest import CLINICAL_CANDIDATES, RADIOLOGICAL_CANDIDATES, predictor_frame
+from hepred_lib.manifest import CLINICAL_CANDIDATES, RADIOLOGICAL_CANDIDATES, predictor_frame, predictor_label
 from hepred_lib.results import odds_ratio_table
 from hepred_lib.stats.development import DevelopmentSettings, cross_fit, develop
 from hepred_lib.stats.discrimination import auc_interval
@@ -94,7 +94,7 @@ settings = DevelopmentSettings(
 )
 model = develop(x, y, settings)
 Markdown(
-    f"Selected: **{', '.join(model.path) or 'nothing'}**. Shrinkage factor {model.shrinkage:.2f}; AUC apparent "
+    f"Selected: **{', '.join(map(predictor_label, model.path)) or 'nothing'}**. Shrinkage factor {model.shrinkage:.2f}; AUC apparent "
     f"{model.optimism['auc_apparent']:.2f}, corrected for optimism {model.optimism['auc_corrected']:.2f} "
     f"({n_resamples} resamples)."
 )
@@ -118,7 +118,7 @@ show(run.folder, "odds_ratios_clinical", odds)
 
 # %%
 frequency = model.inclusion_frequency.sort_values(ascending=False)
-table = pd.DataFrame({"label": frequency.index, "frequency": frequency.to_numpy(), "selected": frequency.index.isin(model.path)})
+table = pd.DataFrame({"name": frequency.index, "label": frequency.index.map(predictor_label), "frequency": frequency.to_numpy(), "selected": frequency.index.isin(model.path)})
 write_table(run.path("tables", "inclusion_frequency.csv"), table)
 show(run.folder, "inclusion_frequency", table.assign(simulated=bool(truth)))
 

@@ -117,8 +117,9 @@ integrated.loc[rows, "p_integrated"] = p_cross
 assert integrated["p_integrated"].notna().all(), "every patient has a probability"
 
 # %%
-clinical = read_table(run.path("clinical.csv")).set_index("patient_id").loc[patients.loc[rows, "patient_id"], "p_clinical"]
-cross, gain = auc_interval(y, p_cross, method="logit"), compare_auc(y, p_cross, clinical)
+clinical = read_table(run.path("clinical.csv")).set_index("patient_id")["p_clinical"]
+p_clinical = patients.loc[rows, "patient_id"].map(clinical)
+cross, gain = auc_interval(y, p_cross, method="logit"), compare_auc(y, p_cross, p_clinical)
 Markdown(
     f"Cross-fitted AUC in development: **{cross.auc:.2f}** ({cross.low:.2f}-{cross.high:.2f}), "
     f"{gain.difference:+.2f} ({gain.low:+.2f} to {gain.high:+.2f}) against the clinical model. Threshold {threshold:.3f}."

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 
 import pandas as pd
 
-from hepred_lib.manifest.rules import LOCATIONS, ManifestError
+from hepred_lib.manifest.rules import COLUMNS, LOCATIONS, ManifestError
 
 CLINICAL_CANDIDATES = (
     "age",
@@ -33,6 +33,24 @@ CLINICAL_CANDIDATES = (
     "wbc_10e9_l",
 )
 RADIOLOGICAL_CANDIDATES = ("baseline_volume_ml", "location", "ivh")
+LABELS = {
+    "male": "Male sex",
+    "onset_to_ct_h": "Onset to CT",
+    "gcs": "GCS",
+    "nihss": "NIHSS",
+    "sbp_mmhg": "Systolic pressure",
+    "dbp_mmhg": "Diastolic pressure",
+    "inr": "INR",
+    "platelets_10e9_l": "Platelets",
+    "glucose_mmol_l": "Glucose",
+    "fibrinogen_g_l": "Fibrinogen",
+    "hemoglobin_g_dl": "Hemoglobin",
+    "creatinine_umol_l": "Creatinine",
+    "wbc_10e9_l": "White blood cells",
+    "baseline_volume_ml": "Baseline volume",
+    "ivh": "Ventricular blood",
+    "dl_score": "DL score",
+}
 NO_PREDICTORS = ("he", "ct_to_followup_h", "followup_volume_ml", "followup_ivh_ml")  # known only afterwards
 
 
@@ -72,6 +90,33 @@ def predictor_frame(table: pd.DataFrame, names: Iterable[str], *, allow_empty: b
             raise ManifestError(f"{name} must have a value in at least one patient to be a predictor, got none.")
         columns["male" if column == "sex" else column] = _predictor(table[column])
     return pd.DataFrame(columns, index=table.index)
+
+
+def predictor_label(name: str) -> str:
+    """The words for a predictor in figures and tables.
+
+    Examples
+    --------
+    >>> predictor_label("prior_stroke"), predictor_label("gcs")
+    ('Prior stroke', 'GCS')
+    """
+    return LABELS.get(name, name.replace("_", " ").capitalize())
+
+
+def predictor_unit(name: str) -> str:
+    """What one step of a predictor is: "per mmHg", "per point"; empty for what is present or absent.
+
+    Examples
+    --------
+    >>> predictor_unit("sbp_mmhg"), predictor_unit("diabetes")
+    ('per mmHg', '')
+    """
+    if name == "dl_score":
+        return "per SD"
+    column = COLUMNS.get(name)
+    if column is None or column.kind == "binary":
+        return ""
+    return f"per {column.unit or ('point' if column.kind == 'integer' else 'unit')}"
 
 
 def _predictor(values: pd.Series) -> pd.Series:

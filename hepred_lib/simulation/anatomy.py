@@ -1,4 +1,4 @@
-"""The inside of the head: brain, ventricles, cisterns, dura, vessels, calcifications."""
+"""The inside of the head: brain, ventricles, cisterns, dura, vessels, calcifications and old lesions."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,6 @@ import numpy as np
 from hepred_lib.simulation.shapes import (
     Array,
     Plane,
-    SmoothField,
     capsule_level,
     capsule_window,
     ellipsoid_level,
@@ -15,19 +14,30 @@ from hepred_lib.simulation.shapes import (
     paint_ellipsoid,
     sigmoid,
 )
-from hepred_lib.simulation.skull import EVERYWHERE, Skull
+from hepred_lib.simulation.skull import Skull
 
-CSF_HU, DURA_HU, BLOODSTREAM_HU = 7.0, 52.0, 47.0
+CSF_HU, DURA_HU, BLOODSTREAM_HU = 7.0, 45.0, 44.0
 
-# Rods of the ventricles: right side, ends in mm, radii in mm, and how much taller than wide.
-LATERAL = (
-    (((14, 33, 4), (6, 15, 9)), (3.5, 4.5), 1.4),
-    (((6, 15, 9), (8, -10, 20)), (4.5, 4.5), 1.2),
-    (((8, -10, 20), (20, -34, 14)), (4.5, 6.5), 1.2),
-    (((20, -34, 14), (25, -60, 8)), (6.0, 3.0), 1.3),
-    (((22, -36, 10), (31, -22, -10)), (5.0, 3.0), 1.0),
-    (((31, -22, -10), (30, 2, -20)), (3.0, 2.0), 1.0),
+# Rods of a right lateral ventricle: ends in mm, radii in mm, and how much taller than wide.
+LATERAL_VENTRICLE = (
+    (((13, 33, 5), (6, 15, 9)), (2.8, 4.0), 1.5),
+    (((6, 15, 9), (8, -10, 20)), (4.2, 4.0), 1.2),
+    (((8, -10, 20), (20, -34, 14)), (4.0, 5.5), 1.2),
+    (((20, -34, 14), (25, -60, 8)), (5.0, 2.0), 1.4),
+    (((22, -36, 10), (31, -22, -10)), (4.0, 2.2), 1.0),
+    (((31, -22, -10), (30, 2, -20)), (2.0, 1.4), 1.0),
 )
+BRAINSTEM = ((((0, -15, -11), (0, -20, -32)), (13.5, 15.0)), (((0, -20, -32), (0, -30, -78)), (15.0, 7.5)))
+
+
+@dataclass(frozen=True)
+class Lesion:
+    """An old infarct (dark), a calcification or a thrombosed vessel (bright): an ellipsoid in head coordinates."""
+
+    centre_mm: tuple[float, float, float]
+    radii_mm: tuple[float, float, float]
+    hu: float
+    softness: float
 
 
 @dataclass(frozen=True)
@@ -39,9 +49,14 @@ class Brain:
     white_hu, gray_hu : float
         Means of the tissues.
     atrophy : float
-        0 young, 1 old: width of the ventricles, sulci and fissures.
+        0 young, 1 old: width of sulci and fissures.
     ventricle : float
         Factor on the ventricles' radii.
+    pineal_hu, plexus_hu, pallidum_hu, vessel_hu : float
+        Brightness of what may be calcified, and of flowing blood.
+    leukoaraiosis : float
+        Darkening of the white matter about the ventricles, 0 none.
+    lesions : tuple of Lesion
     """
 
     white_hu: float
@@ -53,157 +68,200 @@ class Brain:
     pallidum_hu: float
     vessel_hu: float
     leukoaraiosis: float
+    lesions: tuple[Lesion, ...]
 
 
-def sample_brain(rng: np.random.Generator, *, age: float) -> Brain:
-    """One brain at an age in years."""
-    atrophy = float(np.clip((age - 35) / 50 + rng.normal(0, 0.2), 0, 1.2))
-    white = rng.normal(27.5, 1.8)
+def sample_brain(rng: np.random.Generator, *, age: float, mimic: bool = False) -> Brain:
+    """One brain at an age in years; a `mimic` holds what is mistaken for blood, or for a stroke."""
+    atrophy = float(np.clip((age - 35) / 50 + rng.normal(0, 0.22), 0, 1.2))
+    white = float(rng.normal(26.5, 2.0))
     return Brain(
-        white_hu=float(white),
-        gray_hu=float(white + rng.normal(7.0, 0.8)),
+        white_hu=white,
+        gray_hu=white + float(rng.normal(6.5, 0.8)),
         atrophy=atrophy,
-        ventricle=float((0.68 + 0.6 * atrophy) * np.exp(rng.normal(0, 0.12))),
-        pineal_hu=float(rng.uniform(80, 220) if rng.random() < 0.65 else 40),
-        plexus_hu=float(rng.uniform(70, 250) if rng.random() < 0.2 + 0.5 * atrophy else 30),
-        pallidum_hu=float(rng.uniform(45, 110) if rng.random() < 0.05 + 0.12 * atrophy else 0),
+        ventricle=float((0.70 + 0.55 * atrophy) * np.exp(rng.normal(0, 0.14))),
+        pineal_hu=float(rng.uniform(70, 220) if rng.random() < 0.65 else 40),
+        plexus_hu=float(rng.uniform(60, 250) if rng.random() < 0.2 + 0.5 * atrophy else 25),
+        pallidum_hu=float(rng.uniform(42, 100) if rng.random() < 0.05 + 0.12 * atrophy + 0.2 * mimic else 0),
         vessel_hu=float(rng.normal(BLOODSTREAM_HU, 4)),
         leukoaraiosis=float(max(0.0, rng.normal(0.6 * atrophy, 0.3))),
+        lesions=_sample_lesions(rng, atrophy=atrophy, mimic=mimic),
     )
 
 
-def paint_brain(plane: Plane, skull: Skull, brain: Brain, *, cavity: Array, folds: Array, texture: Array) -> None:
-    """Everything inside the cavity of one plane; leaves the level of the ventricles in `plane.levels`."""
-    inside = plane.occupancy(cavity)
-    image = plane.hu
-    plane.hu = np.full_like(image, CSF_HU)
-    _paint_mantle(plane, brain, cavity=cavity, folds=folds, texture=texture)
+def _sample_lesions(rng: np.random.Generator, *, atrophy: float, mimic: bool) -> tuple[Lesion, ...]:
+    lesions = [_infarct(rng, rng.uniform(2, 5)) for _ in range(rng.poisson(0.2 + 0.7 * atrophy))]
+    if mimic and rng.random() < 0.6:
+        lesions.append(_infarct(rng, rng.uniform(7, 20)))
+    if mimic and rng.random() < 0.5:
+        lesions.append(_spot(rng, hu=rng.uniform(90, 300), radius=rng.uniform(1.5, 5)))
+    if mimic and rng.random() < 0.5:
+        side = rng.choice([-1.0, 1.0])
+        lesions.append(Lesion((side * 19, 12, -17), (11, 1.8, 1.8), float(rng.uniform(55, 75)), 1.0))
+    if rng.random() < 0.10:
+        lesions.append(_spot(rng, hu=rng.uniform(60, 150), radius=rng.uniform(1, 3)))
+    return tuple(lesions)
+
+
+def _infarct(rng: np.random.Generator, radius: float) -> Lesion:
+    side = rng.choice([-1.0, 1.0])
+    seat = (side * rng.uniform(12, 45), rng.uniform(-55, 40), rng.uniform(-5, 40))
+    radii = tuple(radius * np.exp(rng.normal(0, 0.25, 3)))
+    return Lesion(seat, radii, float(rng.uniform(6, 18)), float(rng.uniform(2, 5)))
+
+
+def _spot(rng: np.random.Generator, *, hu: float, radius: float) -> Lesion:
+    side = rng.choice([-1.0, 1.0])
+    seat = (side * rng.uniform(0, 40), rng.uniform(-60, 45), rng.uniform(-10, 45))
+    return Lesion(seat, tuple(radius * np.exp(rng.normal(0, 0.2, 3))), float(hu), 1.5)
+
+
+def paint_brain(plane: Plane, skull: Skull, brain: Brain, *, cavity: Array, folds: Array, grain: Array) -> Array:
+    """Paint everything inside the cavity of one plane; return the level of the ventricles in mm.
+
+    Parameters
+    ----------
+    plane : Plane
+        In the coordinates of the (displaced) brain.
+    cavity : ndarray, shape of the plane
+        Level of the cavity in mm.
+    folds, grain : ndarray, shape of the plane
+        Smooth noise whose zero lines are the sulci, and fine noise.
+    """
+    head = plane.hu
+    plane.hu = np.full_like(head, CSF_HU)
+    _paint_mantle(plane, brain, cavity=cavity, folds=folds, grain=grain)
     _paint_deep_gray(plane, brain)
     _paint_cisterns(plane, brain)
-    _paint_hindbrain(plane, brain, folds, cavity)
-    plane.levels["ventricle"] = ventricle_level(plane, brain)
-    _paint_ventricles(plane, brain)
-    _paint_dura(plane, skull, brain, cavity)
+    _paint_hindbrain(plane, brain, cavity=cavity, folds=folds)
+    ventricles = ventricle_level(plane, brain)
+    _paint_ventricles(plane, brain, ventricles)
+    for lesion in brain.lesions:
+        paint_ellipsoid(plane, lesion.centre_mm, lesion.radii_mm, lesion.hu, softness=lesion.softness)
+    _paint_dura(plane, skull, brain, cavity=cavity)
     _paint_calcifications(plane, brain)
-    # Close to bone the beam is hardened: a rim a few HU too bright.
-    plane.hu += 4.0 * np.exp(-np.clip(cavity, 0, 40) * np.float32(1 / 5))
-    image += inside * (plane.hu - image)
-    plane.hu = image
+    # Beams through the skull are hardened: a rim a few HU too bright.
+    plane.hu += 3 * np.exp(-np.clip(cavity, 0, 40) * np.float32(1 / 4))
+    head += plane.occupancy(cavity) * (plane.hu - head)
+    plane.hu = head
+    return ventricles
 
 
-def _paint_mantle(plane: Plane, brain: Brain, *, cavity: Array, folds: Array, texture: Array) -> None:
-    """White matter, cortical ribbon and sulci: the ribbon follows the surface and the zero lines of a smooth field."""
-    gap = 0.8 + 2.2 * brain.atrophy
-    depth = cavity - np.float32(gap)
+def _paint_mantle(plane: Plane, brain: Brain, *, cavity: Array, folds: Array, grain: Array) -> None:
+    """White matter, cortical ribbon and sulci: the ribbon follows the surface and the zero lines of `folds`."""
+    depth = cavity - np.float32(0.6 + 2.0 * brain.atrophy)
     ridge = np.abs(folds)
-    sulcal = np.float32(0.08 + 0.20 * brain.atrophy) * np.clip(1.25 - depth * np.float32(1 / 15), 0, 1)
-    ribbon = sigmoid(np.float32(0.75) - ridge, 0.25) * sigmoid(22 - depth, 8)
-    gray = np.maximum(ribbon, sigmoid(4 - depth, 1.5))
-    tissue = brain.white_hu + np.float32(brain.gray_hu - brain.white_hu) * gray + 0.8 * texture
+    sulcal = np.float32(0.05 + 0.22 * brain.atrophy) * np.clip(1.3 - depth * np.float32(1 / 16), 0, 1)
+    ribbon = sigmoid(np.float32(0.70) - ridge, 0.2) * sigmoid(20 - depth, 7)
+    gray = np.maximum(ribbon, sigmoid(3.5 - depth, 1.5))
+    tissue = np.float32(brain.white_hu) + np.float32(brain.gray_hu - brain.white_hu) * gray + np.float32(0.5) * grain
     share = plane.occupancy(depth) * np.clip((ridge - sulcal) * np.float32(4.0) + np.float32(0.5), 0, 1)
-    # Between the hemispheres.
-    cleft = np.abs(plane.x) - np.float32(0.4 + 1.3 * brain.atrophy) * sigmoid(np.abs(plane.y + 5) - 30, 12) - 0.3
-    below = sigmoid(np.maximum(plane.z - 26, np.abs(plane.y + 5) - 45), 4)
-    share = share * (1 - below * (1 - plane.occupancy(cleft)))
+    # The cleft between the hemispheres: open in front, behind and above, closed by the corpus callosum.
+    width = np.float32(0.3 + 1.1 * brain.atrophy) * (1 + np.float32(0.8) * folds)
+    beyond = np.maximum(plane.z - 26, np.abs(plane.y + 5) - 45)
+    share *= 1 - sigmoid(beyond, 4) * (1 - plane.occupancy(np.abs(plane.x) - width))
     plane.paint(tissue, share)
 
 
 def _paint_deep_gray(plane: Plane, brain: Brain) -> None:
     for side in (-1, 1):
-        paint_ellipsoid(plane, (side * 14, 20, 8), (5, 10, 9), brain.gray_hu, softness=2)
-        paint_ellipsoid(plane, (side * 25, 3, 2), (7, 16, 10), brain.gray_hu - 1, softness=2)
-        paint_ellipsoid(plane, (side * 11, -14, 7), (8, 14, 9), brain.gray_hu - 0.5, softness=2)
-        paint_ellipsoid(plane, (side * 36.5, 2, 2), (2.5, 22, 14), brain.gray_hu, softness=2)
+        paint_ellipsoid(plane, (side * 13, 21, 9), (5, 9, 9), brain.gray_hu, softness=2)
+        paint_ellipsoid(plane, (side * 25, 3, 2), (6.5, 16, 10), brain.gray_hu - 0.5, softness=2)
+        paint_ellipsoid(plane, (side * 10.5, -14, 7), (8, 14, 9), brain.gray_hu - 0.5, softness=2)
+        paint_ellipsoid(plane, (side * 37, 2, 2), (2.5, 22, 14), brain.gray_hu, softness=2)
 
 
 def _paint_cisterns(plane: Plane, brain: Brain) -> None:
-    wide = 0.7 + 0.9 * brain.atrophy
+    wide = 0.45 + 0.9 * brain.atrophy
     for side in (-1, 1):
-        paint_ellipsoid(plane, (side * 40, 2, 2), (1.6 * wide, 21, 14), CSF_HU)
-        paint_ellipsoid(plane, (side * 52, 12, -2), (15, 1.9 * wide, 11), CSF_HU)
-        paint_ellipsoid(plane, (side * 20, 13, -18), (19, 2.5 * wide, 4), CSF_HU)
-    paint_ellipsoid(plane, (0, 6, -22), (11 * wide, 8, 6), CSF_HU)
-    paint_ellipsoid(plane, (0, -38, 3), (11 * wide, 4, 5), CSF_HU)
-    paint_ellipsoid(plane, (0, -76, -62), (15, 7 * wide, 9), CSF_HU)
+        paint_ellipsoid(plane, (side * 40.5, 2, 2), (1.5 * wide, 20, 13), CSF_HU, softness=2)
+        paint_ellipsoid(plane, (side * 53, 12, -3), (13, 1.8 * wide, 10), CSF_HU, softness=2)
+        paint_ellipsoid(plane, (side * 20, 13, -19), (18, 2.3 * wide, 4), CSF_HU)
+    paint_ellipsoid(plane, (0, 5, -22), (9 + 4 * wide, 7, 6), CSF_HU)
+    paint_ellipsoid(plane, (0, -38, 3), (7 + 4 * wide, 3.5, 5), CSF_HU)
+    paint_ellipsoid(plane, (0, -78, -64), (14, 7 * wide, 8), CSF_HU)
 
 
-def _paint_hindbrain(plane: Plane, brain: Brain, folds: Array, cavity: Array) -> None:
-    """Midbrain, pons and medulla in their ring of CSF, and the cerebellum under the tentorium."""
+def _paint_hindbrain(plane: Plane, brain: Brain, *, cavity: Array, folds: Array) -> None:
+    """Cerebellum under the tentorium; midbrain, pons and medulla with CSF in front of them; third ventricle's floor."""
     if plane.z.min() > 20:
         return
-    roof = tentorium_height(plane)
-    below = sigmoid(roof - plane.z, 1) * sigmoid(-12 - plane.y - 0.35 * np.abs(plane.x), 3)
-    leaf = brain.gray_hu - 2 + 1.2 * np.sin(folds * 9)
-    plane.paint(leaf, below * plane.occupancy(cavity - np.float32(1.5 + 2 * brain.atrophy)))
-    stem = (((0, -14, -2), (0, -20, -32)), (0, -20, -32), (0, -30, -78))
-    ring = 1.8 + 1.5 * brain.atrophy
-    for ends, radii in ((stem[0], (14.5, 15.0)), ((stem[1], stem[2]), (15.0, 7.5))):
-        paint_capsule(plane, ends, tuple(r + ring for r in radii), CSF_HU)
-        paint_capsule(plane, ends, radii, 0.6 * brain.white_hu + 0.4 * brain.gray_hu)
-    paint_ellipsoid(plane, (0, -4, -4), (2.2, 13, 8), CSF_HU)
+    below = sigmoid(tentorium_height(plane) - plane.z, 1) * sigmoid(-12 - plane.y - 0.35 * np.abs(plane.x), 3)
+    leaf = np.float32(brain.gray_hu - 2) + np.float32(0.8) * np.sin(folds * 9)
+    plane.paint(leaf, below * plane.occupancy(cavity - np.float32(1 + 2 * brain.atrophy)))
+    ahead = 1.5 + 1.5 * brain.atrophy
+    stem = 0.6 * brain.white_hu + 0.4 * brain.gray_hu
+    for (top, bottom), radii in BRAINSTEM:
+        moved = tuple((x, y + ahead, z) for x, y, z in (top, bottom))
+        paint_capsule(plane, moved, tuple(r + 0.7 for r in radii), CSF_HU)
+        paint_capsule(plane, (top, bottom), radii, stem)
 
 
 def tentorium_height(plane: Plane) -> Array:
-    """Height of the tentorium in mm: high in the middle, down to the petrous ridges at the sides."""
-    side = plane.x * np.float32(1 / 55)
-    return np.float32(8) - 30 * side * side + np.clip((plane.y + 45) * np.float32(0.12), -6, 3)
+    """Height of the tentorium in mm: a tent, highest at its notch, falling backwards and to the sides."""
+    behind = np.clip(plane.y + np.float32(44), -60, 0)
+    return 14 - np.float32(0.55) * np.abs(plane.x) + np.float32(0.40) * behind
 
 
 def ventricle_level(plane: Plane, brain: Brain) -> Array:
     """Signed distance in mm to the wall of the nearest ventricle, positive inside, at least -60."""
     level = np.full(plane.x.shape, -60, dtype=np.float32)
     for side in (-1, 1):
-        for ends, radii, flat in LATERAL:
+        for ends, radii, flat in LATERAL_VENTRICLE:
             mirrored = tuple((side * x, y, z) for x, y, z in ends)
-            _join(plane, level, mirrored, tuple(r * brain.ventricle for r in radii), flat)
-    for centre, radii in (((0, -5, -1), (2.2 * brain.ventricle, 13, 9)), ((0, -46, -32), (7, 5 * brain.ventricle, 9))):
+            scaled = tuple(r * brain.ventricle for r in radii)
+            where = capsule_window(plane, mirrored, scaled, flat)
+            if where is not None:
+                rod = capsule_level(plane, where, ends=mirrored, radii=scaled, flat=flat)
+                np.maximum(level[where], rod, out=level[where])
+    for centre, radii in (((0, -5, -1), (2.0 * brain.ventricle, 13, 9)), ((0, -46, -32), (6, 4.5 * brain.ventricle, 9))):
         where = plane.window(np.asarray(centre), max(radii))
         if where is not None:
-            np.maximum(level[where], ellipsoid_level(plane, where, centre=centre, radii=radii), out=level[where])
+            ball = ellipsoid_level(plane, where, centre=centre, radii=radii)
+            np.maximum(level[where], ball, out=level[where])
     return level
 
 
-def _join(plane: Plane, level: Array, ends: tuple, radii: tuple, flat: float) -> None:
-    where = capsule_window(plane, ends, radii, flat)
-    if where is not None:
-        np.maximum(level[where], capsule_level(plane, where, ends=ends, radii=radii, flat=flat), out=level[where])
-
-
-def _paint_ventricles(plane: Plane, brain: Brain) -> None:
-    level = plane.levels["ventricle"]
+def _paint_ventricles(plane: Plane, brain: Brain, level: Array) -> None:
     if level.max() < -20:
         return
-    cap = brain.leukoaraiosis * 6 * sigmoid(level + 5, 4)
-    plane.hu -= np.where(plane.hu > brain.white_hu - 8, cap, 0)
+    dark = np.float32(brain.leukoaraiosis * 6) * sigmoid(level + 5, 4)
+    plane.hu -= np.where(plane.hu > brain.white_hu - 8, dark, 0)
     plane.paint(CSF_HU - 1, plane.occupancy(level))
 
 
-def _paint_dura(plane: Plane, skull: Skull, brain: Brain, cavity: Array) -> None:
-    """Falx, tentorium and the venous sinuses: a little brighter than cortex."""
-    above = tentorium_height(plane)
-    middle = np.float32(0.9) - np.abs(plane.x)
+def _paint_dura(plane: Plane, skull: Skull, brain: Brain, *, cavity: Array) -> None:
+    """Falx, tentorium, venous sinuses and large arteries: a little brighter than cortex."""
+    roof = tentorium_height(plane)
     beyond = np.maximum(plane.z - 30, np.abs(plane.y + 4) - 48)
-    plane.paint(DURA_HU - 6, plane.occupancy(np.minimum(np.minimum(middle, beyond), plane.z - above + 2)))
-    width, length, height = skull.inner_mm
-    sagittal = np.minimum(4.0 - np.abs(plane.x), 6.0 - cavity - 1.2 * np.abs(plane.x))
-    plane.paint(brain.vessel_hu + 8, plane.occupancy(np.minimum(sagittal, np.maximum(plane.z - 20, -plane.y - 60))))
+    falx = np.minimum(np.minimum(0.7 - np.abs(plane.x), beyond), plane.z - roof + 2)
+    plane.paint(DURA_HU, plane.occupancy(falx))
+    sagittal = np.minimum(3.5 - np.abs(plane.x), 5.0 - cavity - np.abs(plane.x))
+    behind = np.maximum(plane.z - 20, -plane.y - 60)
+    plane.paint(brain.vessel_hu + 6, plane.occupancy(np.minimum(sagittal, behind)))
     if plane.z.min() > 25:
         return
-    sheet = np.float32(1.0) - np.abs(plane.z - above) * np.float32(0.8)
-    hole = np.maximum(np.abs(plane.x) - 15, -42 - plane.y)
-    sheet = np.minimum(np.minimum(sheet, hole), -16 - plane.y - 0.3 * np.abs(plane.x))
+    notch = np.maximum(np.abs(plane.x) - 15, -42 - plane.y)
+    sheet = np.minimum(0.5 - 0.6 * np.abs(plane.z - roof), np.minimum(notch, -16 - plane.y - 0.3 * np.abs(plane.x)))
     plane.paint(DURA_HU, plane.occupancy(sheet))
-    paint_capsule(plane, ((0, -44, 10), (0, -length - 2, -2)), (2.0, 3.0), brain.vessel_hu + 8)
+    _paint_vessels(plane, skull, brain.vessel_hu)
+
+
+def _paint_vessels(plane: Plane, skull: Skull, hu: float) -> None:
+    back = 8 - 0.97 * skull.inner_mm[1] - 16
+    paint_capsule(plane, ((0, -44, 12), (0, back + 3, 2)), (1.2, 2.0), hu + 6)
     for side in (-1, 1):
-        paint_capsule(plane, ((0, -length - 4, -4), (side * 50, -52, -18)), (4.5, 3.5), brain.vessel_hu + 8)
-        paint_capsule(plane, ((side * 52, -50, -20), (side * 44, -32, -52)), (4.0, 4.5), brain.vessel_hu + 8)
-        paint_capsule(plane, ((side * 4, 8, -22), (side * 30, 12, -18)), (1.3, 1.2), brain.vessel_hu)
-    paint_capsule(plane, ((0, -3, -24), (0, -10, -50)), (1.6, 1.6), brain.vessel_hu)
+        paint_capsule(plane, ((0, back, 0), (side * 46, -58, -17)), (3.2, 2.6), hu + 6)
+        paint_capsule(plane, ((side * 52, -50, -20), (side * 42, -33, -54)), (3.0, 3.8), hu + 6)
+        paint_capsule(plane, ((side * 5, 8, -21), (side * 30, 12, -18)), (1.2, 1.0), hu)
+        paint_capsule(plane, ((side * 34, 13, -14), (side * 40, -12, 8)), (0.9, 0.8), hu)
+        paint_capsule(plane, ((side * 12, 8, -26), (side * 10, 7, -20)), (1.8, 1.6), hu)
+    paint_capsule(plane, ((0, -2, -24), (0, -9, -50)), (1.5, 1.5), hu)
 
 
 def _paint_calcifications(plane: Plane, brain: Brain) -> None:
-    paint_ellipsoid(plane, (0, -31, 4), (2.5, 3, 2.5), brain.pineal_hu)
+    paint_ellipsoid(plane, (0, -31, 4), (2.2, 3, 2.5), brain.pineal_hu)
     for side in (-1, 1):
-        paint_ellipsoid(plane, (side * 21, -37, 12), (2.5, 4, 3), brain.plexus_hu)
+        paint_ellipsoid(plane, (side * 21, -38, 12), (2.2, 4, 3), brain.plexus_hu)
         if brain.pallidum_hu:
             paint_ellipsoid(plane, (side * 19, 3, 0), (3, 6, 4), brain.pallidum_hu, softness=3)

@@ -1,20 +1,38 @@
 """One patient's scan: head, hemorrhage, scanner, in this order."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hepred_lib.simulation.anatomy import Brain, paint_brain, sample_brain
-from hepred_lib.simulation.hematoma import Hematoma, bleed, box_around, displacement, mask_of, sample_hematoma
-from hepred_lib.simulation.scanner import AIR_HU, Protocol, acquire, sample_pose, sample_protocol
+from hepred_lib.simulation.clot import clot_hu, ventricular_share
+from hepred_lib.simulation.hematoma import (
+    EDEMA_PER_VOLUME,
+    SOFT_EDGE_MM,
+    Hematoma,
+    box_around,
+    displacement,
+    fill_to_volume,
+    form_level,
+    islands_level,
+    mask_of,
+    sample_hematoma,
+    share_of,
+)
+from hepred_lib.simulation.scanner import AIR_HU, Protocol, acquire, head_rest, sample_pose, sample_protocol
 from hepred_lib.simulation.shapes import Array, Plane, Pose, SmoothField
-from hepred_lib.simulation.skull import Skull, cavity_level, paint_head, paint_table, sample_skull
+from hepred_lib.simulation.skull import Skull, paint_head, sample_skull, walls_of
+
+# Half width and half length, in mm, of the part of a slice that can hold the head.
+HEAD_REACH_MM = (102.0, 126.0)
+WARP_MM = 1.8
 
 
 @dataclass(frozen=True)
 class SimulatedScan:
-    """HU and masks on one grid, axes (x, y, z); the masks are None where there is no such blood."""
+    """HU and masks on one grid, axes (x, y, z); a mask is all False where there is no such blood."""
 
     hu: NDArray[np.int16]
     mask: NDArray[np.bool_]
@@ -22,78 +40,202 @@ class SimulatedScan:
     affine: NDArray[np.float64]
 
 
-def render_scan(latents: dict, signs: frozenset[str], *, site: str, matrix: int, rng: np.random.Generator) -> SimulatedScan:
+@dataclass
+class ThinHead:
+    """A rendered head on thin planes, shape (planes, rows, columns), and what the blood needs to know of it."""
+
+    hu: Array
+    cavity: Array
+    ventricle: Array
+    grid_mm: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
+    pose: Pose
+    n_thin: int
+    slice_mm: float
+
+    @property
+    def voxel_mm(self) -> tuple[float, float, float]:
+        """Size of a thin voxel along planes, rows, columns."""
+        pixel = float(self.grid_mm[0][1] - self.grid_mm[0][0])
+        return self.slice_mm / self.n_thin, pixel, pixel
+
+    @property
+    def voxel_ml(self) -> float:
+        """Volume of a voxel of a slice."""
+        return float(np.prod(self.voxel_mm)) * self.n_thin / 1000
+
+
+def render_scan(
+    latents: dict[str, Any], signs: frozenset[str], *, site: str, matrix: int, rng: np.random.Generator
+) -> SimulatedScan:
     """The baseline scan of one patient.
 
     Parameters
     ----------
     latents : dict
-        `age`, `sex`, and for a hemorrhage `location`, `true_baseline_ml`, `density`, `shape`, `ivh`.
+        `blood_free`, `age`, `sex`; for a hemorrhage also `location`, `true_baseline_ml`, `density`, `shape`, `ivh`.
     signs : frozenset of str
         Signs to draw.
     site : str
+        Whose scanner.
     matrix : int
         In-plane pixels.
     rng : Generator
         The patient's own.
     """
-    protocol = sample_protocol(rng, site=site, matrix=matrix)
-    pose = sample_pose(rng)
+    protocol, pose = sample_protocol(rng, site=site, matrix=matrix), sample_pose(rng)
     skull = sample_skull(rng, male=latents["sex"] == "M")
-    brain = sample_brain(rng, age=latents["age"])
+    brain = sample_brain(rng, age=latents["age"], mimic=bool(latents["blood_free"]))
     hematoma = None if latents["blood_free"] else sample_hematoma(rng, latents, signs)
-    thin, cavity, ventricle = _render_head(protocol, pose, skull, brain, hematoma, rng)
-    mask = np.zeros((protocol.n_slices, matrix, matrix), dtype=bool)
-    ivh = mask.copy()
+    empty, region = _frame(protocol, pose, rng)
+    head = _render_head(protocol, pose, region, (skull, brain, hematoma), rng)
+    masks = np.zeros((2, protocol.n_slices, matrix, matrix), dtype=bool)
     if hematoma is not None:
-        _add_blood(thin, mask, hematoma, protocol, pose, np.minimum(cavity - 1.5, -ventricle - 0.5), rng)
-    slices = thin.reshape(-1, protocol.n_thin, matrix, matrix).mean(axis=1)
-    return SimulatedScan(acquire(slices, protocol, rng), mask.transpose(1, 2, 0), ivh.transpose(1, 2, 0), protocol.affine)
+        masks[(..., *region)] = _add_blood(head, hematoma, rng)
+    slices = np.repeat(empty[None], protocol.n_slices, axis=0)
+    flesh = np.mean([head.hu[k :: head.n_thin] for k in range(head.n_thin)], axis=0)
+    # The table shows through where the head's region holds air.
+    slices[(..., *region)] = np.maximum(slices[(..., *region)], flesh)
+    parenchymal, ventricular = masks.transpose(0, 2, 3, 1)
+    return SimulatedScan(acquire(slices, protocol, rng), parenchymal, ventricular, protocol.affine)
 
 
-def _render_head(protocol: Protocol, pose: Pose, skull: Skull, brain: Brain, hematoma: Hematoma | None, rng: np.random.Generator):
-    axis, heights = protocol.axis_mm, protocol.heights_mm
-    warp = [SmoothField(rng, heights_mm=heights, axis_mm=axis, wavelength_mm=70) for _ in range(3)]
-    folds = SmoothField(rng, heights_mm=heights, axis_mm=axis, wavelength_mm=18)
-    shape = (heights.size, axis.size, axis.size)
-    thin, cavity, ventricle = (np.empty(shape, dtype=np.float32) for _ in range(3))
-    table = dict(radius_mm=rng.uniform(110, 160), top_mm=-rng.uniform(104, 112), thickness_mm=rng.uniform(2, 6))
-    grain = np.zeros((axis.size // 2, axis.size // 2), dtype=np.float32)
-    for k, height in enumerate(heights):
-        place = _head_coordinates(pose, axis, height)
-        place = [c + np.float32(2.0) * field.at(height) for c, field in zip(place, warp, strict=True)]
-        plane = Plane(*place, hu=np.full(shape[1:], AIR_HU, dtype=np.float32), axis_mm=axis, height_mm=height, edge_mm=1.1, pose=pose, reach_mm=8)
-        grain = 0.6 * grain + 0.8 * rng.standard_normal(grain.shape, dtype=np.float32)
-        texture = np.repeat(np.repeat(grain, 2, axis=0), 2, axis=1)
-        level = cavity_level(plane, skull)
-        paint_head(plane, skull, level, texture=texture)
-        if hematoma is not None:
-            fade = np.clip(level * np.float32(1 / 18), 0, 1)
-            moved = displacement(hematoma, plane.x, plane.y, plane.z)
-            plane.x, plane.y, plane.z = (c + fade * m for c, m in zip((plane.x, plane.y, plane.z), moved, strict=True))
-            plane.reach_mm = 8 + hematoma.radius_mm
-        paint_brain(plane, skull, brain, cavity=level, folds=folds.at(height), texture=texture)
-        paint_table(plane, **table)
-        thin[k], cavity[k], ventricle[k] = plane.hu, level, plane.levels["ventricle"]
-    return thin, cavity, ventricle
+def _frame(protocol: Protocol, pose: Pose, rng: np.random.Generator) -> tuple[Array, tuple[slice, slice]]:
+    """The empty scanner, and the rows and columns that can hold the head."""
+    region = tuple(
+        slice(*protocol.axis_mm.searchsorted([middle - reach, middle + reach]))
+        for middle, reach in zip(pose.shift[:2], HEAD_REACH_MM, strict=True)
+    )
+    return head_rest(protocol, rng), region
 
 
-def _head_coordinates(pose: Pose, axis: NDArray, height: float) -> list[Array]:
-    rotation = pose.rotation
-    x, y, z = axis - pose.shift[0], axis - pose.shift[1], height - pose.shift[2]
-    return [(r[0] * x[:, None] + r[1] * y[None, :] + r[2] * z).astype(np.float32) for r in rotation]
+def _render_head(
+    protocol: Protocol,
+    pose: Pose,
+    region: tuple[slice, slice],
+    parts: tuple[Skull, Brain, Hematoma | None],
+    rng: np.random.Generator,
+) -> ThinHead:
+    skull, brain, hematoma = parts
+    grid = (protocol.axis_mm[region[0]], protocol.axis_mm[region[1]], protocol.heights_mm)
+    shape = (grid[2].size, grid[0].size, grid[1].size)
+    head = ThinHead(
+        *(np.empty(shape, dtype=np.float32) for _ in range(3)), grid, pose, protocol.n_thin, protocol.slice_mm
+    )
+    warp = [SmoothField(rng, grid, wavelength_mm=70) for _ in range(3)]
+    folds = SmoothField(rng, grid, wavelength_mm=17)
+    wiggle = SmoothField(rng, grid, wavelength_mm=28)
+    grain = Grain(rng, shape[1:], protocol.pixel_mm)
+    for k, height in enumerate(grid[2]):
+        place = head_coordinates(pose, grid[0], grid[1], height)
+        place = [c + np.float32(WARP_MM) * field.at(height) for c, field in zip(place, warp, strict=True)]
+        air = np.full(shape[1:], AIR_HU, dtype=np.float32)
+        plane = Plane(*place, air, grid[0], grid[1], height, edge_mm=1.2 * protocol.pixel_mm, pose=pose, reach_mm=7)
+        walls, noise, fold = walls_of(plane, skull), grain.next(), folds.at(height)
+        paint_head(plane, skull, walls, grain=noise, folds=fold)
+        _move_brain(plane, hematoma, depth=walls.cavity, wiggle=wiggle.at(height))
+        head.ventricle[k] = paint_brain(plane, skull, brain, cavity=walls.cavity, folds=fold, grain=noise)
+        head.hu[k], head.cavity[k] = plane.hu, walls.cavity
+    return head
 
 
-def _add_blood(thin: Array, mask: NDArray, hematoma: Hematoma, protocol: Protocol, pose: Pose, allowed: Array, rng: np.random.Generator) -> None:
-    planes, rows, columns = box_around(hematoma, pose, protocol.axis_mm, protocol.heights_mm)
-    n = protocol.n_thin
+class Grain:
+    """Noise of about 2 mm grain that changes slowly from plane to plane."""
+
+    def __init__(self, rng: np.random.Generator, shape: tuple[int, int], pixel_mm: float) -> None:
+        self._rng, self._shape, self._size = rng, shape, max(1, round(1.8 / pixel_mm))
+        self._knots = self._draw()
+
+    def _draw(self) -> Array:
+        return self._rng.standard_normal([-(-n // self._size) for n in self._shape], dtype=np.float32)
+
+    def next(self) -> Array:
+        """The next plane, unit variance."""
+        self._knots = np.float32(0.6) * self._knots + np.float32(0.8) * self._draw()
+        rows, columns = self._shape
+        return self._knots.repeat(self._size, axis=0).repeat(self._size, axis=1)[:rows, :columns]
+
+
+def _move_brain(plane: Plane, hematoma: Hematoma | None, *, depth: Array, wiggle: Array) -> None:
+    """Let the brain's outlines wander, and push them away from the hemorrhage; the skull stays."""
+    moves = [np.float32(0.9) * wiggle, np.float32(-0.7) * wiggle, np.float32(0.8) * wiggle]
+    if hematoma is not None:
+        fade = np.clip(depth * np.float32(1 / 16), 0, 1)
+        pushed = displacement(hematoma, (plane.x, plane.y, plane.z))
+        moves = [w + fade * p for w, p in zip(moves, pushed, strict=True)]
+        plane.reach_mm += hematoma.radius_mm
+    plane.x, plane.y, plane.z = (c + m for c, m in zip((plane.x, plane.y, plane.z), moves, strict=True))
+
+
+def head_coordinates(pose: Pose, rows_mm: NDArray, columns_mm: NDArray, height_mm: float) -> list[Array]:
+    """Head coordinates of the pixels of one plane, three arrays of shape (n_rows, n_columns)."""
+    x, y, z = rows_mm - pose.shift[0], columns_mm - pose.shift[1], height_mm - pose.shift[2]
+    return [
+        (r[0] * x + r[2] * z).astype(np.float32)[:, None] + (r[1] * y).astype(np.float32)[None, :]
+        for r in pose.rotation
+    ]
+
+
+def _add_blood(head: ThinHead, hematoma: Hematoma, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Blood and edema, drawn into the head; the parenchymal and the ventricular mask, shape (2, slices, rows, columns)."""
+    masks = np.zeros((2, len(head.hu) // head.n_thin, *head.hu.shape[1:]), dtype=bool)
+    if hematoma.ventricular:
+        _add_ventricular(head, hematoma, masks[1], rng)
+    _add_parenchymal(head, hematoma, masks[0], rng)
+    masks[1] &= ~masks[0]
+    return masks
+
+
+def _add_parenchymal(head: ThinHead, hematoma: Hematoma, mask: NDArray, rng: np.random.Generator) -> None:
+    n = head.n_thin
+    planes, rows, columns = box_around(hematoma, head.pose, head.grid_mm)
     planes = slice(planes.start // n * n, -(-planes.stop // n) * n)
     box = planes, rows, columns
-    head = [np.stack(c) for c in zip(*(_head_coordinates(pose, protocol.axis_mm, h) for h in protocol.heights_mm[planes]), strict=True)]
-    head = tuple(c[:, rows, columns] for c in head)
-    voxel = (protocol.slice_mm / n, protocol.pixel_mm, protocol.pixel_mm)
-    share, hu, edema = bleed(hematoma, head=head, allowed=allowed[box], n_thin=n, rng=rng, voxel_mm=voxel)
-    part = thin[box]
-    part += edema * np.where(part > 15, np.float32(hematoma.edema_hu), 0)
-    part += share * (hu - part)
+    place = _stacked_coordinates(head, box)
+    level = form_level(hematoma, place, head.voxel_mm, rng)
+    allowed = np.minimum(head.cavity[box] - 3.0, -head.ventricle[box]) * np.float32(1 / hematoma.radius_mm)
+    level, islands = np.minimum(level, allowed), islands_level(hematoma, place, rng)
+    islands = None if islands is None else np.minimum(islands, allowed)
+    width = SOFT_EDGE_MM / hematoma.radius_mm
+    voxels = max(1, round(hematoma.volume_ml / head.voxel_ml))
+    level = fill_to_volume(level, islands, voxels=voxels, n_thin=n, width=width)
+    share = share_of(level, width)
+    up = (head.grid_mm[1][columns] - head.pose.to_scanner(hematoma.centre_mm)[1]).astype(np.float32)
+    clot = clot_hu(hematoma, level, place, voxel_mm=head.voxel_mm, up=np.broadcast_to(up, level.shape), rng=rng)
+    part = head.hu[box]
+    _add_edema(part, level, hematoma, rng)
+    part += share * (clot - part)
+    mask[planes.start // n : planes.stop // n, rows, columns] = mask_of(share, n)
+
+
+def _add_edema(part: Array, level: Array, hematoma: Hematoma, rng: np.random.Generator) -> None:
+    """A dark rim whose volume is 0.42 of the hemorrhage's, over tissue only."""
+    rim = (1 + EDEMA_PER_VOLUME) ** (1 / 3) - 1
+    near = np.clip(1.15 + level * np.float32(1 / (2 * rim)), 0, 1)
+    part -= np.float32(rng.normal(5.5, 1.5)) * near * ((part > 16) & (part < 60))
+
+
+def _stacked_coordinates(head: ThinHead, box: tuple[slice, slice, slice]) -> tuple[Array, Array, Array]:
+    planes, rows, columns = box
+    x, y, z = (axis[s] for axis, s in zip(head.grid_mm, (rows, columns, planes), strict=True))
+    at_middle = head_coordinates(head.pose, x, y, 0.0)
+    return tuple(c + (r[2] * z).astype(np.float32)[:, None, None] for c, r in zip(at_middle, head.pose.rotation, strict=True))
+
+
+def _add_ventricular(head: ThinHead, hematoma: Hematoma, mask: NDArray, rng: np.random.Generator) -> None:
+    reach = head.ventricle.max(axis=(1, 2)) > 0
+    if not reach.any():
+        return
+    n = head.n_thin
+    first, last = np.flatnonzero(reach)[[0, -1]]
+    planes = slice(first // n * n, -(-(last + 1) // n) * n)
+    wet = (head.ventricle[planes] > 0).any(axis=0)
+    rows, columns = (slice(*(np.flatnonzero(wet.any(axis=a))[[0, -1]] + [-2, 3])) for a in (1, 0))
+    box = planes, rows, columns
+    inside = share_of(head.ventricle[box], head.voxel_mm[1])
+    away = np.sqrt(sum(o * o for o in hematoma.offsets_mm(_stacked_coordinates(head, box))))
+    share = ventricular_share(
+        hematoma, inside, depth_mm=-head.grid_mm[1][columns].astype(np.float32), away_mm=away, rng=rng
+    )
+    part = head.hu[box]
+    part += share * (np.float32(rng.normal(56, 3)) - part)
     mask[planes.start // n : planes.stop // n, rows, columns] = mask_of(share, n)

@@ -134,7 +134,7 @@ def paint_head(plane: Plane, skull: Skull, walls: Walls, *, grain: Array, folds:
     shell = np.float32(skull.vault_mm)
     if low:
         shell = shell + sigmoid(-12 - plane.z, 4) * np.float32(skull.base_mm - skull.vault_mm)
-    temple = _temporal_muscle(plane, skull)
+    temple = _temporal_muscle(plane, bone=walls.vault + shell)
     outline = np.maximum(walls.vault + shell + np.float32(skull.scalp_mm), temple + 3)
     if low:
         face = _face_level(plane)
@@ -151,15 +151,12 @@ def paint_head(plane: Plane, skull: Skull, walls: Walls, *, grain: Array, folds:
         _paint_face(plane, skull, grain)
 
 
-def _temporal_muscle(plane: Plane, skull: Skull) -> Array:
-    level = np.full(plane.x.shape, -60, dtype=np.float32)
-    for side in (-1, 1):
-        centre = (side * (0.93 * skull.inner_mm[0] + skull.vault_mm + 1), 26, -14)
-        where = plane.window(np.asarray(centre), 34)
-        if where is not None:
-            lump = ellipsoid_level(plane, where, centre=centre, radii=(9, 27, 34))
-            np.maximum(level[where], lump, out=level[where])
-    return level
+def _temporal_muscle(plane: Plane, *, bone: Array) -> Array:
+    """Level of the muscle that fills the temple, from the level of the bone it lies on."""
+    if plane.z.min() > 25 or plane.z.max() < -60:
+        return np.full_like(bone, -60)
+    thickness = 9 * _bump(plane.y, 24, 26) * _bump(plane.z, -20, 28) * sigmoid(np.abs(plane.x) - 38, 5)
+    return bone + thickness - 1
 
 
 def _face_level(plane: Plane) -> Array:
@@ -170,12 +167,10 @@ def _face_level(plane: Plane) -> Array:
 
 def _paint_bone(plane: Plane, skull: Skull, walls: Walls, *, shell: Array, grain: Array) -> None:
     """The vault with its marrow and sutures; below the brain, solid bone that `_paint_base` and the face hollow out."""
-    bone = walls.cavity + shell
+    bone = walls.vault + shell
     if walls.base is not None:
         # Petrous and occipital bone is thick, the roof of the orbits thin.
-        thick = 4 + 11 * sigmoid(16 - plane.y, 6)
-        bone = np.maximum(np.minimum(walls.cavity + shell, walls.base + thick), 0 * bone - 60)
-        bone = np.maximum(bone, np.minimum(walls.vault + shell, walls.base + thick))
+        bone = np.minimum(bone, walls.base + skull.base_mm + 10 * sigmoid(16 - plane.y, 6))
     plane.paint(CORTICAL_HU, plane.occupancy(bone))
     marrow = np.minimum(bone, -walls.cavity) - np.float32(0.28 * skull.vault_mm)
     plane.paint(DIPLOE_HU + 130 * grain, plane.occupancy(marrow))
@@ -194,7 +189,7 @@ def _paint_base(plane: Plane, skull: Skull, grain: Array) -> None:
         paint_capsule(plane, ((side * 24, -34, -44), (side * 28, -34, -66)), (4.5, 5), 48)
     paint_ellipsoid(plane, (0, 12, -38), (14 * skull.sinus, 13, 10), AIR_HU)
     front = skull.inner_mm[1] + CAVITY_CENTRE_Y + 0.5 * skull.vault_mm
-    paint_ellipsoid(plane, (0, front, -14), (24 * skull.sinus, 0.5 * skull.vault_mm + 1.5, 15 * skull.sinus), AIR_HU)
+    paint_ellipsoid(plane, (0, front - 2, -14), (20 * skull.sinus, 0.3 * skull.vault_mm + 1, 13 * skull.sinus), AIR_HU)
 
 
 def _paint_face(plane: Plane, skull: Skull, grain: Array) -> None:

@@ -100,16 +100,16 @@ def check_outcome(x: pd.DataFrame, y: ArrayLike) -> Array:
 
 
 def refuse_missing(coded: pd.DataFrame) -> None:
-    """Refuse a coded table with missing or infinite values, naming the columns."""
+    """Refuse a coded table with missing values, naming the columns."""
     counts = (~np.isfinite(coded.to_numpy())).sum(axis=0)
     if counts.any():
         named = ", ".join(f"{name} ({count})" for name, count in zip(coded.columns, counts, strict=True) if count)
-        raise ValueError(f"x must hold finite numbers only; missing or infinite values in {named}.")
+        raise ValueError(f"x must be complete; missing values in {named}.")
 
 
 def _code_column(column: pd.Series, levels: tuple[Any, ...] | None) -> Array:
     if levels is None:
-        return column.to_numpy(dtype=float, na_value=np.nan)[:, None]
+        return _numbers(column)[:, None]
     missing = column.isna().to_numpy()
     values = column.to_numpy(dtype=object)
     unknown = sorted({str(value) for value in values[~missing] if value not in levels})
@@ -118,3 +118,11 @@ def _code_column(column: pd.Series, levels: tuple[Any, ...] | None) -> Array:
     coded = (values[:, None] == np.array(levels[1:], dtype=object)).astype(float)
     coded[missing] = np.nan
     return coded
+
+
+def _numbers(column: pd.Series) -> Array:
+    numbers = pd.to_numeric(column, errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+    wrong = np.flatnonzero((np.isnan(numbers) & column.notna().to_numpy()) | np.isinf(numbers))
+    if wrong.size:
+        raise ValueError(f"Column {column.name} must hold finite numbers, got {column.iloc[wrong[0]]!r}.")
+    return numbers

@@ -195,11 +195,12 @@ def develop(x: pd.DataFrame, y: ArrayLike, settings: DevelopmentSettings) -> Dev
     imputer, completed = impute_development(columns, n_imputations=settings.n_imputations, rng=rng, observed=False)
     procedure = Procedure.of(imputer.coding, settings, completed[0])
     designs = np.stack([procedure.design(values) for values in completed])
+    applied = np.stack([procedure.design(table.to_numpy()) for table in imputer.impute(columns)])
     fitted = _fit_pooled(procedure, designs, outcome)
     judged = judge(
         procedure,
         imputer.coding.matrix(columns).to_numpy(),
-        (designs, outcome),
+        (designs, applied, outcome),
         coding=imputer.coding,
         n_resamples=settings.n_resamples,
         rng=rng,

@@ -224,7 +224,8 @@ def _units(coding: Coding) -> list[NDArray[np.intp]]:
 
 def _to_latent(values: Array, knots: tuple[Knots, ...]) -> Array:
     columns = [c if k is None else np.interp(c, *k) for c, k in zip(values.T, knots, strict=True)]
-    return np.column_stack(columns)
+    # interp fills gaps where a column has a single knot.
+    return np.where(np.isnan(values), np.nan, np.column_stack(columns))
 
 
 def _from_latent(latent: Array, knots: tuple[Knots, ...]) -> Array:

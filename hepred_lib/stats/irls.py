@@ -49,6 +49,7 @@ def batched_irls(designs: Array, y: Array, weights: Array, *, start: Array | Non
     -------
     BatchedFit
     """
+    y = np.asarray(y, dtype=float)
     n_fits, width = len(weights), designs.shape[-2]
     designs = np.broadcast_to(designs, (n_fits, *designs.shape[-2:]))
     coefficients = np.zeros((n_fits, width)) if start is None else start.copy()
@@ -112,7 +113,7 @@ def information_inverse(design: Array, coefficients: Array, weights: Array | Non
     """Inverse of X'WX at the coefficients, shape (q, q): the covariance of the maximum-likelihood estimate."""
     p = expit(design @ coefficients)
     w = p * (1 - p) if weights is None else weights * p * (1 - p)
-    return np.linalg.pinv(design.T @ (design * w[:, None]), rcond=1e-12, hermitian=True)
+    return np.linalg.pinv(design.T @ (design * w[:, None]), rtol=1e-12, hermitian=True)
 
 
 def log_likelihood(linear_predictor: Array, y: Array, weights: Array | float = 1.0) -> Array:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit
+from scipy.special import expit, logit
 
 from hepred_lib.stats.coding import Array, Coding
 from hepred_lib.stats.discrimination import auc
@@ -66,7 +66,7 @@ class Optimism:
 def judge(
     procedure: Procedure,
     values: Array,
-    completed: tuple[Array, Array],
+    completed: tuple[Array, Array, Array],
     *,
     coding: Coding,
     n_resamples: int,
@@ -79,8 +79,9 @@ def judge(
     procedure : Procedure
     values : ndarray, shape (n, q)
         Coded columns, NaN where missing: each resample is imputed from its own rows.
-    completed : designs, shape (m, q + 1, n), and y, shape (n,)
-        The development data as imputed once; resample b is judged on set b modulo m.
+    completed : two arrays of designs, shape (m, q + 1, n), and y, shape (n,)
+        The development data as drawn for fitting (AUC and Brier score of resample b are judged on set b modulo m,
+        as drawn as its own) and as imputed for new patients (slopes are judged on p averaged over these sets).
     coding : Coding
     n_resamples : int
     rng : numpy.random.Generator
@@ -89,7 +90,7 @@ def judge(
     ----------
     Van Houwelingen, Le Cessie. Stat Med 1990;9:1303-1325. Harrell, Lee, Mark. Stat Med 1996;15:361-387.
     """
-    designs, y = completed
+    designs, applied, y = completed
     parts, chosen = [], np.zeros(len(procedure.plan.blocks))
     for first in range(0, n_resamples, _CHUNK):
         drawn = _usable_resamples(values, y, min(_CHUNK, n_resamples - first), rng)
@@ -98,7 +99,8 @@ def judge(
         paths = procedure.select(training, y, counts)
         coefficients, _ = fit_robustly(training, y, counts, procedure.members(training, counts, paths))
         original = designs[np.arange(first, first + len(drawn)) % len(designs)]
-        parts.append(_measure(coefficients, (training, original), y, drawn))
+        slopes = _slopes(coefficients, applied, y)
+        parts.append(np.vstack([slopes, _measure(coefficients, (training, original), y, drawn)]))
         chosen += np.bincount([block for path in paths for block in path], minlength=chosen.size)
     return Optimism(*np.concatenate(parts, axis=1), chosen / n_resamples)
 
@@ -131,20 +133,25 @@ def _resampled_designs(
 
 
 def _measure(coefficients: Array, designs: tuple[Array, Array], y: Array, drawn: NDArray[np.intp]) -> Array:
-    """Slope on the development data, optimism of AUC and of Brier score, shape (3, b)."""
+    """Optimism of AUC and of Brier score, shape (2, b)."""
     inside, outside = ((coefficients[:, None] @ design)[:, 0] for design in designs)
-    spread = outside.std(axis=1)
-    flat = spread < 1e-9
-    scaled = (outside - outside.mean(axis=1, keepdims=True)) / np.where(flat, 1.0, spread)[:, None]
-    pairs = np.stack([np.ones_like(scaled), scaled], axis=1)
-    slopes = batched_irls(pairs, y, np.ones_like(scaled)).coefficients[:, 1] / np.where(flat, 1.0, spread)
     squares = (y - expit(outside)) ** 2
     figures = [
         (
-            np.nan if flat[b] else slopes[b],
             auc(y[rows], inside[b, rows]) - auc(y, outside[b]),
             np.mean((y[rows] - expit(inside[b, rows])) ** 2) - squares[b].mean(),
         )
         for b, rows in enumerate(drawn)
     ]
     return np.array(figures).T
+
+
+def _slopes(coefficients: Array, applied: Array, y: Array) -> Array:
+    """Calibration slopes on the development data, p averaged over the imputed sets; NaN for an intercept alone."""
+    outside = logit(np.clip(expit(coefficients @ applied).mean(axis=0), 1e-12, 1 - 1e-12))
+    spread = outside.std(axis=1, keepdims=True)
+    flat = spread < 1e-9
+    scaled = (outside - outside.mean(axis=1, keepdims=True)) / np.where(flat, 1.0, spread)
+    pairs = np.stack([np.ones_like(scaled), scaled], axis=1)
+    fitted = batched_irls(pairs, y, np.ones_like(scaled)).coefficients[:, 1]
+    return np.where(flat[:, 0], np.nan, fitted / np.where(flat, 1.0, spread)[:, 0])

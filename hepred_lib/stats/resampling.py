@@ -99,8 +99,8 @@ def percentile_interval(draws: ArrayLike, level: float = 0.95) -> tuple[float, f
 
     Examples
     --------
-    >>> percentile_interval(range(101), level=0.9)
-    (5.0, 95.0)
+    >>> percentile_interval(range(5), level=0.5)
+    (1.0, 3.0)
     """
     values = np.asarray(draws, dtype=float)
     if values.ndim != 1 or values.size == 0 or not np.isfinite(values).all():

@@ -91,7 +91,7 @@ def _firth_step(design: Array, y: Array, weights: Array, coefficients: Array) ->
     leverage_slope = (skew * quadratic)[:, None] * design - v[:, None] * pulled
     curvature = design.T @ (design * (weights * v * (1 + leverage))[:, None])
     curvature -= design.T @ (leverage_slope * (weights * (0.5 - p))[:, None])
-    step = np.linalg.pinv(curvature, rcond=1e-12) @ score
+    step = np.linalg.pinv(curvature, rtol=1e-12) @ score
     if step @ score <= 0:
         step = inverse @ score
     return step * min(1.0, 2.0 / max(np.abs(step).max(), 1e-300))

@@ -26,6 +26,11 @@ def test_booleans_and_nullable_numbers_are_numbers():
     np.testing.assert_array_equal(Coding.of(table).matrix(table), [[1.0, 15.0], [0.0, np.nan]])
 
 
+def test_a_patient_read_from_a_file_may_hold_nothing_at_all():
+    patient = pd.DataFrame([{"age": None, "location": None}])
+    assert Coding.of(TABLE).matrix(patient).isna().all(axis=None)
+
+
 def test_text_that_names_a_known_level_is_coded_like_the_category():
     text = TABLE.assign(location=["lobar", "deep", "lobar"])
     assert Coding.of(TABLE).matrix(text)["location[lobar]"].tolist() == [1.0, 0.0, 1.0]
@@ -39,6 +44,12 @@ def test_an_unknown_level_is_refused_by_name():
 def test_text_columns_are_refused():
     with pytest.raises(ValueError, match="Column sex must be numeric, 0/1 or categorical"):
         Coding.of(pd.DataFrame({"sex": ["F", "M"]}))
+
+
+@pytest.mark.parametrize("value", ["old", np.inf])
+def test_a_number_that_is_none_is_refused_by_column(value):
+    with pytest.raises(ValueError, match="Column age must hold finite numbers"):
+        Coding.of(TABLE).matrix(pd.DataFrame({"age": [value, 1.0], "location": ["deep", None]}))
 
 
 def test_an_absent_column_is_refused_by_name():

@@ -68,8 +68,9 @@ def test_added_predictors_follow_the_selection_and_take_no_part_in_it(model, dat
     assert "dl_score" not in model.inclusion_frequency.index
 
 
-def test_shrinkage_multiplies_every_coefficient(model):
-    assert 0 < model.shrinkage < 1
+def test_shrinkage_is_the_mean_slope_and_multiplies_every_coefficient():
+    model = develop(*cohort(n=150, seed=1), SETTINGS)
+    assert model.shrinkage == model.optimism["slope_corrected"] < 1
     assert model.coefficients == pytest.approx(model.shrinkage * model.unshrunk_coefficients)
 
 

@@ -130,7 +130,7 @@ def test_unusable_arguments_are_refused(arguments, message):
 
 def test_missing_values_are_refused_by_name():
     x, y = cohort()
-    with pytest.raises(ValueError, match=r"missing or infinite values in a \(1\)"):
+    with pytest.raises(ValueError, match=r"missing values in a \(1\)"):
         forward_select(x.assign(a=x["a"].where(x.index > 0)), y)
 
 

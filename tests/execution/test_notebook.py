@@ -1,0 +1,63 @@
+"""One notebook by papermill: parameters merged and refused, sockets not ports, a failed copy kept."""
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from hepred_lib.execution.notebook import NotebookError, execute, notebook_digest, owner_mark, study_parameters
+from hepred_lib.study import PROJECT, StudyError, load_study, read_json
+
+
+@pytest.fixture(scope="module")
+def smoke():
+    return load_study(PROJECT / "studies" / "smoke.yaml")
+
+
+def test_a_notebook_gets_the_studys_own_keys_where_it_knows_them(smoke):
+    parameters = study_parameters(smoke, "01_cohort")
+    assert (parameters["seed"], parameters["folds"]) == (3, 2)
+    assert "folds" not in study_parameters(smoke, "05_clinical_to_he")
+    assert study_parameters(smoke, "08_new_patients")["manifest"] == "cohorts/smoke_site_b/manifest.csv"
+
+
+def test_extra_parameters_are_checked(smoke):
+    assert study_parameters(smoke, "03_multitask_training", fold=1)["fold"] == 1
+    with pytest.raises(StudyError, match="has no parameter 'fold'"):
+        study_parameters(smoke, "05_clinical_to_he", fold=1)
+
+
+def test_the_digest_changes_with_a_parameter_and_not_with_their_order():
+    assert notebook_digest("01_cohort", {"a": 1, "b": 2}) == notebook_digest("01_cohort", {"b": 2, "a": 1})
+    assert notebook_digest("01_cohort", {"a": 1}) != notebook_digest("01_cohort", {"a": 2})
+
+
+@pytest.mark.book
+def test_a_notebook_runs_and_leaves_its_results(tmp_path):
+    parameters = {"study": "try", "runs_dir": str(tmp_path), "n_simulations": 50}
+    execute("00_the_paper", parameters, output=tmp_path / "00.ipynb", root=tmp_path)
+    assert read_json(tmp_path / "try" / "paper.json")
+    assert "HEPRED_ROOT" not in os.environ
+
+
+@pytest.mark.book
+def test_a_failing_notebook_is_kept_and_says_whose_fault_it_is(tmp_path):
+    parameters = {"study": "try", "runs_dir": str(tmp_path), "manifest": "none.csv"}
+    with pytest.raises(NotebookError, match=r"none\.csv") as failure:
+        execute("01_cohort", parameters, output=tmp_path / "01.ipynb", root=tmp_path)
+    assert failure.value.input_at_fault
+    assert "none.csv" in (tmp_path / "01.ipynb").read_text()
+
+
+def test_a_child_ends_when_the_run_that_owns_it_is_gone():
+    owner = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    mark = {name: value.replace(f":{os.getpid()}", f":{owner.pid}") for name, value in owner_mark().items()}
+    code = "import time; from hepred_lib.execution.notebook import watch_owner; watch_owner(); time.sleep(60)"
+    child = subprocess.Popen([sys.executable, "-c", code], env=os.environ | mark)
+    time.sleep(2.0)
+    assert child.poll() is None
+    owner.kill()
+    owner.wait()
+    assert child.wait(timeout=20) == 1

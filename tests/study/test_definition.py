@@ -1,0 +1,78 @@
+"""Study files: read, and refused with the closest known name before anything runs."""
+
+import pytest
+
+from hepred_lib.study import PROJECT, StudyError, check_parameters, load_study, notebook_defaults
+
+
+@pytest.fixture
+def study_file(tmp_path):
+    def write(text: str):
+        path = tmp_path / "studies" / "mine.yaml"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        return path
+
+    return write
+
+
+MINIMAL = "study: mine\nmanifest: patients.csv\nseed: 1\n"
+
+
+@pytest.mark.parametrize("name", ["smoke", "demo", "paper"])
+def test_the_projects_own_studies_are_valid(name):
+    study = load_study(PROJECT / "studies" / f"{name}.yaml")
+    assert (study.name, study.root, study.truth) == (name, PROJECT, f"cohorts/{name}/truth.csv")
+
+
+def test_the_defaults_of_the_notebooks_are_the_demo_study():
+    demo = load_study(PROJECT / "studies" / "demo.yaml")
+    for notebook in ("01_cohort", "03_multitask_training", "07_roc_calibration_figures"):
+        defaults = notebook_defaults(notebook)
+        own = {"study": demo.name, "manifest": demo.manifest, "truth": demo.truth, "seed": demo.seed}
+        own |= {"folds": demo.folds, "image_source": demo.image_source}
+        assert {name: defaults[name] for name in own if name in defaults} == {
+            name: value for name, value in own.items() if name in defaults
+        }
+
+
+def test_what_a_study_does_not_say_has_a_default(study_file):
+    study = load_study(study_file(MINIMAL))
+    assert (study.folds, study.image_source, study.truth) == (5, "scans", "")
+    assert study.notebook_threads("03_multitask_training") == 2
+    assert study.root == study_file(MINIMAL).parents[1]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("sed: 2\n", "unknown key 'sed'; did you mean 'seed'"),
+        ("folds: three\n", "'folds' must be int, got 'three'"),
+        ("folds: 1\n", "folds must be at least 2, got 1"),
+        ("image_source: picture\n", "image_source must be one of"),
+        ("simulate: {patient: 10}\n", "simulate: unknown key 'patient'; did you mean 'patients'"),
+        ("parameters: {03_multitask_trainin: {epochs: 1}}\n", "did you mean '03_multitask_training'"),
+        ("parameters: {03_multitask_training: {epoch: 1}}\n", "no parameter 'epoch'; did you mean 'epochs'"),
+        ("parameters: {03_multitask_training: {epochs: many}}\n", "'epochs' must be int, got 'many'"),
+        ("threads: {03_multitask_training: 0}\n", "must be a whole number >= 1, got 0"),
+    ],
+)
+def test_a_wrong_study_is_refused_in_one_sentence(study_file, text, message):
+    with pytest.raises(StudyError, match=message) as refusal:
+        load_study(study_file(MINIMAL + text))
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_study_that_is_not_there_or_no_yaml_is_refused(study_file, tmp_path):
+    with pytest.raises(StudyError, match="is not there"):
+        load_study(tmp_path / "none.yaml")
+    with pytest.raises(StudyError, match="not valid YAML"):
+        load_study(study_file("study: [mine"))
+    with pytest.raises(StudyError, match="'manifest' is required"):
+        load_study(study_file("study: mine\nseed: 1\n"))
+
+
+def test_a_boolean_is_no_number_and_a_whole_number_may_stand_for_a_fraction():
+    check_parameters("03_multitask_training", {"learning_rate": 1})
+    with pytest.raises(StudyError, match="'epochs' must be int, got True"):
+        check_parameters("03_multitask_training", {"epochs": True})
