@@ -43,6 +43,14 @@ def test_overlapping_classes_do_not_separate():
     assert separating_columns(np.array([[-1.0], [2], [-2], [1]]), np.array([0, 0, 1, 1]), ("x",)) == ()
 
 
+def test_one_patient_on_the_wrong_side_ends_separation_in_a_large_cohort():
+    x = np.random.default_rng(0).normal(size=(4000, 4))
+    y = (x[:, 0] + x[:, 1] > 1).astype(int)
+    assert {"a", "b"} <= set(separating_columns(x, y, tuple("abcd")))
+    y[np.argmin(x[:, 0] + x[:, 1])] = 1
+    assert separating_columns(x, y, tuple("abcd")) == ()
+
+
 def test_firths_weights_act_as_repeated_rows():
     rng = np.random.default_rng(0)
     design = np.column_stack([np.ones(20), rng.normal(size=20)])

@@ -1,0 +1,200 @@
+"""The cohort as a whole: what it promises about its numbers, its files and its seeds."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hepred_lib.expansion import expansion_label
+from hepred_lib.manifest import CLINICAL_CANDIDATES, COLUMNS, manifest_problems, read_manifest
+from hepred_lib.scans import read_mask, read_scan
+from hepred_lib.simulation.cohort import NULLS, ORACLE, PREDICTORS, PROXIES, cohort_tables, simulate_cohort
+from hepred_lib.simulation.signs import SIGNS
+from hepred_lib.stats.discrimination import auc
+from hepred_lib.volume import mask_volume_ml
+
+SEEDS = (1, 2, 3)
+
+
+@pytest.fixture(scope="module", params=SEEDS)
+def large(request):
+    """The hemorrhages of 20,000 patients, manifest and truth."""
+    manifest, truth = cohort_tables(20_000, request.param)
+    bled = truth["blood_free"] == 0
+    return manifest[bled], truth[bled]
+
+
+def test_a_fifth_of_the_hematomas_expand_and_their_median_volume_is_as_published(large):
+    manifest, _ = large
+    assert 0.18 <= manifest["he"].mean() <= 0.22
+    assert 9 <= manifest["baseline_volume_ml"].median() <= 14
+
+
+def test_every_sign_has_an_odds_ratio_inside_its_published_interval(large):
+    manifest, truth = large
+    he = manifest["he"].to_numpy(dtype=int)
+    for name, sign in SIGNS.items():
+        (a, b), (c, d) = pd.crosstab(truth[name].to_numpy(dtype=int), he).to_numpy()
+        assert sign.accepted[0] < a * d / (b * c) < sign.accepted[1], name
+
+
+def test_the_oracle_discriminates_as_designed(large):
+    manifest, truth = large
+    he = manifest["he"].to_numpy(dtype=int)
+    image, clinical, integrated = (auc(he, truth[name]) for name in ORACLE)
+    assert 0.79 <= image <= 0.83
+    assert 0.78 <= clinical <= 0.83
+    assert 0.86 <= integrated <= 0.90
+
+
+def test_the_oracle_is_calibrated(large):
+    manifest, truth = large
+    he = manifest["he"].to_numpy(dtype=int)
+    for name in ORACLE:
+        assert 0.97 <= _slope(he, truth[name].to_numpy()) <= 1.03, name
+
+
+def _slope(he, p):
+    """Maximum-likelihood slope of the outcome on the logit, by Newton's method."""
+    design = np.column_stack([np.ones(p.size), np.log(p / (1 - p))])
+    beta = np.array([0.0, 1.0])
+    for _ in range(20):
+        fit = 1 / (1 + np.exp(-design @ beta))
+        beta += np.linalg.solve((design.T * fit * (1 - fit)) @ design, design.T @ (he - fit))
+    return beta[1]
+
+
+def test_image_and_clinical_logits_overlap_within_classes(large):
+    manifest, truth = large
+    logit = np.log(truth[list(ORACLE)] / (1 - truth[list(ORACLE)]))
+    for outcome in (0, 1):
+        group = logit[(manifest["he"] == outcome).to_numpy(dtype=bool)]
+        assert 0.1 <= group["p_image"].corr(group["p_clinical"]) <= 0.4
+
+
+def test_nulls_have_no_association_with_any_predictor_or_the_outcome(large):
+    manifest, truth = large
+    table = manifest.assign(sex=manifest["sex"] == "M", z=truth["z_volume"], density=truth["density"]).copy()
+    others = ["he", "z", "density", *PREDICTORS]
+    for null in NULLS:
+        for name in others:
+            pair = table[[null, name]].astype(float).dropna()
+            assert abs(pair.corr().iloc[0, 1]) < 4.5 / np.sqrt(len(pair)), (null, name)
+
+
+def test_a_patient_does_not_depend_on_the_size_of_the_cohort():
+    small, large = cohort_tables(30, 5), cohort_tables(300, 5)
+    for few, many in zip(small, large, strict=True):
+        same = many.set_index("patient_id").loc[few["patient_id"]]
+        pd.testing.assert_frame_equal(few.set_index("patient_id"), same)
+
+
+def test_site_and_seed_change_everyone():
+    ages = [cohort_tables(50, seed, site)[0]["age"].tolist() for seed, site in ((1, "A"), (2, "A"), (1, "B"))]
+    assert ages[0] != ages[1] != ages[2] != ages[0]
+
+
+def test_the_label_follows_from_the_printed_volumes():
+    manifest, _ = cohort_tables(500, 4)
+    bled = manifest[manifest["he"].notna()]
+    expected = expansion_label(bled["baseline_volume_ml"], bled["followup_volume_ml"])
+    assert (bled["he"] == expected).all()
+
+
+def test_a_tenth_more_patients_have_no_blood_no_outcome_and_no_oracle():
+    manifest, truth = cohort_tables(40, 4)
+    free = truth["blood_free"] == 1
+    assert free.sum() == 4
+    assert manifest.loc[free, ["he", "baseline_volume_ml", "followup_volume_ml", "location"]].isna().all(axis=None)
+    assert truth.loc[free, list(ORACLE)].isna().all(axis=None)
+
+
+def test_every_clinical_candidate_is_predictor_proxy_or_null():
+    assert len(NULLS) >= 10
+    assert set(CLINICAL_CANDIDATES) <= {*PREDICTORS, *PROXIES, *NULLS}
+    manifest, _ = cohort_tables(5, 1)
+    assert {*PREDICTORS, *PROXIES, *NULLS, *COLUMNS} <= set(manifest.columns)
+    assert manifest["split"].isna().all()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    out = tmp_path_factory.mktemp("cohort")
+    simulate_cohort(out, n_patients=12, seed=9, matrix=64, n_processes=1)
+    return out
+
+
+def test_a_written_cohort_has_no_problem_and_names_its_scans(folder):
+    assert manifest_problems(folder / "manifest.csv") == []
+    table = read_manifest(folder / "manifest.csv")
+    assert len(table) == 13
+    assert table["baseline_ct"].notna().all()
+    assert set(json.loads((folder / "truth.json").read_text())["nulls"]) == set(NULLS)
+
+
+def test_masks_hold_the_latent_volume_and_ventricular_blood_lies_apart(folder):
+    table, truth = read_manifest(folder / "manifest.csv"), pd.read_csv(folder / "truth.csv").set_index("patient_id")
+    for row in table[table["he"].notna()].itertuples():
+        scan = read_scan(folder / row.baseline_ct)
+        mask = read_mask(folder / row.baseline_mask, scan)
+        voxel_ml = abs(np.linalg.det(scan.affine)) / 1000
+        latent = truth.loc[row.patient_id, "true_baseline_ml"]
+        assert mask_volume_ml(mask, scan.affine) == pytest.approx(latent, rel=0.05, abs=voxel_ml)
+        if isinstance(row.baseline_ivh_mask, str):
+            assert not (mask & read_mask(folder / row.baseline_ivh_mask, scan)).any()
+
+
+def test_ventricular_masks_exist_only_where_blood_is_in_the_ventricles(folder):
+    table = read_manifest(folder / "manifest.csv")
+    named = table["baseline_ivh_mask"].notna()
+    assert named.any()
+    assert (table.loc[named, "ivh"] == 1).all()
+
+
+def test_blood_free_scans_have_an_empty_mask(folder):
+    table = read_manifest(folder / "manifest.csv")
+    row = table[table["he"].isna()].iloc[0]
+    assert not read_mask(folder / row["baseline_mask"], read_scan(folder / row["baseline_ct"])).any()
+
+
+def test_processes_do_not_change_a_byte_and_a_killed_run_makes_only_what_is_missing(folder, tmp_path):
+    simulate_cohort(tmp_path, n_patients=3, seed=9, matrix=64, n_processes=2)
+    names = [path.name for path in (tmp_path / "scans").glob("*.gz")]
+    assert all((tmp_path / "scans" / n).read_bytes() == (folder / "scans" / n).read_bytes() for n in names)
+    first = tmp_path / "scans" / "SIM-A-00001_baseline_ct.nii.gz"
+    second = tmp_path / "scans" / "SIM-A-00002_baseline_ct.nii.gz"
+    kept, content = first.stat().st_mtime_ns, second.read_bytes()
+    second.unlink()
+    simulate_cohort(tmp_path, n_patients=3, seed=9, matrix=64, n_processes=1)
+    assert first.stat().st_mtime_ns == kept
+    assert second.read_bytes() == content
+
+
+def test_tables_alone_name_no_scan(tmp_path):
+    simulate_cohort(tmp_path, n_patients=5, seed=1, site="B", with_scans=False)
+    assert not (tmp_path / "scans").exists()
+    assert manifest_problems(tmp_path / "manifest.csv") == []
+
+
+def test_scans_of_another_seed_are_not_taken_for_this_cohort(folder):
+    with pytest.raises(ValueError, match="same settings"):
+        simulate_cohort(folder, n_patients=2, seed=10, matrix=64)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((0, 1), "n_patients must be >= 1, got 0"),
+        ((1, -1), "seed must be >= 0"),
+        ((1, 1, "C"), "site must be one of A, B"),
+    ],
+)
+def test_impossible_cohorts_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        cohort_tables(*arguments)
+
+
+def test_a_tiny_matrix_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="matrix must be within 64 to 1024, got 16"):
+        simulate_cohort(tmp_path, n_patients=1, seed=1, matrix=16)

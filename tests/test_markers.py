@@ -1,0 +1,110 @@
+"""Markers on spheres of blood whose parts are known."""
+
+import numpy as np
+import pytest
+
+from hepred_lib.markers import measure_markers, surface_irregularity
+
+SPACING = (1.0, 1.0, 2.0)
+
+
+def ball(radius_mm=15.0, centre=(0.0, 0.0, 0.0)):
+    """Boolean ball on a grid of 72 x 72 x 36 mm."""
+    axes = [(np.arange(n) - (n - 1) / 2) * s for n, s in zip((72, 72, 36), SPACING, strict=True)]
+    offset = np.meshgrid(*(axis - c for axis, c in zip(axes, centre, strict=True)), indexing="ij")
+    return sum(o**2 for o in offset) <= radius_mm**2
+
+
+def test_a_uniform_ball_has_its_volume_no_sign_and_an_irregularity_of_one():
+    mask = ball()
+    markers = measure_markers(np.where(mask, 60.0, 30.0), mask, SPACING)
+    assert markers.volume_ml == mask.sum() * 0.002
+    assert (markers.mean_hu, markers.sd_hu, markers.hypodense_fraction) == (pytest.approx(60), pytest.approx(0), 0)
+    assert markers.surface_irregularity == pytest.approx(1, abs=0.05)
+    signs = ("blend", "black_hole", "swirl", "any_hypodensity", "irregular", "island", "satellite", "fluid_level")
+    assert not any(getattr(markers, sign) for sign in signs)
+
+
+def test_a_dark_ball_enclosed_by_clot_is_a_black_hole_and_no_blend():
+    hu = np.where(ball(4, (3, 0, 0)), 28.0, 62.0)
+    markers = measure_markers(hu, ball(), SPACING)
+    assert (markers.black_hole, markers.any_hypodensity, markers.swirl, markers.blend) == (1, 1, 1, 0)
+
+
+def test_a_dark_side_that_reaches_the_margin_is_a_blend_and_no_black_hole():
+    hu = np.full((72, 72, 36), 64.0)
+    hu[44:] = 40.0
+    markers = measure_markers(hu, ball(), SPACING)
+    assert (markers.blend, markers.black_hole) == (1, 0)
+
+
+def test_serum_over_settled_cells_is_a_fluid_level_and_upside_down_it_is_none():
+    hu = np.full((72, 72, 36), 64.0)
+    hu[:, 36:] = 36.0
+    assert measure_markers(hu, ball(), SPACING).fluid_level == 1
+    assert measure_markers(hu[:, ::-1], ball(), SPACING).fluid_level == 0
+
+
+def test_three_small_bleeds_apart_are_an_island_sign_and_one_is_a_satellite():
+    one = ball() | ball(3, (22, 0, 0))
+    three = one | ball(3, (-22, 0, 0)) | ball(3, (0, 22, 0))
+    hu = np.full(one.shape, 60.0)
+    assert (measure_markers(hu, one, SPACING).island, measure_markers(hu, one, SPACING).satellite) == (0, 1)
+    assert (measure_markers(hu, three, SPACING).island, measure_markers(hu, three, SPACING).n_components) == (1, 4)
+
+
+def test_a_lobulated_clot_is_irregular():
+    mask = ball(10) | ball(8, (15, 0, 0)) | ball(8, (-15, 0, 0)) | ball(8, (0, 15, 0))
+    assert measure_markers(np.full(mask.shape, 60.0), mask, SPACING).irregular == 1
+
+
+def test_adding_a_constant_moves_the_mean_alone():
+    rng = np.random.default_rng(0)
+    hu = 60 + 6 * rng.standard_normal((72, 72, 36))
+    first, second = (measure_markers(hu + shift, ball(), SPACING) for shift in (0, 5))
+    assert second.mean_hu == pytest.approx(first.mean_hu + 5)
+    assert (second.sd_hu, second.skewness_hu) == (pytest.approx(first.sd_hu), pytest.approx(first.skewness_hu))
+
+
+def test_noise_of_four_hounsfield_units_makes_no_sign():
+    hu = 60 + 4 * np.random.default_rng(1).standard_normal((72, 72, 36))
+    markers = measure_markers(hu, ball(), SPACING)
+    assert not any(getattr(markers, sign) for sign in ("black_hole", "any_hypodensity", "blend", "swirl"))
+
+
+def test_the_place_in_the_volume_does_not_matter():
+    mask = ball(8)
+    hu = np.where(mask, 58.0, 30.0)
+    moved = [np.roll(a, (20, -15, 9), axis=(0, 1, 2)) for a in (hu, mask)]
+    assert measure_markers(*moved, SPACING) == measure_markers(hu, mask, SPACING)
+
+
+def test_a_single_voxel_is_measured():
+    mask = np.zeros((5, 5, 5), dtype=bool)
+    mask[2, 2, 2] = True
+    markers = measure_markers(np.full(mask.shape, 55.0), mask, (1, 1, 1))
+    assert (markers.mean_hu, markers.n_components, markers.any_hypodensity) == (pytest.approx(55), 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("hu", "mask", "spacing", "message"),
+    [
+        (np.zeros((4, 4, 4)), np.zeros((4, 4, 4)), SPACING, "at least one voxel"),
+        (np.zeros((4, 4, 4)), np.ones((4, 4, 3)), SPACING, r"one shape, got \(4, 4, 4\) and \(4, 4, 3\)"),
+        (np.zeros((4, 4, 4)), np.full((4, 4, 4), 2), SPACING, "0 and 1 only"),
+        (np.zeros((4, 4, 4)), np.ones((4, 4, 4)), (1, 0, 1), "three positive numbers"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(hu, mask, spacing, message):
+    with pytest.raises(ValueError, match=message):
+        measure_markers(hu, mask, spacing)
+
+
+def test_the_surface_of_a_long_ellipsoid_is_that_of_the_textbook():
+    axes = np.meshgrid(*[np.arange(n) - (n - 1) / 2 for n in (80, 40, 40)], indexing="ij")
+    mask = sum((x / r) ** 2 for x, r in zip(axes, (30, 12, 12), strict=True)) <= 1
+    # Prolate spheroid: 2 pi b^2 (1 + a / (b e) asin e).
+    e = np.sqrt(1 - (12 / 30) ** 2)
+    surface = 2 * np.pi * 144 * (1 + 30 / (12 * e) * np.arcsin(e))
+    expected = surface / (np.pi ** (1 / 3) * (6 * 4 / 3 * np.pi * 30 * 144) ** (2 / 3))
+    assert surface_irregularity(mask, (1, 1, 1)) == pytest.approx(expected, rel=0.03)

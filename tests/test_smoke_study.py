@@ -1,0 +1,249 @@
+"""The smoke study end to end, as a user runs it, and the relations that must hold in what it leaves."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+
+from hepred_lib.study import NOTEBOOKS, PROJECT, read_json, read_table
+
+pytestmark = pytest.mark.book
+SMOKE = PROJECT / "studies" / "smoke.yaml"
+RATES = ("accuracy", "sensitivity", "specificity", "ppv", "npv")
+
+
+def hepred(*arguments: object, check: bool = True) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "hepred_lib.cli", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert not check or done.returncode == 0, done.stderr
+    return done
+
+
+@pytest.fixture(scope="session")
+def runs_dir(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="session")
+def finished(runs_dir) -> subprocess.CompletedProcess:
+    return hepred("run", SMOKE, "--cores", 2, "--runs-dir", runs_dir)
+
+
+@pytest.fixture(scope="session")
+def run(finished, runs_dir) -> Path:
+    return runs_dir / "smoke"
+
+
+@pytest.fixture(scope="session")
+def results(run) -> dict:
+    return read_json(run / "results.json")
+
+
+def test_the_run_ends_with_the_models_table_and_says_simulated(finished):
+    assert "clinical" in finished.stdout
+    assert "simulated" in finished.stdout
+
+
+def test_the_whole_book_is_executed(run):
+    executed = {path.stem.split("_fold")[0] for path in (run / "notebooks").glob("*.ipynb")}
+    assert executed == set(NOTEBOOKS)
+
+
+def test_counts_add_up(results):
+    n = results["n"]
+    assert n["development"] + n["test"] == n["patients"] == 48
+    assert n["blood_free"] == 5
+    for name in ("image", "clinical", "integrated"):
+        model = results["models"][name]
+        assert model["tp"] + model["fn"] == n["he_test"]
+        assert model["fp"] + model["tn"] == n["test"] - n["he_test"]
+
+
+def test_every_interval_contains_its_estimate(results):
+    for model in ("image", "clinical", "integrated"):
+        found = results["models"][model]
+        for name in ("auc", "calibration_slope", *RATES):
+            if found[name] is not None and found[f"{name}_ci"] is not None:
+                low, high = found[f"{name}_ci"]
+                assert low <= found[name] <= high, (model, name)
+
+
+def test_a_number_that_is_null_has_a_reason(results):
+    lacking = [f"models.{name}" for name in ("image", "clinical", "integrated") if results["models"][name]["auc_ci"] is None]
+    assert all(any(note.startswith(place) for note in results["notes"]) for place in lacking)
+
+
+def test_results_hold_every_key_of_the_contract(results):
+    assert set(results) >= {
+        *("study", "image_source", "he_definition", "n", "detection", "segmentation", "models", "scores"),
+        *("comparisons", "selection", "optimism", "oracle"),
+    }
+    model = results["models"]["integrated"]
+    assert set(model) >= {"brier", "brier_scaled", "calibration_in_the_large", "ici", "e90", "threshold", *RATES}
+    assert set(results["segmentation"]) == {"dice_median", "dice_iqr", "hd95_mm_median", "volume_bias_ml", "volume_loa_ml"}
+
+
+def test_no_test_patient_stands_in_any_development_artifact(run):
+    cohort = read_table(run / "cohort.csv")
+    test = set(cohort.loc[cohort["split"] == "test", "patient_id"])
+    for path in run.glob("folds/*/predictions.csv"):
+        roles = read_table(path)
+        assert set(roles.loc[roles["role"] == "test", "patient_id"]) == test
+        assert not set(roles.loc[roles["role"] != "test", "patient_id"]) & test
+    assert (cohort.loc[cohort["patient_id"].isin(test), "fold"] == -1).all()
+
+
+def test_each_development_patient_is_held_out_by_one_fold_only(run):
+    folds = pd.concat([read_table(path) for path in run.glob("folds/*/predictions.csv")])
+    development = folds[folds["role"] != "test"]
+    held_out = development[development["role"] == "held_out"]["patient_id"]
+    assert held_out.is_unique
+    assert set(held_out) == set(development["patient_id"])
+
+
+def test_held_out_scores_are_the_development_scores(run):
+    folds = pd.concat([read_table(path) for path in run.glob("folds/*/predictions.csv")])
+    held_out = folds[folds["role"] == "held_out"].set_index("patient_id")["dl_logit"]
+    image = read_table(run / "image.csv").set_index("patient_id")
+    own = image.loc[held_out.index, "dl_score_raw"]
+    np.testing.assert_allclose(own, held_out)
+
+
+def test_a_probability_is_recomputed_by_hand_from_the_models_file(run):
+    model = read_json(run / "image_model.json")["logistic"]
+    test = read_table(run / "predictions.csv").query("split == 'test'")
+    by_hand = 1 / (1 + np.exp(-(model["intercept"] + model["coefficients"]["dl_score"] * test["dl_score"])))
+    np.testing.assert_allclose(by_hand, test["p_image"], rtol=1e-9)
+
+
+def test_cross_fitted_and_apparent_probabilities_differ_in_development_only(run):
+    predictions = read_table(run / "predictions.csv")
+    same = np.isclose(predictions["p_clinical"], predictions["p_clinical_apparent"])
+    assert same[predictions["split"] == "test"].all()
+    assert not same[predictions["split"] == "development"].all()
+
+
+def test_a_second_run_does_nothing(run, runs_dir):
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file() and ".snakemake" not in path.parts}
+    done = hepred("run", SMOKE, "--cores", 2, "--runs-dir", runs_dir)
+    after = {path: path.stat().st_mtime_ns for path in before}
+    assert {path.name for path in before if before[path] != after[path]} <= {".lock"}
+    assert "..." not in done.stderr
+
+
+def test_a_changed_parameter_of_07_reruns_07_and_08_only(run, runs_dir, tmp_path):
+    studies = tmp_path / "studies"
+    studies.mkdir()
+    (tmp_path / "cohorts").symlink_to(PROJECT / "cohorts")
+    changed = SMOKE.read_text().replace("{n_resamples: 50}", "{n_resamples: 51}")
+    (studies / "smoke.yaml").write_text(changed)
+    done = hepred("run", studies / "smoke.yaml", "--cores", 2, "--runs-dir", runs_dir, "--", "--dry-run")
+    listed = hepred_dry_run(studies / "smoke.yaml", runs_dir)
+    assert done.returncode == 0
+    assert listed == {"figures", "external", "all"}
+
+
+def hepred_dry_run(study: Path, runs_dir: Path) -> set[str]:
+    """Rules that the engine would run."""
+    from hepred_lib.execution.workflow import engine_command
+
+    command = engine_command(study, runs_dir / "smoke", cores=2, runs_dir=str(runs_dir))
+    command = [word for word in command if word not in ("--quiet", "all")]
+    done = subprocess.run([*command, "--dry-run"], capture_output=True, text=True, check=True)
+    return {line.split()[1].rstrip(":") for line in (done.stdout + done.stderr).splitlines() if line.startswith("rule ")} | {"all"}
+
+
+def test_figures_are_redrawn_from_their_data_without_torch_and_with_the_same_bytes(run):
+    before = {path.name: path.read_bytes() for path in (run / "figures").iterdir()}
+    code = (
+        "import sys; sys.argv = ['hepred', 'figures', sys.argv[1]]\n"
+        "from hepred_lib.cli import main\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code, str(run)], check=True, capture_output=True)
+    assert {path.name: path.read_bytes() for path in (run / "figures").iterdir()} == before
+
+
+def test_one_new_patient_is_predicted_with_an_outline_on_the_scans_own_grid(run, tmp_path):
+    ct = next((PROJECT / "cohorts" / "smoke_site_b" / "scans").glob("*_baseline_ct.nii.gz"))
+    bedside = tmp_path / "patient.json"
+    bedside.write_text(json.dumps({"age": 70, "sex": "F", "gcs": 13, "onset_to_ct_h": 1.5, "anticoagulant": 1}))
+    answer = json.loads(hepred("predict", run, "--ct", ct, "--clinical", bedside, "--out", tmp_path / "out").stdout)
+    assert set(answer) == {
+        *("hematoma_detected", "hematoma_volume_ml", "dl_score", "dl_score_spread"),
+        *("p_image", "p_clinical", "p_integrated", "warnings"),
+    }
+    assert all(0 < answer[f"p_{name}"] < 1 for name in ("image", "clinical", "integrated"))
+    outline, scan = nib.load(tmp_path / "out" / "hematoma.nii.gz"), nib.load(ct)
+    assert outline.shape == scan.shape
+    np.testing.assert_allclose(outline.affine, scan.affine, atol=1e-4)
+    assert (tmp_path / "out" / "overview.png").stat().st_size > 10_000
+
+
+def test_without_bedside_values_the_clinical_probabilities_are_null(run, tmp_path):
+    ct = next((PROJECT / "cohorts" / "smoke_site_b" / "scans").glob("*_baseline_ct.nii.gz"))
+    answer = json.loads(hepred("predict", run, "--ct", ct, "--out", tmp_path).stdout)
+    assert answer["p_clinical"] is None
+    assert answer["p_integrated"] is None
+    assert any("no bedside values" in warning for warning in answer["warnings"])
+
+
+def test_a_scan_predicted_alone_gets_the_score_it_got_in_its_cohort(run, tmp_path):
+    image = read_table(run / "image.csv")
+    patient = image.loc[image["split"] == "test"].iloc[0]
+    ct = PROJECT / "cohorts" / "smoke" / "scans" / f"{patient['patient_id']}_baseline_ct.nii.gz"
+    answer = json.loads(hepred("predict", run, "--ct", ct, "--out", tmp_path).stdout)
+    assert answer["dl_score"] == pytest.approx(patient["dl_score"], abs=1e-4)
+    assert answer["p_image"] == pytest.approx(patient["p_image"], abs=1e-4)
+
+
+def test_real_scans_can_be_read_by_the_frozen_study(run, tmp_path, shared):
+    manifest = pd.read_csv(shared / "phe_sich" / "manifest.csv").head(2)
+    for column in ("baseline_ct", "baseline_mask"):
+        manifest[column] = [str(shared / "phe_sich" / name) for name in manifest[column]]
+    manifest.to_csv(tmp_path / "manifest.csv", index=False)
+    hepred("external", run, tmp_path / "manifest.csv", "--out", tmp_path / "out")
+    found = read_json(tmp_path / "out" / "external.json")
+    assert [row["patient_id"] for row in found["segmentation"]["per_patient"]] == manifest["patient_id"].tolist()
+    assert found["models"] == {}
+    assert any("no outcomes" in note for note in found["notes"])
+
+
+def test_a_killed_run_is_finished_by_the_next_one(run, runs_dir, tmp_path):
+    """kill -9 of the whole tree while 05 runs: the next run makes what is missing, with the same results."""
+    expected = (run / "results.json").read_bytes()
+    (run / "clinical.csv").unlink()
+    command = [sys.executable, "-m", "hepred_lib.cli", "run", str(SMOKE), "--cores", "2", "--runs-dir", str(runs_dir)]
+    process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    assert "05_clinical_to_he ..." in process.stderr.readline()
+    time.sleep(1.0)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    done = hepred("run", SMOKE, "--cores", 2, "--runs-dir", runs_dir)
+    assert "05_clinical_to_he done" in done.stderr
+    assert (run / "results.json").read_bytes() == expected
+
+
+def test_a_misspelt_option_or_missing_study_is_one_line_and_status_2(tmp_path):
+    done = hepred("run", tmp_path / "none.yaml", check=False)
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "none.yaml is not there" in done.stderr
+
+
+def test_a_truncated_scan_stops_the_run_with_one_line_that_names_the_patient(tmp_path, cohort_folder):
+    scan = cohort_folder / "HE-2_ct.nii.gz"
+    scan.write_bytes(scan.read_bytes()[:500])
+    done = hepred("check", cohort_folder / "manifest.csv", check=False)
+    assert done.returncode == 2
+    (line,) = done.stdout.strip().splitlines()
+    assert "HE-2" in line
