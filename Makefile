@@ -4,7 +4,7 @@ CORES ?= $(shell nproc 2>/dev/null || echo 2)
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: book test setup lint html bench clean
+.PHONY: book test setup lint html bench manifest clean
 .DEFAULT_GOAL := book
 
 book: $(READY)  ## the demo study: all notebooks, into runs/demo
@@ -28,10 +28,15 @@ lint: $(READY)  ## style, and that scripts and notebooks are in step
 
 html: book  ## the executed book as a static site, runs/demo/site/index.html
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[site]'
-	$(BIN)/python benchmarks/site.py
+	mkdir -p runs/demo/site_source && cp docs/conf.py docs/index.md runs/demo/notebooks/*.ipynb runs/demo/site_source/
+	$(BIN)/python -m sphinx -q -b html runs/demo/site_source runs/demo/site
 
 bench: $(READY)  ## our work and a peer's, side by side
 	$(BIN)/python benchmarks/statistics.py
+
+manifest: $(READY)  ## data_manifest.csv again, after a change of the simulation
+	$(BIN)/hepred simulate cohorts/demo --patients 240 --seed 7
+	sed 's#,scans/#,cohorts/demo/scans/#g' cohorts/demo/manifest.csv > data_manifest.csv
 
 clean:  ## what studies wrote and simulated; not the environment
 	rm -rf runs cohorts

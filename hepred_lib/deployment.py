@@ -73,9 +73,7 @@ def load_frozen(folder: Path) -> FrozenStudy:
         The folder holds no finished study.
     """
     if not (folder / "clinical_model.json").is_file():
-        raise StudyError(
-            f"RUN must be the folder of a finished study, but {folder / 'clinical_model.json'} is missing."
-        )
+        raise StudyError(f"RUN must be the folder of a finished study, but {folder} holds no clinical_model.json.")
     models = {name: _load_model(folder, name) for name in IMPUTATIONS if (folder / f"{name}_model.json").is_file()}
     reader = None
     if (folder / "image_model.json").is_file():

@@ -27,7 +27,14 @@ from IPython.display import Markdown
 
 from hepred_lib.book import show
 from hepred_lib.checking import fill_volumes
-from hepred_lib.manifest import CLINICAL_CANDIDATES, assign_folds, derive_labels, predictor_label, read_manifest, split_patients
+from hepred_lib.manifest import (
+    CLINICAL_CANDIDATES,
+    assign_folds,
+    derive_labels,
+    predictor_label,
+    read_manifest,
+    split_patients,
+)
 from hepred_lib.stats.sample_size import supported_parameters
 from hepred_lib.study import open_notebook, read_table, write_table
 
@@ -111,7 +118,14 @@ show(run.folder, "flow", flow)
 # Distributions in development patients with an outcome, by HE. Nothing is chosen from this picture.
 
 # %%
-shown = {"age": "years", "gcs": "points", "sbp_mmhg": "mmHg", "onset_to_ct_h": "h", "baseline_volume_ml": "mL", "inr": "ratio"}
+shown = {
+    "age": "years",
+    "gcs": "points",
+    "sbp_mmhg": "mmHg",
+    "onset_to_ct_h": "h",
+    "baseline_volume_ml": "mL",
+    "inr": "ratio",
+}
 shown = {name: unit for name, unit in shown.items() if development[name].notna().any()}
 long = development.melt(id_vars=["patient_id", "he"], value_vars=list(shown), var_name="name").dropna(subset=["value"])
 long = long.assign(variable=long["name"].map(predictor_label), unit=long["name"].map(shown), simulated=bool(truth))
@@ -155,4 +169,6 @@ Markdown(
 # small hematomas.
 
 # %%
-run.record(n_development=n, he_development=events, n_test=int(n_test), he_test=test_events, supported_parameters=supported)
+run.record(
+    n_development=n, he_development=events, n_test=int(n_test), he_test=test_events, supported_parameters=supported
+)

@@ -123,4 +123,6 @@ show(run.folder, "montage", montage)
 # `brain_volume` shows it.
 
 # %%
-run.record(n_scans=len(quality), n_flagged=int(quality["flags"].ne("").sum()), noise_hu_median=quality["noise_hu"].median())
+run.record(
+    n_scans=len(quality), n_flagged=int(quality["flags"].ne("").sum()), noise_hu_median=quality["noise_hu"].median()
+)

@@ -64,7 +64,9 @@ assert fold in set(cohort["fold"]) - {-1}, f"fold must be one of {sorted(set(coh
 patients = load_patients(run.folder / "slices", cohort, quality)
 role = fold_roles(cohort, fold)
 training = training_patients(patients, role)
-assert not {patient.patient_id for patient in training} & set(role.index[role != "in_fold"]), "no held-out patient trains"
+assert not {patient.patient_id for patient in training} & set(role.index[role != "in_fold"]), (
+    "no held-out patient trains"
+)
 Markdown(
     f"Fold {fold}: {len(training)} patients train the network "
     f"({sum(patient.he == 1.0 for patient in training)} with HE), {(role == 'held_out').sum()} are held out, "

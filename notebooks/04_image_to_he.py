@@ -107,7 +107,9 @@ Markdown(
 )
 
 # %%
-groups = {split: [rows.loc[rows["he"] == he, "dl_score"] for he in (1, 0)] for split, rows in image[known].groupby("split")}
+groups = {
+    split: [rows.loc[rows["he"] == he, "dl_score"] for he in (1, 0)] for split, rows in image[known].groupby("split")
+}
 p_values = {split: mannwhitneyu(*pair).pvalue for split, pair in groups.items()}
 shown = image.loc[known, ["he", "dl_score", "split"]].assign(p=image["split"].map(p_values), simulated=bool(truth))
 show(run.folder, "dl_score", shown)
@@ -134,7 +136,11 @@ options = {name: options[name] for name in ("matrix", "field_mm", "thickness_mm"
 reader = load_reader(run.folder, scales, options) if paths else None
 test = cohort.loc[cohort["split"].eq("test"), "patient_id"] if paths else []
 rows = read_manifest(run.resolve(manifest)).set_index("patient_id", drop=False).loc[list(test)].to_dict("records")
-agreement, calls, pictures = [], [pd.DataFrame(columns=["patient_id", "slice", "presence", "blood", "predicted_mm2"])], {}
+agreement, calls, pictures = (
+    [],
+    [pd.DataFrame(columns=["patient_id", "slice", "presence", "blood", "predicted_mm2"])],
+    {},
+)
 for row in progress(rows, desc="read test scans", unit="scan"):
     reading, reference = read_with(reader, row)
     calls.append(slice_calls(reading))
@@ -171,7 +177,11 @@ show(run.folder, "outlines", outlines) if chosen else Markdown("No outlines to s
 volumes = volume_agreement(bloody["reference_ml"], bloody["predicted_ml"]) if len(bloody) > 1 else None
 table = bloody[["reference_ml", "predicted_ml"]].assign(simulated=bool(truth))
 table = table.assign(bias=volumes.bias, low=volumes.low, high=volumes.high) if volumes else table.iloc[:0]
-show(run.folder, "bland_altman", table.reindex(columns=["reference_ml", "predicted_ml", "bias", "low", "high", "simulated"]))
+show(
+    run.folder,
+    "bland_altman",
+    table.reindex(columns=["reference_ml", "predicted_ml", "bias", "low", "high", "simulated"]),
+)
 
 # %% [markdown]
 # ## Limits

@@ -118,7 +118,14 @@ show(run.folder, "odds_ratios_clinical", odds)
 
 # %%
 frequency = model.inclusion_frequency.sort_values(ascending=False)
-table = pd.DataFrame({"name": frequency.index, "label": frequency.index.map(predictor_label), "frequency": frequency.to_numpy(), "selected": frequency.index.isin(model.path)})
+table = pd.DataFrame(
+    {
+        "name": frequency.index,
+        "label": frequency.index.map(predictor_label),
+        "frequency": frequency.to_numpy(),
+        "selected": frequency.index.isin(model.path),
+    }
+)
 write_table(run.path("tables", "inclusion_frequency.csv"), table)
 show(run.folder, "inclusion_frequency", table.assign(simulated=bool(truth)))
 
@@ -143,7 +150,9 @@ clinical["p_clinical"] = clinical["p_clinical_apparent"] = model.predict(predict
 clinical.loc[development.index, "p_clinical"] = p_cross
 assert clinical["p_clinical"].notna().all(), "every patient has a probability"
 cross = auc_interval(y, p_cross, method="logit")
-Markdown(f"Cross-fitted AUC in development: **{cross.auc:.2f}** ({cross.low:.2f}-{cross.high:.2f}); threshold {threshold:.3f}.")
+Markdown(
+    f"Cross-fitted AUC in development: **{cross.auc:.2f}** ({cross.low:.2f}-{cross.high:.2f}); threshold {threshold:.3f}."
+)
 
 # %% [markdown]
 # ## Limits

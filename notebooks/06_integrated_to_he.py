@@ -93,12 +93,22 @@ Markdown(
 
 # %%
 paths = sorted(run.folder.glob("folds/*/predictions.csv"))
-folds = pd.concat([read_table(path) for path in paths]) if paths else pd.DataFrame(columns=["role", "patient_id", "dl_logit"])
+folds = (
+    pd.concat([read_table(path) for path in paths])
+    if paths
+    else pd.DataFrame(columns=["role", "patient_id", "dl_logit"])
+)
 scales = pd.DataFrame(read_json(run.path("image_model.json"))["scales"]).set_index("fold")
 leaked = folds[folds["role"] == "in_fold"].copy()
-leaked["dl_score"] = (leaked["dl_logit"] - leaked["fold"].map(scales["mean"])) / leaked["fold"].map(scales["sd"]) if paths else []
+leaked["dl_score"] = (
+    (leaked["dl_logit"] - leaked["fold"].map(scales["mean"])) / leaked["fold"].map(scales["sd"]) if paths else []
+)
 in_sample = patients.loc[rows, "patient_id"].map(leaked.groupby("patient_id")["dl_score"].mean())
-leak = odds_ratio_table(develop(x[rows].assign(dl_score=in_sample), y, settings), "leak").set_index("name") if paths else None
+leak = (
+    odds_ratio_table(develop(x[rows].assign(dl_score=in_sample), y, settings), "leak").set_index("name")
+    if paths
+    else None
+)
 Markdown(
     f"Odds ratio of the score: out-of-fold {score['odds_ratio']:.2f}, in-sample **{leak.loc['dl_score', 'odds_ratio']:.2f}**."
     if paths

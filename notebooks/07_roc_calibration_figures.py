@@ -68,7 +68,12 @@ cohort, excluded = read_table(run.path("cohort.csv")), read_table(run.path("excl
 predictions = cohort.loc[cohort["he"].notna(), keys]
 for name in names:
     predictions = predictions.merge(read_table(run.path(f"{name}.csv")), on=keys, how="left", validate="one_to_one")
-columns = ["dl_score_raw", "dl_score", *(f"p_{name}" for name in results.MODELS), *(f"p_{name}_apparent" for name in names)]
+columns = [
+    "dl_score_raw",
+    "dl_score",
+    *(f"p_{name}" for name in results.MODELS),
+    *(f"p_{name}_apparent" for name in names),
+]
 predictions = predictions.reindex(columns=[*keys, *columns])
 test = predictions[predictions["split"].eq("test")].reset_index(drop=True)
 assert not set(test["patient_id"]) & set(predictions.loc[predictions["split"].eq("development"), "patient_id"])
@@ -135,7 +140,11 @@ show(run.folder, "calibration", curves.assign(simulated=simulated))
 Markdown(
     "; ".join(f"{name}: slope {cell}" for name, cell in performance[["model", "calibration_slope"]].to_numpy())
     + f". With {int(test['he'].sum())} events "
-    + ("calibration can hardly be assessed." if test["he"].sum() < results.MIN_TEST_EVENTS else "these slopes are informative.")
+    + (
+        "calibration can hardly be assessed."
+        if test["he"].sum() < results.MIN_TEST_EVENTS
+        else "these slopes are informative."
+    )
 )
 
 # %% [markdown]
@@ -168,7 +177,9 @@ show(run.folder, "oracle", best_possible) if oracle else Markdown("The patients 
 # ## Outlines and detection
 
 # %%
-calls = read_table(run.path("detection.csv")) if image_source == "scans" else pd.DataFrame(columns=["patient_id", "blood"])
+calls = (
+    read_table(run.path("detection.csv")) if image_source == "scans" else pd.DataFrame(columns=["patient_id", "blood"])
+)
 agreement = read_table(run.path("segmentation.csv")) if image_source == "scans" else pd.DataFrame({"reference_ml": []})
 detection = results.detection(calls, n_resamples=n_resamples, rng=rng, notes=notes)
 segmentation = results.segmentation(agreement, notes=notes)
@@ -180,8 +191,11 @@ segmentation = results.segmentation(agreement, notes=notes)
 # %%
 records = {path.stem: read_json(path) for path in sorted(run.folder.glob("records/*.json"))}
 clinical = read_json(run.path("clinical_model.json"))
-optimism = {name: records[key]["results"]["optimism"] for name, key in
-            (("clinical", "05_clinical_to_he"), ("integrated", "06_integrated_to_he")) if name in names}
+optimism = {
+    name: records[key]["results"]["optimism"]
+    for name, key in (("clinical", "05_clinical_to_he"), ("integrated", "06_integrated_to_he"))
+    if name in names
+}
 content = {
     "study": study,
     "image_source": image_source,

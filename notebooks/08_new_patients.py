@@ -65,7 +65,9 @@ table = derive_labels(fill_volumes(read_manifest(run.resolve(manifest))), defini
 own = pd.read_csv(run.path("cohort.csv"), dtype={"patient_id": "string"})["patient_id"]
 assert not set(table["patient_id"]) & set(own), "a new patient carries the identifier of one of the study's patients"
 simulated = table["patient_id"].str.startswith("SIM-").all()
-Markdown(f"{len(table)} patients, {int(table['baseline_ct'].notna().sum())} with a scan, {int(table['he'].notna().sum())} with an outcome.")
+Markdown(
+    f"{len(table)} patients, {int(table['baseline_ct'].notna().sum())} with a scan, {int(table['he'].notna().sum())} with an outcome."
+)
 
 # %% [markdown]
 # ## Reading the scans
@@ -109,7 +111,9 @@ patients[shown].describe().T
 
 # %%
 segmentation_table = pd.DataFrame(agreement, columns=["patient_id", "dice", "hd95_mm", "reference_ml", "predicted_ml"])
-segmentation = results.segmentation(segmentation_table, notes=notes) | {"per_patient": segmentation_table.to_dict("records")}
+segmentation = results.segmentation(segmentation_table, notes=notes) | {
+    "per_patient": segmentation_table.to_dict("records")
+}
 found = pd.concat(calls) if calls else pd.DataFrame(columns=["patient_id", "presence", "blood"])
 detection = results.detection(found, n_resamples=n_resamples, rng=rng, notes=notes)
 clean = found[found["blood"].eq(0.0)]
@@ -127,11 +131,17 @@ segmentation_table
 
 # %%
 middle = len(bloody) // 2
-chosen = [*bloody["patient_id"][:2], *bloody["patient_id"][max(middle - 1, 2) : middle + 1], *bloody["patient_id"][2:][-2:]]
+chosen = [
+    *bloody["patient_id"][:2],
+    *bloody["patient_id"][max(middle - 1, 2) : middle + 1],
+    *bloody["patient_id"][2:][-2:],
+]
 dice_of = bloody.set_index("patient_id")["dice"]
 outlines = {key: np.array([pictures[name][key] for name in chosen]) for key in ("hu", "reference", "predicted")} | {
     "titles": np.array([f"{name}: Dice {dice_of[name]:.2f}" for name in chosen]),
-    "pixel_mm": np.array(frozen.reader.options["field_mm"] / frozen.reader.options["matrix"] if frozen.reader else np.nan),
+    "pixel_mm": np.array(
+        frozen.reader.options["field_mm"] / frozen.reader.options["matrix"] if frozen.reader else np.nan
+    ),
     "window": np.array([40.0, 80.0]),
     "simulated": np.array(simulated),
 }
@@ -142,8 +152,14 @@ show(folder, "outlines", outlines) if chosen else Markdown("No outlines to show.
 
 # %%
 known = patients[patients["he"].notna()].reset_index(drop=True)
-thresholds = {name: value for name, value in frozen.thresholds.items() if len(known) and known[f"p_{name}"].notna().all()}
-notes += [f"models.{name}: the input of some patients is missing." for name in frozen.models if len(known) and name not in thresholds]
+thresholds = {
+    name: value for name, value in frozen.thresholds.items() if len(known) and known[f"p_{name}"].notna().all()
+}
+notes += [
+    f"models.{name}: the input of some patients is missing."
+    for name in frozen.models
+    if len(known) and name not in thresholds
+]
 notes += [] if len(known) else ["models: no outcomes."]
 models = results.evaluate_models(known, thresholds, notes=notes) if thresholds else {}
 judged = {name: models[name] for name in thresholds}
@@ -156,7 +172,9 @@ show(folder, "roc", curves.assign(simulated=simulated)) if curves is not None el
 
 # %%
 shapes = results.calibration_table(known, judged, n_resamples=n_resamples, rng=rng) if judged and both else None
-show(folder, "calibration", shapes.assign(simulated=simulated)) if shapes is not None else Markdown("No calibration curve.")
+show(folder, "calibration", shapes.assign(simulated=simulated)) if shapes is not None else Markdown(
+    "No calibration curve."
+)
 
 # %% [markdown]
 # ## Limits

@@ -21,7 +21,8 @@ def cells(name: str) -> list[dict]:
 
 
 def test_the_book_is_complete():
-    assert {path.stem for path in FOLDER.glob("*.py")} == {path.stem for path in FOLDER.glob("*.ipynb")} == set(NOTEBOOKS)
+    scripts, notebooks = ({path.stem for path in FOLDER.glob(pattern)} for pattern in ("*.py", "*.ipynb"))
+    assert scripts == notebooks == set(NOTEBOOKS)
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)

@@ -77,7 +77,9 @@ def test_every_interval_contains_its_estimate(results):
 
 
 def test_a_number_that_is_null_has_a_reason(results):
-    lacking = [f"models.{name}" for name in ("image", "clinical", "integrated") if results["models"][name]["auc_ci"] is None]
+    lacking = [
+        f"models.{name}" for name in ("image", "clinical", "integrated") if results["models"][name]["auc_ci"] is None
+    ]
     assert all(any(note.startswith(place) for note in results["notes"]) for place in lacking)
 
 
@@ -88,7 +90,13 @@ def test_results_hold_every_key_of_the_contract(results):
     }
     model = results["models"]["integrated"]
     assert set(model) >= {"brier", "brier_scaled", "calibration_in_the_large", "ici", "e90", "threshold", *RATES}
-    assert set(results["segmentation"]) == {"dice_median", "dice_iqr", "hd95_mm_median", "volume_bias_ml", "volume_loa_ml"}
+    assert set(results["segmentation"]) == {
+        "dice_median",
+        "dice_iqr",
+        "hd95_mm_median",
+        "volume_bias_ml",
+        "volume_loa_ml",
+    }
 
 
 def test_no_test_patient_stands_in_any_development_artifact(run):
@@ -132,7 +140,9 @@ def test_cross_fitted_and_apparent_probabilities_differ_in_development_only(run)
 
 
 def test_a_second_run_does_nothing(run, runs_dir):
-    before = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file() and ".snakemake" not in path.parts}
+    before = {
+        path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file() and ".snakemake" not in path.parts
+    }
     done = hepred("run", SMOKE, "--cores", 2, "--runs-dir", runs_dir)
     after = {path: path.stat().st_mtime_ns for path in before}
     assert {path.name for path in before if before[path] != after[path]} <= {".lock"}
@@ -158,7 +168,9 @@ def hepred_dry_run(study: Path, runs_dir: Path) -> set[str]:
     command = engine_command(study, runs_dir / "smoke", cores=2, runs_dir=str(runs_dir))
     command = [word for word in command if word not in ("--quiet", "all")]
     done = subprocess.run([*command, "--dry-run"], capture_output=True, text=True, check=True)
-    return {line.split()[1].rstrip(":") for line in (done.stdout + done.stderr).splitlines() if line.startswith("rule ")} | {"all"}
+    return {
+        line.split()[1].rstrip(":") for line in (done.stdout + done.stderr).splitlines() if line.startswith("rule ")
+    } | {"all"}
 
 
 def test_figures_are_redrawn_from_their_data_without_torch_and_with_the_same_bytes(run):
@@ -223,7 +235,9 @@ def test_a_killed_run_is_finished_by_the_next_one(run, runs_dir, tmp_path):
     expected = (run / "results.json").read_bytes()
     (run / "clinical.csv").unlink()
     command = [sys.executable, "-m", "hepred_lib.cli", "run", str(SMOKE), "--cores", "2", "--runs-dir", str(runs_dir)]
-    process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
     assert "05_clinical_to_he ..." in process.stderr.readline()
     time.sleep(1.0)
     os.kill(process.pid, signal.SIGKILL)

@@ -159,7 +159,9 @@ def _local_kernel_manager() -> type:
 def _environment(threads: int, root: Path) -> Iterator[None]:
     """What a kernel inherits: its threads, the root, and a folder of its own for its sockets."""
     sockets = tempfile.mkdtemp(prefix="hepred-")
+    # Threads that wait do not spin: on a shared machine spinning starves the very threads that are waited for.
     counts = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+    counts["OMP_WAIT_POLICY"] = "passive"
     before = dict(os.environ)
     os.environ.update(counts, HEPRED_ROOT=str(root), JUPYTER_RUNTIME_DIR=sockets)
     try:

@@ -6,7 +6,13 @@ by identifier first, so that the order of the rows never matters.
 """
 
 from hepred_lib.manifest.labels import assign_folds, derive_labels, split_patients
-from hepred_lib.manifest.predictors import CLINICAL_CANDIDATES, RADIOLOGICAL_CANDIDATES, predictor_frame, predictor_label, predictor_unit
+from hepred_lib.manifest.predictors import (
+    CLINICAL_CANDIDATES,
+    RADIOLOGICAL_CANDIDATES,
+    predictor_frame,
+    predictor_label,
+    predictor_unit,
+)
 from hepred_lib.manifest.reading import manifest_problems, read_manifest, read_valid_cells
 from hepred_lib.manifest.rules import COLUMNS, Column, ManifestError, Problem, rules_table
 

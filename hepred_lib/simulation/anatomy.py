@@ -8,7 +8,6 @@ from hepred_lib.simulation.shapes import (
     Array,
     Plane,
     capsule_level,
-    capsule_window,
     ellipsoid_level,
     paint_capsule,
     paint_ellipsoid,
@@ -74,10 +73,10 @@ class Brain:
 def sample_brain(rng: np.random.Generator, *, age: float, mimic: bool = False) -> Brain:
     """One brain at an age in years; a `mimic` holds what is mistaken for blood, or for a stroke."""
     atrophy = float(np.clip((age - 35) / 50 + rng.normal(0, 0.22), 0, 1.2))
-    white = float(rng.normal(26.5, 2.0))
+    white = float(rng.normal(26.0, 2.0))
     return Brain(
         white_hu=white,
-        gray_hu=white + float(rng.normal(6.5, 0.8)),
+        gray_hu=white + float(rng.normal(7.5, 0.9)),
         atrophy=atrophy,
         ventricle=float((0.70 + 0.55 * atrophy) * np.exp(rng.normal(0, 0.14))),
         pineal_hu=float(rng.uniform(70, 220) if rng.random() < 0.65 else 40),
@@ -187,7 +186,7 @@ def _paint_hindbrain(plane: Plane, brain: Brain, *, cavity: Array, folds: Array)
     if plane.z.min() > 20:
         return
     below = sigmoid(tentorium_height(plane) - plane.z, 1) * sigmoid(-12 - plane.y - 0.35 * np.abs(plane.x), 3)
-    leaf = np.float32(brain.gray_hu - 2) + np.float32(0.8) * np.sin(folds * 9)
+    leaf = np.float32(0.5 * (brain.white_hu + brain.gray_hu)) + 2 * np.sin(folds * 4)
     plane.paint(leaf, below * plane.occupancy(cavity - np.float32(1 + 2 * brain.atrophy)))
     ahead = 1.5 + 1.5 * brain.atrophy
     stem = 0.6 * brain.white_hu + 0.4 * brain.gray_hu
@@ -210,12 +209,15 @@ def ventricle_level(plane: Plane, brain: Brain) -> Array:
         for ends, radii, flat in LATERAL_VENTRICLE:
             mirrored = tuple((side * x, y, z) for x, y, z in ends)
             scaled = tuple(r * brain.ventricle for r in radii)
-            where = capsule_window(plane, mirrored, scaled, flat)
+            where = plane.window(mirrored, max(scaled) * max(flat, 1.0))
             if where is not None:
                 rod = capsule_level(plane, where, ends=mirrored, radii=scaled, flat=flat)
                 np.maximum(level[where], rod, out=level[where])
-    for centre, radii in (((0, -5, -1), (2.0 * brain.ventricle, 13, 9)), ((0, -46, -32), (6, 4.5 * brain.ventricle, 9))):
-        where = plane.window(np.asarray(centre), max(radii))
+    for centre, radii in (
+        ((0, -5, -1), (2.0 * brain.ventricle, 13, 9)),
+        ((0, -46, -32), (6, 4.5 * brain.ventricle, 9)),
+    ):
+        where = plane.window(centre, max(radii))
         if where is not None:
             ball = ellipsoid_level(plane, where, centre=centre, radii=radii)
             np.maximum(level[where], ball, out=level[where])

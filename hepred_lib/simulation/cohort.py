@@ -5,10 +5,8 @@ processes changes it. The clinical effects are about twice the published size (s
 measured on such a cohort speaks of clinical performance.
 """
 
-import json
 import multiprocessing
 import os
-import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,6 +31,7 @@ from hepred_lib.simulation.patients import (
 )
 from hepred_lib.simulation.render import render_scan
 from hepred_lib.simulation.signs import SIGNS, simulate_signs
+from hepred_lib.study import read_json, write_json, write_table
 
 BLOOD_FREE_SHARE = 0.1
 ID_LETTERS = {"hemorrhage": "", "blood_free": "F"}
@@ -78,7 +77,8 @@ def cohort_tables(n_patients: int, seed: int, site: str = "A") -> tuple[pd.DataF
     _check(n_patients, seed, site)
     parts = [_hemorrhages(n_patients, seed, site), _blood_free((n_patients + 5) // 10, seed, site)]
     manifest, truth = (pd.concat([part[k] for part in parts], ignore_index=True) for k in (0, 1))
-    return manifest.reindex(columns=_manifest_columns(manifest)), truth
+    whole = {c: "Int64" for c in ("he", "ivh")}, {c: "Int64" for c in ("active", "ivh", *SIGNS)}
+    return manifest.reindex(columns=_manifest_columns(manifest)).astype(whole[0]), truth.astype(whole[1])
 
 
 def _check(n_patients: int, seed: int, site: str) -> None:
@@ -169,9 +169,9 @@ def simulate_cohort(
         _write_scans(out, manifest, truth, settings=settings, n_processes=n_processes or os.cpu_count() or 1)
         manifest = manifest.assign(**_scan_paths(out, manifest))
     note = {"settings": settings | {"n_patients": n_patients}, **_truth_record()}
-    _write_text(out / "truth.json", json.dumps(note, indent=2) + "\n")
-    _write_text(out / "truth.csv", truth.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
-    _write_text(out / "manifest.csv", manifest.to_csv(index=False, lineterminator="\n"))
+    write_json(out / "truth.json", note)
+    write_table(out / "truth.csv", truth)
+    write_table(out / "manifest.csv", manifest)
 
 
 def _truth_record() -> dict[str, Any]:
@@ -187,10 +187,12 @@ def _truth_record() -> dict[str, Any]:
 def _require_same(out: Path, settings: dict[str, Any]) -> None:
     """Scans of another seed, site or matrix under the same names would pass for this cohort's."""
     record = out / "scans" / "settings.json"
-    if record.exists() and json.loads(record.read_text(encoding="utf-8")) != settings:
-        raise ValueError(f"out must be empty or hold scans of the same settings {settings}, got {record.read_text()} ({out}).")
+    if record.exists() and read_json(record) != settings:
+        raise ValueError(
+            f"out must be empty or hold scans of the same settings {settings}, got {record.read_text()} ({out})."
+        )
     record.parent.mkdir(exist_ok=True)
-    _write_text(record, json.dumps(settings) + "\n")
+    write_json(record, settings)
 
 
 def _write_scans(out: Path, manifest: pd.DataFrame, truth: pd.DataFrame, *, settings: dict, n_processes: int) -> None:
@@ -202,7 +204,9 @@ def _write_scans(out: Path, manifest: pd.DataFrame, truth: pd.DataFrame, *, sett
             for row in progress(jobs, desc="scans", unit="scan"):
                 work(row)
         return
-    with multiprocessing.get_context().Pool(min(n_processes, len(jobs)), initializer=threadpool_limits, initargs=(1,)) as pool:
+    with multiprocessing.get_context().Pool(
+        min(n_processes, len(jobs)), initializer=threadpool_limits, initargs=(1,)
+    ) as pool:
         for _ in progress(pool.imap_unordered(work, jobs), total=len(jobs), desc="scans", unit="scan"):
             pass
 
@@ -212,7 +216,7 @@ def _write_scan(out: Path, settings: dict[str, Any], row: dict[str, Any]) -> Non
     name = row["patient_id"]
     stream = "blood_free_scan" if row["blood_free"] else "hemorrhage_scan"
     rng = patient_generator(settings["seed"], settings["site"], stream=stream, number=int(name[-5:]))
-    signs = frozenset(sign for sign in SIGNS if row[sign] == 1)
+    signs = frozenset(sign for sign in SIGNS if not row["blood_free"] and row[sign])
     scan = render_scan(row, signs, site=settings["site"], matrix=settings["matrix"], rng=rng)
     write_nifti(out / _path(name, "baseline_mask"), scan.mask.view(np.uint8), scan.affine, dtype=np.uint8)
     if scan.ivh_mask.any():
@@ -227,9 +231,3 @@ def _path(patient_id: str, column: str) -> str:
 def _scan_paths(out: Path, manifest: pd.DataFrame) -> dict[str, list[str]]:
     names = manifest["patient_id"]
     return {c: [p if (out / p).exists() else "" for p in (_path(n, c) for n in names)] for c in SCAN_COLUMNS}
-
-
-def _write_text(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)

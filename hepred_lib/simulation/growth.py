@@ -198,9 +198,7 @@ class Oracle:
         late = _time_nodes(self.mix)
         z, site = table["z_volume"].to_numpy(), _site(table)
         residual = table["density"].to_numpy() - bedside.DENSITY_ON_VOLUME * z
-        likelihood = np.exp(
-            -0.5 * ((residual[:, None] - bedside.DENSITY_ON_TIME * late) / bedside.DENSITY_NOISE) ** 2
-        )
+        likelihood = np.exp(-0.5 * ((residual[:, None] - bedside.DENSITY_ON_TIME * late) / bedside.DENSITY_NOISE) ** 2)
         p_late = likelihood / likelihood.sum(axis=1, keepdims=True)
         p_gcs = bedside.gcs_pmf(bedside.gcs_mean(z, table["ivh"], site))
         activity = np.zeros(len(table))
@@ -225,7 +223,9 @@ def build_oracle(mix: CaseMix) -> Oracle:
     inactive, active = (label_probability(np.exp(ln_volume), active=state) for state in (False, True))
     node = _hemorrhage_nodes(mix)
     q0, q1 = (np.interp(np.log(node["volume"]), ln_volume, q) for q in (inactive, active))
-    over_image = _smoothed_expit(eta, np.hypot(IMAGE["density"] * bedside.DENSITY_NOISE, IMAGE["shape"] * bedside.SHAPE_NOISE))
+    over_image = _smoothed_expit(
+        eta, np.hypot(IMAGE["density"] * bedside.DENSITY_NOISE, IMAGE["shape"] * bedside.SHAPE_NOISE)
+    )
     activity = np.interp(eta[:, None] + node["image"], eta, over_image)
     posterior = node["weight"] * bedside.gcs_pmf(node["gcs_mean"]).T
     posterior /= posterior.sum(axis=1, keepdims=True)

@@ -101,7 +101,7 @@ def displacement(hematoma: Hematoma, head: tuple[Array, Array, Array]) -> list[A
 
 def reach_mm(hematoma: Hematoma) -> float:
     """Distance from the centre that blood and edema can reach."""
-    return 1.75 * hematoma.radius_mm * float(hematoma.axes.max()) + 6
+    return 1.9 * hematoma.radius_mm * float(hematoma.axes.max()) + 6
 
 
 def box_around(hematoma: Hematoma, pose: Pose, grid_mm: tuple[NDArray, NDArray, NDArray]) -> tuple[slice, slice, slice]:
@@ -132,7 +132,9 @@ def form_level(hematoma: Hematoma, head: tuple, voxel_mm: tuple, rng: np.random.
     """
     offsets = hematoma.offsets_mm(head)
     radii = hematoma.radius_mm * hematoma.axes
-    irregular = float(np.exp(0.55 * np.clip(hematoma.shape, -2.5, 2.2))) * (1.15 if "irregular" in hematoma.signs else 0.9)
+    irregular = float(np.exp(0.55 * np.clip(hematoma.shape, -2.5, 2.2))) * (
+        1.15 if "irregular" in hematoma.signs else 0.9
+    )
     level = ball_level(offsets, np.zeros(3), radii)
     for direction in _directions(5, rng):
         place = (0.55 + 0.13 * irregular) * radii * direction
@@ -168,30 +170,37 @@ def ball_level(offsets: list[Array], place: NDArray, radii: NDArray) -> Array:
     return 1 - np.sqrt(squared)
 
 
-def fill_to_volume(level: Array, islands: Array | None, *, voxels: int, n_thin: int, width: float) -> Array:
-    """Shift the level until its mask on slices holds a number of voxels, as nearly as can be; add the islands.
+def fill_to_volume(
+    level: Array, *, allowed: Array, islands: Array | None, voxels: int, n_thin: int, width: float
+) -> Array:
+    """Shift the level until its mask on slices holds a number of voxels, as nearly as can be.
 
     Parameters
     ----------
-    level, islands : ndarray, shape (planes, rows, columns)
-        Islands keep their own threshold, 0.
+    level, allowed, islands : ndarray, shape (planes, rows, columns)
+        Only the first is shifted: blood stays where it is allowed, islands keep their size.
     voxels : int
         Wanted, on slices.
     n_thin : int
         Thin planes a slice.
     width : float
         Change of level over which a voxel goes from empty to full.
+
+    Returns
+    -------
+    ndarray, shape (planes, rows, columns)
+        The level of the blood, 0 at its edge.
     """
     low, high = float(level.min()) - width, float(level.max()) + width
     for _ in range(18):
         middle = (low + high) / 2
-        joined = level - np.float32(middle)
-        joined = joined if islands is None else np.maximum(joined, islands)
-        count = np.count_nonzero(mask_of(share_of(joined, width), n_thin))
+        blood = level - np.float32(middle)
+        blood = np.minimum(blood if islands is None else np.maximum(blood, islands), allowed)
+        count = np.count_nonzero(mask_of(share_of(blood, width), n_thin))
         if count == voxels:
             break
         low, high = (middle, high) if count > voxels else (low, middle)
-    return joined
+    return blood
 
 
 def share_of(level: Array, width: float) -> Array:

@@ -5,14 +5,15 @@ Two groups of variables are drawn independently of each other and meet in few pl
 * *history and laboratory*: age, sex, drugs, blood pressure, onset-to-CT time, fibrinogen …
 * *hemorrhage*: location, volume, blood in the ventricles, the density and the shape of the clot.
 
-They meet where the Glasgow Coma Scale falls with volume, ventricular blood and a brainstem seat, and where an older clot
-looks denser. Every conditional distribution is known in closed form, so that `growth` can integrate either group out.
-All values are rounded as a hospital prints them *before* they act on the outcome.
+They meet where the Glasgow Coma Scale falls with volume, ventricular blood and a brainstem seat, and where an older
+clot looks denser. Every conditional distribution is known in closed form, so that `growth` can integrate either group
+out. All values are rounded as a hospital prints them *before* they act on the outcome.
 
 References
 ----------
-Marginals: the cohorts in Liu J et al. EBioMedicine 2019;43:454; Al-Shahi Salman R et al. Lancet Neurol 2018;17:885;
-Bettschen E et al. J Stroke 2022;24:266 and others with the same tables; volumes log-normal as in INTERACT2.
+Marginals lie within the cohorts of npj Digit Med 2025, doi 10.1038/s41746-025-02213-w; Sci Rep 2025, doi
+10.1038/s41598-025-17393-4; J Stroke 2022;24:266; Neurocrit Care 2021;35:418 (Table 1 each). Volumes are log-normal,
+near the planimetric ones of INTERACT2 (median 10.7 mL, quartiles 5.6 and 18.7).
 """
 
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ LEAST_VOLUME_ML = 0.5
 LN_VOLUME_MEAN, LN_VOLUME_SD = 2.44, 1.10
 LN_TIME_SD, TIME_RANGE_H = 1.0, (0.3, 24.0)
 GCS_NOISE = 1.9
+FIBRINOGEN_MEAN, FIBRINOGEN_SD, SBP_SD = 2.9, 0.8, 28.0
 DENSITY_ON_VOLUME, DENSITY_ON_TIME, DENSITY_NOISE = 0.5, -0.15, 0.87
 SHAPE_ON_VOLUME, SHAPE_NOISE = 0.55, 0.83
 
@@ -113,9 +115,6 @@ def simulate_clinical(draws: Draws, mix: CaseMix) -> pd.DataFrame:
     return pd.DataFrame(table)
 
 
-FIBRINOGEN_MEAN, FIBRINOGEN_SD, SBP_SD = 2.9, 0.8, 28.0
-
-
 def sbp_mean(hypertension: ArrayLike) -> NDArray[np.float64]:
     """Mean systolic pressure in mmHg with (1) and without (0) a history of hypertension."""
     return 156.0 + 16.0 * np.asarray(hypertension, dtype=float)
@@ -171,7 +170,7 @@ def true_volume_ml(e: ArrayLike, site: ArrayLike) -> NDArray[np.float64]:
 
 
 def standardized_volume(volume_ml: ArrayLike) -> NDArray[np.float64]:
-    """ln volume, centred and scaled."""
+    """Logarithm of the volume, centred and scaled."""
     return (np.log(volume_ml) - LN_VOLUME_MEAN) / LN_VOLUME_SD
 
 
@@ -196,9 +195,7 @@ def simulate_consciousness(draws: Draws, mean: ArrayLike, diabetes: ArrayLike) -
     gcs = np.clip(np.round(np.asarray(mean) + GCS_NOISE * draws.normal()), 3, 15)
     nihss = np.clip(np.round(7 + 2.1 * (14 - gcs) + 4.5 * draws.normal()), 0, 42)
     glucose = np.exp(1.86 + 0.30 * np.asarray(diabetes) + 0.025 * (14 - gcs) + 0.2 * draws.normal())
-    return pd.DataFrame(
-        {"gcs": gcs.astype(int), "nihss": nihss.astype(int), "glucose_mmol_l": np.round(glucose, 1)}
-    )
+    return pd.DataFrame({"gcs": gcs.astype(int), "nihss": nihss.astype(int), "glucose_mmol_l": np.round(glucose, 1)})
 
 
 # Probability that a value is missing at a coma scale of 14: unknown histories and onsets belong to the sicker.
@@ -238,6 +235,6 @@ def delete_values(table: pd.DataFrame, draws: Draws) -> pd.DataFrame:
             logit = logit + 0.5 * (table[column].to_numpy() - FIBRINOGEN_MEAN)
         missing = draws.event(expit(logit)).astype(bool)
         # Nullable integers stay integers on paper: "1", never "1.0".
-        values = kept[column].astype("Int64") if kept[column].dtype.kind == "i" else kept[column].astype(object)
+        values = kept[column].astype("Int64") if kept[column].dtype.kind == "i" else kept[column]
         kept[column] = values.mask(missing)
     return kept

@@ -86,26 +86,35 @@ def render_scan(
     skull = sample_skull(rng, male=latents["sex"] == "M")
     brain = sample_brain(rng, age=latents["age"], mimic=bool(latents["blood_free"]))
     hematoma = None if latents["blood_free"] else sample_hematoma(rng, latents, signs)
-    empty, region = _frame(protocol, pose, rng)
+    region = _head_region(protocol, pose)
     head = _render_head(protocol, pose, region, (skull, brain, hematoma), rng)
     masks = np.zeros((2, protocol.n_slices, matrix, matrix), dtype=bool)
     if hematoma is not None:
         masks[(..., *region)] = _add_blood(head, hematoma, rng)
-    slices = np.repeat(empty[None], protocol.n_slices, axis=0)
-    flesh = np.mean([head.hu[k :: head.n_thin] for k in range(head.n_thin)], axis=0)
-    # The table shows through where the head's region holds air.
-    slices[(..., *region)] = np.maximum(slices[(..., *region)], flesh)
+    slices = _on_table(head, protocol, region, rng)
     parenchymal, ventricular = masks.transpose(0, 2, 3, 1)
     return SimulatedScan(acquire(slices, protocol, rng), parenchymal, ventricular, protocol.affine)
 
 
-def _frame(protocol: Protocol, pose: Pose, rng: np.random.Generator) -> tuple[Array, tuple[slice, slice]]:
-    """The empty scanner, and the rows and columns that can hold the head."""
-    region = tuple(
+def _head_region(protocol: Protocol, pose: Pose) -> tuple[slice, slice]:
+    """Rows and columns that can hold the head."""
+    return tuple(
         slice(*protocol.axis_mm.searchsorted([middle - reach, middle + reach]))
         for middle, reach in zip(pose.shift[:2], HEAD_REACH_MM, strict=True)
     )
-    return head_rest(protocol, rng), region
+
+
+def _on_table(head: ThinHead, protocol: Protocol, region: tuple[slice, slice], rng: np.random.Generator) -> Array:
+    """Whole slices, averaged from thin planes, with the head rest behind the head."""
+    flesh = head.hu[:: head.n_thin].copy()
+    for k in range(1, head.n_thin):
+        flesh += head.hu[k :: head.n_thin]
+    flesh /= head.n_thin
+    back = head.grid_mm[1][np.argmax((flesh > -500).any(axis=(0, 1)))]
+    slices = np.repeat(head_rest(protocol, rng, back_mm=float(back))[None], protocol.n_slices, axis=0)
+    place = slices[(..., *region)]
+    np.copyto(place, flesh, where=flesh > AIR_HU + 1)
+    return slices
 
 
 def _render_head(
@@ -176,7 +185,7 @@ def head_coordinates(pose: Pose, rows_mm: NDArray, columns_mm: NDArray, height_m
 
 
 def _add_blood(head: ThinHead, hematoma: Hematoma, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Blood and edema, drawn into the head; the parenchymal and the ventricular mask, shape (2, slices, rows, columns)."""
+    """Draw blood and edema; the parenchymal and the ventricular mask, shape (2, slices, rows, columns)."""
     masks = np.zeros((2, len(head.hu) // head.n_thin, *head.hu.shape[1:]), dtype=bool)
     if hematoma.ventricular:
         _add_ventricular(head, hematoma, masks[1], rng)
@@ -193,11 +202,10 @@ def _add_parenchymal(head: ThinHead, hematoma: Hematoma, mask: NDArray, rng: np.
     place = _stacked_coordinates(head, box)
     level = form_level(hematoma, place, head.voxel_mm, rng)
     allowed = np.minimum(head.cavity[box] - 3.0, -head.ventricle[box]) * np.float32(1 / hematoma.radius_mm)
-    level, islands = np.minimum(level, allowed), islands_level(hematoma, place, rng)
-    islands = None if islands is None else np.minimum(islands, allowed)
+    islands = islands_level(hematoma, place, rng)
     width = SOFT_EDGE_MM / hematoma.radius_mm
     voxels = max(1, round(hematoma.volume_ml / head.voxel_ml))
-    level = fill_to_volume(level, islands, voxels=voxels, n_thin=n, width=width)
+    level = fill_to_volume(level, allowed=allowed, islands=islands, voxels=voxels, n_thin=n, width=width)
     share = share_of(level, width)
     up = (head.grid_mm[1][columns] - head.pose.to_scanner(hematoma.centre_mm)[1]).astype(np.float32)
     clot = clot_hu(hematoma, level, place, voxel_mm=head.voxel_mm, up=np.broadcast_to(up, level.shape), rng=rng)
@@ -218,7 +226,9 @@ def _stacked_coordinates(head: ThinHead, box: tuple[slice, slice, slice]) -> tup
     planes, rows, columns = box
     x, y, z = (axis[s] for axis, s in zip(head.grid_mm, (rows, columns, planes), strict=True))
     at_middle = head_coordinates(head.pose, x, y, 0.0)
-    return tuple(c + (r[2] * z).astype(np.float32)[:, None, None] for c, r in zip(at_middle, head.pose.rotation, strict=True))
+    return tuple(
+        c + (r[2] * z).astype(np.float32)[:, None, None] for c, r in zip(at_middle, head.pose.rotation, strict=True)
+    )
 
 
 def _add_ventricular(head: ThinHead, hematoma: Hematoma, mask: NDArray, rng: np.random.Generator) -> None:

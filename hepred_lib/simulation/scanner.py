@@ -73,11 +73,11 @@ def sample_protocol(rng: np.random.Generator, *, site: str, matrix: int) -> Prot
         matrix=matrix,
         pixel_mm=round(float(rng.uniform(225, 260)) / matrix, 4),
         slice_mm=thickness,
-        n_slices=int(round(coverage / thickness)),
+        n_slices=round(coverage / thickness),
         n_thin=max(1, round(thickness / 1.7)),
         bottom_mm=-round(float(rng.uniform(56, 68)), 1),
         blur_mm=float(rng.uniform(0.55, 0.75) if site == "A" else rng.uniform(0.45, 0.95)),
-        noise_hu=float(np.clip(rng.normal(3.3, 0.6), 2.5, 6) if site == "A" else rng.uniform(3, 6)),
+        noise_hu=float(np.clip(rng.normal(3.1, 0.5), 2.4, 6) if site == "A" else rng.uniform(3, 6)),
         noise_blur_mm=float(rng.uniform(0.6, 0.8) if site == "A" else rng.uniform(0.5, 1.0)),
         offset_hu=float(rng.normal(0, 1.0) if site == "A" else rng.normal(2.0, 2.0)),
     )
@@ -86,7 +86,7 @@ def sample_protocol(rng: np.random.Generator, *, site: str, matrix: int) -> Prot
 def sample_pose(rng: np.random.Generator) -> Pose:
     """Tilt, rotation and off-centre of a head on the table."""
     nod, turn, lean = np.deg2rad(rng.normal([9, 0, 0], [6, 4, 9]))
-    shift = np.array([rng.normal(0, 4), rng.normal(0, 6), rng.normal(0, 3)])
+    shift = np.array([rng.normal(0, 5), rng.normal(4, 7), rng.normal(0, 3)])
     return Pose(_rotation(0, nod) @ _rotation(1, lean) @ _rotation(2, turn), shift)
 
 
@@ -99,10 +99,10 @@ def _rotation(axis: int, angle: float) -> NDArray[np.float64]:
     return matrix
 
 
-def head_rest(protocol: Protocol, rng: np.random.Generator) -> Array:
-    """HU of the empty scanner, shape (n, n): air and the thin arc that carries the head."""
+def head_rest(protocol: Protocol, rng: np.random.Generator, *, back_mm: float) -> Array:
+    """HU of the empty scanner, shape (n, n): air, and the thin arc behind a head that ends at `back_mm`."""
     row, column = protocol.axis_mm[:, None], protocol.axis_mm[None, :]
-    radius, thickness, top = rng.uniform(105, 160), rng.uniform(1.5, 6), -rng.uniform(104, 114)
+    radius, thickness, top = rng.uniform(115, 160), rng.uniform(1.5, 6), back_mm - rng.uniform(4, 15)
     level = thickness / 2 - np.abs(np.hypot(row, column - (top + radius)) - radius)
     share = np.clip(level / protocol.pixel_mm + 0.5, 0, 1) * (column < top + 0.8 * radius)
     return (AIR_HU + share * (AIR_HU * -1 + rng.uniform(0, 250))).astype(np.float32)

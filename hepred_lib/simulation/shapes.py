@@ -5,7 +5,7 @@ A *level* is a signed distance in mm, positive inside. A shape is painted with a
 volume within the plane needs no oversampling; partial volume across planes comes from averaging them.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,23 +54,25 @@ class Plane:
     edge_mm: float
     pose: Pose
     reach_mm: float
-    levels: dict[str, Array] = field(default_factory=dict)
 
-    def window(self, centre_mm: NDArray[np.float64], radius_mm: float) -> tuple[slice, slice] | None:
-        """Rows and columns that a shape of this radius about a head point can touch; None if it misses the plane."""
-        place = self.pose.to_scanner(centre_mm)
+    def window(self, points_mm: tuple, radius_mm: float) -> tuple[slice, slice] | None:
+        """Rows and columns that a shape within a radius of some head points can touch; None if it misses the plane."""
         reach = radius_mm + self.reach_mm + self.edge_mm
-        if abs(place[2] - self.height_mm) > reach:
+        places = (np.asarray(points_mm, dtype=float) @ self.pose.rotation + self.pose.shift).reshape(-1, 3)
+        low, high = places.min(axis=0) - reach, places.max(axis=0) + reach
+        if not low[2] <= self.height_mm <= high[2]:
             return None
-        rows = slice(*self.rows_mm.searchsorted([place[0] - reach, place[0] + reach]))
-        columns = slice(*self.columns_mm.searchsorted([place[1] - reach, place[1] + reach]))
+        rows = slice(*self.rows_mm.searchsorted([low[0], high[0]]))
+        columns = slice(*self.columns_mm.searchsorted([low[1], high[1]]))
         return (rows, columns) if rows.start < rows.stop and columns.start < columns.stop else None
 
     def occupancy(self, level: Array, softness: float = 1.0) -> Array:
         """Share of each pixel that lies inside, from the level in mm."""
         return np.clip(level * np.float32(1 / (self.edge_mm * softness)) + np.float32(0.5), 0, 1)
 
-    def paint(self, value: Array | float, share: Array, where: tuple[slice, slice] = (slice(None), slice(None))) -> None:
+    def paint(
+        self, value: Array | float, share: Array, where: tuple[slice, slice] = (slice(None), slice(None))
+    ) -> None:
         """Replace a share of the image by a value in HU."""
         part = self.hu[where]
         part += share * (np.float32(value) - part if np.isscalar(value) else value - part)
@@ -90,7 +92,9 @@ def capsule_level(plane: Plane, where: tuple[slice, slice], *, ends: tuple, radi
     start, end = (np.asarray(point, dtype=float) for point in ends)
     axis = end - start
     px, py, pz = (c[where] - np.float32(s) for c, s in zip((plane.x, plane.y, plane.z), start, strict=True))
-    along = (px * np.float32(axis[0]) + py * np.float32(axis[1]) + pz * np.float32(axis[2])) * np.float32(1 / (axis @ axis))
+    along = (px * np.float32(axis[0]) + py * np.float32(axis[1]) + pz * np.float32(axis[2])) * np.float32(
+        1 / (axis @ axis)
+    )
     along = np.clip(along, 0, 1)
     px -= along * np.float32(axis[0])
     py -= along * np.float32(axis[1])
@@ -100,7 +104,7 @@ def capsule_level(plane: Plane, where: tuple[slice, slice], *, ends: tuple, radi
 
 def paint_ellipsoid(plane: Plane, centre: tuple, radii: tuple, hu: float, *, softness: float = 1.0) -> None:
     """Paint an ellipsoid if it meets the plane."""
-    where = plane.window(np.asarray(centre), max(radii))
+    where = plane.window(centre, max(radii))
     if where is not None:
         level = ellipsoid_level(plane, where, centre=centre, radii=radii)
         plane.paint(hu, plane.occupancy(level, softness), where)
@@ -108,16 +112,10 @@ def paint_ellipsoid(plane: Plane, centre: tuple, radii: tuple, hu: float, *, sof
 
 def paint_capsule(plane: Plane, ends: tuple, radii: tuple, hu: float, *, flat: float = 1.0) -> None:
     """Paint a rod if it meets the plane."""
-    where = capsule_window(plane, ends, radii, flat)
+    where = plane.window(ends, max(radii) * max(flat, 1.0))
     if where is not None:
         level = capsule_level(plane, where, ends=ends, radii=radii, flat=flat)
         plane.paint(hu, plane.occupancy(level), where)
-
-
-def capsule_window(plane: Plane, ends: tuple, radii: tuple, flat: float = 1.0) -> tuple[slice, slice] | None:
-    """Rows and columns that a rod can touch."""
-    start, end = (np.asarray(point, dtype=float) for point in ends)
-    return plane.window((start + end) / 2, np.linalg.norm(end - start) / 2 + max(radii) * max(flat, 1.0))
 
 
 def sigmoid(value: Array, width: float) -> Array:
@@ -144,7 +142,9 @@ class SmoothField:
         shape = [int(np.ptp(axis) / self._step) + 3 for axis in grid_mm]
         knots = gaussian_filter(rng.standard_normal(shape, dtype=np.float32), 1.1, mode="wrap")
         self._knots = knots * np.float32(1 / knots.std())
-        self._rows, self._columns = (_linear_weights(a, self._step, n) for a, n in zip(grid_mm[:2], shape, strict=False))
+        self._rows, self._columns = (
+            _linear_weights(a, self._step, n) for a, n in zip(grid_mm[:2], shape, strict=False)
+        )
 
     def at(self, height_mm: float) -> Array:
         """The plane at this height, shape (n_rows, n_columns)."""

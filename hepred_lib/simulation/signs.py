@@ -19,7 +19,7 @@ _SPREAD_AT_MEDIAN_VOLUME = {"density": float(np.hypot(DENSITY_NOISE, DENSITY_ON_
 
 @dataclass(frozen=True)
 class Sign:
-    """One expansion sign: what it reads, how often it is seen at the median volume, and the odds ratio it shall have."""
+    """One sign: the latent it reads, how often it is seen at the median volume, the odds ratio it shall have."""
 
     latent: str
     reliability: float
@@ -29,7 +29,7 @@ class Sign:
     source: str
 
 
-_META = "Morotti A et al. J Neurol Neurosurg Psychiatry 2019;90:1021 (meta-analysis)"
+_META = "Morotti A et al. Neurology 2020;95:632 (meta-analysis)"
 SIGNS = {
     "blend": Sign("density", 0.70, 0.17, 3.1, (2.20, 5.55), _META),
     "black_hole": Sign("density", 0.72, 0.14, 3.3, (1.42, 9.64), _META),
@@ -38,8 +38,12 @@ SIGNS = {
     "heterogeneous": Sign("density", 0.66, 0.55, 2.8, (1.71, 4.39), _META),
     "irregular": Sign("shape", 0.65, 0.60, 2.4, (1.27, 3.19), _META),
     "island": Sign("shape", 0.90, 0.12, 3.2, (2.17, 28.5), _META),
-    "satellite": Sign("shape", 0.40, 0.22, 1.9, (0.78, 3.53), "Xie H et al. Br J Radiol 2021;94:20201047 (crude)"),
-    "fluid_level": Sign("density", 0.80, 0.04, 3.7, (1.74, 13.1), "Huang Y et al. deep hemorrhage, crude to adjusted"),
+    "satellite": Sign(
+        "shape", 0.40, 0.22, 1.9, (0.78, 3.53), "Br J Radiol 2021;94:20201047, Table 1 (crude, computed)"
+    ),
+    "fluid_level": Sign(
+        "density", 0.80, 0.04, 3.7, (1.74, 13.1), "Zhang K et al. Neurocrit Care 2025, doi 10.1007/s12028-025-02218-z"
+    ),
 }
 
 

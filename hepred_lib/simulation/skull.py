@@ -53,7 +53,7 @@ def sample_skull(rng: np.random.Generator, *, male: bool) -> Skull:
     width, length, height = size * rng.normal([65.0, 79.0, 71.0], [2.2, 3.0, 2.5])
     return Skull(
         inner_mm=(float(width), float(length), float(height)),
-        vault_mm=float(np.clip(rng.normal(6.5, 1.4), 3.5, 11)),
+        vault_mm=float(np.clip(rng.normal(6.0, 1.3), 3.5, 11)),
         base_mm=float(rng.uniform(3.5, 6)),
         scalp_mm=float(rng.uniform(3, 6.5)),
         taper=float(rng.uniform(0.0010, 0.0026)),
@@ -85,7 +85,10 @@ def walls_of(plane: Plane, skull: Skull) -> Walls:
     vault = (1 - radius ** np.float32(1 / 2.2)) * np.float32(0.33 * (width + length + height))
     if plane.z.min() > 12:
         return Walls(vault, None, vault)
-    base = (plane.z - base_height(plane.x, plane.y)) * np.float32(0.8)
+    height = base_height(plane.x, plane.y)
+    # Beside a steep ridge the height above the base is larger than the distance to it.
+    steep = np.gradient(height, float(plane.rows_mm[1] - plane.rows_mm[0]))
+    base = (plane.z - height) / np.sqrt(1 + np.clip(_square(steep[0]) + _square(steep[1]), 0, 16))
     return Walls(vault, base, np.minimum(vault, base))
 
 
@@ -184,12 +187,14 @@ def _paint_base(plane: Plane, skull: Skull, grain: Array) -> None:
     for side in (-1, 1):
         paint_capsule(plane, ((side * 18, -14, -35), (side * 50, -32, -37)), (4, 7), PETROUS_HU)
         paint_capsule(plane, ((side * 24, -22, -33), (side * 36, -22, -33)), (1.8, 1.5), 10)
-        paint_cells(plane, ((side * 58, -36, -46), (6 + 8 * skull.sinus, 14, 20)), grain, threshold=0.5)
+        paint_cells(plane, ((side * 55, -36, -46), (5 + 5 * skull.sinus, 13, 19)), grain, threshold=0.5)
         paint_capsule(plane, ((side * 42, -22, -40), (side * 76, -20, -42)), (2.5, 4), AIR_HU)
         paint_capsule(plane, ((side * 24, -34, -44), (side * 28, -34, -66)), (4.5, 5), 48)
     paint_ellipsoid(plane, (0, 12, -38), (14 * skull.sinus, 13, 10), AIR_HU)
-    front = skull.inner_mm[1] + CAVITY_CENTRE_Y + 0.5 * skull.vault_mm
-    paint_ellipsoid(plane, (0, front - 2, -14), (20 * skull.sinus, 0.3 * skull.vault_mm + 1, 13 * skull.sinus), AIR_HU)
+    front = (0, skull.inner_mm[1] + CAVITY_CENTRE_Y + 0.5 * skull.vault_mm - 1, -14)
+    wide, high = 20 * skull.sinus, 13 * skull.sinus
+    paint_ellipsoid(plane, front, (wide + 3, 5.5, high + 3), CORTICAL_HU)
+    paint_ellipsoid(plane, front, (wide, 3.0, high), AIR_HU)
 
 
 def _paint_face(plane: Plane, skull: Skull, grain: Array) -> None:
@@ -222,7 +227,7 @@ def _paint_orbit(plane: Plane, side: int) -> None:
 def paint_cells(plane: Plane, ellipsoid: tuple[tuple, tuple], grain: Array, *, threshold: float) -> None:
     """A honeycomb of air and thin bone in an ellipsoid given by centre and radii."""
     centre, radii = ellipsoid
-    where = plane.window(np.asarray(centre), max(radii))
+    where = plane.window(centre, max(radii))
     if where is not None:
         share = plane.occupancy(ellipsoid_level(plane, where, centre=centre, radii=radii))
         wall = np.where(grain[where] > threshold, np.float32(600), np.float32(AIR_HU))

@@ -174,7 +174,7 @@ def draw_once(
         Coded columns, NaN where missing.
     coding : Coding
     knots : tuple of length q
-        From `describe` on the same rows.
+        From `describe`, on the rows that count.
     weights : ndarray, shape (n,)
         Case weights, such as the counts of a bootstrap resample; rows of weight 0 are completed without a say.
     rng : numpy.random.Generator

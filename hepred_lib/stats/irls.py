@@ -147,14 +147,14 @@ def _move(x: Array, y: Array, w: Array, step: Array, state: tuple[Array, Array, 
     """Take Newton's step, halved where it would lower the log-likelihood."""
     coefficients, eta, likelihood, active = state
     change = np.einsum("bqn,bq->bn", x, step)
-    fraction = np.ones(len(step))
+    worse, fraction = np.ones(len(step), dtype=bool), np.full(len(step), 2.0)
     for _ in range(20):
+        fraction[worse] /= 2
         trial = eta[active] + fraction[:, None] * change
         reached = log_likelihood(trial, y, w)
         worse = reached < likelihood[active] - 1e-9
         if not worse.any():
             break
-        fraction[worse] /= 2
     coefficients[active] += fraction[:, None] * step
     eta[active] = trial
     likelihood[active] = reached

@@ -10,7 +10,9 @@ from hepred_lib.multitask.bags import draw_slices, epoch_batches, make_batch, no
 
 
 def test_the_window_is_mapped_to_minus_one_to_one():
-    torch.testing.assert_close(normalize(torch.tensor([-50.0, 0.0, 40.0, 80.0, 300.0])), torch.tensor([-1.0, -1, 0, 1, 1]))
+    torch.testing.assert_close(
+        normalize(torch.tensor([-50.0, 0.0, 40.0, 80.0, 300.0])), torch.tensor([-1.0, -1, 0, 1, 1])
+    )
 
 
 def test_outside_the_brain_there_is_nothing(patients):

@@ -32,7 +32,9 @@ def folds() -> pd.DataFrame:
         for index, name in enumerate(names):
             role = "test" if name[0] == "T" else "held_out" if index // 3 == fold else "in_fold"
             rows.append((fold, name, role, rng.normal(fold, 1 + fold), 1, 10.0))
-    return pd.DataFrame(rows, columns=["fold", "patient_id", "role", "dl_logit", "hematoma_detected", "predicted_volume_ml"])
+    return pd.DataFrame(
+        rows, columns=["fold", "patient_id", "role", "dl_logit", "hematoma_detected", "predicted_volume_ml"]
+    )
 
 
 def test_held_out_scores_of_each_fold_have_mean_0_and_sd_1(folds):
@@ -74,7 +76,9 @@ def test_held_out_logits_that_do_not_vary_are_refused(folds):
 
 
 def test_a_score_from_the_manifest_is_standardized_by_development_patients():
-    cohort = pd.DataFrame({"patient_id": ["a", "b", "c"], "split": ["development"] * 2 + ["test"], "dl_score": [1.0, 3.0, 2.0]})
+    cohort = pd.DataFrame(
+        {"patient_id": ["a", "b", "c"], "split": ["development"] * 2 + ["test"], "dl_score": [1.0, 3.0, 2.0]}
+    )
     folds = column_scores(cohort)
     assert normalized_scores(folds, score_scales(folds)).loc["c", "dl_score"] == 0.0
 

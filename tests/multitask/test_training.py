@@ -54,7 +54,7 @@ def test_a_training_that_was_interrupted_ends_with_the_same_weights(patients, tm
 
 
 def test_a_checkpoint_of_other_settings_is_not_taken_up(patients, tmp_path):
-    _, first = train(patients, tmp_path / "state", dataclasses.replace(SETTINGS, epochs=1))
+    train(patients, tmp_path / "state", dataclasses.replace(SETTINGS, epochs=1))
     other = dataclasses.replace(SETTINGS, epochs=1, seed=8)
     fresh, _ = train(patients, tmp_path / "fresh", other)
     assert same_weights(train(patients, tmp_path / "state", other)[0], fresh)

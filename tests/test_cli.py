@@ -1,0 +1,56 @@
+"""The command: help with an example for every call, refusals as one line with status 2."""
+
+import pytest
+from typer.testing import CliRunner
+
+from hepred_lib import cli
+from hepred_lib.study import write_json
+
+
+@pytest.mark.parametrize("command", ["simulate", "check", "run", "notebook", "external", "predict", "figures"])
+def test_every_command_has_help_with_an_example(command):
+    shown = CliRunner().invoke(cli.app, [command, "--help"])
+    assert shown.exit_code == 0
+    assert f"Example: hepred {command}" in " ".join(shown.output.split())
+
+
+def refused(monkeypatch, capsys, *arguments: str) -> str:
+    monkeypatch.setattr("sys.argv", ["hepred", *arguments])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    return line
+
+
+def test_an_unknown_site_is_refused(monkeypatch, capsys, tmp_path):
+    assert "--site must be A or B, got 'C'" in refused(
+        monkeypatch, capsys, "simulate", str(tmp_path / "c"), "--site", "C"
+    )
+
+
+def test_a_run_that_is_not_finished_is_refused(monkeypatch, capsys, tmp_path):
+    assert "must be the folder of a finished study" in refused(monkeypatch, capsys, "figures", str(tmp_path))
+
+
+def test_check_prints_a_line_a_problem(tmp_path, cohort_folder):
+    path = cohort_folder / "manifest.csv"
+    path.write_text(path.read_text().replace(",71,F", ",260,F"))
+    shown = CliRunner().invoke(cli.app, ["check", str(path)])
+    assert shown.exit_code == 2
+    assert "age must be within 18 to 110, got 260 (patient HE-1" in shown.output
+
+
+def test_the_rules_of_all_columns_are_printed():
+    shown = CliRunner().invoke(cli.app, ["check", "--rules"])
+    assert "sbp_mmhg" in shown.output
+
+
+def test_the_summary_says_simulated_only_where_the_truth_is_known(tmp_path):
+    model = {"auc": 0.8, "auc_ci": [0.7, 0.9], "sensitivity": 0.8, "specificity": None, "calibration_slope": 1.0}
+    content = {"study": "x", "n": {"test": 10, "he_test": 3}, "models": {"clinical": model}, "oracle": None}
+    write_json(tmp_path / "results.json", content)
+    assert "simulated" not in cli.summary(tmp_path / "results.json")
+    write_json(tmp_path / "results.json", content | {"oracle": {"clinical_auc": 0.82}})
+    assert "0.80 (0.70-0.90)" in cli.summary(tmp_path / "results.json")
+    assert "simulated" in cli.summary(tmp_path / "results.json")

@@ -1,0 +1,103 @@
+"""The numbers of results.json: counted, never made up, null with a reason."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hepred_lib import results
+
+
+@pytest.fixture
+def rows() -> pd.DataFrame:
+    """Forty test patients, ten with expansion; the integrated model is the best of three."""
+    rng = np.random.default_rng(0)
+    he = np.repeat([1, 0], [10, 30])
+    rows = pd.DataFrame({"patient_id": [f"T{i}" for i in range(40)], "he": he})
+    for name, strength in (("image", 0.5), ("clinical", 1.0), ("integrated", 1.4)):
+        rows[f"p_{name}"] = 1 / (1 + np.exp(1.1 - strength * he - rng.normal(0, 0.7, 40)))
+    return rows
+
+
+def test_patients_without_an_outcome_are_counted_apart():
+    cohort = pd.DataFrame({"split": ["development", "development", "test", "test"], "he": [1.0, 0.0, 1.0, np.nan]})
+    counted = results.count_patients(cohort, cohort.iloc[:0])
+    assert counted == {
+        **{"patients": 3, "development": 2, "test": 1, "he_development": 1, "he_test": 1},
+        **{"excluded": 0, "blood_free": 1},
+    }
+
+
+def test_slices_that_can_be_called_either_way_are_left_out():
+    calls = pd.DataFrame(
+        {"patient_id": list("aabb"), "presence": [0.9, 0.1, 0.8, 0.2], "blood": [1.0, 0.0, np.nan, 0.0]}
+    )
+    notes = []
+    found = results.detection(calls, n_resamples=50, rng=np.random.default_rng(0), notes=notes)
+    assert (found["auc"], found["n_slices"]) == (1.0, 3)
+
+
+def test_detection_without_bloody_slices_is_null_with_a_reason():
+    calls = pd.DataFrame({"patient_id": ["a"], "presence": [0.5], "blood": [0.0]})
+    notes = []
+    assert results.detection(calls, n_resamples=5, rng=np.random.default_rng(0), notes=notes)["auc"] is None
+    assert "slices with and without blood are needed" in notes[0]
+
+
+def test_outlines_of_blood_free_patients_do_not_enter_the_dice():
+    table = pd.DataFrame({"dice": [0.8, 0.9, 1.0], "hd95_mm": [3.0, 2.0, 0.0], "reference_ml": [5.0, 9.0, 0.0]})
+    found = results.segmentation(table.assign(predicted_ml=[6.0, 9.0, 0.0]), notes=[])
+    assert found["dice_median"] == pytest.approx(0.85)
+    assert found["volume_bias_ml"] == pytest.approx(0.5)
+
+
+def test_no_reference_outline_gives_nulls_with_a_reason():
+    notes = []
+    empty = pd.DataFrame({"dice": [], "hd95_mm": [], "reference_ml": [], "predicted_ml": []})
+    assert set(results.segmentation(empty, notes=notes).values()) == {None}
+    assert notes
+
+
+def test_models_are_judged_beside_the_accuracy_of_calling_nobody_positive(rows):
+    notes = []
+    found = results.evaluate_models(rows, {"clinical": 0.3, "integrated": 0.3}, notes=notes)
+    assert found["null"]["accuracy"] == 0.75
+    assert found["integrated"]["auc"] > found["clinical"]["auc"]
+    assert any("10 events" in note for note in notes)
+
+
+def test_comparisons_follow_the_order_of_the_contract(rows):
+    pairs = [(pair["a"], pair["b"]) for pair in results.compare(rows, list(results.MODELS), notes=[])]
+    assert pairs == [("integrated", "clinical"), ("integrated", "image"), ("clinical", "image")]
+
+
+def test_a_bedside_score_is_judged_where_its_columns_are_complete():
+    rows = pd.DataFrame(
+        {"he": [1, 0, 1, 0], "nihss": [12, 3, 15, np.nan], "anticoagulant": [1, 0, 0, 0], "glucose_mmol_l": 8.0}
+    )
+    found = results.bedside_scores(rows, notes=[])
+    assert (found["nag"]["n"], found["nag"]["auc"]) == (3, 1.0)
+    assert found["brain"]["auc"] is None
+
+
+def test_the_oracle_is_matched_by_patient_and_null_where_unknown(rows):
+    truth = rows[["patient_id", "p_image", "p_clinical", "p_integrated"]].sample(frac=1, random_state=0)
+    judged = results.evaluate_models(rows, {"image": 0.3}, notes=[])
+    found = results.oracle_auc(rows[["patient_id", "he"]], truth, notes=[])
+    assert found["image_auc"] == pytest.approx(judged["image"]["auc"])
+    assert results.oracle_auc(rows, None, notes=[]) is None
+
+
+def test_tables_of_the_figures_repeat_by_seed_and_name_the_models(rows):
+    judged = results.evaluate_models(rows, {"clinical": 0.3, "integrated": 0.3}, notes=[])
+    models = {name: judged[name] for name in ("clinical", "integrated")}
+    for make in (results.roc_table, results.calibration_table, results.decision_table):
+        first, second = (make(rows, models, n_resamples=10, rng=np.random.default_rng(3)) for _ in range(2))
+        pd.testing.assert_frame_equal(first, second)
+        assert {"clinical", "integrated"} <= set(first["model"])
+
+
+def test_the_performance_table_prints_estimates_with_intervals(rows):
+    judged = results.evaluate_models(rows, {"integrated": 0.3}, notes=[])
+    table = results.performance_table({"integrated": judged["integrated"]})
+    low, high = judged["integrated"]["auc_ci"]
+    assert table.loc[0, "auc"] == f"{judged['integrated']['auc']:.2f} ({low:.2f}-{high:.2f})"
