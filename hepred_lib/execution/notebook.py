@@ -107,6 +107,8 @@ def execute(notebook: str, parameters: Mapping[str, Any], *, output: Path, root:
                 parameters=dict(parameters),
                 cwd=str(PROJECT / "notebooks"),
                 kernel_manager_class=_local_kernel_manager(),
+                # A kernel logs the interrupt that ends it as an error; cells report their own.
+                extra_arguments=["--log-level=CRITICAL"],
                 progress_bar=sys.stderr.isatty(),
             )
         except papermill.PapermillExecutionError as error:

@@ -21,7 +21,7 @@ import torchvision
 from torch import Tensor, nn
 
 ENCODERS = ("resnet18", "resnet34", "resnet50")
-DECODER_WIDTHS = (128, 96, 64, 48)
+DECODER_WIDTHS = (128, 64, 48, 32)
 NEGLIGIBLE_ML = 0.05
 
 

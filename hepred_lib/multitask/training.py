@@ -32,7 +32,7 @@ class TrainingError(RuntimeError):
 class TrainingSettings:
     """The schedule and the weights of the joint loss: outline + presence + ``expansion_weight`` x expansion."""
 
-    epochs: int = 12
+    epochs: int = 10
     patients_per_step: int = 6
     slices_per_patient: int = 6
     learning_rate: float = 1e-3
