@@ -52,6 +52,9 @@ EXTERNAL = [at("external.json")] if STUDY.external else []
 rule all:
     input:
         at("paper.json"),
+        at("clinical.csv"),
+        IMAGE,
+        INTEGRATED,
         at("results.json"),
         EXTERNAL,
 

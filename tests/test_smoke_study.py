@@ -1,8 +1,7 @@
 """The smoke study end to end, as a user runs it, and the relations that must hold in what it leaves."""
 
 import json
-import os
-import signal
+import shutil
 import subprocess
 import sys
 import time
@@ -13,10 +12,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from hepred_lib.execution.workflow import engine_command
 from hepred_lib.study import NOTEBOOKS, PROJECT, read_json, read_table
 
 pytestmark = pytest.mark.book
-SMOKE = PROJECT / "studies" / "smoke.yaml"
 RATES = ("accuracy", "sensitivity", "specificity", "ppv", "npv")
 
 
@@ -28,18 +27,27 @@ def hepred(*arguments: object, check: bool = True) -> subprocess.CompletedProces
 
 
 @pytest.fixture(scope="session")
-def runs_dir(tmp_path_factory) -> Path:
-    return tmp_path_factory.mktemp("runs")
+def root(tmp_path_factory) -> Path:
+    """A user's own folder with the smoke study in it."""
+    root = tmp_path_factory.mktemp("root")
+    (root / "studies").mkdir()
+    shutil.copy(PROJECT / "studies" / "smoke.yaml", root / "studies")
+    return root
 
 
 @pytest.fixture(scope="session")
-def finished(runs_dir) -> subprocess.CompletedProcess:
-    return hepred("run", SMOKE, "--cores", 2, "--runs-dir", runs_dir)
+def study_file(root) -> Path:
+    return root / "studies" / "smoke.yaml"
 
 
 @pytest.fixture(scope="session")
-def run(finished, runs_dir) -> Path:
-    return runs_dir / "smoke"
+def finished(study_file) -> subprocess.CompletedProcess:
+    return hepred("run", study_file, "--cores", 2)
+
+
+@pytest.fixture(scope="session")
+def run(finished, root) -> Path:
+    return root / "runs" / "smoke"
 
 
 @pytest.fixture(scope="session")
@@ -139,38 +147,33 @@ def test_cross_fitted_and_apparent_probabilities_differ_in_development_only(run)
     assert not same[predictions["split"] == "development"].all()
 
 
-def test_a_second_run_does_nothing(run, runs_dir):
-    before = {
-        path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file() and ".snakemake" not in path.parts
-    }
-    done = hepred("run", SMOKE, "--cores", 2, "--runs-dir", runs_dir)
-    after = {path: path.stat().st_mtime_ns for path in before}
-    assert {path.name for path in before if before[path] != after[path]} <= {".lock"}
+def test_a_second_run_does_nothing(run, study_file):
+    kept = [
+        path for path in run.rglob("*") if path.is_file() and ".snakemake" not in path.parts and path.name != ".lock"
+    ]
+    before = [path.stat().st_mtime_ns for path in kept]
+    done = hepred("run", study_file, "--cores", 2)
+    assert [path.stat().st_mtime_ns for path in kept] == before
     assert "..." not in done.stderr
 
 
-def test_a_changed_parameter_of_07_reruns_07_and_08_only(run, runs_dir, tmp_path):
-    studies = tmp_path / "studies"
-    studies.mkdir()
-    (tmp_path / "cohorts").symlink_to(PROJECT / "cohorts")
-    changed = SMOKE.read_text().replace("{n_resamples: 50}", "{n_resamples: 51}")
-    (studies / "smoke.yaml").write_text(changed)
-    done = hepred("run", studies / "smoke.yaml", "--cores", 2, "--runs-dir", runs_dir, "--", "--dry-run")
-    listed = hepred_dry_run(studies / "smoke.yaml", runs_dir)
-    assert done.returncode == 0
-    assert listed == {"figures", "external", "all"}
+def test_a_changed_parameter_of_07_reruns_07_and_08_only(run, study_file):
+    original, name = study_file.read_text(), "07_roc_calibration_figures"
+    study_file.write_text(original.replace(f"{name}: {{n_resamples: 50}}", f"{name}: {{n_resamples: 51}}"))
+    planned = rules_to_run(study_file, run)
+    study_file.write_text(original)
+    assert planned == {"all", "figures", "external"}
+    assert rules_to_run(study_file, run) == set()
 
 
-def hepred_dry_run(study: Path, runs_dir: Path) -> set[str]:
+def rules_to_run(study_file: Path, run: Path) -> set[str]:
     """Rules that the engine would run."""
-    from hepred_lib.execution.workflow import engine_command
-
-    command = engine_command(study, runs_dir / "smoke", cores=2, runs_dir=str(runs_dir))
-    command = [word for word in command if word not in ("--quiet", "all")]
-    done = subprocess.run([*command, "--dry-run"], capture_output=True, text=True, check=True)
-    return {
-        line.split()[1].rstrip(":") for line in (done.stdout + done.stderr).splitlines() if line.startswith("rule ")
-    } | {"all"}
+    command = engine_command(study_file, run, cores=2, runs_dir="")
+    quiet = command.index("--quiet")
+    command = [*command[:quiet], *command[quiet + 2 :], "--dry-run"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    lines = (done.stdout + done.stderr).splitlines()
+    return {line.split()[1].rstrip(":") for line in lines if line.startswith(("rule ", "localrule "))}
 
 
 def test_figures_are_redrawn_from_their_data_without_torch_and_with_the_same_bytes(run):
@@ -185,8 +188,8 @@ def test_figures_are_redrawn_from_their_data_without_torch_and_with_the_same_byt
     assert {path.name: path.read_bytes() for path in (run / "figures").iterdir()} == before
 
 
-def test_one_new_patient_is_predicted_with_an_outline_on_the_scans_own_grid(run, tmp_path):
-    ct = next((PROJECT / "cohorts" / "smoke_site_b" / "scans").glob("*_baseline_ct.nii.gz"))
+def test_one_new_patient_is_predicted_with_an_outline_on_the_scans_own_grid(run, root, tmp_path):
+    ct = next((root / "cohorts" / "smoke_site_b" / "scans").glob("*_baseline_ct.nii.gz"))
     bedside = tmp_path / "patient.json"
     bedside.write_text(json.dumps({"age": 70, "sex": "F", "gcs": 13, "onset_to_ct_h": 1.5, "anticoagulant": 1}))
     answer = json.loads(hepred("predict", run, "--ct", ct, "--clinical", bedside, "--out", tmp_path / "out").stdout)
@@ -201,27 +204,27 @@ def test_one_new_patient_is_predicted_with_an_outline_on_the_scans_own_grid(run,
     assert (tmp_path / "out" / "overview.png").stat().st_size > 10_000
 
 
-def test_without_bedside_values_the_clinical_probabilities_are_null(run, tmp_path):
-    ct = next((PROJECT / "cohorts" / "smoke_site_b" / "scans").glob("*_baseline_ct.nii.gz"))
+def test_without_bedside_values_the_clinical_probabilities_are_null(run, root, tmp_path):
+    ct = next((root / "cohorts" / "smoke_site_b" / "scans").glob("*_baseline_ct.nii.gz"))
     answer = json.loads(hepred("predict", run, "--ct", ct, "--out", tmp_path).stdout)
     assert answer["p_clinical"] is None
     assert answer["p_integrated"] is None
     assert any("no bedside values" in warning for warning in answer["warnings"])
 
 
-def test_a_scan_predicted_alone_gets_the_score_it_got_in_its_cohort(run, tmp_path):
+def test_a_scan_predicted_alone_gets_the_score_it_got_in_its_cohort(run, root, tmp_path):
     image = read_table(run / "image.csv")
     patient = image.loc[image["split"] == "test"].iloc[0]
-    ct = PROJECT / "cohorts" / "smoke" / "scans" / f"{patient['patient_id']}_baseline_ct.nii.gz"
+    ct = root / "cohorts" / "smoke" / "scans" / f"{patient['patient_id']}_baseline_ct.nii.gz"
     answer = json.loads(hepred("predict", run, "--ct", ct, "--out", tmp_path).stdout)
     assert answer["dl_score"] == pytest.approx(patient["dl_score"], abs=1e-4)
     assert answer["p_image"] == pytest.approx(patient["p_image"], abs=1e-4)
 
 
 def test_real_scans_can_be_read_by_the_frozen_study(run, tmp_path, shared):
-    manifest = pd.read_csv(shared / "phe_sich" / "manifest.csv").head(2)
+    manifest = pd.read_csv(shared / "data" / "phe_sich" / "manifest.csv").head(2)
     for column in ("baseline_ct", "baseline_mask"):
-        manifest[column] = [str(shared / "phe_sich" / name) for name in manifest[column]]
+        manifest[column] = [str(shared / "data" / "phe_sich" / name) for name in manifest[column]]
     manifest.to_csv(tmp_path / "manifest.csv", index=False)
     hepred("external", run, tmp_path / "manifest.csv", "--out", tmp_path / "out")
     found = read_json(tmp_path / "out" / "external.json")
@@ -230,19 +233,16 @@ def test_real_scans_can_be_read_by_the_frozen_study(run, tmp_path, shared):
     assert any("no outcomes" in note for note in found["notes"])
 
 
-def test_a_killed_run_is_finished_by_the_next_one(run, runs_dir, tmp_path):
-    """kill -9 of the whole tree while 05 runs: the next run makes what is missing, with the same results."""
+def test_a_killed_run_is_finished_by_the_next_one(run, study_file):
+    """kill -9 while 05 runs: orphans end by themselves, the next run makes what is missing, with the same results."""
     expected = (run / "results.json").read_bytes()
     (run / "clinical.csv").unlink()
-    command = [sys.executable, "-m", "hepred_lib.cli", "run", str(SMOKE), "--cores", "2", "--runs-dir", str(runs_dir)]
-    process = subprocess.Popen(
-        command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
-    assert "05_clinical_to_he ..." in process.stderr.readline()
-    time.sleep(1.0)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    done = hepred("run", SMOKE, "--cores", 2, "--runs-dir", runs_dir)
+    command = [sys.executable, "-m", "hepred_lib.cli", "run", str(study_file), "--cores", "2"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        assert "05_clinical_to_he ..." in process.stderr.readline()
+        time.sleep(1.0)
+        process.kill()
+    done = hepred("run", study_file, "--cores", 2)
     assert "05_clinical_to_he done" in done.stderr
     assert (run / "results.json").read_bytes() == expected
 
