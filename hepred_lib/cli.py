@@ -93,7 +93,7 @@ def run(
     if status:
         raise typer.Exit(status)
     results = run_folder(load_study(study), runs_dir) / "results.json"
-    if results.exists():
+    if results.exists() and not context.args:
         print(summary(results))
 
 

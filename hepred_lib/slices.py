@@ -24,6 +24,7 @@ import numpy as np
 import pandas as pd
 
 from hepred_lib.manifest import read_manifest
+from hepred_lib.markers import measure_markers
 from hepred_lib.preprocessing import BrainSlices, SliceGrid, grid_from_record, grid_record, prepare
 from hepred_lib.scans import ScanError, read_mask, read_scan
 from hepred_lib.study import read_table, write_bytes
@@ -98,7 +99,16 @@ def store_patient(folder: Path, row: dict, **options: float) -> dict[str, object
     write_bytes(folder / f"{patient}.npy", buffer.getvalue())
     blood_ml = float(blood_area_mm2(planes, slices.grid.pixel_mm).sum() * slices.grid.thickness_mm / 1000.0)
     record = {"patient_id": patient, "has_mask": int(masks[0] is not None), "mask_ml": round(blood_ml, 4)}
-    return {**record, "flags": quality_flags(slices), **slices.quality, **grid_record(slices.grid)}
+    signs = measured_signs(scan.hu, masks[0], scan.spacing_mm)
+    return {**record, **signs, "flags": quality_flags(slices), **slices.quality, **grid_record(slices.grid)}
+
+
+def measured_signs(hu: np.ndarray, mask: np.ndarray | None, spacing_mm: tuple[float, ...]) -> dict[str, float]:
+    """Blend sign and hypodensity as the BAT score wants them, measured on the outline; NaN without blood."""
+    if mask is None or not mask.any():
+        return {"blend_sign": np.nan, "any_hypodensity": np.nan}
+    markers = measure_markers(hu, mask, spacing_mm)
+    return {"blend_sign": markers.blend, "any_hypodensity": markers.any_hypodensity}
 
 
 def quality_flags(slices: BrainSlices) -> str:

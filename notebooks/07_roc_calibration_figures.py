@@ -158,9 +158,15 @@ show(run.folder, "decision_curve", benefit.assign(simulated=simulated))
 
 # %% [markdown]
 # ## Published bedside scores on the same patients
+#
+# Blend sign and hypodensity, where no reader gave them, are measured on the reference outline.
 
 # %%
-scores = results.bedside_scores(cohort[cohort["patient_id"].isin(test["patient_id"])], notes=notes)
+signs = ["patient_id", "blend_sign", "any_hypodensity"]
+measured = read_table(run.path("slices", "quality.csv"))[signs] if image_source == "scans" else cohort[signs]
+bedside = cohort[cohort["patient_id"].isin(test["patient_id"])].set_index("patient_id")
+bedside = bedside.fillna(measured.set_index("patient_id").reindex(bedside.index))
+scores = results.bedside_scores(bedside, notes=notes)
 pd.DataFrame(scores).T
 
 # %% [markdown]
@@ -231,6 +237,7 @@ write_json(
     run.path("provenance.json"),
     {
         "versions": versions(),
+        "device": sorted({record["results"]["device"] for name, record in records.items() if name.startswith("03_")}),
         "manifest_sha256": file_sha256(run.resolve(manifest)),
         "scans_sha256": scan_checksums(read_manifest(run.resolve(manifest))["baseline_ct"].dropna()),
         "notebooks": {**records, run.notebook: {"parameters": dict(run.parameters)}},

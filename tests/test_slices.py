@@ -15,6 +15,7 @@ from hepred_lib.slices import (
     blood_area_mm2,
     encode,
     from_torch,
+    measured_signs,
     open_patient,
     quality_flags,
     slice_labels,
@@ -80,3 +81,10 @@ def test_flags_name_what_a_reader_should_look_at():
     quality = {"brain_ml": 400.0, "thickness_mm": 8.0, "n_slices": 9, "noise_hu": 7.0, "hu_max": 100.0}
     flags = quality_flags(BrainSlices(np.zeros(0), np.zeros(0), None, quality))
     assert flags == "brain_volume thick_slices few_slices noisy clipped_hu"
+
+
+def test_signs_are_measured_on_the_outline_and_missing_without_blood(phantom):
+    hu, mask, _ = phantom
+    assert measured_signs(hu, mask, (5.0, 5.0, 5.0)) == {"blend_sign": 0, "any_hypodensity": 0}
+    assert all(np.isnan(list(measured_signs(hu, None, (5.0, 5.0, 5.0)).values())))
+    assert all(np.isnan(list(measured_signs(hu, np.zeros_like(mask), (5.0, 5.0, 5.0)).values())))

@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hepred_lib.execution.workflow import engine_command
 from hepred_lib.study import NOTEBOOKS, PROJECT, read_json, read_table
 
 pytestmark = pytest.mark.book
@@ -160,18 +159,15 @@ def test_a_second_run_does_nothing(run, study_file):
 def test_a_changed_parameter_of_07_reruns_07_and_08_only(run, study_file):
     original, name = study_file.read_text(), "07_roc_calibration_figures"
     study_file.write_text(original.replace(f"{name}: {{n_resamples: 50}}", f"{name}: {{n_resamples: 51}}"))
-    planned = rules_to_run(study_file, run)
+    planned = rules_to_run(study_file)
     study_file.write_text(original)
     assert planned == {"all", "figures", "external"}
-    assert rules_to_run(study_file, run) == set()
+    assert rules_to_run(study_file) == set()
 
 
-def rules_to_run(study_file: Path, run: Path) -> set[str]:
+def rules_to_run(study_file: Path) -> set[str]:
     """Rules that the engine would run."""
-    command = engine_command(study_file, run, cores=2, runs_dir="")
-    quiet = command.index("--quiet")
-    command = [*command[:quiet], *command[quiet + 2 :], "--dry-run"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = hepred("run", study_file, "--", "--dry-run")
     lines = (done.stdout + done.stderr).splitlines()
     return {line.split()[1].rstrip(":") for line in lines if line.startswith(("rule ", "localrule "))}
 

@@ -53,8 +53,10 @@ def run_study(path: Path, *, cores: int, runs_dir: str = "", engine_arguments: S
     with _only_one(folder) as lock:
         fault.unlink(missing_ok=True)
         command = engine_command(Path(path).resolve(), folder, cores=cores, runs_dir=runs_dir)
+        # The notebooks speak for themselves; whoever speaks to the engine wants to hear it, too.
+        words = list(engine_arguments) or ["--quiet", "all"]
         environment = {**os.environ, **owner_mark()}
-        done = subprocess.run([*command, *engine_arguments], env=environment, pass_fds=[lock], check=False)
+        done = subprocess.run([*command, *words], env=environment, pass_fds=[lock], check=False)
     return 2 if done.returncode and fault.exists() else min(done.returncode, 1)
 
 
@@ -69,7 +71,7 @@ def engine_command(path: Path, folder: Path, *, cores: int, runs_dir: str) -> li
     # The lock above replaces Snakemake's own, which outlives kill -9 and would have to be broken by hand.
     safety = ["--nolock", "--rerun-incomplete", "--rerun-triggers", "mtime", "params", "input"]
     where = ["--snakefile", str(PROJECT / "Snakefile"), "--directory", str(folder), "--cores", str(cores)]
-    return [sys.executable, "-m", "snakemake", *where, *safety, "--quiet", "all", *settings]
+    return [sys.executable, "-m", "snakemake", *where, *safety, *settings]
 
 
 @contextmanager

@@ -91,7 +91,7 @@ def overview(figure: FigureBase, arrays: Arrays) -> list[Axes]:
 def slices_height_mm(arrays: Arrays) -> float:
     """Return the height in mm of a page of slices, 174 mm wide, with titles and legend."""
     count, height, width = arrays["hu"].shape
-    columns = max(1, min(COLUMNS, count))
+    columns = _columns(count)
     panel_mm = min(PAGE_MM / columns - 2, 60) * height / max(1, width)
     return max(1, -(-count // columns)) * (panel_mm + 5) + 14
 
@@ -101,12 +101,18 @@ def overview_height_mm(arrays: Arrays) -> float:
     return slices_height_mm(arrays) + _lines_mm(arrays)
 
 
+def _columns(count: int) -> int:
+    """Return how many slices stand in a row, so that the rows are as even as they can be."""
+    rows = max(1, -(-count // COLUMNS))
+    return max(1, -(-count // rows))
+
+
 def _slices(figure: FigureBase, arrays: Arrays, styles: dict[str, LineStyle]) -> list[Axes]:
     """Draw every slice with the outlines of the masks that `styles` names."""
     count = len(arrays["hu"])
     if not count:
         return no_data(figure)
-    grid = panels(figure, count, columns=COLUMNS)
+    grid = panels(figure, count, columns=_columns(count))
     pixels_mm = np.broadcast_to(arrays["pixel_mm"], count)
     narrowest_mm = arrays["hu"].shape[2] * pixels_mm.min()
     bar_mm = next((length for length in BAR_LENGTHS_MM if length <= 0.35 * narrowest_mm), BAR_LENGTHS_MM[-1])
