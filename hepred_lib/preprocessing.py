@@ -9,8 +9,9 @@ Arrays are (x, y, z) in RAS+ as everywhere in the library; only ``slices`` reord
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 from scipy import ndimage
@@ -18,6 +19,8 @@ from scipy import ndimage
 BONE_HU = 150.0
 TISSUE_HU = (-15.0, 95.0)
 COARSE_MM = 2.0
+GAPS_MM = (8.0, 16.0, 24.0, np.inf)  # of the skull, tried in this order
+THIN_MM, THICK_MM = 3.0, 8.0  # bridges thinner than this are cut
 
 
 @dataclass(frozen=True)
@@ -154,17 +157,19 @@ def brain_mask(hu: np.ndarray, pixel_mm: float, *, bone_hu: float = BONE_HU) -> 
     -------
     ndarray of bool, shape (x, y, z); empty where no skull is found.
     """
-    tissue = (hu > TISSUE_HU[0]) & (hu < bone_hu)
-    candidates = [_slice_candidates(tissue[:, :, z], hu[:, :, z] >= bone_hu, pixel_mm) for z in range(hu.shape[2])]
-    areas = [candidate[0].sum() for candidate in candidates]
+    bone = hu >= bone_hu
+    tissue = (hu > TISSUE_HU[0]) & ~bone
+    closed = [_within_skull(tissue[:, :, z], bone[:, :, z], GAPS_MM[0], pixel_mm) for z in range(hu.shape[2])]
+    areas = [mask.sum() for mask in closed]
     brain = np.zeros(hu.shape, dtype=bool)
     if not any(areas):
         return brain
     first = int(np.argmax(areas))
-    brain[:, :, first] = _largest(candidates[first][0])
+    brain[:, :, first] = _largest(closed[first])
     for step, stop in ((1, hu.shape[2]), (-1, -1)):
         for z in range(first + step, stop, step):
-            brain[:, :, z] = _next_slice(candidates[z], brain[:, :, z - step])
+            wider = partial(_within_skull, tissue[:, :, z], bone[:, :, z], pixel_mm=pixel_mm)
+            brain[:, :, z] = _next_slice(closed[z], wider, brain[:, :, z - step])
     filled = _each_slice(ndimage.binary_fill_holes, brain)
     grown = _each_slice(ndimage.binary_dilation, filled, structure=_disk(1))
     return filled | (grown & tissue)
@@ -279,12 +284,12 @@ def _quality(hu: np.ndarray, slices: np.ndarray, brain: np.ndarray, grid: SliceG
     }
 
 
-def _slice_candidates(tissue: np.ndarray, bone: np.ndarray, pixel_mm: float) -> list[np.ndarray]:
-    """Soft tissue of one slice inside the skull closed over ever wider gaps; last, all that is thick enough."""
-    opening = _disk(max(1, round(3.0 / pixel_mm)))
-    insides = [_inside_skull(bone, round(gap_mm / pixel_mm)) for gap_mm in (8.0, 16.0, 24.0)]
-    closed = [ndimage.binary_opening(tissue & inside, structure=opening) for inside in insides]
-    return [*closed, ndimage.binary_opening(tissue, structure=_disk(round(8.0 / pixel_mm)))]
+def _within_skull(tissue: np.ndarray, bone: np.ndarray, gap_mm: float, pixel_mm: float) -> np.ndarray:
+    """Soft tissue of one slice inside the skull, closed over gaps of this size; all that is thick where infinite."""
+    if not np.isfinite(gap_mm):
+        return ndimage.binary_opening(tissue, structure=_disk(round(THICK_MM / pixel_mm)))
+    inside = _inside_skull(bone, round(gap_mm / pixel_mm))
+    return ndimage.binary_opening(tissue & inside, structure=_disk(max(1, round(THIN_MM / pixel_mm))))
 
 
 def _inside_skull(bone: np.ndarray, radius: int) -> np.ndarray:
@@ -298,13 +303,17 @@ def _inside_skull(bone: np.ndarray, radius: int) -> np.ndarray:
     return eroded[radius + 1 : -radius - 1, radius + 1 : -radius - 1] & ~bone
 
 
-def _next_slice(candidates: list[np.ndarray], neighbour: np.ndarray) -> np.ndarray:
-    """The first candidate that continues the neighbour's brain over at least half of its area, else the largest."""
+def _next_slice(closed: np.ndarray, wider: Callable[[float], np.ndarray], neighbour: np.ndarray) -> np.ndarray:
+    """What continues the neighbour's brain over at least half of its area, with the smallest gap closed; else most."""
     near = ndimage.binary_dilation(neighbour, structure=_disk(3))
-    *closed, thick = candidates
-    found = [_overlapping(candidate, near) for candidate in closed] + [_overlapping(thick & near, near)]
-    enough = [mask for mask in found if mask.sum() >= 0.5 * neighbour.sum()]
-    return enough[0] if enough else max(found, key=np.sum)
+    enough = 0.5 * neighbour.sum()
+    found = [_overlapping(closed, near)]
+    for gap_mm in GAPS_MM[1:]:
+        if found[-1].sum() >= enough:
+            return found[-1]
+        mask = wider(gap_mm)
+        found.append(_overlapping(mask if np.isfinite(gap_mm) else mask & near, near))
+    return found[-1] if found[-1].sum() >= enough else max(found, key=np.sum)
 
 
 def _each_slice(operation, mask: np.ndarray, **options) -> np.ndarray:
