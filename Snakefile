@@ -45,8 +45,12 @@ COHORT = STUDY.root / "cohorts" / STUDY.name
 OTHER = STUDY.root / STUDY.external["manifest"] if STUDY.external else None
 TRUTH = [str(COHORT / "truth.csv")] if STUDY.simulate else []
 IMAGE = [at("image.csv"), at("image_model.json")] if STUDY.image_source != "none" else []
-INTEGRATED = [at("integrated.csv"), at("integrated_model.json")] if STUDY.image_source != "none" else []
+INTEGRATED = [at(f"integrated{end}") for end in (".csv", "_model.json", "_imputation.json")] if STUDY.image_source != "none" else []
 EXTERNAL = [at("external.json")] if STUDY.external else []
+NETWORKS = [at(f"folds/{fold}/network.safetensors") for fold in FOLDS]
+LOGITS = [at(f"folds/{fold}/predictions.csv") for fold in FOLDS]
+QUALITY = [at("slices/quality.csv")] if FOLDS else []
+READINGS = [at("segmentation.csv"), at("detection.csv")] if FOLDS else []
 
 
 rule all:
@@ -149,10 +153,12 @@ if IMAGE:
     rule image:
         input:
             at("cohort.csv"),
-            [at(f"folds/{fold}/{name}") for fold in FOLDS for name in ("network.safetensors", "predictions.csv")],
+            QUALITY,
+            NETWORKS,
+            LOGITS,
         output:
             IMAGE,
-            [at("segmentation.csv"), at("detection.csv")] if FOLDS else [],
+            READINGS,
         log:
             at("notebooks/04_image_to_he.ipynb"),
         params:
@@ -163,7 +169,9 @@ if IMAGE:
 
     rule integrated:
         input:
+            at("cohort.csv"),
             IMAGE,
+            LOGITS,
             at("clinical.csv"),
             at("clinical_model.json"),
         output:
@@ -195,10 +203,14 @@ rule clinical:
 
 rule figures:
     input:
+        at("cohort.csv"),
+        at("excluded.csv"),
         at("clinical.csv"),
         at("clinical_model.json"),
         IMAGE,
         INTEGRATED,
+        QUALITY,
+        READINGS,
         TRUTH,
     output:
         at("results.json"),
@@ -218,6 +230,7 @@ if STUDY.external:
     rule external:
         input:
             str(OTHER),
+            NETWORKS,
             at("results.json"),
         output:
             at("external.json"),
