@@ -124,7 +124,7 @@ def dl_score(patients=80):
     return pd.DataFrame({"he": he, "dl_score": rng.normal(1.1 * he, 1), "split": split, "p": p})
 
 
-def odds_ratios():
+def odds_ratios_clinical():
     terms = [
         ("clinical", "gcs", "GCS", "per point", 0.86, 0.78, 0.95),
         ("clinical", "onset_to_ct_h", "Onset to CT", "per hour", 0.82, 0.71, 0.94),
@@ -133,6 +133,10 @@ def odds_ratios():
         ("integrated", "inr", "INR", "per unit", 3.4, 0.6, 120.0),
     ]
     return pd.DataFrame(terms, columns=["model", "name", "label", "unit", "odds_ratio", "low", "high"])
+
+
+def odds_ratios_integrated():
+    return odds_ratios_clinical()
 
 
 def inclusion_frequency():
@@ -181,8 +185,8 @@ def overview(size=32):
 
 
 BUILDERS = (
-    flow, cohort, quality, montage, outlines, overview, learning_curves, bland_altman, dl_score, odds_ratios,
-    inclusion_frequency, roc, calibration, decision_curve, oracle,
+    flow, cohort, quality, montage, outlines, overview, learning_curves, bland_altman, dl_score, odds_ratios_clinical,
+    odds_ratios_integrated,     inclusion_frequency, roc, calibration, decision_curve, oracle,
 )  # fmt: skip
 
 
