@@ -165,4 +165,4 @@ def _check_notebook_names(raw: Mapping[str, Any], where: str) -> None:
 def closest(name: str, known: Iterable[str]) -> str:
     """End of a refusal: the known name closest to ``name``, or all of them."""
     close = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean '{close[0]}'?" if close else f" (known: {', '.join(known)})"
+    return f" (did you mean '{close[0]}'?)" if close else f" (known: {', '.join(known)})"

@@ -46,13 +46,13 @@ def test_what_a_study_does_not_say_has_a_default(study_file):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("sed: 2\n", "unknown key 'sed'; did you mean 'seed'"),
+        ("sed: 2\n", "unknown key 'sed' .did you mean 'seed'"),
         ("folds: three\n", "'folds' must be int, got 'three'"),
         ("folds: 1\n", "folds must be at least 2, got 1"),
         ("image_source: picture\n", "image_source must be one of"),
-        ("simulate: {patient: 10}\n", "simulate: unknown key 'patient'; did you mean 'patients'"),
+        ("simulate: {patient: 10}\n", "simulate: unknown key 'patient' .did you mean 'patients'"),
         ("parameters: {03_multitask_trainin: {epochs: 1}}\n", "did you mean '03_multitask_training'"),
-        ("parameters: {03_multitask_training: {epoch: 1}}\n", "no parameter 'epoch'; did you mean 'epochs'"),
+        ("parameters: {03_multitask_training: {epoch: 1}}\n", "no parameter 'epoch' .did you mean 'epochs'"),
         ("parameters: {03_multitask_training: {epochs: many}}\n", "'epochs' must be int, got 'many'"),
         ("threads: {03_multitask_training: 0}\n", "must be a whole number >= 1, got 0"),
     ],

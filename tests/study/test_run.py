@@ -26,7 +26,7 @@ def test_results_are_recorded_with_all_parameters(namespace):
 
 def test_an_injected_parameter_that_the_notebook_does_not_know_is_refused(namespace):
     injected = namespace | {"_ih": ["", "# Parameters\nsed = 3\n"], "sed": 3}
-    with pytest.raises(StudyError, match="no parameter 'sed'; did you mean 'seed'"):
+    with pytest.raises(StudyError, match=r"no parameter 'sed' .did you mean 'seed'"):
         open_notebook("05_clinical_to_he", injected)
 
 
