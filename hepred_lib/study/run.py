@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from threadpoolctl import threadpool_limits
+
 from hepred_lib.study.artifacts import write_json
 from hepred_lib.study.definition import (
     DEFAULT_THREADS,
@@ -94,7 +96,10 @@ def open_notebook(notebook: str, namespace: Mapping[str, Any]) -> Run:
     parameters = {name: namespace[name] for name in defaults}
     check_parameters(notebook, parameters)
     run = open_run(parameters["study"], parameters["runs_dir"])
-    return Run(folder=run.folder, root=run.root, notebook=notebook, parameters=parameters)
+    opened = Run(folder=run.folder, root=run.root, notebook=notebook, parameters=parameters)
+    # Sums are rounded differently by other numbers of threads: by hand as by the runner, they are the study's.
+    threadpool_limits(opened.threads)
+    return opened
 
 
 def versions() -> dict[str, str]:
