@@ -8,10 +8,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save, save_file
 from torch import Tensor
 
 from hepred_lib.multitask.network import MultitaskNetwork, NetworkSettings
+from hepred_lib.study import write_bytes
 
 
 @dataclass
@@ -26,9 +27,9 @@ class TrainingState:
 
 
 def save_network(network: MultitaskNetwork, path: Path) -> None:
-    """Weights as safetensors, the settings that rebuild the network in its metadata; atomic."""
+    """Weights as safetensors, the settings that rebuild the network in its metadata; replaced only when they change."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    _save_tensors(tensors, path, {"network": json.dumps(asdict(network.settings))})
+    write_bytes(path, save(tensors, metadata={"network": json.dumps(asdict(network.settings))}))
 
 
 def load_network(path: Path) -> MultitaskNetwork:
