@@ -13,7 +13,18 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, FigureBase
 
-from hepred_lib.figures import calibration, cohort, decision, discrimination, imaging, layout, models, style, training
+from hepred_lib.figures import (
+    calibration,
+    cohort,
+    decision,
+    discrimination,
+    imaging,
+    layout,
+    models,
+    style,
+    training,
+    truth,
+)
 
 Data = pd.DataFrame | Mapping[str, np.ndarray]
 
@@ -57,6 +68,7 @@ FIGURES: dict[str, FigureSpec] = {
         cohort.cohort, DOUBLE_MM,
         lambda table: 16 + 42 * -(-table["variable"].nunique() // 4), "variable", "unit", "value", "he",
     ),
+    "truth": _table(truth.truth, DOUBLE_MM, 128, "panel", "group", "x", "y", "low", "high"),
     "quality": _table(cohort.quality, DOUBLE_MM, 55, *cohort.QUALITY, "outlier"),
     "montage": _arrays(imaging.montage, imaging.slices_height_mm, *_CT, "mask", "brain"),
     "outlines": _arrays(imaging.outlines, imaging.slices_height_mm, *_CT, "reference", "predicted"),

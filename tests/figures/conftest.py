@@ -184,8 +184,28 @@ def overview(size=32):
     return scan | {"mask": shifted, "titles": np.array([f"z = {5 * i} mm" for i in range(5)]), "lines": np.array(lines)}
 
 
+def truth(points=21):
+    rng, grid = np.random.default_rng(7), np.linspace(0, 1, points)
+    none, interval = (
+        {"low": np.nan, "high": np.nan},
+        {"low": np.clip(grid - 0.1, 0, 1), "high": np.clip(grid + 0.1, 0, 1)},
+    )
+    rows = [
+        ("label", "bleeds on", np.geomspace(0.5, 140, points), 0.8 + 0.1 * grid, none),
+        ("label", "does not", np.geomspace(0.5, 140, points), 0.2 * grid, none),
+        ("parts", "no HE", rng.normal(size=points), rng.normal(size=points), none),
+        ("parts", "HE", 1 + rng.normal(size=points), 1 + rng.normal(size=points), none),
+        ("roc", "Integrated: AUC 0.88", grid, grid**0.25, none),
+        ("calibration", "Integrated", grid, grid, interval),
+    ]
+    return pd.concat(
+        [pd.DataFrame({"panel": panel, "group": group, "x": x, "y": y} | band) for panel, group, x, y, band in rows],
+        ignore_index=True,
+    )
+
+
 BUILDERS = (
-    flow, cohort, quality, montage, outlines, overview, learning_curves, bland_altman, dl_score, odds_ratios_clinical,
+    flow, cohort, truth, quality, montage, outlines, overview, learning_curves, bland_altman, dl_score, odds_ratios_clinical,
     odds_ratios_integrated,     inclusion_frequency, roc, calibration, decision_curve, oracle,
 )  # fmt: skip
 
