@@ -96,7 +96,7 @@ def store_patient(folder: Path, row: dict, **options: float) -> dict[str, object
     planes = encode(slices, *masks)
     buffer = BytesIO()
     np.save(buffer, planes, allow_pickle=False)
-    write_bytes(folder / f"{patient}.npy", buffer.getvalue())
+    write_bytes(stored_path(folder, patient), buffer.getvalue())
     blood_ml = float(blood_area_mm2(planes, slices.grid.pixel_mm).sum() * slices.grid.thickness_mm / 1000.0)
     record = {"patient_id": patient, "has_mask": int(masks[0] is not None), "mask_ml": round(blood_ml, 4)}
     signs = measured_signs(scan.hu, masks[0], scan.spacing_mm)
@@ -126,7 +126,12 @@ def quality_flags(slices: BrainSlices) -> str:
 
 def open_patient(folder: Path, patient_id: str) -> np.ndarray:
     """The planes of one patient, memory-mapped read-only."""
-    return np.load(Path(folder) / f"{patient_id}.npy", mmap_mode="r", allow_pickle=False)
+    return np.load(stored_path(folder, patient_id), mmap_mode="r", allow_pickle=False)
+
+
+def stored_path(folder: Path, patient_id: str) -> Path:
+    """The file of one patient's planes."""
+    return Path(folder) / f"{patient_id}.npy"
 
 
 def read_quality(folder: Path) -> pd.DataFrame:

@@ -26,9 +26,10 @@ from IPython.display import Markdown
 
 from hepred_lib.multitask.bags import fold_roles, load_patients, training_patients
 from hepred_lib.multitask.checkpoint import save_network
+from hepred_lib.multitask.devices import pick_device
 from hepred_lib.multitask.inference import predict_cohort
 from hepred_lib.multitask.network import NetworkSettings
-from hepred_lib.multitask.training import TrainingSettings, pick_device, train_fold
+from hepred_lib.multitask.training import TrainingSettings, train_fold
 from hepred_lib.slices import read_quality
 from hepred_lib.study import open_notebook, read_table, write_table
 
@@ -45,7 +46,9 @@ learning_rate = 0.001  # peak; warm-up, then a cosine to zero
 weight_decay = 0.01  # AdamW
 expansion_weight = 0.3  # of the expansion loss in the joint loss
 presence_weight = 0.3  # of the presence loss
-averaging = 0.99  # memory of the averaged weights
+descriptor_weight = 0.2  # of the measured descriptors' loss; 0 leaves them out
+devices = 1  # GPUs, or processes on a CPU, that share each step
+accumulation = 1  # parts a step is worked on in, where memory is short
 dropout = 0.25  # in the expansion head
 
 # %%
@@ -77,7 +80,8 @@ Markdown(
 # ## Training
 #
 # Joint loss: Dice and cross-entropy of the outline, cross-entropy of presence by slice, cross-entropy of expansion by
-# patient. The state is kept after each epoch; a killed run goes on from there and ends with the same weights.
+# patient, and the error of the descriptors (density, heterogeneity, surface) that are measured on the reference outline.
+# The state is kept after each epoch; a killed run goes on from there and ends with the same weights.
 
 # %%
 settings = TrainingSettings(
@@ -88,7 +92,9 @@ settings = TrainingSettings(
     weight_decay=weight_decay,
     expansion_weight=expansion_weight,
     presence_weight=presence_weight,
-    averaging=averaging,
+    descriptor_weight=descriptor_weight,
+    devices=devices,
+    accumulation=accumulation,
     seed=seed,
     fold=fold,
 )

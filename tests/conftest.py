@@ -1,6 +1,10 @@
 """Tiny simulated phantoms on disk, and the way to the shared data."""
 
+import os
 from pathlib import Path
+
+# Read when torch loads: threads that wait must not keep a busy machine's cores from those that work.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import numpy as np
 import pytest

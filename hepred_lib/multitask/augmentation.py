@@ -1,63 +1,83 @@
-"""Augmentation of a bag: one draw in space for scan and outline together, one draw in HU for the scan.
+"""Augmentation of a batch on its own device: one draw in space for scan and outline together, one in HU for the scan.
 
-All slices of a patient are moved in the same way, as one head would be. Geometry comes from torchvision's transforms,
-which give several images of one call the same draw; intensities are changed in HU, before the window cuts them.
+All slices of a patient are moved in the same way, as one head would be, and read by the same scanner: intensities are
+changed in HU, before the window cuts them. A patient's draw depends on the seed and the patient alone, whatever batch
+they are in; only the noise is drawn for the batch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
-from torch import Tensor
-from torchvision import tv_tensors
-from torchvision.transforms import v2
+from torch import Tensor, nn
+from torchvision.transforms.v2 import functional as transforms
 
 from hepred_lib.multitask.bags import WINDOW_HU, Batch, mixed_seed
 
-GAIN = 0.06
-OFFSET_HU = 3.0
-NOISE_HU = 2.5
+TURN_DEG, SHEAR_DEG, SHIFT, SCALE = 20.0, 6.0, 0.06, 0.15
+GAIN, OFFSET_HU, NOISE_HU, BLUR_PIXELS = 0.06, 3.0, 2.5, 1.0
 
 
-def make_geometry() -> v2.Transform:
-    """Flip left and right, rotate, shift, scale and shear: heads as differently placed as scanners see them."""
-    affine = v2.RandomAffine(
-        degrees=20.0,
-        translate=(0.06, 0.06),
-        scale=(0.85, 1.15),
-        shear=(-6.0, 6.0, -6.0, 6.0),
-        interpolation=v2.InterpolationMode.BILINEAR,
-        fill=WINDOW_HU[0],
+@dataclass(frozen=True)
+class Draw:
+    """One patient's draw: affine map from output to input in units of half an image, and the scanner's changes."""
+
+    affine: np.ndarray
+    gain: float
+    offset_hu: float
+    blur: float
+    noise_hu: float
+
+
+def draw_changes(rng: np.random.Generator) -> Draw:
+    """Flip, rotation, shear, scale and shift; gain, offset, half of the time a softer kernel, and noise."""
+    turn, across, along = np.deg2rad(rng.uniform(-1, 1, 3) * [TURN_DEG, SHEAR_DEG, SHEAR_DEG])
+    rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    shear = np.array([[1.0, np.tan(across)], [np.tan(along), 1.0]])
+    flip = np.diag([rng.choice([-1.0, 1.0]), 1.0])
+    linear = rotation @ shear @ flip / (1 + SCALE * rng.uniform(-1, 1))
+    shift = 2 * SHIFT * rng.uniform(-1, 1, 2)
+    return Draw(
+        affine=np.column_stack([linear, shift]),
+        gain=1 + GAIN * rng.uniform(-1, 1),
+        offset_hu=OFFSET_HU * rng.uniform(-1, 1),
+        blur=max(0.0, rng.uniform(-1, 1)),
+        noise_hu=NOISE_HU * rng.uniform(),
     )
-    return v2.Compose([v2.RandomHorizontalFlip(), affine])
 
 
 def augment(batch: Batch, *, seed: Sequence[int]) -> Batch:
-    """A batch with each patient's slices moved and their HU changed; reproducible by ``seed`` alone.
+    """The batch with each patient's slices moved and their HU changed; reproducible by ``seed`` on the same device."""
+    draws = [draw_changes(np.random.default_rng([*seed, number, 1])) for number in batch.number]
+    moved = move(torch.cat([batch.hu - WINDOW_HU[0], batch.blood], dim=1), _by_slice(batch, [d.affine for d in draws]))
+    hu, blood = moved[:, :1] + WINDOW_HU[0], moved[:, 1:]
+    changes = _by_slice(batch, [[d.gain, d.offset_hu, d.blur, d.noise_hu] for d in draws])
+    generator = torch.Generator(hu.device).manual_seed(mixed_seed([*seed, *batch.number]))
+    noise = torch.randn(hu.shape, generator=generator, device=hu.device)
+    return replace(batch, hu=change_hu(hu, changes, noise), blood=blood)
 
-    The global random state of torch is left as it was.
+
+def move(images: Tensor, affine: Tensor) -> Tensor:
+    """Images (n, c, h, w), each resampled bilinearly through its own map (n, 2, 3); 0 comes in from outside."""
+    grid = nn.functional.affine_grid(affine, list(images.shape), align_corners=False)
+    return nn.functional.grid_sample(images, grid, align_corners=False)
+
+
+def change_hu(hu: Tensor, changes: Tensor, noise: Tensor) -> Tensor:
+    """Another scanner: ``changes`` (n, 4) are gain, offset, share of a softer kernel and noise of each slice.
+
+    What lies at the window's floor, outside the brain, stays there.
     """
-    geometry = make_geometry()
-    blur = v2.GaussianBlur(kernel_size=5, sigma=(0.3, 1.0))
-    scans, bloods = [], []
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(mixed_seed(seed))
-        for patient in range(len(batch.patient_ids)):
-            inside = batch.bag == patient
-            scan, blood = geometry(tv_tensors.Image(batch.hu[inside]), tv_tensors.Image(batch.blood[inside]))
-            scans.append(change_hu(scan.as_subclass(Tensor), blur))
-            bloods.append(blood.as_subclass(Tensor))
-    hu, blood = torch.cat(scans), torch.cat(bloods)
-    return Batch(hu, blood, batch.presence, batch.bag, batch.voxel_ml, batch.he, batch.patient_ids)
+    gain, offset, blur, sd = changes[:, :, None, None].unbind(dim=1)
+    gain, offset, blur, sd = (value[:, None] for value in (gain, offset, blur, sd))
+    softer = transforms.gaussian_blur(hu, kernel_size=[5, 5], sigma=[BLUR_PIXELS, BLUR_PIXELS])
+    changed = (hu + blur * (softer - hu)) * gain + offset + sd * noise
+    return torch.where(hu > WINDOW_HU[0], changed, hu)
 
 
-def change_hu(hu: Tensor, blur: v2.Transform) -> Tensor:
-    """Another scanner: gain and offset of the scale, a softer kernel half of the time, more noise."""
-    gain = 1.0 + GAIN * (2.0 * torch.rand(()) - 1.0)
-    offset = OFFSET_HU * (2.0 * torch.rand(()) - 1.0)
-    if torch.rand(()) < 0.5:
-        hu = blur(hu)
-    noise = NOISE_HU * torch.rand(()) * torch.randn_like(hu)
-    inside = hu != WINDOW_HU[0]
-    return torch.where(inside, hu * gain + offset + noise, hu)
+def _by_slice(batch: Batch, values: list) -> Tensor:
+    table = torch.tensor(np.array(values), dtype=torch.float32, device=batch.bag.device)
+    return table[batch.bag]

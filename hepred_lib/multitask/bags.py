@@ -1,24 +1,28 @@
 """Patients as bags of slices: which slices the network sees, in which order, as tensors.
 
 A *bag* is a handful of one patient's slices. In training a bag holds mostly hematoma slices, drawn anew each epoch,
-and some others so that the network learns where no blood is. The draw depends on a seed and the epoch alone: training
-can be interrupted and taken up again without any state of a sampler.
+and some others so that the network learns where no blood is. What is drawn of a patient depends on a seed, the epoch
+and the patient alone: training can be interrupted and taken up again, or be shared among several devices, without any
+state of a sampler.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import psutil
 import torch
 from torch import Tensor
 
-from hepred_lib.slices import BLOOD, BRAIN, HU, HU_OFFSET, open_patient, slice_labels, stored_grid
+from hepred_lib.slices import BLOOD, BRAIN, HU, HU_OFFSET, open_patient, slice_labels, stored_grid, stored_path
 
 WINDOW_HU = (0.0, 80.0)
+MEMORY_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -31,8 +35,9 @@ class Patient:
     voxel_ml: float
     he: float
     has_mask: bool
+    path: Path | None = None
 
-    @property
+    @cached_property
     def labels(self) -> np.ndarray:
         """Presence of blood by slice: 1, 0, or NaN where left out."""
         if not self.has_mask:
@@ -42,7 +47,10 @@ class Patient:
 
 @dataclass(frozen=True)
 class Batch:
-    """Slices of several patients: scan in HU (n, 1, h, w), blood (n, 1, h, w), and a row for each slice or patient."""
+    """Slices of several patients: scan in HU (n, 1, h, w), blood (n, 1, h, w), and a row for each slice or patient.
+
+    ``number`` is each patient's place in the cohort, from which random draws are seeded.
+    """
 
     hu: Tensor
     blood: Tensor
@@ -51,21 +59,30 @@ class Batch:
     voxel_ml: Tensor
     he: Tensor
     patient_ids: tuple[str, ...]
-
-    def to(self, device: torch.device) -> Batch:
-        """The batch on a device."""
-        moved = [tensor.to(device) for tensor in (self.hu, self.blood, self.presence, self.bag, self.voxel_ml, self.he)]
-        return Batch(*moved, self.patient_ids)
+    number: tuple[int, ...]
 
 
 def load_patients(store: Path, cohort: pd.DataFrame, quality: pd.DataFrame) -> list[Patient]:
-    """The patients of a cohort table (``patient_id``, ``he``) from the slice store, in the table's order."""
+    """The patients of a cohort table (``patient_id``, ``he``) from the slice store, in the table's order.
+
+    The store is read into memory once; a store larger than half of the free memory stays on disk, memory-mapped.
+    """
+    size = sum(stored_path(store, name).stat().st_size for name in cohort["patient_id"])
+    in_memory = size <= MEMORY_SHARE * psutil.virtual_memory().available
     patients = []
     for patient_id, he in zip(cohort["patient_id"], cohort["he"].astype(float), strict=True):
-        grid = stored_grid(quality, patient_id)
-        planes = np.array(open_patient(store, patient_id))
-        known = bool(quality.loc[patient_id, "has_mask"])
-        patients.append(Patient(patient_id, planes, grid.pixel_mm, grid.voxel_ml, he, known))
+        grid, planes = stored_grid(quality, patient_id), open_patient(store, patient_id)
+        patients.append(
+            Patient(
+                patient_id,
+                np.array(planes) if in_memory else planes,
+                grid.pixel_mm,
+                grid.voxel_ml,
+                he,
+                bool(quality.loc[patient_id, "has_mask"]),
+                stored_path(store, patient_id),
+            )
+        )
     return patients
 
 
@@ -80,16 +97,15 @@ def training_patients(patients: Sequence[Patient], roles: pd.Series) -> list[Pat
     return [patient for patient in patients if roles[patient.patient_id] == "in_fold" and patient.has_mask]
 
 
-def scan_tensor(planes: np.ndarray) -> Tensor:
+def scan_tensor(planes: Tensor) -> Tensor:
     """Scan of stored slices in HU, float32 (n, 1, h, w); what lies outside the brain is set to the window's floor."""
-    hu = torch.from_numpy(planes[:, HU : HU + 1].astype(np.float32)) - HU_OFFSET
-    brain = torch.from_numpy(planes[:, BRAIN : BRAIN + 1] > 0)
-    return torch.where(brain, hu, WINDOW_HU[0])
+    hu = planes[:, HU : HU + 1].float() - HU_OFFSET
+    return torch.where(planes[:, BRAIN : BRAIN + 1] > 0, hu, WINDOW_HU[0])
 
 
-def blood_tensor(planes: np.ndarray) -> Tensor:
+def blood_tensor(planes: Tensor) -> Tensor:
     """Share of parenchymal blood in each pixel, float32 (n, 1, h, w)."""
-    return torch.from_numpy(planes[:, BLOOD : BLOOD + 1].astype(np.float32)) / 255.0
+    return planes[:, BLOOD : BLOOD + 1].float() / 255.0
 
 
 def normalize(hu: Tensor) -> Tensor:
@@ -98,29 +114,44 @@ def normalize(hu: Tensor) -> Tensor:
     return (hu.clamp(low, high) - low) / (high - low) * 2.0 - 1.0
 
 
-def epoch_batches(
-    patients: Sequence[Patient], *, patients_per_step: int, slices_per_patient: int, seed: Sequence[int]
-) -> Iterator[Batch]:
-    """One pass over all patients in random order, a handful of slices of each.
-
-    Parameters
-    ----------
-    patients : sequence of Patient
-    patients_per_step, slices_per_patient : int
-        Bags in a batch and the most slices in a bag.
-    seed : sequence of int
-        For example (study's seed, fold, epoch).
-    """
-    rng = np.random.default_rng(list(seed))
-    order = rng.permutation(len(patients))
-    for start in range(0, len(order), patients_per_step):
-        chosen = [patients[index] for index in order[start : start + patients_per_step]]
-        yield make_batch(chosen, [draw_slices(patient, slices_per_patient, rng) for patient in chosen])
-
-
 def mixed_seed(seed: Sequence[int]) -> int:
     """One well-mixed seed from several whole numbers, such as study, fold, epoch and step."""
     return int(np.random.SeedSequence(list(seed)).generate_state(1, np.uint64)[0] >> np.uint64(2))
+
+
+def epoch_steps(n_patients: int, patients_per_step: int, seed: Sequence[int]) -> list[np.ndarray]:
+    """One pass over all patients in random order: the patients' numbers in each step, steps of nearly equal size."""
+    order = np.random.default_rng(list(seed)).permutation(n_patients)
+    return np.array_split(order, -(-n_patients // patients_per_step))
+
+
+def step_parts(numbers: np.ndarray, n_parts: int) -> list[np.ndarray]:
+    """A step's patients dealt out to devices and partial steps; every part has at least one patient.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer patients than parts.
+    """
+    if len(numbers) < n_parts:
+        raise ValueError(
+            f"patients_per_step must give each of the {n_parts} parts of a step (devices x accumulation) a patient, "
+            f"got a step of {len(numbers)}."
+        )
+    return [numbers[part::n_parts] for part in range(n_parts)]
+
+
+def draw_batch(
+    patients: Sequence[Patient],
+    numbers: Sequence[int],
+    *,
+    slices_per_patient: int,
+    seed: Sequence[int],
+    device: torch.device,
+) -> Batch:
+    """The patients of these numbers, a handful of slices of each, drawn from (seed, patient's number)."""
+    drawn = [draw_slices(patients[k], slices_per_patient, np.random.default_rng([*seed, int(k)])) for k in numbers]
+    return make_batch(patients, numbers, slices=drawn, device=device)
 
 
 def draw_slices(patient: Patient, n_slices: int, rng: np.random.Generator) -> np.ndarray:
@@ -134,20 +165,38 @@ def draw_slices(patient: Patient, n_slices: int, rng: np.random.Generator) -> np
     return np.sort(np.concatenate([drawn, others]).astype(int))
 
 
-def make_batch(patients: Sequence[Patient], slices: Sequence[np.ndarray]) -> Batch:
-    """Stack the named slices of several patients."""
-    planes = [patient.planes[index] for patient, index in zip(patients, slices, strict=True)]
+def make_batch(
+    patients: Sequence[Patient], numbers: Sequence[int], *, slices: Sequence[np.ndarray], device: torch.device
+) -> Batch:
+    """Stack the named slices of several patients; bytes travel to the device, numbers are made there."""
+    chosen = [patients[k] for k in numbers]
+    stacked = np.concatenate([patient.planes[index] for patient, index in zip(chosen, slices, strict=True)])
+    planes = torch.from_numpy(stacked).to(device, non_blocking=True)
     counts = [len(index) for index in slices]
-    labels = [patient.labels[index] for patient, index in zip(patients, slices, strict=True)]
-    stacked = np.concatenate(planes)
+    labels = np.concatenate([patient.labels[index] for patient, index in zip(chosen, slices, strict=True)])
+    voxel_ml = np.repeat([patient.voxel_ml for patient in chosen], counts)
     return Batch(
-        hu=scan_tensor(stacked),
-        blood=blood_tensor(stacked),
-        presence=torch.from_numpy(np.concatenate(labels).astype(np.float32)),
-        bag=torch.repeat_interleave(torch.arange(len(patients)), torch.tensor(counts)),
-        voxel_ml=torch.repeat_interleave(
-            torch.tensor([patient.voxel_ml for patient in patients], dtype=torch.float32), torch.tensor(counts)
-        ),
-        he=torch.tensor([patient.he for patient in patients], dtype=torch.float32),
-        patient_ids=tuple(patient.patient_id for patient in patients),
+        hu=scan_tensor(planes),
+        blood=blood_tensor(planes),
+        presence=torch.tensor(labels, dtype=torch.float32, device=device),
+        bag=torch.tensor(np.repeat(np.arange(len(chosen)), counts), device=device),
+        voxel_ml=torch.tensor(voxel_ml, dtype=torch.float32, device=device),
+        he=torch.tensor([patient.he for patient in chosen], dtype=torch.float32, device=device),
+        patient_ids=tuple(patient.patient_id for patient in chosen),
+        number=tuple(int(k) for k in numbers),
     )
+
+
+def step_batches(
+    patients: Sequence[Patient],
+    numbers: np.ndarray,
+    *,
+    slices_per_patient: int,
+    seed: Sequence[int],
+    device: torch.device,
+    parts: tuple[int, int, int] = (0, 1, 1),
+) -> Iterator[Batch]:
+    """The batches of one step that one device works on; ``parts`` is its rank, the devices, the partial steps."""
+    rank, n_devices, accumulation = parts
+    for own in step_parts(numbers, n_devices * accumulation)[rank * accumulation : (rank + 1) * accumulation]:
+        yield draw_batch(patients, own, slices_per_patient=slices_per_patient, seed=seed, device=device)

@@ -16,6 +16,7 @@ import pandas as pd
 import torch
 
 from hepred_lib.multitask.bags import Patient, normalize, scan_tensor
+from hepred_lib.multitask.devices import half_precision_pays
 from hepred_lib.multitask.network import MultitaskNetwork
 from hepred_lib.progress import progress
 from hepred_lib.slices import POSITIVE_SLICE_MM2
@@ -55,8 +56,9 @@ class Prediction:
 def predict_patient(network: MultitaskNetwork, patient: Patient) -> Prediction:
     """Read one patient with one network."""
     device = next(network.parameters()).device
-    slices = normalize(scan_tensor(patient.planes)).to(device=device, memory_format=torch.channels_last)
-    with torch.autocast(device.type, dtype=torch.bfloat16):
+    planes = torch.from_numpy(np.ascontiguousarray(patient.planes)).to(device)
+    slices = normalize(scan_tensor(planes)).contiguous(memory_format=torch.channels_last)
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half_precision_pays(device)):
         output = network(slices)
     probability = torch.sigmoid(output.outline.float())
     presence = output.presence.float()

@@ -1,8 +1,8 @@
 """The multitask network: one encoder, three read-outs.
 
-A ResNet encoder (torchvision) and a U-Net decoder outline the hematoma in each slice; a presence head tells whether
-the slice holds blood; an expansion head pools features over the hematoma's slices with gated attention and gives one
-logit a patient.
+A ResNet encoder (torchvision, without its last stage) and a U-Net decoder outline the hematoma in each slice; a
+presence head tells whether the slice holds blood; an expansion head pools features over the hematoma's slices with
+gated attention and gives one logit a patient, and from the same pooled features the hematoma's measured descriptors.
 
 References
 ----------
@@ -20,8 +20,10 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
+from hepred_lib.multitask.descriptors import DESCRIPTORS
+
 ENCODERS = ("resnet18", "resnet34", "resnet50")
-DECODER_WIDTHS = (128, 64, 48, 32)
+DECODER_WIDTHS = (96, 64, 32)
 NEGLIGIBLE_ML = 0.05
 
 
@@ -34,10 +36,11 @@ class SliceOutput(NamedTuple):
 
 
 class BagOutput(NamedTuple):
-    """What it says of b patients: expansion logits (b,) and the attention of each of their slices (n,)."""
+    """What it says of b patients: expansion logits (b,), attention of each of their slices (n,), descriptors (b, k)."""
 
     expansion: Tensor
     attention: Tensor
+    descriptors: Tensor
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ class NetworkSettings:
 
     encoder: str = "resnet18"
     n_channels: int = 1
+    n_descriptors: int = len(DESCRIPTORS)
     dropout: float = 0.25
 
     def __post_init__(self) -> None:
@@ -63,18 +67,20 @@ class MultitaskNetwork(nn.Module):
         stem = nn.Conv2d(settings.n_channels, 64, kernel_size=7, stride=2, padding=3, bias=False)
         self.stem = nn.Sequential(stem, backbone.bn1, backbone.relu)
         self.pool = backbone.maxpool
-        self.stages = nn.ModuleList([backbone.layer1, backbone.layer2, backbone.layer3, backbone.layer4])
-        deepest = backbone.fc.in_features
-        skips = (deepest // 2, deepest // 4, deepest // 8, 64)
-        inputs = (deepest, *DECODER_WIDTHS[:-1])
+        # The last stage holds three quarters of the weights and sees 32 x 32 pixels as one: nothing a hematoma needs.
+        self.stages = nn.ModuleList([backbone.layer1, backbone.layer2, backbone.layer3])
+        deepest = backbone.fc.in_features // 2
+        skips, inputs = (deepest // 2, deepest // 4, 64), (deepest, *DECODER_WIDTHS[:-1])
         self.decoder = nn.ModuleList(map(UpBlock, inputs, skips, DECODER_WIDTHS))
         # Four sub-pixels for each pixel at half resolution: the outline at full resolution without its cost.
         self.outline = nn.Sequential(nn.Conv2d(DECODER_WIDTHS[-1], 4, kernel_size=3, padding=1), nn.PixelShuffle(2))
         self.presence = nn.Linear(2 * deepest, 1)
-        self.expansion = ExpansionHead(sum(DECODER_WIDTHS), dropout=settings.dropout)
+        self.expansion = ExpansionHead(
+            sum(DECODER_WIDTHS), n_descriptors=settings.n_descriptors, dropout=settings.dropout
+        )
 
     def forward(self, slices: Tensor) -> SliceOutput:
-        """Outline and presence of each slice; ``slices`` (n, channels, h, w) with h and w multiples of 32."""
+        """Outline and presence of each slice; ``slices`` (n, channels, h, w) with h and w multiples of 16."""
         level = self.stem(slices)
         levels = [level]
         level = self.pool(level)
@@ -95,19 +101,21 @@ class MultitaskNetwork(nn.Module):
 
 
 class UpBlock(nn.Module):
-    """Double the resolution, join the encoder's features, convolve."""
+    """Double the resolution and join the encoder's features.
+
+    The convolution of a joined stack is the sum of two; the deeper one runs before its features are enlarged, on a
+    quarter of the pixels.
+    """
 
     def __init__(self, n_input: int, n_skip: int, n_output: int) -> None:
         super().__init__()
-        self.convolution = nn.Sequential(
-            nn.Conv2d(n_input + n_skip, n_output, kernel_size=3, padding=1, bias=False),
-            nn.BatchNorm2d(n_output),
-            nn.ReLU(inplace=True),
-        )
+        self.deep = nn.Conv2d(n_input, n_output, kernel_size=3, padding=1, bias=False)
+        self.skip = nn.Conv2d(n_skip, n_output, kernel_size=3, padding=1, bias=False)
+        self.join = nn.Sequential(nn.BatchNorm2d(n_output), nn.ReLU(inplace=True))
 
     def forward(self, level: Tensor, skip: Tensor) -> Tensor:
-        """Upsample ``level`` by nearest neighbour (its backward pass is deterministic) and fuse ``skip``."""
-        return self.convolution(torch.cat([nn.functional.interpolate(level, scale_factor=2.0), skip], dim=1))
+        """Enlarge ``level`` by nearest neighbour (its backward pass is deterministic) and add ``skip``."""
+        return self.join(nn.functional.interpolate(self.deep(level), scale_factor=2.0) + self.skip(skip))
 
 
 class ExpansionHead(nn.Module):
@@ -115,9 +123,13 @@ class ExpansionHead(nn.Module):
 
     Each slice is summarized by the mean of the decoder's features over the hematoma, at every resolution; slices are
     pooled by gated attention within their patient; the volume of the slices' hematoma joins as a feature of its own.
+    Descriptors that are measured without a reader are regressed from the same pooled features: where events are few,
+    they tell the features what in a hematoma can matter.
     """
 
-    def __init__(self, n_features: int, *, n_hidden: int = 32, dropout: float = 0.25) -> None:
+    def __init__(
+        self, n_features: int, *, n_descriptors: int = len(DESCRIPTORS), n_hidden: int = 32, dropout: float = 0.25
+    ) -> None:
         super().__init__()
         self.project = nn.Sequential(
             nn.LayerNorm(n_features), nn.Linear(n_features, n_hidden), nn.ReLU(), nn.Dropout(dropout)
@@ -126,6 +138,7 @@ class ExpansionHead(nn.Module):
         self.attention_gate = nn.Linear(n_hidden, 16)
         self.attention = nn.Linear(16, 1)
         self.classify = nn.Linear(n_hidden + 1, 1)
+        self.describe = nn.Linear(n_hidden, n_descriptors)
 
     def forward(self, features: tuple[Tensor, ...], outline: Tensor, bag: Tensor, voxel_ml: Tensor) -> BagOutput:
         """Pool slices to patients.
@@ -149,7 +162,8 @@ class ExpansionHead(nn.Module):
         volume = hidden.new_zeros(n_bags).index_add(0, bag, outline.sum(dim=(1, 2, 3)) * voxel_ml)
         # Near 0 for a hematoma of median size, so that no weight has to undo an offset.
         log_volume = torch.log(volume.clamp_min(NEGLIGIBLE_ML)) - 2.4
-        return BagOutput(self.classify(torch.cat([pooled, log_volume[:, None]], dim=1)).squeeze(1), attention)
+        expansion = self.classify(torch.cat([pooled, log_volume[:, None]], dim=1)).squeeze(1)
+        return BagOutput(expansion, attention, self.describe(pooled))
 
 
 def _masked_mean(level: Tensor, outline: Tensor) -> Tensor:

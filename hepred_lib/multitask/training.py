@@ -1,7 +1,7 @@
 """Training of one fold's network: a fixed schedule, read top to bottom.
 
 No held-out patient influences it: the number of epochs is fixed, the learning rate follows a cosine, and the network
-that is kept is the exponential average of the weights. Every draw depends on (seed, fold, epoch, step) alone, and
+that is kept is the exponential average of the weights. Every draw depends on (seed, fold, epoch, patient) alone, and
 the whole state is saved after each epoch: a killed training goes on where it was and ends with the same weights.
 """
 
@@ -9,44 +9,66 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from hepred_lib.multitask import devices
 from hepred_lib.multitask.augmentation import augment
-from hepred_lib.multitask.bags import Batch, Patient, epoch_batches, mixed_seed, normalize
+from hepred_lib.multitask.bags import Batch, Patient, epoch_steps, mixed_seed, step_batches, step_parts
 from hepred_lib.multitask.checkpoint import TrainingState, resume_state, save_state
+from hepred_lib.multitask.descriptors import standardized_descriptors
 from hepred_lib.multitask.network import MultitaskNetwork, NetworkSettings
+from hepred_lib.multitask.objective import LOSSES, LossWeights, joint_loss
 from hepred_lib.progress import progress
+
+CHECKED_EVERY = 16
 
 
 class TrainingError(RuntimeError):
-    """Training cannot go on; the message names the patients of the batch."""
+    """Training cannot go on; the message names the patients, or the setting that would fit."""
 
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """The schedule and the weights of the joint loss: outline + presence + ``expansion_weight`` x expansion."""
+    """The schedule, the weights of the joint loss, and how a step is shared out.
+
+    The loss is outline + ``presence_weight`` x presence + ``expansion_weight`` x expansion + ``descriptor_weight`` x
+    descriptors. A step of ``patients_per_step`` is worked on by ``devices`` processes, each in ``accumulation`` parts.
+    """
 
     epochs: int = 10
     patients_per_step: int = 6
-    slices_per_patient: int = 6
-    learning_rate: float = 1e-3
+    slices_per_patient: int = 4
+    learning_rate: float = 2e-3
     weight_decay: float = 1e-2
     expansion_weight: float = 0.3
     presence_weight: float = 0.3
+    descriptor_weight: float = 0.2
     averaging: float = 0.99
+    devices: int = 1
+    accumulation: int = 1
     seed: int = 7
     fold: int = 0
 
+    @property
+    def weights(self) -> LossWeights:
+        """Of the joint loss."""
+        return LossWeights(self.presence_weight, self.expansion_weight, self.descriptor_weight)
 
-def pick_device() -> torch.device:
-    """The accelerator where there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+@dataclass
+class _Pending:
+    """Losses that are still on the device, with the patients they belong to."""
+
+    patients: list[str]
+    losses: list[Tensor]
 
 
 def train_fold(
@@ -68,99 +90,158 @@ def train_fold(
     checkpoint : Path
         Where the state is kept after each epoch, without ending; taken up again when it fits these settings.
     device : torch.device, optional
+        Of a training on one device.
 
     Returns
     -------
     network : MultitaskNetwork
         In evaluation mode.
     history : DataFrame
-        One row an epoch: loss and its three parts.
+        One row an epoch: loss and its parts.
 
     Raises
     ------
     TrainingError
-        The loss is not finite; the message names the batch's patients.
+        The loss is not finite (the message names the patients), or a step does not fit into the device's memory (it
+        names the setting that does).
+    ValueError
+        A step has fewer patients than parts, or there are fewer GPUs than `devices`.
     """
-    device = device or pick_device()
-    steps = settings.epochs * math.ceil(len(patients) / settings.patients_per_step)
+    device = device or devices.pick_device()
+    fewest = len(patients) // math.ceil(len(patients) / settings.patients_per_step)
+    step_parts(np.arange(fewest), settings.devices * settings.accumulation)
+    if settings.devices > 1:
+        light = [replace(patient, planes=None) if patient.path else patient for patient in patients]
+        try:
+            devices.run_on(settings.devices, _train_share, light, network_settings, settings, checkpoint)
+        except torch.multiprocessing.ProcessRaisedException as error:
+            raise TrainingError(str(error).strip().splitlines()[-1]) from error
+    mark = _fingerprint(patients, network_settings, settings)
     state = _new_state(network_settings, settings, device)
-    history = resume_state(state, checkpoint, _fingerprint(patients, network_settings, settings))
-    bar = progress(total=steps, initial=state.step, desc=f"fold {settings.fold}", unit="step")
-    with bar:
-        while state.epoch < settings.epochs:
-            sums: dict[str, float] = {}
-            for batch in _augmented(patients, settings, state.epoch):
-                _set_learning_rate(state, settings, steps)
-                parts = _train_step(state, batch.to(device), settings)
-                sums = {name: sums.get(name, 0.0) + value for name, value in parts.items()}
-                bar.update()
-            n_steps = steps // settings.epochs
-            state.epoch += 1
-            history.append({"epoch": state.epoch, **{name: value / n_steps for name, value in sums.items()}})
-            bar.set_postfix({"loss": f"{history[-1]['loss']:.3f}"})
-            save_state(state, history, checkpoint, _fingerprint(patients, network_settings, settings))
+    history = resume_state(state, checkpoint, mark)
+    _train(state, history, patients, settings, save=lambda: save_state(state, history, checkpoint, mark))
     return state.average.eval(), pd.DataFrame(history)
 
 
-def joint_loss(network: MultitaskNetwork, batch: Batch, settings: TrainingSettings) -> dict[str, Tensor]:
-    """Dice and cross-entropy of the outline, cross-entropy of presence and of expansion, and their weighted sum."""
-    slices = normalize(batch.hu).contiguous(memory_format=torch.channels_last)
-    with torch.autocast(batch.hu.device.type, dtype=torch.bfloat16):
-        output = network(slices)
-    outline = output.outline.float()
-    features = tuple(level.float() for level in output.features)
-    bags = network.expand(features, batch.blood, batch.bag, batch.voxel_ml)
-    has_mask = torch.isfinite(batch.presence)
-    loss_outline = outline_loss(outline, batch.blood)
-    loss_presence = _masked_bce(output.presence.float(), batch.presence, has_mask)
-    loss_expansion = _masked_bce(bags.expansion, batch.he, torch.isfinite(batch.he))
-    total = loss_outline + settings.presence_weight * loss_presence + settings.expansion_weight * loss_expansion
-    return {
-        "loss": total,
-        "loss_segmentation": loss_outline,
-        "loss_presence": loss_presence,
-        "loss_expansion": loss_expansion,
-    }
-
-
-def outline_loss(logits: Tensor, blood: Tensor) -> Tensor:
-    """Soft Dice over the whole batch plus pixel-wise cross-entropy; targets are shares of a pixel in [0, 1].
-
-    One Dice for the batch rather than one a slice: slices without blood then count through their false positives.
-    """
-    probability = torch.sigmoid(logits)
-    overlap = 2.0 * (probability * blood).sum() + 1.0
-    dice = overlap / ((probability**2).sum() + (blood**2).sum() + 1.0)
-    # Blood is about one pixel in a hundred: a plain mean would drown it.
-    cross_entropy = nn.functional.binary_cross_entropy_with_logits(logits, blood, reduction="mean")
-    return 1.0 - dice + 5.0 * cross_entropy
-
-
-def _augmented(patients: Sequence[Patient], settings: TrainingSettings, epoch: int) -> Iterator[Batch]:
-    key = (settings.seed, settings.fold, epoch)
-    batches = epoch_batches(
-        patients,
-        patients_per_step=settings.patients_per_step,
-        slices_per_patient=settings.slices_per_patient,
-        seed=key,
+def _train_share(
+    device: torch.device,
+    patients: Sequence[Patient],
+    network_settings: NetworkSettings,
+    settings: TrainingSettings,
+    checkpoint: Path,
+) -> None:
+    """One process's share of a training; the first process keeps the state."""
+    opened = [p if p.planes is not None else replace(p, planes=np.load(p.path, mmap_mode="r")) for p in patients]
+    mark = _fingerprint(opened, network_settings, settings)
+    state = _new_state(network_settings, settings, device)
+    history = resume_state(state, checkpoint, mark)
+    first = devices.rank() == 0
+    _train(
+        state, history, opened, settings, save=lambda: save_state(state, history, checkpoint, mark) if first else None
     )
-    for step, batch in enumerate(batches):
-        yield augment(batch, seed=(*key, step))
 
 
-def _train_step(state: TrainingState, batch: Batch, settings: TrainingSettings) -> dict[str, float]:
+def _train(
+    state: TrainingState,
+    history: list[dict],
+    patients: Sequence[Patient],
+    settings: TrainingSettings,
+    *,
+    save: Callable[[], None],
+) -> None:
+    """From the state's epoch to the last, adding to the history; ``save`` is called after each epoch."""
+    if state.epoch == settings.epochs:
+        return
+    device = next(state.network.parameters()).device
+    n_steps = math.ceil(len(patients) / settings.patients_per_step)
+    descriptors = torch.from_numpy(standardized_descriptors(patients)).to(device)
+    model = devices.shared(state.network, device)
+    bar = progress(
+        total=settings.epochs * n_steps,
+        initial=state.step,
+        desc=f"fold {settings.fold}",
+        unit="step",
+        quiet=devices.rank() > 0,
+    )
+    with bar, devices.deterministic(device):
+        while state.epoch < settings.epochs:
+            key = (settings.seed, settings.fold, state.epoch)
+            pending, sums = _Pending([], []), torch.zeros(len(LOSSES), device=device)
+            for numbers in epoch_steps(len(patients), settings.patients_per_step, key):
+                _set_learning_rate(state, settings, settings.epochs * n_steps)
+                batches = step_batches(
+                    patients,
+                    numbers,
+                    slices_per_patient=settings.slices_per_patient,
+                    seed=key,
+                    device=device,
+                    parts=(devices.rank(), settings.devices, settings.accumulation),
+                )
+                sums += _train_step(
+                    state, model, (augment(b, seed=key) for b in batches), descriptors, settings, pending
+                )
+                bar.update()
+            _require_finite(pending, state.step)
+            state.epoch += 1
+            means = dict(zip(LOSSES, (sums / n_steps).tolist(), strict=True))
+            history.append({"epoch": state.epoch, **means})
+            bar.set_postfix({"loss": f"{means['loss']:.3f}"})
+            save()
+
+
+def _train_step(
+    state: TrainingState,
+    model: nn.Module,
+    batches: Iterable[Batch],
+    descriptors: Tensor,
+    settings: TrainingSettings,
+    pending: _Pending,
+) -> Tensor:
+    """Forward and backward of a step's parts, one update; returns the mean losses, still on the device."""
     # Dropout draws from the global generator: seed it by step, so that a resumed run draws the same.
-    torch.manual_seed(mixed_seed((settings.seed, settings.fold, 0, state.step)))
-    losses = joint_loss(state.network, batch, settings)
-    if not torch.isfinite(losses["loss"]):
-        raise TrainingError(f"the loss is not finite at step {state.step} (patients {', '.join(batch.patient_ids)}).")
+    torch.manual_seed(mixed_seed((settings.seed, settings.fold, devices.rank(), state.step)))
     state.optimizer.zero_grad(set_to_none=True)
-    losses["loss"].backward()
+    losses = 0.0
+    for part, batch in enumerate(batches):
+        last = part + 1 == settings.accumulation
+        with nullcontext() if last or settings.devices == 1 else model.no_sync():
+            values = _fitting_loss(model, batch, descriptors[list(batch.number)], settings) / settings.accumulation
+        losses = losses + values.detach()
+        pending.patients.append(", ".join(batch.patient_ids))
+        pending.losses.append(values[0].detach())
+    if state.step % CHECKED_EVERY == 0 or losses.device.type == "cpu":
+        _require_finite(pending, state.step)
     nn.utils.clip_grad_norm_(state.network.parameters(), 5.0)
     state.optimizer.step()
     state.step += 1
     _update_average(state, settings.averaging)
-    return {name: float(value.detach()) for name, value in losses.items()}
+    return losses
+
+
+def _fitting_loss(model: nn.Module, batch: Batch, descriptors: Tensor, settings: TrainingSettings) -> Tensor:
+    """Losses of a batch with their gradients; says which accumulation fits where the device's memory does not do."""
+    try:
+        losses = joint_loss(model, batch, descriptors, settings.weights)
+        (losses[0] / settings.accumulation).backward()
+    except torch.OutOfMemoryError as error:
+        parts = settings.accumulation * 2
+        most = settings.patients_per_step // settings.devices
+        advice = (
+            f"set accumulation to {parts}" if parts <= most else "take fewer slices_per_patient or a smaller matrix"
+        )
+        raise TrainingError(
+            f"the device's memory is too small for {len(batch.hu)} slices of {tuple(batch.hu.shape[-2:])} at a time: "
+            f"{advice} ({error})."
+        ) from error
+    return losses
+
+
+def _require_finite(pending: _Pending, step: int) -> None:
+    if pending.losses and not torch.isfinite(torch.stack(pending.losses)).all():
+        wrong = next(p for p, loss in zip(pending.patients, pending.losses, strict=True) if not torch.isfinite(loss))
+        raise TrainingError(f"the loss is not finite by step {step} (patients {wrong}).")
+    pending.patients.clear()
+    pending.losses.clear()
 
 
 @torch.no_grad()
@@ -182,12 +263,6 @@ def _set_learning_rate(state: TrainingState, settings: TrainingSettings, steps: 
         factor = 0.5 * (1.0 + math.cos(math.pi * (state.step - warm) / max(1, steps - warm)))
     for group in state.optimizer.param_groups:
         group["lr"] = settings.learning_rate * factor
-
-
-def _masked_bce(logits: Tensor, target: Tensor, known: Tensor) -> Tensor:
-    if not known.any():
-        return logits.sum() * 0.0
-    return nn.functional.binary_cross_entropy_with_logits(logits[known], target[known])
 
 
 def _new_state(network: NetworkSettings, settings: TrainingSettings, device: torch.device) -> TrainingState:

@@ -10,7 +10,8 @@ import torch
 from hepred_lib.multitask.bags import fold_roles, training_patients
 from hepred_lib.multitask.checkpoint import load_network, save_network
 from hepred_lib.multitask.network import NetworkSettings
-from hepred_lib.multitask.training import TrainingError, TrainingSettings, outline_loss, train_fold
+from hepred_lib.multitask.objective import LOSSES, outline_loss
+from hepred_lib.multitask.training import TrainingError, TrainingSettings, train_fold
 
 SETTINGS = TrainingSettings(epochs=2, patients_per_step=5, slices_per_patient=3, averaging=0.9)
 
@@ -77,9 +78,9 @@ def test_a_network_comes_back_from_its_file(patients, tmp_path):
 
 
 def test_a_loss_that_is_not_finite_names_the_patients(patients, tmp_path):
-    broken = [dataclasses.replace(patient, voxel_ml=np.nan) for patient in patients]
-    with pytest.raises(TrainingError, match=r"not finite at step 0 \(patients P"):
-        train(broken, tmp_path / "state")
+    wild = dataclasses.replace(SETTINGS, learning_rate=1e30)
+    with pytest.raises(TrainingError, match=r"not finite by step \d \(patients P"):
+        train(patients, tmp_path / "state", wild)
 
 
 def test_labels_of_held_out_and_test_patients_change_no_weight(patients, tmp_path):
@@ -95,3 +96,41 @@ def test_labels_of_held_out_and_test_patients_change_no_weight(patients, tmp_pat
     first, _ = train(training_patients(patients, roles), tmp_path / "a", settings)
     second, _ = train(training_patients(flipped, roles), tmp_path / "b", settings)
     assert same_weights(first, second)
+
+
+def test_two_processes_learn_as_one_does(patients, tmp_path):
+    settings = dataclasses.replace(SETTINGS, patients_per_step=5, epochs=4)
+    _, alone = train(patients, tmp_path / "alone", settings)
+    network, together = train(patients, tmp_path / "together", dataclasses.replace(settings, devices=2))
+    np.testing.assert_allclose(together["loss"], alone["loss"], rtol=0.15)
+    assert all(torch.isfinite(value).all() for value in network.state_dict().values())
+
+
+def test_a_step_in_two_parts_learns_as_a_whole_one_does(patients, tmp_path):
+    settings = dataclasses.replace(SETTINGS, patients_per_step=5, epochs=4)
+    _, whole = train(patients, tmp_path / "whole", settings)
+    _, parts = train(patients, tmp_path / "parts", dataclasses.replace(settings, accumulation=2))
+    np.testing.assert_allclose(parts["loss"], whole["loss"], rtol=0.15)
+
+
+def test_more_parts_than_patients_in_a_step_are_refused_before_anything_starts(patients, tmp_path):
+    settings = dataclasses.replace(SETTINGS, devices=2, patients_per_step=2, accumulation=3)
+    with pytest.raises(ValueError, match="patients_per_step must give each of the 6 parts"):
+        train(patients, tmp_path / "state", settings)
+
+
+def test_a_memory_that_is_too_small_names_the_accumulation_that_would_do(patients, tmp_path, monkeypatch):
+    import hepred_lib.multitask.training as module
+
+    def too_large(*_):
+        raise torch.OutOfMemoryError("tried to allocate")
+
+    monkeypatch.setattr(module, "joint_loss", too_large)
+    with pytest.raises(TrainingError, match=r"too small for \d+ slices of \(64, 64\) at a time: set accumulation to 2"):
+        train(patients, tmp_path / "state")
+
+
+def test_the_history_names_every_loss(patients, tmp_path):
+    _, history = train(patients, tmp_path / "state", dataclasses.replace(SETTINGS, epochs=1))
+    assert history.columns.tolist() == ["epoch", *LOSSES]
+    assert (history[list(LOSSES)] > 0).all(axis=None)
