@@ -31,8 +31,8 @@ html: book  ## the executed book as a static site, runs/demo/site/index.html
 	mkdir -p runs/demo/site_source && cp docs/conf.py docs/index.md runs/demo/notebooks/*.ipynb runs/demo/site_source/
 	$(BIN)/python -m sphinx -q -b html runs/demo/site_source runs/demo/site
 
-bench: $(READY)  ## our work and a peer's, side by side
-	$(BIN)/python benchmarks/statistics.py
+bench: $(READY)  ## our statistics beside a peer's; the longer ones: benchmarks/README.md
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/statistics.py
 
 manifest: $(READY)  ## data_manifest.csv again, after a change of the simulation
 	$(BIN)/hepred simulate cohorts/demo --patients 240 --seed 7

@@ -14,46 +14,67 @@ import statsmodels.api as sm
 from scipy.special import expit
 from scipy.stats import chi2
 from sklearn.metrics import roc_auc_score
+from tables import markdown
 
-from hepred_lib.stats.discrimination import auc_interval
+from hepred_lib.stats.bootstrap import bootstrap_auc_difference
+from hepred_lib.stats.discrimination import auc_interval, compare_auc
 from hepred_lib.stats.selection import inclusion_frequency
 
-N_PAPER, EVENTS = 107, 21
-N_DEVELOPMENT, CANDIDATES = 465, 20
-LOOPED = 10
+N_PAPER, EVENTS, RESAMPLES = 107, 21, 2000
+N_DEVELOPMENT, CANDIDATES, SELECTIONS, LOOPED = 465, 20, 1000, 10
 
 
-def seconds(work: Callable[[], object]) -> float:
-    """Wall-clock seconds of one call."""
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
+def seconds(work: Callable[[], object], repeats: int = 1) -> float:
+    """Wall-clock seconds of one call, the best of some."""
+    taken = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        work()
+        taken.append(time.perf_counter() - start)
+    return min(taken)
 
 
-def delong_against_bootstrap(rng: np.random.Generator) -> None:
-    """An AUC's interval: DeLong's formula against 2,000 resamples around scikit-learn."""
+def bootstrap_against_sklearn(rng: np.random.Generator) -> dict[str, str]:
+    """Bootstrap of an AUC difference: counts of patients, all resamples together, against a loop."""
     y = np.r_[np.ones(EVENTS, int), np.zeros(N_PAPER - EVENTS, int)]
-    score = rng.normal(1.2 * y)
-    draws = rng.integers(0, N_PAPER, size=(2000, N_PAPER))
-    looped = seconds(lambda: [roc_auc_score(y[rows], score[rows]) for rows in draws if 0 < y[rows].sum() < N_PAPER])
-    ours = seconds(lambda: auc_interval(y, score, method="logit"))
-    print(f"AUC interval at n = {N_PAPER}: scikit-learn bootstrap {looped:.2f} s, DeLong {ours * 1e3:.1f} ms")
-    y, score = np.tile(y, 935), rng.normal(size=935 * N_PAPER)
-    print(f"DeLong at n = {len(y)}: {seconds(lambda: auc_interval(y, score)):.3f} s")
+    a = rng.normal(1.2 * y)
+    b = 0.5 * a + rng.normal(size=N_PAPER)
+
+    def loop() -> list[float]:
+        events, others = np.flatnonzero(y == 1), np.flatnonzero(y == 0)
+        found = []
+        for _ in range(RESAMPLES):
+            rows = np.r_[rng.choice(events, events.size), rng.choice(others, others.size)]
+            found.append(roc_auc_score(y[rows], a[rows]) - roc_auc_score(y[rows], b[rows]))
+        return found
+
+    ours = seconds(lambda: bootstrap_auc_difference(y, a, b, n_resamples=RESAMPLES, rng=rng), repeats=5)
+    return row(f"{RESAMPLES} bootstrap AUC differences, n = {N_PAPER}", seconds(loop), ours, "scikit-learn loop")
 
 
-def selection_against_statsmodels(rng: np.random.Generator) -> None:
-    """Bootstrap forward selection: batched Newton against a statsmodels loop, per resample."""
+def selection_against_statsmodels(rng: np.random.Generator) -> dict[str, str]:
+    """Bootstrap forward selection: batched Newton against a statsmodels loop."""
     x = pd.DataFrame(rng.normal(size=(N_DEVELOPMENT, CANDIDATES)), columns=[f"x{k}" for k in range(CANDIDATES)])
     y = (rng.random(N_DEVELOPMENT) < expit(-1.6 + x.iloc[:, :5] @ np.full(5, 0.5))).astype(int).to_numpy()
     rows = [rng.integers(0, N_DEVELOPMENT, N_DEVELOPMENT) for _ in range(LOOPED)]
-    looped = seconds(lambda: [statsmodels_forward(x.iloc[drawn], y[drawn]) for drawn in rows]) / LOOPED
-    n_resamples = 1000
-    ours = seconds(lambda: inclusion_frequency(x, y, n_resamples=n_resamples, rng=rng)) / n_resamples
-    print(
-        f"forward selection, {CANDIDATES} candidates, n = {N_DEVELOPMENT}: statsmodels {looped * 1e3:.0f} ms a "
-        f"resample, ours {ours * 1e3:.1f} ms: {looped / ours:.0f} times as fast"
-    )
+    looped = seconds(lambda: [statsmodels_forward(x.iloc[drawn], y[drawn]) for drawn in rows]) * SELECTIONS / LOOPED
+    ours = seconds(lambda: inclusion_frequency(x, y, n_resamples=SELECTIONS, rng=rng))
+    what = f"{SELECTIONS} bootstrap forward selections, {CANDIDATES} candidates, n = {N_DEVELOPMENT}"
+    return row(what, looped, ours, f"statsmodels loop (timed on {LOOPED})")
+
+
+def delong_by_size(rng: np.random.Generator) -> pd.DataFrame:
+    """Time of DeLong's interval and paired test; n log n means a last column that hardly grows."""
+    rows = []
+    for n in (10_000, 100_000, 1_000_000):
+        y = (rng.random(n) < 0.2).astype(int)
+        a, b = rng.normal(y), rng.normal(y)
+        alone = seconds(lambda y=y, a=a: auc_interval(y, a), repeats=3)
+        paired = seconds(lambda y=y, a=a, b=b: compare_auc(y, a, b), repeats=3)
+        cost = f"{alone / (n * np.log2(n)) * 1e9:.2f}"
+        cells = {"patients": f"{n:,}", "interval, s": f"{alone:.4f}", "paired test, s": f"{paired:.4f}"}
+        rows.append(cells | {"interval, ns per n log2 n": cost})
+    return pd.DataFrame(rows)
 
 
 def statsmodels_forward(x: pd.DataFrame, y: np.ndarray) -> list[str]:
@@ -68,11 +89,21 @@ def statsmodels_forward(x: pd.DataFrame, y: np.ndarray) -> list[str]:
     return path
 
 
+def row(what: str, peer: float, ours: float, name: str) -> dict[str, str]:
+    return {
+        "task": what,
+        "peer": name,
+        "peer, s": f"{peer:.2f}",
+        "ours, s": f"{ours:.4f}",
+        "ratio": f"{peer / ours:.0f}",
+    }
+
+
 def _log_likelihood(x: pd.DataFrame, y: np.ndarray) -> float:
     return sm.Logit(y, sm.add_constant(x.to_numpy())).fit(disp=0).llf
 
 
 if __name__ == "__main__":
     generator = np.random.default_rng(1)
-    delong_against_bootstrap(generator)
-    selection_against_statsmodels(generator)
+    print(markdown(pd.DataFrame([bootstrap_against_sklearn(generator), selection_against_statsmodels(generator)])))
+    print(f"\n{markdown(delong_by_size(generator))}")

@@ -30,10 +30,11 @@ from scipy.stats import mannwhitneyu
 
 from hepred_lib.book import show
 from hepred_lib.manifest import read_manifest
+from hepred_lib.multitask.explanation import explained_pictures
 from hepred_lib.multitask.inference import column_scores, normalized_scores, score_scales
 from hepred_lib.multitask.reading import load_reader, outline_agreement, picture, read_with, slice_calls
 from hepred_lib.progress import progress
-from hepred_lib.segmentation import volume_agreement
+from hepred_lib.segmentation import agreement_by_group, volume_agreement
 from hepred_lib.stats.development import DevelopmentSettings, cross_fit, develop
 from hepred_lib.stats.discrimination import auc_interval
 from hepred_lib.stats.operating_point import youden_threshold
@@ -136,16 +137,14 @@ options = {name: options[name] for name in ("matrix", "field_mm", "thickness_mm"
 reader = load_reader(run.folder, scales, options) if paths else None
 test = cohort.loc[cohort["split"].eq("test"), "patient_id"] if paths else []
 rows = read_manifest(run.resolve(manifest)).set_index("patient_id", drop=False).loc[list(test)].to_dict("records")
-agreement, calls, pictures = (
-    [],
-    [pd.DataFrame(columns=["patient_id", "slice", "presence", "blood", "predicted_mm2"])],
-    {},
-)
+agreement, calls = [], [pd.DataFrame(columns=["patient_id", "slice", "presence", "blood", "predicted_mm2"])]
+pictures, readings = {}, {}
 for row in progress(rows, desc="read test scans", unit="scan"):
     reading, reference = read_with(reader, row)
     calls.append(slice_calls(reading))
     agreement += [outline_agreement(reading, reference)] if reference is not None else []
     pictures[row["patient_id"]] = picture(reading, reference)
+    readings[row["patient_id"]] = reading.patient
 
 # %%
 segmentation = pd.DataFrame(agreement, columns=["patient_id", "dice", "hd95_mm", "reference_ml", "predicted_ml"])
@@ -182,6 +181,40 @@ show(
     "bland_altman",
     table.reindex(columns=["reference_ml", "predicted_ml", "bias", "low", "high", "simulated"]),
 )
+
+# %% [markdown]
+# ## Where the outlines are good, and where not
+#
+# By location and by thirds of the reference volume: a median over all patients hides the small and the hidden ones.
+
+# %%
+described = bloody.merge(cohort[["patient_id", "location"]], on="patient_id")
+thirds = pd.qcut(described["reference_ml"], 3, labels=["small", "middle", "large"]) if len(described) > 5 else None
+groups_of = {"location": described["location"], "volume": thirds} if thirds is not None else {}
+by_group = agreement_by_group(described, {name: group for name, group in groups_of.items() if group.notna().any()})
+write_table(run.path("tables", "outlines.csv"), by_group)
+by_group.round(2)
+
+# %% [markdown]
+# ## What the score looked at
+#
+# One test patient of each kind of call at the frozen threshold: those called with the most confidence. Shade marks where
+# features lie that raised the score (Grad-CAM on the finest decoder level, mean over the networks), bars the attention
+# that each slice received. A map shows where a network looked, not why a hematoma grows.
+
+# %%
+judged = image[image["split"].eq("test") & known & image["patient_id"].isin(readings)]
+judged = judged.assign(call=np.where(judged["p_image"] >= threshold, "positive", "negative"))
+judged["kind"] = np.where((judged["call"] == "positive") == (judged["he"] == 1), "true ", "false ") + judged["call"]
+ordered = judged.sort_values("p_image", ascending=False)
+extreme = pd.concat(
+    [rows.iloc[[0 if "positive" in kind else -1]] for kind, rows in ordered.groupby("kind")] or [ordered]
+)
+titles = [f"{row.kind}\n{row.patient_id}, p = {row.p_image:.2f}" for row in extreme.itertuples()]
+explained = explained_pictures(reader.networks, [readings[name] for name in extreme["patient_id"]]) if titles else {}
+shown = {"titles": np.array(titles), "window": np.array([40.0, 80.0]), "simulated": np.array(bool(truth))}
+shown |= {"pixel_mm": np.array(reader.options["field_mm"] / reader.options["matrix"] if reader else np.nan)} | explained
+show(run.folder, "attention", shown) if titles else Markdown("No test scans with an outcome: nothing to explain.")
 
 # %% [markdown]
 # ## Limits

@@ -31,6 +31,7 @@ from hepred_lib.results import odds_ratio_table
 from hepred_lib.stats.development import DevelopmentSettings, cross_fit, develop
 from hepred_lib.stats.discrimination import auc_interval, compare_auc
 from hepred_lib.stats.operating_point import youden_threshold
+from hepred_lib.stats.sensitivity import leak_demonstration
 from hepred_lib.study import open_notebook, read_json, read_table, write_json, write_table
 
 # %% tags=["parameters"]
@@ -82,7 +83,13 @@ show(run.folder, "odds_ratios_integrated", odds)
 # %%
 Markdown(
     f"One standard deviation of the DL score multiplies the odds of expansion by **{score['odds_ratio']:.2f}** (95 % "
-    f"interval {score['low']:.2f}-{score['high']:.2f}) at equal bedside variables. Shrinkage factor {model.shrinkage:.2f}."
+    f"interval {score['low']:.2f}-{score['high']:.2f}) at equal bedside variables. Shrinkage factor {model.shrinkage:.2f}. "
+    f"Likelihood-ratio test of the score over the bedside variables: p = {model.added_test.p:.2g}; each patient's score has "
+    "seen the others' outcomes, so the statistic is up to twice too large for a score of noise, and from half of it "
+    f"**p = {model.added_test.cross_fitted_p:.2g}**. Optimism of the AUC with everything repeated but the network: "
+    f"{model.optimism['auc_apparent']:.2f} apparent, {model.optimism['auc_corrected']:.2f} corrected."
+    if model.added_test
+    else "The DL score does not vary: nothing can be said of it."
 )
 
 # %% [markdown]
@@ -104,13 +111,16 @@ leaked["dl_score"] = (
     (leaked["dl_logit"] - leaked["fold"].map(scales["mean"])) / leaked["fold"].map(scales["sd"]) if paths else []
 )
 in_sample = patients.loc[rows, "patient_id"].map(leaked.groupby("patient_id")["dl_score"].mean())
-leak = (
-    odds_ratio_table(develop(x[rows].assign(dl_score=in_sample), y, settings), "leak").set_index("name")
-    if paths
-    else None
-)
+leak = leak_demonstration(x[rows], y, settings, in_sample=in_sample) if paths else None
+leak
+
+# %%
 Markdown(
-    f"Odds ratio of the score: out-of-fold {score['odds_ratio']:.2f}, in-sample **{leak.loc['dl_score', 'odds_ratio']:.2f}**."
+    f"Odds ratio of one SD of the score: out-of-fold {leak.loc['out_of_fold', 'odds_ratio']:.2f} "
+    f"({leak.loc['out_of_fold', 'low']:.2f}-{leak.loc['out_of_fold', 'high']:.2f}), in-sample "
+    f"**{leak.loc['in_sample', 'odds_ratio']:.2f}** ({leak.loc['in_sample', 'low']:.2f}-"
+    f"{leak.loc['in_sample', 'high']:.2f}); apparent AUC {leak.loc['out_of_fold', 'auc_apparent']:.2f} and "
+    f"{leak.loc['in_sample', 'auc_apparent']:.2f}."
     if paths
     else "The score was made elsewhere: whether it is out-of-fold cannot be seen here."
 )

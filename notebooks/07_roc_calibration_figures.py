@@ -29,6 +29,12 @@ from IPython.display import Markdown
 from hepred_lib import results
 from hepred_lib.book import show
 from hepred_lib.manifest import read_manifest
+from hepred_lib.stats.auc_tests import compare_aucs
+from hepred_lib.stats.calibration_tests import spiegelhalter_test
+from hepred_lib.stats.decision import net_benefit_difference
+from hepred_lib.stats.diagnostic_accuracy import compare_calls, likelihood_ratios
+from hepred_lib.stats.reclassification import integrated_discrimination
+from hepred_lib.stats.subgroups import interaction_test, subgroup_performance
 from hepred_lib.study import (
     file_sha256,
     open_notebook,
@@ -105,6 +111,27 @@ Markdown(
     + "."
 )
 
+# %%
+both = test["he"].nunique() == 2
+counts = {name: {count: models[name][count] for count in ("tp", "fp", "fn", "tn")} for name in names}
+ratios = pd.DataFrame({name: vars(likelihood_ratios(**counts[name])) for name in names if both}).T
+write_table(run.path("tables", "likelihood_ratios.csv"), ratios.rename_axis("model").reset_index())
+Markdown(
+    "A positive call multiplies the odds of expansion by "
+    + "; ".join(
+        f"{row.Index} {row.positive:.1f} ({row.positive_low:.1f}-{row.positive_high:.1f})"
+        for row in ratios.itertuples()
+    )
+    + ", a negative one by "
+    + "; ".join(
+        f"{row.Index} {row.negative:.2f} ({row.negative_low:.2f}-{row.negative_high:.2f})"
+        for row in ratios.itertuples()
+    )
+    + "."
+    if both
+    else "Likelihood ratios need patients with and without expansion."
+)
+
 # %% [markdown]
 # ## Discrimination
 
@@ -126,6 +153,31 @@ Markdown(
     + (f"{len(significant)} of {len(comparisons)} differences exceed chance at the 5 % level." if comparisons else "")
 )
 
+# %%
+y_test, several = test["he"].astype(int), both and len(names) > 1
+together = compare_aucs(y_test, {name: test[f"p_{name}"] for name in names}) if several else None
+pairs = [(pair["a"], pair["b"]) for pair in comparisons if both]
+calls = {name: test[f"p_{name}"] >= thresholds[name] for name in names}
+operating = [
+    compare_calls(y_test, calls[a], calls[b]).rename_axis("rate").reset_index().assign(first=a, second=b)
+    for a, b in pairs
+]
+write_table(run.path("tables", "operating_points.csv"), pd.concat(operating) if pairs else pd.DataFrame({"rate": []}))
+Markdown(
+    f"All {len(names)} curves at once: chi-squared {together.statistic:.2f} on {together.df} degrees of freedom, "
+    f"p = {together.p:.2g}. At the frozen thresholds, "
+    + "; ".join(
+        f"{row.rate} of {row.first} minus {row.second} {100 * row.difference:+.0f} points ({100 * row.low:+.0f} to "
+        f"{100 * row.high:+.0f}, exact McNemar p = {row.p:.2g})"
+        for table in operating
+        for row in table.itertuples()
+        if row.rate != "accuracy"
+    )
+    + "."
+    if several
+    else "One model, or one outcome: nothing to compare."
+)
+
 # %% [markdown]
 # ## Calibration
 #
@@ -145,6 +197,9 @@ Markdown(
         if test["he"].sum() < results.MIN_TEST_EVENTS
         else "these slopes are informative."
     )
+    + " Spiegelhalter's test of calibration: "
+    + "; ".join(f"{name} p = {spiegelhalter_test(y_test, test[f'p_{name}']).p:.2g}" for name in names)
+    + "; a large p is no proof of calibration."
 )
 
 # %% [markdown]
@@ -155,6 +210,61 @@ Markdown(
 # %%
 benefit = results.decision_table(test, judged, n_resamples=n_resamples, rng=rng)
 show(run.folder, "decision_curve", benefit.assign(simulated=simulated))
+
+# %%
+at = np.array([0.1, 0.2, 0.3])
+rivals = [("integrated", "clinical"), ("integrated", "image")] if several and "integrated" in names else []
+gains = {pair: net_benefit_difference(y_test, *(test[f"p_{name}"] for name in pair), at) for pair in rivals}
+idi = {
+    pair: integrated_discrimination(
+        y_test, *(test[f"p_{name}"] for name in pair[::-1]), n_resamples=n_resamples, rng=rng
+    )
+    for pair in rivals
+}
+Markdown(
+    "; ".join(
+        f"net benefit of {a} minus {b} per 100 patients: "
+        + ", ".join(
+            f"{100 * row.difference:+.1f} ({100 * row.low:+.1f} to {100 * row.high:+.1f}) at {row.threshold:g}"
+            for row in gain.itertuples()
+        )
+        for (a, b), gain in gains.items()
+    )
+    + ". An interval that holds 0 decides nothing. For readers who expect it, the integrated discrimination improvement: "
+    + "; ".join(f"over {b} {found.value:+.3f} ({found.low:+.3f} to {found.high:+.3f})" for (a, b), found in idi.items())
+    + " (it rewards miscalibration, so it carries no argument here)."
+    if rivals
+    else "With one model there is no difference of net benefit to read."
+)
+
+# %% [markdown]
+# ## Subgroups
+#
+# Of the model with most to say. Where a subgroup has fewer than ten events nothing is claimed; whether subgroups differ
+# is asked by one interaction test, not by comparing their intervals.
+
+# %%
+judge = "integrated" if "integrated" in names else "clinical"
+known = test[["patient_id"]].merge(cohort, on="patient_id", how="left")
+splits = {name: known[name] for name in ("sex", "location", "ivh") if name in known and known[name].notna().any()}
+p_judge = test[f"p_{judge}"].clip(1e-9, 1 - 1e-9)
+parts = {name: subgroup_performance(y_test, p_judge, values) for name, values in splits.items()}
+subgroups = pd.concat([table.assign(split=name) for name, table in parts.items()], ignore_index=True)
+write_table(run.path("tables", "subgroups.csv"), subgroups)
+subgroups.round(2)
+
+# %%
+interactions = {name: interaction_test(y_test, p_judge, values) for name, values in splits.items()}
+Markdown(
+    f"{subgroups['auc'].notna().sum()} of {len(subgroups)} subgroups have the ten events that a figure needs. "
+    + "; ".join(
+        f"{name}: interaction p = {table.loc['auc', 'p']:.2g} (AUC), {table.loc['in_the_large', 'p']:.2g} (calibration)"
+        if np.isfinite(table.loc["auc", "p"])
+        else f"{name}: {table.loc['auc', 'note']}"
+        for name, table in interactions.items()
+    )
+    + ". Where several tests are made, one small p among them is expected."
+)
 
 # %% [markdown]
 # ## Published bedside scores on the same patients
@@ -169,6 +279,17 @@ bedside = bedside.fillna(measured.set_index("patient_id").reindex(bedside.index)
 scores = results.bedside_scores(bedside, notes=notes)
 pd.DataFrame(scores).T
 
+# %%
+Markdown(
+    "; ".join(
+        f"{name} {found['auc']:.2f} ({found['auc_ci'][0]:.2f}-{found['auc_ci'][1]:.2f}, {found['n']} patients)"
+        if found["auc_ci"]
+        else f"{name} cannot be judged ({found['n']} patients)"
+        for name, found in scores.items()
+    )
+    + ". These scores were made for other hospitals; none was refitted."
+)
+
 # %% [markdown]
 # ## Against the best possible
 #
@@ -178,6 +299,16 @@ pd.DataFrame(scores).T
 oracle = results.oracle_auc(test, read_table(run.resolve(truth)) if truth else None, notes=notes)
 best_possible = results.oracle_table(test, judged, oracle).assign(simulated=True) if oracle else None
 show(run.folder, "oracle", best_possible) if oracle else Markdown("The patients are real: no oracle.")
+
+# %%
+Markdown(
+    "; ".join(
+        f"{name}: AUC {models[name]['auc']:.2f}, the best possible {oracle[f'{name}_auc']:.2f}"
+        for name in names
+        if oracle and models[name]["auc"] is not None and oracle[f"{name}_auc"] is not None
+    )
+    + (". The interval of each AUC says how much of the distance is chance." if oracle else "No oracle, no distance.")
+)
 
 # %% [markdown]
 # ## Outlines and detection
@@ -190,6 +321,14 @@ agreement = read_table(run.path("segmentation.csv")) if image_source == "scans" 
 detection = results.detection(calls, n_resamples=n_resamples, rng=rng, notes=notes)
 segmentation = results.segmentation(agreement, notes=notes)
 {"detection": detection, "segmentation": segmentation}
+
+# %%
+Markdown(
+    f"Blood is found by slice with an AUC of {detection['auc']:.3f} ({detection['auc_ci'][0]:.3f}-"
+    f"{detection['auc_ci'][1]:.3f}, {detection['n_slices']} slices, whole patients resampled). "
+    if detection["auc_ci"]
+    else "Detection of blood cannot be judged here."
+)
 
 # %% [markdown]
 # ## All numbers in one file

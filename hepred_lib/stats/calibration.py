@@ -148,6 +148,7 @@ def calibration_curve(
     y, p = checks.outcome_and_probability(y, p)
     grid = checks.probabilities(grid, "grid")
     checks.at_least(n_resamples, "n_resamples", 1)
+    checks.generator(rng)
     draws = rng.integers(0, y.size, size=(n_resamples, y.size))
     curves = np.array([_read_curve(y[drawn], p[drawn], grid) for drawn in draws])
     observed = _read_curve(y, p, grid)

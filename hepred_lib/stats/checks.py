@@ -5,6 +5,8 @@ is required and what came. The outcome `y` is 0 or 1; booleans, {1, 2} and text 
 meaning can turn a model upside down.
 """
 
+from numbers import Real
+
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
@@ -63,16 +65,43 @@ def same_patients(a: ArrayLike, b: ArrayLike, names: str) -> None:
 
 def between(value: float, name: str, low: float, high: float) -> float:
     """Return one number strictly between two bounds."""
-    if not low < value < high:
+    if not isinstance(value, Real) or not low < value < high:
         raise ValueError(f"{name} must lie between {low:g} and {high:g}, got {value}.")
+    return float(value)
+
+
+def number(value: float, name: str) -> float:
+    """Return one number, which may be infinite; text, None and NaN are refused."""
+    if not isinstance(value, Real) or np.isnan(value):
+        raise ValueError(f"{name} must be a number, got {value}.")
     return float(value)
 
 
 def at_least(value: int, name: str, minimum: int) -> int:
     """Return a whole number that is large enough."""
-    if value != int(value) or value < minimum:
+    if not isinstance(value, Real) or not np.isfinite(value) or value != int(value) or value < minimum:
         raise ValueError(f"{name} must be a whole number >= {minimum}, got {value}.")
     return int(value)
+
+
+def generator(rng: np.random.Generator) -> np.random.Generator:
+    """Return the random generator; a seed or None is refused, since a hidden one cannot be repeated."""
+    if not isinstance(rng, np.random.Generator):
+        raise ValueError(f"rng must be a random generator, such as numpy.random.default_rng(7), got {rng!r}.")
+    return rng
+
+
+def fold_numbers(fold: ArrayLike, n: int) -> NDArray[np.int64]:
+    """Return the folds of n patients as 0, 1, ...: at least two, none missing."""
+    values = np.asarray(fold)
+    if values.shape != (n,):
+        raise ValueError(f"fold must hold one label for each of the {n} rows, got shape {values.shape}.")
+    position, labels = pd.factorize(values, sort=True)
+    if (position < 0).any():
+        raise ValueError(f"fold must be known for every patient, got none at position {int(np.argmin(position))}.")
+    if len(labels) < 2:
+        raise ValueError(f"fold must hold at least 2 labels, got {labels.tolist()} for all {n} rows.")
+    return position
 
 
 def _vector(values: ArrayLike, name: str) -> NDArray:

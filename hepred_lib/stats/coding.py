@@ -36,6 +36,7 @@ class Coding:
 
         With ``observed`` only levels that occur are kept; otherwise all that the column's type declares.
         """
+        _refuse_no_table(x)
         levels: dict[str, tuple[Any, ...] | None] = {}
         for name, column in x.items():
             if isinstance(column.dtype, pd.CategoricalDtype):
@@ -105,6 +106,14 @@ def refuse_missing(coded: pd.DataFrame) -> None:
     if counts.any():
         named = ", ".join(f"{name} ({count})" for name, count in zip(coded.columns, counts, strict=True) if count)
         raise ValueError(f"x must be complete; missing values in {named}.")
+
+
+def _refuse_no_table(x: pd.DataFrame) -> None:
+    if not isinstance(x, pd.DataFrame):
+        raise ValueError(f"x must be a table with named columns, a DataFrame, got {type(x).__name__}.")
+    wrong = [name for name in x.columns if not isinstance(name, str)]
+    if wrong:
+        raise ValueError(f"Column names of x must be text, got {wrong[:5]}.")
 
 
 def _code_column(column: pd.Series, levels: tuple[Any, ...] | None) -> Array:

@@ -13,34 +13,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.optimize import brentq
 from scipy.special import expit
-from scipy.stats import chi2, f
 
+from hepred_lib.stats import checks
+from hepred_lib.stats.added_test import AddedTest, likelihood_ratio_of_added
 from hepred_lib.stats.coding import Array, check_outcome, unscale
 from hepred_lib.stats.imputation import Imputer, impute_development
-from hepred_lib.stats.irls import fit_rows, information_inverse
+from hepred_lib.stats.irls import information_inverse
 from hepred_lib.stats.optimism import Optimism, judge
 from hepred_lib.stats.procedure import DevelopmentSettings, Procedure, fit_robustly
 from hepred_lib.stats.resampling import Pooled, rubin_pool
-
-
-@dataclass(frozen=True)
-class AddedTest:
-    """Likelihood-ratio test of the added predictors over the others, pooled over the imputed sets.
-
-    With complete data the statistic is the likelihood ratio over df and p comes from chi-squared; otherwise the
-    statistics are pooled by the D2 rule. The selection is taken as given.
-
-    References
-    ----------
-    Li, Meng, Raghunathan, Rubin. Stat Sinica 1991;1:65-92.
-    """
-
-    statistic: float
-    df: int
-    p: float
 
 
 @dataclass(frozen=True)
@@ -242,13 +226,16 @@ def cross_fit(x: pd.DataFrame, y: ArrayLike, fold: ArrayLike, settings: Developm
     Returns
     -------
     ndarray, shape (n,)
+
+    Raises
+    ------
+    ValueError
+        As `develop`; with fewer than two folds or a fold that is missing; where one class is absent without a fold.
     """
-    labels, number = np.unique(np.asarray(fold), return_inverse=True)
-    if number.shape != (len(x),) or labels.size < 2:
-        raise ValueError(f"fold must hold at least 2 labels, one for each of the {len(x)} rows, got {labels.tolist()}.")
-    outcome = np.asarray(y)
+    number = checks.fold_numbers(fold, len(x))
+    outcome = check_outcome(x, y)
     p = np.empty(len(x))
-    for k in range(labels.size):
+    for k in range(number.max() + 1):
         seed = int(np.random.SeedSequence([settings.seed, k]).generate_state(1)[0])
         model = develop(x[number != k], outcome[number != k], replace(settings, seed=seed))
         p[number == k] = model.predict(x[number == k])
@@ -281,7 +268,9 @@ def _fit_pooled(procedure: Procedure, designs: Array, y: Array) -> _Fitted:
     ]
     pooled = rubin_pool(np.stack([fit[0] for fit in fits]), np.stack([fit[1] for fit in fits]))
     names = tuple(procedure.names[row] for row in rows)
-    return _Fitted(path, names, pooled, bool(separated.any()), _test_added(procedure, designs, y, members))
+    return _Fitted(
+        path, names, pooled, bool(separated.any()), likelihood_ratio_of_added(procedure, designs, y, members)
+    )
 
 
 def _majority(paths: list[list[int]], last: int) -> list[int]:
@@ -289,24 +278,6 @@ def _majority(paths: list[list[int]], last: int) -> list[int]:
     ranks = np.array([[path.index(block) if block in path else last for path in paths] for block in range(last)])
     kept = [block for block in range(last) if np.mean(ranks[block] < last) > 0.5]
     return sorted(kept, key=lambda block: (ranks[block].mean(), block))
-
-
-def _test_added(procedure: Procedure, designs: Array, y: Array, member: NDArray[np.bool_]) -> AddedTest | None:
-    """Likelihood-ratio statistics of the added rows in each set, pooled by the D2 rule."""
-    df = int(member[0, procedure.added].sum())
-    if df == 0:
-        return None
-    without = member.copy()
-    without[:, procedure.added] = False
-    ones = np.ones((len(designs), y.size))
-    full, reduced = (fit_rows(designs, y, ones, member=rows).log_likelihood for rows in (member, without))
-    statistics, m = 2 * np.maximum(full - reduced, 0.0), len(designs)
-    increase = (1 + 1 / m) * np.var(np.sqrt(statistics), ddof=1) if m > 1 else 0.0
-    if increase < 1e-12:
-        return AddedTest(float(statistics.mean() / df), df, float(chi2.sf(statistics.mean(), df)))
-    pooled = max(0.0, (statistics.mean() / df - (m + 1) / (m - 1) * increase) / (1 + increase))
-    freedom = df ** (-3 / m) * (m - 1) * (1 + 1 / increase) ** 2
-    return AddedTest(float(pooled), df, float(f.sf(pooled, df, freedom)))
 
 
 def _intercept(linear_predictors: Array, prevalence: float) -> float:

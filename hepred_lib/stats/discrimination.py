@@ -196,6 +196,7 @@ def roc_band(
     """
     grid = checks.probabilities(false_positive_rate, "false_positive_rate")
     checks.at_least(n_resamples, "n_resamples", 1)
+    checks.generator(rng)
     _, positives, negatives = counts_by_value(*checks.outcome_and_score(y, score))
     # Drawing patients with replacement is drawing counts of the distinct scores: no curve has to be sorted again.
     events, others = positives.sum(), negatives.sum()
@@ -245,6 +246,7 @@ def clustered_auc_interval(
     """
     y, score = checks.outcome_and_score(y, score)
     checks.at_least(n_resamples, "n_resamples", 2)
+    checks.generator(rng)
     checks.same_patients(y, cluster, "y and cluster")
     code, names = pd.factorize(np.asarray(cluster))
     if (code < 0).any():

@@ -42,6 +42,7 @@ def evaluate(y: ArrayLike, p: ArrayLike, threshold: float) -> dict[str, Any]:
         If `y` is not 0/1, a `p` is NaN or outside [0, 1], the lengths differ, or the threshold is NaN.
     """
     y, p = checks.outcome_and_probability(y, p, both_classes=False)
+    checks.number(threshold, "threshold")
     notes: list[str] = []
     return {
         **_discrimination(y, p, notes),

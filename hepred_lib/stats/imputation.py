@@ -19,6 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
+from hepred_lib.stats import checks
 from hepred_lib.stats.coding import Array, Coding
 
 _SWEEPS = 15
@@ -125,7 +126,7 @@ def fit_imputer(x: pd.DataFrame, *, n_imputations: int, rng: np.random.Generator
     Raises
     ------
     ValueError
-        A column without any observed value.
+        A column without any observed value, no column, a number below 1, or `rng` is no generator.
     """
     return impute_development(x, n_imputations=n_imputations, rng=rng)[0]
 
@@ -148,9 +149,11 @@ def impute_development(
     -------
     Imputer and list of m ndarrays, shape (n, q)
     """
-    if n_imputations < 1:
-        raise ValueError(f"n_imputations must be >= 1, got {n_imputations}.")
+    checks.generator(rng)
+    checks.at_least(n_imputations, "n_imputations", 1)
     coding = Coding.of(x, observed=observed)
+    if not coding.names:
+        raise ValueError("x must have at least one column to impute, got none.")
     values = coding.matrix(x).to_numpy()
     empty = [name for name in coding.levels if x[name].isna().all()]
     if empty:

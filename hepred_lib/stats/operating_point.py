@@ -134,9 +134,7 @@ def confusion(y: ArrayLike, p: ArrayLike, threshold: float) -> Confusion:
 
 def counts(y: NDArray, p: NDArray, threshold: float) -> dict[str, int]:
     """Return `tp, fp, fn, tn` of the rule "positive when p >= threshold", for checked arrays."""
-    if np.isnan(threshold):
-        raise ValueError("threshold must be a number, got NaN.")
-    called = p >= threshold
+    called = p >= checks.number(threshold, "threshold")
     tp, fp = int(np.sum(called & (y == 1))), int(np.sum(called & (y == 0)))
     return {"tp": tp, "fp": fp, "fn": int(np.sum(y == 1)) - tp, "tn": int(np.sum(y == 0)) - fp}
 

@@ -17,6 +17,8 @@ from hepred_lib.stats.resampling import bootstrap_indices, resample_counts
 
 # Resamples handled together.
 _CHUNK = 50
+# Draws of a resample before giving up: a column observed once is in 63 % of them.
+_MAX_DRAWS = 200
 
 
 @dataclass(frozen=True)
@@ -109,9 +111,13 @@ def _usable_resamples(values: Array, y: Array, n_resamples: int, rng: np.random.
     """Resamples with the observed number of events; one that leaves a column without any value is drawn again."""
     observed = ~np.isnan(values)
     drawn = bootstrap_indices(y, n_resamples, rng)
-    while empty := [b for b, rows in enumerate(drawn) if not observed[rows].any(axis=0).all()]:
+    for _ in range(_MAX_DRAWS):
+        empty = [b for b, rows in enumerate(drawn) if not observed[rows].any(axis=0).all()]
+        if not empty:
+            return drawn
         drawn[empty] = bootstrap_indices(y, len(empty), rng)
-    return drawn
+    rarest = int(observed.sum(axis=0).min())
+    raise ValueError(f"Predictors must be observed often enough to resample, got one with {rarest} of {len(y)} values.")
 
 
 def _resampled_designs(

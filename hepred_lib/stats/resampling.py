@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hepred_lib.stats import checks
+
 
 @dataclass(frozen=True)
 class Pooled:
@@ -41,6 +43,11 @@ def bootstrap_indices(n_or_strata: int | ArrayLike, n_resamples: int, rng: np.ra
     -------
     ndarray of int, shape (n_resamples, n)
 
+    Raises
+    ------
+    ValueError
+        If a number is not whole and at least 1, there is no label, or `rng` is no generator.
+
     References
     ----------
     Efron, Tibshirani. An introduction to the bootstrap. Chapman & Hall 1993.
@@ -51,9 +58,10 @@ def bootstrap_indices(n_or_strata: int | ArrayLike, n_resamples: int, rng: np.ra
     >>> int((draw == 2).sum())  # the only row of its stratum is always drawn once
     1
     """
-    if n_resamples < 1:
-        raise ValueError(f"n_resamples must be >= 1, got {n_resamples}.")
-    strata = np.zeros(n_or_strata, int) if np.isscalar(n_or_strata) else np.asarray(n_or_strata)
+    checks.generator(rng)
+    checks.at_least(n_resamples, "n_resamples", 1)
+    one = np.isscalar(n_or_strata)
+    strata = np.zeros(checks.at_least(n_or_strata, "n_or_strata", 1), int) if one else np.asarray(n_or_strata)
     if strata.ndim != 1 or strata.size == 0:
         raise ValueError(f"n_or_strata must be a positive number or a list of labels, got shape {strata.shape}.")
     drawn = np.empty((n_resamples, strata.size), dtype=np.intp)
@@ -125,6 +133,11 @@ def rubin_pool(estimates: ArrayLike, variances: ArrayLike) -> Pooled:
     Pooled
         With m = 1 the between-variance is unknown and taken as zero.
 
+    Raises
+    ------
+    ValueError
+        Without any set, for a number that is not finite, or where the shapes do not fit.
+
     References
     ----------
     Rubin. Multiple imputation for nonresponse in surveys. Wiley 1987.
@@ -135,6 +148,8 @@ def rubin_pool(estimates: ArrayLike, variances: ArrayLike) -> Pooled:
     7.0
     """
     values, within = np.asarray(estimates, dtype=float), np.asarray(variances, dtype=float)
+    if values.ndim not in (1, 2) or not len(values) or not (np.isfinite(values).all() and np.isfinite(within).all()):
+        raise ValueError(f"estimates and variances must be finite, of at least one set, got {values.tolist()}.")
     m = values.shape[0]
     if within.shape not in (values.shape, values.shape + values.shape[1:]):
         raise ValueError(f"variances must fit estimates of shape {values.shape}, got shape {within.shape}.")

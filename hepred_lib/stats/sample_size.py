@@ -138,10 +138,14 @@ def supported_parameters(n: int, prevalence: float, auc: float) -> int:
     """
     n = checks.at_least(n, "n", 1)
     r2 = cox_snell_r2_from_auc(checks.between(auc, "auc", 0.5, 1), prevalence)
-    supported = 0
-    while riley_minimum(supported + 1, prevalence, r2).n <= n:
-        supported += 1
-    return supported
+    # The minimum rises with the parameters: double until it is too large, then halve the bracket.
+    low, high = 0, 1
+    while riley_minimum(high, prevalence, r2).n <= n:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if riley_minimum(middle, prevalence, r2).n <= n else (low, middle)
+    return low
 
 
 def _n_for_shrinkage(k: int, r2: float, shrinkage: float) -> int:

@@ -78,8 +78,8 @@ def firth(design: Array, y: Array, weights: Array | None = None) -> Array:
     raise ValueError("Firth's penalized likelihood did not converge in 100 steps.")
 
 
-def _firth_step(design: Array, y: Array, weights: Array, coefficients: Array) -> Array:
-    """Newton's step on the modified score, or a scoring step where Newton's would lead down; at most 2 long."""
+def penalized_score(design: Array, y: Array, coefficients: Array, weights: Array) -> tuple[Array, Array, Array]:
+    """Firth's modified score, shape (q,), its negative slope and the inverse information, both of shape (q, q)."""
     p = expit(design @ coefficients)
     v = p * (1 - p)
     skew = v * (1 - 2 * p)
@@ -92,6 +92,12 @@ def _firth_step(design: Array, y: Array, weights: Array, coefficients: Array) ->
     leverage_slope = (skew * quadratic)[:, None] * design - v[:, None] * pulled
     curvature = design.T @ (design * (weights * v * (1 + leverage))[:, None])
     curvature -= design.T @ (leverage_slope * (weights * (0.5 - p))[:, None])
+    return score, curvature, inverse
+
+
+def _firth_step(design: Array, y: Array, weights: Array, coefficients: Array) -> Array:
+    """Newton's step on the modified score, or a scoring step where Newton's would lead down; at most 2 long."""
+    score, curvature, inverse = penalized_score(design, y, coefficients, weights)
     step = np.linalg.pinv(curvature, rtol=1e-12) @ score
     if step @ score <= 0:
         step = inverse @ score

@@ -76,3 +76,37 @@ def test_a_level_on_its_bounds_is_refused(wrong):
 def test_a_count_that_is_no_count_is_refused(wrong):
     with pytest.raises(ValueError, match="tp must be a whole number >= 0"):
         checks.at_least(wrong, "tp", 0)
+
+
+@pytest.mark.parametrize("wrong", ["0.5", None])
+def test_text_and_nothing_are_no_numbers(wrong):
+    for check in (lambda v: checks.between(v, "level", 0, 1), lambda v: checks.at_least(v, "level", 0)):
+        with pytest.raises(ValueError, match=f"level must .*, got {wrong}"):
+            check(wrong)
+    with pytest.raises(ValueError, match=f"level must be a number, got {wrong}"):
+        checks.number(wrong, "level")
+
+
+@pytest.mark.parametrize("wrong", [7, None])
+def test_a_seed_is_no_generator(wrong):
+    with pytest.raises(ValueError, match=f"rng must be a random generator, .*got {wrong}"):
+        checks.generator(wrong)
+
+
+def test_folds_are_numbered_in_their_order():
+    assert checks.fold_numbers(["b", "a", "c", "a"], 4).tolist() == [1, 0, 2, 0]
+
+
+@pytest.mark.parametrize(
+    ("fold", "message"),
+    [
+        ([0, 1, np.nan], "fold must be known for every patient, got none at position 2"),
+        ([0, None, 1], "fold must be known for every patient, got none at position 1"),
+        ([2, 2, 2], "fold must hold at least 2 labels"),
+        ([0, 1], "fold must hold one label for each of the 3 rows"),
+        ([[0, 1, 2]], "fold must hold one label for each of the 3 rows"),
+    ],
+)
+def test_folds_that_are_none_are_refused(fold, message):
+    with pytest.raises(ValueError, match=message):
+        checks.fold_numbers(fold, 3)

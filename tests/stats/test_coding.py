@@ -62,3 +62,9 @@ def test_standardized_rows_turn_back_into_the_columns_own_units():
     design, center, scale = standardize(coded)
     back, _ = unscale(np.array([0.5, 1.0, -2.0]), np.eye(3), center, scale)
     assert back[0] + coded.to_numpy() @ back[1:] == pytest.approx(np.array([0.5, 1.0, -2.0]) @ design)
+
+
+@pytest.mark.parametrize(("wrong", "message"), [(np.eye(2), "x must be a table"), (pd.DataFrame(np.eye(2)), "text")])
+def test_a_table_without_names_is_refused(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        Coding.of(wrong)

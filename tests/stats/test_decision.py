@@ -2,7 +2,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hepred_lib.stats.decision import decision_curve, net_benefit, net_benefit_all, net_benefit_from_counts
+from hepred_lib.stats.decision import (
+    decision_curve,
+    net_benefit,
+    net_benefit_all,
+    net_benefit_difference,
+    net_benefit_from_counts,
+)
+from hepred_lib.stats.proportions import wilson_interval
 
 THRESHOLDS = np.array([0.05, 0.2, 0.5])
 
@@ -13,8 +20,9 @@ def sample(n=150, seed=0):
     return y, np.round(np.clip(0.2 + 0.2 * y + rng.normal(0, 0.15, n), 0, 1), 2)
 
 
-def curve(y, predictions, n_resamples=200, seed=0):
-    return decision_curve(y, predictions, THRESHOLDS, n_resamples=n_resamples, rng=np.random.default_rng(seed))
+def curve(y, predictions, n_resamples=200, seed=0, band="bootstrap"):
+    how = {"band": band, "n_resamples": n_resamples, "rng": np.random.default_rng(seed)}
+    return decision_curve(y, predictions, THRESHOLDS, **how)
 
 
 def test_net_benefit_by_hand():
@@ -64,7 +72,7 @@ def test_curve_agrees_with_the_single_functions():
 
 def test_band_holds_the_estimate():
     y, p = sample()
-    table = curve(y, {"image": p})
+    table = pd.concat([curve(y, {"image": p}), decision_curve(y, {"image": p}, THRESHOLDS)])
     assert ((table["low"] <= table["net_benefit"]) & (table["net_benefit"] <= table["high"])).all()
 
 
@@ -116,3 +124,62 @@ def test_band_equals_resampling_patients_one_by_one():
 def test_the_same_seed_gives_the_same_curve():
     y, p = sample()
     pd.testing.assert_frame_equal(curve(y, {"image": p}), curve(y, {"image": p}))
+
+
+def test_the_wilson_band_of_treating_all_is_that_of_the_prevalence():
+    y, p = sample()
+    row = decision_curve(y, {"image": p}, [0.2]).query("model == 'all'").iloc[0]
+    low, high = wilson_interval([y.sum()], y.size)
+    assert (row["low"], row["high"]) == pytest.approx((low[0] - (1 - low[0]) / 4, high[0] - (1 - high[0]) / 4))
+
+
+def test_the_wilson_band_is_near_the_bootstrap_in_large_samples():
+    y, p = sample(4000)
+    wilson = decision_curve(y, {"image": p}, THRESHOLDS)
+    resampled = curve(y, {"image": p}, band="bootstrap", n_resamples=1000)
+    np.testing.assert_allclose(wilson[["low", "high"]], resampled[["low", "high"]], atol=0.002)
+
+
+def test_treating_nobody_is_certainly_worth_nothing_but_a_model_that_treats_nobody_is_not():
+    y, _ = sample()
+    table = decision_curve(y, {"image": np.full(y.size, 0.01)}, [0.5]).set_index("model")
+    assert table.loc["none", ["low", "high"]].tolist() == [0, 0]
+    assert table.loc["image", "low"] < 0 < table.loc["image", "high"]
+
+
+def test_the_difference_is_that_of_the_curves_and_turns_with_the_models():
+    y, p = sample()
+    q = np.roll(p, 1)
+    forward, backward = (net_benefit_difference(y, *pair, THRESHOLDS) for pair in ((p, q), (q, p)))
+    assert forward["difference"].to_numpy() == pytest.approx(
+        net_benefit(y, p, THRESHOLDS) - net_benefit(y, q, THRESHOLDS)
+    )
+    assert forward["low"].to_numpy() == pytest.approx(-backward["high"].to_numpy())
+
+
+def test_the_differences_bands_agree_in_large_samples():
+    y, p = sample(4000)
+    q = np.clip(p + np.random.default_rng(1).normal(0, 0.1, p.size), 0, 1)
+    wilson = net_benefit_difference(y, p, q, THRESHOLDS)
+    how = {"band": "bootstrap", "n_resamples": 1000, "rng": np.random.default_rng(0)}
+    resampled = net_benefit_difference(y, p, q, THRESHOLDS, **how)
+    np.testing.assert_allclose(wilson, resampled, atol=0.002)
+
+
+def test_identical_models_differ_by_nothing():
+    y, p = sample()
+    assert (net_benefit_difference(y, p, p, THRESHOLDS)[["difference", "low", "high"]] == 0).all(axis=None)
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ({"band": "wald"}, "band must be 'wilson' or 'bootstrap'"),
+        ({"band": "bootstrap"}, "n_resamples must be a whole number >= 1"),
+        ({"band": "bootstrap", "n_resamples": 9}, "rng must be a random generator"),
+    ],
+)
+def test_an_unusable_band_is_refused(how, message):
+    y, p = sample()
+    with pytest.raises(ValueError, match=message):
+        net_benefit_difference(y, p, p, THRESHOLDS, **how)

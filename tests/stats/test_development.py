@@ -8,7 +8,7 @@ import pytest
 from scipy.special import expit
 from scipy.stats import chi2
 
-from hepred_lib.stats.development import DevelopedModel, DevelopmentSettings, cross_fit, develop
+from hepred_lib.stats.development import AddedTest, DevelopedModel, DevelopmentSettings, cross_fit, develop
 from hepred_lib.stats.logistic import fit_logistic
 from hepred_lib.stats.selection import forward_select
 
@@ -86,6 +86,13 @@ def test_the_added_test_is_the_likelihood_ratio_on_complete_data():
     ratio = 2 * (full.log_likelihood - without.log_likelihood)
     assert model.added_test.statistic == pytest.approx(ratio)
     assert model.added_test.p == pytest.approx(chi2.sf(ratio, 1))
+
+
+def test_a_cross_fitted_score_is_tested_by_half_its_statistic():
+    x, y = cohort(gaps=False)
+    test = develop(x, y, replace(SETTINGS, n_resamples=1)).added_test
+    assert test.cross_fitted_p == pytest.approx(chi2.sf(test.statistic / 2, 1))
+    assert AddedTest(0.0, 1, 1.0).cross_fitted_p == 1.0
 
 
 def test_a_model_survives_its_two_files(model, data):

@@ -123,3 +123,9 @@ def test_input_at_fault_is_refused_and_not_noted(y, p):
         evaluate(y, p, 0.5)
     with pytest.raises(ValueError, match="must"):
         compare_models(y, {"clinical": p, "image": p})
+
+
+@pytest.mark.parametrize("wrong", [None, "0.5", np.nan])
+def test_a_threshold_that_is_none_is_refused(wrong):
+    with pytest.raises(ValueError, match="threshold must be a number"):
+        evaluate([0, 1], [0.2, 0.7], wrong)

@@ -129,7 +129,7 @@ def test_a_column_without_values_is_refused_by_name(name):
 
 
 def test_no_imputation_at_all_is_refused():
-    with pytest.raises(ValueError, match="n_imputations must be >= 1"):
+    with pytest.raises(ValueError, match="n_imputations must be a whole number >= 1"):
         fit_imputer(cohort()[0], n_imputations=0, rng=rng())
 
 
@@ -148,3 +148,8 @@ def test_single_draws_equal_the_textbook_conditional_of_a_joint_normal():
     expected = mean[0] + cov[0, 1] / cov[1, 1] * (seen - mean[1])
     noise = imputer.scores[1, 0] * np.sqrt(cov[0, 0] - cov[0, 1] ** 2 / cov[1, 1])
     assert imputer.impute(row)[1]["gcs"][0] == pytest.approx(np.interp(expected + noise, scores, values))
+
+
+def test_a_table_without_columns_is_refused():
+    with pytest.raises(ValueError, match="x must have at least one column to impute"):
+        fit_imputer(cohort()[0][[]], n_imputations=1, rng=rng())

@@ -89,7 +89,7 @@ def test_an_outcome_that_is_no_outcome_is_refused(y):
 
 
 def test_a_threshold_that_is_no_number_is_refused():
-    with pytest.raises(ValueError, match="threshold must be a number, got NaN"):
+    with pytest.raises(ValueError, match="threshold must be a number, got nan"):
         confusion([0, 1], [0.1, 0.2], np.nan)
 
 

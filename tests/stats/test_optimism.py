@@ -56,3 +56,10 @@ def test_each_resample_equals_a_plain_fit_on_its_rows():
         assert optimism.slopes[b] == pytest.approx(fit_logistic(outside, y).coefficients[1], abs=1e-6)
         flattered = auc(y[rows], model.predict(table)) - auc(y, model.predict(x))
         assert optimism.auc_optimism[b] == pytest.approx(flattered, abs=1e-9)
+
+
+def test_columns_too_rarely_observed_to_resample_are_refused_not_drawn_for_ever():
+    x, y = cohort()
+    x = pd.DataFrame(np.where(np.eye(150, 60, dtype=bool), 1.0, np.nan), columns=[f"x{k}" for k in range(60)])
+    with pytest.raises(ValueError, match="observed often enough to resample, got one with 1 of 150 values"):
+        judged(x, y, DevelopmentSettings(tuple(x.columns)))

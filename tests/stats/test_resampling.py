@@ -54,10 +54,22 @@ def test_an_interval_of_draws_that_are_no_list_of_numbers_is_refused(draws):
 
 
 def test_an_empty_request_is_refused():
-    with pytest.raises(ValueError, match="n_resamples must be >= 1"):
+    with pytest.raises(ValueError, match="n_resamples must be a whole number >= 1"):
         bootstrap_indices(5, 0, rng())
 
 
 def test_variances_of_another_shape_are_refused():
     with pytest.raises(ValueError, match="variances must fit estimates"):
         rubin_pool([1.0, 2.0], [1.0])
+
+
+@pytest.mark.parametrize("n", [0, -1, 1.5, np.nan])
+def test_a_number_of_rows_that_is_none_is_refused(n):
+    with pytest.raises(ValueError, match="n_or_strata must be a whole number >= 1"):
+        bootstrap_indices(n, 2, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("estimates", [[], [1.0, np.nan], [np.inf, 1.0], 1.0])
+def test_estimates_that_cannot_be_pooled_are_refused(estimates):
+    with pytest.raises(ValueError, match="estimates and variances must be finite, of at least one set"):
+        rubin_pool(estimates, np.ones_like(estimates))

@@ -83,3 +83,10 @@ def test_r2_equals_adaptive_quadrature(auc, prevalence):
     fitted = quad(log_likelihood, -10, 12, epsabs=1e-12)[0]
     null = prevalence * np.log(prevalence) + (1 - prevalence) * np.log(1 - prevalence)
     assert cox_snell_r2_from_auc(auc, prevalence) == pytest.approx(1 - np.exp(2 * (null - fitted)), abs=1e-9)
+
+
+def test_the_number_supported_is_the_last_that_fits_and_is_found_at_once():
+    for n in (50, 465, 5000, 10**9):
+        found, r2 = supported_parameters(n, 0.2, 0.81), cox_snell_r2_from_auc(0.81, 0.2)
+        assert found == 0 or riley_minimum(found, 0.2, r2).n <= n
+        assert riley_minimum(found + 1, 0.2, r2).n > n

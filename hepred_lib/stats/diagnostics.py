@@ -1,0 +1,220 @@
+"""Before a model is believed: events per parameter, collinearity, and whether a straight line will do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import chi2
+
+from hepred_lib.stats import checks
+from hepred_lib.stats.coding import Coding, check_outcome, standardize
+from hepred_lib.stats.logistic import fit_logistic
+
+# Where Harrell puts the knots of a restricted cubic spline, as quantiles.
+KNOT_QUANTILES = {
+    3: (0.10, 0.50, 0.90),
+    4: (0.05, 0.35, 0.65, 0.95),
+    5: (0.05, 0.275, 0.50, 0.725, 0.95),
+}
+
+
+def events_per_parameter(y: ArrayLike, n_parameters: int) -> float:
+    """Patients of the rarer outcome for each candidate coefficient.
+
+    A rule of thumb only: `sample_size.riley_minimum` asks what really matters.
+
+    Parameters
+    ----------
+    y : array_like of 0 and 1, shape (n,)
+    n_parameters : int
+        Coefficients considered, before any selection, without the intercept.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError
+        If `y` is not 0/1 with both present, or the number is below 1.
+
+    References
+    ----------
+    Van Smeden M et al. BMC Med Res Methodol 2016;16:163.
+
+    Examples
+    --------
+    >>> events_per_parameter([1, 0, 0, 1, 0], 4)
+    0.5
+    """
+    y = checks.outcome(y)
+    return float(min(y.sum(), y.size - y.sum()) / checks.at_least(n_parameters, "n_parameters", 1))
+
+
+def variance_inflation(x: pd.DataFrame) -> pd.DataFrame:
+    """How much the other predictors inflate the variance of each: the generalized factor of Fox and Monette.
+
+    For a number it is the usual factor 1 / (1 - R2). For a category it is that of the whole block, and
+    `per_df = gvif ** (1 / (2 df))` compares with the square root of the usual one.
+
+    Parameters
+    ----------
+    x : DataFrame, shape (n, p)
+        Complete.
+
+    Returns
+    -------
+    DataFrame
+        `predictor, df, gvif, per_df`; infinite for a predictor that follows from the others.
+
+    Raises
+    ------
+    ValueError
+        If a value is missing, a column does not vary, or there is none.
+
+    References
+    ----------
+    Fox J, Monette G. J Am Stat Assoc 1992;87:178-183.
+
+    Examples
+    --------
+    Two columns with a correlation of one half: 1 / (1 - 1/4).
+
+    >>> x = pd.DataFrame({"a": [1, 1, 0, 0, 0, 1], "b": [1, 1, 0, 0, 1, 0]})
+    >>> variance_inflation(x)["gvif"].round(4).tolist()  # their correlation is 1/3
+    [1.125, 1.125]
+    """
+    coding = Coding.of(x)
+    if not coding.names:
+        raise ValueError("x must have at least one column, got none.")
+    rows, _, _ = standardize(coding.matrix(x))
+    correlation = np.corrcoef(rows[1:]).reshape(len(rows) - 1, -1)
+    place = {coded: row for row, coded in enumerate(coding.names)}
+    found = []
+    for name, block in coding.blocks.items():
+        inside = np.isin(np.arange(len(correlation)), [place[coded] for coded in block])
+        factor = _generalized_factor(correlation, inside)
+        found.append(
+            {"predictor": name, "df": len(block), "gvif": factor, "per_df": factor ** (1 / (2 * max(len(block), 1)))}
+        )
+    return pd.DataFrame(found, columns=["predictor", "df", "gvif", "per_df"])
+
+
+def spline_knots(values: ArrayLike, n_knots: int = 4) -> NDArray[np.float64]:
+    """Knots of a restricted cubic spline at Harrell's quantiles.
+
+    Parameters
+    ----------
+    values : array_like, shape (n,)
+    n_knots : {3, 4, 5}
+
+    Returns
+    -------
+    ndarray, shape (n_knots,)
+
+    Raises
+    ------
+    ValueError
+        If the number of knots is not offered, a value is not finite, or the quantiles coincide.
+
+    References
+    ----------
+    Harrell FE. Regression modeling strategies, 2nd ed., table 2.3. Springer 2015.
+    """
+    if n_knots not in KNOT_QUANTILES:
+        raise ValueError(f"n_knots must be one of {list(KNOT_QUANTILES)}, got {n_knots}.")
+    knots = np.quantile(checks.scores(values, "values"), KNOT_QUANTILES[n_knots])
+    if np.unique(knots).size < n_knots:
+        raise ValueError(f"values must spread enough for {n_knots} different knots, got {knots.tolist()}.")
+    return knots
+
+
+def spline_basis(values: ArrayLike, knots: ArrayLike) -> NDArray[np.float64]:
+    """Non-linear terms of a restricted cubic spline, linear outside the outer knots.
+
+    Parameters
+    ----------
+    values : array_like, shape (n,)
+    knots : array_like, shape (k,)
+        Rising, k >= 3.
+
+    Returns
+    -------
+    ndarray, shape (n, k - 2)
+        In units of the squared distance between the outer knots; 0 below the first one.
+
+    Raises
+    ------
+    ValueError
+        If a value is not finite, or there are not three rising knots.
+
+    References
+    ----------
+    Stone CJ, Koo CY. Proc Stat Comput Sect ASA 1985:45-48. Harrell FE. Regression modeling strategies. Springer 2015.
+    """
+    values, t = checks.scores(values, "values"), checks.scores(knots, "knots")
+    if t.size < 3 or (np.diff(t) <= 0).any():
+        raise ValueError(f"knots must be at least three, rising, got {t.tolist()}.")
+    cubes = np.maximum(values[:, None] - t, 0.0) ** 3
+    last, before = cubes[:, -1:], cubes[:, -2:-1]
+    width = t[-1] - t[-2]
+    terms = cubes[:, :-2] - before * (t[-1] - t[:-2]) / width + last * (t[-2] - t[:-2]) / width
+    return terms / (t[-1] - t[0]) ** 2
+
+
+def linearity_tests(x: pd.DataFrame, y: ArrayLike, columns: Sequence[str], *, n_knots: int = 4) -> pd.DataFrame:
+    """Likelihood-ratio test of each number's non-linear spline terms, all other predictors linear.
+
+    Parameters
+    ----------
+    x : DataFrame, shape (n, p)
+        All predictors of the model, complete.
+    y : array_like of 0 and 1, shape (n,)
+    columns : sequence of str
+        The numbers to test.
+    n_knots : {3, 4, 5}
+
+    Returns
+    -------
+    DataFrame
+        `column, df, statistic, p, note`; without figures, and with the reason in `note`, where a number has too few
+        different values for the knots or a model cannot be fitted (separated classes, collinear columns).
+
+    Raises
+    ------
+    ValueError
+        Missing values, one class, constant columns; for a column that is absent or a category.
+
+    References
+    ----------
+    Harrell FE. Regression modeling strategies, 2nd ed., chapter 2. Springer 2015.
+    """
+    coding = Coding.of(x)
+    standardize(coding.matrix(x))
+    outcome = check_outcome(x, y)
+    wrong = [name for name in columns if coding.levels.get(name, ()) is not None]
+    if wrong:
+        raise ValueError(f"columns must name numbers of x, got {wrong}.")
+    rows = []
+    for name in columns:
+        row = {"column": name, "df": n_knots - 2, "statistic": np.nan, "p": np.nan, "note": ""}
+        try:
+            terms = spline_basis(x[name], spline_knots(x[name], n_knots))
+            curved = x.assign(**{f"{name} spline {k}": term for k, term in enumerate(terms.T, 1)})
+            gain = 2 * (fit_logistic(curved, outcome).log_likelihood - fit_logistic(x, outcome).log_likelihood)
+        except ValueError as reason:
+            rows.append(row | {"note": str(reason)})
+            continue
+        rows.append(row | {"statistic": max(gain, 0.0), "p": float(chi2.sf(max(gain, 0.0), n_knots - 2))})
+    return pd.DataFrame(rows, columns=["column", "df", "statistic", "p", "note"])
+
+
+def _generalized_factor(correlation: NDArray, inside: NDArray[np.bool_]) -> float:
+    """Determinant of a block's correlations over that of what the other columns leave unexplained."""
+    own, across = correlation[np.ix_(inside, inside)], correlation[np.ix_(inside, ~inside)]
+    others = np.linalg.pinv(correlation[np.ix_(~inside, ~inside)], rtol=1e-10, hermitian=True)
+    unexplained = np.linalg.det(own - across @ others @ across.T)
+    return float(np.linalg.det(own) / unexplained) if unexplained > 1e-12 else float("inf")

@@ -1,0 +1,153 @@
+"""Performance in subgroups: estimates with event counts, a test of interaction, and silence below ten events.
+
+A difference between subgroups is a matter for the interaction test, never for one subgroup's p or interval alone.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import logit
+from scipy.stats import chi2
+
+from hepred_lib.stats import checks
+from hepred_lib.stats.calibration import calibrate
+from hepred_lib.stats.discrimination import auc_interval
+from hepred_lib.stats.logistic import fit_logistic
+
+# Fewer events, or fewer patients without one, and no figure is given.
+MIN_EVENTS = 10
+FIGURES = ("auc", "auc_low", "auc_high", "slope", "slope_low", "slope_high", "in_the_large")
+
+
+def subgroup_performance(y: ArrayLike, p: ArrayLike, group: ArrayLike) -> pd.DataFrame:
+    """AUC and calibration in each subgroup.
+
+    Parameters
+    ----------
+    y : array_like of 0 and 1, shape (n,)
+    p : array_like, shape (n,)
+        Predicted probabilities, strictly between 0 and 1.
+    group : array_like, shape (n,)
+        The subgroup of each patient; missing values form no subgroup and are counted in a row of their own.
+
+    Returns
+    -------
+    DataFrame
+        `group, n, events`, then `auc` with its logit DeLong interval, `slope` with its interval and `in_the_large`,
+        then `note`. Figures are NaN in a subgroup with fewer than ten events or fewer than ten others.
+
+    Raises
+    ------
+    ValueError
+        If `y` is not 0/1, a `p` is 0, 1 or outside, or the lengths differ.
+    """
+    outcome, risk, labels = _checked(y, p, group)
+    rows = []
+    for label in [*sorted(labels.dropna().unique(), key=str), *([None] if labels.isna().any() else [])]:
+        inside = (labels.isna() if label is None else labels == label).to_numpy(dtype=bool)
+        events, n = int(outcome[inside].sum()), int(inside.sum())
+        row = {"group": "missing" if label is None else label, "n": n, "events": events, "note": ""}
+        if label is None or min(events, n - events) < MIN_EVENTS:
+            why = "the subgroup is not known" if label is None else f"{events} events of {n}, {MIN_EVENTS} are needed"
+            rows.append(row | dict.fromkeys(FIGURES, np.nan) | {"note": why})
+        else:
+            rows.append(row | _figures(outcome[inside], risk[inside]))
+    return pd.DataFrame(rows, columns=["group", "n", "events", *FIGURES, "note"])
+
+
+def interaction_test(y: ArrayLike, p: ArrayLike, group: ArrayLike) -> pd.DataFrame:
+    """Whether discrimination or calibration of a model differ between subgroups.
+
+    Parameters
+    ----------
+    y, p, group
+        As for `subgroup_performance`; patients without a subgroup are left out, and so are subgroups with fewer than
+        ten events or others.
+
+    Returns
+    -------
+    DataFrame
+        Rows "auc" (chi-squared over the subgroups' AUCs), "slope" and "in_the_large" (likelihood-ratio tests of the
+        products of subgroup and logit(p), and of the subgroups alone beside logit(p) as an offset of slope 1);
+        columns `statistic, df, p, note`. NaN with the reason in `note` where two subgroups do not remain or a fit does
+        not exist.
+
+    Raises
+    ------
+    ValueError
+        As `subgroup_performance`.
+
+    References
+    ----------
+    Altman DG, Bland JM. BMJ 2003;326:219. Van Calster B et al. J Clin Epidemiol 2016;74:167-176.
+    """
+    outcome, risk, labels = _checked(y, p, group)
+    table = subgroup_performance(outcome, risk, labels)
+    usable = table.loc[table["note"] == "", "group"]
+    kept = labels.isin(usable).to_numpy()
+    if len(usable) < 2:
+        why = f"two subgroups with {MIN_EVENTS} events and as many others are needed, got {len(usable)}"
+        return _rows(dict.fromkeys(("auc", "slope", "in_the_large"), (np.nan, 0, why)))
+    outcome, linear, part = outcome[kept], logit(risk[kept]), labels[kept].astype(str)
+    return _rows(
+        {
+            "auc": _auc_heterogeneity(outcome, linear, part),
+            "slope": _slope_interaction(outcome, linear, part),
+            "in_the_large": _level_interaction(outcome, risk[kept], part),
+        }
+    )
+
+
+def _checked(y: ArrayLike, p: ArrayLike, group: ArrayLike) -> tuple[NDArray, NDArray, pd.Series]:
+    checks.same_patients(y, group, "y and group")
+    outcome, risk = checks.outcome_and_probability(y, p, both_classes=False)
+    if ((risk == 0) | (risk == 1)).any():
+        raise ValueError("p must lie strictly between 0 and 1, got a probability of exactly 0 or 1.")
+    return outcome, risk, pd.Series(np.asarray(group)).astype(object).where(lambda values: values.notna())
+
+
+def _figures(y: NDArray, p: NDArray) -> dict[str, float]:
+    area, fit = auc_interval(y, p, method="logit"), calibrate(y, p)
+    values = (area.auc, area.low, area.high, fit.slope, fit.slope_low, fit.slope_high, fit.in_the_large)
+    return dict(zip(FIGURES, values, strict=True))
+
+
+def _auc_heterogeneity(y: NDArray, linear: NDArray, part: pd.Series) -> tuple[float, int, str]:
+    found = [auc_interval(y[(part == name).to_numpy()], linear[(part == name).to_numpy()]) for name in part.unique()]
+    values, errors = (np.array([getattr(one, name) for one in found]) for name in ("auc", "standard_error"))
+    if np.isnan(errors).any():
+        return np.nan, len(found) - 1, "a subgroup's AUC has no variance"
+    weights = errors**-2.0
+    return float(np.sum(weights * (values - np.average(values, weights=weights)) ** 2)), len(found) - 1, ""
+
+
+def _slope_interaction(y: NDArray, linear: NDArray, part: pd.Series) -> tuple[float, int, str]:
+    dummies = pd.get_dummies(part, drop_first=True, dtype=float).add_prefix("group ").reset_index(drop=True)
+    small = dummies.assign(linear=linear)
+    large = small.join(dummies.mul(linear, axis=0).add_suffix(" x linear"))
+    try:
+        gain = 2 * (fit_logistic(large, y).log_likelihood - fit_logistic(small, y).log_likelihood)
+    except ValueError as reason:
+        return np.nan, dummies.shape[1], str(reason)
+    return max(gain, 0.0), dummies.shape[1], ""
+
+
+def _level_interaction(y: NDArray, p: NDArray, part: pd.Series) -> tuple[float, int, str]:
+    """Twice the gain in log-likelihood from a shift of logit(p) for each subgroup over one shift for all."""
+
+    def reached(outcome: NDArray, risk: NDArray) -> float:
+        moved = logit(risk) + calibrate(outcome, risk).in_the_large
+        return float(np.sum(outcome * moved - np.logaddexp(0, moved)))
+
+    apart = sum(reached(y[(part == name).to_numpy()], p[(part == name).to_numpy()]) for name in part.unique())
+    return max(2 * (apart - reached(y, p)), 0.0), part.nunique() - 1, ""
+
+
+def _rows(found: dict[str, tuple[float, int, str]]) -> pd.DataFrame:
+    table = pd.DataFrame(found, index=["statistic", "df", "note"]).T
+    p = [
+        float(chi2.sf(s, d)) if np.isfinite(s) else np.nan for s, d in zip(table["statistic"], table["df"], strict=True)
+    ]
+    return table.assign(p=p)[["statistic", "df", "p", "note"]].astype({"statistic": float, "df": int})

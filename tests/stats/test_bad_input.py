@@ -1,0 +1,250 @@
+"""Bad input for every public function that takes an outcome: a clear refusal or a defined value, and never a loop."""
+
+import warnings
+from dataclasses import fields, is_dataclass
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hepred_lib.stats import checks
+from hepred_lib.stats.auc_tests import compare_aucs, compare_unpaired, delong_covariance
+from hepred_lib.stats.bootstrap import bootstrap_auc_difference, bootstrap_auc_interval
+from hepred_lib.stats.calibration import brier_score, calibrate, calibration_curve
+from hepred_lib.stats.calibration_tests import hosmer_lemeshow_test, spiegelhalter_test
+from hepred_lib.stats.decision import decision_curve, net_benefit, net_benefit_difference
+from hepred_lib.stats.development import DevelopmentSettings, cross_fit, develop
+from hepred_lib.stats.diagnostic_accuracy import compare_calls
+from hepred_lib.stats.diagnostics import events_per_parameter, linearity_tests
+from hepred_lib.stats.discrimination import auc, auc_interval, clustered_auc_interval, compare_auc, roc_band, roc_points
+from hepred_lib.stats.effects import profile_odds_ratios, term_tests
+from hepred_lib.stats.evaluation import compare_models, evaluate, null_accuracy
+from hepred_lib.stats.logistic import fit_logistic
+from hepred_lib.stats.operating_point import confusion, sensitivity_threshold, youden_threshold
+from hepred_lib.stats.penalized import fit_penalized
+from hepred_lib.stats.pooling import pool_auc, pool_slope
+from hepred_lib.stats.reclassification import integrated_discrimination, net_reclassification
+from hepred_lib.stats.selection import forward_select, inclusion_frequency
+from hepred_lib.stats.stability import selection_stability
+from hepred_lib.stats.subgroups import interaction_test, subgroup_performance
+
+
+def drawn(n=20):
+    return {"n_resamples": n, "rng": np.random.default_rng(0)}
+
+
+# Every function of one outcome and one column of probabilities.
+JUDGES = {
+    "auc": auc,
+    "auc_interval": auc_interval,
+    "auc_interval, logit": lambda y, p: auc_interval(y, p, method="logit"),
+    "compare_auc": lambda y, p: compare_auc(y, p, p),
+    "roc_points": roc_points,
+    "roc_band": lambda y, p: roc_band(y, p, [0.5], **drawn()),
+    "clustered_auc_interval": lambda y, p: clustered_auc_interval(y, p, range(len(p)), **drawn()),
+    "delong_covariance": lambda y, p: delong_covariance(y, {"p": p, "q": p}),
+    "compare_aucs": lambda y, p: compare_aucs(y, {"p": p, "q": p}),
+    "compare_unpaired": lambda y, p: compare_unpaired((y, p), (y, p)),
+    "bootstrap_auc_interval": lambda y, p: bootstrap_auc_interval(y, p, **drawn()),
+    "bootstrap_auc_difference": lambda y, p: bootstrap_auc_difference(y, p, p, **drawn()),
+    "youden_threshold": youden_threshold,
+    "sensitivity_threshold": sensitivity_threshold,
+    "confusion": lambda y, p: confusion(y, p, 0.5),
+    "compare_calls": lambda y, p: compare_calls(y, np.asarray(p) > 0.5, np.asarray(p) > 0.4),
+    "calibrate": calibrate,
+    "calibration_curve": lambda y, p: calibration_curve(y, p, [0.5], **drawn()),
+    "brier_score": brier_score,
+    "spiegelhalter_test": spiegelhalter_test,
+    "hosmer_lemeshow_test": hosmer_lemeshow_test,
+    "net_benefit": lambda y, p: net_benefit(y, p, [0.2]),
+    "decision_curve": lambda y, p: decision_curve(y, {"p": p}, [0.2]),
+    "net_benefit_difference": lambda y, p: net_benefit_difference(y, p, p, [0.2]),
+    "net_reclassification": lambda y, p: net_reclassification(y, p, p, **drawn()),
+    "integrated_discrimination": lambda y, p: integrated_discrimination(y, p, p, **drawn()),
+    "pool_auc": lambda y, p: pool_auc(y, [p, p]),
+    "pool_slope": lambda y, p: pool_slope(y, [p, p]),
+    "subgroup_performance": lambda y, p: subgroup_performance(y, p, ["a"] * len(p)),
+    "interaction_test": lambda y, p: interaction_test(y, p, ["a"] * len(p)),
+    "evaluate": lambda y, p: evaluate(y, p, 0.5),
+    "compare_models": lambda y, p: compare_models(y, {"image": p, "clinical": p}),
+}
+# These have a defined value where one class is absent, or where p is 0 or 1.
+ONE_CLASS = {
+    *("brier_score", "spiegelhalter_test", "hosmer_lemeshow_test", "subgroup_performance", "interaction_test"),
+    *("evaluate", "compare_models"),
+}
+STRICT = {"calibrate", "hosmer_lemeshow_test", "pool_slope", "subgroup_performance", "interaction_test"}
+CALLS = {"compare_calls"}  # takes calls, not probabilities
+P = [0.1, 0.3, 0.2, 0.7, 0.6, 0.4]
+Y = [0, 0, 1, 1, 0, 1]
+
+
+@pytest.mark.parametrize(
+    "y",
+    [
+        [0, 0, 1, 1, 0, np.nan],
+        [0, 0, 1, 1, 0, np.inf],
+        [1, 1, 2, 2, 1, 2],
+        [True, False, True, False, True, False],
+        list("001101"),
+        [0, 1],
+        [],
+    ],
+    ids=["nan", "infinite", "one and two", "boolean", "text", "too short", "empty"],
+)
+@pytest.mark.parametrize("name", JUDGES)
+def test_an_outcome_that_is_none_is_refused_everywhere(name, y):
+    with pytest.raises(ValueError, match=r"y .*must|must .*y|y and"):
+        JUDGES[name](y, P)
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("name", sorted(set(JUDGES) - CALLS))
+def test_a_number_that_is_not_finite_is_refused_everywhere(name, wrong):
+    with pytest.raises(ValueError, match="must be finite"):
+        JUDGES[name](Y, [wrong, *P[1:]])
+
+
+@pytest.mark.parametrize("name", JUDGES)
+def test_one_class_is_refused_or_has_a_defined_value(name):
+    if name in ONE_CLASS:
+        assert JUDGES[name]([0] * 6, P) is not None
+    else:
+        with pytest.raises(ValueError, match="y must hold both 0 and 1, got 0 for all 6 patients"):
+            JUDGES[name]([0] * 6, P)
+
+
+@pytest.mark.parametrize("name", JUDGES)
+def test_certainty_is_refused_or_has_a_defined_value(name):
+    p = [0.0, *P[1:5], 1.0]
+    if name in STRICT:
+        with pytest.raises(ValueError, match="p must lie strictly between 0 and 1"):
+            JUDGES[name](Y, p)
+    else:
+        assert JUDGES[name](Y, p) is not None
+
+
+DEGENERATE = {
+    "constant": (Y, [0.4] * 6),
+    "ties everywhere": (Y, [0.4, 0.4, 0.6, 0.4, 0.6, 0.6]),
+    "one positive": ([0, 0, 0, 1, 0, 0], P),
+    "one negative": ([1, 1, 1, 0, 1, 1], P),
+    "perfect separation": ([0, 0, 0, 1, 1, 1], [0.1, 0.2, 0.3, 0.6, 0.7, 0.8]),
+    "two patients": ([0, 1], [0.2, 0.3]),
+}
+
+
+@pytest.mark.parametrize("case", DEGENERATE)
+@pytest.mark.parametrize("name", JUDGES)
+def test_a_degenerate_sample_has_a_defined_value_without_a_warning(name, case):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = JUDGES[name](*DEGENERATE[case])
+    values = [getattr(found, field.name) for field in fields(found)] if is_dataclass(found) else [found]
+    assert all(value is not None for value in values)
+
+
+def table(n=60, seed=0):
+    rng = np.random.default_rng(seed)
+    x = pd.DataFrame(rng.normal(size=(n, 3)), columns=list("abc"))
+    x["place"] = pd.Categorical(rng.choice(["deep", "lobar"], n))
+    return x, (rng.random(n) < 0.4).astype(int)
+
+
+SETTINGS = DevelopmentSettings(("a", "b", "c", "place"), n_resamples=3, n_imputations=1)
+FITTERS = {
+    "fit_logistic": fit_logistic,
+    "profile_odds_ratios": profile_odds_ratios,
+    "term_tests": term_tests,
+    "linearity_tests": lambda x, y: linearity_tests(x, y, ["a"]),
+    "forward_select": forward_select,
+    "inclusion_frequency": lambda x, y: inclusion_frequency(x, y, **drawn(3)),
+    "selection_stability": lambda x, y: selection_stability(x, y, **drawn(3)),
+    "fit_penalized": lambda x, y: fit_penalized(x, y, n_imputations=1, n_folds=2),
+    "develop": lambda x, y: develop(x, y, SETTINGS),
+    "cross_fit": lambda x, y: cross_fit(x, y, np.arange(len(x)) % 2, SETTINGS),
+}
+IMPUTE = {"fit_penalized", "develop", "cross_fit"}
+BAD_OUTCOMES = {
+    "nan": lambda y: np.where(np.arange(60) == 0, np.nan, y),
+    "infinite": lambda y: np.where(np.arange(60) == 0, np.inf, y),
+    "one and two": lambda y: y + 1,
+    "boolean": lambda y: y == 1,
+    "text": lambda y: y.astype(str),
+    "one class": lambda y: np.zeros(60, int),
+    "too short": lambda y: y[:-1],
+}
+
+
+@pytest.mark.parametrize("case", BAD_OUTCOMES)
+@pytest.mark.parametrize("name", FITTERS)
+def test_a_model_refuses_an_outcome_that_is_none(name, case):
+    x, y = table()
+    with pytest.raises(ValueError, match=r"y must|and y must"):
+        FITTERS[name](x, BAD_OUTCOMES[case](y))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"a": np.inf}, {"a": ["text"] * 60}, {"b": [np.inf, *range(59)]}],
+    ids=["infinite", "text", "one infinite"],
+)
+@pytest.mark.parametrize("name", FITTERS)
+def test_a_model_refuses_a_predictor_that_is_none(name, change):
+    x, y = table()
+    with pytest.raises(ValueError, match=r"[ab] "):
+        FITTERS[name](x.assign(**change), y)
+
+
+@pytest.mark.parametrize("name", FITTERS)
+def test_an_entirely_missing_predictor_is_refused_by_name(name):
+    x, y = table()
+    with pytest.raises(ValueError, match=r"a\b"):
+        FITTERS[name](x.assign(a=np.nan), y)
+
+
+@pytest.mark.parametrize("name", sorted(set(FITTERS) - IMPUTE))
+def test_what_does_not_impute_refuses_a_missing_value(name):
+    x, y = table()
+    with pytest.raises(ValueError, match=r"missing values in a \(1\)"):
+        FITTERS[name](x.assign(a=x["a"].where(x.index > 0)), y)
+
+
+@pytest.mark.parametrize("name", FITTERS)
+def test_collinear_columns_are_refused_or_answered(name):
+    x, y = table()
+    x = x.assign(b=2 * x["a"])
+    if name in {"fit_logistic", "profile_odds_ratios", "term_tests"}:
+        with pytest.raises(ValueError, match="must not be collinear: b follow"):
+            FITTERS[name](x, y)
+    else:
+        assert FITTERS[name](x, y) is not None
+
+
+@pytest.mark.parametrize("name", FITTERS)
+def test_perfect_separation_is_refused_or_answered(name):
+    x, y = table()
+    x = x.assign(a=y + 0.01 * x["b"])
+    if name in IMPUTE | {"inclusion_frequency", "selection_stability", "linearity_tests"}:
+        assert FITTERS[name](x, y) is not None
+    else:
+        with pytest.raises(ValueError, match="separate"):
+            FITTERS[name](x, y)
+
+
+def test_a_level_missing_in_training_is_refused_by_name():
+    x, y = table()
+    other = x.assign(place=pd.Categorical(["stem"] * 60))
+    with pytest.raises(ValueError, match=r"place must hold one of \['deep', 'lobar'\], got \['stem'\]"):
+        fit_logistic(x, y).predict(other)
+    with pytest.raises(ValueError, match="place must hold one of"):
+        develop(x, y, DevelopmentSettings(("place",), forced=("place",), n_resamples=2)).predict(other)
+
+
+def test_small_counts_and_names_are_refused():
+    for function in (null_accuracy, lambda y: events_per_parameter(y, 1)):
+        with pytest.raises(ValueError, match="y must hold"):
+            function([1, 2])
+    for wrong in (float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="n must be a whole number"):
+            checks.at_least(wrong, "n", 1)

@@ -1,0 +1,145 @@
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.special import expit
+
+from hepred_lib.stats.diagnostics import (
+    events_per_parameter,
+    linearity_tests,
+    spline_basis,
+    spline_knots,
+    variance_inflation,
+)
+from hepred_lib.stats.logistic import fit_logistic
+
+
+def cohort(n=600, seed=0, *, curved=True):
+    rng = np.random.default_rng(seed)
+    x = pd.DataFrame({"sbp": rng.normal(165, 25, n), "age": rng.normal(65, 12, n)})
+    x["place"] = pd.Categorical(rng.choice(["deep", "lobar", "stem"], n))
+    z = (x["sbp"] - 165) / 25
+    return x, (rng.random(n) < expit((z**2 if curved else z) - 1)).to_numpy(dtype=int)
+
+
+def test_the_rarer_class_counts():
+    assert events_per_parameter([1, 1, 1, 0], 2) == 0.5
+
+
+@pytest.mark.parametrize("n_parameters", [0, 1.5])
+def test_no_parameters_are_refused(n_parameters):
+    with pytest.raises(ValueError, match="n_parameters must be a whole number >= 1"):
+        events_per_parameter([0, 1], n_parameters)
+
+
+def test_uncorrelated_columns_inflate_nothing():
+    x = pd.DataFrame({"a": [0, 0, 1, 1], "b": [0, 1, 0, 1]})
+    assert variance_inflation(x)["gvif"].tolist() == pytest.approx([1, 1])
+
+
+def test_the_factor_of_a_number_is_that_of_its_regression_on_the_others():
+    rng = np.random.default_rng(0)
+    x = pd.DataFrame(rng.normal(size=(60, 3)), columns=list("abc"))
+    x["c"] += x["a"] + x["b"]
+    others = np.column_stack([np.ones(60), x[["a", "b"]]])
+    residual = x["c"] - others @ np.linalg.lstsq(others, x["c"], rcond=None)[0]
+    by_hand = x["c"].var() / residual.var()
+    assert variance_inflation(x).set_index("predictor").loc["c", "gvif"] == pytest.approx(by_hand)
+
+
+def test_a_category_has_one_factor_whatever_its_reference_level():
+    x, _ = cohort()
+    x["place"] = np.where(x["age"] > 70, "stem", x["place"])
+    factors = [
+        variance_inflation(x.assign(place=pd.Categorical(x["place"], levels)))["gvif"].iloc[2]
+        for levels in (["deep", "lobar", "stem"], ["stem", "deep", "lobar"])
+    ]
+    assert factors[0] == pytest.approx(factors[1])
+    assert factors[0] > 1.1
+
+
+def test_collinear_columns_have_an_infinite_factor():
+    x, _ = cohort(50)
+    table = variance_inflation(x.assign(twice=2 * x["age"])).set_index("predictor")
+    assert np.isinf(table.loc[["age", "twice"], "gvif"]).all()
+    assert table.loc["sbp", "gvif"] < 2
+
+
+def test_one_predictor_has_the_factor_one():
+    assert variance_inflation(cohort()[0][["age"]])["gvif"].tolist() == [1.0]
+
+
+@pytest.mark.parametrize("change", [{"age": np.nan}, {"age": 1.0}])
+def test_columns_without_a_factor_are_refused(change):
+    with pytest.raises(ValueError, match="age"):
+        variance_inflation(cohort()[0].assign(**change))
+
+
+def test_knots_are_harrells_quantiles():
+    assert spline_knots(np.arange(101.0), 3).tolist() == [10, 50, 90]
+    assert spline_knots(np.arange(101.0), 4).tolist() == [5, 35, 65, 95]
+
+
+def test_too_few_different_values_for_the_knots_are_refused():
+    with pytest.raises(ValueError, match="values must spread enough for 4 different knots"):
+        spline_knots([0, 1] * 20)
+
+
+def test_an_unusual_number_of_knots_is_refused():
+    with pytest.raises(ValueError, match=r"n_knots must be one of \[3, 4, 5\]"):
+        spline_knots(np.arange(9.0), 2)
+
+
+@pytest.mark.parametrize("knots", [[0, 1], [0, 2, 1], [0, 1, np.nan]])
+def test_knots_that_do_not_rise_are_refused(knots):
+    with pytest.raises(ValueError, match="knots must be"):
+        spline_basis([1.0, 2.0], knots)
+
+
+def test_the_basis_by_hand():
+    # Between the knots 0, 1, 2: x^3 / 4; at 3: (27 - 2 * 8 + 1) / 4.
+    assert spline_basis([-1, 1, 3], [0, 1, 2])[:, 0].tolist() == [0, 0.25, 3.0]
+
+
+def test_the_spline_is_straight_outside_its_knots_and_smooth_within():
+    grid = np.linspace(-5, 5, 2001)
+    second = np.diff(spline_basis(grid, [-2, -1, 1, 2]), 2, axis=0)
+    assert np.abs(second[(grid[1:-1] < -2.01) | (grid[1:-1] > 2.01)]).max() < 1e-10
+    assert np.abs(np.diff(second, axis=0)).max() < 1e-5
+
+
+def test_a_curved_effect_is_found_and_a_straight_one_is_not_called_curved():
+    x, y = cohort()
+    table = linearity_tests(x, y, ["sbp", "age"]).set_index("column")
+    assert table.loc["sbp", "p"] < 1e-6 < 0.01 < table.loc["age", "p"]
+
+
+def test_the_linearity_test_is_the_difference_of_two_fits():
+    x, y = cohort(curved=False)
+    terms = spline_basis(x["sbp"], spline_knots(x["sbp"], 3))
+    gain = fit_logistic(x.assign(curve=terms[:, 0]), y).log_likelihood - fit_logistic(x, y).log_likelihood
+    assert linearity_tests(x, y, ["sbp"], n_knots=3)["statistic"][0] == pytest.approx(2 * gain)
+
+
+def test_a_two_valued_column_is_not_tested_and_says_why():
+    x, y = cohort()
+    row = linearity_tests(x.assign(ivh=np.arange(600) % 2), y, ["ivh"]).iloc[0]
+    assert np.isnan(row["p"])
+    assert "different knots" in row["note"]
+
+
+def test_separated_classes_leave_no_test_and_say_why():
+    x, y = cohort()
+    row = linearity_tests(x.assign(sbp=y + 0.001 * x["sbp"]), y, ["sbp"]).iloc[0]
+    assert np.isnan(row["p"])
+    assert "separate" in row["note"]
+
+
+@pytest.mark.parametrize("name", ["place", "absent"])
+def test_only_numbers_of_the_table_are_tested(name):
+    with pytest.raises(ValueError, match="columns must name numbers of x"):
+        linearity_tests(*cohort(), [name])
+
+
+def test_inflation_needs_a_column():
+    with pytest.raises(ValueError, match="x must have at least one column"):
+        variance_inflation(pd.DataFrame(index=range(5)))

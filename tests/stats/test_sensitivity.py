@@ -1,0 +1,78 @@
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.special import expit
+
+from hepred_lib.stats.development import DevelopmentSettings, develop
+from hepred_lib.stats.sensitivity import develop_complete_cases, leak_demonstration, naive_optimism
+
+NAMES = tuple("abcdefgh")
+SETTINGS = DevelopmentSettings(NAMES, ("dl_score",), n_resamples=10)
+
+
+def cohort(n=240, seed=0, *, gaps=True):
+    rng = np.random.default_rng(seed)
+    x = pd.DataFrame(rng.normal(size=(n, 9)), columns=[*NAMES, "dl_score"])
+    y = (rng.random(n) < expit(x["a"] - 1)).to_numpy(dtype=int)
+    if gaps:
+        x.loc[rng.random(n) < 0.2, "b"] = np.nan
+    return x, y
+
+
+def test_complete_cases_are_counted_and_developed_alone():
+    x, y = cohort()
+    found = develop_complete_cases(x, y, SETTINGS)
+    whole = x.notna().all(axis=1).to_numpy()
+    assert (found.n, found.events, found.n_dropped) == (whole.sum(), y[whole].sum(), (~whole).sum())
+    assert found.events + found.events_dropped == y.sum()
+    alone = develop(x[whole], y[whole], replace(SETTINGS, n_imputations=1))
+    assert found.model.to_json() == alone.to_json()
+
+
+def test_without_complete_cases_nothing_is_developed():
+    x, y = cohort()
+    with pytest.raises(ValueError, match="Complete cases must hold both outcomes, got 0 events in 0 of 240"):
+        develop_complete_cases(x.assign(b=np.nan), y, SETTINGS)
+
+
+def test_forgetting_the_selection_hides_optimism():
+    x, y = cohort(150, seed=2, gaps=False)
+    settings = DevelopmentSettings(NAMES, criterion="aic", n_resamples=60)
+    model = develop(x, y, settings)
+    naive = naive_optimism(x, y, model)
+    assert naive["auc_apparent"] == pytest.approx(model.optimism["auc_apparent"])
+    assert naive["auc_corrected"] > model.optimism["auc_corrected"]
+    assert naive["slope_corrected"] > model.optimism["slope_corrected"]
+
+
+def test_an_intercept_has_no_naive_optimism():
+    x, y = cohort()
+    empty = develop(x, y, DevelopmentSettings(("h",), alpha=1e-9, n_resamples=2))
+    with pytest.raises(ValueError, match="at least one predictor"):
+        naive_optimism(x, y, empty)
+
+
+def test_a_leaked_score_looks_far_better_than_it_is():
+    x, y = cohort()
+    table = leak_demonstration(x, y, SETTINGS, in_sample=x["dl_score"] + 1.5 * y)
+    assert table.loc["out_of_fold", "p"] > 0.001 > table.loc["in_sample", "p"]
+    assert table.loc["in_sample", "odds_ratio"] > 2 * table.loc["out_of_fold", "odds_ratio"]
+
+
+def test_the_same_score_twice_gives_the_same_rows():
+    x, y = cohort()
+    table = leak_demonstration(x, y, SETTINGS, in_sample=x["dl_score"])
+    assert (table.loc["out_of_fold"] == table.loc["in_sample"]).all()
+
+
+@pytest.mark.parametrize("wrong", [[1.0], np.full(240, np.nan)])
+def test_a_leaked_score_that_is_none_is_refused(wrong):
+    with pytest.raises(ValueError, match="in_sample"):
+        leak_demonstration(*cohort(), SETTINGS, in_sample=wrong)
+
+
+def test_a_leak_needs_a_score():
+    with pytest.raises(ValueError, match="settings must add exactly one score"):
+        leak_demonstration(*cohort(), replace(SETTINGS, added=()), in_sample=np.zeros(240))

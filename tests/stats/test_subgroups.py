@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+from scipy.special import expit, logit
+
+from hepred_lib.stats.calibration import calibrate
+from hepred_lib.stats.discrimination import auc_interval
+from hepred_lib.stats.subgroups import interaction_test, subgroup_performance
+
+
+def sample(n=600, seed=0, shift=0.0, stretch=1.0):
+    """True risks, seen through a model that is off by shift and stretch in the second group."""
+    rng = np.random.default_rng(seed)
+    risk = expit(rng.normal(-0.8, 1.2, n))
+    group = np.where(np.arange(n) % 2, "F", "M")
+    seen = np.where(group == "F", expit(shift + stretch * logit(risk)), risk)
+    return (rng.random(n) < risk).astype(int), seen, group
+
+
+def test_each_subgroup_has_its_own_figures_and_counts():
+    y, p, group = sample()
+    table = subgroup_performance(y, p, group).set_index("group")
+    inside = group == "F"
+    expected = auc_interval(y[inside], p[inside], method="logit")
+    assert table.loc["F", ["auc", "auc_low", "auc_high"]].tolist() == [expected.auc, expected.low, expected.high]
+    assert table.loc["F", "slope"] == calibrate(y[inside], p[inside]).slope
+    assert table["events"].sum() == y.sum()
+    assert table["n"].sum() == 600
+
+
+def test_below_ten_events_nothing_is_claimed():
+    y, p, group = sample()
+    group = np.where((np.arange(600) < 20) & (group == "F"), "lobar", group)
+    row = subgroup_performance(y, p, group).set_index("group").loc["lobar"]
+    assert np.isnan(row["auc"])
+    assert "10 are needed" in row["note"]
+
+
+def test_patients_without_a_subgroup_are_counted_apart():
+    y, p, group = sample()
+    table = subgroup_performance(y, p, np.where(np.arange(600) < 100, None, group)).set_index("group")
+    assert table.loc["missing", "n"] == 100
+    assert np.isnan(table.loc["missing", "auc"])
+
+
+def test_a_miscalibrated_subgroup_is_found_by_the_interaction():
+    assert interaction_test(*sample(2000, shift=1.0)).loc["in_the_large", "p"] < 0.001
+    assert interaction_test(*sample(2000, stretch=2.0)).loc["slope", "p"] < 0.001
+
+
+def test_two_subgroups_alike_are_seldom_rejected():
+    p = np.array([interaction_test(*sample(400, seed))["p"].to_numpy() for seed in range(60)])
+    assert ((p < 0.05).mean(axis=0) < 0.15).all()
+
+
+def test_one_usable_subgroup_makes_no_test():
+    y, p, _ = sample()
+    table = interaction_test(y, p, ["all"] * 600)
+    assert table["p"].isna().all()
+    assert table["note"].str.contains("two subgroups").all()
+
+
+def test_certain_probabilities_are_refused():
+    with pytest.raises(ValueError, match="p must lie strictly between 0 and 1"):
+        subgroup_performance([0, 1], [0.0, 0.5], ["a", "b"])
+
+
+def test_groups_of_other_patients_are_refused():
+    with pytest.raises(ValueError, match="y and group must have one length"):
+        subgroup_performance([0, 1], [0.1, 0.5], ["a"])
