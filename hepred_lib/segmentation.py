@@ -6,9 +6,11 @@ Dice 0 and an infinite distance.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from scipy import ndimage
 
 
@@ -83,6 +85,44 @@ def volume_agreement(reference_ml: np.ndarray, predicted_ml: np.ndarray) -> Volu
         raise ValueError(f"volumes must be finite, got {difference[~np.isfinite(difference)][0]}.")
     bias, spread = float(difference.mean()), 1.96 * float(difference.std(ddof=1))
     return VolumeAgreement(bias, bias - spread, bias + spread, difference.size)
+
+
+def agreement_by_group(agreement: pd.DataFrame, groups: Mapping[str, pd.Series]) -> pd.DataFrame:
+    """Agreement of outlines within groups of patients.
+
+    Parameters
+    ----------
+    agreement : DataFrame
+        One row a patient with blood: ``dice, hd95_mm, reference_ml, predicted_ml``.
+    groups : mapping of str to Series
+        Under each name the group of every patient, on the index of ``agreement``; missing values are left out.
+
+    Returns
+    -------
+    DataFrame
+        ``by, group, n``, medians of Dice and HD95, the quartiles of Dice, and bias and limits of the volumes in mL (NaN
+        with fewer than two patients).
+    """
+    rows = [
+        {"by": name, "group": label, **_summary(part)}
+        for name, labels in groups.items()
+        for label, part in agreement.groupby(labels, observed=True)
+    ]
+    return pd.DataFrame(rows, columns=["by", "group", *_summary(agreement.iloc[:0])])
+
+
+def _summary(part: pd.DataFrame) -> dict[str, float]:
+    volumes = volume_agreement(part["reference_ml"], part["predicted_ml"]) if len(part) > 1 else None
+    return {
+        "n": len(part),
+        "dice_median": part["dice"].median(),
+        "dice_q1": part["dice"].quantile(0.25),
+        "dice_q3": part["dice"].quantile(0.75),
+        "hd95_mm_median": part["hd95_mm"].median(),
+        "bias_ml": volumes.bias if volumes else np.nan,
+        "low_ml": volumes.low if volumes else np.nan,
+        "high_ml": volumes.high if volumes else np.nan,
+    }
 
 
 def _masks(reference: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

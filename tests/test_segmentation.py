@@ -1,9 +1,10 @@
 """Agreement of outlines: by hand, empty masks, refusals."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from hepred_lib.segmentation import dice, hd95_mm, volume_agreement
+from hepred_lib.segmentation import agreement_by_group, dice, hd95_mm, volume_agreement
 
 
 def box(*corner: int, size: int = 3, shape: tuple[int, ...] = (12, 12, 12)) -> np.ndarray:
@@ -65,3 +66,24 @@ def eroded(mask: np.ndarray) -> np.ndarray:
         for shift in (-1, 1):
             inner &= np.roll(padded, shift, axis)[1:-1, 1:-1, 1:-1]
     return inner
+
+
+def test_groups_have_their_own_medians_and_limits():
+    table = pd.DataFrame(
+        {
+            "dice": [0.9, 0.8, 0.5],
+            "hd95_mm": [1.0, 3.0, 9.0],
+            "reference_ml": [10.0, 20.0, 5.0],
+            "predicted_ml": [11.0, 19.0, 7.0],
+        }
+    )
+    found = agreement_by_group(table, {"location": pd.Series(["lobar", "lobar", "thalamus"])})
+    assert found["group"].tolist() == ["lobar", "thalamus"]
+    assert found["dice_median"].tolist() == pytest.approx([0.85, 0.5])
+    assert found["bias_ml"].iloc[0] == pytest.approx(0.0)
+    assert np.isnan(found["bias_ml"].iloc[1]), "one patient has no limits of agreement"
+
+
+def test_no_groups_give_an_empty_table_with_its_columns():
+    empty = pd.DataFrame(columns=["dice", "hd95_mm", "reference_ml", "predicted_ml"], dtype=float)
+    assert agreement_by_group(empty, {}).columns[:3].tolist() == ["by", "group", "n"]

@@ -18,6 +18,7 @@ from hepred_lib.figures import (
     cohort,
     decision,
     discrimination,
+    explanation,
     imaging,
     layout,
     models,
@@ -73,6 +74,9 @@ FIGURES: dict[str, FigureSpec] = {
     "montage": _arrays(imaging.montage, imaging.slices_height_mm, *_CT, "mask", "brain"),
     "outlines": _arrays(imaging.outlines, imaging.slices_height_mm, *_CT, "reference", "predicted"),
     "overview": _arrays(imaging.overview, imaging.overview_height_mm, *_CT, "mask", "lines"),
+    "attention": _arrays(
+        explanation.attention, explanation.attention_height_mm, *_CT, "predicted", "activation", "attention"
+    ),
     "learning_curves": _table(training.learning_curves, DOUBLE_MM, 58, "fold", "epoch", *training.LOSSES),
     "bland_altman": _table(
         training.bland_altman, SINGLE_MM, 78, "reference_ml", "predicted_ml", "bias", "low", "high"

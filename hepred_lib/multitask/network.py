@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from hepred_lib.multitask.descriptors import DESCRIPTORS
 
 ENCODERS = ("resnet18", "resnet34", "resnet50")
-DECODER_WIDTHS = (96, 64, 32)
+DECODER_WIDTHS = (96, 64, 48)
 NEGLIGIBLE_ML = 0.05
 
 
@@ -101,21 +101,19 @@ class MultitaskNetwork(nn.Module):
 
 
 class UpBlock(nn.Module):
-    """Double the resolution and join the encoder's features.
-
-    The convolution of a joined stack is the sum of two; the deeper one runs before its features are enlarged, on a
-    quarter of the pixels.
-    """
+    """Double the resolution, join the encoder's features, convolve."""
 
     def __init__(self, n_input: int, n_skip: int, n_output: int) -> None:
         super().__init__()
-        self.deep = nn.Conv2d(n_input, n_output, kernel_size=3, padding=1, bias=False)
-        self.skip = nn.Conv2d(n_skip, n_output, kernel_size=3, padding=1, bias=False)
-        self.join = nn.Sequential(nn.BatchNorm2d(n_output), nn.ReLU(inplace=True))
+        self.convolution = nn.Sequential(
+            nn.Conv2d(n_input + n_skip, n_output, kernel_size=3, padding=1, bias=False),
+            nn.BatchNorm2d(n_output),
+            nn.ReLU(inplace=True),
+        )
 
     def forward(self, level: Tensor, skip: Tensor) -> Tensor:
-        """Enlarge ``level`` by nearest neighbour (its backward pass is deterministic) and add ``skip``."""
-        return self.join(nn.functional.interpolate(self.deep(level), scale_factor=2.0) + self.skip(skip))
+        """Upsample ``level`` by nearest neighbour (its backward pass is deterministic) and fuse ``skip``."""
+        return self.convolution(torch.cat([nn.functional.interpolate(level, scale_factor=2.0), skip], dim=1))
 
 
 class ExpansionHead(nn.Module):

@@ -45,8 +45,8 @@ class TrainingSettings:
 
     epochs: int = 10
     patients_per_step: int = 6
-    slices_per_patient: int = 4
-    learning_rate: float = 2e-3
+    slices_per_patient: int = 6
+    learning_rate: float = 1e-3
     weight_decay: float = 1e-2
     expansion_weight: float = 0.3
     presence_weight: float = 0.3

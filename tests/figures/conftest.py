@@ -204,9 +204,18 @@ def truth(points=21):
     )
 
 
+def attention(size=32):
+    scan, clot, shifted, _ = _ct(3, size)
+    weights = np.full((3, 9), np.nan)
+    weights[:, :7] = np.random.default_rng(8).dirichlet(np.ones(7), 3)
+    titles = np.array(["true positive", "false positive", "false negative"])
+    return scan | {"predicted": shifted, "activation": clot * 0.8, "attention": weights, "titles": titles}
+
+
 BUILDERS = (
-    flow, cohort, truth, quality, montage, outlines, overview, learning_curves, bland_altman, dl_score, odds_ratios_clinical,
-    odds_ratios_integrated,     inclusion_frequency, roc, calibration, decision_curve, oracle,
+    attention, flow, cohort, truth, quality, montage, outlines, overview, learning_curves,
+    bland_altman, dl_score, odds_ratios_clinical,
+    odds_ratios_integrated, inclusion_frequency, roc, calibration, decision_curve, oracle,
 )  # fmt: skip
 
 

@@ -1,0 +1,94 @@
+"""What the expansion score rests on: attention by slice, and an activation map over the hematoma.
+
+The map is Grad-CAM on the decoder's finest features: each feature is weighted by the mean slope of the expansion logit
+along it, and only what raises the logit is kept. It shows where the features lie that moved this network, not why a
+hematoma grows; a map that stays the same when the weights are random would show the image alone, and a test sees that
+it does not.
+
+References
+----------
+Selvaraju RR et al. Grad-CAM: visual explanations from deep networks via gradient-based localization. ICCV 2017.
+Adebayo J et al. Sanity checks for saliency maps. NeurIPS 2018.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hepred_lib.multitask.bags import Patient, normalize, scan_tensor
+from hepred_lib.multitask.inference import predict_ensemble, predict_patient
+from hepred_lib.multitask.network import MultitaskNetwork
+from hepred_lib.slices import HU, HU_OFFSET
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Attention of each slice (n,), summing to 1, and the activation map (n, h, w), from 0 to 1 within the patient."""
+
+    attention: np.ndarray
+    activation: np.ndarray
+
+
+def explain_patient(network: MultitaskNetwork, patient: Patient) -> Explanation:
+    """Attention and activation map of one patient under one network, with its own outline.
+
+    Slices that the score does not use have attention 0 and an empty map.
+    """
+    reading = predict_patient(network, patient)
+    used = np.flatnonzero(reading.attention > 0)
+    outline = torch.from_numpy((reading.probability[used] >= 0.5)[:, None].astype(np.float32))
+    device = next(network.parameters()).device
+    planes = torch.from_numpy(np.ascontiguousarray(patient.planes[used])).to(device)
+    slices = normalize(scan_tensor(planes)).contiguous(memory_format=torch.channels_last)
+    with torch.inference_mode(False), torch.enable_grad():
+        features = network(slices).features
+        bag = torch.zeros(len(used), dtype=torch.long, device=device)
+        voxel = torch.full((len(used),), patient.voxel_ml, device=device)
+        logit = network.expand(features, outline.to(device), bag, voxel).expansion[0]
+        (slope,) = torch.autograd.grad(logit, features[-1])
+    cam = _weighted(features[-1].detach(), slope)
+    enlarged = nn.functional.interpolate(cam, size=outline.shape[-2:], mode="bilinear", align_corners=False)
+    activation = np.zeros(reading.probability.shape, dtype=np.float32)
+    activation[used] = enlarged.squeeze(1).cpu().numpy()
+    return Explanation(reading.attention, activation / max(float(activation.max()), 1e-12))
+
+
+def explain_with(networks: Sequence[MultitaskNetwork], patient: Patient) -> Explanation:
+    """The mean explanation of several networks."""
+    each = [explain_patient(network, patient) for network in networks]
+    return Explanation(
+        np.mean([one.attention for one in each], axis=0), np.mean([one.activation for one in each], axis=0)
+    )
+
+
+def explained_pictures(networks: Sequence[MultitaskNetwork], patients: Sequence[Patient]) -> dict[str, np.ndarray]:
+    """Each patient's slice of highest attention, as the figure of the explanations draws it.
+
+    Returns
+    -------
+    dict
+        ``hu, predicted, activation`` (n, h, w) and ``attention`` (n, s), NaN beyond a patient's own slices.
+    """
+    longest = max(len(patient.planes) for patient in patients)
+    rows = []
+    for patient in patients:
+        explanation = explain_with(networks, patient)
+        top = int(explanation.attention.argmax())
+        prediction, _ = predict_ensemble(networks, patient)
+        attention = np.pad(explanation.attention, (0, longest - len(patient.planes)), constant_values=np.nan)
+        hu = patient.planes[top, HU].astype(np.float32) - HU_OFFSET
+        rows.append((hu, prediction.probability[top] >= 0.5, explanation.activation[top], attention))
+    return dict(
+        zip(("hu", "predicted", "activation", "attention"), map(np.stack, zip(*rows, strict=True)), strict=True)
+    )
+
+
+def _weighted(features: Tensor, slope: Tensor) -> Tensor:
+    """Features (n, c, h, w) weighted by their mean slope over the patient's slices; negative sums are cut."""
+    weight = slope.mean(dim=(0, 2, 3), keepdim=True)
+    return (weight * features).sum(dim=1, keepdim=True).clamp_min(0)

@@ -1,0 +1,61 @@
+"""Maps follow the weights, not the image alone."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from hepred_lib.multitask.explanation import explain_patient, explain_with, explained_pictures
+from hepred_lib.multitask.network import MultitaskNetwork, NetworkSettings
+from hepred_lib.slices import HU, HU_OFFSET
+
+
+def untrained(seed):
+    torch.manual_seed(seed)
+    return MultitaskNetwork(NetworkSettings()).eval()
+
+
+@pytest.fixture(scope="module")
+def explanation(patients):
+    return explain_patient(untrained(0), patients[0])
+
+
+def test_attention_sums_to_one_and_the_map_lies_between_nought_and_one(explanation, patients):
+    assert explanation.attention.sum() == pytest.approx(1.0, abs=1e-5)
+    assert explanation.activation.shape == (8, 64, 64)
+    assert 0 <= explanation.activation.min() <= explanation.activation.max() <= 1
+
+
+def test_slices_that_the_score_does_not_use_have_an_empty_map(explanation):
+    assert not explanation.activation[explanation.attention == 0].any()
+
+
+def test_other_weights_give_another_map(explanation, patients):
+    other = explain_patient(untrained(1), patients[0])
+    pair = np.corrcoef(explanation.activation.ravel(), other.activation.ravel())[0, 1]
+    assert abs(pair) < 0.9
+    again = explain_patient(untrained(0), patients[0])
+    np.testing.assert_allclose(again.activation, explanation.activation, atol=1e-6)
+
+
+def test_the_networks_weights_have_no_gradient_afterwards(patients):
+    network = untrained(0)
+    explain_patient(network, patients[0])
+    assert all(parameter.grad is None for parameter in network.parameters())
+
+
+def test_several_networks_are_averaged(explanation, patients):
+    both = explain_with([untrained(0), untrained(1)], patients[0])
+    other = explain_patient(untrained(1), patients[0])
+    np.testing.assert_allclose(both.activation, (explanation.activation + other.activation) / 2, atol=1e-6)
+
+
+def test_a_picture_shows_the_slice_of_highest_attention(patients):
+    network = untrained(0)
+    shorter = dataclasses.replace(patients[1], planes=patients[1].planes[:6])
+    pictures = explained_pictures([network], [patients[0], shorter])
+    top = int(explain_patient(network, patients[0]).attention.argmax())
+    np.testing.assert_array_equal(pictures["hu"][0], patients[0].planes[top, HU].astype(float) - HU_OFFSET)
+    assert pictures["attention"].shape == (2, 8)
+    assert np.isnan(pictures["attention"][1, 6:]).all()
