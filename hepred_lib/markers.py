@@ -15,26 +15,35 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
+from scipy.spatial import ConvexHull
 
-# Li Q et al. Stroke 2015;46:2119: two adjoining parts of clearly different density, at least 18 HU apart.
+# Li Q et al. Stroke 2015;46:2119: two adjoining parts with a well-defined border, at least 18 HU apart, the pale one
+# not enclosed. Its least share of the core is a choice made here.
 BLEND_HU, BLEND_SHARE = 18.0, 0.08
-# Li Q et al. Stroke 2016;47:1777: a dark part enclosed by dense clot, at least 28 HU below it.
+# Li Q et al. Stroke 2016;47:1777: a dark part enclosed by dense clot, not touching brain, at least 28 HU below it.
 BLACK_HOLE_HU = 28.0
-# Boulouis G et al. JAMA Neurol 2016;73:961: any dark part within the clot; the size of the drop is a choice made here.
-HYPODENSITY_HU = 16.0
-# Selariu E et al. Acta Radiol 2012;53:844: dark parts within the clot, here on two neighbouring slices.
-SWIRL_SLICES = 2
-# Li Q et al. Stroke 2017;48:3019: three or more small hematomas apart from the main one.
+# Boulouis G et al. JAMA Neurol 2016;73:961: any dark part within the clot, isolated from brain. No drop is stated; the
+# number is a choice made here, as is the share of its border that must be clot before a part counts as enclosed.
+HYPODENSITY_HU, ENCLOSED_SHARE = 16.0, 0.85
+# Swirl: Ng D et al. AJNR 2018;39:232, after Selariu E et al. BMC Neurol 2012;12:109: iso- or hypodense within dense
+# clot on two neighbouring slices. The drop is a choice made here.
+SWIRL_HU, SWIRL_SLICES = 10.0, 2
+# Li Q et al. Stroke 2017;48:3019: three or more small hematomas apart from the main one; buds, the other half of the
+# definition, are not looked for.
 ISLANDS = 3
-# Shimoda Y et al. Stroke 2017 (satellite sign): a small hematoma at most 10 mm across, at most 20 mm away.
+# Shimoda Y et al. Cerebrovasc Dis 2017;44:105: a small bleed apart from the main one. How small and how near are
+# choices made here.
 SATELLITE_DIAMETER_MM, SATELLITE_DISTANCE_MM = 10.0, 20.0
-# Barras CD et al. Stroke 2009;40:1325 rate margins by eye; the cut on the surface is a choice made here.
-IRREGULARITY = 1.15
+# Barras CD et al. Stroke 2009;40:1325 rate margins by eye, from smooth to lobed and ragged; both cuts are choices made
+# here, as is the smooth outline that roughness is measured from.
+ROUGHNESS_MM, CONCAVITY, OUTLINE_MM = 0.24, 0.20, 2.0
 # Zhang K et al. Neurocrit Care 2025, doi 10.1007/s12028-025-02218-z rate it by eye; both numbers are choices made here.
-FLUID_HU, FLUID_SHARE = 18.0, 0.55
+FLUID_HU, FLUID_SHARE = 18.0, 0.45
 
 SMOOTH_MM, RIM_MM = 1.0, 1.5
-LEAST_PART_ML = 0.05
+LEAST_PART_ML, LEAST_CORE_ML = 0.05, 0.3
+# Drops below this are mottle and noise, and are not searched.
+SHALLOW_HU = 6.0
 
 
 @dataclass(frozen=True)
@@ -53,6 +62,16 @@ class Markers:
         Share of the mask's core at least `HYPODENSITY_HU` below dense clot.
     n_components
         Connected parts of at least `LEAST_PART_ML`.
+    black_hole_hu
+        Largest drop below dense clot at which a part is still enclosed by clot, in whole HU; 0 without any.
+    blend_hu
+        Largest drop at which a part of `BLEND_SHARE` of the core is not enclosed.
+    hypodensity_hu
+        As `black_hole_hu` after an average over twice the width, which spares streaks and specks.
+    margin_roughness_mm
+        Mean distance of the outline from a smooth one of the same area, over the slices of the main body.
+    concavity
+        Share of the slices' convex hulls that the main body leaves empty: 0 for a smooth ellipse.
     """
 
     volume_ml: float
@@ -63,6 +82,11 @@ class Markers:
     cv_hu: float
     hypodense_fraction: float
     n_components: int
+    black_hole_hu: float
+    blend_hu: float
+    hypodensity_hu: float
+    margin_roughness_mm: float
+    concavity: float
     blend: int
     black_hole: int
     swirl: int
@@ -81,7 +105,7 @@ def measure_markers(hu: ArrayLike, mask: ArrayLike, spacing_mm: tuple[float, flo
     """Signs and descriptors of the hematoma in `mask`.
 
     Dark parts are looked for in the core, `RIM_MM` inside the margin, where partial volume with brain ends. Dense clot
-    is the mean of the core above its 40th percentile.
+    is the core's upper quartile.
 
     Parameters
     ----------
@@ -102,20 +126,16 @@ def measure_markers(hu: ArrayLike, mask: ArrayLike, spacing_mm: tuple[float, flo
         If the shapes differ, the mask is empty or not 0/1, or a spacing is not positive.
     """
     image, inside, spacing = _checked(hu, mask, spacing_mm)
-    smooth = _smoothed(image, inside, spacing)
+    smooth, broad = (_smoothed(image, inside, spacing, width_mm=w) for w in (SMOOTH_MM, 1.5 * SMOOTH_MM))
     core = _core(inside, spacing)
     values, voxel_ml = smooth[inside], float(np.prod(spacing)) / 1000
-    dense_hu = float(np.mean(smooth[core & (smooth >= np.quantile(smooth[core], 0.4))]))
+    dense_hu = float(np.quantile(smooth[core], 0.75))
     least = max(2.0, LEAST_PART_ML / voxel_ml)
-    dark = _parts(core & (smooth < dense_hu - HYPODENSITY_HU), least)
     return Markers(
         **_descriptors(values, smooth[core], dense_hu),
         **_form(inside, spacing, least),
+        **_dark_signs(dense_hu - smooth, dense_hu - broad, core, least),
         volume_ml=float(inside.sum() * voxel_ml),
-        blend=int(any(_is_blend(part, smooth, core, dense_hu) for part in dark)),
-        black_hole=int(any(_is_enclosed(p, core) for p in _parts(core & (smooth < dense_hu - BLACK_HOLE_HU), least))),
-        swirl=int(any(np.count_nonzero(part.any(axis=(0, 1))) >= SWIRL_SLICES for part in dark)),
-        any_hypodensity=int(bool(dark)),
         fluid_level=_fluid_level(smooth, core),
     )
 
@@ -140,18 +160,24 @@ def _checked(hu: ArrayLike, mask: ArrayLike, spacing_mm: tuple) -> tuple[NDArray
     return image[box].astype(np.float64), inside[box], tuple(float(s) for s in spacing_mm)
 
 
-def _smoothed(image: NDArray, inside: NDArray, spacing: tuple[float, ...]) -> NDArray[np.float64]:
+def _smoothed(image: NDArray, inside: NDArray, spacing: tuple[float, ...], *, width_mm: float) -> NDArray[np.float64]:
     """In-plane average over the hematoma alone, so that brain does not dilute its margin; brain elsewhere."""
-    sigma = (SMOOTH_MM / spacing[0], SMOOTH_MM / spacing[1], 0)
+    sigma = (width_mm / spacing[0], width_mm / spacing[1], 0)
     weight = ndimage.gaussian_filter(inside.astype(float), sigma)
     total = ndimage.gaussian_filter(np.where(inside, image, 0.0), sigma)
     return np.where(inside, total / np.maximum(weight, 1e-9), image)
 
 
 def _core(inside: NDArray, spacing: tuple[float, ...]) -> NDArray[np.bool_]:
-    """Voxels deeper than `RIM_MM` within their slice; the whole hematoma if that leaves nothing."""
+    """Voxels deeper than `RIM_MM` within their slice, with blood above and below them.
+
+    A small clot does without the second, or both, rather than be left with nothing.
+    """
     depth = np.stack([ndimage.distance_transform_edt(s, sampling=spacing[:2]) for s in np.moveaxis(inside, 2, 0)], 2)
     core = depth > RIM_MM
+    between = core & ndimage.binary_erosion(inside, np.ones((1, 1, 3)))
+    if between.sum() * np.prod(spacing) >= 1000 * LEAST_CORE_ML:
+        return between
     return core if core.any() else inside
 
 
@@ -174,16 +200,47 @@ def _descriptors(values: NDArray, core_values: NDArray, dense_hu: float) -> dict
 
 
 def _form(inside: NDArray, spacing: tuple[float, ...], least_voxels: float) -> dict[str, float | int]:
-    irregularity = surface_irregularity(inside, spacing)
     pieces = _parts(inside, least_voxels) or [inside]
     away = ndimage.distance_transform_edt(~pieces[0], sampling=spacing) if len(pieces) > 1 else None
+    roughness, empty = _outline(pieces[0], spacing)
     return {
-        "surface_irregularity": irregularity,
+        "surface_irregularity": surface_irregularity(inside, spacing),
+        "margin_roughness_mm": roughness,
+        "concavity": empty,
         "n_components": len(pieces),
-        "irregular": int(irregularity >= IRREGULARITY),
+        "irregular": int(roughness >= ROUGHNESS_MM or empty >= CONCAVITY),
         "island": int(len(pieces) - 1 >= ISLANDS),
         "satellite": int(any(_is_satellite(piece, away, spacing) for piece in pieces[1:])),
     }
+
+
+def _outline(body: NDArray, spacing: tuple[float, ...]) -> tuple[float, float]:
+    """Roughness of the outline in mm and share of the convex hull left empty, over slices of ten voxels or more.
+
+    The area between outline and smooth outline is divided by the circumference of the circle of the slice's area.
+    """
+    pixel = float(np.sqrt(spacing[0] * spacing[1]))
+    between = circumference = blood = hull = 0.0
+    for plane in np.moveaxis(body, 2, 0):
+        n = int(plane.sum())
+        if n < 10:
+            continue
+        soft = ndimage.gaussian_filter(plane.astype(float), [OUTLINE_MM / s for s in spacing[:2]], mode="constant")
+        smooth = soft >= np.partition(soft.ravel(), -n)[-n]
+        between += np.count_nonzero(smooth ^ plane) * pixel
+        circumference += 2 * np.sqrt(np.pi * n)
+        blood, hull = blood + n, hull + _hull_voxels(np.argwhere(plane))
+    return (between / circumference, 1 - blood / hull) if hull else (0.0, 0.0)
+
+
+def _hull_voxels(voxels: NDArray[np.int64]) -> float:
+    """Grid points in the convex hull of a slice's voxels, by Pick's theorem: the steps of the grid do not count."""
+    if (np.ptp(voxels, axis=0) == 0).any() or np.linalg.matrix_rank(voxels - voxels[0]) < 2:
+        return float(len(voxels))
+    hull = ConvexHull(voxels)
+    corners = voxels[hull.vertices]
+    edges = np.abs(corners - np.roll(corners, 1, axis=0))
+    return float(hull.volume + np.gcd(*edges.T).sum() / 2 + 1)
 
 
 def surface_irregularity(inside: NDArray, spacing_mm: tuple[float, ...]) -> float:
@@ -203,16 +260,47 @@ def _is_satellite(piece: NDArray, away_mm: NDArray, spacing: tuple[float, ...]) 
     return max(extent) <= SATELLITE_DIAMETER_MM and float(away_mm[piece].min()) <= SATELLITE_DISTANCE_MM
 
 
-def _is_enclosed(part: NDArray, core: NDArray) -> bool:
-    """Whether dense core surrounds the part within every slice it is on."""
-    ring = ndimage.binary_dilation(part, np.ones((3, 3, 1))) & ~part
-    return bool((core | ~ring).all())
+def _dark_signs(drop: NDArray, broad_drop: NDArray, core: NDArray, least: float) -> dict[str, float | int]:
+    large = max(least, BLEND_SHARE * core.sum())
+    hole, blend = _deepest(drop, core, least, large)
+    hypodensity, _ = _deepest(broad_drop, core, least, large)
+    swirls = _parts(core & (drop >= SWIRL_HU), least)
+    return {
+        "black_hole_hu": hole,
+        "blend_hu": blend,
+        "hypodensity_hu": hypodensity,
+        "blend": int(blend >= BLEND_HU),
+        "black_hole": int(hole >= BLACK_HOLE_HU),
+        "any_hypodensity": int(hypodensity >= HYPODENSITY_HU),
+        "swirl": int(any(np.count_nonzero(part.any(axis=(0, 1))) >= SWIRL_SLICES for part in swirls)),
+    }
 
 
-def _is_blend(part: NDArray, smooth: NDArray, core: NDArray, dense_hu: float) -> bool:
-    """A large dark part that is not enclosed."""
-    large = part.sum() >= BLEND_SHARE * core.sum()
-    return bool(large and not _is_enclosed(part, core) and dense_hu - smooth[part].mean() >= BLEND_HU)
+def _deepest(drop: NDArray, core: NDArray, least: float, large: float) -> tuple[float, float]:
+    """Largest whole drop at which a part is enclosed by clot, and at which a large part is not; 0 for none."""
+    enclosed = opened = 0.0
+    for level in np.arange(np.floor(drop[core].max()), SHALLOW_HU - 1, -1):
+        region = core & (drop >= level)
+        if np.count_nonzero(region) < least:
+            continue
+        sizes, border = _borders(region, core)
+        in_clot = border >= ENCLOSED_SHARE
+        enclosed = max(enclosed, level * (in_clot & (sizes >= least)).any())
+        opened = max(opened, level * (~in_clot & (sizes >= large)).any())
+        if enclosed and opened:
+            break
+    return float(enclosed), float(opened)
+
+
+def _borders(region: NDArray, core: NDArray) -> tuple[NDArray, NDArray]:
+    """Voxels of each connected part, and the share of its border within slices that is core."""
+    labels, n = ndimage.label(region)
+    around = ndimage.maximum_filter(labels, size=(3, 3, 1))
+    around[region] = 0
+    sizes, border, in_core = (
+        np.bincount(a, minlength=n + 1)[1:] for a in (labels.ravel(), around.ravel(), around[core])
+    )
+    return sizes, in_core / np.maximum(border, 1)
 
 
 def _fluid_level(smooth: NDArray, core: NDArray) -> int:

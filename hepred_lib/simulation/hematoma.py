@@ -23,6 +23,9 @@ SEATS = {
 LOBES = (((30, 42, 24), (6, 8, 10)), ((32, -34, 36), (7, 8, 8)), ((44, -8, -12), (4, 8, 5)), ((26, -64, 14), (5, 6, 8)))
 EDEMA_PER_VOLUME = 0.42
 SOFT_EDGE_MM = 1.8
+# Radius of a lobe in radii of the clot; depth and grain of a ragged margin.
+LOBE = 0.45
+RAGGED_MM, RAGGED_GRAIN_MM = 1.3, 1.8
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,10 @@ def roughness(shape: tuple[int, ...], grain_mm: float, voxel_mm: tuple, rng: np.
 
 
 def form_level(hematoma: Hematoma, head: tuple, voxel_mm: tuple, rng: np.random.Generator) -> Array:
-    """The main body: 1 in the middle, about 0 at the edge; lobes and roughness grow with the shape latent.
+    """The main body: 1 in the middle, about 0 at the edge.
+
+    Lobes and coarse roughness grow with the shape latent. An irregular margin is ragged on a finer scale, so that the
+    sign can be told from the latent behind it.
 
     Parameters
     ----------
@@ -132,15 +138,18 @@ def form_level(hematoma: Hematoma, head: tuple, voxel_mm: tuple, rng: np.random.
     """
     offsets = hematoma.offsets_mm(head)
     radii = hematoma.radius_mm * hematoma.axes
-    irregular = float(np.exp(0.55 * np.clip(hematoma.shape, -2.5, 2.2))) * (
-        1.15 if "irregular" in hematoma.signs else 0.9
-    )
+    shape, irregular = float(np.clip(hematoma.shape, -2.5, 2.2)), "irregular" in hematoma.signs
+    lobular = float(np.exp(0.55 * shape))
     level = ball_level(offsets, np.zeros(3), radii)
     for direction in _directions(5, rng):
-        place = (0.55 + 0.13 * irregular) * radii * direction
-        level = np.maximum(level, ball_level(offsets, place, radii * 0.5) * np.float32(0.5))
-    grain = float(np.clip(0.22 * hematoma.radius_mm, 1.6, 4.5))
-    return level + np.float32(0.10 * irregular) * roughness(level.shape, grain, voxel_mm, rng)
+        place = (0.55 + 0.16 * lobular) * radii * direction
+        level = np.maximum(level, ball_level(offsets, place, radii * LOBE) * np.float32(LOBE))
+    grain = float(np.clip(0.24 * hematoma.radius_mm, 1.6, 4.5))
+    level += np.float32((0.11 if irregular else 0.085) * lobular) * roughness(level.shape, grain, voxel_mm, rng)
+    if irregular:
+        ragged = min(RAGGED_MM * np.exp(0.45 * shape) / hematoma.radius_mm, 0.25)
+        level += np.float32(ragged) * roughness(level.shape, RAGGED_GRAIN_MM, voxel_mm, rng)
+    return level
 
 
 def islands_level(hematoma: Hematoma, head: tuple, rng: np.random.Generator) -> Array | None:
@@ -150,7 +159,7 @@ def islands_level(hematoma: Hematoma, head: tuple, rng: np.random.Generator) -> 
         return None
     offsets = hematoma.offsets_mm(head)
     radii = hematoma.radius_mm * hematoma.axes
-    size = float(np.clip(0.18 * hematoma.radius_mm, 2.2, 5.0))
+    size = float(np.clip(0.18 * hematoma.radius_mm, 2.6, 4.4))
     levels = []
     for direction in _directions(n, rng):
         place = direction * (radii * 1.30 + size)
@@ -159,8 +168,9 @@ def islands_level(hematoma: Hematoma, head: tuple, rng: np.random.Generator) -> 
 
 
 def _directions(n: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Unit vectors, flatter than isotropic, so that they show within slices."""
-    towards = rng.normal(size=(n, 3)) * [1, 1, 0.5]
+    """Unit vectors all round, flatter than isotropic, so that they show within slices and apart from each other."""
+    angle = rng.uniform(0, 2 * np.pi) + 2 * np.pi * np.arange(n) / n + rng.normal(0, 0.15, n)
+    towards = np.column_stack([np.cos(angle), np.sin(angle), rng.uniform(-0.6, 0.6, n)])
     return towards / np.linalg.norm(towards, axis=1, keepdims=True)
 
 
@@ -192,10 +202,14 @@ def fill_to_volume(
         The level of the blood, 0 at its edge.
     """
     low, high = float(level.min()) - width, float(level.max()) + width
+    # The main body keeps a soft edge and a half away from islands, or they would be lobes.
+    moat = None if islands is None else -islands - np.float32(1.5 * width)
     for _ in range(18):
         middle = (low + high) / 2
         blood = level - np.float32(middle)
-        blood = np.minimum(blood if islands is None else np.maximum(blood, islands), allowed)
+        if islands is not None:
+            blood = np.maximum(np.minimum(blood, moat), islands)
+        blood = np.minimum(blood, allowed)
         count = np.count_nonzero(mask_of(share_of(blood, width), n_thin))
         if count == voxels:
             break

@@ -23,11 +23,12 @@ from hepred_lib.simulation.hematoma import (
 )
 from hepred_lib.simulation.scanner import AIR_HU, Protocol, acquire, head_rest, sample_pose, sample_protocol
 from hepred_lib.simulation.shapes import Array, Plane, Pose, SmoothField
-from hepred_lib.simulation.skull import Skull, paint_head, sample_skull, walls_of
+from hepred_lib.simulation.skull import Skull, head_box, paint_head, sample_skull, walls_of
 
 # Half width and half length, in mm, of the part of a slice that can hold the head.
 HEAD_REACH_MM = (102.0, 126.0)
 WARP_MM = 1.8
+OUTSIDE_MM = -60.0
 
 
 @dataclass(frozen=True)
@@ -124,27 +125,47 @@ def _render_head(
     parts: tuple[Skull, Brain, Hematoma | None],
     rng: np.random.Generator,
 ) -> ThinHead:
-    skull, brain, hematoma = parts
     grid = (protocol.axis_mm[region[0]], protocol.axis_mm[region[1]], protocol.heights_mm)
     shape = (grid[2].size, grid[0].size, grid[1].size)
     head = ThinHead(
         *(np.empty(shape, dtype=np.float32) for _ in range(3)), grid, pose, protocol.n_thin, protocol.slice_mm
     )
-    warp = [SmoothField(rng, grid, wavelength_mm=70) for _ in range(3)]
-    folds = SmoothField(rng, grid, wavelength_mm=17)
-    wiggle = SmoothField(rng, grid, wavelength_mm=28)
+    head.hu[:], head.cavity[:], head.ventricle[:] = AIR_HU, OUTSIDE_MM, OUTSIDE_MM
+    fields = [SmoothField(rng, grid, wavelength_mm=length) for length in (70, 70, 70, 17, 28)]
     grain = Grain(rng, shape[1:], protocol.pixel_mm)
-    for k, height in enumerate(grid[2]):
-        place = head_coordinates(pose, grid[0], grid[1], height)
-        place = [c + np.float32(WARP_MM) * field.at(height) for c, field in zip(place, warp, strict=True)]
-        air = np.full(shape[1:], AIR_HU, dtype=np.float32)
-        plane = Plane(*place, air, grid[0], grid[1], height, edge_mm=1.2 * protocol.pixel_mm, pose=pose, reach_mm=7)
-        walls, noise, fold = walls_of(plane, skull), grain.next(), folds.at(height)
-        paint_head(plane, skull, walls, grain=noise, folds=fold)
-        _move_brain(plane, hematoma, depth=walls.cavity, wiggle=wiggle.at(height))
-        head.ventricle[k] = paint_brain(plane, skull, brain, cavity=walls.cavity, folds=fold, grain=noise)
-        head.hu[k], head.cavity[k] = plane.hu, walls.cavity
+    for k in range(shape[0]):
+        _render_plane(head, k, parts=parts, fields=fields, grain=grain.next())
     return head
+
+
+def _render_plane(
+    head: ThinHead, k: int, *, parts: tuple[Skull, Brain, Hematoma | None], fields: list[SmoothField], grain: Array
+) -> None:
+    """Plane k: its outlines wander with the fields, three for the place, one for folds, one for the brain's own."""
+    skull, brain, hematoma = parts
+    height = head.grid_mm[2][k]
+    whole = head_box(head.pose, skull, head.grid_mm, height)
+    *warp, fold, wiggle = (field.at(height, whole) for field in fields)
+    rows, columns = (axis[part] for axis, part in zip(head.grid_mm, whole, strict=False))
+    place = head_coordinates(head.pose, rows, columns, height)
+    place = [c + np.float32(WARP_MM) * move for c, move in zip(place, warp, strict=True)]
+    edge = 1.2 * head.voxel_mm[1]
+    plane = Plane(*place, head.hu[k][whole], rows, columns, height, edge_mm=edge, pose=head.pose, reach_mm=7)
+    grain, walls = grain[whole], walls_of(plane, skull, folds=fold)
+    paint_head(plane, skull, walls, grain=grain, folds=fold)
+    head.cavity[k][whole] = walls.cavity
+    if walls.cavity.max() > -1:
+        where = _bounds(walls.cavity > -1)
+        inner, depth = plane.cut(where), walls.cavity[where]
+        _move_brain(inner, hematoma, depth=depth, wiggle=wiggle[where])
+        level = paint_brain(inner, skull, brain, cavity=depth, folds=fold[where], grain=grain[where])
+        plane.hu[where] = inner.hu
+        head.ventricle[k][whole][where] = level
+
+
+def _bounds(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
+    """The smallest rows and columns that hold all of a mask."""
+    return tuple(slice(*(np.flatnonzero(mask.any(axis=a))[[0, -1]] + [0, 1])) for a in (1, 0))
 
 
 class Grain:
@@ -219,7 +240,7 @@ def _add_edema(part: Array, level: Array, hematoma: Hematoma, rng: np.random.Gen
     """A dark rim whose volume is 0.42 of the hemorrhage's, over tissue only."""
     rim = (1 + EDEMA_PER_VOLUME) ** (1 / 3) - 1
     near = np.clip(1.15 + level * np.float32(1 / (2 * rim)), 0, 1)
-    part -= np.float32(rng.normal(5.5, 1.5)) * near * ((part > 16) & (part < 60))
+    part -= np.float32(rng.normal(7.5, 1.6)) * near * ((part > 16) & (part < 60))
 
 
 def _stacked_coordinates(head: ThinHead, box: tuple[slice, slice, slice]) -> tuple[Array, Array, Array]:

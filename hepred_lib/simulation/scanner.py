@@ -9,6 +9,9 @@ from scipy import fft
 from hepred_lib.simulation.shapes import Array, Pose
 
 AIR_HU = -1000.0
+RESTLESS_SHARE = 0.06
+# The vault's cortical bone is between the two; so much petrous bone in a slice hardens its beams in the usual way.
+CORTICAL_FLOOR_HU, PETROUS_FLOOR_HU, BURDEN_MM2 = 800.0, 1300.0, 250.0
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,8 @@ class Protocol:
         Standard deviation of the noise in brain and of the kernel that correlates it.
     offset_hu : float
         Calibration error.
+    streaks : float
+        Strength of streaks between dense bones, 1 the usual; above 2, a restless patient's, in all directions.
     """
 
     matrix: int
@@ -41,6 +46,7 @@ class Protocol:
     noise_hu: float
     noise_blur_mm: float
     offset_hu: float
+    streaks: float = 1.0
 
     @property
     def axis_mm(self) -> NDArray[np.float64]:
@@ -68,18 +74,20 @@ class Protocol:
 def sample_protocol(rng: np.random.Generator, *, site: str, matrix: int) -> Protocol:
     """The protocol of one scan at a site: A scans 5 mm slices on one machine, B 2.5 to 7 mm on several."""
     thickness = 5.0 if site == "A" else float(rng.choice([2.5, 3.0, 4.0, 5.0, 6.0, 7.0]))
-    coverage = rng.uniform(132, 150)
+    bottom = round(float(rng.uniform(60, 88)), 1)
+    coverage = bottom + rng.uniform(76, 84)
     return Protocol(
         matrix=matrix,
         pixel_mm=round(float(rng.uniform(225, 260)) / matrix, 4),
         slice_mm=thickness,
         n_slices=round(coverage / thickness),
         n_thin=max(1, round(thickness / 1.7)),
-        bottom_mm=-round(float(rng.uniform(56, 68)), 1),
+        bottom_mm=-bottom,
         blur_mm=float(rng.uniform(0.55, 0.75) if site == "A" else rng.uniform(0.45, 0.95)),
         noise_hu=float(np.clip(rng.normal(3.1, 0.5), 2.4, 6) if site == "A" else rng.uniform(3, 6)),
         noise_blur_mm=float(rng.uniform(0.6, 0.8) if site == "A" else rng.uniform(0.5, 1.0)),
         offset_hu=float(rng.normal(0, 1.0) if site == "A" else rng.normal(2.0, 2.0)),
+        streaks=float(np.exp(rng.normal(0, 0.45)) * (3 if rng.random() < RESTLESS_SHARE else 1)),
     )
 
 
@@ -140,19 +148,20 @@ def acquire(slices: Array, protocol: Protocol, rng: np.random.Generator) -> NDAr
 
 def _add_streaks(plane: Array, protocol: Protocol, rng: np.random.Generator) -> None:
     """Dark and bright bands between dense bones, strongest from ear to ear through the pons."""
-    dense = np.argwhere(plane[::2, ::2] > 1250) * 2
-    # The vault is a ring one or two voxels deep; the base fills a good part of the slice.
-    burden = len(dense) * 4 * protocol.pixel_mm**2 / 3500 - 0.6
-    if burden <= 0:
+    restless = protocol.streaks > 2
+    dense = np.argwhere(plane[::2, ::2] > (CORTICAL_FLOOR_HU if restless else PETROUS_FLOOR_HU)) * 2
+    petrous_mm2 = np.count_nonzero(plane > PETROUS_FLOOR_HU) * protocol.pixel_mm**2
+    burden = max(min(petrous_mm2 / BURDEN_MM2, 1.5), 0.5 * restless)
+    if burden < 0.1 or len(dense) == 0:
         return
     axis = protocol.axis_mm.astype(np.float32)
     tissue = (plane > -30) & (plane < 100)
-    for _ in range(7):
+    for _ in range(12 if restless else 7):
         through = protocol.axis_mm[dense[rng.integers(len(dense))]]
-        angle, width = rng.normal(0, 0.35), rng.uniform(1.0, 4.0)
+        angle, width = rng.normal(0, 1.2 if restless else 0.35), rng.uniform(1.0, 4.0)
         offset = np.float32(np.cos(angle)) * (axis[None, :] - np.float32(through[1]))
         offset = offset - np.float32(np.sin(angle)) * (axis[:, None] - np.float32(through[0]))
-        height = np.float32(min(burden, 1.5) * rng.normal(-1.0, 2.2))
+        height = np.float32(burden * protocol.streaks * rng.normal(-1.0, 2.2))
         plane += tissue * height * np.exp(offset * offset * np.float32(-0.5 / width**2))
 
 

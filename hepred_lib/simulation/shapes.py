@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 Array = NDArray[np.float32]
+EVERYWHERE = (slice(None), slice(None))
 
 
 @dataclass(frozen=True)
@@ -55,24 +56,39 @@ class Plane:
     pose: Pose
     reach_mm: float
 
+    def __post_init__(self) -> None:
+        self._frame = self.pose.rotation.tolist(), self.pose.shift.tolist()
+
     def window(self, points_mm: tuple, radius_mm: float) -> tuple[slice, slice] | None:
         """Rows and columns that a shape within a radius of some head points can touch; None if it misses the plane."""
         reach = radius_mm + self.reach_mm + self.edge_mm
-        places = (np.asarray(points_mm, dtype=float) @ self.pose.rotation + self.pose.shift).reshape(-1, 3)
-        low, high = places.min(axis=0) - reach, places.max(axis=0) + reach
-        if not low[2] <= self.height_mm <= high[2]:
+        points = points_mm if isinstance(points_mm[0], tuple) else (points_mm,)
+        turn, shift = self._frame
+        # Most shapes miss most planes: this is asked first, in plain numbers.
+        heights = [x * turn[0][2] + y * turn[1][2] + z * turn[2][2] for x, y, z in points]
+        middle = self.height_mm - shift[2]
+        if min(heights) - reach > middle or max(heights) + reach < middle:
             return None
-        rows = slice(*self.rows_mm.searchsorted([low[0], high[0]]))
-        columns = slice(*self.columns_mm.searchsorted([low[1], high[1]]))
+        rows, columns = (
+            slice(*axis.searchsorted([min(along) + shift[k] - reach, max(along) + shift[k] + reach]))
+            for k, axis in enumerate((self.rows_mm, self.columns_mm))
+            for along in ([x * turn[0][k] + y * turn[1][k] + z * turn[2][k] for x, y, z in points],)
+        )
         return (rows, columns) if rows.start < rows.stop and columns.start < columns.stop else None
+
+    def cut(self, where: tuple[slice, slice]) -> "Plane":
+        """A part of the plane; painting it paints the whole."""
+        x, y, z, hu = (array[where] for array in (self.x, self.y, self.z, self.hu))
+        axes = self.rows_mm[where[0]], self.columns_mm[where[1]]
+        return Plane(x, y, z, hu, *axes, self.height_mm, edge_mm=self.edge_mm, pose=self.pose, reach_mm=self.reach_mm)
 
     def occupancy(self, level: Array, softness: float = 1.0) -> Array:
         """Share of each pixel that lies inside, from the level in mm."""
-        return np.clip(level * np.float32(1 / (self.edge_mm * softness)) + np.float32(0.5), 0, 1)
+        share = level * np.float32(1 / (self.edge_mm * softness))
+        share += np.float32(0.5)
+        return np.clip(share, 0, 1, out=share)
 
-    def paint(
-        self, value: Array | float, share: Array, where: tuple[slice, slice] = (slice(None), slice(None))
-    ) -> None:
+    def paint(self, value: Array | float, share: Array, where: tuple[slice, slice] = EVERYWHERE) -> None:
         """Replace a share of the image by a value in HU."""
         part = self.hu[where]
         part += share * (np.float32(value) - part if np.isscalar(value) else value - part)
@@ -92,14 +108,19 @@ def capsule_level(plane: Plane, where: tuple[slice, slice], *, ends: tuple, radi
     start, end = (np.asarray(point, dtype=float) for point in ends)
     axis = end - start
     px, py, pz = (c[where] - np.float32(s) for c, s in zip((plane.x, plane.y, plane.z), start, strict=True))
-    along = (px * np.float32(axis[0]) + py * np.float32(axis[1]) + pz * np.float32(axis[2])) * np.float32(
-        1 / (axis @ axis)
-    )
-    along = np.clip(along, 0, 1)
-    px -= along * np.float32(axis[0])
-    py -= along * np.float32(axis[1])
-    pz = (pz - along * np.float32(axis[2])) * np.float32(1 / flat)
-    return np.float32(radii[0]) + along * np.float32(radii[1] - radii[0]) - np.sqrt(px * px + py * py + pz * pz)
+    along = sum(p * np.float32(a / (axis @ axis)) for p, a in zip((px, py, pz), axis, strict=True) if a)
+    along = np.clip(along, 0, 1, out=along)
+    squared = np.zeros_like(px)
+    for offset, length, stretch in zip((px, py, pz), axis, (1, 1, flat), strict=True):
+        if length:
+            offset -= along * np.float32(length)
+        if stretch != 1:
+            offset *= np.float32(1 / stretch)
+        offset *= offset
+        squared += offset
+    along *= np.float32(radii[1] - radii[0])
+    along += np.float32(radii[0])
+    return np.subtract(along, np.sqrt(squared, out=squared), out=along)
 
 
 def paint_ellipsoid(plane: Plane, centre: tuple, radii: tuple, hu: float, *, softness: float = 1.0) -> None:
@@ -120,8 +141,23 @@ def paint_capsule(plane: Plane, ends: tuple, radii: tuple, hu: float, *, flat: f
 
 def sigmoid(value: Array, width: float) -> Array:
     """A smooth step of a given width, by a clipped cubic."""
-    t = np.clip(value * np.float32(0.25 / width) + np.float32(0.5), 0, 1)
-    return t * t * (3 - 2 * t)
+    t = value * np.float32(0.25 / width)
+    t += np.float32(0.5)
+    t = np.clip(t, 0, 1)
+    step = np.float32(3) - 2 * t
+    t *= t
+    step *= t
+    return step
+
+
+def bump(value: Array, middle: float, width: float) -> Array:
+    """1 in the middle, a Gaussian's fall to both sides."""
+    return np.exp(-square((value - np.float32(middle)) * np.float32(1 / width)))
+
+
+def square(value: Array) -> Array:
+    """The square, which for arrays is faster than a power."""
+    return value * value
 
 
 class SmoothField:
@@ -146,11 +182,11 @@ class SmoothField:
             _linear_weights(a, self._step, n) for a, n in zip(grid_mm[:2], shape, strict=False)
         )
 
-    def at(self, height_mm: float) -> Array:
-        """The plane at this height, shape (n_rows, n_columns)."""
+    def at(self, height_mm: float, where: tuple[slice, slice] = EVERYWHERE) -> Array:
+        """The plane at this height, or a part of it, shape (n_rows, n_columns)."""
         k, share = divmod((height_mm - self._bottom) / self._step, 1)
         low, high = self._knots[:, :, int(k)], self._knots[:, :, int(k) + 1]
-        return self._rows @ (low + np.float32(share) * (high - low)) @ self._columns.T
+        return self._rows[where[0]] @ (low + np.float32(share) * (high - low)) @ self._columns[where[1]].T
 
 
 def _linear_weights(axis_mm: NDArray, step: float, n_knots: int) -> Array:
