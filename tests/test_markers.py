@@ -38,6 +38,28 @@ def test_a_dark_side_that_reaches_the_margin_is_a_blend_and_no_black_hole():
     assert (markers.blend, markers.black_hole) == (1, 0)
 
 
+def test_the_drop_of_a_dark_part_is_that_drawn_and_counts_for_one_kind_alone():
+    hole = measure_markers(np.where(ball(6, (3, 0, 0)), 30.0, 64.0), ball(), SPACING)
+    half = np.full((72, 72, 36), 64.0)
+    half[44:] = 40.0
+    side = measure_markers(half, ball(), SPACING)
+    assert (hole.black_hole_hu, hole.hypodensity_hu, hole.blend_hu) == (pytest.approx(33, abs=1), 33, 0)
+    assert (side.black_hole_hu, side.blend_hu) == (0, pytest.approx(23, abs=1))
+
+
+def test_slices_half_full_of_blood_are_no_dark_part():
+    hu = np.full((72, 72, 36), 64.0)
+    top, bottom = np.flatnonzero(ball().any(axis=(0, 1)))[[0, -1]]
+    hu[:, :, [top, bottom]] = 44.0
+    markers = measure_markers(hu, ball(), SPACING)
+    assert (markers.any_hypodensity, markers.blend, markers.hypodense_fraction) == (0, 0, 0)
+
+
+def test_a_dark_part_below_the_definition_is_a_hypodensity_and_no_black_hole():
+    markers = measure_markers(np.where(ball(6), 42.0, 64.0), ball(), SPACING)
+    assert (markers.black_hole, markers.any_hypodensity) == (0, 1)
+
+
 def test_serum_over_settled_cells_is_a_fluid_level_and_upside_down_it_is_none():
     hu = np.full((72, 72, 36), 64.0)
     hu[:, 36:] = 36.0
@@ -56,6 +78,29 @@ def test_three_small_bleeds_apart_are_an_island_sign_and_one_is_a_satellite():
 def test_a_lobulated_clot_is_irregular():
     mask = ball(10) | ball(8, (15, 0, 0)) | ball(8, (-15, 0, 0)) | ball(8, (0, 15, 0))
     assert measure_markers(np.full(mask.shape, 60.0), mask, SPACING).irregular == 1
+
+
+def test_an_elongated_smooth_clot_is_not_irregular_and_a_ragged_one_is():
+    axes = np.meshgrid(
+        *[(np.arange(n) - (n - 1) / 2) * s for n, s in zip((72, 72, 36), SPACING, strict=True)], indexing="ij"
+    )
+    distance = np.sqrt(sum((x / r) ** 2 for x, r in zip(axes, (25, 12, 12), strict=True)))
+    angle = np.arctan2(axes[0], axes[1])
+    smooth, ragged = (
+        measure_markers(np.full((72, 72, 36), 60.0), distance <= 1 + wave * np.sin(14 * angle), SPACING)
+        for wave in (0, 0.15)
+    )
+    assert (smooth.irregular, ragged.irregular) == (0, 1)
+    assert smooth.concavity < 0.02 < ragged.concavity
+    assert smooth.margin_roughness_mm < 0.15 < ragged.margin_roughness_mm
+
+
+def test_the_hull_of_an_l_is_as_counted_by_hand():
+    mask = np.zeros((12, 12, 1), dtype=bool)
+    mask[:10, :10] = True
+    mask[4:, 4:] = False
+    # 64 voxels; the hull adds the grid points of the triangle (3, 9), (9, 3), (3, 3) right of and above (3, 3): 21 - 6.
+    assert measure_markers(np.full(mask.shape, 60.0), mask, (1, 1, 5)).concavity == pytest.approx(1 - 64 / 79)
 
 
 def test_adding_a_constant_moves_the_mean_alone():

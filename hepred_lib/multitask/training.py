@@ -43,7 +43,7 @@ class TrainingSettings:
     descriptors. A step of ``patients_per_step`` is worked on by ``devices`` processes, each in ``accumulation`` parts.
     """
 
-    epochs: int = 10
+    epochs: int = 8
     patients_per_step: int = 6
     slices_per_patient: int = 6
     learning_rate: float = 1e-3

@@ -9,6 +9,8 @@ from hepred_lib.simulation.shapes import Array, sigmoid
 CLOT_HU, SERUM_HU, MEAN_DROP_HU = 70.0, 34.0, 6.0
 # Dense clot left around a part that is enclosed.
 SHELL_MM = 2.6
+# How far borders within the clot wander, in radii.
+WAVE = 0.07
 
 
 def clot_hu(
@@ -53,12 +55,7 @@ def _mottle(hematoma: Hematoma, shape: tuple, voxel_mm: tuple, rng: np.random.Ge
 
 def _with_signs(mottle: Array, hematoma: Hematoma, level: Array, head: tuple, rng: np.random.Generator) -> Array:
     """The mottle, and in it the drop of each sign; enclosed parts keep a dense shell and lie away from pale sides."""
-    place = [
-        o * np.float32(1 / (r * hematoma.radius_mm))
-        for o, r in zip(hematoma.offsets_mm(head), hematoma.axes, strict=True)
-    ]
-    # Skull and ventricles may have kept the blood from its centre.
-    place = [p - p[level > 0].mean() for p in place] if (level > 0).any() else place
+    place = _bent(hematoma, level, head, rng)
     depth = np.zeros_like(mottle)
     if "blend" in hematoma.signs:
         side = rng.normal(size=3) * [1, 1, 0.3]
@@ -73,6 +70,23 @@ def _with_signs(mottle: Array, hematoma: Hematoma, level: Array, head: tuple, rn
             drop, share = part(hematoma.radius_mm, place, rng)
             depth = np.maximum(depth, np.float32(drop) * share * shell)
     return mottle * (1 - np.float32(0.5) * np.minimum(depth * np.float32(1 / 12), 1)) + depth
+
+
+def _bent(hematoma: Hematoma, level: Array, head: tuple, rng: np.random.Generator) -> list[Array]:
+    """Coordinates in radii from the middle of the blood, which skull and ventricles may have moved; a little wavy.
+
+    The waves bend every straight border and round part that is drawn in these coordinates.
+    """
+    inside = level > 0
+    x, y, z = (
+        o * np.float32(1 / (r * hematoma.radius_mm))
+        for o, r in zip(hematoma.offsets_mm(head), hematoma.axes, strict=True)
+    )
+    if inside.any():
+        x, y, z = (p - p[inside].mean() for p in (x, y, z))
+    phases = rng.uniform(0, 2 * np.pi, 2).astype(np.float32)
+    wave = np.float32(WAVE)
+    return [x + wave * np.sin(5 * y + 2 * z + phases[0]), y + wave * np.sin(5 * x - 2 * z + phases[1]), z]
 
 
 def _half(place: list[Array], side: NDArray) -> Array:
