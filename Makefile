@@ -32,7 +32,7 @@ html: book  ## the executed book as a static site, runs/demo/site/index.html
 	$(BIN)/python -m sphinx -q -b html runs/demo/site_source runs/demo/site
 
 bench: $(READY)  ## our statistics beside a peer's; the longer ones: benchmarks/README.md
-	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/statistics.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/speed.py
 
 manifest: $(READY)  ## data_manifest.csv again, after a change of the simulation
 	$(BIN)/hepred simulate cohorts/demo --patients 240 --seed 7

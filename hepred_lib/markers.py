@@ -36,7 +36,7 @@ ISLANDS = 3
 SATELLITE_DIAMETER_MM, SATELLITE_DISTANCE_MM = 10.0, 20.0
 # Barras CD et al. Stroke 2009;40:1325 rate margins by eye, from smooth to lobed and ragged; both cuts are choices made
 # here, as is the smooth outline that roughness is measured from.
-ROUGHNESS_MM, CONCAVITY, OUTLINE_MM = 0.24, 0.20, 2.0
+ROUGHNESS_MM, CONCAVITY, OUTLINE_MM, PIXEL_MM = 0.24, 0.20, 2.0, 0.5
 # Zhang K et al. Neurocrit Care 2025, doi 10.1007/s12028-025-02218-z rate it by eye; both numbers are choices made here.
 FLUID_HU, FLUID_SHARE = 18.0, 0.45
 
@@ -220,17 +220,28 @@ def _outline(body: NDArray, spacing: tuple[float, ...]) -> tuple[float, float]:
     The area between outline and smooth outline is divided by the circumference of the circle of the slice's area.
     """
     pixel = float(np.sqrt(spacing[0] * spacing[1]))
+    finer = max(1, round(pixel / PIXEL_MM))
     between = circumference = blood = hull = 0.0
     for plane in np.moveaxis(body, 2, 0):
-        n = int(plane.sum())
-        if n < 10:
+        if np.count_nonzero(plane) < 10:
             continue
-        soft = ndimage.gaussian_filter(plane.astype(float), [OUTLINE_MM / s for s in spacing[:2]], mode="constant")
+        plane = _without_steps(plane, finer)
+        n = int(plane.sum())
+        soft = ndimage.gaussian_filter(
+            plane.astype(float), [OUTLINE_MM * finer / s for s in spacing[:2]], mode="constant"
+        )
         smooth = soft >= np.partition(soft.ravel(), -n)[-n]
-        between += np.count_nonzero(smooth ^ plane) * pixel
+        between += np.count_nonzero(smooth ^ plane) * pixel / finer
         circumference += 2 * np.sqrt(np.pi * n)
         blood, hull = blood + n, hull + _hull_voxels(np.argwhere(plane))
     return (between / circumference, 1 - blood / hull) if hull else (0.0, 0.0)
+
+
+def _without_steps(plane: NDArray, finer: int) -> NDArray[np.bool_]:
+    """A slice of the mask on finer pixels, so that roughness does not follow from the size of the coarse ones."""
+    if finer == 1:
+        return plane
+    return ndimage.zoom(ndimage.gaussian_filter(plane.astype(np.float32), 0.6, mode="constant"), finer, order=1) >= 0.5
 
 
 def _hull_voxels(voxels: NDArray[np.int64]) -> float:
