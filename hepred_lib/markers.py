@@ -221,35 +221,40 @@ def _outline(body: NDArray, spacing: tuple[float, ...]) -> tuple[float, float]:
     """
     pixel = float(np.sqrt(spacing[0] * spacing[1]))
     finer = max(1, round(pixel / PIXEL_MM))
+    pixel /= finer
     between = circumference = blood = hull = 0.0
     for plane in np.moveaxis(body, 2, 0):
         if np.count_nonzero(plane) < 10:
             continue
         plane = _without_steps(plane, finer)
-        n = int(plane.sum())
-        soft = ndimage.gaussian_filter(
-            plane.astype(float), [OUTLINE_MM * finer / s for s in spacing[:2]], mode="constant"
-        )
+        n = np.count_nonzero(plane)
+        soft = ndimage.gaussian_filter(plane.astype(np.float32), OUTLINE_MM / pixel, mode="constant", truncate=3)
         smooth = soft >= np.partition(soft.ravel(), -n)[-n]
-        between += np.count_nonzero(smooth ^ plane) * pixel / finer
+        between += np.count_nonzero(smooth ^ plane) * pixel
         circumference += 2 * np.sqrt(np.pi * n)
-        blood, hull = blood + n, hull + _hull_voxels(np.argwhere(plane))
+        blood, hull = blood + n, hull + _hull_voxels(plane)
     return (between / circumference, 1 - blood / hull) if hull else (0.0, 0.0)
 
 
 def _without_steps(plane: NDArray, finer: int) -> NDArray[np.bool_]:
     """A slice of the mask on finer pixels, so that roughness does not follow from the size of the coarse ones."""
+    x, y = ndimage.find_objects(plane.astype(int))[0]
+    soft = np.pad(plane[x, y], 6).astype(np.float32)
     if finer == 1:
-        return plane
-    return ndimage.zoom(ndimage.gaussian_filter(plane.astype(np.float32), 0.6, mode="constant"), finer, order=1) >= 0.5
+        return soft > 0.5
+    soft = ndimage.gaussian_filter(soft, 0.6)
+    return ndimage.zoom(soft, finer, order=1, mode="grid-constant", grid_mode=True) >= 0.5
 
 
-def _hull_voxels(voxels: NDArray[np.int64]) -> float:
+def _hull_voxels(plane: NDArray[np.bool_]) -> float:
     """Grid points in the convex hull of a slice's voxels, by Pick's theorem: the steps of the grid do not count."""
-    if (np.ptp(voxels, axis=0) == 0).any() or np.linalg.matrix_rank(voxels - voxels[0]) < 2:
-        return float(len(voxels))
-    hull = ConvexHull(voxels)
-    corners = voxels[hull.vertices]
+    rows = np.flatnonzero(plane.any(axis=1))
+    ends = plane[rows].argmax(axis=1), plane.shape[1] - 1 - plane[rows, ::-1].argmax(axis=1)
+    points = np.concatenate([np.column_stack([rows, end]) for end in ends])
+    if np.linalg.matrix_rank(points - points[0]) < 2:
+        return float(np.count_nonzero(plane))
+    hull = ConvexHull(points)
+    corners = points[hull.vertices]
     edges = np.abs(corners - np.roll(corners, 1, axis=0))
     return float(hull.volume + np.gcd(*edges.T).sum() / 2 + 1)
 
@@ -288,7 +293,10 @@ def _dark_signs(drop: NDArray, broad_drop: NDArray, core: NDArray, least: float)
 
 
 def _deepest(drop: NDArray, core: NDArray, least: float, large: float) -> tuple[float, float]:
-    """Largest whole drop at which a part is enclosed by clot, and at which a large part is not; 0 for none."""
+    """Largest whole drop at which a part is enclosed by clot, and at which a large part is not; 0 for none.
+
+    A speck inside a very pale half passes for enclosed: its border is asked to be clot, not to be dense.
+    """
     enclosed = opened = 0.0
     for level in np.arange(np.floor(drop[core].max()), SHALLOW_HU - 1, -1):
         region = core & (drop >= level)
@@ -308,9 +316,7 @@ def _borders(region: NDArray, core: NDArray) -> tuple[NDArray, NDArray]:
     labels, n = ndimage.label(region)
     around = ndimage.maximum_filter(labels, size=(3, 3, 1))
     around[region] = 0
-    sizes, border, in_core = (
-        np.bincount(a, minlength=n + 1)[1:] for a in (labels.ravel(), around.ravel(), around[core])
-    )
+    sizes, border, in_core = (np.bincount(a.ravel(), minlength=n + 1)[1:] for a in (labels, around, around[core]))
     return sizes, in_core / np.maximum(border, 1)
 
 

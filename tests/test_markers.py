@@ -95,12 +95,26 @@ def test_an_elongated_smooth_clot_is_not_irregular_and_a_ragged_one_is():
     assert smooth.margin_roughness_mm < 0.15 < ragged.margin_roughness_mm
 
 
-def test_the_hull_of_an_l_is_as_counted_by_hand():
-    mask = np.zeros((12, 12, 1), dtype=bool)
-    mask[:10, :10] = True
-    mask[4:, 4:] = False
-    # 64 voxels; the hull adds the grid points of the triangle (3, 9), (9, 3), (3, 3) right of and above (3, 3): 21 - 6.
-    assert measure_markers(np.full(mask.shape, 60.0), mask, (1, 1, 5)).concavity == pytest.approx(1 - 64 / 79)
+def test_the_concavity_of_an_l_is_as_counted_by_hand():
+    mask = np.zeros((36, 36, 1), dtype=bool)
+    mask[:30, :30] = True
+    mask[12:, 12:] = False
+    # 900 - 18 x 18 of blood; the hull adds half of the missing square. Rounded corners take a little.
+    markers = measure_markers(np.full(mask.shape, 60.0), mask, (1, 1, 5))
+    assert markers.concavity == pytest.approx(162 / 738, abs=0.015)
+
+
+def test_roughness_hardly_depends_on_the_size_of_the_pixels():
+    def ragged(pixel_mm):
+        x, y, _ = np.meshgrid(*[(np.arange(n) - (n - 1) / 2) * pixel_mm for n in (int(60 / pixel_mm),) * 2], [0.0])
+        return np.hypot(x, y) <= 18 * (1 + 0.12 * np.sin(12 * np.arctan2(x, y)))
+
+    coarse, fine = (
+        measure_markers(np.full(ragged(size).shape, 60.0), ragged(size), (size, size, 5.0)).margin_roughness_mm
+        for size in (1.0, 0.5)
+    )
+    assert fine > 0.4
+    assert coarse == pytest.approx(fine, rel=0.25)
 
 
 def test_adding_a_constant_moves_the_mean_alone():

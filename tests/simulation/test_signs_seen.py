@@ -3,13 +3,19 @@
 import numpy as np
 import pytest
 
-from hepred_lib.markers import measure_markers
+from hepred_lib.markers import Markers, measure_markers
 from hepred_lib.simulation.render import render_scan
 
-SEEN_AS = {"blend": "blend", "black_hole": "black_hole", "hypodensity": "any_hypodensity", "irregular": "irregular"}
+# Signs drawn together, what must then be measured of the four, and what must not.
+DRAWN = {
+    (): (set(), {"blend", "black_hole", "any_hypodensity", "irregular"}),
+    ("blend", "irregular"): ({"blend", "irregular"}, set()),
+    ("black_hole",): ({"black_hole", "any_hypodensity"}, {"blend", "irregular"}),
+    ("hypodensity", "irregular"): ({"any_hypodensity", "irregular"}, {"blend", "black_hole"}),
+}
 
 
-def _markers(*signs, seed):
+def _markers(signs: tuple[str, ...], seed: int) -> Markers:
     latents = {"blood_free": 0, "age": 60, "sex": "M", "location": "basal_ganglia", "ivh": 0}
     latents |= {"true_baseline_ml": 22.0, "density": -0.3, "shape": -0.3}
     scan = render_scan(latents, frozenset(signs), site="A", matrix=128, rng=np.random.default_rng(seed))
@@ -17,18 +23,20 @@ def _markers(*signs, seed):
 
 
 @pytest.fixture(scope="module")
-def plain():
-    return [_markers(seed=seed) for seed in (1, 2)]
+def measured():
+    return {signs: _markers(signs, seed=1) for signs in DRAWN}
 
 
-@pytest.mark.parametrize("sign", SEEN_AS)
-def test_a_sign_is_seen_where_it_was_drawn_and_only_there(sign, plain):
-    drawn = [getattr(_markers(sign, seed=seed), SEEN_AS[sign]) for seed in (1, 2)]
-    assert drawn == [1, 1]
-    assert [getattr(markers, SEEN_AS[sign]) for markers in plain] == [0, 0]
+@pytest.mark.parametrize("signs", DRAWN)
+def test_a_sign_is_seen_where_it_was_drawn_and_only_there(measured, signs):
+    present, absent = DRAWN[signs]
+    assert {name for name in present if getattr(measured[signs], name)} == present
+    assert {name for name in absent if getattr(measured[signs], name)} == set()
 
 
-def test_a_hypodensity_is_no_black_hole_and_an_enclosed_part_no_blend(plain):
-    hypodensity, hole = (_markers(sign, seed=3) for sign in ("hypodensity", "black_hole"))
-    assert (hypodensity.black_hole, hypodensity.blend, hole.blend) == (0, 0, 0)
-    assert hole.black_hole_hu > hypodensity.black_hole_hu + 8 > max(m.black_hole_hu for m in plain) + 14
+def test_what_is_graded_puts_every_drawn_sign_first(measured):
+    for name, signs, others in (
+        ("blend_hu", ("blend", "irregular"), [(), ("black_hole",), ("hypodensity", "irregular")]),
+        ("black_hole_hu", ("black_hole",), [(), ("hypodensity", "irregular")]),
+    ):
+        assert getattr(measured[signs], name) > max(getattr(measured[other], name) for other in others) + 4, name
