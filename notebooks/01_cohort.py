@@ -182,7 +182,7 @@ show(run.folder, "truth", law) if truth else Markdown("The patients are real: no
 
 # %%
 Markdown(
-    f"The figure shows 20,000 further simulated patients of hospital A's case mix. In this cohort the oracle's mean "
+    f"The figure shows 20,000 further simulated patients of hospital A's case mix (in panel B 350 of each outcome). In this cohort the oracle's mean "
     f"probability is {oracle['p_integrated'].mean():.3f}, the observed frequency {table['he'].mean():.3f}; within an "
     f"outcome its image and clinical logits correlate by "
     f"{within_class_correlation(known_truth['he'], known_truth):.2f}. Clinical effects are about twice the "
