@@ -54,7 +54,9 @@ def explain_patient(network: MultitaskNetwork, patient: Patient) -> Explanation:
     cam = _weighted(features[-1].detach(), slope)
     enlarged = nn.functional.interpolate(cam, size=outline.shape[-2:], mode="bilinear", align_corners=False)
     activation = np.zeros(reading.probability.shape, dtype=np.float32)
-    activation[used] = enlarged.squeeze(1).cpu().numpy()
+    # Features are pooled under the outline only: elsewhere the map would show what the score cannot see.
+    seen = outline.squeeze(1).numpy() if reading.detected else 1.0
+    activation[used] = enlarged.squeeze(1).cpu().numpy() * seen
     return Explanation(reading.attention, activation / max(float(activation.max()), 1e-12))
 
 
