@@ -135,12 +135,5 @@ def compare_unpaired(
     ----------
     Hanley JA, McNeil BJ. Radiology 1982;143:29-36.
     """
-    reach = norm.ppf((1 + checks.between(level, "level", 0, 1)) / 2)
     a, b = auc_interval(*group_a), auc_interval(*group_b)
-    error, difference = float(np.hypot(a.standard_error, b.standard_error)), a.auc - b.auc
-    if np.isnan(error):
-        return AucDifference(difference, np.nan, np.nan, np.nan, np.nan)
-    z = difference / error
-    return AucDifference(
-        difference, difference - reach * error, difference + reach * error, z, 2 * float(norm.sf(abs(z)))
-    )
+    return wald_difference(a.auc - b.auc, float(np.hypot(a.standard_error, b.standard_error)), level)

@@ -141,8 +141,12 @@ def compare_auc(y: ArrayLike, score_a: ArrayLike, score_b: ArrayLike, level: flo
         return AucDifference(0.0, 0.0, 0.0, 0.0, 1.0)
     difference = float(above_a.mean() - above_b.mean())
     standard_error = _positive_or_nan(np.sqrt(delong_variance(above_a - above_b, below_a - below_b)))
-    z = difference / standard_error
-    reach = _quantile(level) * standard_error
+    return wald_difference(difference, standard_error, level)
+
+
+def wald_difference(difference: float, standard_error: float, level: float) -> AucDifference:
+    """Interval, z and two-sided p of a difference of two AUCs; all NaN but the difference where there is no error."""
+    reach, z = _quantile(level) * standard_error, difference / standard_error
     return AucDifference(difference, difference - reach, difference + reach, z, float(2 * norm.sf(abs(z))))
 
 
