@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import chi2, norm
+from scipy.stats import chi2
 
 from hepred_lib.stats import checks
-from hepred_lib.stats.discrimination import AucDifference, auc_interval, placements
+from hepred_lib.stats.discrimination import AucDifference, auc_interval, placements, wald_difference
 
 
 @dataclass(frozen=True)
