@@ -17,6 +17,7 @@ stored range. ``quality.csv`` beside the files has one row a patient: the grid, 
 
 from __future__ import annotations
 
+from dataclasses import fields
 from io import BytesIO
 from pathlib import Path
 
@@ -24,7 +25,7 @@ import numpy as np
 import pandas as pd
 
 from hepred_lib.manifest import read_manifest
-from hepred_lib.markers import measure_markers
+from hepred_lib.markers import Markers, measure_markers
 from hepred_lib.preprocessing import BrainSlices, SliceGrid, grid_from_record, grid_record, prepare
 from hepred_lib.scans import ScanError, read_mask, read_scan
 from hepred_lib.study import read_table, write_bytes
@@ -99,16 +100,16 @@ def store_patient(folder: Path, row: dict, **options: float) -> dict[str, object
     write_bytes(stored_path(folder, patient), buffer.getvalue())
     blood_ml = float(blood_area_mm2(planes, slices.grid.pixel_mm).sum() * slices.grid.thickness_mm / 1000.0)
     record = {"patient_id": patient, "has_mask": int(masks[0] is not None), "mask_ml": round(blood_ml, 4)}
-    signs = measured_signs(scan.hu, masks[0], scan.spacing_mm)
-    return {**record, **signs, "flags": quality_flags(slices), **slices.quality, **grid_record(slices.grid)}
+    markers = measured_markers(scan.hu, masks[0], scan.spacing_mm)
+    return {**record, **markers, "flags": quality_flags(slices), **slices.quality, **grid_record(slices.grid)}
 
 
-def measured_signs(hu: np.ndarray, mask: np.ndarray | None, spacing_mm: tuple[float, ...]) -> dict[str, float]:
-    """Blend sign and hypodensity as the BAT score wants them, measured on the outline; NaN without blood."""
-    if mask is None or not mask.any():
-        return {"blend_sign": np.nan, "any_hypodensity": np.nan}
-    markers = measure_markers(hu, mask, spacing_mm)
-    return {"blend_sign": markers.blend, "any_hypodensity": markers.any_hypodensity}
+def measured_markers(hu: np.ndarray, mask: np.ndarray | None, spacing_mm: tuple[float, ...]) -> dict[str, float]:
+    """Signs and descriptors of the outlined hematoma; NaN without blood. The blend sign is named as in the manifest."""
+    bloody = mask is not None and mask.any()
+    names = [field.name for field in fields(Markers)]
+    values = measure_markers(hu, mask, spacing_mm).as_dict() if bloody else dict.fromkeys(names, np.nan)
+    return {"blend_sign" if name == "blend" else name: value for name, value in values.items()}
 
 
 def quality_flags(slices: BrainSlices) -> str:

@@ -21,6 +21,8 @@
 # Reads `cohort.csv` and the slice store; writes `folds/<k>/`: weights, learning curves, predictions.
 
 # %%
+import numpy as np
+import pandas as pd
 import torch
 from IPython.display import Markdown
 
@@ -28,7 +30,8 @@ from hepred_lib.multitask.bags import fold_roles, load_patients, training_patien
 from hepred_lib.multitask.checkpoint import save_network
 from hepred_lib.multitask.devices import pick_device
 from hepred_lib.multitask.inference import predict_cohort
-from hepred_lib.multitask.network import NetworkSettings
+from hepred_lib.multitask.network import FINDINGS, NetworkSettings
+from hepred_lib.multitask.readout import fit_readout, read_out
 from hepred_lib.multitask.training import TrainingSettings, train_fold
 from hepred_lib.slices import read_quality
 from hepred_lib.study import open_notebook, read_table, write_table
@@ -108,13 +111,30 @@ history.tail(1)
 # %% [markdown]
 # ## What it says of every patient
 #
-# Raw expansion logits with *predicted* outlines, for held-out patients (the honest ones), for the patients that
-# trained it (to demonstrate the leak), and for test patients.
+# Findings (descriptors and log volume) with *predicted* outlines. The weights that read a logit from them are fitted
+# once more on the patients that trained the network, by ridge logistic regression, then applied to held-out patients
+# (the honest ones), to those patients themselves (to demonstrate the leak), and to test patients.
 
 # %%
 predictions = predict_cohort(network, patients).assign(fold=fold)
 predictions["role"] = predictions["patient_id"].map(role)
+outcome = predictions["patient_id"].map(cohort.set_index("patient_id")["he"])
+taught = (predictions["role"] == "in_fold") & outcome.notna()
+refitted = fit_readout(network, predictions[taught], outcome[taught], seed=seed)
+predictions["dl_logit"] = read_out(network, predictions)
 assert predictions["dl_logit"].notna().all(), "every patient has a logit, whether a hematoma was detected or not"
+
+# %%
+weights = network.expansion.classify.weight.detach().cpu().numpy()[0]
+pd.DataFrame({"finding": FINDINGS, "weight": weights, "log_odds_per_sd": weights * predictions[list(FINDINGS)].std()})
+
+# %%
+Markdown(
+    f"The read-out was {'refitted' if refitted else 'not refitted, for want of events,'} on {int(taught.sum())} patients "
+    f"({int(outcome[taught].sum())} with HE). Heaviest: "
+    + ", ".join(FINDINGS[k] for k in np.argsort(-np.abs(weights * predictions[list(FINDINGS)].std()))[:3])
+    + ". Weights of correlated findings are shared out by the penalty: none is an effect."
+)
 
 # %% [markdown]
 # ## Limits

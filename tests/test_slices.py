@@ -15,7 +15,7 @@ from hepred_lib.slices import (
     blood_area_mm2,
     encode,
     from_torch,
-    measured_signs,
+    measured_markers,
     open_patient,
     quality_flags,
     slice_labels,
@@ -85,6 +85,8 @@ def test_flags_name_what_a_reader_should_look_at():
 
 def test_signs_are_measured_on_the_outline_and_missing_without_blood(phantom):
     hu, mask, _ = phantom
-    assert measured_signs(hu, mask, (5.0, 5.0, 5.0)) == {"blend_sign": 0, "any_hypodensity": 0}
-    assert all(np.isnan(list(measured_signs(hu, None, (5.0, 5.0, 5.0)).values())))
-    assert all(np.isnan(list(measured_signs(hu, np.zeros_like(mask), (5.0, 5.0, 5.0)).values())))
+    measured = measured_markers(hu, mask, (5.0, 5.0, 5.0))
+    assert (measured["blend_sign"], measured["any_hypodensity"]) == (0, 0)
+    assert measured["sd_hu"] == pytest.approx(0, abs=1e-9)
+    assert all(np.isnan(list(measured_markers(hu, None, (5.0, 5.0, 5.0)).values())))
+    assert all(np.isnan(list(measured_markers(hu, np.zeros_like(mask), (5.0, 5.0, 5.0)).values())))

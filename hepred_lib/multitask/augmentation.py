@@ -15,7 +15,9 @@ import torch
 from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as transforms
 
-from hepred_lib.multitask.bags import WINDOW_HU, Batch, mixed_seed
+from hepred_lib.multitask.bags import Batch, mixed_seed
+from hepred_lib.multitask.descriptors import changed_descriptors
+from hepred_lib.multitask.window import WINDOW_HU
 
 TURN_DEG, SHEAR_DEG, SHIFT, SCALE = 20.0, 6.0, 0.06, 0.15
 GAIN, OFFSET_HU, NOISE_HU, BLUR_PIXELS = 0.06, 3.0, 2.5, 1.0
@@ -23,9 +25,10 @@ GAIN, OFFSET_HU, NOISE_HU, BLUR_PIXELS = 0.06, 3.0, 2.5, 1.0
 
 @dataclass(frozen=True)
 class Draw:
-    """One patient's draw: affine map from output to input in units of half an image, and the scanner's changes."""
+    """One patient's draw: affine map from output to input in units of half a square image, and the scanner's changes."""
 
     affine: np.ndarray
+    zoom: float
     gain: float
     offset_hu: float
     blur: float
@@ -38,10 +41,12 @@ def draw_changes(rng: np.random.Generator) -> Draw:
     rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
     shear = np.array([[1.0, np.tan(across)], [np.tan(along), 1.0]])
     flip = np.diag([rng.choice([-1.0, 1.0]), 1.0])
-    linear = rotation @ shear @ flip / (1 + SCALE * rng.uniform(-1, 1))
+    zoom = 1 + SCALE * rng.uniform(-1, 1)
+    linear = rotation @ shear @ flip / zoom
     shift = 2 * SHIFT * rng.uniform(-1, 1, 2)
     return Draw(
         affine=np.column_stack([linear, shift]),
+        zoom=zoom,
         gain=1 + GAIN * rng.uniform(-1, 1),
         offset_hu=OFFSET_HU * rng.uniform(-1, 1),
         blur=max(0.0, rng.uniform(-1, 1)),
@@ -50,18 +55,31 @@ def draw_changes(rng: np.random.Generator) -> Draw:
 
 
 def augment(batch: Batch, *, seed: Sequence[int]) -> Batch:
-    """The batch with each patient's slices moved and their HU changed; reproducible by ``seed`` on the same device."""
+    """The batch with each patient's slices moved, their HU and with them the descriptors changed.
+
+    Reproducible by ``seed`` on the same device.
+    """
     draws = [draw_changes(np.random.default_rng([*seed, number, 1])) for number in batch.number]
     moved = move(torch.cat([batch.hu - WINDOW_HU[0], batch.blood], dim=1), _by_slice(batch, [d.affine for d in draws]))
-    hu, blood = moved[:, :1] + WINDOW_HU[0], moved[:, 1:]
+    hu, blood = moved[:, :-1] + WINDOW_HU[0], moved[:, -1:]
     changes = _by_slice(batch, [[d.gain, d.offset_hu, d.blur, d.noise_hu] for d in draws])
     generator = torch.Generator(hu.device).manual_seed(mixed_seed([*seed, *batch.number]))
     noise = torch.randn(hu.shape, generator=generator, device=hu.device)
-    return replace(batch, hu=change_hu(hu, changes, noise), blood=blood)
+    gain, offset_hu, zoom = torch.tensor(
+        [[d.gain, d.offset_hu, d.zoom] for d in draws], dtype=torch.float32, device=hu.device
+    ).unbind(dim=1)
+    descriptors = changed_descriptors(batch.descriptors, gain=gain, offset_hu=offset_hu, zoom=zoom)
+    return replace(batch, hu=change_hu(hu, changes, noise), blood=blood, descriptors=descriptors)
 
 
 def move(images: Tensor, affine: Tensor) -> Tensor:
-    """Images (n, c, h, w), each resampled bilinearly through its own map (n, 2, 3); 0 comes in from outside."""
+    """Images (n, c, h, w), each resampled bilinearly through its own map (n, 2, 3); 0 comes in from outside.
+
+    Maps are in units of half the longer side, so that a turn stays a turn where images are not square.
+    """
+    height, width = images.shape[-2:]
+    unit = torch.tensor([width, height], dtype=affine.dtype, device=affine.device) / max(height, width)
+    affine = affine * torch.cat([unit, unit.new_ones(1)]) / unit[:, None]
     grid = nn.functional.affine_grid(affine, list(images.shape), align_corners=False)
     return nn.functional.grid_sample(images, grid, align_corners=False)
 

@@ -19,15 +19,19 @@ import psutil
 import torch
 from torch import Tensor
 
-from hepred_lib.slices import BLOOD, BRAIN, HU, HU_OFFSET, open_patient, slice_labels, stored_grid, stored_path
+from hepred_lib.multitask.descriptors import DESCRIPTORS
+from hepred_lib.multitask.window import brain_frame, cut, stored_to_hu, with_neighbours
+from hepred_lib.slices import BLOOD, open_patient, slice_labels, stored_grid, stored_path
 
-WINDOW_HU = (0.0, 80.0)
 MEMORY_SHARE = 0.5
 
 
 @dataclass(frozen=True)
 class Patient:
-    """One patient's stored slices, uint8 (n, 4, h, w), and what training needs to know; ``he`` NaN if unknown."""
+    """One patient's stored slices, uint8 (n, 4, h, w), and what training needs to know.
+
+    ``he`` and ``descriptors`` (as measured, in the order of :data:`DESCRIPTORS`) are NaN where unknown.
+    """
 
     patient_id: str
     planes: np.ndarray
@@ -36,6 +40,7 @@ class Patient:
     he: float
     has_mask: bool
     path: Path | None = None
+    descriptors: tuple[float, ...] = (np.nan,) * len(DESCRIPTORS)
 
     @cached_property
     def labels(self) -> np.ndarray:
@@ -44,11 +49,17 @@ class Patient:
             return np.full(len(self.planes), np.nan)
         return slice_labels(self.planes, self.pixel_mm)
 
+    @cached_property
+    def frame(self) -> tuple[int, int]:
+        """Rows and columns of the central frame that holds the brain."""
+        return brain_frame(self.planes)
+
 
 @dataclass(frozen=True)
 class Batch:
-    """Slices of several patients: scan in HU (n, 1, h, w), blood (n, 1, h, w), and a row for each slice or patient.
+    """Slices of several patients: scan in HU with neighbours (n, 3, h, w), share of blood (n, 1, h, w), a row for each slice or patient.
 
+    ``descriptors`` (b, k) are those of the images as they are in the batch.
     ``number`` is each patient's place in the cohort, from which random draws are seeded.
     """
 
@@ -58,6 +69,7 @@ class Batch:
     bag: Tensor
     voxel_ml: Tensor
     he: Tensor
+    descriptors: Tensor
     patient_ids: tuple[str, ...]
     number: tuple[int, ...]
 
@@ -81,6 +93,7 @@ def load_patients(store: Path, cohort: pd.DataFrame, quality: pd.DataFrame) -> l
                 he,
                 bool(quality.loc[patient_id, "has_mask"]),
                 stored_path(store, patient_id),
+                tuple(quality.loc[patient_id, list(DESCRIPTORS)].astype(float)),
             )
         )
     return patients
@@ -95,23 +108,6 @@ def fold_roles(cohort: pd.DataFrame, fold: int) -> pd.Series:
 def training_patients(patients: Sequence[Patient], roles: pd.Series) -> list[Patient]:
     """The patients who train a fold's network: in the fold, with a reference outline."""
     return [patient for patient in patients if roles[patient.patient_id] == "in_fold" and patient.has_mask]
-
-
-def scan_tensor(planes: Tensor) -> Tensor:
-    """Scan of stored slices in HU, float32 (n, 1, h, w); what lies outside the brain is set to the window's floor."""
-    hu = planes[:, HU : HU + 1].float() - HU_OFFSET
-    return torch.where(planes[:, BRAIN : BRAIN + 1] > 0, hu, WINDOW_HU[0])
-
-
-def blood_tensor(planes: Tensor) -> Tensor:
-    """Share of parenchymal blood in each pixel, float32 (n, 1, h, w)."""
-    return planes[:, BLOOD : BLOOD + 1].float() / 255.0
-
-
-def normalize(hu: Tensor) -> Tensor:
-    """Clip to the brain window (W80 L40) and scale to about -1 to 1: what the network is given."""
-    low, high = WINDOW_HU
-    return (hu.clamp(low, high) - low) / (high - low) * 2.0 - 1.0
 
 
 def mixed_seed(seed: Sequence[int]) -> int:
@@ -168,20 +164,27 @@ def draw_slices(patient: Patient, n_slices: int, rng: np.random.Generator) -> np
 def make_batch(
     patients: Sequence[Patient], numbers: Sequence[int], *, slices: Sequence[np.ndarray], device: torch.device
 ) -> Batch:
-    """Stack the named slices of several patients; bytes travel to the device, numbers are made there."""
+    """Stack the named slices of several patients, in the smallest frame that holds every brain.
+
+    Bytes travel to the device, numbers are made there.
+    """
     chosen = [patients[k] for k in numbers]
-    stacked = np.concatenate([patient.planes[index] for patient, index in zip(chosen, slices, strict=True)])
-    planes = torch.from_numpy(stacked).to(device, non_blocking=True)
+    frame = tuple(max(sides) for sides in zip(*(patient.frame for patient in chosen), strict=True))
+    pairs = list(zip(chosen, slices, strict=True))
+    seen = np.concatenate([with_neighbours(patient.planes, index, frame) for patient, index in pairs])
+    blood = np.concatenate([cut(patient.planes[index, BLOOD], frame) for patient, index in pairs])
+    seen, blood = (torch.from_numpy(stored).to(device, non_blocking=True) for stored in (seen, blood[:, None]))
     counts = [len(index) for index in slices]
-    labels = np.concatenate([patient.labels[index] for patient, index in zip(chosen, slices, strict=True)])
+    labels = np.concatenate([patient.labels[index] for patient, index in pairs])
     voxel_ml = np.repeat([patient.voxel_ml for patient in chosen], counts)
     return Batch(
-        hu=scan_tensor(planes),
-        blood=blood_tensor(planes),
+        hu=stored_to_hu(seen),
+        blood=blood.float() / 255.0,
         presence=torch.tensor(labels, dtype=torch.float32, device=device),
         bag=torch.tensor(np.repeat(np.arange(len(chosen)), counts), device=device),
         voxel_ml=torch.tensor(voxel_ml, dtype=torch.float32, device=device),
         he=torch.tensor([patient.he for patient in chosen], dtype=torch.float32, device=device),
+        descriptors=torch.tensor([p.descriptors for p in chosen], dtype=torch.float32, device=device),
         patient_ids=tuple(patient.patient_id for patient in chosen),
         number=tuple(int(k) for k in numbers),
     )

@@ -20,9 +20,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hepred_lib.multitask.bags import Patient, normalize, scan_tensor
+from hepred_lib.multitask.bags import Patient
 from hepred_lib.multitask.inference import predict_ensemble, predict_patient
 from hepred_lib.multitask.network import MultitaskNetwork
+from hepred_lib.multitask.window import cut, network_input, uncut
 from hepred_lib.slices import HU, HU_OFFSET
 
 
@@ -41,22 +42,21 @@ def explain_patient(network: MultitaskNetwork, patient: Patient) -> Explanation:
     """
     reading = predict_patient(network, patient)
     used = np.flatnonzero(reading.attention > 0)
-    outline = torch.from_numpy((reading.probability[used] >= 0.5)[:, None].astype(np.float32))
+    outline = torch.from_numpy(cut(reading.probability[used] >= 0.5, patient.frame)[:, None].astype(np.float32))
     device = next(network.parameters()).device
-    planes = torch.from_numpy(np.ascontiguousarray(patient.planes[used])).to(device)
-    slices = normalize(scan_tensor(planes)).contiguous(memory_format=torch.channels_last)
+    slices = network_input(patient.planes, used, patient.frame, device)
     with torch.inference_mode(False), torch.enable_grad():
         features = network(slices).features
         bag = torch.zeros(len(used), dtype=torch.long, device=device)
         voxel = torch.full((len(used),), patient.voxel_ml, device=device)
-        logit = network.expand(features, outline.to(device), bag, voxel).expansion[0]
+        logit = network.expand(features, slices, outline.to(device), bag, voxel).expansion[0]
         (slope,) = torch.autograd.grad(logit, features[-1])
     cam = _weighted(features[-1].detach(), slope)
     enlarged = nn.functional.interpolate(cam, size=outline.shape[-2:], mode="bilinear", align_corners=False)
     activation = np.zeros(reading.probability.shape, dtype=np.float32)
     # Features are pooled under the outline only: elsewhere the map would show what the score cannot see.
     seen = outline.squeeze(1).numpy() if reading.detected else 1.0
-    activation[used] = enlarged.squeeze(1).cpu().numpy() * seen
+    activation[used] = uncut(enlarged.squeeze(1).cpu().numpy() * seen, patient.planes.shape[-2:])
     return Explanation(reading.attention, activation / max(float(activation.max()), 1e-12))
 
 

@@ -15,9 +15,10 @@ import numpy as np
 import pandas as pd
 import torch
 
-from hepred_lib.multitask.bags import Patient, normalize, scan_tensor
+from hepred_lib.multitask.bags import Patient
 from hepred_lib.multitask.devices import half_precision_pays
-from hepred_lib.multitask.network import MultitaskNetwork
+from hepred_lib.multitask.network import FINDINGS, MultitaskNetwork
+from hepred_lib.multitask.window import network_input, uncut
 from hepred_lib.progress import progress
 from hepred_lib.slices import POSITIVE_SLICE_MM2
 
@@ -38,6 +39,8 @@ class Prediction:
         Weight of each slice in the patient's logit; 0 for slices that were not used.
     logit : float
         Raw expansion logit.
+    findings : ndarray, shape (k + 1,)
+        What the logit is read from: standardized descriptors and log volume.
     detected : bool
         False where no slice passes and the three slices of highest presence stand in.
     volume_ml : float
@@ -48,6 +51,7 @@ class Prediction:
     presence: np.ndarray
     attention: np.ndarray
     logit: float
+    findings: np.ndarray
     detected: bool
     volume_ml: float
 
@@ -56,8 +60,7 @@ class Prediction:
 def predict_patient(network: MultitaskNetwork, patient: Patient) -> Prediction:
     """Read one patient with one network."""
     device = next(network.parameters()).device
-    planes = torch.from_numpy(np.ascontiguousarray(patient.planes)).to(device)
-    slices = normalize(scan_tensor(planes)).contiguous(memory_format=torch.channels_last)
+    slices = network_input(patient.planes, np.arange(len(patient.planes)), patient.frame, device)
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half_precision_pays(device)):
         output = network(slices)
     probability = torch.sigmoid(output.outline.float())
@@ -70,23 +73,25 @@ def predict_patient(network: MultitaskNetwork, patient: Patient) -> Prediction:
         used = torch.topk(presence, min(FALLBACK_SLICES, len(presence))).indices.sort().values
     bags = network.expand(
         tuple(level[used].float() for level in output.features),
+        slices[used],
         outline[used],
         torch.zeros(len(used), dtype=torch.long, device=device),
         torch.full((len(used),), patient.voxel_ml, device=device),
     )
     attention = torch.zeros(len(presence), device=device).index_put((used,), bags.attention)
     return Prediction(
-        probability=probability.squeeze(1).cpu().numpy(),
+        probability=uncut(probability.squeeze(1).cpu().numpy(), patient.planes.shape[-2:]),
         presence=torch.sigmoid(presence).cpu().numpy(),
         attention=attention.cpu().numpy(),
         logit=float(bags.expansion[0]),
+        findings=bags.findings[0].cpu().numpy(),
         detected=detected,
         volume_ml=float(outline.sum()) * patient.voxel_ml,
     )
 
 
 def predict_cohort(network: MultitaskNetwork, patients: Iterable[Patient], *, label: str = "predict") -> pd.DataFrame:
-    """One row a patient: ``dl_logit, hematoma_detected, predicted_volume_ml``."""
+    """One row a patient: ``dl_logit, hematoma_detected, predicted_volume_ml`` and the findings behind the logit."""
     rows = []
     for patient in progress(list(patients), desc=label, unit="patient"):
         reading = predict_patient(network, patient)
@@ -96,9 +101,10 @@ def predict_cohort(network: MultitaskNetwork, patients: Iterable[Patient], *, la
                 "dl_logit": reading.logit,
                 "hematoma_detected": int(reading.detected),
                 "predicted_volume_ml": reading.volume_ml,
+                **dict(zip(FINDINGS, reading.findings.tolist(), strict=True)),
             }
         )
-    return pd.DataFrame(rows, columns=["patient_id", "dl_logit", "hematoma_detected", "predicted_volume_ml"])
+    return pd.DataFrame(rows, columns=["patient_id", "dl_logit", "hematoma_detected", "predicted_volume_ml", *FINDINGS])
 
 
 def predict_ensemble(networks: Sequence[MultitaskNetwork], patient: Patient) -> tuple[Prediction, np.ndarray]:
@@ -114,6 +120,7 @@ def predict_ensemble(networks: Sequence[MultitaskNetwork], patient: Patient) -> 
         presence=np.mean([reading.presence for reading in readings], axis=0),
         attention=np.mean([reading.attention for reading in readings], axis=0),
         logit=float(np.mean([reading.logit for reading in readings])),
+        findings=np.mean([reading.findings for reading in readings], axis=0),
         detected=bool((area_mm2 >= POSITIVE_SLICE_MM2).any()),
         volume_ml=float((probability >= 0.5).sum()) * patient.voxel_ml,
     )

@@ -2,7 +2,8 @@
 
 A ResNet encoder (torchvision, without its last stage) and a U-Net decoder outline the hematoma in each slice; a
 presence head tells whether the slice holds blood; an expansion head pools features over the hematoma's slices with
-gated attention and gives one logit a patient, and from the same pooled features the hematoma's measured descriptors.
+gated attention, tells the hematoma's measured descriptors from them, and reads one logit a patient from these
+descriptors and the volume.
 
 References
 ----------
@@ -21,10 +22,12 @@ import torchvision
 from torch import Tensor, nn
 
 from hepred_lib.multitask.descriptors import DESCRIPTORS
+from hepred_lib.multitask.window import N_CHANNELS
 
 ENCODERS = ("resnet18", "resnet34", "resnet50")
 DECODER_WIDTHS = (96, 64, 48)
 NEGLIGIBLE_ML = 0.05
+FINDINGS = (*DESCRIPTORS, "log_volume")
 
 
 class SliceOutput(NamedTuple):
@@ -36,11 +39,14 @@ class SliceOutput(NamedTuple):
 
 
 class BagOutput(NamedTuple):
-    """What it says of b patients: expansion logits (b,), attention of each of their slices (n,), descriptors (b, k)."""
+    """What it says of b patients: expansion logits (b,), and attention of each of their slices (n,).
+
+    ``findings`` (b, k + 1) are the standardized descriptors and the log volume, all that the logits are read from.
+    """
 
     expansion: Tensor
     attention: Tensor
-    descriptors: Tensor
+    findings: Tensor
 
 
 @dataclass(frozen=True)
@@ -48,7 +54,7 @@ class NetworkSettings:
     """All that is needed to build the network again."""
 
     encoder: str = "resnet18"
-    n_channels: int = 1
+    n_channels: int = N_CHANNELS
     n_descriptors: int = len(DESCRIPTORS)
     dropout: float = 0.25
 
@@ -74,7 +80,7 @@ class MultitaskNetwork(nn.Module):
         self.decoder = nn.ModuleList(map(UpBlock, inputs, skips, DECODER_WIDTHS))
         # Four sub-pixels for each pixel at half resolution: the outline at full resolution without its cost.
         self.outline = nn.Sequential(nn.Conv2d(DECODER_WIDTHS[-1], 4, kernel_size=3, padding=1), nn.PixelShuffle(2))
-        self.presence = nn.Linear(2 * deepest, 1)
+        self.presence = nn.Linear(2 * deepest + DECODER_WIDTHS[-1], 1)
         self.expansion = ExpansionHead(
             sum(DECODER_WIDTHS), n_descriptors=settings.n_descriptors, dropout=settings.dropout
         )
@@ -92,12 +98,15 @@ class MultitaskNetwork(nn.Module):
             level = block(level, skip)
             features.append(level)
         deepest = levels[-1]
-        summary = torch.cat([deepest.mean(dim=(2, 3)), deepest.amax(dim=(2, 3))], dim=1)
+        # The finest level's maxima join: a bleed of eight pixels is lost in a mean over the slice.
+        summary = torch.cat([deepest.mean(dim=(2, 3)), deepest.amax(dim=(2, 3)), level.amax(dim=(2, 3))], dim=1)
         return SliceOutput(self.outline(level), self.presence(summary).squeeze(1), tuple(features))
 
-    def expand(self, features: tuple[Tensor, ...], outline: Tensor, bag: Tensor, voxel_ml: Tensor) -> BagOutput:
+    def expand(
+        self, features: tuple[Tensor, ...], slices: Tensor, outline: Tensor, bag: Tensor, voxel_ml: Tensor
+    ) -> BagOutput:
         """Expansion logits of the patients whose slices these are; see :class:`ExpansionHead`."""
-        return self.expansion(features, outline, bag, voxel_ml)
+        return self.expansion(features, slices, outline, bag, voxel_ml)
 
 
 class UpBlock(nn.Module):
@@ -120,9 +129,9 @@ class ExpansionHead(nn.Module):
     """From the features under the outline to one logit a patient.
 
     Each slice is summarized by the mean of the decoder's features over the hematoma, at every resolution; slices are
-    pooled by gated attention within their patient; the volume of the slices' hematoma joins as a feature of its own.
-    Descriptors that are measured without a reader are regressed from the same pooled features: where events are few,
-    they tell the features what in a hematoma can matter.
+    pooled by gated attention within their patient. From the pooled features, the moments of the HU under the outline
+    and the log volume, the patient's *findings* are told: descriptors that can be measured without a reader. The logit
+    is a weighted sum of the findings: a hundred events can weigh a dozen numbers, not a hundred features.
     """
 
     def __init__(
@@ -135,16 +144,20 @@ class ExpansionHead(nn.Module):
         self.attention_tanh = nn.Linear(n_hidden, 16)
         self.attention_gate = nn.Linear(n_hidden, 16)
         self.attention = nn.Linear(16, 1)
-        self.classify = nn.Linear(n_hidden + 1, 1)
-        self.describe = nn.Linear(n_hidden, n_descriptors)
+        self.describe = nn.Linear(n_hidden + 3, n_descriptors)
+        self.classify = nn.Linear(n_descriptors + 1, 1)
 
-    def forward(self, features: tuple[Tensor, ...], outline: Tensor, bag: Tensor, voxel_ml: Tensor) -> BagOutput:
+    def forward(
+        self, features: tuple[Tensor, ...], slices: Tensor, outline: Tensor, bag: Tensor, voxel_ml: Tensor
+    ) -> BagOutput:
         """Pool slices to patients.
 
         Parameters
         ----------
         features : tuple of Tensor
             Decoder features of n slices, (n, c, h, w) at several resolutions.
+        slices : Tensor
+            What the network was given, (n, channels, H, W); the slice itself is the middle channel.
         outline : Tensor
             Share of hematoma in each pixel, (n, 1, H, W): the reference in training, the prediction afterwards.
         bag : Tensor
@@ -157,11 +170,21 @@ class ExpansionHead(nn.Module):
         n_bags = int(bag.max()) + 1
         attention = _softmax_within(self.attention(gate).squeeze(1), bag, n_bags)
         pooled = hidden.new_zeros(n_bags, hidden.shape[1]).index_add(0, bag, attention[:, None] * hidden)
-        volume = hidden.new_zeros(n_bags).index_add(0, bag, outline.sum(dim=(1, 2, 3)) * voxel_ml)
-        # Near 0 for a hematoma of median size, so that no weight has to undo an offset.
-        log_volume = torch.log(volume.clamp_min(NEGLIGIBLE_ML)) - 2.4
-        expansion = self.classify(torch.cat([pooled, log_volume[:, None]], dim=1)).squeeze(1)
-        return BagOutput(expansion, attention, self.describe(pooled))
+        middle = slices.shape[1] // 2
+        measured = _measured(slices[:, middle : middle + 1], outline, bag, voxel_ml)
+        findings = torch.cat([self.describe(torch.cat([pooled, measured], dim=1)), measured[:, :1]], dim=1)
+        return BagOutput(self.classify(findings).squeeze(1), attention, findings)
+
+
+def _measured(window: Tensor, outline: Tensor, bag: Tensor, voxel_ml: Tensor) -> Tensor:
+    """Log volume, mean and SD of the window's intensity under the outline of each patient (b, 3), all of order one."""
+    sums = torch.stack([outline, outline * window, outline * window**2]).sum(dim=(2, 3, 4)) * voxel_ml
+    volume, first, second = sums.new_zeros(3, int(bag.max()) + 1).index_add(1, bag, sums)
+    volume = volume.clamp_min(NEGLIGIBLE_ML)
+    mean = first / volume
+    sd = (second / volume - mean**2).clamp_min(1e-6).sqrt()
+    # Near 0 for a hematoma of median size, of 60 HU with an SD of 10, so that no weight has to undo an offset.
+    return torch.stack([torch.log(volume) - 2.4, 10 * (mean - 0.5), 10 * (sd - 0.25)], dim=1)
 
 
 def _masked_mean(level: Tensor, outline: Tensor) -> Tensor:

@@ -7,9 +7,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from hepred_lib.multitask.bags import Batch, normalize
+from hepred_lib.multitask.bags import Batch
+from hepred_lib.multitask.descriptors import DescriptorScale
 from hepred_lib.multitask.devices import half_precision_pays
+from hepred_lib.multitask.window import normalize
 
+SMOOTH_PIXELS = 20.0
 LOSSES = ("loss", "loss_segmentation", "loss_presence", "loss_expansion", "loss_descriptors")
 
 
@@ -21,15 +24,15 @@ class LossWeights(NamedTuple):
     descriptors: float
 
 
-def joint_loss(model: nn.Module, batch: Batch, descriptors: Tensor, weights: LossWeights) -> Tensor:
+def joint_loss(model: nn.Module, batch: Batch, scale: DescriptorScale, weights: LossWeights) -> Tensor:
     """The weighted sum of the losses and its parts, shape (5,), in the order of :data:`LOSSES`.
 
     Parameters
     ----------
     model : MultitaskNetwork, or the same shared among processes
     batch : Batch
-    descriptors : Tensor
-        Standardized descriptors of the batch's patients (b, k); NaN where unknown.
+    scale : DescriptorScale
+        Of the training patients.
     weights : LossWeights
     """
     network = getattr(model, "module", model)
@@ -38,23 +41,25 @@ def joint_loss(model: nn.Module, batch: Batch, descriptors: Tensor, weights: Los
     with torch.autocast(batch.hu.device.type, dtype=torch.bfloat16, enabled=half):
         output = model(slices)
     features = tuple(level.float() for level in output.features)
-    bags = network.expand(features, batch.blood, batch.bag, batch.voxel_ml)
-    outline = outline_loss(output.outline.float(), batch.blood)
+    bags = network.expand(features, slices, batch.blood, batch.bag, batch.voxel_ml)
+    outline = outline_loss(output.outline.float(), batch.blood, batch.bag)
     presence = _masked_bce(output.presence.float(), batch.presence, torch.isfinite(batch.presence))
     expansion = _masked_bce(bags.expansion, batch.he, torch.isfinite(batch.he))
-    description = _masked_smooth_l1(bags.descriptors, descriptors)
+    description = _masked_smooth_l1(bags.findings[:, :-1], scale.standardize(batch.descriptors))
     total = outline + weights.presence * presence + weights.expansion * expansion + weights.descriptors * description
     return torch.stack([total, outline, presence, expansion, description])
 
 
-def outline_loss(logits: Tensor, blood: Tensor) -> Tensor:
-    """Soft Dice over the whole batch plus pixel-wise cross-entropy; targets are shares of a pixel in [0, 1].
+def outline_loss(logits: Tensor, blood: Tensor, bag: Tensor) -> Tensor:
+    """Soft Dice by patient plus pixel-wise cross-entropy; targets are shares of a pixel in [0, 1].
 
-    One Dice for the batch rather than one a slice: slices without blood then count through their false positives.
+    One Dice a patient, as outlines are judged: a small hematoma counts as much as a large one, and a patient without
+    blood through the false positives.
     """
     probability = torch.sigmoid(logits)
-    overlap = 2.0 * (probability * blood).sum() + 1.0
-    dice = overlap / ((probability**2).sum() + (blood**2).sum() + 1.0)
+    sums = torch.stack([2.0 * probability * blood, probability**2 + blood**2]).sum(dim=(2, 3, 4))
+    overlap, total = sums.new_zeros(2, int(bag.max()) + 1).index_add(1, bag, sums)
+    dice = ((overlap + SMOOTH_PIXELS) / (total + SMOOTH_PIXELS)).mean()
     # Blood is about one pixel in a hundred: a plain mean would drown it.
     cross_entropy = nn.functional.binary_cross_entropy_with_logits(logits, blood, reduction="mean")
     return 1.0 - dice + 5.0 * cross_entropy

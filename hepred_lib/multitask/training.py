@@ -23,12 +23,14 @@ from hepred_lib.multitask import devices
 from hepred_lib.multitask.augmentation import augment
 from hepred_lib.multitask.bags import Batch, Patient, epoch_steps, mixed_seed, step_batches, step_parts
 from hepred_lib.multitask.checkpoint import TrainingState, resume_state, save_state
-from hepred_lib.multitask.descriptors import standardized_descriptors
+from hepred_lib.multitask.descriptors import DescriptorScale, descriptor_scale
 from hepred_lib.multitask.network import MultitaskNetwork, NetworkSettings
 from hepred_lib.multitask.objective import LOSSES, LossWeights, joint_loss
 from hepred_lib.progress import progress
 
 CHECKED_EVERY = 16
+# The expansion head sees one target a patient where the decoder sees thousands of pixels: it takes longer steps.
+HEAD_PACE = 10.0
 
 
 class TrainingError(RuntimeError):
@@ -154,7 +156,7 @@ def _train(
         return
     device = next(state.network.parameters()).device
     n_steps = math.ceil(len(patients) / settings.patients_per_step)
-    descriptors = torch.from_numpy(standardized_descriptors(patients)).to(device)
+    scale = descriptor_scale([patient.descriptors for patient in patients], device)
     model = devices.shared(state.network, device)
     bar = progress(
         total=settings.epochs * n_steps,
@@ -178,7 +180,7 @@ def _train(
                     parts=(devices.rank(), settings.devices, settings.accumulation),
                 )
                 sums += _train_step(
-                    state, model, (augment(b, seed=key) for b in batches), descriptors, settings, pending
+                    state, model, (augment(b, seed=key) for b in batches), scale, settings, pending
                 )
                 bar.update()
             _require_finite(pending, state.step)
@@ -193,7 +195,7 @@ def _train_step(
     state: TrainingState,
     model: nn.Module,
     batches: Iterable[Batch],
-    descriptors: Tensor,
+    scale: DescriptorScale,
     settings: TrainingSettings,
     pending: _Pending,
 ) -> Tensor:
@@ -205,7 +207,7 @@ def _train_step(
     for part, batch in enumerate(batches):
         last = part + 1 == settings.accumulation
         with nullcontext() if last or settings.devices == 1 else model.no_sync():
-            values = _fitting_loss(model, batch, descriptors[list(batch.number)], settings) / settings.accumulation
+            values = _fitting_loss(model, batch, scale, settings) / settings.accumulation
         losses = losses + values.detach()
         pending.patients.append(", ".join(batch.patient_ids))
         pending.losses.append(values[0].detach())
@@ -218,10 +220,10 @@ def _train_step(
     return losses
 
 
-def _fitting_loss(model: nn.Module, batch: Batch, descriptors: Tensor, settings: TrainingSettings) -> Tensor:
+def _fitting_loss(model: nn.Module, batch: Batch, scale: DescriptorScale, settings: TrainingSettings) -> Tensor:
     """Losses of a batch with their gradients; says which accumulation fits where the device's memory does not do."""
     try:
-        losses = joint_loss(model, batch, descriptors, settings.weights)
+        losses = joint_loss(model, batch, scale, settings.weights)
         (losses[0] / settings.accumulation).backward()
     except torch.OutOfMemoryError as error:
         parts = settings.accumulation * 2
@@ -262,7 +264,7 @@ def _set_learning_rate(state: TrainingState, settings: TrainingSettings, steps: 
     else:
         factor = 0.5 * (1.0 + math.cos(math.pi * (state.step - warm) / max(1, steps - warm)))
     for group in state.optimizer.param_groups:
-        group["lr"] = settings.learning_rate * factor
+        group["lr"] = settings.learning_rate * group["pace"] * factor
 
 
 def _new_state(network: NetworkSettings, settings: TrainingSettings, device: torch.device) -> TrainingState:
@@ -275,14 +277,15 @@ def _new_state(network: NetworkSettings, settings: TrainingSettings, device: tor
         item.to(device=device, memory_format=torch.channels_last).train(mode)
         for item, mode in ((model, True), (average, False))
     )
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
-    )
+    head = list(model.expansion.parameters())
+    body = [value for name, value in model.named_parameters() if not name.startswith("expansion.")]
+    groups = [{"params": body, "pace": 1.0}, {"params": head, "pace": HEAD_PACE}]
+    optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
     return TrainingState(model, average, optimizer)
 
 
 def _fingerprint(patients: Sequence[Patient], network: NetworkSettings, settings: TrainingSettings) -> str:
     """What a checkpoint must have been made from to be taken up again."""
     pixels = [int(patient.planes.sum(dtype="uint64")) for patient in patients]
-    people = [(patient.patient_id, repr(patient.he), total) for patient, total in zip(patients, pixels, strict=True)]
+    people = [(patient.patient_id, repr(patient.he), repr(patient.descriptors), total) for patient, total in zip(patients, pixels, strict=True)]
     return json.dumps({"network": asdict(network), "training": asdict(settings), "patients": people}, sort_keys=True)

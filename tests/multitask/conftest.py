@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from hepred_lib.multitask.bags import Patient
+from hepred_lib.multitask.descriptors import DESCRIPTORS
 from hepred_lib.slices import BLOOD, BRAIN, HU, HU_OFFSET
 
 
@@ -18,7 +19,8 @@ def make_patient(index: int, *, he: float = 0.0, radius: float = 6.0, n_slices: 
         planes[z, HU] = np.where(brain, hu + HU_OFFSET, 0)
         planes[z, BLOOD] = 255 * blood
         planes[z, BRAIN] = 255 * brain
-    return Patient(f"P{index:02d}", planes, 3.0, 3.0**2 * 5 / 1000, he, True)
+    descriptors = tuple(rng.normal(size=len(DESCRIPTORS))) if radius else (np.nan,) * len(DESCRIPTORS)
+    return Patient(f"P{index:02d}", planes, 3.0, 3.0**2 * 5 / 1000, he, True, descriptors=descriptors)
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch import nn
 
 from hepred_lib.multitask.bags import fold_roles, training_patients
 from hepred_lib.multitask.checkpoint import load_network, save_network
@@ -27,8 +28,19 @@ def same_weights(a, b) -> bool:
 def test_a_perfect_outline_has_almost_no_loss():
     blood = torch.zeros(1, 1, 8, 8)
     blood[..., 2:5, 2:5] = 1.0
-    assert float(outline_loss(40.0 * (blood - 0.5), blood)) < 1e-3
-    assert float(outline_loss(-40.0 * (blood - 0.5), blood)) > 1.0
+    one = torch.zeros(1, dtype=torch.long)
+    assert float(outline_loss(40.0 * (blood - 0.5), blood, one)) < 1e-3
+    assert float(outline_loss(-40.0 * (blood - 0.5), blood, one)) > 1.0
+
+
+def test_a_small_hematoma_counts_as_much_as_a_large_one():
+    blood = torch.zeros(2, 1, 64, 64)
+    blood[0, :, :48, :48] = 1.0
+    blood[1, :, :8, :8] = 1.0
+    missed = [40.0 * (blood * torch.tensor(seen)[:, None, None, None] - 0.5) for seen in ([1.0, 0.0], [0.0, 1.0])]
+    bag = torch.tensor([0, 1])
+    dice = [outline_loss(logits, blood, bag) - 5 * nn.functional.binary_cross_entropy_with_logits(logits, blood) for logits in missed]
+    assert float(dice[0]) == pytest.approx(float(dice[1]), abs=0.15)
 
 
 def test_the_loss_falls(patients, tmp_path):
