@@ -25,7 +25,7 @@ GAIN, OFFSET_HU, NOISE_HU, BLUR_PIXELS = 0.06, 3.0, 2.5, 1.0
 
 @dataclass(frozen=True)
 class Draw:
-    """One patient's draw: affine map from output to input in units of half a square image, and the scanner's changes."""
+    """One patient's draw: affine map from output to input in units of half a square image, and a scanner's changes."""
 
     affine: np.ndarray
     zoom: float

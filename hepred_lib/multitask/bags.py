@@ -57,10 +57,10 @@ class Patient:
 
 @dataclass(frozen=True)
 class Batch:
-    """Slices of several patients: scan in HU with neighbours (n, 3, h, w), share of blood (n, 1, h, w), a row for each slice or patient.
+    """Slices of several patients: scan in HU with neighbours (n, 3, h, w), and the share of blood (n, 1, h, w).
 
-    ``descriptors`` (b, k) are those of the images as they are in the batch.
-    ``number`` is each patient's place in the cohort, from which random draws are seeded.
+    ``presence, bag, voxel_ml`` have a row a slice, ``he`` and ``descriptors`` (of the images as they are in the batch)
+    a row a patient. ``number`` is each patient's place in the cohort, from which random draws are seeded.
     """
 
     hu: Tensor

@@ -7,12 +7,12 @@ read-out of expansion rests on them and on the volume alone.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
+
+from hepred_lib.markers import measure_markers
 
 DESCRIPTORS = (
     *("mean_hu", "sd_hu", "hypodense_fraction", "blend_hu", "black_hole_hu", "hypodensity_hu"),
@@ -23,26 +23,27 @@ _MOVES_WITH_HU = [name == "mean_hu" for name in DESCRIPTORS]
 _SCALES_WITH_LENGTH = [name.endswith("_mm") for name in DESCRIPTORS]
 
 
-class DescriptorScale(NamedTuple):
-    """Mean and standard deviation of each descriptor over the training patients, float32 (k,)."""
-
-    mean: Tensor
-    sd: Tensor
-
-    def standardize(self, descriptors: Tensor) -> Tensor:
-        """In standard deviations from the mean; what lies beyond three is drawn in to three, NaN stays NaN."""
-        return ((descriptors - self.mean) / self.sd).clamp(-3, 3)
-
-
-def descriptor_scale(descriptors: ArrayLike, device: torch.device | None = None) -> DescriptorScale:
-    """The scale of these patients' descriptors (n, k); NaN rows are left out, a constant has SD 1."""
+def descriptor_scale(descriptors: ArrayLike) -> tuple[Tensor, Tensor]:
+    """Mean and SD of each descriptor over patients (n, k), float32 (k,); NaN rows are left out, a constant has SD 1."""
     values = np.asarray(descriptors, dtype=float).reshape(-1, len(DESCRIPTORS))
     known = values[~np.isnan(values).any(axis=1)]
     if len(known) == 0:
         known = np.zeros((1, len(DESCRIPTORS)))
     sd = known.std(axis=0)
-    numbers = known.mean(axis=0), np.where(sd > 0, sd, 1.0)
-    return DescriptorScale(*(torch.tensor(n, dtype=torch.float32, device=device) for n in numbers))
+    return tuple(
+        torch.tensor(numbers, dtype=torch.float32) for numbers in (known.mean(axis=0), np.where(sd > 0, sd, 1))
+    )
+
+
+def measured_descriptors(hu: np.ndarray, outline: np.ndarray, spacing_mm: tuple[float, float, float]) -> np.ndarray:
+    """Descriptors of the outlined hematoma, float32 (k,); NaN where nothing is outlined.
+
+    ``hu`` and ``outline`` are (x, y, z).
+    """
+    if not outline.any():
+        return np.full(len(DESCRIPTORS), np.nan, dtype=np.float32)
+    markers = measure_markers(hu, outline, spacing_mm).as_dict()
+    return np.array([markers[name] for name in DESCRIPTORS], dtype=np.float32)
 
 
 def changed_descriptors(descriptors: Tensor, *, gain: Tensor, offset_hu: Tensor, zoom: Tensor) -> Tensor:

@@ -14,13 +14,16 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
 from hepred_lib.multitask.bags import Patient
+from hepred_lib.multitask.descriptors import measured_descriptors
 from hepred_lib.multitask.devices import half_precision_pays
 from hepred_lib.multitask.network import FINDINGS, MultitaskNetwork
 from hepred_lib.multitask.window import network_input, uncut
 from hepred_lib.progress import progress
-from hepred_lib.slices import POSITIVE_SLICE_MM2
+from hepred_lib.segmentation import fill_holes
+from hepred_lib.slices import HU, HU_OFFSET, POSITIVE_SLICE_MM2, from_torch
 
 FALLBACK_SLICES = 3
 
@@ -39,8 +42,8 @@ class Prediction:
         Weight of each slice in the patient's logit; 0 for slices that were not used.
     logit : float
         Raw expansion logit.
-    findings : ndarray, shape (k + 1,)
-        What the logit is read from: standardized descriptors and log volume.
+    findings : ndarray, shape (2 k + 1,)
+        What the logit is read from, in the order of :data:`FINDINGS`.
     detected : bool
         False where no slice passes and the three slices of highest presence stand in.
     volume_ml : float
@@ -79,15 +82,26 @@ def predict_patient(network: MultitaskNetwork, patient: Patient) -> Prediction:
         torch.full((len(used),), patient.voxel_ml, device=device),
     )
     attention = torch.zeros(len(presence), device=device).index_put((used,), bags.attention)
+    whole = uncut(probability.squeeze(1).cpu().numpy(), patient.planes.shape[-2:])
+    findings = _with_measured(network, bags.findings, patient, whole >= 0.5)
     return Prediction(
-        probability=uncut(probability.squeeze(1).cpu().numpy(), patient.planes.shape[-2:]),
+        probability=whole,
         presence=torch.sigmoid(presence).cpu().numpy(),
         attention=attention.cpu().numpy(),
-        logit=float(bags.expansion[0]),
-        findings=bags.findings[0].cpu().numpy(),
+        logit=float(network.expansion.classify(findings)),
+        findings=findings[0].cpu().numpy(),
         detected=detected,
         volume_ml=float(outline.sum()) * patient.voxel_ml,
     )
+
+
+def _with_measured(network: MultitaskNetwork, findings: Tensor, patient: Patient, outline: np.ndarray) -> Tensor:
+    """The findings of one patient with the descriptors measured inside the outline (n, h, w); 0 where there is none."""
+    spacing_mm = (patient.pixel_mm, patient.pixel_mm, 1000.0 * patient.voxel_ml / patient.pixel_mm**2)
+    hu = from_torch(patient.planes[:, HU]).astype(np.float32) - HU_OFFSET
+    measured = measured_descriptors(hu, fill_holes(from_torch(outline)), spacing_mm)
+    standard = network.expansion.standardize(torch.from_numpy(measured).to(findings.device)[None])
+    return torch.cat([findings[:, : -standard.shape[1]], standard.nan_to_num(0.0)], dim=1)
 
 
 def predict_cohort(network: MultitaskNetwork, patients: Iterable[Patient], *, label: str = "predict") -> pd.DataFrame:

@@ -27,7 +27,8 @@ from hepred_lib.multitask.window import N_CHANNELS
 ENCODERS = ("resnet18", "resnet34", "resnet50")
 DECODER_WIDTHS = (96, 64, 48)
 NEGLIGIBLE_ML = 0.05
-FINDINGS = (*DESCRIPTORS, "log_volume")
+RARE_LOGIT = -4.0  # about one pixel in fifty is blood: no step is spent on learning that
+FINDINGS = (*(f"told_{name}" for name in DESCRIPTORS), "log_volume", *(f"measured_{name}" for name in DESCRIPTORS))
 
 
 class SliceOutput(NamedTuple):
@@ -41,7 +42,7 @@ class SliceOutput(NamedTuple):
 class BagOutput(NamedTuple):
     """What it says of b patients: expansion logits (b,), and attention of each of their slices (n,).
 
-    ``findings`` (b, k + 1) are the standardized descriptors and the log volume, all that the logits are read from.
+    ``findings`` (b, 2 k + 1), see :data:`FINDINGS`, are all that the logits are read from; what is measured is 0 here.
     """
 
     expansion: Tensor
@@ -80,6 +81,7 @@ class MultitaskNetwork(nn.Module):
         self.decoder = nn.ModuleList(map(UpBlock, inputs, skips, DECODER_WIDTHS))
         # Four sub-pixels for each pixel at half resolution: the outline at full resolution without its cost.
         self.outline = nn.Sequential(nn.Conv2d(DECODER_WIDTHS[-1], 4, kernel_size=3, padding=1), nn.PixelShuffle(2))
+        nn.init.constant_(self.outline[0].bias, RARE_LOGIT)
         self.presence = nn.Linear(2 * deepest + DECODER_WIDTHS[-1], 1)
         self.expansion = ExpansionHead(
             sum(DECODER_WIDTHS), n_descriptors=settings.n_descriptors, dropout=settings.dropout
@@ -131,7 +133,9 @@ class ExpansionHead(nn.Module):
     Each slice is summarized by the mean of the decoder's features over the hematoma, at every resolution; slices are
     pooled by gated attention within their patient. From the pooled features, the moments of the HU under the outline
     and the log volume, the patient's *findings* are told: descriptors that can be measured without a reader. The logit
-    is a weighted sum of the findings: a hundred events can weigh a dozen numbers, not a hundred features.
+    is a weighted sum of the findings: a hundred events can weigh a score of numbers, not a hundred features. The same
+    descriptors *measured* inside the network's own outline join once training is done (:mod:`readout`); until then
+    they are 0, their mean.
     """
 
     def __init__(
@@ -145,7 +149,9 @@ class ExpansionHead(nn.Module):
         self.attention_gate = nn.Linear(n_hidden, 16)
         self.attention = nn.Linear(16, 1)
         self.describe = nn.Linear(n_hidden + 3, n_descriptors)
-        self.classify = nn.Linear(n_descriptors + 1, 1)
+        self.classify = nn.Linear(2 * n_descriptors + 1, 1)
+        self.register_buffer("descriptor_mean", torch.zeros(n_descriptors))
+        self.register_buffer("descriptor_sd", torch.ones(n_descriptors))
 
     def forward(
         self, features: tuple[Tensor, ...], slices: Tensor, outline: Tensor, bag: Tensor, voxel_ml: Tensor
@@ -172,8 +178,13 @@ class ExpansionHead(nn.Module):
         pooled = hidden.new_zeros(n_bags, hidden.shape[1]).index_add(0, bag, attention[:, None] * hidden)
         middle = slices.shape[1] // 2
         measured = _measured(slices[:, middle : middle + 1], outline, bag, voxel_ml)
-        findings = torch.cat([self.describe(torch.cat([pooled, measured], dim=1)), measured[:, :1]], dim=1)
+        told = self.describe(torch.cat([pooled, measured], dim=1))
+        findings = torch.cat([told, measured[:, :1], torch.zeros_like(told)], dim=1)
         return BagOutput(self.classify(findings).squeeze(1), attention, findings)
+
+    def standardize(self, descriptors: Tensor) -> Tensor:
+        """Descriptors (b, k) in SDs from the mean of the training patients, drawn in to three; NaN stays NaN."""
+        return ((descriptors - self.descriptor_mean) / self.descriptor_sd).clamp(-3, 3)
 
 
 def _measured(window: Tensor, outline: Tensor, bag: Tensor, voxel_ml: Tensor) -> Tensor:

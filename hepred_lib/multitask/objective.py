@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from hepred_lib.multitask.bags import Batch
-from hepred_lib.multitask.descriptors import DescriptorScale
 from hepred_lib.multitask.devices import half_precision_pays
 from hepred_lib.multitask.window import normalize
 
@@ -24,15 +23,13 @@ class LossWeights(NamedTuple):
     descriptors: float
 
 
-def joint_loss(model: nn.Module, batch: Batch, scale: DescriptorScale, weights: LossWeights) -> Tensor:
+def joint_loss(model: nn.Module, batch: Batch, weights: LossWeights) -> Tensor:
     """The weighted sum of the losses and its parts, shape (5,), in the order of :data:`LOSSES`.
 
     Parameters
     ----------
     model : MultitaskNetwork, or the same shared among processes
     batch : Batch
-    scale : DescriptorScale
-        Of the training patients.
     weights : LossWeights
     """
     network = getattr(model, "module", model)
@@ -45,7 +42,9 @@ def joint_loss(model: nn.Module, batch: Batch, scale: DescriptorScale, weights: 
     outline = outline_loss(output.outline.float(), batch.blood, batch.bag)
     presence = _masked_bce(output.presence.float(), batch.presence, torch.isfinite(batch.presence))
     expansion = _masked_bce(bags.expansion, batch.he, torch.isfinite(batch.he))
-    description = _masked_smooth_l1(bags.findings[:, :-1], scale.standardize(batch.descriptors))
+    description = _masked_smooth_l1(
+        bags.findings[:, : batch.descriptors.shape[1]], network.expansion.standardize(batch.descriptors)
+    )
     total = outline + weights.presence * presence + weights.expansion * expansion + weights.descriptors * description
     return torch.stack([total, outline, presence, expansion, description])
 

@@ -15,7 +15,7 @@ from hepred_lib.multitask.inference import Prediction, predict_ensemble, standar
 from hepred_lib.multitask.network import MultitaskNetwork
 from hepred_lib.preprocessing import BrainSlices, prepare
 from hepred_lib.scans import Scan, ScanError, read_mask, read_scan
-from hepred_lib.segmentation import dice, hd95_mm
+from hepred_lib.segmentation import dice, fill_holes, hd95_mm
 from hepred_lib.slices import encode, from_torch, quality_flags
 
 
@@ -98,7 +98,7 @@ def read_with(reader: Reader, row: Mapping[str, object]) -> tuple[Reading, np.nd
     patient = Patient(str(row["patient_id"]), planes, grid.pixel_mm, grid.voxel_ml, np.nan, masks[0] is not None)
     prediction, logits = predict_ensemble(reader.networks, patient)
     scores = standardize(pd.Series(logits), pd.Series(reader.scales.index), reader.scales)
-    outline = grid.to_scan(from_torch(prediction.probability)) >= 0.5
+    outline = fill_holes(grid.to_scan(from_torch(prediction.probability)) >= 0.5)
     reading = Reading(
         scan=scan,
         slices=slices,

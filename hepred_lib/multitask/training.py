@@ -23,7 +23,7 @@ from hepred_lib.multitask import devices
 from hepred_lib.multitask.augmentation import augment
 from hepred_lib.multitask.bags import Batch, Patient, epoch_steps, mixed_seed, step_batches, step_parts
 from hepred_lib.multitask.checkpoint import TrainingState, resume_state, save_state
-from hepred_lib.multitask.descriptors import DescriptorScale, descriptor_scale
+from hepred_lib.multitask.descriptors import descriptor_scale
 from hepred_lib.multitask.network import MultitaskNetwork, NetworkSettings
 from hepred_lib.multitask.objective import LOSSES, LossWeights, joint_loss
 from hepred_lib.progress import progress
@@ -119,7 +119,7 @@ def train_fold(
         except torch.multiprocessing.ProcessRaisedException as error:
             raise TrainingError(str(error).strip().splitlines()[-1]) from error
     mark = _fingerprint(patients, network_settings, settings)
-    state = _new_state(network_settings, settings, device)
+    state = _new_state(patients, network_settings, settings, device)
     history = resume_state(state, checkpoint, mark)
     _train(state, history, patients, settings, save=lambda: save_state(state, history, checkpoint, mark))
     return state.average.eval(), pd.DataFrame(history)
@@ -135,7 +135,7 @@ def _train_share(
     """One process's share of a training; the first process keeps the state."""
     opened = [p if p.planes is not None else replace(p, planes=np.load(p.path, mmap_mode="r")) for p in patients]
     mark = _fingerprint(opened, network_settings, settings)
-    state = _new_state(network_settings, settings, device)
+    state = _new_state(opened, network_settings, settings, device)
     history = resume_state(state, checkpoint, mark)
     first = devices.rank() == 0
     _train(
@@ -156,7 +156,6 @@ def _train(
         return
     device = next(state.network.parameters()).device
     n_steps = math.ceil(len(patients) / settings.patients_per_step)
-    scale = descriptor_scale([patient.descriptors for patient in patients], device)
     model = devices.shared(state.network, device)
     bar = progress(
         total=settings.epochs * n_steps,
@@ -179,9 +178,7 @@ def _train(
                     device=device,
                     parts=(devices.rank(), settings.devices, settings.accumulation),
                 )
-                sums += _train_step(
-                    state, model, (augment(b, seed=key) for b in batches), scale, settings, pending
-                )
+                sums += _train_step(state, model, (augment(b, seed=key) for b in batches), settings, pending)
                 bar.update()
             _require_finite(pending, state.step)
             state.epoch += 1
@@ -195,7 +192,6 @@ def _train_step(
     state: TrainingState,
     model: nn.Module,
     batches: Iterable[Batch],
-    scale: DescriptorScale,
     settings: TrainingSettings,
     pending: _Pending,
 ) -> Tensor:
@@ -207,7 +203,7 @@ def _train_step(
     for part, batch in enumerate(batches):
         last = part + 1 == settings.accumulation
         with nullcontext() if last or settings.devices == 1 else model.no_sync():
-            values = _fitting_loss(model, batch, scale, settings) / settings.accumulation
+            values = _fitting_loss(model, batch, settings) / settings.accumulation
         losses = losses + values.detach()
         pending.patients.append(", ".join(batch.patient_ids))
         pending.losses.append(values[0].detach())
@@ -220,10 +216,10 @@ def _train_step(
     return losses
 
 
-def _fitting_loss(model: nn.Module, batch: Batch, scale: DescriptorScale, settings: TrainingSettings) -> Tensor:
+def _fitting_loss(model: nn.Module, batch: Batch, settings: TrainingSettings) -> Tensor:
     """Losses of a batch with their gradients; says which accumulation fits where the device's memory does not do."""
     try:
-        losses = joint_loss(model, batch, scale, settings.weights)
+        losses = joint_loss(model, batch, settings.weights)
         (losses[0] / settings.accumulation).backward()
     except torch.OutOfMemoryError as error:
         parts = settings.accumulation * 2
@@ -267,10 +263,15 @@ def _set_learning_rate(state: TrainingState, settings: TrainingSettings, steps: 
         group["lr"] = settings.learning_rate * group["pace"] * factor
 
 
-def _new_state(network: NetworkSettings, settings: TrainingSettings, device: torch.device) -> TrainingState:
+def _new_state(
+    patients: Sequence[Patient], network: NetworkSettings, settings: TrainingSettings, device: torch.device
+) -> TrainingState:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(mixed_seed((settings.seed, settings.fold)))
         model = MultitaskNetwork(network)
+    mean, sd = descriptor_scale([patient.descriptors for patient in patients])
+    model.expansion.descriptor_mean.copy_(mean)
+    model.expansion.descriptor_sd.copy_(sd)
     average = MultitaskNetwork(network)
     average.load_state_dict(model.state_dict())
     model, average = (
@@ -287,5 +288,8 @@ def _new_state(network: NetworkSettings, settings: TrainingSettings, device: tor
 def _fingerprint(patients: Sequence[Patient], network: NetworkSettings, settings: TrainingSettings) -> str:
     """What a checkpoint must have been made from to be taken up again."""
     pixels = [int(patient.planes.sum(dtype="uint64")) for patient in patients]
-    people = [(patient.patient_id, repr(patient.he), repr(patient.descriptors), total) for patient, total in zip(patients, pixels, strict=True)]
+    people = [
+        (patient.patient_id, repr(patient.he), repr(patient.descriptors), total)
+        for patient, total in zip(patients, pixels, strict=True)
+    ]
     return json.dumps({"network": asdict(network), "training": asdict(settings), "patients": people}, sort_keys=True)

@@ -71,7 +71,10 @@ def test_most_drawn_slices_hold_blood_and_some_do_not(patients):
 def test_a_batch_has_the_smallest_frame_that_holds_every_brain(patients):
     small = dataclasses.replace(patients[1], planes=patients[1].planes.copy())
     small.planes[:, BRAIN, :24] = small.planes[:, BRAIN, -24:] = 0
-    batches = [make_batch([patients[0], small], numbers, slices=[np.array([3])] * len(numbers), device=CPU) for numbers in ([1], [0, 1])]
+    batches = [
+        make_batch([patients[0], small], numbers, slices=[np.array([3])] * len(numbers), device=CPU)
+        for numbers in ([1], [0, 1])
+    ]
     assert [batch.hu.shape[-2:] for batch in batches] == [(16, 64), (64, 64)]
     assert [batch.blood.shape[-2:] for batch in batches] == [(16, 64), (64, 64)]
 

@@ -4,31 +4,51 @@ import numpy as np
 import pytest
 import torch
 
-from hepred_lib.multitask.descriptors import DESCRIPTORS, changed_descriptors, descriptor_scale
+from hepred_lib.multitask.descriptors import DESCRIPTORS, changed_descriptors, descriptor_scale, measured_descriptors
+from hepred_lib.multitask.network import ExpansionHead
 
 TABLE = np.arange(4 * len(DESCRIPTORS), dtype=float).reshape(4, -1)
 
 
-def test_descriptors_have_mean_0_and_sd_1_over_the_patients_given():
-    values = descriptor_scale(TABLE).standardize(torch.tensor(TABLE, dtype=torch.float32)).numpy()
+@pytest.fixture
+def head() -> ExpansionHead:
+    return ExpansionHead(8)
+
+
+def standardized(head, table):
+    for buffer, values in zip((head.descriptor_mean, head.descriptor_sd), descriptor_scale(table), strict=True):
+        buffer.copy_(values)
+    return head.standardize(torch.tensor(table, dtype=torch.float32))
+
+
+def test_descriptors_have_mean_0_and_sd_1_over_the_patients_given(head):
+    values = standardized(head, TABLE).numpy()
     np.testing.assert_allclose(values.mean(axis=0), 0, atol=1e-6)
     np.testing.assert_allclose(values.std(axis=0), 1, atol=1e-6)
 
 
-def test_unknown_rows_leave_the_scale_as_it_is_and_stay_unknown():
+def test_unknown_rows_leave_the_scale_as_it_is_and_stay_unknown(head):
     row = np.full((1, len(DESCRIPTORS)), np.nan)
-    scale, same = descriptor_scale(np.vstack([TABLE, row])), descriptor_scale(TABLE)
-    torch.testing.assert_close(scale, same)
-    assert torch.isnan(scale.standardize(torch.tensor(row))).all()
+    torch.testing.assert_close(descriptor_scale(np.vstack([TABLE, row])), descriptor_scale(TABLE))
+    assert torch.isnan(standardized(head, np.vstack([TABLE, row]))[-1]).all()
 
 
-def test_what_is_far_away_is_drawn_in():
-    assert float(descriptor_scale(TABLE).standardize(torch.tensor(1e6 + TABLE)).max()) == 3.0
+def test_what_is_far_away_is_drawn_in(head):
+    standardized(head, TABLE)
+    assert float(head.standardize(torch.tensor(1e6 + TABLE)).max()) == 3.0
 
 
-def test_a_constant_descriptor_is_nought_and_no_patient_gives_a_finite_scale():
-    assert (descriptor_scale(np.ones_like(TABLE)).standardize(torch.ones(1, len(DESCRIPTORS))) == 0).all()
-    assert torch.isfinite(torch.stack(list(descriptor_scale(np.empty((0, len(DESCRIPTORS))))))).all()
+def test_a_constant_descriptor_is_nought_and_no_patient_gives_a_finite_scale(head):
+    assert (standardized(head, np.ones_like(TABLE)) == 0).all()
+    assert all(torch.isfinite(numbers).all() for numbers in descriptor_scale(np.empty((0, len(DESCRIPTORS)))))
+
+
+def test_descriptors_are_measured_inside_the_outline_and_unknown_without_one():
+    hu, outline = np.full((20, 20, 5), 30.0), np.zeros((20, 20, 5), bool)
+    hu[5:15, 5:15], outline[5:15, 5:15] = 60.0, True
+    values = measured_descriptors(hu, outline, (1.0, 1.0, 5.0))
+    assert values[DESCRIPTORS.index("mean_hu")] == pytest.approx(60.0, abs=0.1)
+    assert np.isnan(measured_descriptors(hu, np.zeros_like(outline), (1.0, 1.0, 5.0))).all()
 
 
 @pytest.mark.parametrize(

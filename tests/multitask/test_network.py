@@ -66,11 +66,13 @@ def test_the_logit_is_read_from_the_findings_alone(network):
     torch.testing.assert_close(network.expansion.classify(bags.findings).squeeze(1), bags.expansion)
 
 
-def test_the_last_finding_is_the_log_volume_of_the_outline(network):
+def test_the_log_volume_of_the_outline_is_a_finding(network):
     slices, outline = torch.zeros(2, 3, 64, 64), torch.zeros(2, 1, 64, 64)
     outline[0, 0, :10, :10] = 1.0
     bags = network.expand(network(slices).features, slices, outline, torch.tensor([0, 0]), torch.full((2,), 0.02))
-    assert float(bags.findings[0, -1].detach()) == pytest.approx(math.log(100 * 0.02) - 2.4, abs=1e-5)
+    assert float(bags.findings[0, FINDINGS.index("log_volume")].detach()) == pytest.approx(
+        math.log(100 * 0.02) - 2.4, abs=1e-5
+    )
 
 
 def test_an_unknown_encoder_is_refused():

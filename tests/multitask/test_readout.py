@@ -21,7 +21,7 @@ def findings() -> pd.DataFrame:
 
 
 def test_the_heaviest_weight_belongs_to_what_decides(network, findings):
-    he = (findings["log_volume"] + 0.3 * findings["mean_hu"] > 0.5).astype(int)
+    he = (findings["log_volume"] + 0.3 * findings["measured_mean_hu"] > 0.5).astype(int)
     assert fit_readout(network, findings, he, seed=1)
     weight = network.expansion.classify.weight.detach().numpy()[0]
     assert FINDINGS[int(np.abs(weight).argmax())] == "log_volume"

@@ -39,7 +39,10 @@ def test_a_small_hematoma_counts_as_much_as_a_large_one():
     blood[1, :, :8, :8] = 1.0
     missed = [40.0 * (blood * torch.tensor(seen)[:, None, None, None] - 0.5) for seen in ([1.0, 0.0], [0.0, 1.0])]
     bag = torch.tensor([0, 1])
-    dice = [outline_loss(logits, blood, bag) - 5 * nn.functional.binary_cross_entropy_with_logits(logits, blood) for logits in missed]
+    dice = [
+        outline_loss(logits, blood, bag) - 5 * nn.functional.binary_cross_entropy_with_logits(logits, blood)
+        for logits in missed
+    ]
     assert float(dice[0]) == pytest.approx(float(dice[1]), abs=0.15)
 
 
@@ -111,7 +114,7 @@ def test_labels_of_held_out_and_test_patients_change_no_weight(patients, tmp_pat
 
 
 def test_two_processes_learn_as_one_does(patients, tmp_path):
-    settings = dataclasses.replace(SETTINGS, patients_per_step=5, epochs=4)
+    settings = dataclasses.replace(SETTINGS, patients_per_step=5, epochs=4, learning_rate=3e-4)
     _, alone = train(patients, tmp_path / "alone", settings)
     network, together = train(patients, tmp_path / "together", dataclasses.replace(settings, devices=2))
     np.testing.assert_allclose(together["loss"], alone["loss"], rtol=0.15)
