@@ -42,10 +42,10 @@ runs_dir = ""  # empty: the project's own runs/
 fold = 0  # the held-out fold
 seed = 7  # of weights, order, augmentation
 encoder = "resnet18"  # resnet18, resnet34 or resnet50
-epochs = 8  # fixed: nothing is stopped by looking at held-out patients
-patients_per_step = 6  # bags in a batch
+epochs = 16  # fixed: nothing is stopped by looking at held-out patients
+patients_per_step = 2  # bags in a batch: small steps learn most on a CPU, a GPU wants larger ones
 slices_per_patient = 6  # at most, mostly of the hematoma
-learning_rate = 0.001  # peak; warm-up, then a cosine to zero
+learning_rate = 0.002  # peak; warm-up, then a cosine to zero
 weight_decay = 0.01  # AdamW
 expansion_weight = 0.3  # of the expansion loss in the joint loss
 presence_weight = 0.3  # of the presence loss
@@ -82,8 +82,9 @@ Markdown(
 # %% [markdown]
 # ## Training
 #
-# Joint loss: Dice and cross-entropy of the outline, cross-entropy of presence by slice, cross-entropy of expansion by
-# patient, and the error of the descriptors (density, heterogeneity, surface) that are measured on the reference outline.
+# Joint loss: Dice (by patient) and cross-entropy of the outline, cross-entropy of presence by slice, cross-entropy of
+# expansion by patient, and the error of the descriptors (density, heterogeneity, margin) that are measured on the
+# reference outline.
 # The state is kept after each epoch; a killed run goes on from there and ends with the same weights.
 
 # %%

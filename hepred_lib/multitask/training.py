@@ -45,10 +45,10 @@ class TrainingSettings:
     descriptors. A step of ``patients_per_step`` is worked on by ``devices`` processes, each in ``accumulation`` parts.
     """
 
-    epochs: int = 8
-    patients_per_step: int = 6
+    epochs: int = 16
+    patients_per_step: int = 2
     slices_per_patient: int = 6
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     weight_decay: float = 1e-2
     expansion_weight: float = 0.3
     presence_weight: float = 0.3
