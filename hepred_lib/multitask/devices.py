@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 
@@ -106,6 +106,14 @@ def shared(network: nn.Module, device: torch.device) -> nn.Module:
     if not _joined():
         return network
     return DistributedDataParallel(network, device_ids=[device] if device.type == "cuda" else None)
+
+
+def averaged(values: Tensor) -> Tensor:
+    """The mean of each process's values where several train together, else the values."""
+    if _joined():
+        torch.distributed.all_reduce(values)
+        values = values / torch.distributed.get_world_size()
+    return values
 
 
 def _joined() -> bool:

@@ -182,7 +182,7 @@ def _train(
                 bar.update()
             _require_finite(pending, state.step)
             state.epoch += 1
-            means = dict(zip(LOSSES, (sums / n_steps).tolist(), strict=True))
+            means = dict(zip(LOSSES, (devices.averaged(sums) / n_steps).tolist(), strict=True))
             history.append({"epoch": state.epoch, **means})
             bar.set_postfix({"loss": f"{means['loss']:.3f}"})
             save()
