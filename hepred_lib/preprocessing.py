@@ -14,7 +14,9 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
 
 import numpy as np
-from scipy import ndimage
+from scipy.sparse import csr_array
+
+from hepred_lib.morphology import components, dilated, eroded, filled, opened, overlapping
 
 BONE_HU = 150.0
 TISSUE_HU = (-15.0, 95.0)
@@ -81,7 +83,7 @@ class SliceGrid:
             for axis in (0, 1)
         ]
         volume = _apply_in_plane(np.asarray(slices, dtype=np.float32), *weights)
-        return np.repeat(volume, self.group, axis=2)[:, :, : self.shape[2]]
+        return volume[:, :, np.arange(self.shape[2]) // self.group] if self.group > 1 else volume
 
 
 @dataclass(frozen=True)
@@ -157,22 +159,21 @@ def brain_mask(hu: np.ndarray, pixel_mm: float, *, bone_hu: float = BONE_HU) -> 
     -------
     ndarray of bool, shape (x, y, z); empty where no skull is found.
     """
-    bone = hu >= bone_hu
-    tissue = (hu > TISSUE_HU[0]) & ~bone
-    closed = [_within_skull(tissue[:, :, z], bone[:, :, z], GAPS_MM[0], pixel_mm) for z in range(hu.shape[2])]
-    areas = [mask.sum() for mask in closed]
-    brain = np.zeros(hu.shape, dtype=bool)
-    if not any(areas):
+    bone = np.ascontiguousarray(hu >= bone_hu)
+    tissue = np.ascontiguousarray(hu > TISSUE_HU[0]) & ~bone
+    labels, sizes = components(_within_skull(tissue, bone, GAPS_MM[0], pixel_mm))
+    brain = np.zeros_like(tissue)
+    if not sizes.any():
         return brain
-    first = int(np.argmax(areas))
-    brain[:, :, first] = _largest(closed[first])
+    first = int(np.argmax((labels > 0).sum(axis=(0, 1))))
+    brain[:, :, first] = labels[:, :, first] == _most_frequent(labels[:, :, first])
     for step, stop in ((1, hu.shape[2]), (-1, -1)):
         for z in range(first + step, stop, step):
-            wider = partial(_within_skull, tissue[:, :, z], bone[:, :, z], pixel_mm=pixel_mm)
-            brain[:, :, z] = _next_slice(closed[z], wider, brain[:, :, z - step])
-    filled = _each_slice(ndimage.binary_fill_holes, brain)
-    grown = _each_slice(ndimage.binary_dilation, filled, structure=_disk(1))
-    return filled | (grown & tissue)
+            this, last = slice(z, z + 1), slice(z - step, z - step + 1)
+            wider = partial(_within_skull, tissue[:, :, this], bone[:, :, this], pixel_mm=pixel_mm)
+            brain[:, :, this] = _next_slice((labels[:, :, this], sizes), wider, brain[:, :, last])
+    whole = filled(brain)
+    return whole | (dilated(whole, 1) & tissue)
 
 
 @lru_cache(maxsize=64)
@@ -235,8 +236,10 @@ def _average_slices(volume: np.ndarray, group: int) -> np.ndarray:
 
 
 def _apply_in_plane(volume: np.ndarray, along_x: np.ndarray, along_y: np.ndarray) -> np.ndarray:
-    planes = np.ascontiguousarray(np.moveaxis(volume, 2, 0))
-    return np.ascontiguousarray(np.moveaxis(along_x @ planes @ along_y.T, 0, 2))
+    # A pixel is made of a few voxels: of the weights' rows only those few are multiplied.
+    along_x, along_y = csr_array(along_x), csr_array(along_y)
+    planes = np.ascontiguousarray(volume.T)  # (z, y, x): the order of a scan's file
+    return np.moveaxis(np.stack([along_x @ (along_y @ plane).T for plane in planes]), 0, 2)
 
 
 def _coarse_grid(shape: tuple[int, ...], spacing_mm: tuple[float, ...], group: int) -> SliceGrid:
@@ -285,56 +288,34 @@ def _quality(hu: np.ndarray, slices: np.ndarray, brain: np.ndarray, grid: SliceG
 
 
 def _within_skull(tissue: np.ndarray, bone: np.ndarray, gap_mm: float, pixel_mm: float) -> np.ndarray:
-    """Soft tissue of one slice inside the skull, closed over gaps of this size; all that is thick where infinite."""
+    """Soft tissue of each slice inside the skull, closed over gaps of this size; all that is thick where infinite."""
     if not np.isfinite(gap_mm):
-        return ndimage.binary_opening(tissue, structure=_disk(round(THICK_MM / pixel_mm)))
+        return opened(tissue, round(THICK_MM / pixel_mm))
     inside = _inside_skull(bone, round(gap_mm / pixel_mm))
-    return ndimage.binary_opening(tissue & inside, structure=_disk(max(1, round(THIN_MM / pixel_mm))))
+    return opened(tissue & inside, max(1, round(THIN_MM / pixel_mm)))
 
 
 def _inside_skull(bone: np.ndarray, radius: int) -> np.ndarray:
-    # A distance threshold is a closing by a disk at any radius, in constant time.
-    padded = np.pad(bone, radius + 1)
-    if not padded.any():
-        return np.zeros_like(bone)
-    dilated = ndimage.distance_transform_edt(~padded) <= radius
-    filled = ndimage.binary_fill_holes(dilated)
-    eroded = ndimage.distance_transform_edt(filled) > radius
-    return eroded[radius + 1 : -radius - 1, radius + 1 : -radius - 1] & ~bone
+    padding = radius + 1
+    padded = np.pad(bone, ((padding, padding), (padding, padding), (0, 0)))
+    inside = eroded(filled(dilated(padded, radius)), radius)
+    return inside[padding:-padding, padding:-padding] & ~bone
 
 
-def _next_slice(closed: np.ndarray, wider: Callable[[float], np.ndarray], neighbour: np.ndarray) -> np.ndarray:
+def _next_slice(
+    pieces: tuple[np.ndarray, np.ndarray], wider: Callable[[float], np.ndarray], neighbour: np.ndarray
+) -> np.ndarray:
     """What continues the neighbour's brain over at least half of its area, with the smallest gap closed; else most."""
-    near = ndimage.binary_dilation(neighbour, structure=_disk(3))
+    near = dilated(neighbour, 3)
     enough = 0.5 * neighbour.sum()
-    found = [_overlapping(closed, near)]
+    found = [overlapping(*pieces, near)]
     for gap_mm in GAPS_MM[1:]:
         if found[-1].sum() >= enough:
             return found[-1]
         mask = wider(gap_mm)
-        found.append(_overlapping(mask if np.isfinite(gap_mm) else mask & near, near))
+        found.append(overlapping(*components(mask if np.isfinite(gap_mm) else mask & near), near))
     return found[-1] if found[-1].sum() >= enough else max(found, key=np.sum)
 
 
-def _each_slice(operation, mask: np.ndarray, **options) -> np.ndarray:
-    return np.stack([operation(mask[:, :, z], **options) for z in range(mask.shape[2])], axis=2)
-
-
-@lru_cache(maxsize=8)
-def _disk(radius: int) -> np.ndarray:
-    span = np.arange(-radius, radius + 1)
-    return span[:, None] ** 2 + span[None, :] ** 2 <= radius**2 + 0.5
-
-
-def _largest(mask: np.ndarray) -> np.ndarray:
-    labels, n = ndimage.label(mask)
-    return labels == 1 + np.bincount(labels.ravel())[1:].argmax() if n else mask
-
-
-def _overlapping(mask: np.ndarray, near: np.ndarray) -> np.ndarray:
-    """Components of ``mask`` of which at least half lies in ``near``."""
-    labels, n = ndimage.label(mask)
-    if n == 0:
-        return mask
-    share = ndimage.mean(near, labels, index=np.arange(1, n + 1))
-    return np.isin(labels, 1 + np.flatnonzero(np.asarray(share) >= 0.5))
+def _most_frequent(labels: np.ndarray) -> int:
+    return 1 + int(np.bincount(labels.ravel())[1:].argmax())

@@ -7,7 +7,7 @@ import pytest
 
 LIBRARY = Path(__file__).resolve().parents[1] / "hepred_lib"
 FLOORS = {
-    0: {"volume", "expansion", "markers", "scores", "segmentation", "stats", "progress"},
+    0: {"volume", "expansion", "markers", "scores", "segmentation", "morphology", "stats", "progress"},
     1: {"manifest", "scans", "study"},
     2: {"checking", "results", "preprocessing", "simulation", "execution"},
     3: {"slices"},
