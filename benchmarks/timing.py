@@ -1,0 +1,29 @@
+"""Timing of several works side by side: in turns, so that what else the machine does falls on all of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+
+
+def alternate(works: dict[str, Callable[[], object]], rounds: int, *, cpu: bool = False) -> pd.DataFrame:
+    """Seconds of each work (columns) in each round (rows), after one round to warm up; of the processor with ``cpu``."""
+    clock = time.process_time if cpu else time.perf_counter
+    for work in works.values():
+        work()
+    return pd.DataFrame([{name: _seconds(work, clock) for name, work in works.items()} for _ in range(rounds)])
+
+
+def median_with_range(values: pd.Series | np.ndarray, digits: int = 1) -> str:
+    """Median, smallest and largest."""
+    low, middle, high = np.quantile(np.asarray(values, dtype=float), [0.0, 0.5, 1.0])
+    return f"{middle:.{digits}f} ({low:.{digits}f}-{high:.{digits}f})"
+
+
+def _seconds(work: Callable[[], object], clock: Callable[[], float]) -> float:
+    start = clock()
+    work()
+    return clock() - start
