@@ -10,7 +10,7 @@ import pandas as pd
 
 
 def alternate(works: dict[str, Callable[[], object]], rounds: int, *, cpu: bool = False) -> pd.DataFrame:
-    """Seconds of each work (columns) in each round (rows), after one round to warm up; of the processor with ``cpu``."""
+    """Seconds of each work (columns) in each round (rows), warmed up; the processor's own seconds with ``cpu``."""
     clock = time.process_time if cpu else time.perf_counter
     for work in works.values():
         work()

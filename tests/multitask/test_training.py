@@ -1,6 +1,10 @@
 """Training learns, resumes bit by bit, and is blind to patients it must not see."""
 
 import dataclasses
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -69,6 +73,49 @@ def test_a_training_that_was_interrupted_ends_with_the_same_weights(patients, tm
     assert history.equals(again)
 
 
+KILLED_WHILE_WRITING = """
+import os, signal, sys
+from pathlib import Path
+import torch
+sys.path.insert(0, sys.argv[1])
+from conftest import make_patient
+from hepred_lib.multitask import checkpoint
+from hepred_lib.multitask.network import NetworkSettings
+from hepred_lib.multitask.training import TrainingSettings, train_fold
+
+torch.set_num_threads(int(sys.argv[3]))
+calls = []
+
+
+def written_in_part(tensors, path, metadata):
+    calls.append(path)
+    whole(tensors, path, metadata=metadata)
+    if len(calls) == 2:
+        os.truncate(path, os.path.getsize(path) // 2)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+whole, checkpoint.save_file = checkpoint.save_file, written_in_part
+settings = TrainingSettings(epochs=2, patients_per_step=3, slices_per_patient=2, averaging=0.9)
+patients = [make_patient(index, he=1.0, radius=10.0) for index in range(3)]
+train_fold(patients, NetworkSettings(), settings=settings, checkpoint=Path(sys.argv[2]), device=torch.device("cpu"))
+"""
+
+
+def test_a_kill_in_the_middle_of_writing_the_state_loses_no_more_than_an_epoch(patients, tmp_path):
+    few, path = patients[:3], tmp_path / "state"
+    settings = dataclasses.replace(SETTINGS, patients_per_step=3, slices_per_patient=2)
+    arguments = [str(Path(__file__).parent), str(path), str(torch.get_num_threads())]
+    killed = subprocess.run([sys.executable, "-c", KILLED_WHILE_WRITING, *arguments], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    left = path.read_bytes()
+    resumed, again = train(few, path, settings)
+    whole, history = train(few, tmp_path / "whole", settings)
+    assert same_weights(whole, resumed)
+    assert history.equals(again)
+    assert left != path.read_bytes()
+
+
 def test_a_checkpoint_of_other_settings_is_not_taken_up(patients, tmp_path):
     train(patients, tmp_path / "state", dataclasses.replace(SETTINGS, epochs=1))
     other = dataclasses.replace(SETTINGS, epochs=1, seed=8)
@@ -96,6 +143,24 @@ def test_a_loss_that_is_not_finite_names_the_patients(patients, tmp_path):
     wild = dataclasses.replace(SETTINGS, learning_rate=1e30)
     with pytest.raises(TrainingError, match=r"not finite by step \d \(patients P"):
         train(patients, tmp_path / "state", wild)
+
+
+def test_the_patients_that_are_named_are_those_of_the_batch_that_was_not_finite(patients, tmp_path, monkeypatch):
+    import hepred_lib.multitask.training as module
+
+    batches = []
+
+    def spoiled(model, batch, *rest):
+        batches.append(batch.patient_ids)
+        return joint_loss(model, batch, *rest) * (torch.nan if "P07" in batch.patient_ids else 1.0)
+
+    joint_loss = module.joint_loss
+    monkeypatch.setattr(module, "joint_loss", spoiled)
+    with pytest.raises(TrainingError, match=r"not finite") as raised:
+        train(patients, tmp_path / "state")
+    assert "P07" in batches[-1]
+    assert f"(patients {', '.join(batches[-1])})" in str(raised.value)
+    assert not (tmp_path / "state").exists()
 
 
 def test_labels_of_held_out_and_test_patients_change_no_weight(patients, tmp_path):
