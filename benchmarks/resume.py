@@ -17,6 +17,9 @@ import time
 from pathlib import Path
 from unittest.mock import patch
 
+# As notebooks are run: threads that wait must not keep a busy machine's cores from those that work. Before torch loads.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 import numpy as np
 import pandas as pd
 import torch

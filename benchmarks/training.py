@@ -17,6 +17,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from unittest.mock import patch
 
+# As notebooks are run: threads that wait must not keep a busy machine's cores from those that work. Before torch loads.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 import pandas as pd
 import torch
 from peer_loop import PeerLoop
