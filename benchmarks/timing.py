@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
+import psutil
 
 
 def alternate(works: dict[str, Callable[[], object]], rounds: int, *, cpu: bool = False) -> pd.DataFrame:
@@ -21,6 +22,12 @@ def median_with_range(values: pd.Series | np.ndarray, digits: int = 1) -> str:
     """Median, smallest and largest."""
     low, middle, high = np.quantile(np.asarray(values, dtype=float), [0.0, 0.5, 1.0])
     return f"{middle:.{digits}f} ({low:.{digits}f}-{high:.{digits}f})"
+
+
+def seconds_now() -> np.ndarray:
+    """Seconds on the wall and of the processor, those of this process's children included."""
+    children = psutil.Process().children(recursive=True)
+    return np.array([time.perf_counter(), time.process_time() + sum(sum(c.cpu_times()[:2]) for c in children)])
 
 
 def _seconds(work: Callable[[], object], clock: Callable[[], float]) -> float:

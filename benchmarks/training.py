@@ -20,6 +20,7 @@ from unittest.mock import patch
 # As notebooks are run: threads that wait must not keep a busy machine's cores from those that work. Before torch loads.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
+import numpy as np
 import pandas as pd
 import torch
 from peer_loop import PeerLoop
@@ -54,43 +55,40 @@ BESIDE = {"descriptors": (training, "standardized_descriptors"), "checkpoint": (
 
 
 @contextmanager
-def timers() -> Iterator[dict[str, float]]:
-    """Seconds spent in each part while a training runs."""
-    spent: dict[str, float] = defaultdict(float)
+def timers() -> Iterator[dict[str, np.ndarray]]:
+    """Seconds spent in each part while a training runs, on the wall and of the processor."""
+    spent: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(2))
     with ExitStack() as stack:
         for name, (place, attribute) in (PARTS | BESIDE).items():
             stack.enter_context(patch.object(place, attribute, _timed(getattr(place, attribute), spent, name)))
         yield spent
 
 
-def our_epoch(patients: list[Patient], folder: Path) -> tuple[float, dict[str, float]]:
+def our_epoch(patients: list[Patient], folder: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Seconds of one epoch's steps in :func:`train_fold`, and by part; what is done once is told apart."""
     with tempfile.TemporaryDirectory(dir=folder) as state, timers() as spent:
-        start = time.perf_counter()
+        start = _now()
         train_fold(patients, NetworkSettings(), settings=SETTINGS, checkpoint=Path(state, "state"), device=CPU)
-        whole = time.perf_counter() - start
+        whole = _now() - start
     return whole - sum(spent[name] for name in BESIDE), dict(spent)
 
 
 def compare(patients: list[Patient], folder: Path, *, rounds: int, workers: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Slices/s of both loops in turns with the ratio round by round, and our time by part (last round)."""
     peer = PeerLoop(patients, SETTINGS, folder, workers=workers)
-    slices = len(patients) * SETTINGS.slices_per_patient
+    n_slices = len(patients) * SETTINGS.slices_per_patient
     our_epoch(patients, folder), peer.run()
-    rows = []
+    taken = []
     for _ in range(rounds):
         ours, spent = our_epoch(patients, folder)
-        rows.append({"ours": ours, "peer": peer.run()})
-    seconds = pd.DataFrame(rows)
-    rates = slices / seconds
-    table = pd.DataFrame(
-        {
-            "loop": [f"MONAI transforms, DataLoader of {workers} workers, float32", "ours"],
-            "slices/s": [median_with_range(rates["peer"]), median_with_range(rates["ours"])],
-            "ratio": ["1", median_with_range(seconds["peer"] / seconds["ours"], 2)],
-        }
-    )
-    return table, _by_part(spent, seconds["ours"].iloc[-1], slices)
+        taken.append((peer.run(), ours))
+    seconds = np.array(taken)  # (round, loop, clock)
+    ratio = seconds[:, 0] / seconds[:, 1]
+    table = pd.DataFrame({"loop": [f"MONAI transforms, DataLoader of {workers} workers, float32", "ours"]})
+    for k, clock in enumerate(("second", "processor second")):
+        table[f"slices a {clock}"] = [median_with_range(n_slices / seconds[:, loop, k]) for loop in (0, 1)]
+        table[f"ratio by {clock}s"] = ["1", median_with_range(ratio[:, k], 2)]
+    return table, _by_part({name: part[0] for name, part in spent.items()}, seconds[-1, 1, 0], n_slices)
 
 
 def floor(patients: list[Patient]) -> pd.DataFrame:
@@ -176,13 +174,17 @@ def _by_part(spent: dict[str, float], steps_s: float, slices: int) -> pd.DataFra
     return pd.DataFrame(cells, columns=["part", "ms a slice", "share"])
 
 
-def _timed(work: Callable, spent: dict[str, float], name: str) -> Callable:
+def _now() -> np.ndarray:
+    return np.array([time.perf_counter(), time.process_time()])
+
+
+def _timed(work: Callable, spent: dict[str, np.ndarray], name: str) -> Callable:
     def timed(*args, **kwargs):
-        start = time.perf_counter()
+        start = _now()
         try:
             return work(*args, **kwargs)
         finally:
-            spent[name] += time.perf_counter() - start
+            spent[name] += _now() - start
 
     return timed
 
