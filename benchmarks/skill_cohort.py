@@ -36,7 +36,7 @@ from hepred_lib.preprocessing import SliceGrid, grid_from_record
 from hepred_lib.progress import progress
 from hepred_lib.scans import read_mask, read_scan, write_nifti
 from hepred_lib.simulation.cohort import cohort_tables, simulate_scan
-from hepred_lib.slices import BRAIN, HU_OFFSET, from_torch, open_patient, store_patient
+from hepred_lib.slices import BRAIN, HU_OFFSET, from_torch, open_patient, read_quality, store_patient
 from hepred_lib.study import read_json, read_table, write_bytes, write_json, write_table
 
 MARGIN_MM = 8.0
@@ -55,21 +55,22 @@ class CohortSettings:
     scan_matrix: int = 256
 
 
-def make_cohort(folder: Path, settings: CohortSettings, *, cores: int = 1) -> None:
+def make_cohort(folder: Path, settings: CohortSettings, *, folds: int = 5, cores: int = 1) -> None:
     """Make what the folder still lacks; the tables are written when the development set stands, and at the end."""
     _require_same(folder / "settings.json", asdict(settings))
-    cohort, truth = cohort_rows(folder, settings)
+    cohort, truth = cohort_rows(folder, settings, folds)
     write_table(folder / "truth.csv", truth)
     write_table(folder / "cohort.csv", cohort)
     rows = truth.merge(cohort[["patient_id", "age", "sex"]], on="patient_id", validate="one_to_one").to_dict("records")
-    parts = [[row for row, split in zip(rows, cohort["split"], strict=True) if split == s] for s in ("development", "test")]
-    for part in parts:
-        todo = [row for row in part if not _record(folder, row["patient_id"]).exists()]
-        _make_patients(partial(make_patient, folder, settings), todo, cores)
+    todo = [row for row in rows if not _record(folder, row["patient_id"]).exists()]
+    development = set(cohort.loc[cohort["split"].eq("development"), "patient_id"])
+    for first in (True, False):
+        part = [row for row in todo if (row["patient_id"] in development) == first]
+        _make_patients(partial(make_patient, folder, settings), part, cores)
         _collect(folder, cohort)
 
 
-def cohort_rows(folder: Path, settings: CohortSettings) -> tuple[pd.DataFrame, pd.DataFrame]:
+def cohort_rows(folder: Path, settings: CohortSettings, folds: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Cohort and truth: development hemorrhages, their blood-free scans, test hemorrhages."""
     manifest, truth = cohort_tables(settings.patients + settings.test, settings.seed)
     bled = truth["blood_free"].eq(0).to_numpy()
@@ -79,7 +80,7 @@ def cohort_rows(folder: Path, settings: CohortSettings) -> tuple[pd.DataFrame, p
     manifest["split"] = np.where(development, "development", "test")
     write_table(folder / "manifest.csv", manifest.iloc[order])
     cohort = derive_labels(read_manifest(folder / "manifest.csv"))
-    cohort["fold"] = assign_folds(cohort, folds=5, seed=settings.seed)
+    cohort["fold"] = assign_folds(cohort, folds=folds, seed=settings.seed)
     return cohort.drop(columns=list(SCAN_COLUMNS)), truth.iloc[order].reset_index(drop=True)
 
 
@@ -124,14 +125,15 @@ def open_inside(folder: Path, name: str, grid: SliceGrid) -> tuple[np.ndarray, n
 
 
 def read_cohort(folder: Path) -> dict[str, pd.DataFrame]:
-    """The tables ``cohort``, ``truth``, ``quality`` and ``markers`` of a cohort that is complete.
+    """The tables ``cohort``, ``truth``, ``quality`` (by patient) and ``markers`` of a cohort that is complete.
 
     Raises
     ------
     ValueError
         If patients are missing, with how many.
     """
-    tables = {name: read_table(folder / f"{name}.csv") for name in ("cohort", "truth", "quality", "markers")}
+    tables = {name: read_table(folder / f"{name}.csv") for name in ("cohort", "truth", "markers")}
+    tables["quality"] = read_quality(folder)
     missing = len(tables["cohort"]) - len(tables["quality"])
     if missing:
         raise ValueError(f"{folder} must hold every patient of its cohort, got {missing} fewer: make it again.")
@@ -191,7 +193,7 @@ def main() -> None:
     for name, default in asdict(CohortSettings(seed=101)).items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=default)
     arguments = vars(parser.parse_args())
-    start, (out, cores) = time.perf_counter(), (arguments.pop("out"), arguments.pop("cores"))
+    start, out, cores = time.perf_counter(), arguments.pop("out"), arguments.pop("cores")
     make_cohort(out, CohortSettings(**arguments), cores=cores)
     print(f"{out}: {len(read_cohort(out)['cohort'])} patients, {time.perf_counter() - start:.0f} s")
 
