@@ -19,8 +19,9 @@ from hepred_lib.markers import measure_markers
 from hepred_lib.multitask.bags import Patient, fold_roles, load_patients, training_patients
 from hepred_lib.multitask.checkpoint import load_network, save_network
 from hepred_lib.multitask.devices import pick_device
-from hepred_lib.multitask.inference import normalized_scores, predict_ensemble, score_scales
+from hepred_lib.multitask.inference import normalized_scores, predict_cohort, predict_ensemble, score_scales
 from hepred_lib.multitask.network import MultitaskNetwork, NetworkSettings
+from hepred_lib.multitask.readout import fit_readout
 from hepred_lib.multitask.training import TrainingSettings, train_fold
 from hepred_lib.progress import progress
 from hepred_lib.segmentation import dice
@@ -120,6 +121,10 @@ def _trained(
         network, history = train_fold(
             chosen, settings.network, settings=training, checkpoint=place / "checkpoint.safetensors"
         )
+    taught = [patient for patient in chosen if np.isfinite(patient.he)]
+    with timed(f"read-out of fold {fold}"):
+        findings = predict_cohort(network, taught)
+        fit_readout(network, findings, pd.Series([patient.he for patient in taught]), seed=training.seed)
     save_network(network, path)
     write_table(place / "history.csv", history)
     write_json(path.with_suffix(".json"), record)
