@@ -31,8 +31,9 @@ def kept_table(path: Path, settings: Mapping[str, Any], make: Callable[[], pd.Da
 
 @contextmanager
 def timed(part: str) -> Iterator[None]:
-    """Say to stderr what a part took; peak memory is the process's so far, without its workers."""
-    start = time.perf_counter()
+    """Say to stderr what a part took; processor time and peak memory are this process's, without its workers."""
+    start, used = time.perf_counter(), time.process_time()
     yield
+    taken, used = time.perf_counter() - start, time.process_time() - used
     gigabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(f"{part}: {time.perf_counter() - start:.1f} s, peak memory {gigabytes:.1f} GB", file=sys.stderr, flush=True)
+    print(f"{part}: {taken:.1f} s ({used:.1f} s of processor), peak memory {gigabytes:.1f} GB", file=sys.stderr)

@@ -24,7 +24,7 @@ from hepred_lib.multitask.inference import normalized_scores, score_scales
 from hepred_lib.progress import progress
 from hepred_lib.slices import BLOOD, open_patient
 
-CROP = (24, 64, 64)  # slices, rows, columns: 120 x 100 x 100 mm at 128 pixels
+CROP = (32, 64, 64)  # slices, rows, columns: 160 x 100 x 100 mm at 128 pixels; halved five times, hence 32 at least
 BATCH, LEARNING_RATE, WEIGHT_DECAY = 8, 1e-4, 1e-4
 
 
@@ -97,7 +97,7 @@ def train_densenet(crops: Tensor, labels: Tensor, *, epochs: int, seed: tuple[in
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs * n_steps)
     for _ in progress(range(epochs), desc="densenet", unit="epoch"):
         for rows in np.array_split(rng.permutation(len(crops)), n_steps):
-            batch = torch.stack([augment(crops[row].float()) for row in rows]).to(device)
+            batch = torch.stack([augment(crops[row].float()).as_tensor() for row in rows]).to(device)
             optimizer.zero_grad(set_to_none=True)
             with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half_precision_pays(device)):
                 logits = network(batch).squeeze(1)
