@@ -18,9 +18,10 @@ import torch
 from skill_cache import kept_table, timed
 from torch import Tensor, nn
 
-from hepred_lib.multitask.bags import mixed_seed, normalize, scan_tensor
+from hepred_lib.multitask.bags import mixed_seed
 from hepred_lib.multitask.devices import half_precision_pays, pick_device
 from hepred_lib.multitask.inference import normalized_scores, score_scales
+from hepred_lib.multitask.window import network_input
 from hepred_lib.progress import progress
 from hepred_lib.slices import BLOOD, open_patient
 
@@ -133,4 +134,5 @@ def _augmentation(seed: int) -> nn.Module:
 def _planes(store: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
     """The scan as the networks are given it and the reference, (slices, rows, columns)."""
     planes = np.array(open_patient(store, name))
-    return normalize(scan_tensor(torch.from_numpy(planes))).squeeze(1).numpy(), planes[:, BLOOD]
+    whole = network_input(planes, np.arange(len(planes)), planes.shape[-2:], torch.device("cpu"))
+    return whole[:, 1].numpy(), planes[:, BLOOD]
