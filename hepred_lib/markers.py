@@ -227,7 +227,8 @@ def _outline(body: NDArray, spacing: tuple[float, ...]) -> tuple[float, float]:
         if np.count_nonzero(plane) < 10:
             continue
         plane = _without_steps(plane, finer)
-        n = np.count_nonzero(plane)
+        if not (n := np.count_nonzero(plane)):  # specks alone: no outline is left of them
+            continue
         soft = ndimage.gaussian_filter(plane.astype(np.float32), OUTLINE_MM / pixel, mode="constant", truncate=3)
         smooth = soft >= np.partition(soft.ravel(), -n)[-n]
         between += np.count_nonzero(smooth ^ plane) * pixel

@@ -167,3 +167,10 @@ def test_the_surface_of_a_long_ellipsoid_is_that_of_the_textbook():
     surface = 2 * np.pi * 144 * (1 + 30 / (12 * e) * np.arcsin(e))
     expected = surface / (np.pi ** (1 / 3) * (6 * 4 / 3 * np.pi * 30 * 144) ** (2 / 3))
     assert surface_irregularity(mask, (1, 1, 1)) == pytest.approx(expected, rel=0.03)
+
+
+def test_specks_that_leave_no_smooth_outline_have_neither_roughness_nor_concavity():
+    mask = np.zeros((40, 40, 5), dtype=bool)
+    mask[::3, ::3, 2] = True
+    markers = measure_markers(np.full(mask.shape, 60.0), mask, SPACING)
+    assert (markers.margin_roughness_mm, markers.concavity, markers.irregular) == (0, 0, 0)

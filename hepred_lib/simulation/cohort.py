@@ -29,7 +29,7 @@ from hepred_lib.simulation.patients import (
     simulate_consciousness,
     simulate_hemorrhage,
 )
-from hepred_lib.simulation.render import render_scan
+from hepred_lib.simulation.render import SimulatedScan, render_scan
 from hepred_lib.simulation.signs import SIGNS, simulate_signs
 from hepred_lib.study import read_json, write_json, write_table
 
@@ -213,15 +213,19 @@ def _write_scans(out: Path, manifest: pd.DataFrame, truth: pd.DataFrame, *, sett
 
 def _write_scan(out: Path, settings: dict[str, Any], row: dict[str, Any]) -> None:
     """Masks first: a scan that exists is complete."""
-    name = row["patient_id"]
-    stream = "blood_free_scan" if row["blood_free"] else "hemorrhage_scan"
-    rng = patient_generator(settings["seed"], settings["site"], stream=stream, number=int(name[-5:]))
-    signs = frozenset(sign for sign in SIGNS if not row["blood_free"] and row[sign])
-    scan = render_scan(row, signs, site=settings["site"], matrix=settings["matrix"], rng=rng)
+    name, scan = row["patient_id"], simulate_scan(row, **settings)
     write_nifti(out / _path(name, "baseline_mask"), scan.mask.view(np.uint8), scan.affine, dtype=np.uint8)
     if scan.ivh_mask.any():
         write_nifti(out / _path(name, "baseline_ivh_mask"), scan.ivh_mask.view(np.uint8), scan.affine, dtype=np.uint8)
     write_nifti(out / _path(name, "baseline_ct"), scan.hu, scan.affine, dtype=np.int16)
+
+
+def simulate_scan(row: dict[str, Any], *, seed: int, site: str, matrix: int) -> SimulatedScan:
+    """The baseline scan of one patient: a row of the truth with `age` and `sex` of the manifest."""
+    stream = "blood_free_scan" if row["blood_free"] else "hemorrhage_scan"
+    rng = patient_generator(seed, site, stream=stream, number=int(row["patient_id"][-5:]))
+    signs = frozenset(sign for sign in SIGNS if not row["blood_free"] and row[sign])
+    return render_scan(row, signs, site=site, matrix=matrix, rng=rng)
 
 
 def _path(patient_id: str, column: str) -> str:

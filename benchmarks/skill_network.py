@@ -1,0 +1,141 @@
+"""Image-to-HE as a study does it: one network a fold, scores on a common scale, outlines on the scan's own grid.
+
+Every patient's reading is kept in a file of its own (``readings/NAME.json``), so that a killed run goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from skill_cache import settings_hold, timed
+from skill_cohort import open_inside
+
+from hepred_lib.markers import measure_markers
+from hepred_lib.multitask.bags import Patient, fold_roles, load_patients, training_patients
+from hepred_lib.multitask.checkpoint import load_network, save_network
+from hepred_lib.multitask.devices import pick_device
+from hepred_lib.multitask.inference import normalized_scores, predict_cohort, predict_ensemble, score_scales
+from hepred_lib.multitask.network import MultitaskNetwork, NetworkSettings
+from hepred_lib.multitask.readout import fit_readout
+from hepred_lib.multitask.training import TrainingSettings, train_fold
+from hepred_lib.progress import progress
+from hepred_lib.segmentation import dice
+from hepred_lib.slices import from_torch, stored_grid
+from hepred_lib.study import file_sha256, read_json, write_json, write_table
+
+
+@dataclass(frozen=True)
+class ImageSettings:
+    """Architecture and schedule; ``training`` is changed by fold."""
+
+    network: NetworkSettings = field(default_factory=NetworkSettings)
+    training: TrainingSettings = field(default_factory=TrainingSettings)
+
+
+def read_images(store: Path, out: Path, tables: Mapping[str, pd.DataFrame], settings: ImageSettings) -> list[dict]:
+    """Train what is not yet trained, read who is not yet read: one record a patient, in the cohort's order.
+
+    A development patient is read by the network that has not seen them, a test patient by all of them together.
+    """
+    cohort, quality = tables["cohort"], tables["quality"]
+    weights = [_trained(store, out / "folds" / str(k), (cohort, quality), settings, k) for k in _folds(cohort)]
+    mark = [file_sha256(path) for path in weights]
+    records = {name: out / "readings" / f"{name}.json" for name in cohort["patient_id"]}
+    todo = [n for n, path in records.items() if not path.exists() or read_json(path)["networks"] != mark]
+    if todo:
+        networks = [load_network(path).to(pick_device()) for path in weights]
+        rows = cohort.set_index("patient_id", drop=False)
+        with timed(f"reading {len(todo)} patients"):
+            for name in progress(todo, desc="read", unit="patient"):
+                (patient,) = load_patients(store, rows.loc[[name]], quality)
+                fold = int(rows.loc[name, "fold"])
+                chosen = networks if fold < 0 else [networks[fold]]
+                reading = read_patient(chosen, patient, store=store, quality=quality)
+                write_json(records[name], {"patient_id": name, "fold": fold, "networks": mark, **reading})
+    return [read_json(path) for path in records.values()]
+
+
+def read_patient(
+    networks: Sequence[MultitaskNetwork], patient: Patient, *, store: Path, quality: pd.DataFrame
+) -> dict[str, Any]:
+    """Logits, agreement of the outlines, presence of blood by slice, and what is measured on the predicted outline."""
+    prediction, logits = predict_ensemble(networks, patient)
+    grid = stored_grid(quality, patient.patient_id)
+    outline = grid.to_scan(from_torch(prediction.probability)) >= 0.5
+    hu, reference = open_inside(store, patient.patient_id, grid)
+    return {
+        "logits": logits,
+        "detected": int(prediction.detected),
+        "volume_ml": prediction.volume_ml,
+        "dice": dice(reference, outline) if reference.any() else np.nan,
+        "presence": prediction.presence,
+        "blood": patient.labels,
+        "markers": measure_markers(hu, outline, grid.spacing_mm).as_dict() if outline.any() else {},
+    }
+
+
+def dl_scores(readings: Sequence[Mapping[str, Any]], hemorrhages: pd.Series) -> pd.Series:
+    """The normalized DL score by patient, scaled on the held-out hemorrhages of each fold as in notebook 04."""
+    rows = [
+        {
+            "patient_id": reading["patient_id"],
+            "fold": fold,
+            "role": "test" if reading["fold"] < 0 else "held_out",
+            "dl_logit": logit,
+            "hematoma_detected": reading["detected"],
+            "predicted_volume_ml": reading["volume_ml"],
+        }
+        for reading in readings
+        for fold, logit in enumerate(reading["logits"], start=max(reading["fold"], 0))
+    ]
+    folds = pd.DataFrame(rows)
+    scales = score_scales(folds[folds["patient_id"].isin(hemorrhages)])
+    return normalized_scores(folds, scales)["dl_score"]
+
+
+def slice_calls(readings: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Presence of blood by slice of test patients, called and true (missing where neither call is wrong)."""
+    columns = ("patient_id", "presence", "blood")
+    parts = [pd.DataFrame({key: reading[key] for key in columns}) for reading in readings if reading["fold"] < 0]
+    return pd.concat(parts, ignore_index=True).astype({"blood": float})
+
+
+def _trained(
+    store: Path, place: Path, tables: tuple[pd.DataFrame, pd.DataFrame], settings: ImageSettings, fold: int
+) -> Path:
+    """The weights of one fold's network."""
+    cohort, quality = tables
+    path, training = place / "network.safetensors", replace(settings.training, fold=fold)
+    record = {"network": asdict(settings.network), "training": asdict(training), "fold_of": _fold_mark(cohort)}
+    if settings_hold(path, record):
+        return path
+    place.mkdir(parents=True, exist_ok=True)
+    own = cohort[cohort["split"].eq("development")]
+    chosen = training_patients(load_patients(store, own, quality), fold_roles(own, fold))
+    with timed(f"fold {fold}, {len(chosen)} patients, {training.epochs} epochs"):
+        network, history = train_fold(
+            chosen, settings.network, settings=training, checkpoint=place / "checkpoint.safetensors"
+        )
+    taught = [patient for patient in chosen if np.isfinite(patient.he)]
+    with timed(f"read-out of fold {fold}"):
+        findings = predict_cohort(network, taught)
+        fit_readout(network, findings, pd.Series([patient.he for patient in taught]), seed=training.seed)
+    save_network(network, path)
+    write_table(place / "history.csv", history)
+    write_json(path.with_suffix(".json"), record)
+    (place / "checkpoint.safetensors").unlink()
+    return path
+
+
+def _fold_mark(cohort: pd.DataFrame) -> str:
+    """Who is in which fold, as digits."""
+    return "".join(cohort.loc[cohort["split"].eq("development"), "fold"].astype(str))
+
+
+def _folds(cohort: pd.DataFrame) -> list[int]:
+    return sorted(set(cohort["fold"]) - {-1})
