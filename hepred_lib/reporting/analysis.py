@@ -5,6 +5,7 @@ from __future__ import annotations
 from hepred_lib.reporting.entries import Entry, claim, said
 from hepred_lib.reporting.evidence import AbsentError, Evidence
 from hepred_lib.reporting.markdown import counted
+from hepred_lib.study import read_table
 
 COHORT, CLINICAL = "notebooks/01_cohort.ipynb", "notebooks/05_clinical_to_he.ipynb"
 TRAINING, IMAGE = "notebooks/03_multitask_training*.ipynb", "notebooks/04_image_to_he.ipynb"
@@ -31,12 +32,12 @@ def _partition(evidence: Evidence) -> str:
 def _form(evidence: Evidence) -> str:
     words = evidence.value("clinical_model.json", "logistic", "definition")
     path = evidence.value("clinical_model.json", "logistic", "path")
-    tested = (
-        f"{counted(len(evidence.table('tables/linearity.csv', 'p')), 'selected number')} tested for curvature"
-        if path
-        else "none selected"
+    # Short scales are not tested: the table may rightly be empty.
+    tested = read_table(evidence.folder / evidence.locate("tables/linearity.csv"))["p"].notna().sum()
+    return (
+        f"Bedside predictors enter in their own units: {words} ({counted(len(path), 'selected variable')}, "
+        f"{tested} of them tested for curvature)."
     )
-    return f"Bedside predictors enter in their own units: {words} ({tested})."
 
 
 @claim(IMAGE)
@@ -102,7 +103,8 @@ def no_other_hospital(evidence: Evidence) -> str:
 @claim(NEW)
 def _clusters(evidence: Evidence) -> str:
     n = evidence.value("external.json", "n", "patients")
-    return f"Performance is quantified apart in {n} patients of {evidence.value('external.json', 'manifest')}."
+    manifest = evidence.value("external.json", "manifest")
+    return f"Performance is quantified apart in {n} patients of another hospital ({manifest})."
 
 
 @claim(VERDICT, "figures/roc.png", "figures/calibration.png", "figures/decision_curve.png")

@@ -123,7 +123,7 @@ def _factors(evidence: Evidence) -> str:
     rows = pd.DataFrame(
         {
             "by": found["split"],
-            "group": found["group"].astype(str),
+            "group": [_group(value) for value in found["group"]],
             "patients": found["n"],
             "events": found["events"],
             "AUC (95 % interval)": [_estimate(row) for row in found.itertuples()],
@@ -139,7 +139,11 @@ def _factors(evidence: Evidence) -> str:
 
 
 def _estimate(row: tuple) -> str:
-    return f"{row.auc:.2f} ({row.auc_low:.2f}-{row.auc_high:.2f})" if pd.notna(row.auc) else f"- ({row.note})"
+    return f"{row.auc:.2f} ({row.auc_low:.2f}-{row.auc_high:.2f})" if pd.notna(row.auc) else "-"
+
+
+def _group(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value).removesuffix(".0")
 
 
 def _performance(evidence: Evidence) -> str:
@@ -178,6 +182,11 @@ def _outlines(evidence: Evidence) -> str:
     if drawn["dice_median"] is not None:
         low, high = drawn["dice_iqr"]
         words.append(f"Outlines: median Dice {drawn['dice_median']:.2f} (quartiles {low:.2f}-{high:.2f}).")
+    if drawn.get("volume_bias_ml") is not None:
+        low, high = drawn["volume_loa_ml"]
+        words.append(
+            f"Volume, outlined minus reference: {drawn['volume_bias_ml']:+.1f} mL (limits {low:+.1f} to {high:+.1f})."
+        )
     return " ".join(words)
 
 
@@ -208,9 +217,8 @@ def _elsewhere(evidence: Evidence) -> str:
     shown = performance_table({name: judged[name] for name in evidence.models if name in judged})
     return section(
         "At another hospital",
-        f"The frozen study on {n['patients']} patients with an outcome, {n['he']} with expansion, of "
-        f"{evidence.value('external.json', 'manifest')}, another "
-        f"{'simulated site' if evidence.simulated else 'manifest'}.",
+        f"The frozen study on {n['patients']} patients with an outcome, {n['he']} with expansion, of another "
+        f"{'simulated site' if evidence.simulated else 'manifest'} ({evidence.value('external.json', 'manifest')}).",
         table(shown.rename(columns={"auc": "AUC", "calibration_slope": "slope"}))
         if len(shown)
         else "No model was judged.",
