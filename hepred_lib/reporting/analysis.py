@@ -144,7 +144,8 @@ def _imbalance(evidence: Evidence) -> str:
 def _fairness(evidence: Evidence) -> str:
     table = evidence.table("tables/subgroups.csv", "split")
     return (
-        f"Performance is looked at by {', '.join(dict.fromkeys(table['split']))}, with a test of interaction for each."
+        f"Performance is looked at by {', '.join(dict.fromkeys(table['split'].dropna()))}, with a test of "
+        "interaction for each."
     )
 
 

@@ -122,7 +122,7 @@ def _performance(evidence: Evidence) -> str:
 
 @claim("tables/subgroups.csv")
 def _subgroups(evidence: Evidence) -> str:
-    table = evidence.table("tables/subgroups.csv", "n")
+    table = evidence.table("tables/subgroups.csv", "split").dropna(subset=["split"])
     judged = int(table["auc"].notna().sum())
     return f"{judged} of {len(table)} subgroups have the ten events that an estimate needs."
 

@@ -122,7 +122,7 @@ def _factors(evidence: Evidence) -> str:
         return section("Factors and subgroups", "No subgroup was looked at.")
     rows = pd.DataFrame(
         {
-            "by": found["split"],
+            "by": found["split"].fillna(""),
             "group": [_group(value) for value in found["group"]],
             "patients": found["n"],
             "events": found["events"],
