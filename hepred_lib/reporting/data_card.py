@@ -67,7 +67,7 @@ def _levels(values: pd.Series) -> list[object]:
         return [1]
     if pd.api.types.is_numeric_dtype(values):
         return [None]
-    return present[1:] if len(present) == 2 else present
+    return ["M"] if set(present) <= {"F", "M"} else present
 
 
 def _cell(values: pd.Series, level: object) -> str:
