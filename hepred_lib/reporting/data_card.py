@@ -9,8 +9,8 @@ from hepred_lib.reporting.evidence import AbsentError, Evidence
 from hepred_lib.reporting.markdown import document, link, section, table
 from hepred_lib.reporting.simulated_card import simulated_sections
 
-# Columns of the cohort that describe no patient.
-NO_CHARACTERISTIC = ("patient_id", "split", "fold", "site", "dl_score")
+# Columns that describe no patient, and volumes that are empty where there is nothing to measure.
+NO_CHARACTERISTIC = ("patient_id", "split", "fold", "site", "dl_score", "baseline_ivh_ml", "followup_ivh_ml")
 TO_ADD = (
     "where the patients come from: registry, trial or routine; hospitals, countries, dates of accrual and follow-up",
     "who was eligible, and who was left out before the manifest (died, operated on, not rescanned)",
@@ -87,7 +87,7 @@ def _words(name: str, level: object) -> str:
 
 
 def _missing(values: pd.Series) -> str:
-    return f"{values.isna().mean():.1%} ({int(values.isna().sum())})"
+    return f"{100 * values.isna().mean():.1f} % ({int(values.isna().sum())})"
 
 
 def _counts(evidence: Evidence, cohort: pd.DataFrame) -> str:

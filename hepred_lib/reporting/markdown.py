@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 
 import pandas as pd
 
+KINDS = {"notebooks": "notebook", "records": "record", "figures": "figure", "tables": "table"}
 ROW_A_PATIENT = ("cohort.csv", "excluded.csv", "quality.csv", "external.json")
 
 
@@ -19,15 +20,14 @@ def table(rows: pd.DataFrame) -> str:
 
 
 def link(name: str) -> str:
-    """A link from ``report/`` to a file of the run, by path, or by name where it is a notebook or a card.
+    """A link from ``report/`` to a file of the run, in words: "notebook 01", "figure roc", "table performance".
 
     Weights, and what holds a row a patient, are named and not linked: a published page must not carry them along.
     """
     path = PurePosixPath(name)
     if path.suffix == ".safetensors" or path.name in ROW_A_PATIENT:
         return f"`{path}`"
-    target = path.name if path.parts[0] == "report" else f"../{path}"
-    return f"[{path.stem if path.suffix in ('.ipynb', '.md') else path}]({target})"
+    return f"[{_label(path)}]({path.name if path.parts[0] == 'report' else f'../{path}'})"
 
 
 def for_site(page: str, documents: Collection[str]) -> str:
@@ -42,14 +42,14 @@ def for_site(page: str, documents: Collection[str]) -> str:
 
     Examples
     --------
-    >>> for_site("[01_cohort](../notebooks/01_cohort.ipynb), [figures/roc.png](../figures/roc.png)", ["01_cohort"])
-    '[01_cohort](../01_cohort.ipynb), `figures/roc.png`'
+    >>> for_site("[notebook 01](../notebooks/01_cohort.ipynb), [figure roc](../figures/roc.png)", ["01_cohort"])
+    '[notebook 01](../01_cohort.ipynb), figure roc'
     """
 
     def led(found: re.Match) -> str:
         label, path = found[1], PurePosixPath(found[2])
         known = path.parent.name == "notebooks" and path.stem in documents
-        return f"[{label}](../{path.name})" if known else f"`{label}`"
+        return f"[{label}](../{path.name})" if known else label
 
     return re.sub(r"\[([^\]]+)\]\(\.\./([^)]+)\)", led, page)
 
@@ -79,6 +79,15 @@ def section(heading: str, *parts: str) -> str:
     """A second-level section; empty, where every part is."""
     filled = [part for part in parts if part]
     return "\n\n".join([f"## {heading}", *filled]) if filled else ""
+
+
+def _label(path: PurePosixPath) -> str:
+    kind = KINDS.get(path.parts[0], "")
+    if kind in ("notebook", "record"):
+        number, _, fold = path.stem.partition("_fold")
+        return f"{kind} {number[:2]}" + (f" (fold {fold})" if fold else "")
+    words = path.stem.replace("_", " ") if len(path.parts) > 1 else path.name
+    return f"{kind} {words}".strip()
 
 
 def _cell(text: str) -> str:

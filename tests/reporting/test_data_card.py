@@ -37,7 +37,7 @@ def test_characteristics_are_counted_by_hand():
     assert table.loc["he", development] == "33.3 % (1)"
     assert table.loc["age [y]", development] == "60 (55-70)"
     assert table.loc["age [y]", test] == "70 (70-70)"
-    assert table.loc["sex: M", [development, "missing"]].tolist() == ["50.0 % (1)", "25.0% (1)"]
+    assert table.loc["sex: M", [development, "missing"]].tolist() == ["50.0 % (1)", "25.0 % (1)"]
     assert table.loc["location: lobar", development] == "66.7 % (2)"
 
 
