@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 import pandas as pd
@@ -28,30 +27,6 @@ def link(name: str) -> str:
     if path.suffix == ".safetensors" or path.name in ROW_A_PATIENT:
         return f"`{path}`"
     return f"[{_label(path)}]({path.name if path.parts[0] == 'report' else f'../{path}'})"
-
-
-def for_site(page: str, documents: Collection[str]) -> str:
-    """A page of the report as a site shows it, which has the notebooks as documents at its root and no other file.
-
-    Parameters
-    ----------
-    page : str
-        A page as :func:`hepred_lib.reporting.write_report` wrote it.
-    documents : collection of str
-        Names of the notebooks that the site has, without ending. Links to anything else become plain names.
-
-    Examples
-    --------
-    >>> for_site("[notebook 01](../notebooks/01_cohort.ipynb), [figure roc](../figures/roc.png)", ["01_cohort"])
-    '[notebook 01](../01_cohort.ipynb), figure roc'
-    """
-
-    def led(found: re.Match) -> str:
-        label, path = found[1], PurePosixPath(found[2])
-        known = path.parent.name == "notebooks" and path.stem in documents
-        return f"[{label}](../{path.name})" if known else label
-
-    return re.sub(r"\[([^\]]+)\]\(\.\./([^)]+)\)", led, page)
 
 
 def links(names: Sequence[str]) -> str:

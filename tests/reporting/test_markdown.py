@@ -3,7 +3,6 @@
 import pandas as pd
 import pytest
 
-from hepred_lib.reporting import for_site, write_report
 from hepred_lib.reporting import markdown as md
 
 
@@ -33,18 +32,3 @@ def test_a_page_leaves_empty_sections_out():
 )
 def test_files_are_linked_but_for_weights_and_patients(name, shown):
     assert md.link(name) == shown
-
-
-def test_a_site_links_its_notebooks_and_names_what_it_lacks():
-    page = "[00_x](../notebooks/00_x.ipynb) [09_y](../notebooks/09_y.ipynb) [a](../tables/a.csv) [card](data_card.md)"
-    assert for_site(page, ["00_x"]) == "[00_x](../00_x.ipynb) 09_y a [card](data_card.md)"
-
-
-def test_a_whole_report_keeps_no_link_that_a_site_cannot_follow(run):
-    write_report(run)
-    documents = [path.stem for path in (run / "notebooks").glob("*.ipynb")]
-    page = for_site((run / "report" / "tripod_ai.md").read_text(), documents)
-    assert "](../notebooks/" not in page
-    assert "](../01_cohort.ipynb)" in page
-    assert "](../figures" not in page
-    assert ", figure roc," in page
