@@ -16,7 +16,7 @@ RULES = {"lr": "likelihood-ratio test", "aic": "Akaike's criterion", "bic": "Sch
 
 @claim(COHORT)
 def _partition(evidence: Evidence) -> str:
-    n = evidence.value("results.json", "n")
+    n = evidence.known("results.json", "n")
     share, folds = evidence.parameter("01_cohort", "test_fraction"), evidence.parameter("01_cohort", "folds")
     rows = evidence.table("cohort.csv", "split", "fold")
     if rows.loc[rows["split"].eq("test"), "fold"].ne(-1).any():
@@ -53,7 +53,7 @@ def _score_form(evidence: Evidence) -> str:
 
 @claim(CLINICAL)
 def _building(evidence: Evidence) -> str:
-    settings = evidence.value("clinical_model.json", "logistic", "settings")
+    settings = evidence.known("clinical_model.json", "logistic", "settings")
     shrinkage = evidence.value("clinical_model.json", "logistic", "shrinkage")
     rule = RULES[evidence.value("clinical_model.json", "criterion")]
     return (
@@ -87,11 +87,11 @@ def _integration(evidence: Evidence) -> str:
 
 @claim("tables/optimism_clinical.csv")
 def _internal_validation(evidence: Evidence) -> str:
-    found = evidence.value("results.json", "optimism", "clinical")
+    keys = ("n_resamples", "auc_apparent", "auc_corrected")
+    n, apparent, corrected = (evidence.value("results.json", "optimism", "clinical", key) for key in keys)
     return (
-        f"Internal validation by {found['n_resamples']} resamples: AUC of the clinical model "
-        f"{found['auc_apparent']:.2f} "
-        f"apparent, {found['auc_corrected']:.2f} corrected."
+        f"Internal validation by {n} resamples: AUC of the clinical model {apparent:.2f} apparent, {corrected:.2f} "
+        "corrected."
     )
 
 
@@ -131,7 +131,7 @@ def _calculated(evidence: Evidence) -> str:
 
 @claim(CLINICAL)
 def _imbalance(evidence: Evidence) -> str:
-    n = evidence.value("results.json", "n")
+    n = evidence.known("results.json", "n")
     threshold = evidence.value("clinical_model.json", "threshold")
     return (
         f"With HE in {n['he_development'] / n['development']:.1%} no patient was resampled or weighted, in the "
@@ -158,7 +158,7 @@ def _output(evidence: Evidence) -> str:
 
 @claim(COHORT)
 def _same_source(evidence: Evidence) -> str:
-    n = evidence.value("results.json", "n")
+    n = evidence.known("results.json", "n")
     return (
         "Development and test patients come from one cohort, with one definition of outcome and predictors: HE in "
         f"{n['he_development'] / n['development']:.1%} and {n['he_test'] / n['test']:.1%}."
@@ -171,7 +171,7 @@ def _other_setting(evidence: Evidence) -> str:
         return ""
     evidence.locate(NEW)
     own, other = (evidence.value(name, "he_definition") for name in ("results.json", "external.json"))
-    n = evidence.value("external.json", "n")
+    n = evidence.known("external.json", "n")
     share = f"{n['he'] / n['patients']:.1%}" if n["patients"] else "no known outcome"
     return f"The other hospital's {n['patients']} patients: HE in {share}; definition {other} (the study's: {own})."
 

@@ -91,7 +91,7 @@ def _missing(values: pd.Series) -> str:
 
 
 def _counts(evidence: Evidence, cohort: pd.DataFrame) -> str:
-    n = evidence.value("results.json", "n")
+    n = evidence.known("results.json", "n")
     sites = sorted(cohort["site"].dropna().astype(str).unique()) if "site" in cohort else []
     lines = [
         f"- {n['patients']} patients with an outcome: {n['development']} for development ({n['he_development']} with "

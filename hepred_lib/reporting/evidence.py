@@ -21,6 +21,25 @@ class AbsentError(StudyError):
     """A file or a value that the study does not hold; the message names it."""
 
 
+class Known(Mapping):
+    """A mapping that raises :class:`AbsentError`, naming the value, where one that is asked for is missing or null."""
+
+    def __init__(self, values: Mapping[str, Any], prefix: str, name: str) -> None:
+        self._values, self._prefix, self._name = values, prefix, name
+
+    def __getitem__(self, key: str) -> Any:
+        value = self._values.get(key)
+        if value is None:
+            raise AbsentError(f"{self._name} holds no {self._prefix}{key}")
+        return value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+
 class Evidence:
     """The files of one finished study.
 
@@ -81,6 +100,10 @@ class Evidence:
         if value is None:
             raise AbsentError(f"{name} holds no {'.'.join(keys)}")
         return value
+
+    def known(self, name: str, *keys: str) -> Known:
+        """A mapping of a JSON file of which no value may be null; see :meth:`value`."""
+        return Known(self.value(name, *keys), ".".join([*keys, ""]), name)
 
     def section(self, pattern: str, heading: str) -> str:
         """Name of a page or notebook that has a section of this heading; it counts as read.

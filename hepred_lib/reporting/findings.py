@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pandas as pd
-
 from hepred_lib.reporting.analysis import no_other_hospital
 from hepred_lib.reporting.entries import Entry, by_origin, claim, said
 from hepred_lib.reporting.evidence import AbsentError, Evidence
@@ -19,7 +17,7 @@ MODEL_CARD, DATA_CARD = "report/model_card.md", "report/data_card.md"
 
 @claim("figures/flow.png", COHORT)
 def _flow(evidence: Evidence) -> str:
-    n = evidence.value("results.json", "n")
+    n = evidence.known("results.json", "n")
     events = n["he_development"] + n["he_test"]
     return (
         f"{n['patients']} patients with an outcome, {events} with and {n['patients'] - events} without expansion; "
@@ -47,7 +45,7 @@ def _characteristics(evidence: Evidence) -> str:
 @claim(DATA_CARD)
 def _groups(evidence: Evidence) -> str:
     known = evidence.table("cohort.csv", "age", "sex", "he").dropna(subset=["he"])
-    older = pd.Series("under 65", index=known.index).mask(known["age"] >= 65, "65 and older")
+    older = known["age"].dropna().ge(65).map({True: "65 and older", False: "under 65"})
     rates = [f"{name} {rows.mean():.1%}" for by in (known["sex"], older) for name, rows in known["he"].groupby(by)]
     return f"HE by sex and age: {', '.join(rates)}."
 
@@ -65,7 +63,7 @@ def _compared(evidence: Evidence) -> str:
 
 @claim(COHORT, VERDICT)
 def _analyses(evidence: Evidence) -> str:
-    n = evidence.value("results.json", "n")
+    n = evidence.known("results.json", "n")
     return (
         f"Development: {n['he_development']} events in {n['development']}; evaluation: {n['he_test']} in "
         f"{n['test']}. No patients were set aside for tuning."
@@ -89,7 +87,7 @@ def _specification(evidence: Evidence) -> str:
         f"{name} {evidence.value(f'{name}_model.json', 'logistic', 'intercept'):.3f}"
         + "".join(
             f" {weight:+.4g} {term}"
-            for term, weight in evidence.value(f"{name}_model.json", "logistic", "coefficients").items()
+            for term, weight in evidence.known(f"{name}_model.json", "logistic", "coefficients").items()
         )
         for name in evidence.models
     ]
@@ -130,11 +128,11 @@ def _subgroups(evidence: Evidence) -> str:
 @claim(NEW)
 def _elsewhere(evidence: Evidence) -> str:
     judged = evidence.value("external.json", "models")
-    named = [name for name in evidence.models if name in judged]
+    named = [name for name in evidence.models if judged.get(name)]
     if not named:
         raise AbsentError("external.json holds no models")
     cells = {name: printed(judged[name])["auc"] for name in named}
-    n = evidence.value("external.json", "n")
+    n = evidence.known("external.json", "n")
     return (
         f"Elsewhere ({n['patients']} patients, {n['he']} with HE): "
         + "; ".join(f"{k} AUC {v}" for k, v in cells.items())
@@ -169,7 +167,7 @@ def _earlier(evidence: Evidence) -> str:
 
 @claim()
 def _limits(evidence: Evidence) -> str:
-    n, notes = evidence.value("results.json", "n"), evidence.value("results.json", "notes")
+    n, notes = evidence.known("results.json", "n"), evidence.value("results.json", "notes")
     few = f"only {n['he_test']} test events" if n["he_test"] < MIN_TEST_EVENTS else f"{n['he_test']} test events"
     for name in NOTEBOOKS:
         evidence.section(f"notebooks/{name}*.ipynb", "Limits")

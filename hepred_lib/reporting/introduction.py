@@ -49,7 +49,7 @@ def _purpose(evidence: Evidence) -> str:
 
 @claim("notebooks/01_cohort.ipynb", "notebooks/07_roc_calibration_figures.ipynb")
 def _objectives(evidence: Evidence) -> str:
-    n = evidence.value("results.json", "n")
+    n = evidence.known("results.json", "n")
     return (
         f"Each notebook opens with its question. The study does both: models are developed in {n['development']} "
         f"patients and evaluated, frozen, in {n['test']} others."

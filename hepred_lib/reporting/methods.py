@@ -16,7 +16,7 @@ CLINICAL = "notebooks/05_clinical_to_he.ipynb"
 
 @claim(COHORT, DATA_CARD)
 def _source(evidence: Evidence) -> str:
-    n = evidence.value("results.json", "n")
+    n = evidence.known("results.json", "n")
     checksum = evidence.value("provenance.json", "manifest_sha256")
     kind = "Simulated patients, for their truth is known" if evidence.simulated else "The patients of one manifest"
     return (
@@ -35,7 +35,7 @@ def _centers(evidence: Evidence) -> str:
 
 @claim(COHORT, "figures/flow.png")
 def _eligible(evidence: Evidence) -> str:
-    n = evidence.value("results.json", "n")
+    n = evidence.known("results.json", "n")
     source = evidence.value("results.json", "image_source")
     need = {"scans": "a first head CT", "column": "an outcome and an image score"}.get(source, "an outcome")
     reasons = evidence.locate("excluded.csv")
@@ -158,7 +158,7 @@ def _missing(evidence: Evidence) -> str:
 
 @claim(COHORT)
 def _omitted(evidence: Evidence) -> str:
-    n = evidence.value("results.json", "n")
+    n = evidence.known("results.json", "n")
     return f"{n['excluded']} rows omitted; {n['blood_free']} without outcome serve the outline only."
 
 

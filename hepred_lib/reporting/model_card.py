@@ -39,7 +39,7 @@ def _origin(evidence: Evidence) -> str:
 
 
 def _summary(evidence: Evidence) -> str:
-    n = evidence.value("results.json", "n")
+    n = evidence.known("results.json", "n")
     found = "; ".join(
         f"{name} {printed(evidence.value('results.json', 'models', name))['auc']}" for name in evidence.models
     )
@@ -88,8 +88,8 @@ def _models(evidence: Evidence) -> str:
 
 
 def _terms(evidence: Evidence, name: str) -> dict[str, float]:
-    logistic = evidence.value(f"{name}_model.json", "logistic")
-    return {"intercept": logistic["intercept"], **logistic["coefficients"]}
+    intercept = evidence.value(f"{name}_model.json", "logistic", "intercept")
+    return {"intercept": intercept, **evidence.known(f"{name}_model.json", "logistic", "coefficients")}
 
 
 def _use(_: Evidence) -> str:
@@ -103,7 +103,7 @@ def _use(_: Evidence) -> str:
 
 
 def _training(evidence: Evidence) -> str:
-    n = evidence.value("results.json", "n")
+    n = evidence.known("results.json", "n")
     folds = evidence.parameter("01_cohort", "folds")
     return section(
         "Training data",
@@ -167,7 +167,7 @@ def _performance(evidence: Evidence) -> str:
         "Performance in test patients",
         table(shown.rename(columns={"auc": "AUC"})),
         "Rates in per cent with exact 95 % intervals, AUC with DeLong's on the logit scale. Calling nobody positive "
-        f"is right in {judged['null']['accuracy']:.1%}.",
+        f"is right in {evidence.value('results.json', 'models', 'null', 'accuracy'):.1%}.",
         table(compared) if pairs else "",
         _outlines(evidence),
     )
@@ -179,7 +179,7 @@ def _outlines(evidence: Evidence) -> str:
     if found["auc"] is not None:
         interval = f" ({'-'.join(f'{limit:.3f}' for limit in found['auc_ci'])})" if found["auc_ci"] else ""
         words.append(f"Blood by slice: AUC {found['auc']:.3f}{interval}, {found['n_slices']} slices.")
-    if drawn["dice_median"] is not None:
+    if drawn["dice_median"] is not None and drawn["dice_iqr"]:
         low, high = drawn["dice_iqr"]
         words.append(f"Outlines: median Dice {drawn['dice_median']:.2f} (quartiles {low:.2f}-{high:.2f}).")
     if drawn.get("volume_bias_ml") is not None:
@@ -211,10 +211,10 @@ def _two(value: float | None) -> str:
 
 def _elsewhere(evidence: Evidence) -> str:
     try:
-        n, judged = evidence.value("external.json", "n"), evidence.value("external.json", "models")
+        n, judged = evidence.known("external.json", "n"), evidence.value("external.json", "models")
     except AbsentError:
         return section("At another hospital", "Not evaluated.")
-    shown = performance_table({name: judged[name] for name in evidence.models if name in judged})
+    shown = performance_table({name: judged[name] for name in evidence.models if judged.get(name)})
     return section(
         "At another hospital",
         f"The frozen study on {n['patients']} patients with an outcome, {n['he']} with expansion, of another "

@@ -21,9 +21,9 @@ def _data(evidence: Evidence) -> str:
 
 @claim("report/model_card.md")
 def _code(evidence: Evidence) -> str:
-    versions = evidence.value("provenance.json", "versions")
+    versions = evidence.known("provenance.json", "versions")
     evidence.section("report/model_card.md", "Versions and files")
-    commit = versions.get("commit") or "not recorded"
+    commit = versions["commit"] or "not recorded"
     return (
         f"{REPOSITORY}, version {versions['hepred']}, commit {commit}; Python {versions['python']}, torch "
         f"{versions['torch']}."

@@ -35,7 +35,7 @@ def needed_patients(evidence: Evidence) -> NeededPatients:
     AbsentError
         Every patient, or none, had expansion.
     """
-    n = evidence.value("results.json", "n")
+    n = evidence.known("results.json", "n")
     share = (n["he_development"] + n["he_test"]) / n["patients"]
     if not 0 < share < 1:
         raise AbsentError("results.json holds no patients of both outcomes")

@@ -131,6 +131,18 @@ def test_a_null_is_no_answer(reported, item, keys):
     assert f"results.json holds no {'.'.join(keys)}" in with_null.text
 
 
+@pytest.mark.parametrize(
+    "key", ["patients", "development", "test", "he_development", "he_test", "excluded", "blood_free"]
+)
+def test_a_count_that_is_null_takes_its_answers_away_and_breaks_nothing(reported, key):
+    results = read_json(reported / "results.json")
+    results["n"][key] = None
+    write_json(reported / "results.json", results)
+    table = rows(reported)
+    assert len(table) == 52
+    assert f"results.json holds no n.{key}" in " ".join(table["answer"])
+
+
 def test_a_card_that_lost_its_section_answers_nothing(reported):
     card = reported / "report" / "model_card.md"
     card.write_text(card.read_text().replace("## In practice", "## Elsewhere"))
