@@ -67,7 +67,16 @@ def _building(evidence: Evidence) -> str:
 def _network(evidence: Evidence) -> str:
     if not evidence.reads_scans:
         return ""
-    names = ("encoder", "epochs", "learning_rate", "seed", "expansion_weight", "presence_weight", "dropout")
+    names = (
+        "encoder",
+        "epochs",
+        "patients_per_step",
+        "learning_rate",
+        "seed",
+        "expansion_weight",
+        "presence_weight",
+        "dropout",
+    )
     chosen = {name: evidence.parameter("03_multitask_training", name) for name in names}
     return (
         f"Image model: one multitask network a fold "

@@ -80,8 +80,9 @@ def resolve(entry: Entry, evidence: Evidence) -> Answer:
     for one in entry.claims:
         with evidence.noting() as read:
             try:
-                shown = [evidence.locate(pattern) for pattern in one.where]
                 sentence = one.says(evidence)
+                # A part that this study does not have is shown by no file.
+                shown = [evidence.locate(pattern) for pattern in one.where if sentence]
             except AbsentError as reason:
                 missing.append(str(reason))
                 continue

@@ -147,10 +147,8 @@ def _reading(evidence: Evidence) -> str:
     null = evidence.value("results.json", "models", "null", "accuracy")
     pairs = [pair for pair in evidence.value("results.json", "comparisons") if pair["p"] is not None]
     clear = sum(pair["p"] < 0.05 for pair in pairs)
-    return (
-        f"Highest AUC: {best}, {judged[best]:.2f}; {clear} of {len(pairs)} differences exceed chance at 5 %. Calling "
-        f"nobody positive is right in {null:.1%}."
-    )
+    compared = f"{clear} of {len(pairs)} differences exceed chance at 5 %" if pairs else "nothing to compare it with"
+    return f"Highest AUC: {best}, {judged[best]:.2f}; {compared}. Calling nobody positive is right in {null:.1%}."
 
 
 @claim("notebooks/00_the_paper.ipynb")
@@ -170,7 +168,8 @@ def _limits(evidence: Evidence) -> str:
     n, notes = evidence.known("results.json", "n"), evidence.value("results.json", "notes")
     few = f"only {n['he_test']} test events" if n["he_test"] < MIN_TEST_EVENTS else f"{n['he_test']} test events"
     for name in NOTEBOOKS:
-        evidence.section(f"notebooks/{name}*.ipynb", "Limits")
+        if any(evidence.folder.glob(f"records/{name}*.json")):
+            evidence.section(f"notebooks/{name}*.ipynb", "Limits")
     origin = "simulated patients, whose figures say nothing of care; " if evidence.simulated else ""
     return (
         f"Each notebook ends with its limits. Foremost: {origin}{few}; one split; {counted(len(notes), 'note')} in "

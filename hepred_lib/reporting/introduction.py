@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hepred_lib.reporting.entries import Entry, by_origin, claim, said
 from hepred_lib.reporting.evidence import Evidence
+from hepred_lib.reporting.markdown import counted
 
 MODEL_CARD = "report/model_card.md"
 
@@ -12,7 +13,8 @@ MODEL_CARD = "report/model_card.md"
 def _title(evidence: Evidence) -> str:
     n = evidence.value("results.json", "n", "patients")
     return (
-        f"Development and evaluation of {len(evidence.models)} models ({', '.join(evidence.models)}) in {n} patients "
+        f"Development and evaluation of {counted(len(evidence.models), 'model')} ({', '.join(evidence.models)}) in "
+        f"{n} patients "
         "with spontaneous intracerebral hemorrhage; outcome: hematoma expansion."
     )
 

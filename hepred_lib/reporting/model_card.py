@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from hepred_lib.reporting.evidence import AbsentError, Evidence
-from hepred_lib.reporting.markdown import document, link, section, table
+from hepred_lib.reporting.markdown import counted, document, link, section, table
 from hepred_lib.reporting.performance import needed_patients, printed
 from hepred_lib.results import MIN_TEST_EVENTS, performance_table
 from hepred_lib.study import file_sha256
@@ -46,7 +46,7 @@ def _summary(evidence: Evidence) -> str:
     origin = "simulated" if evidence.simulated else "real"
     return "\n".join(
         [
-            f"- **Objective**: to develop and evaluate {len(evidence.models)} models that predict expansion "
+            f"- **Objective**: to develop and evaluate {counted(len(evidence.models), 'model')} of expansion "
             f"({evidence.value('results.json', 'he_definition')}) of a spontaneous intracerebral hemorrhage.",
             f"- **Data**: {n['patients']} {origin} patients; {n['development']} for development "
             f"({n['he_development']} with expansion), {n['test']} for evaluation ({n['he_test']}).",

@@ -85,8 +85,15 @@ def test_a_study_without_scans_reports_its_clinical_model(run):
     content["segmentation"] = dict.fromkeys(content["segmentation"])
     content["detection"] |= {"auc": None, "auc_ci": None}
     write_json(run / "results.json", content)
+    for name in ("02", "03", "04", "06", "08"):
+        for path in [*(run / "notebooks").glob(f"{name}*"), *(run / "records").glob(f"{name}*")]:
+            path.unlink()
+    for name in ("image_model.json", "integrated_model.json", "external.json", "slices/quality.csv"):
+        (run / name).unlink()
     write_report(run)
     table = pd.read_csv(run / "tables" / "tripod_ai.csv").set_index("item")
-    assert table.loc[["7", "12b", "12c", "22"], "status"].tolist() == ["answered"] * 4
-    assert "1 model " not in table.loc["1", "answer"]
+    whole = ["7", "9b", "12b", "12c", "15", "21", "22", "26"]
+    assert table.loc[whole, "status"].tolist() == ["answered"] * len(whole)
+    assert "evaluation of 1 model (clinical)" in table.loc["1", "answer"]
+    assert "nothing to compare" in table.loc["25", "answer"]
     assert "image" not in (run / "report" / "model_card.md").read_text().split("## Models")[1].split("## Intended")[0]
