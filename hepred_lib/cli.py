@@ -179,6 +179,18 @@ def predict(
 
 
 @app.command()
+def report(run: RunFolder) -> None:
+    """Write the TRIPOD+AI table, the model card and the data card of a finished study from its own files.
+
+    Example: hepred report runs/demo
+    """
+    from hepred_lib.reporting import write_report
+
+    for path in write_report(run):
+        print(path)
+
+
+@app.command()
 def figures(run: RunFolder) -> None:
     """Draw every figure of a finished study again from its saved data.
 
@@ -189,18 +201,6 @@ def figures(run: RunFolder) -> None:
 
     for name in redraw(run.resolve()):
         print(run / "figures" / f"{name}.pdf")
-
-
-@app.command()
-def report(run: RunFolder) -> None:
-    """Write the TRIPOD+AI table, the model card and the data card of a finished study from its own files.
-
-    Example: hepred report runs/demo
-    """
-    from hepred_lib.reporting import write_report
-
-    for path in write_report(run):
-        print(path)
 
 
 def summary(results: Path) -> str:

@@ -1,9 +1,6 @@
 """The smoke study end to end, as a user runs it, and the relations that must hold in what it leaves."""
 
 import json
-import re
-import runpy
-import shutil
 import subprocess
 import sys
 import time
@@ -14,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hepred_lib.study import NOTEBOOKS, PROJECT, read_json, read_table
+from hepred_lib.study import NOTEBOOKS, read_json, read_table
 
 pytestmark = pytest.mark.book
 RATES = ("accuracy", "sensitivity", "specificity", "ppv", "npv")
@@ -25,30 +22,6 @@ def hepred(*arguments: object, check: bool = True) -> subprocess.CompletedProces
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert not check or done.returncode == 0, done.stderr
     return done
-
-
-@pytest.fixture(scope="session")
-def root(tmp_path_factory) -> Path:
-    """A user's own folder with the smoke study in it."""
-    root = tmp_path_factory.mktemp("root")
-    (root / "studies").mkdir()
-    shutil.copy(PROJECT / "studies" / "smoke.yaml", root / "studies")
-    return root
-
-
-@pytest.fixture(scope="session")
-def study_file(root) -> Path:
-    return root / "studies" / "smoke.yaml"
-
-
-@pytest.fixture(scope="session")
-def finished(study_file) -> subprocess.CompletedProcess:
-    return hepred("run", study_file, "--cores", 2)
-
-
-@pytest.fixture(scope="session")
-def run(finished, root) -> Path:
-    return root / "runs" / "smoke"
 
 
 @pytest.fixture(scope="session")
@@ -259,32 +232,3 @@ def test_a_truncated_scan_stops_the_run_with_one_line_that_names_the_patient(tmp
     assert done.returncode == 2
     (line,) = done.stdout.strip().splitlines()
     assert "HE-2" in line
-
-
-def test_a_finished_run_has_its_report_and_the_report_leads_somewhere(run):
-    table = read_table(run / "tables" / "tripod_ai.csv").set_index("item")
-    assert len(table) == 52
-    # What a study of any size reports; what only authors know, and what numbers too small allow, is another matter.
-    assert set(
-        table.loc[["5a", "7", "8a", "10", "11", "12a", "12c", "12e", "15", "18f", "20a", "21", "22"], "status"]
-    ) == {"answered"}
-    named = {name for names in table["where"].dropna() for name in names.split()}
-    assert not [name for name in named if not (run / name).is_file()]
-
-
-def test_every_file_that_a_notebook_says_it_writes_is_there(run):
-    for name in NOTEBOOKS:
-        opening = "".join(
-            json.loads(next((run / "notebooks").glob(f"{name}*.ipynb")).read_text())["cells"][0]["source"]
-        )
-        written = re.search(r"Reads .*?; writes (.*?)(?:\. [A-Z]|\.$)", opening.replace("\n", " "))
-        files = re.findall(r"`([^`\s]+\.\w+)`", written[1])
-        assert files
-        assert not [file for file in files if not (run / file.replace("<k>", "0")).is_file()], name
-
-
-def test_the_readmes_table_can_be_made_of_any_run(results):
-    script = runpy.run_path(str(PROJECT / "benchmarks" / "readme_results.py"))
-    text = script["section"](script["shown_numbers"](results))
-    assert f"{results['n']['test']} patients, {results['n']['he_test']} with HE" in text
-    assert text.count("\n| ") >= 4
