@@ -4,7 +4,7 @@ CORES ?= $(shell nproc 2>/dev/null || echo 2)
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: book test setup lint html bench manifest clean
+.PHONY: book test setup lint html bench manifest readme clean
 .DEFAULT_GOAL := book
 
 book: $(READY)  ## the demo study: all notebooks, into runs/demo
@@ -37,6 +37,9 @@ bench: $(READY)  ## our statistics beside a peer's; the longer ones: benchmarks/
 manifest: $(READY)  ## data_manifest.csv again, after a change of the simulation
 	$(BIN)/hepred simulate cohorts/demo --patients 240 --seed 7
 	sed 's#,scans/#,cohorts/demo/scans/#g' cohorts/demo/manifest.csv > data_manifest.csv
+
+readme: $(READY)  ## the README's results table and docs/demo_results.json, from runs/demo
+	$(BIN)/python benchmarks/readme_results.py
 
 clean:  ## what studies wrote and simulated; not the environment
 	rm -rf runs cohorts

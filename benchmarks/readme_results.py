@@ -1,49 +1,104 @@
-"""The results section of the README, from the demo study's own results.json: no number is typed in by hand.
+"""The results table of the README, from the demo study's own results.json: no number is typed in by hand.
 
-.venv/bin/python benchmarks/readme_results.py
+The numbers that the table shows are kept beside the documentation (``docs/demo_results.json``), so that a test can hold
+the README to them without a run.
+
+make readme
 """
 
 from __future__ import annotations
 
-import pandas as pd
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
-from hepred_lib.results import MODELS, performance_table
-from hepred_lib.study import PROJECT, read_json
+from hepred_lib.reporting import markdown
+from hepred_lib.results import MIN_TEST_EVENTS, MODELS, performance_table
+from hepred_lib.study import PROJECT, read_json, write_bytes, write_json
 
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
+NUMBERS = PROJECT / "docs" / "demo_results.json"
+SHOWN = ("accuracy", "sensitivity", "specificity", "ppv", "npv", "auc", "calibration_slope")
 
 
-def section(results: dict) -> str:
+def shown_numbers(results: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a study's results what the section shows, in the same structure."""
+    models = {
+        name: {key: found[key] for rate in SHOWN for key in (rate, f"{rate}_ci")}
+        for name in MODELS
+        if (found := results["models"].get(name))
+    }
+    return {
+        "study": results["study"],
+        "n": {key: results["n"][key] for key in ("test", "he_test")},
+        "models": models | {"null": results["models"]["null"]},
+        "oracle": results["oracle"],
+        "detection": {key: results["detection"][key] for key in ("auc", "auc_ci")},
+        "segmentation": {key: results["segmentation"][key] for key in ("dice_median", "dice_iqr")},
+    }
+
+
+def section(numbers: Mapping[str, Any]) -> str:
     """The section as Markdown."""
-    n, judged = results["n"], {name: results["models"][name] for name in MODELS}
-    table = performance_table(judged).assign(oracle=[f"{results['oracle'][f'{name}_auc']:.2f}" for name in MODELS])
-    table = table.rename(columns={"auc": "AUC", "calibration_slope": "calibration slope", "oracle": "oracle's AUC"})
-    low, high = results["detection"]["auc_ci"]
-    quartiles = "-".join(f"{value:.2f}" for value in results["segmentation"]["dice_iqr"])
+    n, models = numbers["n"], {name: numbers["models"][name] for name in MODELS if name in numbers["models"]}
+    table = performance_table(models)
+    if numbers["oracle"]:
+        table["oracle's AUC"] = [_digits(numbers["oracle"][f"{name}_auc"], 2) for name in models]
+    table = table.rename(columns={"auc": "AUC", "calibration_slope": "calibration slope"})
+    few = " With so few events every interval is wide, and calibration can hardly be assessed."
     return "\n".join(
         [
-            f"**Simulated patients**: the demo study's test set, {n['test']} patients, {n['he_test']} with HE "
-            f"(`runs/{results['study']}/results.json`; 95 % intervals; rates in per cent, at thresholds chosen on "
-            "development patients). With so few events every interval is wide, and calibration can hardly be assessed.",
+            f"{'**Simulated patients**: the' if numbers['oracle'] else 'The'} {numbers['study']} study's test set, "
+            f"{n['test']} patients, {n['he_test']} with HE (`runs/{numbers['study']}/results.json`; 95 % intervals; "
+            f"rates "
+            f"in per cent, at thresholds chosen on development "
+            f"patients).{few if n['he_test'] < MIN_TEST_EVENTS else ''}",
             "",
-            markdown(table),
+            markdown.table(table),
             "",
-            f"Calling nobody positive is right in {100 * results['models']['null']['accuracy']:.1f} %. Blood is found "
-            f"by slice with an AUC of {results['detection']['auc']:.3f} ({low:.3f}-{high:.3f}); the median Dice of the "
-            f"outline is {results['segmentation']['dice_median']:.2f} (quartiles {quartiles}). The *oracle* is the "
-            "simulation's own probability: what could be known at best.",
+            f"Calling nobody positive is right in {100 * numbers['models']['null']['accuracy']:.1f} %. "
+            f"{_reading(numbers)}"
+            + (
+                "The *oracle* is the simulation's own probability: what could be known at best."
+                if numbers["oracle"]
+                else ""
+            ),
         ]
     )
 
 
-def markdown(table: pd.DataFrame) -> str:
-    """A table in Markdown."""
-    rows = [list(table.columns), ["---"] * table.shape[1], *table.astype(str).to_numpy().tolist()]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+def with_section(readme: str, content: str) -> str:
+    """The README with this text between its marks."""
+    before, rest = readme.split(BEGIN)
+    return f"{before}{BEGIN}\n{content}\n{END}{rest.split(END)[1]}"
+
+
+def _reading(numbers: Mapping[str, Any]) -> str:
+    found, drawn = numbers["detection"], numbers["segmentation"]
+    words = ""
+    if found["auc"] is not None:
+        words += f"Blood is found by slice with an AUC of {_digits(found['auc'], 3)}{_limits(found['auc_ci'], 3)}. "
+    if drawn["dice_median"] is not None:
+        quartiles = "-".join(_digits(value, 2) for value in drawn["dice_iqr"])
+        words += f"The median Dice of the outline is {_digits(drawn['dice_median'], 2)} (quartiles {quartiles}). "
+    return words
+
+
+def _limits(interval: list[float] | None, digits: int) -> str:
+    return f" ({'-'.join(_digits(limit, digits) for limit in interval)})" if interval else ""
+
+
+def _digits(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def main(run: Path = PROJECT / "runs" / "demo") -> None:
+    """Write the numbers of a run and the README's section from them."""
+    write_json(NUMBERS, shown_numbers(read_json(run / "results.json")))
+    path = PROJECT / "README.md"
+    changed = with_section(path.read_text(encoding="utf-8"), section(read_json(NUMBERS)))
+    write_bytes(path, changed.encode())
 
 
 if __name__ == "__main__":
-    path = PROJECT / "README.md"
-    before, rest = path.read_text(encoding="utf-8").split(BEGIN)
-    content = section(read_json(PROJECT / "runs" / "demo" / "results.json"))
-    path.write_text(f"{before}{BEGIN}\n{content}\n{END}{rest.split(END)[1]}", encoding="utf-8")
+    main()

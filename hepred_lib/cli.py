@@ -94,7 +94,11 @@ def run(
         raise typer.Exit(status)
     results = run_folder(load_study(study), runs_dir) / "results.json"
     if results.exists() and not context.args:
+        from hepred_lib.reporting import write_report
+
         print(summary(results))
+        # After the graph, not in it: the report reads what every rule left, the executed notebooks included.
+        write_report(results.parent)
 
 
 @app.command()
@@ -175,6 +179,18 @@ def predict(
 
 
 @app.command()
+def report(run: RunFolder) -> None:
+    """Write the TRIPOD+AI table, the model card and the data card of a finished study from its own files.
+
+    Example: hepred report runs/demo
+    """
+    from hepred_lib.reporting import write_report
+
+    for path in write_report(run):
+        print(path)
+
+
+@app.command()
 def figures(run: RunFolder) -> None:
     """Draw every figure of a finished study again from its saved data.
 
@@ -207,7 +223,8 @@ def summary(results: Path) -> str:
             )
     if content["oracle"]:
         lines.append("Patients and scans are simulated: these figures say that the method works, nothing of care.")
-    lines.append(f"Figures: {results.parent / 'figures'}   Tables: {results.parent / 'tables'}")
+    folders = ("figures", "tables", "report")
+    lines.append("   ".join(f"{name.capitalize()}: {results.parent / name}" for name in folders))
     return "\n".join(lines)
 
 

@@ -21,7 +21,8 @@
 # *Predicting hematoma expansion in acute spontaneous intracerebral hemorrhage: integrating clinical factors with a
 # multitask deep learning model for non-contrast head CT* (Neuroradiology 2024, doi 10.1007/s00234-024-03298-y) reports
 # three models on one test set, without intervals. Everything below follows from its abstract: no patient is read.
-# Writes `paper.json`.
+#
+# Reads nothing; writes `paper.json`.
 
 # %%
 from dataclasses import asdict

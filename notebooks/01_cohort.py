@@ -18,7 +18,8 @@
 #
 # **Who is in the study, how often does the hematoma expand, and how many predictors can that support?**
 #
-# Reads the manifest; writes `cohort.csv` (one row an included patient, with split and fold) and `excluded.csv`.
+# Reads the manifest and, where the patients are simulated, their truth; writes `cohort.csv` (one row an included
+# patient, with split and fold), `excluded.csv`, `tables/cohort.csv` and figures.
 
 # %%
 import numpy as np

@@ -18,7 +18,8 @@
 #
 # **Is the imaging usable, and what does the network see?**
 #
-# Reads `cohort.csv` and the scans that the manifest names; writes the slice store `slices/` with `quality.csv`.
+# Reads `cohort.csv` and the scans that the manifest names; writes the slice store (one file a patient),
+# `slices/quality.csv` and figures.
 
 # %%
 from concurrent.futures import ThreadPoolExecutor

@@ -18,7 +18,8 @@
 #
 # **Can one network outline the hematoma and foresee its growth?** (one fold a run)
 #
-# Reads `cohort.csv` and the slice store; writes `folds/<k>/`: weights, learning curves, predictions.
+# Reads `cohort.csv`, `slices/quality.csv` and the slice store; writes `folds/<k>/network.safetensors` (weights),
+# `folds/<k>/history.csv` (learning curves) and `folds/<k>/predictions.csv`.
 
 # %%
 import numpy as np

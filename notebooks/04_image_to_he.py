@@ -18,8 +18,10 @@
 #
 # **From slice features to one normalized DL score a patient: how well does the image alone foresee expansion?**
 #
-# Reads the folds' networks and predictions; writes `image.csv`, `image_model.json`, and for test patients the outlines'
-# agreement (`segmentation.csv`) and the presence of blood by slice (`detection.csv`).
+# Reads `cohort.csv`, the folds' `folds/<k>/network.safetensors`, `folds/<k>/predictions.csv` and
+# `folds/<k>/history.csv`, `records/01_cohort.json`, `records/02_preprocessing.json` and the scans of test patients;
+# writes `image.csv`, `image_model.json`, in test patients the agreement of outlines (`segmentation.csv`,
+# `tables/outlines.csv`) and the presence of blood by slice (`detection.csv`), and figures.
 
 # %%
 import numpy as np

@@ -18,7 +18,8 @@
 #
 # **Which bedside variables foresee expansion, and how reliably were they chosen?**
 #
-# Reads `cohort.csv`; writes `clinical.csv`, `clinical_model.json` and `imputation.json`.
+# Reads `cohort.csv` and `records/01_cohort.json`; writes `clinical.csv`, `clinical_model.json`, `imputation.json`,
+# tables and figures.
 
 # %%
 import numpy as np

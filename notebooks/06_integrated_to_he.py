@@ -18,8 +18,9 @@
 #
 # **What does the DL score add to the bedside?**
 #
-# Reads `image.csv`, `clinical.csv`, `cohort.csv`; writes `integrated.csv`, `integrated_model.json`,
-# `integrated_imputation.json`.
+# Reads `cohort.csv`, `image.csv`, `image_model.json`, `clinical.csv`, `clinical_model.json` and the folds'
+# `folds/<k>/predictions.csv`; writes `integrated.csv`, `integrated_model.json`, `integrated_imputation.json`, tables
+# and figures.
 
 # %%
 import pandas as pd

@@ -18,8 +18,10 @@
 #
 # **How well do the three models foresee expansion in patients that none of them has seen?**
 #
-# Reads `image.csv`, `clinical.csv`, `integrated.csv` and the models' frozen thresholds; writes `predictions.csv`,
-# `results.json`, `figures/`, `tables/`, `provenance.json`.
+# Reads `cohort.csv`, `excluded.csv`, the models' `image.csv`, `clinical.csv`, `integrated.csv` with their frozen
+# thresholds (`image_model.json`, `clinical_model.json`, `integrated_model.json`), `slices/quality.csv`,
+# `segmentation.csv`, `detection.csv`, the records of the earlier notebooks and, where it is known, the truth; writes
+# `predictions.csv`, `results.json`, `provenance.json`, tables (foremost `tables/performance.csv`) and figures.
 
 # %%
 import numpy as np

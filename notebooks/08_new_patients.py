@@ -18,8 +18,9 @@
 #
 # **Does the frozen study hold for patients it has never seen: another hospital, or one scan?**
 #
-# Reads a manifest and the frozen study; writes `external.json`, `predictions.csv` and figures. Nothing is fitted,
-# scaled, chosen or re-thresholded here.
+# Reads a manifest and the frozen study (`cohort.csv` for its identifiers, `image_model.json`, `clinical_model.json`,
+# `integrated_model.json`, `imputation.json`, `integrated_imputation.json`, `folds/<k>/network.safetensors`); writes
+# `external.json`, `external/predictions.csv` and figures. Nothing is fitted, scaled, chosen or re-thresholded here.
 
 # %%
 from pathlib import Path

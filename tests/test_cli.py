@@ -7,7 +7,7 @@ from hepred_lib import cli
 from hepred_lib.study import write_json
 
 
-@pytest.mark.parametrize("command", ["simulate", "check", "run", "notebook", "external", "predict", "figures"])
+@pytest.mark.parametrize("command", [command.callback.__name__ for command in cli.app.registered_commands])
 def test_every_command_has_help_with_an_example(command):
     shown = CliRunner().invoke(cli.app, [command, "--help"])
     assert shown.exit_code == 0
@@ -29,8 +29,9 @@ def test_an_unknown_site_is_refused(monkeypatch, capsys, tmp_path):
     )
 
 
-def test_a_run_that_is_not_finished_is_refused(monkeypatch, capsys, tmp_path):
-    assert "must be the folder of a finished study" in refused(monkeypatch, capsys, "figures", str(tmp_path))
+@pytest.mark.parametrize("command", ["figures", "report"])
+def test_a_run_that_is_not_finished_is_refused(monkeypatch, capsys, tmp_path, command):
+    assert "must be the folder of a finished study" in refused(monkeypatch, capsys, command, str(tmp_path))
 
 
 def test_check_prints_a_line_a_problem(tmp_path, cohort_folder):

@@ -10,7 +10,7 @@ FLOORS = {
     0: {"volume", "expansion", "markers", "scores", "segmentation", "morphology", "stats", "progress"},
     1: {"manifest", "scans", "study"},
     2: {"checking", "results", "preprocessing", "simulation", "execution"},
-    3: {"slices"},
+    3: {"slices", "reporting"},
     4: {"multitask"},
     5: {"deployment"},
     6: {"figures"},
