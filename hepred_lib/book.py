@@ -7,14 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from IPython.display import Image
 from matplotlib.figure import Figure
 
-from hepred_lib.figures.catalogue import FIGURES, draw
-from hepred_lib.figures.style import render
+from hepred_lib.figures.catalogue import FIGURES, describe, draw
+from hepred_lib.figures.style import png, render
 from hepred_lib.study import read_figure_data, write_bytes, write_figure_data
 
+PRINT_DPI, SCREEN_DPI = 600, 200
+CSS_PIXELS_PER_INCH = 96
 
-def show(folder: Path, name: str, data: pd.DataFrame | Mapping[str, np.ndarray]) -> Figure:
+
+def show(folder: Path, name: str, data: pd.DataFrame | Mapping[str, np.ndarray]) -> Image:
     """Keep a figure's data in ``figure_data/``, draw it, save it in ``figures/`` and return it for the notebook.
 
     Parameters
@@ -25,16 +29,24 @@ def show(folder: Path, name: str, data: pd.DataFrame | Mapping[str, np.ndarray])
         An entry of :data:`hepred_lib.figures.catalogue.FIGURES`.
     data : DataFrame or mapping of arrays
         All that the figure draws.
+
+    Returns
+    -------
+    IPython Image
+        The figure in its printed size, with its sentence as alternative text (``alt`` in the output's metadata).
     """
     write_figure_data(folder / "figure_data", name, data)
-    return save(folder, name, data)
+    figure = save(folder, name, data)
+    width = round(figure.get_size_inches()[0] * CSS_PIXELS_PER_INCH)
+    return Image(png(figure, dpi=SCREEN_DPI), format="png", width=width, alt=describe(name, data))
 
 
 def save(folder: Path, name: str, data: pd.DataFrame | Mapping[str, np.ndarray]) -> Figure:
-    """Draw a figure from its data and save it as PDF and PNG."""
+    """Draw a figure from its data and save it as PDF and PNG, and its alternative text beside them."""
     figure = draw(name, data)
-    for ending, content in render(figure).items():
+    for ending, content in render(figure, png_dpi=PRINT_DPI).items():
         write_bytes(folder / "figures" / f"{name}.{ending}", content)
+    write_bytes(folder / "figures" / f"{name}.txt", f"{describe(name, data)}\n".encode())
     return figure
 
 

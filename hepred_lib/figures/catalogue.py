@@ -17,6 +17,7 @@ from hepred_lib.figures import (
     calibration,
     cohort,
     decision,
+    descriptions,
     discrimination,
     explanation,
     imaging,
@@ -122,12 +123,7 @@ def draw(name: str, data: Data) -> Figure:
     ValueError
         If the name is unknown, or a required column or key is missing.
     """
-    if name not in FIGURES:
-        raise ValueError(f"name must be a figure of the catalogue ({', '.join(FIGURES)}), got {name!r}.")
-    spec = FIGURES[name]
-    missing = [column for column in spec.required if column not in data]
-    if missing:
-        raise ValueError(f"The {spec.kind} of figure {name!r} must have {', '.join(missing)}; got {', '.join(data)}.")
+    spec = _checked(name, data)
     empty = spec.kind == "table" and not len(data)
     with style.sheet():
         figure = style.new_figure(spec.width_mm, 40 if empty else spec.height_for(data))
@@ -135,3 +131,29 @@ def draw(name: str, data: Data) -> Figure:
             style.stamp_simulated(figure)
         (layout.no_data(figure) if empty else spec.draw(figure, data))
         return style.freeze(figure)
+
+
+def describe(name: str, data: Data) -> str:
+    """Return a figure in one sentence of plain text: what is drawn, of how many patients, and what it shows.
+
+    Made from the data that :func:`draw` draws, for the alternative text of the image; refuses what it refuses.
+
+    Parameters
+    ----------
+    name : str
+        One of :data:`FIGURES`.
+    data : DataFrame or mapping of str to array
+        What the figure shows.
+    """
+    return descriptions.sentence(name, data, _checked(name, data).draw)
+
+
+def _checked(name: str, data: Data) -> FigureSpec:
+    """Return the entry of a figure whose data are complete."""
+    if name not in FIGURES:
+        raise ValueError(f"name must be a figure of the catalogue ({', '.join(FIGURES)}), got {name!r}.")
+    spec = FIGURES[name]
+    missing = [column for column in spec.required if column not in data]
+    if missing:
+        raise ValueError(f"The {spec.kind} of figure {name!r} must have {', '.join(missing)}; got {', '.join(data)}.")
+    return spec

@@ -85,6 +85,11 @@ def decimal(value: float, digits: int = 1) -> str:
     return f"{value:.{digits}f}".replace("-", "−")
 
 
+def ratio_text(value: float) -> str:
+    """Return a ratio with two decimals below 10, one below 100, none above."""
+    return f"{value:.{2 - (value >= 10) - (value >= 100)}f}"
+
+
 def finite(values: pd.Series) -> np.ndarray:
     """Return the finite values as an array of float."""
     array = values.to_numpy(dtype=float)

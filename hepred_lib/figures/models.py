@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
 from matplotlib.patches import Patch
 
-from hepred_lib.figures.layout import by_model, finite, legend_below
+from hepred_lib.figures.layout import by_model, finite, legend_below, ratio_text
 from hepred_lib.figures.style import BLUE, GREY, ORANGE, PURPLE
 
 WIDEST = (1 / 16, 16.0)  # an interval that reaches beyond ends in an arrow
@@ -57,14 +57,9 @@ def _interval(axes: Axes, row: tuple, *, place: int, color: str, marker: str) ->
         if row.low < end == left or row.high > end == right:
             axes.plot(end, place, marker=arrow, color=color, clip_on=False)
     axes.plot(row.odds_ratio, place, marker=marker, color=color)
-    interval = "" if np.isnan([row.low, row.high]).any() else f" ({_ratio(row.low)}–{_ratio(row.high)})"
-    text = f"{_ratio(row.odds_ratio)}{interval}"
+    interval = "" if np.isnan([row.low, row.high]).any() else f" ({ratio_text(row.low)}–{ratio_text(row.high)})"
+    text = f"{ratio_text(row.odds_ratio)}{interval}"
     axes.text(1.03, place, text, transform=axes.get_yaxis_transform(), va="center_baseline")
-
-
-def _ratio(value: float) -> str:
-    """Return a ratio with two decimals below 10, one below 100, none above."""
-    return f"{value:.{2 - (value >= 10) - (value >= 100)}f}"
 
 
 def inclusion_frequency(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
