@@ -23,6 +23,7 @@ from hepred_lib.figures import (
     imaging,
     layout,
     models,
+    network,
     style,
     training,
     truth,
@@ -72,6 +73,10 @@ FIGURES: dict[str, FigureSpec] = {
     ),
     "truth": _table(truth.truth, DOUBLE_MM, 128, "panel", "group", "x", "y", "low", "high"),
     "quality": _table(cohort.quality, DOUBLE_MM, 55, *cohort.QUALITY, "outlier"),
+    "network": _table(
+        network.network, DOUBLE_MM, network.network_height_mm,
+        "part", "block", "operation", "channels", "height", "width", "parameters", "inputs",
+    ),
     "montage": _arrays(imaging.montage, imaging.slices_height_mm, *_CT, "mask", "brain"),
     "outlines": _arrays(imaging.outlines, imaging.slices_height_mm, *_CT, "reference", "predicted"),
     "overview": _arrays(imaging.overview, imaging.overview_height_mm, *_CT, "mask", "lines"),

@@ -87,6 +87,14 @@ def _unit(label: str) -> str:
     return f" {label.partition(' (')[2].rstrip(')')}".rstrip()
 
 
+def _network(table: pd.DataFrame) -> str:
+    parts = [
+        f"{part} of {_count(len(rows), 'block')} with {rows['parameters'].sum():,} parameters"
+        for part, rows in table[table["part"] != "input"].groupby("part", sort=False)
+    ]
+    return f"Diagram of the network: {'; '.join(parts)}"
+
+
 def _montage(arrays: Mapping[str, np.ndarray]) -> str:
     return f"{_slices(arrays)} with the outlines of hematoma and brain: {_titles(arrays)}"
 
@@ -205,6 +213,7 @@ SENTENCES: dict[str, Callable[[Data], str]] = {
     "cohort": _cohort,
     "truth": _truth,
     "quality": _quality,
+    "network": _network,
     "montage": _montage,
     "outlines": _outlines,
     "overview": _overview,
