@@ -1,4 +1,4 @@
-"""Where figures meet files: what a notebook shows is what ``hepred figures`` redraws."""
+"""Where figures and tables meet files: what a notebook shows is what ``hepred figures`` makes again."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from hepred_lib.figures.catalogue import FIGURES, describe, draw
 from hepred_lib.figures.style import png, render
-from hepred_lib.study import read_figure_data, write_bytes, write_figure_data
+from hepred_lib.study import read_figure_data, read_printed, write_bytes, write_figure_data, write_latex, write_table
 
 PRINT_DPI, SCREEN_DPI = 600, 200
 CSS_PIXELS_PER_INCH = 96
@@ -50,10 +50,31 @@ def save(folder: Path, name: str, data: pd.DataFrame | Mapping[str, np.ndarray])
     return figure
 
 
-def redraw(folder: Path) -> list[str]:
-    """Draw every figure of a finished study again from its saved data; returns their names."""
+def publish(folder: Path, name: str, table: pd.DataFrame) -> pd.DataFrame:
+    """Save a table in ``tables/`` as CSV and, as a paper prints it, as LaTeX; return it for the notebook."""
+    path = folder / "tables" / f"{name}.csv"
+    write_table(path, table)
+    _typeset(path)
+    return table
+
+
+def redraw(folder: Path) -> list[Path]:
+    """Draw every figure of a finished study again from its saved data, and set every table again from its CSV.
+
+    Returns
+    -------
+    list of Path
+        The PDF of each figure and the LaTeX file of each table.
+    """
     data = read_figure_data(folder / "figure_data")
     names = [name for name in FIGURES if name in data]
     for name in names:
         save(folder, name, data[name])
-    return names
+    tables = [_typeset(path) for path in sorted((folder / "tables").glob("*.csv"))]
+    return [folder / "figures" / f"{name}.pdf" for name in names] + tables
+
+
+def _typeset(path: Path) -> Path:
+    """Write the LaTeX file beside a table's CSV."""
+    write_latex(path.with_suffix(".tex"), read_printed(path))
+    return path.with_suffix(".tex")

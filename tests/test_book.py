@@ -2,7 +2,7 @@ import matplotlib.image
 import pandas as pd
 import pytest
 
-from hepred_lib.book import redraw, show
+from hepred_lib.book import publish, redraw, show
 
 FLOW = pd.DataFrame(
     [("assessed", "Rows of the manifest", 9, 2), ("included", "With outcome", 9, 2)],
@@ -30,5 +30,21 @@ def test_a_figure_drawn_again_has_the_same_bytes(tmp_path):
     before = {path.name: path.read_bytes() for path in (tmp_path / "figures").iterdir()}
     for path in (tmp_path / "figures").iterdir():
         path.unlink()
-    assert redraw(tmp_path) == ["flow"]
+    assert redraw(tmp_path) == [tmp_path / "figures" / "flow.pdf"]
     assert {path.name: path.read_bytes() for path in (tmp_path / "figures").iterdir()} == before
+
+
+def test_a_published_table_is_saved_for_machines_and_for_latex_and_returned(tmp_path):
+    table = pd.DataFrame({"model": ["a_b"], "auc": [0.123456]})
+    assert publish(tmp_path, "performance", table) is table
+    assert (tmp_path / "tables" / "performance.csv").read_text() == "model,auc\na_b,0.123456\n"
+    assert r"a\_b & 0.123 \\" in (tmp_path / "tables" / "performance.tex").read_text()
+
+
+def test_every_table_is_set_again_from_its_csv_with_the_same_bytes(tmp_path):
+    publish(tmp_path, "table1", pd.DataFrame({"variable": ["Age"], "all": ["62 (52–71)"], "p": ["0.80"]}))
+    latex = tmp_path / "tables" / "table1.tex"
+    before = latex.read_bytes()
+    latex.unlink()
+    assert redraw(tmp_path) == [latex]
+    assert latex.read_bytes() == before

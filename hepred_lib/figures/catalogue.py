@@ -68,8 +68,7 @@ _ODDS_RATIOS = _table(
 FIGURES: dict[str, FigureSpec] = {
     "flow": _table(cohort.flow, DOUBLE_MM, cohort.flow_height_mm, "step", "text", "n", "events"),
     "cohort": _table(
-        cohort.cohort, DOUBLE_MM,
-        lambda table: 16 + 42 * -(-table["variable"].nunique() // 4), "variable", "unit", "value", "he",
+        cohort.cohort, DOUBLE_MM, cohort.cohort_height_mm, "variable", "he", "value", "proportion", "low", "high", "n"
     ),
     "truth": _table(truth.truth, DOUBLE_MM, 128, "panel", "group", "x", "y", "low", "high"),
     "quality": _table(cohort.quality, DOUBLE_MM, 55, *cohort.QUALITY, "outlier"),

@@ -55,12 +55,15 @@ def _flow(table: pd.DataFrame) -> str:
 def _cohort(table: pd.DataFrame) -> str:
     medians = []
     for variable, rows in table.groupby("variable", sort=False):
-        middle = [
-            f"{np.median(values):.3g}" for he in (1, 0) if len(values := finite(rows.loc[rows["he"] == he, "value"]))
-        ]
-        unit = "" if pd.isna(rows["unit"].iloc[0]) else f" {rows['unit'].iloc[0]}".rstrip()
-        medians.append(f"{variable} {' and '.join(middle)}{unit}")
-    return f"Cumulative distributions in patients with and without HE; medians: {'; '.join(medians)}"
+        curves = {he: rows[rows["he"] == he] for he in (1, 0)}
+        middles = [_median(curve) for curve in curves.values() if len(curve)]
+        medians.append(f"{variable} {' and '.join(middles)}")
+    groups = " and ".join(f"with {OUTCOMES[he].name}" for he in (1, 0) if table["he"].eq(he).any())
+    return f"Cumulative distributions with 95 % bands in patients {groups}; medians: {'; '.join(medians)}"
+
+
+def _median(curve: pd.DataFrame) -> str:
+    return f"{curve.loc[curve['proportion'] >= 0.5 - 1e-9, 'value'].iloc[0]:.3g}"
 
 
 def _truth(table: pd.DataFrame) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 
 from hepred_lib.figures.layout import legend_below, no_data, panels
 from hepred_lib.figures.style import ORANGE, SKY, LineStyle
@@ -24,6 +25,8 @@ PREDICTED = LineStyle("predicted outline", ORANGE, (0, (2.5, 1)), "")
 PAGE_MM, COLUMNS, LINE_LENGTH = 174, 5, 112
 BAR_LENGTHS_MM = (50, 20, 10, 5, 2, 1)
 DISCLAIMER = "Research use only, not for clinical decisions."
+
+RIM = withStroke(linewidth=1.9, foreground="black")  # without it a line on bright blood is lost in grey print
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -152,7 +155,8 @@ def outline(axes: Axes, mask: np.ndarray, *, pixel_mm: float, style: LineStyle) 
         return
     padded = np.pad(mask[:, ::-1] > 0, 1).astype(float)  # closes outlines that touch the edge
     y_mm, x_mm = ((np.arange(size) - 0.5) * pixel_mm for size in padded.shape)
-    axes.contour(x_mm, y_mm, padded, levels=[0.5], colors=style.color, linestyles=[style.line], linewidths=0.9)
+    lines = axes.contour(x_mm, y_mm, padded, levels=[0.5], colors=style.color, linestyles=[style.line], linewidths=0.9)
+    lines.set_path_effects([RIM])
 
 
 def _wrapped(lines: np.ndarray) -> list[str]:

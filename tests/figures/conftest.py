@@ -78,14 +78,18 @@ def flow():
 def cohort(patients=40):
     rng = np.random.default_rng(2)
     variables = {
-        "Age": ("years", 65, 12), "GCS": ("", 12, 2), "NIHSS": ("", 14, 6), "Systolic pressure": ("mmHg", 165, 25),
-        "Onset to CT": ("h", 4, 2), "Baseline volume": ("mL", 22, 9), "Glucose": ("mmol/L", 7, 2),
+        "Age (years)": (65, 12), "GCS": (12, 2), "NIHSS": (14, 6), "Systolic pressure (mmHg)": (165, 25),
+        "Onset to CT (h)": (4, 2), "Baseline volume (mL)": (22, 9), "Glucose (mmol/L)": (7, 2),
     }  # fmt: skip
-    he = np.tile([0, 0, 0, 1], patients // 4)
-    tables = [
-        pd.DataFrame({"variable": name, "unit": unit, "value": rng.normal(mean + 0.5 * sd * he, sd), "he": he})
-        for name, (unit, mean, sd) in variables.items()
-    ]
+    tables = []
+    for name, (mean, sd) in variables.items():
+        for he, n in ((0, 3 * patients // 4), (1, patients // 4)):
+            share = np.arange(1, n + 1) / n
+            band = {"low": np.clip(share - 0.1, 0, 1), "high": np.clip(share + 0.1, 0, 1)}
+            value = np.sort(rng.normal(mean + 0.5 * sd * he, sd, n))
+            tables.append(
+                pd.DataFrame({"variable": name, "he": he, "value": value, "proportion": share, "n": n} | band)
+            )
     return pd.concat(tables, ignore_index=True)
 
 
