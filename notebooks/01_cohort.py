@@ -88,7 +88,8 @@ write_table(run.path("excluded.csv"), excluded)
 
 # %%
 counts = cohort.groupby("split")["he"].agg(patients="count", he="sum", without_outcome=lambda he: he.isna().sum())
-publish(run.folder, "cohort", counts.astype(int).reset_index())
+words = {"split": "set", "patients": "with outcome", "he": "with HE", "without_outcome": "without outcome"}
+publish(run.folder, "cohort", counts.astype(int).reset_index().rename(columns=words))
 
 # %%
 development = cohort[(cohort["split"] == "development") & cohort["he"].notna()]
@@ -110,7 +111,7 @@ steps += [("excluded", "Excluded", len(excluded), np.nan)]
 steps += [("reason", reason, count, np.nan) for reason, count in reasons.items()]
 steps += [("blood_free", "Without outcome: outline only", n, np.nan) for n in [len(cohort) - len(known)] if n]
 steps += [("included", "Included, with outcome", len(known), known["he"].sum())]
-sets = {"development": f"Development set, {folds} cross-fitting folds", "test": "Test set, untouched until the end"}
+sets = {"development": f"Development, {folds} cross-fitting folds", "test": "Test, untouched until the end"}
 parts = {split: known.loc[known["split"] == split, "he"] for split in sets}
 steps += [(split, sets[split], len(he), he.sum()) for split, he in parts.items()]
 flow = pd.DataFrame(steps, columns=["step", "text", "n", "events"]).assign(simulated=bool(truth))

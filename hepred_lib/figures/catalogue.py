@@ -66,6 +66,9 @@ _ODDS_RATIOS = _table(
 )  # fmt: skip
 
 FIGURES: dict[str, FigureSpec] = {
+    "power": _table(
+        discrimination.power, SINGLE_MM, 88, "pair", "test_events", "power", "low", "high", "n_simulations"
+    ),
     "flow": _table(cohort.flow, DOUBLE_MM, cohort.flow_height_mm, "step", "text", "n", "events"),
     "cohort": _table(
         cohort.cohort, DOUBLE_MM, cohort.cohort_height_mm, "variable", "he", "value", "proportion", "low", "high", "n"
@@ -93,7 +96,7 @@ FIGURES: dict[str, FigureSpec] = {
         models.inclusion_frequency, SINGLE_MM, lambda table: 22 + 4.2 * len(table), "label", "frequency", "selected"
     ),
     "roc": _table(
-        discrimination.roc, SINGLE_MM, 104, *_MODEL, "false_positive_rate", "sensitivity", "low", "high",
+        discrimination.roc, SINGLE_MM, 107, *_MODEL, "false_positive_rate", "sensitivity", "low", "high",
         "operating_fpr", "operating_sensitivity",
     ),
     "calibration": _table(

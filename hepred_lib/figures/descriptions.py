@@ -11,9 +11,8 @@ import numpy as np
 import pandas as pd
 
 from hepred_lib.figures.cohort import QUALITY
-from hepred_lib.figures.layout import OUTCOMES, by_model, finite, ratio_text, sample_size
+from hepred_lib.figures.layout import OUTCOMES, by_model, finite, ratio_text, sample_size, typeset
 from hepred_lib.figures.models import KINDS
-from hepred_lib.figures.style import MODELS
 
 Data = pd.DataFrame | Mapping[str, np.ndarray]
 
@@ -41,6 +40,15 @@ def sentence(name: str, data: Data, drawing: Callable) -> str:
         text = ": ".join(filter(None, (subject, size)))
     simulated = " (simulated data)" if "simulated" in data and np.any(data["simulated"]) else ""
     return " ".join(f"{text}{simulated}.".split())
+
+
+def _power(table: pd.DataFrame) -> str:
+    pairs = [
+        f"{pair} {rows['power'].iloc[0]:.0%} with {rows['test_events'].iloc[0]} test patients with HE, "
+        f"{rows['power'].iloc[-1]:.0%} with {rows['test_events'].iloc[-1]}"
+        for pair, rows in table.groupby("pair", sort=False)
+    ]
+    return f"Power of DeLong's test by number of test patients with HE, by simulation: {'; '.join(pairs)}"
 
 
 def _flow(table: pd.DataFrame) -> str:
@@ -191,15 +199,11 @@ def _decision_curve(table: pd.DataFrame) -> str:
 
 
 def _oracle(table: pd.DataFrame) -> str:
-    models = [
-        f"{rows['label'].iloc[0]}, {MODELS['oracle'].name.lower()} {rows['oracle'].iloc[0]:.2f}"
-        for _, rows in by_model(table)
-    ]
-    return f"AUC with 95 % intervals beside the best possible{_size(table)}: {'; '.join(models)}"
+    return f"AUC with 95 % intervals beside the best possible (the oracle){_size(table)}: {_labels(table)}"
 
 
 def _labels(table: pd.DataFrame) -> str:
-    return "; ".join(", ".join(str(rows["label"].iloc[0]).splitlines()) for _, rows in by_model(table))
+    return "; ".join(", ".join(typeset(str(rows["label"].iloc[0])).splitlines()) for _, rows in by_model(table))
 
 
 def _size(table: pd.DataFrame) -> str:
@@ -212,6 +216,7 @@ def _count(number: int, thing: str) -> str:
 
 
 SENTENCES: dict[str, Callable[[Data], str]] = {
+    "power": _power,
     "flow": _flow,
     "cohort": _cohort,
     "truth": _truth,

@@ -13,6 +13,7 @@ from hepred_lib.figures.style import BLUE, GREY, ORANGE, PURPLE
 WIDEST = (1 / 16, 16.0)  # an interval that reaches beyond ends in an arrow
 RATIO_TICKS = (
     (0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.2, 1.5, 2, 3, 4, 5, 7, 10, 15),
+    (0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10, 15),
     (0.0625, 0.125, 0.25, 0.5, 1, 2, 4, 8, 16),
 )
 MOST_TICKS = 9
@@ -59,7 +60,7 @@ def odds_ratios(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
 def _ratio_ticks(low: float, high: float) -> list[float]:
     """Return round ratios within the limits: finer ones where the axis is short."""
     inside = [[tick for tick in ticks if low <= tick <= high] for ticks in RATIO_TICKS]
-    return inside[0] if len(inside[0]) <= MOST_TICKS else inside[1]
+    return next((ticks for ticks in inside if len(ticks) <= MOST_TICKS), inside[-1])
 
 
 def _interval(axes: Axes, row: tuple, *, place: int, color: str, marker: str) -> None:

@@ -158,7 +158,7 @@ def _variable(label: str, parts: Mapping[str, pd.Series], compared: dict[str, st
     if isinstance(whole.dtype, pd.CategoricalDtype):
         head = {"Variable": f"{label}, n (%)", "Missing": missing, **dict.fromkeys(parts, ""), **compared}
         levels = [
-            {"Variable": f"– {level}", "Missing": ""}
+            {"Variable": f"– {str(level).replace('_', ' ')}", "Missing": ""}
             | {heading: _share(part == level, part) for heading, part in parts.items()}
             | dict.fromkeys(compared, "")
             for level in whole.cat.categories
@@ -167,7 +167,8 @@ def _variable(label: str, parts: Mapping[str, pd.Series], compared: dict[str, st
     if is_binary(whole):
         cells, of = {heading: _share(part == 1, part) for heading, part in parts.items()}, "n (%)"
     else:
-        cells, of = {heading: _quartiles(part.dropna()) for heading, part in parts.items()}, "median (quartiles)"
+        digits, of = _digits(whole), "median (quartiles)"
+        cells = {heading: _quartiles(part.dropna(), digits) for heading, part in parts.items()}
     return [{"Variable": f"{label}, {of}", "Missing": missing, **cells, **compared}]
 
 
@@ -183,8 +184,10 @@ def _compared(parts: Mapping[str, pd.Series], contrasts: Sequence[Contrast]) -> 
     cells = []
     for contrast in contrasts:
         pair = parts[contrast.first], parts[contrast.second]
-        cells.append(_decimal(standardized_difference(*pair)))
-        cells += [_p_text(group_p(*pair))] if contrast.tested else []
+        difference = standardized_difference(*pair)
+        cells.append(_decimal(difference))
+        # A variable that is constant in both groups is what the groups were made by: nothing is to be tested.
+        cells += [_p_text(np.nan if np.isnan(difference) else group_p(*pair))] if contrast.tested else []
     return dict(zip(_headings(contrasts), cells, strict=True))
 
 
@@ -206,16 +209,17 @@ def _share(counted: pd.Series, of: pd.Series) -> str:
     return f"{int(counted.sum())} ({100 * counted.sum() / known:.1f})" if known else "–"
 
 
-def _quartiles(values: pd.Series) -> str:
+def _quartiles(values: pd.Series, digits: int) -> str:
     if not len(values):
         return "–"
-    low, middle, high = (_significant(value) for value in values.quantile([0.25, 0.5, 0.75]))
+    low, middle, high = (f"{value:.{digits}f}".replace("-", "−") for value in values.quantile([0.25, 0.5, 0.75]))
     return f"{middle} ({low}–{high})"
 
 
-def _significant(value: float) -> str:
-    """Return a value with three significant digits, but never fewer than its whole ones."""
-    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+def _digits(values: pd.Series) -> int:
+    """Return the decimals that a variable is printed with, from the size of its upper quartile."""
+    size = values.abs().quantile(0.75)
+    return 0 if size >= 50 else 1 if size >= 2 else 2
 
 
 def _decimal(value: float) -> str:

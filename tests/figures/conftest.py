@@ -233,8 +233,17 @@ def network():
     return pd.DataFrame(rows, columns=columns)
 
 
+def power():
+    events = np.array([21, 50, 200])
+    rows = [
+        pd.DataFrame({"pair": pair, "test_events": events, "power": share, "low": share - 0.02, "high": share + 0.02})
+        for pair, share in (("image - clinical", np.array([0.1, 0.2, 0.5])), ("image - integrated", events / 250))
+    ]
+    return pd.concat(rows, ignore_index=True).assign(n_simulations=2000)
+
+
 BUILDERS = (
-    attention, network, flow, cohort, truth, quality, montage, outlines, overview, learning_curves,
+    attention, network, power, flow, cohort, truth, quality, montage, outlines, overview, learning_curves,
     bland_altman, dl_score, odds_ratios_clinical,
     odds_ratios_integrated, inclusion_frequency, roc, calibration, decision_curve, oracle,
 )  # fmt: skip

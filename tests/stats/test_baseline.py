@@ -115,6 +115,22 @@ def test_the_first_table_by_hand(frame, columns):
     assert table.loc["– lobar", ["All", "No HE", "HE"]].tolist() == ["3 (60.0)", "1 (33.3)", "2 (100.0)"]
 
 
+def test_all_quartiles_of_a_variable_have_the_same_decimals():
+    frame = pd.DataFrame({"inr": [0.9, 1.0, 1.1, 1.2, 1.3], "hours": [1.0, 2, 3, 4, 5], "volume": [5.0, 7, 9, 60, 99]})
+    cells = baseline_table(frame, {"All": [True] * 5})["All"].tolist()
+    assert cells[1:] == ["1.10 (1.00–1.20)", "3.0 (2.0–4.0)", "9 (7–60)"]
+
+
+def test_the_variable_that_made_the_groups_is_not_tested(frame, columns):
+    table = baseline_table(pd.DataFrame({"he": [0.0, 0, 0, 1, 1, 1]}), columns, [Contrast("No HE", "HE", tested=True)])
+    assert table.loc[1, ["HE", "SMD HE vs No HE", "p"]].tolist() == ["3 (100.0)", "–", "–"]
+
+
+def test_levels_are_named_in_words(columns):
+    places = pd.Series(pd.Categorical(["basal_ganglia"] * 6))
+    assert "– basal ganglia" in baseline_table(pd.DataFrame({"place": places}), columns)["Variable"].tolist()
+
+
 def test_a_random_split_gets_no_p(frame, columns):
     assert "p" not in baseline_table(frame, columns, [Contrast("No HE", "HE")])
 
