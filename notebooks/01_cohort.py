@@ -176,7 +176,7 @@ show(run.folder, "cohort", pd.concat(curves).assign(simulated=bool(truth)))
 # variation, and a precise intercept.
 
 # %%
-candidates = [name for name in CLINICAL_CANDIDATES if name in cohort]
+candidates = [name for name in CLINICAL_CANDIDATES if name in offered]
 supported = supported_parameters(n, events / n, expected_auc)
 Markdown(
     f"{n} development patients with {events} events support about **{supported}** candidate parameters at an AUC of "

@@ -209,21 +209,26 @@ def _share(counted: pd.Series, of: pd.Series) -> str:
     return f"{int(counted.sum())} ({100 * counted.sum() / known:.1f})" if known else "–"
 
 
-def _quartiles(values: pd.Series, digits: int) -> str:
+def _quartiles(values: pd.Series, digits: int | None) -> str:
     if not len(values):
         return "–"
-    low, middle, high = (f"{value:.{digits}f}".replace("-", "−") for value in values.quantile([0.25, 0.5, 0.75]))
-    return f"{middle} ({low}–{high})"
+    low, middle, high = values.quantile([0.25, 0.5, 0.75])
+    return f"{_decimal(middle, digits)} ({_decimal(low, digits)}–{_decimal(high, digits)})"
 
 
-def _digits(values: pd.Series) -> int:
-    """Return the decimals that a variable is printed with, from the size of its upper quartile."""
+def _digits(values: pd.Series) -> int | None:
+    """Return the decimals that a variable is printed with, by the size of its upper quartile; None: as few as can be."""
+    if (values.dropna() % 1 == 0).all():
+        return None
     size = values.abs().quantile(0.75)
     return 0 if size >= 50 else 1 if size >= 2 else 2
 
 
-def _decimal(value: float) -> str:
-    return "–" if np.isnan(value) else f"{value:.2f}".replace("-", "−")
+def _decimal(value: float, digits: int | None = 2) -> str:
+    if np.isnan(value):
+        return "–"
+    text = f"{value:g}" if digits is None else f"{value:.{digits}f}"
+    return text.removeprefix("-") if float(text) == 0 else text.replace("-", "−")
 
 
 def _p_text(p: float) -> str:

@@ -116,9 +116,18 @@ def test_the_first_table_by_hand(frame, columns):
 
 
 def test_all_quartiles_of_a_variable_have_the_same_decimals():
-    frame = pd.DataFrame({"inr": [0.9, 1.0, 1.1, 1.2, 1.3], "hours": [1.0, 2, 3, 4, 5], "volume": [5.0, 7, 9, 60, 99]})
+    frame = pd.DataFrame({"inr": [0.9, 1.0, 1.1, 1.2, 1.3], "hours": [1.0, 2, 3, 4, 5.5], "ml": [5.5, 7, 9, 60, 99]})
     cells = baseline_table(frame, {"All": [True] * 5})["All"].tolist()
     assert cells[1:] == ["1.10 (1.00–1.20)", "3.0 (2.0–4.0)", "9 (7–60)"]
+
+
+def test_whole_numbers_are_printed_whole_and_no_zero_has_a_sign():
+    table = baseline_table(
+        pd.DataFrame({"gcs": [13.0, 14, 15, 14], "change": [0.001, -0.002, -0.001, 0.0]}),
+        {"All": [True] * 4, "One": [True, True, False, False], "Two": [False, False, True, True]},
+        [Contrast("One", "Two")],
+    )
+    assert table["All"].tolist()[1:] == ["14 (13.75–14.25)", "0.00 (0.00–0.00)"]
 
 
 def test_the_variable_that_made_the_groups_is_not_tested(frame, columns):
