@@ -128,7 +128,9 @@ def _slices(figure: FigureBase, arrays: Arrays, styles: dict[str, LineStyle]) ->
     reading = f"Scale bar: {bar_mm} mm. R and L: the patient's right and left."
     rim = [withStroke(linewidth=RIM_POINTS, foreground="black")]
     handles = [
-        Line2D([], [], color=s.color, linestyle=s.line, label=s.name, linewidth=0.9, path_effects=rim)
+        Line2D(
+            [], [], color=s.color, linestyle=s.line, label=s.name, linewidth=0.9, path_effects=rim * (s is not BRAIN)
+        )
         for s in styles.values()
     ]
     legend_below(
@@ -156,11 +158,12 @@ def show_slice(axes: Axes, hu: np.ndarray, *, pixel_mm: float, window: tuple[flo
 def outline(axes: Axes, masks: Sequence[tuple[np.ndarray, LineStyle]], *, pixel_mm: float) -> None:
     """Draw outlines of masks [y, x], half-way between the voxels inside and outside; an empty mask draws none.
 
-    All rims lie under all lines, so that no outline hides another.
+    All rims lie under all lines, so that no outline hides another; the brain's has none, it must not draw the eye.
     """
     drawn = [(mask, style) for mask, style in masks if np.any(mask)]
-    for mask, _ in drawn:
-        _contour(axes, mask, pixel_mm, colors="black", linewidths=RIM_POINTS)
+    for mask, style in drawn:
+        if style is not BRAIN:
+            _contour(axes, mask, pixel_mm, colors="black", linewidths=RIM_POINTS)
     for mask, style in drawn:
         _contour(axes, mask, pixel_mm, colors=style.color, linestyles=[style.line], linewidths=0.9)
 

@@ -217,7 +217,7 @@ def _quartiles(values: pd.Series, digits: int | None) -> str:
 
 
 def _digits(values: pd.Series) -> int | None:
-    """Return the decimals that a variable is printed with, by the size of its upper quartile; None: as few as can be."""
+    """Return the decimals that a variable is printed with, by its upper quartile; None: as few as can be."""
     if (values.dropna() % 1 == 0).all():
         return None
     size = values.abs().quantile(0.75)

@@ -73,9 +73,15 @@ def test_the_outline_closes_at_the_edge_of_the_image():
 
 def test_every_rim_lies_under_every_line():
     arrays = phantom(6, 5)
-    arrays |= {"mask": arrays["hu"] > 0, "brain": arrays["hu"] > 0}
-    widths = [float(drawn.get_linewidth()[0]) for drawn in draw("montage", arrays).axes[0].collections]
+    arrays |= {"reference": arrays["hu"] > 0, "predicted": arrays["hu"] > 0}
+    widths = [float(drawn.get_linewidth()[0]) for drawn in draw("outlines", arrays).axes[0].collections]
     assert widths == [1.9, 1.9, 0.9, 0.9]
+
+
+def test_the_brain_has_no_rim():
+    arrays = phantom(6, 5)
+    arrays["brain"] = arrays["hu"] > 0
+    assert len(draw("montage", arrays).axes[0].collections) == 1
 
 
 def test_an_empty_mask_has_no_outline():
