@@ -110,9 +110,8 @@ def power(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     """
     axes = figure.subplots()
     for (pair, rows), look in zip(table.groupby("pair", sort=False), POWER_LOOKS, strict=False):
-        axes.plot(
-            rows["test_events"], rows["power"], color=look.color, linestyle=look.line, marker=look.marker, label=pair
-        )
+        line = {"color": look.color, "linestyle": look.line, "marker": look.marker, "clip_on": False}
+        axes.plot(rows["test_events"], rows["power"], label=pair.replace(" - ", " against "), **line)
         band(axes, rows["test_events"], rows, look)
     axes.axhline(0.8, color=GREY, linestyle=":", linewidth=0.8, label="four in five")
     axes.set(ylim=(0, 1), yticks=UNIT_TICKS, xlabel="Test patients with HE", ylabel="Power of DeLong's test")

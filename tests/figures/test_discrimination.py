@@ -61,6 +61,6 @@ def test_patients_without_an_outcome_are_not_drawn(examples):
 
 def test_each_pair_of_models_has_a_power_curve_between_its_bands_and_a_reference(examples, drawn):
     axes = drawn["power"].axes[0]
-    assert legend(drawn["power"]) == ["image - clinical", "image - integrated", "four in five"]
+    assert legend(drawn["power"]) == ["image against clinical", "image against integrated", "four in five"]
     np.testing.assert_array_equal(axes.lines[0].get_ydata(), [0.1, 0.2, 0.5])
     assert len(axes.collections) == 2
