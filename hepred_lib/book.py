@@ -1,4 +1,4 @@
-"""Where figures meet files: what a notebook shows is what ``hepred figures`` redraws."""
+"""Where figures and tables meet files: what a notebook shows is what ``hepred figures`` makes again."""
 
 from __future__ import annotations
 
@@ -7,14 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from IPython.display import Image
 from matplotlib.figure import Figure
 
-from hepred_lib.figures.catalogue import FIGURES, draw
-from hepred_lib.figures.style import render
-from hepred_lib.study import read_figure_data, write_bytes, write_figure_data
+from hepred_lib.figures.catalogue import FIGURES, describe, draw
+from hepred_lib.figures.style import png, render
+from hepred_lib.study import read_figure_data, read_printed, write_bytes, write_figure_data, write_latex, write_table
+
+PRINT_DPI, SCREEN_DPI = 600, 200
+CSS_PIXELS_PER_INCH = 96
 
 
-def show(folder: Path, name: str, data: pd.DataFrame | Mapping[str, np.ndarray]) -> Figure:
+def show(folder: Path, name: str, data: pd.DataFrame | Mapping[str, np.ndarray]) -> Image:
     """Keep a figure's data in ``figure_data/``, draw it, save it in ``figures/`` and return it for the notebook.
 
     Parameters
@@ -25,23 +29,52 @@ def show(folder: Path, name: str, data: pd.DataFrame | Mapping[str, np.ndarray])
         An entry of :data:`hepred_lib.figures.catalogue.FIGURES`.
     data : DataFrame or mapping of arrays
         All that the figure draws.
+
+    Returns
+    -------
+    IPython Image
+        The figure in its printed size, with its sentence as alternative text (``alt`` in the output's metadata).
     """
     write_figure_data(folder / "figure_data", name, data)
-    return save(folder, name, data)
+    figure = save(folder, name, data)
+    width = round(figure.get_size_inches()[0] * CSS_PIXELS_PER_INCH)
+    return Image(png(figure, dpi=SCREEN_DPI), format="png", width=width, alt=describe(name, data))
 
 
 def save(folder: Path, name: str, data: pd.DataFrame | Mapping[str, np.ndarray]) -> Figure:
-    """Draw a figure from its data and save it as PDF and PNG."""
+    """Draw a figure from its data and save it as PDF and PNG, and its alternative text beside them."""
     figure = draw(name, data)
-    for ending, content in render(figure).items():
+    for ending, content in render(figure, png_dpi=PRINT_DPI).items():
         write_bytes(folder / "figures" / f"{name}.{ending}", content)
+    write_bytes(folder / "figures" / f"{name}.txt", f"{describe(name, data)}\n".encode())
     return figure
 
 
-def redraw(folder: Path) -> list[str]:
-    """Draw every figure of a finished study again from its saved data; returns their names."""
+def publish(folder: Path, name: str, table: pd.DataFrame) -> pd.DataFrame:
+    """Save a table in ``tables/`` as CSV and, as a paper prints it, as LaTeX; return it for the notebook."""
+    path = folder / "tables" / f"{name}.csv"
+    write_table(path, table)
+    _typeset(path)
+    return table
+
+
+def redraw(folder: Path) -> list[Path]:
+    """Draw every figure of a finished study again from its saved data, and set every table again from its CSV.
+
+    Returns
+    -------
+    list of Path
+        The PDF of each figure and the LaTeX file of each table.
+    """
     data = read_figure_data(folder / "figure_data")
     names = [name for name in FIGURES if name in data]
     for name in names:
         save(folder, name, data[name])
-    return names
+    tables = [_typeset(path) for path in sorted((folder / "tables").glob("*.csv"))]
+    return [folder / "figures" / f"{name}.pdf" for name in names] + tables
+
+
+def _typeset(path: Path) -> Path:
+    """Write the LaTeX file beside a table's CSV."""
+    write_latex(path.with_suffix(".tex"), read_printed(path))
+    return path.with_suffix(".tex")

@@ -192,15 +192,15 @@ def report(run: RunFolder) -> None:
 
 @app.command()
 def figures(run: RunFolder) -> None:
-    """Draw every figure of a finished study again from its saved data.
+    """Draw every figure of a finished study again from its saved data, and set every table again.
 
     Example: hepred figures runs/demo
     """
     _require_run(run)
     from hepred_lib.book import redraw
 
-    for name in redraw(run.resolve()):
-        print(run / "figures" / f"{name}.pdf")
+    for path in redraw(run.resolve()):
+        print(run / path.relative_to(run.resolve()))
 
 
 def summary(results: Path) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from scipy import ndimage
+from scipy.stats import t
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,32 @@ def volume_agreement(reference_ml: np.ndarray, predicted_ml: np.ndarray) -> Volu
         raise ValueError(f"volumes must be finite, got {difference[~np.isfinite(difference)][0]}.")
     bias, spread = float(difference.mean()), 1.96 * float(difference.std(ddof=1))
     return VolumeAgreement(bias, bias - spread, bias + spread, difference.size)
+
+
+def agreement_bands(found: VolumeAgreement) -> dict[str, float]:
+    """95 % intervals of a bias and of its limits of agreement, in mL: `bias_low`, `bias_high`, `low_low`, and so on.
+
+    By Student's distribution, for differences that are normal; a limit's standard error is about 1.7 times the bias's.
+
+    References
+    ----------
+    Bland JM, Altman DG. Lancet 1986;327:307-310.
+
+    Examples
+    --------
+    >>> bands = agreement_bands(VolumeAgreement(bias=0.0, low=-1.96, high=1.96, n=100))
+    >>> round(bands["bias_high"], 3), round(bands["high_low"], 3)
+    (0.198, 1.62)
+    """
+    spread = (found.high - found.low) / (2 * 1.96)
+    quantile = float(t.ppf(0.975, found.n - 1))
+    half = {"bias": quantile * spread / np.sqrt(found.n)}
+    half["low"] = half["high"] = quantile * spread * np.sqrt(1 / found.n + 1.96**2 / (2 * (found.n - 1)))
+    return {
+        f"{name}_{end}": float(getattr(found, name) + sign * reach)
+        for name, reach in half.items()
+        for end, sign in (("low", -1), ("high", 1))
+    }
 
 
 def agreement_by_group(agreement: pd.DataFrame, groups: Mapping[str, pd.Series]) -> pd.DataFrame:

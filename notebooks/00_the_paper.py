@@ -28,14 +28,15 @@
 from dataclasses import asdict
 from itertools import combinations
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 
+from hepred_lib.book import publish, show
 from hepred_lib.stats.comparison import combination_correlation, delong_power, implied_correlation
 from hepred_lib.stats.decision import net_benefit_from_counts
 from hepred_lib.stats.operating_point import RATES, confusion_from_counts
+from hepred_lib.stats.proportions import wilson_interval
 from hepred_lib.stats.published import consistent_test_sets, critical_correlation, difference_p, hanley_mcneil_interval
 from hepred_lib.stats.sample_size import cox_snell_r2_from_auc, riley_minimum, supported_parameters
 from hepred_lib.study import open_notebook, write_json
@@ -97,7 +98,7 @@ shown = {
     rate: [f"{t[rate]:.1%} ({t[f'{rate}_low']:.1%} to {t[f'{rate}_high']:.1%})" for t in map(asdict, tables.values())]
     for rate in RATES
 }
-smallest.assign(**shown)
+publish(run.folder, "paper_counts", smallest.assign(**shown).reset_index())
 
 # %%
 accuracy_of_nobody = n_negative / n_test
@@ -116,7 +117,11 @@ Markdown(
 
 # %%
 intervals = {model: hanley_mcneil_interval(value, n_positive, n_negative) for model, value in aucs.items()}
-pd.DataFrame({model: asdict(interval) for model, interval in intervals.items()}).T.round(3)
+publish(
+    run.folder,
+    "paper_auc",
+    pd.DataFrame([{"model": model} | asdict(found) for model, found in intervals.items()]).round(3),
+)
 
 # %% [markdown]
 # ## Could any two of them differ significantly?
@@ -132,7 +137,7 @@ p_values = {
     | {"r needed for p < 0.05": critical_correlation(intervals[a], intervals[b])}
     for a, b in pairs
 }
-pd.DataFrame(p_values).T.round(3)
+publish(run.folder, "paper_differences", pd.DataFrame(p_values).T.round(3).rename_axis("difference").reset_index())
 
 # %%
 easiest = min(p_values, key=lambda pair: p_values[pair]["r needed for p < 0.05"])
@@ -168,16 +173,12 @@ for a, b in pairs:
         )
         for n in events
     ]
-power.round(2)
+publish(run.folder, "paper_power", power.round(2).reset_index())
 
 # %%
-figure, axes = plt.subplots(figsize=(84 / 25.4, 60 / 25.4), layout="constrained")
-for name, style in zip(power, ("-", "--", ":"), strict=True):
-    axes.plot(power.index, power[name], style, marker="o", markersize=3, color="black", label=name)
-axes.axhline(0.8, color="0.7", linewidth=0.8)
-axes.set(xlabel="test patients with expansion", ylabel="power of DeLong's test", ylim=(0, 1.02))
-axes.legend(title=f"binormal, {n_simulations} simulations a point", fontsize=6, title_fontsize=6)
-plt.show()
+curves = power.melt(var_name="pair", value_name="power", ignore_index=False).rename_axis("test_events").reset_index()
+low, high = wilson_interval((curves["power"] * n_simulations).round(), n_simulations)
+show(run.folder, "power", curves.assign(low=low, high=high, n_simulations=n_simulations))
 
 # %%
 here = power.loc[n_positive]
@@ -196,7 +197,7 @@ Markdown(
 thresholds = np.array([0.05, 0.10, 0.15, 0.20, 0.30])
 benefit = {m: net_benefit_from_counts(t.tp, t.fp, n=n_test, thresholds=thresholds) for m, t in tables.items()}
 benefit["all"] = net_benefit_from_counts(n_positive, n_negative, n=n_test, thresholds=thresholds)
-pd.DataFrame(benefit, index=pd.Index(thresholds, name="threshold")).round(3)
+publish(run.folder, "paper_net_benefit", pd.DataFrame({"threshold": thresholds} | benefit).round(3))
 
 # %%
 lost = tables["clinical"].tp - tables["integrated"].tp
@@ -225,7 +226,7 @@ needed = pd.DataFrame(
     },
     index=pd.Index((5, 10, 20, 30), name="candidate parameters"),
 ).rename(columns="patients needed at AUC {}".format)
-needed
+publish(run.folder, "paper_sample_size", needed.reset_index())
 
 # %%
 supported = {auc: supported_parameters(n_development, prevalence, auc) for auc in (lower_auc, aucs["clinical"])}

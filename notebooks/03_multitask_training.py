@@ -27,6 +27,8 @@ import pandas as pd
 import torch
 from IPython.display import Markdown
 
+from hepred_lib.book import show
+from hepred_lib.multitask.architecture import block_table
 from hepred_lib.multitask.bags import fold_roles, load_patients, training_patients
 from hepred_lib.multitask.checkpoint import save_network
 from hepred_lib.multitask.devices import pick_device
@@ -109,6 +111,23 @@ network, history = train_fold(training, architecture, settings=settings, checkpo
 
 # %%
 history.tail(1)
+
+# %% [markdown]
+# ## The network
+#
+# Drawn from the trained network itself: every block with the size of its result, and what works on what.
+
+# %%
+blocks = block_table(network, matrix=patients[0].planes.shape[-1])
+show(run.folder, "network", blocks)
+
+# %%
+by_part = blocks.groupby("part", sort=False)["parameters"].sum().drop("input")
+Markdown(
+    f"{by_part.sum():,} parameters: "
+    + ", ".join(f"{count / by_part.sum():.1%} in the {part}" for part, count in by_part.items())
+    + "."
+)
 
 # %% [markdown]
 # ## What it says of every patient

@@ -30,13 +30,13 @@ import torch
 from IPython.display import Markdown
 from scipy.stats import mannwhitneyu
 
-from hepred_lib.book import show
+from hepred_lib.book import publish, show
 from hepred_lib.manifest import read_manifest
 from hepred_lib.multitask.explanation import explained_pictures
 from hepred_lib.multitask.inference import column_scores, normalized_scores, score_scales
 from hepred_lib.multitask.reading import load_reader, outline_agreement, picture, read_with, slice_calls
 from hepred_lib.progress import progress
-from hepred_lib.segmentation import agreement_by_group, volume_agreement
+from hepred_lib.segmentation import agreement_bands, agreement_by_group, volume_agreement
 from hepred_lib.stats.development import DevelopmentSettings, cross_fit, develop
 from hepred_lib.stats.discrimination import auc_interval
 from hepred_lib.stats.operating_point import youden_threshold
@@ -126,7 +126,8 @@ show(run.folder, "dl_score", shown)
 curves = [read_table(path) for path in sorted(run.folder.glob("folds/*/history.csv"))] if paths else []
 columns = ["fold", "epoch", "loss", "loss_segmentation", "loss_presence", "loss_expansion"]
 history = pd.concat(curves) if curves else pd.DataFrame(columns=columns)
-show(run.folder, "learning_curves", history.assign(simulated=bool(truth)))
+history = history.assign(simulated=bool(truth))
+show(run.folder, "learning_curves", history) if len(history) else Markdown("The scores come from elsewhere: no losses.")
 
 # %% [markdown]
 # ## Outlines and presence of blood in test patients
@@ -164,10 +165,12 @@ Markdown(
 # %%
 ranked = bloody.sort_values("dice", ascending=False)["patient_id"].tolist()
 middle = len(ranked) // 2
-chosen = list(dict.fromkeys(ranked[:2] + ranked[max(middle - 1, 0) : middle + 1] + ranked[-2:]))
+places = dict.fromkeys(ranked[-2:], "worst") | dict.fromkeys(ranked[max(middle - 1, 0) : middle + 1], "median")
+places |= dict.fromkeys(ranked[:2], "best")
+chosen = sorted(places, key=ranked.index)
 dice_of = bloody.set_index("patient_id")["dice"]
 outlines = {key: np.array([pictures[name][key] for name in chosen]) for key in ("hu", "reference", "predicted")} | {
-    "titles": np.array([f"{name}: Dice {dice_of[name]:.2f}" for name in chosen]),
+    "titles": np.array([f"{places[name]}: {name}, Dice {dice_of[name]:.2f}" for name in chosen]),
     "pixel_mm": np.array(reader.options["field_mm"] / reader.options["matrix"] if reader else np.nan),
     "window": np.array([40.0, 80.0]),
     "simulated": np.array(bool(truth)),
@@ -177,12 +180,8 @@ show(run.folder, "outlines", outlines) if chosen else Markdown("No outlines to s
 # %%
 volumes = volume_agreement(bloody["reference_ml"], bloody["predicted_ml"]) if len(bloody) > 1 else None
 table = bloody[["reference_ml", "predicted_ml"]].assign(simulated=bool(truth))
-table = table.assign(bias=volumes.bias, low=volumes.low, high=volumes.high) if volumes else table.iloc[:0]
-show(
-    run.folder,
-    "bland_altman",
-    table.reindex(columns=["reference_ml", "predicted_ml", "bias", "low", "high", "simulated"]),
-)
+limits = {"bias": volumes.bias, "low": volumes.low, "high": volumes.high} | agreement_bands(volumes) if volumes else {}
+show(run.folder, "bland_altman", table.assign(**limits)) if volumes else Markdown("Fewer than two outlines to compare.")
 
 # %% [markdown]
 # ## Where the outlines are good, and where not
@@ -194,7 +193,7 @@ described = bloody.merge(cohort[["patient_id", "location"]], on="patient_id")
 thirds = pd.qcut(described["reference_ml"], 3, labels=["small", "middle", "large"]) if len(described) > 5 else None
 groups_of = {"location": described["location"], "volume": thirds} if thirds is not None else {}
 by_group = agreement_by_group(described, {name: group for name, group in groups_of.items() if group.notna().any()})
-write_table(run.path("tables", "outlines.csv"), by_group)
+publish(run.folder, "outlines", by_group)
 by_group.round(2)
 
 # %% [markdown]

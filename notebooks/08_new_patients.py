@@ -31,7 +31,7 @@ import torch
 from IPython.display import Markdown
 
 from hepred_lib import results
-from hepred_lib.book import show
+from hepred_lib.book import publish, show
 from hepred_lib.checking import fill_volumes
 from hepred_lib.deployment import load_frozen, predict_table
 from hepred_lib.manifest import derive_labels, read_manifest
@@ -128,18 +128,17 @@ Markdown(
 )
 
 # %%
-segmentation_table
+publish(folder, "segmentation", segmentation_table)
 
 # %%
 middle = len(bloody) // 2
-chosen = [
-    *bloody["patient_id"][:2],
-    *bloody["patient_id"][max(middle - 1, 2) : middle + 1],
-    *bloody["patient_id"][2:][-2:],
-]
+ranked = bloody["patient_id"].tolist()
+places = dict.fromkeys(ranked[-2:], "worst") | dict.fromkeys(ranked[max(middle - 1, 0) : middle + 1], "median")
+places |= dict.fromkeys(ranked[:2], "best")
+chosen = sorted(places, key=ranked.index)
 dice_of = bloody.set_index("patient_id")["dice"]
 outlines = {key: np.array([pictures[name][key] for name in chosen]) for key in ("hu", "reference", "predicted")} | {
-    "titles": np.array([f"{name}: Dice {dice_of[name]:.2f}" for name in chosen]),
+    "titles": np.array([f"{places[name]}: {name}, Dice {dice_of[name]:.2f}" for name in chosen]),
     "pixel_mm": np.array(
         frozen.reader.options["field_mm"] / frozen.reader.options["matrix"] if frozen.reader else np.nan
     ),
@@ -164,7 +163,10 @@ notes += [
 notes += [] if len(known) else ["models: no outcomes."]
 models = results.evaluate_models(known, thresholds, notes=notes) if thresholds else {}
 judged = {name: models[name] for name in thresholds}
-results.performance_table(judged) if judged else Markdown("No outcomes, or no complete inputs: no model is judged.")
+performance = results.performance_table(judged) if judged else None
+publish(folder, "performance", performance) if judged else Markdown(
+    "No outcomes, or no complete inputs: no model is judged."
+)
 
 # %%
 both = known["he"].nunique() == 2

@@ -13,6 +13,7 @@ from hepred_lib.manifest import (
     derive_labels,
     manifest_problems,
     predictor_frame,
+    predictor_quantity,
     read_manifest,
     rules_table,
     split_patients,
@@ -302,3 +303,11 @@ def test_the_real_manifest_has_no_problem(shared):
     path = shared / "data/phe_sich/manifest.csv"
     assert manifest_problems(path) == []
     assert read_manifest(path)["patient_id"].is_unique
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("age", "Age (years)"), ("wbc_10e9_l", "White blood cells (10⁹/L)"), ("gcs", "GCS"), ("stray", "Stray")],
+)
+def test_a_quantity_is_named_with_its_unit(name, words):
+    assert predictor_quantity(name) == words

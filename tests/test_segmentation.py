@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hepred_lib.segmentation import agreement_by_group, dice, hd95_mm, volume_agreement
+from hepred_lib.segmentation import agreement_bands, agreement_by_group, dice, hd95_mm, volume_agreement
 
 
 def box(*corner: int, size: int = 3, shape: tuple[int, ...] = (12, 12, 12)) -> np.ndarray:
@@ -25,6 +25,15 @@ def test_volume_agreement_by_hand():
     found = volume_agreement([10.0, 20.0], [11.0, 23.0])
     assert (found.bias, found.n) == (2.0, 2)
     assert found.high - found.bias == pytest.approx(1.96 * np.sqrt(2.0))
+
+
+def test_the_bands_of_bias_and_limits_by_hand():
+    found = volume_agreement([10.0, 20.0, 30.0], [11.0, 23.0, 35.0])  # differences 1, 3, 5: SD 2
+    bands = agreement_bands(found)
+    student = 4.302652729911275  # t, 2 degrees of freedom, 97.5 %
+    assert bands["bias_high"] - found.bias == pytest.approx(student * 2 / np.sqrt(3))
+    assert found.low - bands["low_low"] == pytest.approx(student * 2 * np.sqrt(1 / 3 + 1.96**2 / 4))
+    assert bands["high_high"] - found.high == pytest.approx(found.high - bands["high_low"])
 
 
 def test_agreement_does_not_depend_on_which_outline_is_the_reference():

@@ -43,7 +43,10 @@ def calibration(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     grid[1, 0].set_ylabel("Patients")
     handles = [
         Line2D([], [], color=GREY, linestyle=":", linewidth=0.8, label="ideal"),
-        *(Patch(color=look.color, label=look.name) for look in reversed(OUTCOMES.values())),
+        *(
+            Patch(color=OUTCOMES[he].color, label=f"{OUTCOMES[he].name} ({way})")
+            for he, way in ((1, "up"), (0, "down"))
+        ),
     ]
     legend_below(figure, handles, title=legend_title(table, interval="bands"), columns=3)
     return list(grid.T.flat)

@@ -17,11 +17,13 @@ from hepred_lib.figures import (
     calibration,
     cohort,
     decision,
+    descriptions,
     discrimination,
     explanation,
     imaging,
     layout,
     models,
+    network,
     style,
     training,
     truth,
@@ -64,13 +66,19 @@ _ODDS_RATIOS = _table(
 )  # fmt: skip
 
 FIGURES: dict[str, FigureSpec] = {
+    "power": _table(
+        discrimination.power, SINGLE_MM, 88, "pair", "test_events", "power", "low", "high", "n_simulations"
+    ),
     "flow": _table(cohort.flow, DOUBLE_MM, cohort.flow_height_mm, "step", "text", "n", "events"),
     "cohort": _table(
-        cohort.cohort, DOUBLE_MM,
-        lambda table: 16 + 42 * -(-table["variable"].nunique() // 4), "variable", "unit", "value", "he",
+        cohort.cohort, DOUBLE_MM, cohort.cohort_height_mm, "variable", "he", "value", "proportion", "low", "high", "n"
     ),
     "truth": _table(truth.truth, DOUBLE_MM, 128, "panel", "group", "x", "y", "low", "high"),
     "quality": _table(cohort.quality, DOUBLE_MM, 55, *cohort.QUALITY, "outlier"),
+    "network": _table(
+        network.network, DOUBLE_MM, network.network_height_mm,
+        "part", "block", "operation", "channels", "height", "width", "parameters", "inputs",
+    ),
     "montage": _arrays(imaging.montage, imaging.slices_height_mm, *_CT, "mask", "brain"),
     "outlines": _arrays(imaging.outlines, imaging.slices_height_mm, *_CT, "reference", "predicted"),
     "overview": _arrays(imaging.overview, imaging.overview_height_mm, *_CT, "mask", "lines"),
@@ -88,7 +96,7 @@ FIGURES: dict[str, FigureSpec] = {
         models.inclusion_frequency, SINGLE_MM, lambda table: 22 + 4.2 * len(table), "label", "frequency", "selected"
     ),
     "roc": _table(
-        discrimination.roc, SINGLE_MM, 104, *_MODEL, "false_positive_rate", "sensitivity", "low", "high",
+        discrimination.roc, SINGLE_MM, 107, *_MODEL, "false_positive_rate", "sensitivity", "low", "high",
         "operating_fpr", "operating_sensitivity",
     ),
     "calibration": _table(
@@ -122,12 +130,7 @@ def draw(name: str, data: Data) -> Figure:
     ValueError
         If the name is unknown, or a required column or key is missing.
     """
-    if name not in FIGURES:
-        raise ValueError(f"name must be a figure of the catalogue ({', '.join(FIGURES)}), got {name!r}.")
-    spec = FIGURES[name]
-    missing = [column for column in spec.required if column not in data]
-    if missing:
-        raise ValueError(f"The {spec.kind} of figure {name!r} must have {', '.join(missing)}; got {', '.join(data)}.")
+    spec = _checked(name, data)
     empty = spec.kind == "table" and not len(data)
     with style.sheet():
         figure = style.new_figure(spec.width_mm, 40 if empty else spec.height_for(data))
@@ -135,3 +138,29 @@ def draw(name: str, data: Data) -> Figure:
             style.stamp_simulated(figure)
         (layout.no_data(figure) if empty else spec.draw(figure, data))
         return style.freeze(figure)
+
+
+def describe(name: str, data: Data) -> str:
+    """Return a figure in one sentence of plain text: what is drawn, of how many patients, and what it shows.
+
+    Made from the data that :func:`draw` draws, for the alternative text of the image; refuses what it refuses.
+
+    Parameters
+    ----------
+    name : str
+        One of :data:`FIGURES`.
+    data : DataFrame or mapping of str to array
+        What the figure shows.
+    """
+    return descriptions.sentence(name, data, _checked(name, data).draw)
+
+
+def _checked(name: str, data: Data) -> FigureSpec:
+    """Return the entry of a figure whose data are complete."""
+    if name not in FIGURES:
+        raise ValueError(f"name must be a figure of the catalogue ({', '.join(FIGURES)}), got {name!r}.")
+    spec = FIGURES[name]
+    missing = [column for column in spec.required if column not in data]
+    if missing:
+        raise ValueError(f"The {spec.kind} of figure {name!r} must have {', '.join(missing)}; got {', '.join(data)}.")
+    return spec

@@ -1,6 +1,7 @@
 """Who is in the study: the flow of participants, their variables, and the quality of their scans."""
 
 import textwrap
+from math import ceil
 
 import numpy as np
 import pandas as pd
@@ -9,13 +10,14 @@ from matplotlib.figure import FigureBase
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
-from hepred_lib.figures.layout import OUTCOMES, finite, legend_below, panels, quantity, say_no_data
-from hepred_lib.figures.style import GREY, VERMILLION
+from hepred_lib.figures.layout import OUTCOMES, finite, legend_below, panels, say_no_data
+from hepred_lib.figures.style import GREY, VERMILLION, LineStyle
 
 PAGE_MM, LINE_MM, MARGIN_MM, GAP_MM, EDGE_MM = 174, 3.4, 4, 7, 2
 LEVELS = (("assessed",), ("blood_free", "excluded"), ("included",), ("development", "test"))
 CENTRES_MM = {"assessed": 87, "blood_free": 30, "excluded": 144, "included": 87, "development": 46, "test": 128}
 BOX_MM, LINE_LENGTH = 54, 34
+BINS = 21  # odd, so that a single value stands in the middle of its bar
 
 QUALITY = {
     "thickness_mm": "Slice thickness (mm)",
@@ -66,14 +68,14 @@ def flow_height_mm(table: pd.DataFrame) -> float:
 
 
 def cohort(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
-    """Draw the cumulative distribution of each variable in patients with and without expansion.
+    """Draw the cumulative distribution of each variable, with 95 % bands, in patients with and without expansion.
 
     Parameters
     ----------
     figure : matplotlib Figure or SubFigure
     table : DataFrame
-        One row a patient and variable: `variable`, `unit` (may be empty), `value`, `he` 0/1. Rows without a value or
-        an outcome are left out; the numbers above each panel are those drawn.
+        One row a step of a curve: `variable` (with its unit), `he` 0/1, `value`, the `proportion` of patients at or
+        below it, its band `low`, `high`, and `n`, the patients of the curve.
 
     Returns
     -------
@@ -81,25 +83,42 @@ def cohort(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
         One pair a variable, in the order of the table.
     """
     variables = table["variable"].unique()
-    grid = panels(figure, len(variables), columns=4, sharey=True)
+    grid = panels(figure, len(variables), columns=cohort_columns(table), sharey=True)
     for axes, variable in zip(grid, variables, strict=True):
-        rows = table[table["variable"] == variable]
-        counts = {}
+        rows, counts = table[table["variable"] == variable], {}
         for outcome, style in OUTCOMES.items():
-            values = finite(rows.loc[rows["he"] == outcome, "value"])
-            counts[style.name] = len(values)
-            if len(values):
-                axes.ecdf(values, color=style.color, linestyle=style.line)
-        if not any(counts.values()):
-            say_no_data(axes)
-        axes.set_xlabel(quantity(variable, rows["unit"].iloc[0]))
+            curve = rows[rows["he"] == outcome]
+            counts[style.name] = int(curve["n"].max()) if len(curve) else 0
+            if len(curve):
+                _steps(axes, curve, style)
+        axes.set_xlabel(variable)
         axes.set_title(", ".join(f"{count} {name}" for name, count in reversed(counts.items())), color=GREY)
-    for axes in grid[::4]:
+    grid[0].set(ylim=(0, 1.02))
+    for axes in grid[:: cohort_columns(table)]:
         axes.set_ylabel("Cumulative proportion")
-    legend_below(
-        figure, [Line2D([], [], color=s.color, linestyle=s.line, label=s.name) for s in OUTCOMES.values()], columns=2
-    )
+    handles = [Line2D([], [], color=s.color, linestyle=s.line, label=s.name) for s in OUTCOMES.values()]
+    legend_below(figure, handles, title="bands: 95 % CI, value by value", columns=2)
     return grid
+
+
+def cohort_columns(table: pd.DataFrame) -> int:
+    """Return how many panels stand in a row: at most four, and rows as even as they can be."""
+    count = table["variable"].nunique()
+    return ceil(count / ceil(count / 4))
+
+
+def cohort_height_mm(table: pd.DataFrame) -> float:
+    """Return the height in mm, 174 mm wide."""
+    return 20 + 44 * ceil(table["variable"].nunique() / 4)
+
+
+def _steps(axes: Axes, curve: pd.DataFrame, style: LineStyle) -> None:
+    """Draw a curve that begins at 0 and climbs at each value."""
+    x = curve["value"].to_numpy()
+    heights = {name: curve[name].to_numpy() for name in ("proportion", "low", "high")}
+    axes.fill_between(x, heights["low"], heights["high"], step="post", color=style.color, alpha=0.15, linewidth=0)
+    line = np.concatenate([[0.0], heights["proportion"]])
+    axes.step(np.concatenate([x[:1], x]), line, where="post", color=style.color, linestyle=style.line)
 
 
 def quality(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
@@ -123,7 +142,7 @@ def quality(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     for axes, (column, label) in zip(grid, QUALITY.items(), strict=True):
         values = finite(table[column])
         if len(values):
-            axes.hist(values, bins=_whole(values) if column == "n_slices" else 20, color="0.7")
+            axes.hist(values, bins=_whole(values) if column == "n_slices" else BINS, color="0.7")
         else:
             say_no_data(axes)
         marked = finite(table.loc[outlying, column])

@@ -5,13 +5,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
 
-from hepred_lib.figures.layout import by_model, finite, legend_below, legend_title, model_label, sample_size
+from hepred_lib.figures.layout import band, by_model, finite, legend_below, legend_title, model_label, sample_size
 
 REFERENCES = ("treat_all", "treat_none")
 
 
 def decision_curve(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
-    """Draw net benefit against the threshold probability, with 95 % bands.
+    """Draw net benefit against the threshold probability, with the models' 95 % bands.
 
     Parameters
     ----------
@@ -29,10 +29,11 @@ def decision_curve(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     common_size, handles = sample_size(table), []
     for style, rows in by_model(table):
         x, label = rows["threshold"], model_label(rows, common_size=common_size)
-        axes.fill_between(x, rows["low"], rows["high"], color=style.color, alpha=0.13, linewidth=0)
         look = {"color": style.color, "linestyle": style.line}
         if rows["model"].isin(REFERENCES).all():
             look["linewidth"] = 0.8
+        else:
+            band(axes, x, rows, style)
         handles += axes.plot(x, rows["net_benefit"], label=label, **look)
     axes.set(xlabel="Threshold probability", ylabel="Net benefit (true positives per patient)")
     axes.set_ylim(*_limits(table))

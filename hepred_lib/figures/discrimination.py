@@ -6,9 +6,22 @@ from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
 from matplotlib.lines import Line2D
 
-from hepred_lib.figures.layout import OUTCOMES, by_model, finite, legend_below, legend_title, model_label, sample_size
-from hepred_lib.figures.style import GREY, MODELS
+from hepred_lib.figures.layout import (
+    OUTCOMES,
+    band,
+    by_model,
+    finite,
+    legend_below,
+    legend_title,
+    model_label,
+    sample_size,
+)
+from hepred_lib.figures.style import BLUE, GREY, MODELS, VERMILLION, LineStyle
 
+POWER_LOOKS = [
+    LineStyle("", color, line, marker)
+    for color, line, marker in (("black", "-", "o"), (BLUE, "--", "s"), (VERMILLION, "-.", "^"))
+]
 UNIT_TICKS = np.linspace(0, 1, 6)
 
 
@@ -33,15 +46,15 @@ def roc(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     handles = []
     for style, rows in by_model(table):
         x, first = rows["false_positive_rate"], rows.iloc[0]
-        axes.fill_between(x, rows["low"], rows["high"], color=style.color, alpha=0.13, linewidth=0)
         axes.plot(x, rows["sensitivity"], color=style.color, linestyle=style.line)
         look = {"color": style.color, "marker": style.marker, "markerfacecolor": "white"}
         if pd.notna(first["operating_fpr"]):
             point = first["operating_fpr"], first["operating_sensitivity"]
             axes.plot(*point, linestyle="", zorder=3, clip_on=False, **look)
+        band(axes, x, rows, style)
         handles.append(Line2D([], [], linestyle=style.line, label=model_label(rows, common_size=common_size), **look))
     chance = axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=0.8, label="chance", zorder=1)
-    axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xticks=UNIT_TICKS, yticks=UNIT_TICKS)
+    axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", anchor="N", xticks=UNIT_TICKS, yticks=UNIT_TICKS)
     axes.set(xlabel="False-positive rate (1 − specificity)", ylabel="Sensitivity")
     legend_below(figure, [*handles, *chance], title=legend_title(table, interval="bands"))
     return [axes]
@@ -77,6 +90,33 @@ def oracle(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     label = f"{MODELS['oracle'].name}: the simulated truth itself"
     handles.append(Line2D([], [], linestyle="", marker="D", color=GREY, markerfacecolor="white", label=label))
     legend_below(figure, handles, title=legend_title(table, interval="lines"))
+    return [axes]
+
+
+def power(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
+    """Draw how often a difference of two AUCs would be found, against the number of test patients with expansion.
+
+    Parameters
+    ----------
+    figure : matplotlib Figure or SubFigure
+    table : DataFrame
+        One row a size: `pair`, `test_events`, `power` in [0, 1] and its Monte Carlo interval `low`, `high`;
+        `n_simulations` repeats in every row.
+
+    Returns
+    -------
+    list of Axes
+        One pair of axes.
+    """
+    axes = figure.subplots()
+    for (pair, rows), look in zip(table.groupby("pair", sort=False), POWER_LOOKS, strict=False):
+        line = {"color": look.color, "linestyle": look.line, "marker": look.marker, "clip_on": False}
+        axes.plot(rows["test_events"], rows["power"], label=pair.replace(" - ", " against "), **line)
+        band(axes, rows["test_events"], rows, look)
+    axes.axhline(0.8, color=GREY, linestyle=":", linewidth=0.8, label="four in five")
+    axes.set(ylim=(0, 1), yticks=UNIT_TICKS, xlabel="Test patients with HE", ylabel="Power of DeLong's test")
+    title = f"{table['n_simulations'].iloc[0]} simulated test sets a point; bands: 95 % CI"
+    legend_below(figure, axes.get_legend_handles_labels()[0], title=title)
     return [axes]
 
 

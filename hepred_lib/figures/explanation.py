@@ -7,10 +7,11 @@ from matplotlib.figure import FigureBase
 
 from hepred_lib.figures.imaging import BAR_LENGTHS_MM, PAGE_MM, PREDICTED, Arrays, outline, show_slice
 from hepred_lib.figures.layout import no_data
-from hepred_lib.figures.style import GREY, ORANGE, VERMILLION
+from hepred_lib.figures.style import GREY, ORANGE, VERMILLION, LineStyle
 
 # From clear to vermillion: where nothing was active the scan shows through.
 HEAT = LinearSegmentedColormap.from_list("heat", [(*c, a) for c, a in (((0.9, 0.6, 0), 0), ((0.84, 0.37, 0), 0.75))])
+HALF = LineStyle("half of the highest activation", "white", (0, (0.8, 1.2)), "")
 BARS_MM = 26
 
 
@@ -38,14 +39,15 @@ def attention(figure: FigureBase, arrays: Arrays) -> list[Axes]:
     for i, (upper, lower) in enumerate(grid.T):
         show_slice(upper, arrays["hu"][i], pixel_mm=pixels_mm[i], window=arrays["window"], bar_mm=bar_mm)
         _overlay(upper, arrays["activation"][i], pixel_mm=pixels_mm[i])
-        outline(upper, arrays["predicted"][i], pixel_mm=pixels_mm[i], style=PREDICTED)
+        high = arrays["activation"][i] >= 0.5
+        outline(upper, [(arrays["predicted"][i], PREDICTED), (high, HALF)], pixel_mm=pixels_mm[i])
         upper.set_title(str(arrays["titles"][i]), loc="center", pad=2)
         _bars(lower, arrays["attention"][i])
     grid[1, 0].set_ylabel("Attention")
     level, width = arrays["window"]
     figure.supxlabel(
-        f"Window: level {level:g} HU, width {width:g} HU. Scale bar: {bar_mm} mm. "
-        "Shade: what raised the score; dashed: predicted outline.",
+        f"Window: level {level:g} HU, width {width:g} HU. Scale bar: {bar_mm} mm. R, L: the patient's right and left.\n"
+        "Shade: what raised the score, dotted from half of the maximum; dashed: predicted outline.",
         fontsize=7,
     )
     return list(grid.T.flat)
@@ -53,7 +55,7 @@ def attention(figure: FigureBase, arrays: Arrays) -> list[Axes]:
 
 def attention_height_mm(arrays: Arrays) -> float:
     """Return the height in mm, 174 mm wide."""
-    return _slice_mm(arrays) + BARS_MM + 22 if len(arrays["hu"]) else 40
+    return _slice_mm(arrays) + BARS_MM + 25 if len(arrays["hu"]) else 40
 
 
 def _slice_mm(arrays: Arrays) -> float:

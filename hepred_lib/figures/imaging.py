@@ -6,24 +6,27 @@ right stands on the left of the image and the front at its top: columns are reve
 """
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 
 from hepred_lib.figures.layout import legend_below, no_data, panels
-from hepred_lib.figures.style import ORANGE, SKY, LineStyle
+from hepred_lib.figures.style import ORANGE, SKY, YELLOW, LineStyle
 
 HEMATOMA = LineStyle("hematoma", ORANGE, "-", "")
 BRAIN = LineStyle("brain", SKY, ":", "")
 REFERENCE = LineStyle("reference outline", SKY, "-", "")
-PREDICTED = LineStyle("predicted outline", ORANGE, (0, (2.5, 1)), "")
+PREDICTED = LineStyle("predicted outline", YELLOW, (0, (1.8, 1.8)), "")
 
 PAGE_MM, COLUMNS, LINE_LENGTH = 174, 5, 112
 BAR_LENGTHS_MM = (50, 20, 10, 5, 2, 1)
 DISCLAIMER = "Research use only, not for clinical decisions."
+
+RIM_POINTS = 1.9  # of black under a line: without it a line on bright blood is lost in grey print
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -119,11 +122,17 @@ def _slices(figure: FigureBase, arrays: Arrays, styles: dict[str, LineStyle]) ->
     for i, (axes, pixel_mm) in enumerate(zip(grid, pixels_mm, strict=True)):
         show_slice(axes, arrays["hu"][i], pixel_mm=pixel_mm, window=arrays["window"], bar_mm=bar_mm)
         axes.set_title(str(arrays["titles"][i]), loc="center", pad=2)
-        for name, style in styles.items():
-            outline(axes, arrays[name][i], pixel_mm=pixel_mm, style=style)
+        masks = [(arrays[name][i], style) for name, style in styles.items()]
+        outline(axes, masks, pixel_mm=pixel_mm)
     level, width = arrays["window"]
     reading = f"Scale bar: {bar_mm} mm. R and L: the patient's right and left."
-    handles = [Line2D([], [], color=s.color, linestyle=s.line, label=s.name) for s in styles.values()]
+    rim = [withStroke(linewidth=RIM_POINTS, foreground="black")]
+    handles = [
+        Line2D(
+            [], [], color=s.color, linestyle=s.line, label=s.name, linewidth=0.9, path_effects=rim * (s is not BRAIN)
+        )
+        for s in styles.values()
+    ]
     legend_below(
         figure, handles, title=f"Window: level {level:g} HU, width {width:g} HU. {reading}", columns=len(handles)
     )
@@ -146,13 +155,23 @@ def show_slice(axes: Axes, hu: np.ndarray, *, pixel_mm: float, window: tuple[flo
         axes.plot([right - bar_mm, right], [bottom, bottom], **bar)
 
 
-def outline(axes: Axes, mask: np.ndarray, *, pixel_mm: float, style: LineStyle) -> None:
-    """Draw the outline of a mask [y, x], half-way between the voxels inside and outside; an empty mask draws none."""
-    if not np.any(mask):
-        return
+def outline(axes: Axes, masks: Sequence[tuple[np.ndarray, LineStyle]], *, pixel_mm: float) -> None:
+    """Draw outlines of masks [y, x], half-way between the voxels inside and outside; an empty mask draws none.
+
+    All rims lie under all lines, so that no outline hides another; the brain's has none, it must not draw the eye.
+    """
+    drawn = [(mask, style) for mask, style in masks if np.any(mask)]
+    for mask, style in drawn:
+        if style is not BRAIN:
+            _contour(axes, mask, pixel_mm, colors="black", linewidths=RIM_POINTS)
+    for mask, style in drawn:
+        _contour(axes, mask, pixel_mm, colors=style.color, linestyles=[style.line], linewidths=0.9)
+
+
+def _contour(axes: Axes, mask: np.ndarray, pixel_mm: float, **look: object) -> None:
     padded = np.pad(mask[:, ::-1] > 0, 1).astype(float)  # closes outlines that touch the edge
     y_mm, x_mm = ((np.arange(size) - 0.5) * pixel_mm for size in padded.shape)
-    axes.contour(x_mm, y_mm, padded, levels=[0.5], colors=style.color, linestyles=[style.line], linewidths=0.9)
+    axes.contour(x_mm, y_mm, padded, levels=[0.5], **look)
 
 
 def _wrapped(lines: np.ndarray) -> list[str]:

@@ -1,5 +1,6 @@
 """Small conventions that all figures share: panels, legends with sample sizes, and what stands where nothing can."""
 
+import re
 from collections.abc import Iterator
 from math import ceil
 
@@ -60,8 +61,28 @@ def legend_title(table: pd.DataFrame, *, interval: str) -> str:
 
 def model_label(rows: pd.DataFrame, *, common_size: str | None) -> str:
     """Return a model's label; its own sample size is added where the models do not share one."""
-    label, own_size = str(rows["label"].iloc[0]), sample_size(rows)
+    label, own_size = typeset(str(rows["label"].iloc[0])), sample_size(rows)
     return label if common_size or not own_size else f"{label}; {own_size}"
+
+
+def band(axes: Axes, x: pd.Series, rows: pd.DataFrame, style: LineStyle) -> None:
+    """Shade between `low` and `high`; thin edges in the model's own line keep overlapping bands apart in grey."""
+    if rows["low"].isna().all():
+        return
+    axes.fill_between(x, rows["low"], rows["high"], color=style.color, alpha=0.13, linewidth=0)
+    for edge in ("low", "high"):
+        axes.plot(x, rows[edge], color=style.color, linestyle=style.line, linewidth=0.4, alpha=0.8)
+
+
+def typeset(text: str) -> str:
+    """Return text with typographic ranges and minus signs.
+
+    Examples
+    --------
+    >>> typeset("AUC 0.73 (0.54-0.86), in the large -0.16")
+    'AUC 0.73 (0.54–0.86), in the large −0.16'
+    """
+    return re.sub(r"(?<![\w.])-(?=\d)", "−", re.sub(r"(?<=\d)-(?=[\d.−-])", "–", text))
 
 
 def legend_below(figure: FigureBase, handles: list[Artist], *, title: str | None = None, columns: int = 1) -> None:
@@ -83,6 +104,11 @@ def quantity(name: str, unit: object) -> str:
 def decimal(value: float, digits: int = 1) -> str:
     """Return a number with a typographic minus sign, as the axes print it."""
     return f"{value:.{digits}f}".replace("-", "−")
+
+
+def ratio_text(value: float) -> str:
+    """Return a ratio with two decimals below 10, one below 100, none above."""
+    return f"{value:.{2 - (value >= 10) - (value >= 100)}f}"
 
 
 def finite(values: pd.Series) -> np.ndarray:

@@ -5,11 +5,18 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
 from matplotlib.patches import Patch
+from matplotlib.ticker import FixedLocator, NullLocator
 
-from hepred_lib.figures.layout import by_model, finite, legend_below
+from hepred_lib.figures.layout import by_model, finite, legend_below, ratio_text
 from hepred_lib.figures.style import BLUE, GREY, ORANGE, PURPLE
 
 WIDEST = (1 / 16, 16.0)  # an interval that reaches beyond ends in an arrow
+RATIO_TICKS = (
+    (0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.2, 1.5, 2, 3, 4, 5, 7, 10, 15),
+    (0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10, 15),
+    (0.0625, 0.125, 0.25, 0.5, 1, 2, 4, 8, 16),
+)
+MOST_TICKS = 9
 KINDS = {"predictor": ("true predictor", BLUE), "proxy": ("proxy", ORANGE), "unrelated": ("unrelated", PURPLE)}
 
 
@@ -45,7 +52,15 @@ def odds_ratios(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     axes.tick_params(axis="y", length=0)
     axes.set(ylim=(len(names) - 0.5, -0.5), xlabel="Odds ratio of HE (95 % CI)")
     axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_major_locator(FixedLocator(_ratio_ticks(*axes.get_xlim())))
+    axes.xaxis.set_minor_locator(NullLocator())
     return [axes]
+
+
+def _ratio_ticks(low: float, high: float) -> list[float]:
+    """Return round ratios within the limits: finer ones where the axis is short."""
+    inside = [[tick for tick in ticks if low <= tick <= high] for ticks in RATIO_TICKS]
+    return next((ticks for ticks in inside if len(ticks) <= MOST_TICKS), inside[-1])
 
 
 def _interval(axes: Axes, row: tuple, *, place: int, color: str, marker: str) -> None:
@@ -57,14 +72,9 @@ def _interval(axes: Axes, row: tuple, *, place: int, color: str, marker: str) ->
         if row.low < end == left or row.high > end == right:
             axes.plot(end, place, marker=arrow, color=color, clip_on=False)
     axes.plot(row.odds_ratio, place, marker=marker, color=color)
-    interval = "" if np.isnan([row.low, row.high]).any() else f" ({_ratio(row.low)}–{_ratio(row.high)})"
-    text = f"{_ratio(row.odds_ratio)}{interval}"
+    interval = "" if np.isnan([row.low, row.high]).any() else f" ({ratio_text(row.low)}–{ratio_text(row.high)})"
+    text = f"{ratio_text(row.odds_ratio)}{interval}"
     axes.text(1.03, place, text, transform=axes.get_yaxis_transform(), va="center_baseline")
-
-
-def _ratio(value: float) -> str:
-    """Return a ratio with two decimals below 10, one below 100, none above."""
-    return f"{value:.{2 - (value >= 10) - (value >= 100)}f}"
 
 
 def inclusion_frequency(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:

@@ -24,6 +24,11 @@ SKY, PURPLE, YELLOW, GREY = "#56B4E9", "#CC79A7", "#F0E442", "0.45"
 
 MM_PER_INCH = 25.4
 
+METADATA = {
+    "pdf": {"Creator": "hepred", "Producer": "hepred", "CreationDate": None},
+    "png": {"Software": None},
+}
+
 SHEET = {
     "font.family": "DejaVu Sans",  # matplotlib brings it along: the same glyphs on every machine
     "font.size": 7,
@@ -137,14 +142,16 @@ def render(figure: Figure, *, png_dpi: int = 300) -> dict[str, bytes]:
     dict
         ``{"pdf": bytes, "png": bytes}``. Dates and version numbers are left out of both.
     """
-    metadata = {
-        "pdf": {"Creator": "hepred", "Producer": "hepred", "CreationDate": None},
-        "png": {"Software": None},
-    }
-    rendered = {}
+    return {extension: _rendered(figure, extension, png_dpi) for extension in METADATA}
+
+
+def png(figure: Figure, *, dpi: int) -> bytes:
+    """Return the figure as PNG alone, for a page on the screen."""
+    return _rendered(figure, "png", dpi)
+
+
+def _rendered(figure: Figure, extension: str, dpi: int) -> bytes:
+    buffer = io.BytesIO()
     with sheet():
-        for extension, entries in metadata.items():
-            buffer = io.BytesIO()
-            figure.savefig(buffer, format=extension, dpi=png_dpi, metadata=entries)
-            rendered[extension] = buffer.getvalue()
-    return rendered
+        figure.savefig(buffer, format=extension, dpi=dpi, metadata=METADATA[extension])
+    return buffer.getvalue()

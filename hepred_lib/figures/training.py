@@ -57,7 +57,8 @@ def bland_altman(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     figure : matplotlib Figure or SubFigure
     table : DataFrame
         One row a patient: `reference_ml`, `predicted_ml`; `bias`, `low`, `high` (mL) repeat in every row
-        (NaN limits: none are drawn).
+        (NaN limits: none are drawn). So may their 95 % intervals: `bias_low`, `bias_high`, `low_low`, `low_high`,
+        `high_low`, `high_high`.
 
     Returns
     -------
@@ -70,11 +71,14 @@ def bland_altman(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     axes.plot(mean_ml, table["predicted_ml"] - table["reference_ml"], "o", **look)
     axes.axhline(0, color=GREY, linewidth=0.6)
     bias, low, high = table[["bias", "low", "high"]].iloc[0]
+    bands = [name for name in ("bias", "low", "high") if f"{name}_low" in table]
+    for name in bands:
+        axes.axhspan(*table[[f"{name}_low", f"{name}_high"]].iloc[0], color=VERMILLION, alpha=0.15, linewidth=0)
     handles = [axes.axhline(bias, color=VERMILLION, label=f"bias {decimal(bias)} mL")]
     if np.isfinite([low, high]).all():
         label = f"95 % limits of agreement {decimal(low)} to {decimal(high)} mL"
         axes.axhline(low, color=VERMILLION, linestyle="--")
         handles.append(axes.axhline(high, color=VERMILLION, linestyle="--", label=label))
     axes.set(xlabel="Mean of predicted and reference volume (mL)", ylabel="Predicted − reference volume (mL)")
-    legend_below(figure, handles, title=f"n = {len(table)}")
+    legend_below(figure, handles, title=f"n = {len(table)}" + "; bands: 95 % CI" * bool(bands))
     return [axes]

@@ -58,8 +58,9 @@ def _label(axes: Axes, rows: pd.DataFrame) -> None:
 def _parts(axes: Axes, rows: pd.DataFrame) -> None:
     for look in OUTCOMES.values():
         points = rows[rows["group"] == look.name]
-        style = {"marker": look.marker, "color": look.color, "markersize": 2.4, "markeredgewidth": 0}
-        axes.plot(points["x"], points["y"], linestyle="", alpha=0.7, label=look.name, **style)
+        hollow = {"markerfacecolor": "none", "markeredgewidth": 0.6} if look is OUTCOMES[0] else {"markeredgewidth": 0}
+        style = {"marker": look.marker, "color": look.color, "markersize": 2.4, **hollow}
+        axes.plot(points["x"], points["y"], linestyle="", alpha=0.8, label=look.name, **style)
     axes.set(xlabel="Image part of the logit", ylabel="Clinical part of the logit")
     axes.legend(loc="lower right", markerscale=1.6, handlelength=1)
 

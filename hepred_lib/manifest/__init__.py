@@ -11,6 +11,7 @@ from hepred_lib.manifest.predictors import (
     RADIOLOGICAL_CANDIDATES,
     predictor_frame,
     predictor_label,
+    predictor_quantity,
     predictor_unit,
 )
 from hepred_lib.manifest.reading import manifest_problems, read_manifest, read_valid_cells
@@ -28,6 +29,7 @@ __all__ = [
     "manifest_problems",
     "predictor_frame",
     "predictor_label",
+    "predictor_quantity",
     "predictor_unit",
     "read_manifest",
     "read_valid_cells",

@@ -51,6 +51,7 @@ LABELS = {
     "ivh": "Ventricular blood",
     "dl_score": "DL score",
 }
+PRINTED_UNITS = {"y": "years", "umol/L": "µmol/L", "10^9/L": "10⁹/L"}
 NO_PREDICTORS = ("he", "ct_to_followup_h", "followup_volume_ml", "followup_ivh_ml")  # known only afterwards
 
 
@@ -101,6 +102,19 @@ def predictor_label(name: str) -> str:
     ('Prior stroke', 'GCS')
     """
     return LABELS.get(name, name.replace("_", " ").capitalize())
+
+
+def predictor_quantity(name: str) -> str:
+    """The words for a predictor with its unit, as a table's line or an axis names it.
+
+    Examples
+    --------
+    >>> predictor_quantity("sbp_mmhg"), predictor_quantity("diabetes")
+    ('Systolic pressure (mmHg)', 'Diabetes')
+    """
+    column = COLUMNS.get(name)
+    printed = "" if column is None or column.kind == "binary" else PRINTED_UNITS.get(column.unit, column.unit)
+    return f"{predictor_label(name)} ({printed})" if printed else predictor_label(name)
 
 
 def predictor_unit(name: str) -> str:

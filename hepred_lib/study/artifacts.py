@@ -9,6 +9,7 @@ import hashlib
 import json
 import math
 import os
+import re
 from collections.abc import Iterable, Mapping
 from io import BytesIO
 from pathlib import Path
@@ -16,6 +17,34 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+
+# What LaTeX would read as a command, and signs that it cannot set without one.
+LATEX = {character: f"\\{character}" for character in "&%_#${}"} | {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": "$<$",
+    ">": "$>$",
+    "−": "$-$",
+    "–": "--",
+    "—": "---",
+    "…": r"\dots{}",
+    "×": r"$\times$",
+    "±": r"$\pm$",
+    "≤": r"$\le$",
+    "≥": r"$\ge$",
+    "→": r"$\to$",
+    "µ": r"$\mu$",
+    "μ": r"$\mu$",
+    "χ": r"$\chi$",
+    "²": "$^2$",
+    "³": "$^3$",
+    "⁹": "$^9$",
+    "°": r"$^\circ$",
+    "\n": " ",
+}
+NUMBER = re.compile(r"-?\d+(\.\d+)?(e[-+]?\d+)?")
+LONG_NUMBER = re.compile(r"-?\d+\.(0|\d{4,})|-?\d+(\.\d+)?e[-+]?\d+")
 
 
 def write_bytes(path: Path, content: bytes) -> bool:
@@ -50,6 +79,14 @@ def read_table(path: Path) -> pd.DataFrame:
     return pd.read_csv(path, dtype={"patient_id": "string"})
 
 
+def read_printed(path: Path) -> pd.DataFrame:
+    """Read a table that :func:`write_table` wrote as the text that stands in it: 0.80 stays 0.80."""
+    try:
+        return pd.read_csv(path, dtype=str, keep_default_na=False)
+    except pd.errors.EmptyDataError:  # a table without columns
+        return pd.DataFrame()
+
+
 def write_figure_data(folder: Path, name: str, data: pd.DataFrame | Mapping[str, np.ndarray]) -> None:
     """Keep all that a figure draws: a table as CSV, arrays as npz (fixed time stamps, no pickle)."""
     if isinstance(data, pd.DataFrame):
@@ -73,14 +110,14 @@ def read_figure_data(folder: Path) -> dict[str, pd.DataFrame | dict[str, np.ndar
 
 
 def write_latex(path: Path, table: pd.DataFrame) -> bool:
-    """Write a table of text and numbers as a LaTeX tabular (booktabs), special characters escaped."""
-    special = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$"}
+    """Write a table of text and numbers as a LaTeX tabular (booktabs) that any LaTeX with UTF-8 input can set.
 
-    def escape(cell: object) -> str:
-        return "".join(special.get(character, character) for character in str(cell))
-
-    lines = [" & ".join(map(escape, row)) + r" \\" for row in [list(table.columns), *table.to_numpy().tolist()]]
-    head, *body = lines
+    Special characters are escaped, signs beyond Latin-1 become commands, numbers are rounded to three significant
+    digits where more stand there, and missing values are left empty.
+    """
+    head, *body = (
+        " & ".join(map(_latex_cell, row)) + r" \\" for row in [list(table.columns), *table.to_numpy().tolist()]
+    )
     frame = [
         rf"\begin{{tabular}}{{l{'r' * (table.shape[1] - 1)}}}",
         r"\toprule",
@@ -90,6 +127,27 @@ def write_latex(path: Path, table: pd.DataFrame) -> bool:
         r"\bottomrule",
     ]
     return write_bytes(path, "\n".join([*frame, r"\end{tabular}", ""]).encode())
+
+
+def _latex_cell(cell: object) -> str:
+    text = "" if cell is None or cell is pd.NA or cell != cell else str(cell)
+    if LONG_NUMBER.fullmatch(text):
+        text = _rounded(float(text))
+    if NUMBER.fullmatch(text):
+        mantissa, _, exponent = text.replace("-", "−", text.startswith("-")).partition("e")
+        power = rf"$\times10^{{{int(exponent)}}}$" if exponent else ""
+        return _escaped(mantissa) + power
+    # A line that begins with a bracket would be read as the spacing of the line before.
+    return "{}" * text.startswith("[") + _escaped(text)
+
+
+def _escaped(text: str) -> str:
+    return "".join(LATEX.get(character, character) for character in text)
+
+
+def _rounded(number: float) -> str:
+    """Return a number with three significant digits, never fewer than its whole ones; whole numbers as they are."""
+    return f"{number:.0f}" if number == int(number) or abs(number) >= 100 else f"{number:.3g}"
 
 
 def scan_checksums(paths: Iterable[str]) -> str:

@@ -78,14 +78,18 @@ def flow():
 def cohort(patients=40):
     rng = np.random.default_rng(2)
     variables = {
-        "Age": ("years", 65, 12), "GCS": ("", 12, 2), "NIHSS": ("", 14, 6), "Systolic pressure": ("mmHg", 165, 25),
-        "Onset to CT": ("h", 4, 2), "Baseline volume": ("mL", 22, 9), "Glucose": ("mmol/L", 7, 2),
+        "Age (years)": (65, 12), "GCS": (12, 2), "NIHSS": (14, 6), "Systolic pressure (mmHg)": (165, 25),
+        "Onset to CT (h)": (4, 2), "Baseline volume (mL)": (22, 9), "Glucose (mmol/L)": (7, 2),
     }  # fmt: skip
-    he = np.tile([0, 0, 0, 1], patients // 4)
-    tables = [
-        pd.DataFrame({"variable": name, "unit": unit, "value": rng.normal(mean + 0.5 * sd * he, sd), "he": he})
-        for name, (unit, mean, sd) in variables.items()
-    ]
+    tables = []
+    for name, (mean, sd) in variables.items():
+        for he, n in ((0, 3 * patients // 4), (1, patients // 4)):
+            share = np.arange(1, n + 1) / n
+            band = {"low": np.clip(share - 0.1, 0, 1), "high": np.clip(share + 0.1, 0, 1)}
+            value = np.sort(rng.normal(mean + 0.5 * sd * he, sd, n))
+            tables.append(
+                pd.DataFrame({"variable": name, "he": he, "value": value, "proportion": share, "n": n} | band)
+            )
     return pd.concat(tables, ignore_index=True)
 
 
@@ -212,8 +216,34 @@ def attention(size=32):
     return scan | {"predicted": shifted, "activation": clot * 0.8, "attention": weights, "titles": titles}
 
 
+def network():
+    rows = [
+        ("input", "slices", "", 1, 64, 64, 0, ""),
+        ("encoder", "stem", "7×7 convolution / 2, batch norm, ReLU", 16, 32, 32, 784, "slices"),
+        ("encoder", "stages.0", "2 × residual block", 32, 16, 16, 12000, "stem"),
+        ("decoder", "decoder.0", "3×3 convolution, batch norm, ReLU", 24, 32, 32, 10400, "stem;stages.0"),
+        ("outline", "outline", "3×3 convolution, pixel shuffle", 1, 64, 64, 868, "decoder.0"),
+        ("presence", "presence", "linear 64 → 1", 1, None, None, 65, "stages.0"),
+        ("expansion", "expansion.project", "linear 24 → 8, ReLU", 8, None, None, 200, "decoder.0;outline"),
+        ("expansion", "expansion.attention", "linear 8 → 1", 1, None, None, 9, "expansion.project"),
+        ("expansion", "expansion.classify", "linear 9 → 1", 1, None, None, 10, "expansion.project;expansion.attention"),
+        ("expansion", "expansion.describe", "linear 8 → 4", 4, None, None, 36, "expansion.attention"),
+    ]
+    columns = ["part", "block", "operation", "channels", "height", "width", "parameters", "inputs"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def power():
+    events = np.array([21, 50, 200])
+    rows = [
+        pd.DataFrame({"pair": pair, "test_events": events, "power": share, "low": share - 0.02, "high": share + 0.02})
+        for pair, share in (("image - clinical", np.array([0.1, 0.2, 0.5])), ("image - integrated", events / 250))
+    ]
+    return pd.concat(rows, ignore_index=True).assign(n_simulations=2000)
+
+
 BUILDERS = (
-    attention, flow, cohort, truth, quality, montage, outlines, overview, learning_curves,
+    attention, network, power, flow, cohort, truth, quality, montage, outlines, overview, learning_curves,
     bland_altman, dl_score, odds_ratios_clinical,
     odds_ratios_integrated, inclusion_frequency, roc, calibration, decision_curve, oracle,
 )  # fmt: skip

@@ -33,11 +33,26 @@ def test_more_reasons_make_a_taller_page(examples):
 
 
 def test_a_cohort_panel_states_the_numbers_it_draws(examples):
-    table = examples["cohort"].query("variable == 'GCS'").reset_index(drop=True)
-    table.loc[:3, "value"] = np.nan  # three without expansion, one with
+    table = examples["cohort"].query("variable == 'Age (years)'")
     (axes,) = draw("cohort", table).axes
-    assert axes.get_title(loc="left") == "9 HE, 27 no HE"
-    assert axes.get_xlabel() == "GCS"
+    assert axes.get_title(loc="left") == "10 HE, 30 no HE"
+    assert axes.get_xlabel() == "Age (years)"
+
+
+def test_a_cumulative_curve_starts_at_zero_and_ends_at_one_with_its_band(examples):
+    table = examples["cohort"].query("variable == 'GCS'")
+    (axes,) = draw("cohort", table).axes
+    for line in axes.lines:
+        assert line.get_ydata()[[0, -1]].tolist() == [0, 1]
+    assert len(axes.collections) == 2
+
+
+@pytest.mark.parametrize(("variables", "rows"), [(3, [3]), (4, [4]), (6, [3, 3]), (7, [4, 3])])
+def test_panels_stand_in_rows_as_even_as_they_can_be(variables, rows, examples):
+    names = examples["cohort"]["variable"].unique()[:variables]
+    figure = draw("cohort", examples["cohort"][examples["cohort"]["variable"].isin(names)])
+    heights = [round(axes.get_position().y0, 3) for axes in figure.axes if axes.axison]
+    assert [heights.count(height) for height in sorted(set(heights), reverse=True)] == rows
 
 
 def test_outlying_scans_are_marked_and_counted(examples, drawn):
@@ -57,8 +72,13 @@ def test_bars_of_slices_hold_one_number_each(examples, drawn):
     assert sum(bar.get_height() for bar in bars) == len(examples["quality"])
 
 
-@pytest.mark.parametrize(("name", "columns"), [("quality", ["n_slices", "noise_hu"]), ("cohort", ["value"])])
-def test_a_quantity_that_was_never_measured_says_no_data(name, columns, examples):
-    figure = draw(name, examples[name].assign(**dict.fromkeys(columns, np.nan)))
+def test_scans_of_one_thickness_stand_in_the_middle_of_one_bar(examples):
+    bars = draw("quality", examples["quality"].assign(thickness_mm=5.0)).axes[0].patches
+    (bar,) = (bar for bar in bars if bar.get_height())
+    assert bar.get_x() + bar.get_width() / 2 == pytest.approx(5)
+
+
+def test_a_quantity_that_was_never_measured_says_no_data(examples):
+    figure = draw("quality", examples["quality"].assign(n_slices=np.nan, noise_hu=np.nan))
     silent = [axes for axes in figure.axes if "no data" in [text.get_text() for text in axes.texts]]
-    assert len(silent) == (2 if name == "quality" else 7)
+    assert len(silent) == 2

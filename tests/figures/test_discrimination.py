@@ -37,7 +37,7 @@ def test_a_roc_without_bands_does_not_promise_them(examples):
 
 def test_a_score_without_a_threshold_has_no_operating_point(examples):
     figure = draw("roc", examples["roc"].assign(operating_fpr=np.nan, operating_sensitivity=np.nan))
-    assert len(figure.axes[0].lines) == 4  # three curves and chance
+    assert {line.get_marker() for line in figure.axes[0].lines} == {"None"}
 
 
 def test_an_interval_that_could_not_be_computed_leaves_the_oracle_drawn(examples):
@@ -57,3 +57,10 @@ def test_patients_without_an_outcome_are_not_drawn(examples):
     table.loc[table.index[:4], "he"] = np.nan  # three without expansion, one with
     ticks = [tick.get_text() for tick in draw("dl_score", table).axes[0].get_xticklabels()]
     assert ticks == ["no HE\nn = 12", "HE\nn = 4"]
+
+
+def test_each_pair_of_models_has_a_power_curve_between_its_bands_and_a_reference(examples, drawn):
+    axes = drawn["power"].axes[0]
+    assert legend(drawn["power"]) == ["image against clinical", "image against integrated", "four in five"]
+    np.testing.assert_array_equal(axes.lines[0].get_ydata(), [0.1, 0.2, 0.5])
+    assert len(axes.collections) == 2

@@ -55,8 +55,9 @@ def test_the_letter_r_stands_on_the_left_of_l():
 def test_the_outline_encloses_its_voxel_in_mm():
     arrays = phantom(6, 5)
     arrays["mask"] = arrays["hu"] > 0
-    (contour,) = draw("montage", arrays).axes[0].collections
+    rim, contour = draw("montage", arrays).axes[0].collections
     corners = contour.get_paths()[0].vertices
+    np.testing.assert_array_equal(rim.get_paths()[0].vertices, corners)
     # column 5 of 8 is the third from the patient's right: 40 to 60 mm; row 6 from the back: 120 to 140 mm
     np.testing.assert_allclose([corners.min(axis=0), corners.max(axis=0)], [[40, 120], [60, 140]])
 
@@ -64,10 +65,23 @@ def test_the_outline_encloses_its_voxel_in_mm():
 def test_the_outline_closes_at_the_edge_of_the_image():
     arrays = phantom(0, 0)
     arrays["mask"] = arrays["hu"] > -2000
-    (contour,) = draw("montage", arrays).axes[0].collections
+    contour = draw("montage", arrays).axes[0].collections[-1]
     corners = contour.get_paths()[0].vertices
     np.testing.assert_allclose(corners[0], corners[-1])
     np.testing.assert_allclose([corners.min(), corners.max()], [0, 160])
+
+
+def test_every_rim_lies_under_every_line():
+    arrays = phantom(6, 5)
+    arrays |= {"reference": arrays["hu"] > 0, "predicted": arrays["hu"] > 0}
+    widths = [float(drawn.get_linewidth()[0]) for drawn in draw("outlines", arrays).axes[0].collections]
+    assert widths == [1.9, 1.9, 0.9, 0.9]
+
+
+def test_the_brain_has_no_rim():
+    arrays = phantom(6, 5)
+    arrays["brain"] = arrays["hu"] > 0
+    assert len(draw("montage", arrays).axes[0].collections) == 1
 
 
 def test_an_empty_mask_has_no_outline():

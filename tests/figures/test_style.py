@@ -3,6 +3,7 @@ import subprocess
 import sys
 
 import matplotlib.image
+import pypdf
 import pytest
 
 from hepred_lib.figures.catalogue import FIGURES, draw
@@ -61,3 +62,36 @@ def test_another_process_gives_the_same_bytes_without_torch(request, drawn):
     run = subprocess.run(command, env={"PYTHONHASHSEED": "1"}, cwd=request.config.rootpath, capture_output=True)
     assert run.returncode == 0, run.stderr.decode()
     assert run.stdout == render(drawn["flow"])["pdf"]
+
+
+def fonts(page):
+    """The descriptors of all fonts of a page, those of a composite font's parts included."""
+    for font in page.get("/Resources", {}).get("/Font", {}).values():
+        for part in font.get_object().get("/DescendantFonts", [font]):
+            yield part.get_object()
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_font_of_a_pdf_is_embedded_as_truetype(name, drawn):
+    (page,) = pypdf.PdfReader(io.BytesIO(render(drawn[name], png_dpi=72)["pdf"])).pages
+    found = list(fonts(page))
+    assert found
+    for font in found:
+        assert font["/Subtype"] in ("/TrueType", "/CIDFontType2"), "Type 3 glyphs are pictures, not letters"
+        assert "/FontFile2" in font["/FontDescriptor"].get_object()
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_word_of_a_figure_can_be_copied_from_its_pdf(name, drawn):
+    (page,) = pypdf.PdfReader(io.BytesIO(render(drawn[name], png_dpi=72)["pdf"])).pages
+    extracted = "".join(page.extract_text().split())
+    texts = [text for axes in drawn[name].axes for text in (axes.title, axes.xaxis.label, axes.yaxis.label)]
+    texts += [text for axes in drawn[name].axes for text in axes.texts]
+    for text in filter(None, (shown.get_text() for shown in texts if shown.get_visible())):
+        assert all("".join(line.split()) in extracted for line in text.splitlines()), text
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_pdf_has_the_journals_width(name, drawn):
+    (page,) = pypdf.PdfReader(io.BytesIO(render(drawn[name], png_dpi=72)["pdf"])).pages
+    assert float(page.mediabox.width) / 72 * 25.4 == pytest.approx(FIGURES[name].width_mm, abs=0.01)

@@ -1,0 +1,166 @@
+"""Distributions and the first table: by hand, edges, refusals, and a table made by tableone."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hepred_lib.stats.baseline import (
+    Contrast,
+    baseline_table,
+    cumulative_distribution,
+    group_p,
+    standardized_difference,
+)
+
+
+def levels(*values):
+    return pd.Series(pd.Categorical(values, categories=["deep", "lobar", "stem"]))
+
+
+@pytest.fixture
+def frame():
+    return pd.DataFrame(
+        {
+            "age": [50.0, 60.0, 70.0, 80.0, np.nan, 64.0],
+            "diabetes": [0.0, 1.0, 0.0, np.nan, 1.0, 1.0],
+            "place": levels("deep", "deep", "lobar", "lobar", "lobar", None),
+        }
+    )
+
+
+@pytest.fixture
+def columns():
+    return {"All": [True] * 6, "No HE": [True, True, True, False, False, False], "HE": [False] * 3 + [True] * 3}
+
+
+def test_the_cumulative_proportion_climbs_to_one_in_steps_of_its_ties():
+    table = cumulative_distribution([5, 2, 2, 9])
+    assert table["value"].tolist() == [2, 5, 9]
+    assert table["proportion"].tolist() == [0.5, 0.75, 1.0]
+    assert (table["low"] <= table["proportion"]).all()
+    assert (table["proportion"] <= table["high"]).all()
+
+
+def test_the_cumulative_proportion_does_not_depend_on_the_order_of_patients():
+    values = np.random.default_rng(1).normal(size=30)
+    pd.testing.assert_frame_equal(cumulative_distribution(values), cumulative_distribution(values[::-1]))
+
+
+@pytest.mark.parametrize("values", [[], [1.0, np.nan]])
+def test_a_distribution_of_nothing_or_of_missing_values_is_refused(values):
+    with pytest.raises(ValueError, match="values must be finite numbers, at least one, got"):
+        cumulative_distribution(values)
+
+
+def test_a_shift_by_one_standard_deviation_is_a_difference_of_one():
+    first = pd.Series([10.0, 12.0, 14.0, np.nan])
+    assert standardized_difference(first, first + 2) == pytest.approx(1)
+    assert standardized_difference(first + 2, first) == pytest.approx(-1)
+
+
+def test_a_binary_difference_by_hand():
+    first, second = pd.Series([1.0, 0, 0, 0]), pd.Series([1.0, 1, 0, 0])
+    assert standardized_difference(first, second) == pytest.approx(0.25 / np.sqrt((3 / 16 + 4 / 16) / 2))
+
+
+def test_two_levels_differ_as_much_as_the_same_variable_in_zeros_and_ones():
+    first, second = levels("deep", "lobar", "lobar", "lobar"), levels("deep", "deep", "lobar", "lobar")
+    binary = standardized_difference((first == "deep").astype(float), (second == "deep").astype(float))
+    assert standardized_difference(first, second) == pytest.approx(binary)
+
+
+def test_the_difference_does_not_depend_on_the_names_of_the_levels():
+    rng = np.random.default_rng(2)
+    pair = [pd.Series(rng.choice(["x", "y", "z"], 50)) for _ in range(2)]
+    renamed = [group.map({"x": "z", "y": "x", "z": "y"}) for group in pair]
+    one, other = (standardized_difference(*(s.astype("category") for s in groups)) for groups in (pair, renamed))
+    assert one == pytest.approx(other)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"), [([1.0, 1.0], [1.0, 1.0], 0.0), ([1.0], [0.0], np.nan), ([], [1.0], np.nan)]
+)
+def test_where_nothing_varies_a_difference_is_zero_or_unknown(first, second, expected):
+    found = standardized_difference(pd.Series(first, dtype=float), pd.Series(second, dtype=float))
+    assert found == pytest.approx(expected, nan_ok=True)
+
+
+def test_fishers_p_by_hand():
+    # 4 of 4 against 0 of 4: two tables as extreme among 70.
+    assert group_p(pd.Series([1.0] * 4), pd.Series([0.0] * 4)) == pytest.approx(2 / 70)
+
+
+def test_groups_that_are_wholly_apart_have_the_smallest_rank_p():
+    # All 3 of one below all 3 of the other: 2 of 20 orders.
+    assert group_p(pd.Series([1.0, 2, 3]), pd.Series([4.0, 5, 6])) == pytest.approx(2 / 20)
+
+
+def test_categories_with_small_expected_counts_have_no_p():
+    assert np.isnan(group_p(levels("deep", "lobar"), levels("deep", "stem")))
+    many = levels(*["deep", "lobar"] * 20)
+    assert group_p(many, many) == pytest.approx(1)
+
+
+def test_one_value_alone_has_no_p():
+    assert np.isnan(group_p(pd.Series([1.0, 1.0]), pd.Series([1.0])))
+
+
+def test_the_first_table_by_hand(frame, columns):
+    table = baseline_table(frame, columns, [Contrast("No HE", "HE", tested=True)], labels={"age": "Age (years)"})
+    table = table.set_index("Variable")
+    assert list(table) == ["Missing", "All", "No HE", "HE", "SMD HE vs No HE", "p"]
+    assert table.loc["Patients", "HE"] == "n = 3"
+    assert table.loc["Age (years), median (quartiles)", ["Missing", "No HE"]].tolist() == ["1", "60 (55–65)"]
+    assert table.loc["diabetes, n (%)", ["Missing", "All", "HE"]].tolist() == ["1", "3 (60.0)", "2 (100.0)"]
+    assert table.loc["– lobar", ["All", "No HE", "HE"]].tolist() == ["3 (60.0)", "1 (33.3)", "2 (100.0)"]
+
+
+def test_all_quartiles_of_a_variable_have_the_same_decimals():
+    frame = pd.DataFrame({"inr": [0.9, 1.0, 1.1, 1.2, 1.3], "hours": [1.0, 2, 3, 4, 5.5], "ml": [5.5, 7, 9, 60, 99]})
+    cells = baseline_table(frame, {"All": [True] * 5})["All"].tolist()
+    assert cells[1:] == ["1.10 (1.00–1.20)", "3.0 (2.0–4.0)", "9 (7–60)"]
+
+
+def test_whole_numbers_are_printed_whole_and_no_zero_has_a_sign():
+    table = baseline_table(
+        pd.DataFrame({"gcs": [13.0, 14, 15, 14], "change": [0.001, -0.002, -0.001, 0.0]}),
+        {"All": [True] * 4, "One": [True, True, False, False], "Two": [False, False, True, True]},
+        [Contrast("One", "Two")],
+    )
+    assert table["All"].tolist()[1:] == ["14 (13.75–14.25)", "0.00 (0.00–0.00)"]
+
+
+def test_the_variable_that_made_the_groups_is_not_tested(frame, columns):
+    table = baseline_table(pd.DataFrame({"he": [0.0, 0, 0, 1, 1, 1]}), columns, [Contrast("No HE", "HE", tested=True)])
+    assert table.loc[1, ["HE", "SMD HE vs No HE", "p"]].tolist() == ["3 (100.0)", "–", "–"]
+
+
+def test_levels_are_named_in_words(columns):
+    places = pd.Series(pd.Categorical(["basal_ganglia"] * 6))
+    assert "– basal ganglia" in baseline_table(pd.DataFrame({"place": places}), columns)["Variable"].tolist()
+
+
+def test_a_random_split_gets_no_p(frame, columns):
+    assert "p" not in baseline_table(frame, columns, [Contrast("No HE", "HE")])
+
+
+def test_a_group_without_values_shows_a_dash(frame, columns):
+    table = baseline_table(frame.assign(age=[1.0, 2.0, 3.0, *[np.nan] * 3]), columns, [Contrast("No HE", "HE", True)])
+    age = table.set_index("Variable").loc["age, median (quartiles)"]
+    assert age[["HE", "SMD HE vs No HE", "p"]].tolist() == ["–", "–", "–"]
+
+
+def test_missing_values_are_counted_in_the_first_group_and_the_table_needs_none(columns):
+    table = baseline_table(pd.DataFrame({"age": [50.0, 60, 70, 80, 90, 64]}), columns)
+    assert table["Missing"].tolist() == ["", "0"]
+
+
+def test_numbers_agree_with_those_of_tableone():
+    # tableone 0.9.6, TableOne(frame, ["x", "b", "c"], ["b", "c"], groupby="g", nonnormal=["x"], pval=True, smd=True)
+    n = np.arange(60)
+    g = n % 3 == 0
+    x = pd.Series((n * 7 % 23) + 3.0 * g)
+    b = pd.Series((n * 5 % 7 < 3).astype(float))
+    c = pd.Series(pd.Categorical(np.array(["u", "v", "w"])[n * n % 11 % 3]))
+    assert [round(standardized_difference(s[~g], s[g]), 3) for s in (x, b, c)] == [0.677, 0.050, 0.152]
+    assert [round(group_p(s[~g], s[g]), 3) for s in (x, c)] == [0.021, 0.859]
