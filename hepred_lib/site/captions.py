@@ -1,0 +1,85 @@
+"""Pictures of the site: file, caption, and the words for those who do not see them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+CAPTIONS = {
+    "flow": "Patients: from the manifest to development and test set.",
+    "cohort": "The bedside variables in patients with and without expansion.",
+    "truth": "The law behind the simulation, and what could be known at best.",
+    "quality": "Quality of the scans.",
+    "montage": "What the network sees: slices, brain mask and reference outline.",
+    "outlines": "Reference and predicted outlines.",
+    "overview": "One patient: slices, outline and answer.",
+    "attention": "What the DL score looked at.",
+    "learning_curves": "Learning curves of the folds.",
+    "bland_altman": "Predicted against reference volumes (Bland-Altman).",
+    "dl_score": "The DL score by outcome.",
+    "odds_ratios_clinical": "Odds ratios of the clinical model, before shrinkage.",
+    "odds_ratios_integrated": "Odds ratios of the integrated model, before shrinkage.",
+    "inclusion_frequency": "How often each candidate was chosen in bootstrap resamples.",
+    "roc": "ROC curves with 95 % bands and operating points.",
+    "calibration": "Calibration of the models, with 95 % bands.",
+    "decision_curve": "Net benefit by threshold probability (decision curves).",
+    "oracle": "Each model beside the best that could be known of these patients.",
+}
+
+# A figure of 84 mm is set in 7-point letters for print; on a screen they need half as much again.
+_SCREEN_PER_PRINT = 1.5
+_CSS_DPI = 96
+_SAVED_DPI = 300
+_INLINE_DPI = 100
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture: its label, caption, alternative text and bytes (PNG); ``own_dpi`` for a notebook's inline plot."""
+
+    name: str
+    caption: str
+    alternative: str
+    png: bytes
+    own_dpi: bool = False
+
+    @property
+    def label(self) -> str:
+        """The target of references."""
+        return f"fig-{self.name.replace('_', '-').lower()}"
+
+    @property
+    def file(self) -> str:
+        """Path below the site's source."""
+        return f"figures/{self.name}.png"
+
+    @property
+    def directive(self) -> str:
+        """The picture as a numbered figure in MyST."""
+        pixels = int.from_bytes(self.png[16:20], "big")
+        width = round(pixels / (_INLINE_DPI if self.own_dpi else _SAVED_DPI) * _CSS_DPI * _SCREEN_PER_PRINT)
+        return (
+            f"```{{figure}} {self.file}\n:name: {self.label}\n:alt: {self.alternative}\n:width: {width}px\n\n"
+            f"{self.caption}\n```"
+        )
+
+
+def saved_picture(path: Path, name: str, *, new_patients: bool = False) -> Picture:
+    """A figure that the study saved; its alternative text stands beside it in ``NAME.txt``, where it was written.
+
+    Parameters
+    ----------
+    path : Path
+        The PNG.
+    name : str
+        Its name in the catalogue.
+    new_patients : bool
+        Of patients that the study has never seen.
+    """
+    caption = CAPTIONS.get(name, f"{name.replace('_', ' ').capitalize()}.")
+    words = path.with_suffix(".txt")
+    alternative = words.read_text(encoding="utf-8") if words.is_file() else f"Figure: {caption}"
+    if new_patients:
+        caption = f"New patients. {caption}"
+        name = f"new_{name}"
+    return Picture(name, caption, " ".join(alternative.split()), path.read_bytes())
