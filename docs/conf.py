@@ -40,6 +40,8 @@ html_theme_options = {
 }
 html_context = {"default_mode": "auto"}
 html_static_path = ["_static"]
+html_favicon = "_static/favicon.svg"
+html_use_index = False
 html_css_files = ["book.css"]
 html_js_files = ["book.js"]
 html_show_copyright = False

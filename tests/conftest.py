@@ -1,6 +1,9 @@
-"""Tiny simulated phantoms on disk, and the way to the shared data."""
+"""Tiny simulated phantoms on disk, the smoke study run once, and the way to the shared data."""
 
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 # Read when torch loads: threads that wait must not keep a busy machine's cores from those that work.
@@ -10,6 +13,7 @@ import numpy as np
 import pytest
 
 from hepred_lib.scans import write_nifti
+from hepred_lib.study import PROJECT
 
 
 @pytest.fixture(scope="session")
@@ -48,3 +52,31 @@ def cohort_folder(tmp_path, phantom) -> Path:
         encoding="utf-8",
     )
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def root(tmp_path_factory) -> Path:
+    """A user's own folder with the smoke study in it."""
+    root = tmp_path_factory.mktemp("root")
+    (root / "studies").mkdir()
+    shutil.copy(PROJECT / "studies" / "smoke.yaml", root / "studies")
+    return root
+
+
+@pytest.fixture(scope="session")
+def study_file(root) -> Path:
+    return root / "studies" / "smoke.yaml"
+
+
+@pytest.fixture(scope="session")
+def finished(study_file) -> subprocess.CompletedProcess:
+    """The smoke study as a user runs it: minutes, once for all tests marked ``book``."""
+    command = [sys.executable, "-m", "hepred_lib.cli", "run", str(study_file), "--cores", "2"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+@pytest.fixture(scope="session")
+def run(finished, root) -> Path:
+    return root / "runs" / "smoke"

@@ -7,7 +7,7 @@ from hepred_lib import cli
 from hepred_lib.study import write_json
 
 
-@pytest.mark.parametrize("command", ["simulate", "check", "run", "notebook", "external", "predict", "figures"])
+@pytest.mark.parametrize("command", ["simulate", "check", "run", "notebook", "external", "predict", "figures", "site"])
 def test_every_command_has_help_with_an_example(command):
     shown = CliRunner().invoke(cli.app, [command, "--help"])
     assert shown.exit_code == 0

@@ -1,7 +1,6 @@
 """The smoke study end to end, as a user runs it, and the relations that must hold in what it leaves."""
 
 import json
-import shutil
 import subprocess
 import sys
 import time
@@ -12,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hepred_lib.study import NOTEBOOKS, PROJECT, read_json, read_table
+from hepred_lib.study import NOTEBOOKS, read_json, read_table
 
 pytestmark = pytest.mark.book
 RATES = ("accuracy", "sensitivity", "specificity", "ppv", "npv")
@@ -23,30 +22,6 @@ def hepred(*arguments: object, check: bool = True) -> subprocess.CompletedProces
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert not check or done.returncode == 0, done.stderr
     return done
-
-
-@pytest.fixture(scope="session")
-def root(tmp_path_factory) -> Path:
-    """A user's own folder with the smoke study in it."""
-    root = tmp_path_factory.mktemp("root")
-    (root / "studies").mkdir()
-    shutil.copy(PROJECT / "studies" / "smoke.yaml", root / "studies")
-    return root
-
-
-@pytest.fixture(scope="session")
-def study_file(root) -> Path:
-    return root / "studies" / "smoke.yaml"
-
-
-@pytest.fixture(scope="session")
-def finished(study_file) -> subprocess.CompletedProcess:
-    return hepred("run", study_file, "--cores", 2)
-
-
-@pytest.fixture(scope="session")
-def run(finished, root) -> Path:
-    return root / "runs" / "smoke"
 
 
 @pytest.fixture(scope="session")

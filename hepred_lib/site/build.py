@@ -119,7 +119,18 @@ def _copy_reporting(run: Path, source: Path) -> list[str]:
 
 
 def _render(source: Path, pages: Path) -> None:
-    command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html", "-d", str(source.parent / "read")]
+    command = [
+        sys.executable,
+        "-m",
+        "sphinx",
+        "-q",
+        "-W",
+        "--keep-going",
+        "-b",
+        "html",
+        "-d",
+        str(source.parent / "read"),
+    ]
     # Read by Sphinx: pages do not change with the day on which they are built.
     environment = {**os.environ, "SOURCE_DATE_EPOCH": "0"}
     done = subprocess.run(
@@ -127,6 +138,9 @@ def _render(source: Path, pages: Path) -> None:
     )
     if done.returncode:
         raise RuntimeError(f"the site cannot be built:\n{done.stderr.strip()}")
+    # The theme's own building blocks, which no page uses.
+    for leftover in [*pages.glob("_static/**/*webpack-macros.html"), *pages.glob("_static/**/*.map")]:
+        leftover.unlink()
 
 
 def _replace(out: Path, pages: Path) -> None:

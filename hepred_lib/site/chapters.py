@@ -67,7 +67,8 @@ def _chapter(notebook: NotebookNode, name: str, run: Path, names: Mapping[str, s
         if found:
             pictures.append(found)
             cells.append(nbformat.v4.new_markdown_cell(found.directive, id=f"figure-{len(pictures)}"))
-    shown = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": notebook.metadata.get("kernelspec", {})})
+    language = {"name": "python", "pygments_lexer": "ipython3"}
+    shown = nbformat.v4.new_notebook(cells=cells, metadata={"language_info": language})
     return Chapter(name, title, _question(notebook), shown, tuple(pictures))
 
 

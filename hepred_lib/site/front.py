@@ -104,7 +104,9 @@ def _results(results: Mapping[str, Any]) -> str:
         "```",
         "",
         f"Calling nobody positive is right in {100 * null:.1f} %." if null is not None else "",
-        "The *oracle* is the simulation's own probability: what could be known at best." if is_simulated(results) else "",
+        "The *oracle* is the simulation's own probability: what could be known at best."
+        if is_simulated(results)
+        else "",
     ]
     absent = [name for name in MODELS if name not in models]
     if absent:

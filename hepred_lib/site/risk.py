@@ -98,7 +98,9 @@ def risk_html(models: list[RiskModel], fields: list[Field]) -> str:
     """The form, the answers and the numbers that both are computed from."""
     ranges = {field.name: [field.observed[0], field.observed[2]] for field in fields if not field.options}
     content = {"models": [vars(model) for model in models], "ranges": ranges}
-    entries = "\n".join(_entry(field) for field in fields) or "<p>No predictor was selected: there is nothing to enter.</p>"
+    entries = (
+        "\n".join(_entry(field) for field in fields) or "<p>No predictor was selected: there is nothing to enter.</p>"
+    )
     answers = "\n".join(_answer(model) for model in models)
     data = json.dumps(content).replace("</", "<\\/")  # no value may end the script that carries it
     return f"""<div class="risk" id="risk">
