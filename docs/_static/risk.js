@@ -76,7 +76,7 @@
         band.left = `${100 * answer.low}%`;
         band.width = `${100 * (answer.high - answer.low)}%`;
       }
-      const given = patient ? points(model.points, patient) : {};
+      const given = patient && model.nomogram ? points(model.nomogram, patient) : {};
       for (const cell of document.querySelectorAll(`.risk-points td[data-model=${model.name}]`)) {
         const name = cell.dataset.points;
         const value = name === "total" ? Object.values(given).reduce((sum, one) => sum + one, 0) : given[name];

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from string import Template
 
 import nbformat
@@ -68,7 +69,7 @@ def write_source(run: Path, source: Path) -> None:
     parts = {
         "The book": [chapter.name for chapter in chapters],
         "Beside it": ["risk", "figures"],
-        "Reporting": _copy_reporting(run, source),
+        "Reporting": _copy_reporting(run, source, {chapter.name for chapter in chapters}),
     }
     template = (DOCS / "index.md").read_text(encoding="utf-8")
     (source / "index.md").write_text(front_page(template, results, chapters, parts), encoding="utf-8")
@@ -100,12 +101,21 @@ def _risk_page(run: Path, results: Mapping) -> str:
     return Template(template).substitute(who=who, page=risk_html(models, fields), points=points_html(models, fields))
 
 
-def _copy_reporting(run: Path, source: Path) -> list[str]:
-    """Copy the study's reports, the glossary and the references where there are any; returns their document names."""
+def _copy_reporting(run: Path, source: Path, chapters: set[str]) -> list[str]:
+    """Copy the study's reports, the glossary and the references where there are any; returns their document names.
+
+    A report's links into the run lead to the chapters; other files are named only, since the site has none of them.
+    """
+
+    def led(found: re.Match) -> str:
+        path = PurePosixPath(found[2])
+        return f"[{found[1]}](../{path.name})" if path.stem in chapters else f"`{found[1]}`"
+
     documents = []
     for path in sorted((run / "report").glob("*.md")):
         (source / "report").mkdir(exist_ok=True)
-        shutil.copy(path, source / "report")
+        page = re.sub(r"\[([^\]]+)\]\(\.\./([^)]+)\)", led, path.read_text(encoding="utf-8"))
+        (source / "report" / path.name).write_text(page, encoding="utf-8")
         documents.append(f"report/{path.stem}")
     if (DOCS / GLOSSARY).is_file():
         shutil.copy(DOCS / GLOSSARY, source)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
+
+from PIL import Image
 
 CAPTIONS = {
     "flow": "Patients: from the manifest to development and test set.",
@@ -26,22 +29,22 @@ CAPTIONS = {
     "oracle": "Each model beside the best that could be known of these patients.",
 }
 
-# A figure of 84 mm is set in 7-point letters for print; on a screen they need half as much again.
+# Figures are lettered for print; on a screen they need half as much again, and twice the pixels for a sharp one.
 _SCREEN_PER_PRINT = 1.5
-_CSS_DPI = 96
-_SAVED_DPI = 300
-_INLINE_DPI = 100
+_PIXELS_PER_CSS = 2
+_CSS_PER_INCH = 96
+_INLINE_DPI = 100  # of a plot in a notebook that does not say
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture: its label, caption, alternative text and bytes (PNG); ``own_dpi`` for a notebook's inline plot."""
+    """One picture: its label's stem, caption, alternative text, bytes (PNG) and width on the page."""
 
     name: str
     caption: str
     alternative: str
     png: bytes
-    own_dpi: bool = False
+    width_px: int
 
     @property
     def label(self) -> str:
@@ -56,12 +59,23 @@ class Picture:
     @property
     def directive(self) -> str:
         """The picture as a numbered figure in MyST."""
-        pixels = int.from_bytes(self.png[16:20], "big")
-        width = round(pixels / (_INLINE_DPI if self.own_dpi else _SAVED_DPI) * _CSS_DPI * _SCREEN_PER_PRINT)
         return (
-            f"```{{figure}} {self.file}\n:name: {self.label}\n:alt: {self.alternative}\n:width: {width}px\n\n"
+            f"```{{figure}} {self.file}\n:name: {self.label}\n:alt: {self.alternative}\n:width: {self.width_px}px\n\n"
             f"{self.caption}\n```"
         )
+
+
+def for_screen(png: bytes, *, name: str, caption: str, alternative: str) -> Picture:
+    """A picture as wide as its printed size asks for, with no more pixels than a sharp screen shows."""
+    with Image.open(BytesIO(png)) as image:
+        dpi = image.info.get("dpi", (_INLINE_DPI,))[0]
+        width = round(image.width / dpi * _CSS_PER_INCH * _SCREEN_PER_PRINT)
+        if image.width > 1.5 * _PIXELS_PER_CSS * width:  # print has four times the points of a screen
+            height = round(image.height * _PIXELS_PER_CSS * width / image.width)
+            smaller = BytesIO()
+            image.resize((_PIXELS_PER_CSS * width, height), Image.Resampling.LANCZOS).save(smaller, "PNG")
+            png = smaller.getvalue()
+    return Picture(name, caption, " ".join(alternative.split()), png, width)
 
 
 def saved_picture(path: Path, name: str, *, new_patients: bool = False) -> Picture:
@@ -82,4 +96,4 @@ def saved_picture(path: Path, name: str, *, new_patients: bool = False) -> Pictu
     if new_patients:
         caption = f"New patients. {caption}"
         name = f"new_{name}"
-    return Picture(name, caption, " ".join(alternative.split()), path.read_bytes())
+    return for_screen(path.read_bytes(), name=name, caption=caption, alternative=alternative)

@@ -16,7 +16,7 @@ from typing import Any
 import nbformat
 from nbformat import NotebookNode
 
-from hepred_lib.site.captions import Picture, saved_picture
+from hepred_lib.site.captions import Picture, for_screen, saved_picture
 
 # Last values of cells that say where a file went, or whether it changed: of no use to a reader.
 _ASIDES = re.compile(r"^(?:(?:Posix|Windows)Path\(.*\)|True|False|None)$", re.DOTALL)
@@ -127,10 +127,9 @@ def _figure_of(cell: NotebookNode, run: Path, *, prefix: str, heading: str) -> P
     inline = [output.data["image/png"] for output in showing if "image/png" in output.data]
     if not inline:
         return None
-    words = f"{heading} ({prefix[:2]})"
-    return Picture(
-        f"{prefix}-{cell.get('id', 'figure')}", words, f"A plot: {heading}.", base64.b64decode(inline[0]), own_dpi=True
-    )
+    caption = heading if heading.endswith(("?", ".", "!")) else f"{heading}."
+    name = f"{prefix}-{cell.get('id', 'figure')}"
+    return for_screen(base64.b64decode(inline[0]), name=name, caption=caption, alternative=f"A plot: {caption}")
 
 
 def _is_figure(data: Mapping[str, Any]) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -66,8 +66,9 @@ class RiskModel:
     covariance : tuple of tuple of float
         Of the unshrunk intercept and coefficients, in the order of the terms.
     threshold : float
-    points : dict
-        ``numbers`` (``points_per_unit``, ``zero_at``) and ``levels`` (points of each) by predictor.
+    nomogram : dict or None
+        As the study stored it: ``numbers`` (``points_per_unit``, ``zero_at``) and ``levels`` (points of each) by
+        predictor; None where it stored none.
     """
 
     name: str
@@ -75,7 +76,7 @@ class RiskModel:
     terms: tuple[dict[str, Any], ...]
     covariance: tuple[tuple[float, ...], ...]
     threshold: float
-    points: dict[str, Any]
+    nomogram: dict[str, Any] | None
 
 
 def read_risk_models(run: Path) -> tuple[list[RiskModel], list[Field]]:
@@ -89,7 +90,7 @@ def read_risk_models(run: Path) -> tuple[list[RiskModel], list[Field]]:
         content, imputed = read_json(path), read_json(run / imputation)
         terms = tuple(_term(column, value) for column, value in content["logistic"]["coefficients"].items())
         own = {predictor: _field(predictor, imputed) for predictor in dict.fromkeys(t["predictor"] for t in terms)}
-        models.append(_model(name, content, terms, _points(terms, own)))
+        models.append(_model(name, content, terms))
         fields = own | fields
     return models, list(fields.values())
 
@@ -119,7 +120,10 @@ def risk_html(models: list[RiskModel], fields: list[Field]) -> str:
 
 
 def points_html(models: list[RiskModel], fields: list[Field]) -> str:
-    """The table of points that the page fills."""
+    """The table of points that the page fills, where the study has a nomogram."""
+    models = [model for model in models if model.nomogram]
+    if not models:
+        return "<p>This study keeps no nomogram.</p>"
     head = "".join(f'<th scope="col">{model.name.capitalize()}</th>' for model in models)
     rows = [
         f'<tr><th scope="row">{escape(field.label)}</th>'
@@ -134,38 +138,10 @@ def points_html(models: list[RiskModel], fields: list[Field]) -> str:
     )
 
 
-def _model(name: str, content: Mapping[str, Any], terms: tuple[dict[str, Any], ...], points: dict) -> RiskModel:
+def _model(name: str, content: Mapping[str, Any], terms: tuple[dict[str, Any], ...]) -> RiskModel:
     logistic = content["logistic"]
     covariance = tuple(map(tuple, logistic["covariance"]))
-    return RiskModel(name, logistic["intercept"], terms, covariance, content["threshold"], points)
-
-
-def _points(terms: Iterable[Mapping[str, Any]], fields: Mapping[str, Field]) -> dict[str, Any]:
-    """Points of a nomogram: the predictor of the largest reach over its range spans 0 to 100."""
-    numbers = {t["predictor"]: t["coefficient"] for t in terms if not t["level"]}
-    levels: dict[str, dict[str, float]] = {}
-    for term in terms:
-        if term["level"]:
-            worth = levels.setdefault(term["predictor"], dict.fromkeys(dict(fields[term["predictor"]].options), 0.0))
-            worth[term["level"]] = term["coefficient"]
-    ends = {name: _ends(fields[name]) for name in numbers}
-    reach = [abs(value) * (ends[name][1] - ends[name][0]) for name, value in numbers.items()]
-    reach += [max(worth.values()) - min(worth.values()) for worth in levels.values()]
-    scale = 100.0 / max(reach) if reach and max(reach) else 0.0
-    return {
-        "numbers": {
-            name: {"points_per_unit": scale * value, "zero_at": ends[name][0 if value > 0 else 1]}
-            for name, value in numbers.items()
-        },
-        "levels": {
-            name: {level: scale * (value - min(worth.values())) for level, value in worth.items()}
-            for name, worth in levels.items()
-        },
-    }
-
-
-def _ends(field: Field) -> tuple[float, float]:
-    return (0.0, 1.0) if field.options else (field.observed[0], field.observed[2])
+    return RiskModel(name, logistic["intercept"], terms, covariance, content["threshold"], content.get("nomogram"))
 
 
 def _term(column: str, coefficient: float) -> dict[str, Any]:
@@ -196,38 +172,29 @@ def _entry(field: Field) -> str:
     if field.options:
         options = "".join(f'<option value="{escape(value)}">{escape(words)}</option>' for value, words in field.options)
         return f'<div class="risk-field">{label}<select id="{name}" name="{field.name}">{options}</select></div>'
-    low, start, high = _slider(field)
     limits = "".join(
         f' {key}="{value:g}"' for key, value in (("min", field.low), ("max", field.high)) if value is not None
     )
-    step = 1 if field.whole else _step(low, high)
+    low, start, high, step = _slider(field)
+    seen = f"development patients: {low} to {high}"
     return (
         f'<div class="risk-field">{label}'
-        f'<input type="number" id="{name}" name="{field.name}" value="{start:g}" step="{1 if field.whole else "any"}"'
+        f'<input type="number" id="{name}" name="{field.name}" value="{start}" step="{1 if field.whole else "any"}"'
         f'{limits} required inputmode="decimal" aria-describedby="{name}-note">'
-        f'<input type="range" id="{name}-slider" data-field="{field.name}" min="{low:g}" max="{high:g}" step="{step:g}"'
-        f' value="{start:g}" aria-label="{escape(field.label)}, slider">'
-        f'<small id="{name}-note" class="risk-note" data-range="{_seen(field)}">{_seen(field)}</small></div>'
+        f'<input type="range" id="{name}-slider" data-field="{field.name}" min="{low}" max="{high}" step="{step}"'
+        f' value="{start}" aria-label="{escape(field.label)}, slider">'
+        f'<small id="{name}-note" class="risk-note" data-range="{seen}">{seen}</small></div>'
     )
 
 
-def _seen(field: Field) -> str:
-    return f"development patients: {field.observed[0]:g} to {field.observed[2]:g}"
-
-
-def _slider(field: Field) -> tuple[float, float, float]:
-    """Ends and start of a slider, the ends rounded outwards to its steps and kept within the manifest's limits."""
+def _slider(field: Field) -> tuple[str, str, str, str]:
+    """Ends, start and step of a slider as printed: a power of ten that makes at least some fifty steps."""
     low, start, high = field.observed
-    step = 1.0 if field.whole else _step(low, high)
-    low, high = math.floor(round(low / step, 6)) * step, math.ceil(round(high / step, 6)) * step
-    low = low if field.low is None else max(low, field.low)
-    high = high if field.high is None else min(high, field.high)
-    return low, start, max(high, low + step)
-
-
-def _step(low: float, high: float) -> float:
-    """A power of ten that divides the range into at least some fifty steps."""
-    return 10.0 ** math.floor(math.log10(max(high - low, 1e-6) / 50))
+    decimals = 0 if field.whole else max(0, -math.floor(math.log10(max(high - low, 1e-6) / 50)))
+    step = 10.0**-decimals
+    ends = math.floor(round(low / step, 6)) * step, math.ceil(round(high / step, 6)) * step
+    low, high, start = (f"{value:.{decimals}f}" for value in (*ends, start))
+    return low, start, high, f"{step:g}"
 
 
 def _answer(model: RiskModel) -> str:

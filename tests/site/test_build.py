@@ -39,13 +39,17 @@ def test_reports_glossary_and_references_join_where_they_exist(by_hand, tmp_path
     shutil.copytree(build.DOCS, docs)
     monkeypatch.setattr(build, "DOCS", docs)
     (run / "report").mkdir()
-    (run / "report" / "tripod.md").write_text("# TRIPOD+AI\n\n| item | page |\n| --- | --- |\n| 1 | 2 |\n")
-    (docs / "glossary.md").write_text("# Glossary\n\nHematoma expansion\n: Growth of the hematoma.\n")
+    places = "[05](../notebooks/05_clinical_to_he.ipynb), [results.json](../results.json)"
+    (run / "report" / "tripod.md").write_text(f"# TRIPOD+AI\n\n| item | where |\n| --- | --- |\n| 1 | {places} |\n")
+    (docs / "glossary.md").write_text("# Glossary\n\n```{glossary}\nHE\n  Growth of the hematoma.\n```\n")
     entry = "@article{li2024, author={Li, A.}, title={Expansion}, journal={Neuroradiology}, year={2024}}"
     (docs / "references.bib").write_text(entry)
     site = build_site(run).parent
     front = (site / "index.html").read_text(encoding="utf-8")
     assert all(page in front for page in ("report/tripod.html", "glossary.html", "references.html"))
+    report = (site / "report" / "tripod.html").read_text(encoding="utf-8")
+    assert 'href="../05_clinical_to_he.html"' in report
+    assert "results.json</span>" in report
     assert "Neuroradiology" in (site / "references.html").read_text(encoding="utf-8")
 
 

@@ -10,6 +10,7 @@ from scipy.special import expit, logit
 from hepred_lib.deployment import load_frozen, predict_table
 from hepred_lib.manifest import COLUMNS, predictor_frame
 from hepred_lib.site import build_site
+from hepred_lib.study import read_json
 
 ENTER = """
 const [patients, done] = [arguments[0], []];
@@ -102,13 +103,13 @@ def test_the_interval_is_that_of_the_stored_covariance_around_the_probability(vi
     np.testing.assert_allclose(answers["integrated_high"], expit(middle + half), atol=1e-9)
 
 
-def test_total_points_are_the_log_odds_on_another_scale(visit, browser, site):
+def test_the_total_of_the_points_gives_the_probability_of_the_page(visit, browser, site, by_hand):
     visit((site / "risk.html").as_uri())
     answers = entered(browser, random_patients(20))
-    points, odds = answers["clinical_points"], logit(answers["clinical_p"])
-    slope, start = np.polyfit(points, odds, 1)
-    assert slope > 0
-    np.testing.assert_allclose(start + slope * points, odds, atol=1e-6)
+    for name in ("clinical", "integrated"):
+        scale = read_json(by_hand / f"{name}_model.json")["nomogram"]
+        from_points = expit(scale["logit_at_zero"] + answers[f"{name}_points"] / scale["points_per_logit"])
+        np.testing.assert_allclose(from_points, answers[f"{name}_p"], rtol=0, atol=1e-9)
 
 
 def test_a_slider_is_moved_by_key_and_the_answer_is_spoken(visit, browser, site):

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -47,16 +48,13 @@ def test_sliders_run_over_what_development_patients_had(read, patients):
     assert low < middle < high
 
 
-def test_the_strongest_predictor_spans_a_hundred_points(read):
+def test_points_are_those_of_the_nomogram_that_the_study_keeps(by_hand, read):
+    assert read[0]["clinical"].nomogram == read_json(by_hand / "clinical_model.json")["nomogram"]
+
+
+def test_without_a_nomogram_there_are_no_points(read):
     models, fields = read
-    points = models["clinical"].points
-    spans = [max(levels.values()) for levels in points["levels"].values()]
-    for name, axis in points["numbers"].items():
-        low, _, high = (0, 0, 1) if fields[name].options else fields[name].observed
-        ends = [axis["points_per_unit"] * (value - axis["zero_at"]) for value in (low, high)]
-        assert min(ends) == pytest.approx(0, abs=1e-9)
-        spans.append(max(ends))
-    assert max(spans) == pytest.approx(100)
+    assert points_html([replace(models["clinical"], nomogram=None)], list(fields.values())).startswith("<p>")
 
 
 def test_a_study_without_images_has_the_clinical_model_only(by_hand, tmp_path):
