@@ -26,6 +26,11 @@ CAPTIONS = {
     "roc": "ROC curves with 95 % bands and operating points.",
     "calibration": "Calibration of the models, with 95 % bands.",
     "decision_curve": "Net benefit by threshold probability (decision curves).",
+    "nomogram": "The integrated model as a nomogram.",
+    "reclassification": "How the DL score moves patients between classes of risk.",
+    "subgroups": "The models in subgroups of patients.",
+    "power": "How often a test set of each size would find a difference.",
+    "network": "The network, from its own layers.",
     "oracle": "Each model beside the best that could be known of these patients.",
 }
 

@@ -9,7 +9,8 @@ import ast
 import base64
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -47,10 +48,15 @@ def read_chapters(run: Path) -> list[Chapter]:
     names: dict[str, str] = {}
     for path in paths:
         names.setdefault(path.stem[:2], path.stem)
-    return [_chapter(nbformat.read(path, as_version=4), path.stem, run, names) for path in paths]
+    chapters: list[Chapter] = []
+    for path in paths:
+        used = {picture.name for chapter in chapters for picture in chapter.pictures}
+        chapters.append(_chapter(path, run, names=names, used=used))
+    return chapters
 
 
-def _chapter(notebook: NotebookNode, name: str, run: Path, names: Mapping[str, str]) -> Chapter:
+def _chapter(path: Path, run: Path, *, names: Mapping[str, str], used: set[str]) -> Chapter:
+    notebook, name = nbformat.read(path, as_version=4), path.stem
     pictures: list[Picture] = []
     cells: list[NotebookNode] = []
     title, heading = name, name
@@ -65,6 +71,7 @@ def _chapter(notebook: NotebookNode, name: str, run: Path, names: Mapping[str, s
         found = _figure_of(cell, run, prefix=name, heading=heading)
         cells.append(cell)
         if found:
+            found = _unlike(found, used | {picture.name for picture in pictures})
             pictures.append(found)
             cells.append(nbformat.v4.new_markdown_cell(found.directive, id=f"figure-{len(pictures)}"))
     language = {"name": "python", "pygments_lexer": "ipython3"}
@@ -130,6 +137,12 @@ def _figure_of(cell: NotebookNode, run: Path, *, prefix: str, heading: str) -> P
     caption = heading if heading.endswith(("?", ".", "!")) else f"{heading}."
     name = f"{prefix}-{cell.get('id', 'figure')}"
     return for_screen(base64.b64decode(inline[0]), name=name, caption=caption, alternative=f"A plot: {caption}")
+
+
+def _unlike(picture: Picture, used: set[str]) -> Picture:
+    """The picture under a name that no other one has: labels are unique in a book."""
+    names = chain([picture.name], (f"{picture.name}_{number}" for number in count(2)))
+    return replace(picture, name=next(name for name in names if name not in used))
 
 
 def _is_figure(data: Mapping[str, Any]) -> bool:

@@ -18,7 +18,6 @@ from hepred_lib.manifest import COLUMNS, predictor_label
 from hepred_lib.study import read_json
 
 IMPUTATIONS = {"clinical": "imputation.json", "integrated": "integrated_imputation.json"}
-_SEXES = (("F", "female"), ("M", "male"))
 # Slider of a number of which nothing was observed: the DL score is standardized.
 _STANDARDIZED = (-3.0, 0.0, 3.0)
 
@@ -154,7 +153,7 @@ def _field(predictor: str, imputation: Mapping[str, Any]) -> Field:
     label, column = predictor_label(predictor), COLUMNS.get(predictor)
     levels = imputation["levels"].get(predictor)
     if predictor == "male":
-        return Field(predictor, "Sex", options=(("0", _SEXES[0][1]), ("1", _SEXES[1][1])))
+        return Field(predictor, "Sex", options=(("0", "female"), ("1", "male")))
     if levels:
         return Field(predictor, label, options=tuple((level, level.replace("_", " ")) for level in levels))
     knots = imputation["knots"].get(predictor)

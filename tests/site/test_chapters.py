@@ -100,6 +100,14 @@ def test_figures_of_new_patients_have_labels_of_their_own(tmp_path, by_hand):
     assert picture.caption.startswith("New patients.")
 
 
+def test_a_figure_that_is_shown_twice_has_two_labels(tmp_path, by_hand):
+    cells = [cell_showing({"text/plain": "<Figure size 1x1>"}, 'show(run.folder, "roc", x)') for _ in range(2)]
+    run = folder_with(tmp_path, *cells)
+    (run / "figures").mkdir()
+    (run / "figures" / "roc.png").write_bytes((by_hand / "figures" / "roc.png").read_bytes())
+    assert [picture.label for picture in read_chapters(run)[0].pictures] == ["fig-roc", "fig-roc-2"]
+
+
 def test_a_sentence_in_the_place_of_a_figure_stays(tmp_path):
     said = cell_showing(
         {"text/markdown": "No outlines to show.", "text/plain": "<Markdown>"}, 'show(run.folder, "x", y)'
