@@ -1,10 +1,14 @@
 """An executed notebook becomes a chapter: figures numbered, code folded, asides dropped, notebooks linked."""
 
+from base64 import b64encode
+
 import nbformat
 import pytest
+from matplotlib.figure import Figure
 
 from hepred_lib.figures.catalogue import FIGURES
-from hepred_lib.site.captions import CAPTIONS
+from hepred_lib.figures.style import render
+from hepred_lib.site.captions import CAPTIONS, for_screen
 from hepred_lib.site.chapters import read_chapters
 
 
@@ -83,11 +87,20 @@ def test_folds_of_a_notebook_are_told_apart_by_their_titles(tmp_path):
     assert chapter.notebook.cells[0].source.startswith("# 03 Training, fold 2\n")
 
 
-def test_a_picture_that_only_the_notebook_holds_is_taken_from_it(tmp_path):
-    shown = cell_showing({"image/png": "aGVsbG8=", "text/plain": "<Figure size 1x1>"}, "plt.show()")
+def test_a_picture_that_only_the_notebook_holds_is_taken_from_it(tmp_path, by_hand):
+    png = (by_hand / "figures" / "roc.png").read_bytes()
+    shown = cell_showing({"image/png": b64encode(png).decode(), "text/plain": "<Figure size 1x1>"}, "plt.show()")
     head = nbformat.v4.new_markdown_cell("# 00 The paper\n\n## Power")
     (chapter,) = read_chapters(folder_with(tmp_path, head, shown))
-    assert [(one.png, one.alternative) for one in chapter.pictures] == [(b"hello", "A plot: Power.")]
+    assert [(one.png, one.alternative) for one in chapter.pictures] == [(png, "A plot: Power.")]
+
+
+def test_a_picture_for_print_is_made_smaller_for_the_screen_and_keeps_its_width():
+    small, large = (render(Figure(figsize=(3, 1)), png_dpi=dpi)["png"] for dpi in (200, 600))
+    kept, reduced = (for_screen(png, name="x", caption="X.", alternative="x") for png in (small, large))
+    assert kept.png == small
+    assert kept.width_px == reduced.width_px == 432  # 3 in at 96 pixels and half as much again
+    assert int.from_bytes(reduced.png[16:20], "big") == 2 * 432
 
 
 def test_figures_of_new_patients_have_labels_of_their_own(tmp_path, by_hand):
