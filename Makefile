@@ -18,7 +18,7 @@ setup: $(READY)  ## the virtual environment, from pyproject.toml under constrain
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,site]'
 	touch $(READY)
 
 lint: $(READY)  ## style, and that scripts and notebooks are in step
@@ -27,9 +27,7 @@ lint: $(READY)  ## style, and that scripts and notebooks are in step
 	$(BIN)/python -m pytest tests/test_notebooks.py
 
 html: book  ## the executed book as a static site, runs/demo/site/index.html
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[site]'
-	mkdir -p runs/demo/site_source && cp docs/conf.py docs/index.md runs/demo/notebooks/*.ipynb runs/demo/site_source/
-	$(BIN)/python -m sphinx -q -b html runs/demo/site_source runs/demo/site
+	$(BIN)/hepred site runs/demo
 
 bench: $(READY)  ## our statistics beside a peer's; the longer ones: benchmarks/README.md
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/speed.py

@@ -203,6 +203,23 @@ def figures(run: RunFolder) -> None:
         print(run / path.relative_to(run.resolve()))
 
 
+@app.command()
+def site(
+    run: RunFolder,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder of the pages instead of RUN/site.", show_default=False)
+    ] = None,
+) -> None:
+    """Build the executed book of a finished study as a static site, with a page that computes a risk.
+
+    Example: hepred site runs/demo
+    """
+    _require_run(run)
+    from hepred_lib.site import build_site
+
+    print(build_site(run.resolve(), out.resolve() if out else None))
+
+
 def summary(results: Path) -> str:
     """The models' table of a study, and where its figures are."""
     content = read_json(results)

@@ -14,7 +14,7 @@ FLOORS = {
     4: {"multitask"},
     5: {"deployment"},
     6: {"figures"},
-    7: {"book"},
+    7: {"book", "site"},
     8: {"cli"},
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names}

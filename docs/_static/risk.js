@@ -1,0 +1,99 @@
+// The probability of expansion and the points of the nomogram, from the numbers that the page carries.
+// No library, no request: works from a file as from a server.
+"use strict";
+
+(() => {
+  const Z = 1.959963984540054; // 97.5 % point of the normal distribution
+  const content = JSON.parse(document.getElementById("risk-models").textContent);
+  const form = document.querySelector(".risk-fields");
+  const spoken = document.getElementById("risk-spoken");
+  const expit = (x) => (x >= 0 ? 1 / (1 + Math.exp(-x)) : Math.exp(x) / (1 + Math.exp(x)));
+  const percent = (p) => `${(100 * p).toFixed(p < 0.0995 || p > 0.9005 ? 1 : 0)} %`;
+
+  // Values of a model's terms for a patient; a level is 1 where it was chosen.
+  const values = (model, patient) =>
+    model.terms.map((term) =>
+      term.level ? Number(patient[term.predictor] === term.level) : Number(patient[term.predictor]));
+
+  const risk = (model, patient) => {
+    const row = [1, ...values(model, patient)];
+    const logit = model.terms.reduce((sum, term, i) => sum + term.coefficient * row[i + 1], model.intercept);
+    let variance = 0;
+    row.forEach((a, i) => row.forEach((b, j) => { variance += a * b * model.covariance[i][j]; }));
+    const reach = Z * Math.sqrt(Math.max(variance, 0));
+    return { p: expit(logit), low: expit(logit - reach), high: expit(logit + reach) };
+  };
+
+  // Points of the nomogram: a number's from the value that is worth none, a level's as listed.
+  const points = (scale, patient) => {
+    const found = {};
+    for (const [name, axis] of Object.entries(scale.numbers))
+      found[name] = axis.points_per_unit * (Number(patient[name]) - axis.zero_at);
+    for (const [name, levels] of Object.entries(scale.levels)) found[name] = levels[patient[name]];
+    return found;
+  };
+
+  const read = () => {
+    const patient = {};
+    let whole = true;
+    for (const field of form.querySelectorAll("select, input[type=number]")) {
+      patient[field.name] = field.value;
+      const fits = field.checkValidity();
+      field.setAttribute("aria-invalid", String(!fits));
+      whole = whole && fits;
+      if (field.type === "number") note(field, fits);
+    }
+    return whole ? patient : null;
+  };
+
+  const note = (field, fits) => {
+    const words = document.getElementById(`${field.id}-note`);
+    const [low, high] = content.ranges[field.name];
+    const outside = fits && (Number(field.value) < low || Number(field.value) > high);
+    words.textContent = fits
+      ? words.dataset.range + (outside ? "; this value lies outside" : "")
+      : field.validationMessage;
+    words.classList.toggle("risk-warned", outside || !fits);
+  };
+
+  let waiting;
+  const show = () => {
+    const patient = read();
+    const said = [];
+    for (const model of content.models) {
+      const answer = patient && risk(model, patient);
+      const place = document.querySelector(`.risk-answer[data-model=${model.name}]`);
+      place.classList.toggle("risk-unknown", !answer);
+      const output = place.querySelector("output");
+      const interval = place.querySelector(".risk-interval");
+      output.textContent = answer ? percent(answer.p) : "–";
+      interval.textContent = answer ? `95 % interval ${percent(answer.low)} to ${percent(answer.high)}` : "an entry is missing";
+      for (const key of ["p", "low", "high"]) output.dataset[key] = answer ? answer[key] : "";
+      if (answer) {
+        said.push(`${model.name} model ${percent(answer.p)}, ${interval.textContent}`);
+        place.querySelector(".risk-dot").style.left = `${100 * answer.p}%`;
+        const band = place.querySelector(".risk-band").style;
+        band.left = `${100 * answer.low}%`;
+        band.width = `${100 * (answer.high - answer.low)}%`;
+      }
+      const given = patient && model.nomogram ? points(model.nomogram, patient) : {};
+      for (const cell of document.querySelectorAll(`.risk-points td[data-model=${model.name}]`)) {
+        const name = cell.dataset.points;
+        const value = name === "total" ? Object.values(given).reduce((sum, one) => sum + one, 0) : given[name];
+        cell.textContent = patient && value !== undefined ? value.toFixed(1) : "–";
+        cell.dataset.value = patient && value !== undefined ? value : "";
+      }
+    }
+    clearTimeout(waiting); // a slider moves in many steps: only where it rests is spoken
+    waiting = setTimeout(() => { spoken.textContent = said.join("; ") || "An entry is missing or outside its limits."; }, 500);
+  };
+
+  form.addEventListener("input", (event) => {
+    const field = event.target;
+    if (field.type === "range") form.elements.namedItem(field.dataset.field).value = field.value;
+    if (field.type === "number") document.getElementById(`${field.id}-slider`).value = field.value;
+    show();
+  });
+  form.addEventListener("reset", () => setTimeout(show));
+  show();
+})();

@@ -1,0 +1,220 @@
+"""A finished study made by hand, small enough for every test; a real browser, and a server for it."""
+
+import functools
+import http.server
+import json
+import shutil
+import threading
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from hepred_lib.figures.style import render
+from hepred_lib.manifest import COLUMNS, predictor_frame
+from hepred_lib.results import MODELS, evaluate_models
+from hepred_lib.site import build_site
+from hepred_lib.stats.development import DevelopmentSettings, develop
+from hepred_lib.study import write_bytes, write_json
+
+FLAGS = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+)
+LEVELS = list(COLUMNS["location"].allowed)
+BEDSIDE = ["age", "sex", "gcs", "sbp_mmhg", "anticoagulant", "location"]
+
+
+@pytest.fixture(scope="session")
+def patients() -> pd.DataFrame:
+    """Development patients whose predictors all tell something of the outcome, one value in ten missing."""
+    rng, n = np.random.default_rng(3), 300
+    table = pd.DataFrame(
+        {
+            "age": rng.integers(30, 95, n).astype(float),
+            "sex": rng.choice(["F", "M"], n),
+            "gcs": rng.integers(3, 16, n).astype(float),
+            "sbp_mmhg": rng.normal(165, 25, n).round(),
+            "anticoagulant": rng.integers(0, 2, n).astype(float),
+            "location": rng.choice(["basal_ganglia", "thalamus", "lobar", "cerebellum"], n),
+            "dl_score": rng.normal(size=n),
+        }
+    )
+    logit = (
+        0.05 * (table["age"] - 65)
+        - 0.3 * (table["gcs"] - 10)
+        + 0.03 * (table["sbp_mmhg"] - 165)
+        + 1.2 * table["anticoagulant"]
+        + 1.5 * (table["location"] == "thalamus")
+        + table["sex"].eq("M")
+        + table["dl_score"]
+        - 2
+    )
+    table["he"] = (rng.random(n) < 1 / (1 + np.exp(-logit))).astype(int)
+    table.loc[rng.random(n) < 0.1, "sbp_mmhg"] = np.nan
+    return table
+
+
+def write_models(run: Path, patients: pd.DataFrame) -> None:
+    for name, added, imputation in (
+        ("clinical", (), "imputation.json"),
+        ("integrated", ("dl_score",), "integrated_imputation.json"),
+    ):
+        x = predictor_frame(patients, [*BEDSIDE, *added])
+        candidates = tuple(column for column in x if column != "dl_score")
+        settings = DevelopmentSettings(
+            candidates=candidates, added=added, n_imputations=2, n_resamples=3, seed=1, alpha=0.2
+        )
+        model = develop(x, patients["he"], settings)
+        content = {"model": name, "threshold": 0.3, "candidates": BEDSIDE, "logistic": model.to_json()}
+        content["nomogram"] = nomogram_by_hand(model.intercept, content["logistic"]["coefficients"], LEVELS)
+        write_json(run / f"{name}_model.json", content)
+        write_json(run / imputation, model.imputer.to_json())
+
+
+def nomogram_by_hand(intercept: float, coefficients: dict[str, float], levels: list[str]) -> dict:
+    """The strongest predictor spans 0 to 100 points over its axis; p follows from the total."""
+    ends = {"age": (20, 100), "gcs": (3, 15), "sbp_mmhg": (80, 260), "dl_score": (-3, 3)}
+    worth = {level: coefficients.get(f"location[{level}]", 0.0) for level in levels}
+    numbers = {name: value for name, value in coefficients.items() if "[" not in name}
+    none = {name: ends.get(name, (0, 1))[0 if value > 0 else 1] for name, value in numbers.items()}
+    reach = [abs(value) * np.ptp(ends.get(name, (0, 1))) for name, value in numbers.items()]
+    scale = 100 / max(*reach, max(worth.values()) - min(worth.values()))
+    return {
+        "points_per_logit": scale,
+        "logit_at_zero": intercept + sum(value * none[name] for name, value in numbers.items()) + min(worth.values()),
+        "numbers": {name: {"points_per_unit": scale * numbers[name], "zero_at": none[name]} for name in numbers},
+        "levels": {"location": {level: scale * (value - min(worth.values())) for level, value in worth.items()}},
+    }
+
+
+def made_up_results(name: str, *, simulated: bool) -> dict:
+    rng, notes = np.random.default_rng(5), []
+    y = np.arange(60) % 4 == 0
+    rows = pd.DataFrame({"he": y.astype(int)} | {f"p_{m}": rng.uniform(0.05, 0.6, 60) + 0.3 * y for m in MODELS})
+    oracle = {f"{model}_auc": 0.8 for model in MODELS} if simulated else None
+    models = evaluate_models(rows, dict.fromkeys(MODELS, 0.3), notes=notes)
+    return {"study": name, "n": {"test": 60, "he_test": 15}, "models": models, "oracle": oracle, "notes": notes}
+
+
+@pytest.fixture(scope="session")
+def results_of():
+    """Results of a study by its name, of simulated patients or of others."""
+    return made_up_results
+
+
+def executed_notebook() -> nbformat.NotebookNode:
+    """A chapter with a figure that the study saved, shown in the notebook by name only, a table and a formula."""
+    v4 = nbformat.v4
+    figure = {"text/plain": "<Figure size 10x10 with 1 Axes>"}
+    table = {"text/html": "<table><tr><th>auc</th></tr><tr><td>0.8</td></tr></table>", "text/plain": "auc"}
+    return v4.new_notebook(
+        cells=[
+            v4.new_markdown_cell("# 07 Calibration\n\n**Are the probabilities\nright?** See notebook 05. $q_0(V)$"),
+            v4.new_code_cell(
+                'show(run.folder, "roc", curves)', outputs=[v4.new_output("execute_result", figure, execution_count=1)]
+            ),
+            v4.new_code_cell(
+                "table",
+                outputs=[
+                    v4.new_output("stream", name="stderr", text="\r 50 %"),
+                    v4.new_output("execute_result", table, execution_count=2),
+                ],
+            ),
+            v4.new_markdown_cell("## Limits\n\n$$P = q_0(V) + \\pi$$"),
+            v4.new_code_cell(
+                "run.record()",
+                outputs=[v4.new_output("execute_result", {"text/plain": "PosixPath('/home/me/x')"}, execution_count=3)],
+            ),
+        ]
+    )
+
+
+def picture() -> bytes:
+    figure = Figure(figsize=(3.3, 2))
+    figure.subplots().plot([0, 1], [0, 1])
+    return render(figure)["png"]
+
+
+@pytest.fixture(scope="session")
+def by_hand(tmp_path_factory, patients) -> Path:
+    """The folder of a finished study of simulated patients."""
+    run = tmp_path_factory.mktemp("runs") / "by_hand"
+    write_models(run, patients)
+    write_json(run / "results.json", made_up_results("by_hand", simulated=True))
+    write_bytes(run / "figures" / "roc.png", picture())
+    write_bytes(run / "figures" / "roc.txt", b"The ROC curves of\nthree models.\n")
+    write_bytes(run / "figures" / "bland_altman.png", picture())
+    calibration, clinical = executed_notebook(), executed_notebook()
+    clinical.cells[0].source = "# 05 Clinical\n\n**Which variables?** This is notebook 05."
+    clinical.cells[1].source = clinical.cells[1].source.replace("roc", "bland_altman")
+    for name, notebook in (("05_clinical_to_he", clinical), ("07_roc_calibration_figures", calibration)):
+        write_bytes(run / "notebooks" / f"{name}.ipynb", nbformat.writes(notebook).encode())
+    return run
+
+
+@pytest.fixture(scope="session")
+def site(by_hand) -> Path:
+    """Its site."""
+    return build_site(by_hand).parent
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory):
+    """Chromium without a window, its console and its requests kept."""
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not (chromium and driver):
+        pytest.skip("no chromium and chromedriver on this machine")
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    started = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    started.get("about:blank")
+    logged(started)
+    yield started
+    started.quit()
+
+
+def logged(browser) -> tuple[list[str], set[str]]:
+    """Errors on the console and addresses asked for since the last call."""
+    errors = [line["message"] for line in browser.get_log("browser") if line["level"] == "SEVERE"]
+    messages = [json.loads(line["message"])["message"] for line in browser.get_log("performance")]
+    sent = [
+        message["params"]["request"]["url"] for message in messages if message["method"] == "Network.requestWillBeSent"
+    ]
+    return errors, {address for address in sent if not address.startswith(("data:", "about:", "chrome"))}
+
+
+@pytest.fixture
+def visit(browser):
+    """Open a page as wide as asked for; returns its console errors and the addresses that it asked for."""
+
+    def open_page(address: str, *, width: int = 1280) -> tuple[list[str], set[str]]:
+        screen = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 600}
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+        browser.get(address)
+        return logged(browser)
+
+    return open_page
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture(scope="session")
+def served(site):
+    """The address of the site on a server of this machine."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Quiet, directory=str(site)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()

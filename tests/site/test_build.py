@@ -1,0 +1,65 @@
+"""A finished study becomes a folder of pages; whatever else it is given is refused in one line."""
+
+import shutil
+
+import pytest
+
+from hepred_lib.site import build, build_site
+from hepred_lib.study import StudyError
+
+
+def test_the_site_stands_in_the_run_with_every_page(site, by_hand):
+    assert site == by_hand / "site"
+    assert {path.name for path in site.glob("*.html")} >= {
+        *("index.html", "risk.html", "figures.html", "search.html"),
+        *("05_clinical_to_he.html", "07_roc_calibration_figures.html"),
+    }
+
+
+def test_figures_are_numbered_through_the_book(site):
+    assert "Figure 1" in (site / "05_clinical_to_he.html").read_text(encoding="utf-8")
+    assert "Figure 2" in (site / "07_roc_calibration_figures.html").read_text(encoding="utf-8")
+
+
+def test_formulas_need_neither_script_nor_font(site):
+    page = (site / "07_roc_calibration_figures.html").read_text(encoding="utf-8")
+    assert "<msub>" in page
+    assert "mathjax" not in page.lower()
+
+
+def test_no_page_names_a_folder_of_the_machine_that_built_it(site, by_hand):
+    text = "".join(path.read_text(encoding="utf-8") for path in site.glob("*.html"))
+    assert str(by_hand) not in text
+    assert "/home/me" not in text
+
+
+def test_reports_glossary_and_references_join_where_they_exist(by_hand, tmp_path, monkeypatch):
+    run, docs = tmp_path / "run", tmp_path / "docs"
+    shutil.copytree(by_hand, run, ignore=shutil.ignore_patterns("site"))
+    shutil.copytree(build.DOCS, docs)
+    monkeypatch.setattr(build, "DOCS", docs)
+    (run / "report").mkdir()
+    places = "[05](../notebooks/05_clinical_to_he.ipynb), [results.json](../results.json)"
+    (run / "report" / "tripod.md").write_text(f"# TRIPOD+AI\n\n| item | where |\n| --- | --- |\n| 1 | {places} |\n")
+    (docs / "glossary.md").write_text("# Glossary\n\n```{glossary}\nHE\n  Growth of the hematoma.\n```\n")
+    entry = "@article{li2024, author={Li, A.}, title={Expansion}, journal={Neuroradiology}, year={2024}}"
+    (docs / "references.bib").write_text(entry)
+    site = build_site(run).parent
+    front = (site / "index.html").read_text(encoding="utf-8")
+    assert all(page in front for page in ("report/tripod.html", "glossary.html", "references.html"))
+    report = (site / "report" / "tripod.html").read_text(encoding="utf-8")
+    assert 'href="../05_clinical_to_he.html"' in report
+    assert "results.json</span>" in report
+    assert "Neuroradiology" in (site / "references.html").read_text(encoding="utf-8")
+
+
+def test_a_study_that_is_not_finished_is_refused(tmp_path):
+    with pytest.raises(StudyError, match=r"finished study, but .*results\.json is not there"):
+        build_site(tmp_path)
+
+
+def test_a_folder_with_something_else_in_it_is_never_replaced(by_hand, tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(StudyError, match="--out must be a folder that is empty, a site, or not there yet"):
+        build_site(by_hand, tmp_path)
+    assert (tmp_path / "thesis.txt").exists()

@@ -1,0 +1,165 @@
+"""The site as a reader has it: in a real browser, from files and from a server, wide and narrow, by mouse and key."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.special import expit, logit
+
+from hepred_lib.deployment import load_frozen, predict_table
+from hepred_lib.manifest import COLUMNS, predictor_frame
+from hepred_lib.site import build_site
+from hepred_lib.study import read_json
+
+ENTER = """
+const [patients, done] = [arguments[0], []];
+for (const patient of patients) {
+  for (const [name, value] of Object.entries(patient)) {
+    const field = document.querySelector(`.risk-fields [name=${name}]`);
+    if (!field) continue;
+    field.value = value;
+    field.dispatchEvent(new Event("input", {bubbles: true}));
+  }
+  const row = {};
+  for (const place of document.querySelectorAll(".risk-answer")) {
+    const name = place.dataset.model;
+    for (const key of ["p", "low", "high"]) row[`${name}_${key}`] = Number(place.querySelector("output").dataset[key]);
+    row[`${name}_points`] = Number(document.querySelector(`[data-model=${name}][data-points=total]`).dataset.value);
+  }
+  done.push(row);
+}
+return done;
+"""
+
+
+def entered(browser, table: pd.DataFrame) -> pd.DataFrame:
+    """What the risk page answers to each patient of a table with manifest columns."""
+    fields = table.assign(male=table["sex"].map({"F": "0", "M": "1"})).drop(columns="sex")
+    fields["anticoagulant"] = fields["anticoagulant"].astype(int)
+    return pd.DataFrame(browser.execute_script(ENTER, fields.astype(str).to_dict("records")))
+
+
+def random_patients(n: int) -> pd.DataFrame:
+    """Complete patients, anywhere within the limits of the manifest."""
+    rng = np.random.default_rng(11)
+    table = pd.DataFrame({"dl_score": rng.normal(size=n), "sex": rng.choice(["F", "M"], n)})
+    for name, column in COLUMNS.items():
+        if column.kind in ("number", "integer") and name != "dl_score":
+            high = min(column.high or 50.0, 500.0)
+            value = rng.uniform(column.low, high, n)
+            table[name] = value.round() if column.kind == "integer" else value
+        elif column.kind == "binary":
+            table[name] = rng.integers(0, 2, n)
+    table["location"] = rng.choice(COLUMNS["location"].allowed, n)
+    return table
+
+
+@pytest.mark.parametrize("where", ["file", "server"])
+def test_no_page_asks_for_anything_but_the_sites_own_files_and_none_reports_an_error(visit, site, served, where):
+    base = site.as_uri() if where == "file" else served
+    for path in sorted(site.rglob("*.html")):
+        errors, addresses = visit(f"{base}/{path.relative_to(site)}")
+        assert not errors, path.name
+        assert f"{base}/{path.relative_to(site)}" in addresses
+        assert not [address for address in addresses if not address.startswith(base)], path.name
+
+
+def test_no_page_is_wider_than_a_phone_and_every_picture_has_words(visit, browser, site):
+    for path in sorted(site.rglob("*.html")):
+        visit(path.as_uri(), width=390)
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= 390, path.name
+        wordless = "return [...document.querySelectorAll('article img')].filter((image) => !image.alt.trim()).length"
+        assert browser.execute_script(wordless) == 0, path.name
+
+
+@pytest.mark.parametrize("where", ["file", "server"])
+def test_the_search_finds_the_page_on_calibration(visit, browser, site, served, where):
+    base = site.as_uri() if where == "file" else served
+    errors, _ = visit(f"{base}/search.html?q=calibration")
+    found = wait_for(browser, "return [...document.querySelectorAll('ul.search li a')].map((link) => link.href)")
+    assert any("07_roc_calibration_figures.html" in link for link in found)
+    assert not errors
+
+
+def test_the_risk_page_gives_pythons_probability_for_random_patients(visit, browser, site, by_hand):
+    visit((site / "risk.html").as_uri())
+    table = random_patients(50)
+    answers, expected = entered(browser, table), predict_table(load_frozen(by_hand), table)
+    for name in ("clinical", "integrated"):
+        np.testing.assert_allclose(answers[f"{name}_p"], expected[f"p_{name}"], rtol=0, atol=1e-9)
+        assert answers[f"{name}_p"].nunique() > 40
+
+
+def test_the_interval_is_that_of_the_stored_covariance_around_the_probability(visit, browser, site, by_hand):
+    visit((site / "risk.html").as_uri())
+    table, model = random_patients(10), load_frozen(by_hand).models["integrated"].logistic
+    answers = entered(browser, table)
+    x = predictor_frame(table, [*model.imputer.coding.levels])
+    design = np.column_stack([np.ones(10), model.imputer.coding.matrix(x)[list(model.names)]])
+    half = 1.959963984540054 * np.sqrt(np.einsum("ni,ij,nj->n", design, model.covariance, design))
+    middle = logit(answers["integrated_p"])
+    np.testing.assert_allclose(answers["integrated_low"], expit(middle - half), atol=1e-9)
+    np.testing.assert_allclose(answers["integrated_high"], expit(middle + half), atol=1e-9)
+
+
+def test_the_total_of_the_points_gives_the_probability_of_the_page(visit, browser, site, by_hand):
+    visit((site / "risk.html").as_uri())
+    answers = entered(browser, random_patients(20))
+    for name in ("clinical", "integrated"):
+        scale = read_json(by_hand / f"{name}_model.json")["nomogram"]
+        from_points = expit(scale["logit_at_zero"] + answers[f"{name}_points"] / scale["points_per_logit"])
+        np.testing.assert_allclose(from_points, answers[f"{name}_p"], rtol=0, atol=1e-9)
+
+
+def test_a_slider_is_moved_by_key_and_the_answer_is_spoken(visit, browser, site):
+    visit((site / "risk.html").as_uri())
+    before = browser.execute_script("return document.querySelector('output').dataset.p")
+    slider = browser.find_element("id", "risk-age-slider")
+    slider.send_keys("\ue014")  # arrow right
+    after = browser.execute_script("return document.querySelector('output').dataset.p")
+    assert float(after) > float(before)
+    spoken = wait_for(browser, "return document.getElementById('risk-spoken').textContent")
+    assert "clinical model" in spoken
+
+
+def test_an_entry_outside_its_limits_gives_no_probability_and_says_why(visit, browser, site):
+    visit((site / "risk.html").as_uri())
+    answers = entered(browser, random_patients(1).assign(age=300.0))
+    assert answers["clinical_p"].eq(0).all()
+    assert browser.execute_script("return document.querySelector('output').textContent") == "–"
+    field = browser.find_element("id", "risk-age")
+    assert field.get_attribute("aria-invalid") == "true"
+    assert "110" in browser.find_element("id", "risk-age-note").text
+
+
+def test_every_entry_has_a_label(visit, browser, site):
+    visit((site / "risk.html").as_uri())
+    nameless = (
+        "return [...document.querySelectorAll('.risk-fields input, .risk-fields select')]"
+        ".filter((field) => !field.labels.length && !field.ariaLabel).map((field) => field.id)"
+    )
+    assert browser.execute_script(nameless) == []
+
+
+@pytest.mark.book
+def test_the_smoke_studys_book_reads_as_a_site(visit, browser, run, tmp_path):
+    """The whole book from a real run: every figure shown, no page too wide, none at fault, the same probabilities."""
+    site = build_site(run, tmp_path / "site").parent
+    for path in sorted(site.rglob("*.html")):
+        errors, addresses = visit(path.as_uri(), width=390)
+        assert not errors, path.name
+        assert all(address.startswith(site.as_uri()) for address in addresses), path.name
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= 390, path.name
+    shown = {path.stem for path in (site / "_images").glob("*.png")}
+    assert {"flow", "dl_score", "odds_ratios_clinical", "roc", "calibration", "decision_curve"} <= shown
+    visit((site / "risk.html").as_uri())
+    table = random_patients(50)
+    answers, expected = entered(browser, table), predict_table(load_frozen(run), table)
+    for name in ("clinical", "integrated"):
+        np.testing.assert_allclose(answers[f"{name}_p"], expected[f"p_{name}"], rtol=0, atol=1e-9)
+
+
+def wait_for(browser, script: str):
+    """What a script returns as soon as it returns something."""
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    return WebDriverWait(browser, 10).until(lambda driver: driver.execute_script(script))
