@@ -27,7 +27,7 @@ from IPython.display import Markdown
 
 from hepred_lib.book import show
 from hepred_lib.manifest import CLINICAL_CANDIDATES, RADIOLOGICAL_CANDIDATES, predictor_frame, predictor_label
-from hepred_lib.results import odds_ratio_table
+from hepred_lib.results import nomogram_of, odds_ratio_table
 from hepred_lib.stats.development import DevelopmentSettings, cross_fit, develop
 from hepred_lib.stats.diagnostics import events_per_parameter, linearity_tests, variance_inflation
 from hepred_lib.stats.discrimination import auc_interval, compare_auc
@@ -273,7 +273,7 @@ Markdown(
 # Selection makes p values and intervals of the final model too optimistic; the frequencies above show how much.
 
 # %%
-described = model.to_json()
+described, scale = model.to_json(), nomogram_of(model, x)
 write_table(run.path("clinical.csv"), clinical)
 write_json(run.path("imputation.json"), model.imputer.to_json())
 write_json(
@@ -286,6 +286,7 @@ write_json(
         "candidates": offered,
         "criterion": criterion,
         "logistic": described,
+        "nomogram": scale.to_json() if scale else None,
     },
 )
 run.record(path=list(model.path), auc_cross_fitted=cross.auc, shrinkage=model.shrinkage, optimism=model.optimism)

@@ -27,7 +27,7 @@ from IPython.display import Markdown
 
 from hepred_lib.book import show
 from hepred_lib.manifest import predictor_frame
-from hepred_lib.results import odds_ratio_table
+from hepred_lib.results import nomogram_of, odds_ratio_table
 from hepred_lib.stats.development import DevelopmentSettings, cross_fit, develop
 from hepred_lib.stats.discrimination import auc_interval, compare_auc
 from hepred_lib.stats.operating_point import youden_threshold
@@ -152,6 +152,7 @@ Markdown(
 # integrated model are therefore slightly optimistic. The verdict belongs to the test patients.
 
 # %%
+scale = nomogram_of(model, x[rows])
 write_table(run.path("integrated.csv"), integrated)
 write_json(run.path("integrated_imputation.json"), model.imputer.to_json())
 write_json(
@@ -163,6 +164,7 @@ write_json(
         "threshold_rule": "youden, cross-fitted development probabilities",
         "candidates": offered,
         "logistic": model.to_json(),
+        "nomogram": scale.to_json() if scale else None,
     },
 )
 run.record(path=list(model.path), auc_cross_fitted=cross.auc, shrinkage=model.shrinkage, optimism=model.optimism)

@@ -75,6 +75,7 @@ def read_figure_data(folder: Path) -> dict[str, pd.DataFrame | dict[str, np.ndar
 def write_latex(path: Path, table: pd.DataFrame) -> bool:
     """Write a table of text and numbers as a LaTeX tabular (booktabs), special characters escaped."""
     special = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$"}
+    special |= {"<": r"\textless{}", ">": r"\textgreater{}", "^": r"\textasciicircum{}"}
 
     def escape(cell: object) -> str:
         return "".join(special.get(character, character) for character in str(cell))
