@@ -9,8 +9,10 @@ import numpy as np
 import pandas as pd
 
 from hepred_lib.manifest import predictor_label, predictor_unit
+from hepred_lib.results.saved import as_printed
 from hepred_lib.results.wording import with_interval
 from hepred_lib.stats.development import DevelopedModel
+from hepred_lib.stats.effects import UNITS
 from hepred_lib.stats.published import published_performance
 
 
@@ -19,8 +21,51 @@ def odds_ratio_table(model: DevelopedModel, name: str) -> pd.DataFrame:
     half = 1.959963984540054 * model.standard_errors
     middle = model.unshrunk_coefficients
     columns = {"odds_ratio": np.exp(middle), "low": np.exp(middle - half), "high": np.exp(middle + half)}
-    words = {"label": map(predictor_label, model.names), "unit": map(predictor_unit, model.names)}
+    words = {"label": map(_coded_label, model.names), "unit": map(_coded_unit, model.names)}
     return pd.DataFrame({"model": name, "name": model.names, **words, **columns})
+
+
+def odds_ratios_printed(univariable: pd.DataFrame, multivariable: pd.DataFrame) -> pd.DataFrame:
+    """Every candidate alone and, where it is in the model, beside the others: the table that a paper prints.
+
+    Parameters
+    ----------
+    univariable, multivariable : DataFrame
+        From :mod:`hepred_lib.stats.imputed_effects`.
+
+    Returns
+    -------
+    DataFrame
+        `name, label, step, n, events`, then `univariable, univariable_low, univariable_high, p_univariable` and
+        `wald, wald_low, wald_high, p_wald, profile, profile_low, profile_high` (NaN for what is not in the model). The
+        estimate of `profile` is that of `wald`: only the limits differ.
+    """
+    names = {"odds_ratio": "univariable", "low": "univariable_low", "high": "univariable_high", "p": "p_univariable"}
+    alone = univariable.rename(columns=names)[["name", "n", "events", *names.values()]]
+    model = multivariable.rename(columns={"odds_ratio": "wald", "low": "wald_low", "high": "wald_high", "p": "p_wald"})
+    kept = ["name", "wald", "wald_low", "wald_high", "p_wald", "profile", "profile_low", "profile_high"]
+    table = alone.merge(model.assign(profile=model["wald"])[kept].astype({"name": object}), on="name", how="left")
+    steps = [UNITS.get(name, 1.0) for name in table["name"]]
+    words = [_step_words(name, step) for name, step in zip(table["name"], steps, strict=True)]
+    order = ["name", "label", "step", *[column for column in table.columns if column != "name"]]
+    return table.assign(label=words, step=steps)[order].astype({name: float for name in kept[1:]})
+
+
+def complete_cases_printed(table: pd.DataFrame) -> pd.DataFrame:
+    """The comparison with complete cases as a paper prints it."""
+    words = [_step_words(name, step) for name, step in table[["name", "step"]].to_numpy()]
+    return as_printed(
+        table.drop(columns=["name", "step", "n", "events"]).assign(label=words).set_index("label").reset_index()
+    )
+
+
+def model_formula(model: DevelopedModel) -> str:
+    """The shrunk model as one line of LaTeX between dollar signs; coefficients per unit, four significant digits."""
+    terms = [f"{model.intercept:.4g}"]
+    for name, coefficient in zip(model.names, model.coefficients, strict=True):
+        words = _coded_label(name).replace(" ", r"\ ").replace("_", r"\_")
+        terms.append(rf"{'+' if coefficient >= 0 else '-'} {abs(coefficient):.4g}\;\mathrm{{{words}}}")
+    return rf"$\mathrm{{logit}}\,p = {' '.join(terms)}$"
 
 
 def performance_table(models: Mapping[str, Any]) -> pd.DataFrame:
@@ -33,6 +78,24 @@ def performance_table(models: Mapping[str, Any]) -> pd.DataFrame:
         auc_cell = with_interval(found["auc"], found["auc_ci"])
         records.append({"model": name, **cells, "auc": auc_cell, "calibration_slope": slope})
     return pd.DataFrame(records)
+
+
+def _coded_label(name: str) -> str:
+    """Words for a coded column: "Systolic pressure", "Location: basal ganglia"."""
+    predictor, _, level = name.rstrip("]").partition("[")
+    return f"{predictor_label(predictor)}: {level.replace('_', ' ')}" if level else predictor_label(predictor)
+
+
+def _coded_unit(name: str) -> str:
+    return "" if "[" in name else predictor_unit(name)
+
+
+def _step_words(name: str, step: float) -> str:
+    """A coded column and the step that its odds ratio is for: "Systolic pressure, per 10 mmHg"."""
+    unit = _coded_unit(name).removeprefix("per ")
+    if not unit:
+        return _coded_label(name)
+    return f"{_coded_label(name)}, per {unit if step == 1 else f'{step:g} {unit}'}"
 
 
 def comparison_table(comparisons: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
