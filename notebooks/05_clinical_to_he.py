@@ -151,8 +151,8 @@ show(run.folder, "odds_ratios_clinical", odds) if len(odds) else Markdown(
 
 # %%
 steps = multivariable_odds_ratios(model, x, y)
-both = results.odds_ratios_printed(univariable_odds_ratios(x, y), steps)
-results.save_table(run.folder, "univariable_multivariable_clinical", both)
+both = results.odds_ratios_beside(univariable_odds_ratios(x, y), steps)
+results.save_table(run.folder, "univariable_multivariable_clinical", both, printed=results.odds_ratios_page(both))
 
 # %%
 reach = {kind: np.log(steps[f"{kind}high"] / steps[f"{kind}low"]) for kind in ("", "profile_")}
@@ -210,7 +210,7 @@ Markdown(
         f"Of {len(straight)} selected number{'s' * (len(straight) != 1)} {len(bent)} depart{'s' * (len(bent) == 1)} from a "
         f"straight line at the 5 % level ({results.listed(list(bent), empty='none')}). "
         if len(straight)
-        else "No number was selected, so that there is no line to test. "
+        else "No selected variable takes more than ten values: there is no line to test. "
     )
     + (
         f"Highest variance inflation: {inflation['predictor'].iloc[0]}, {inflation['gvif'].iloc[0]:.1f}"
@@ -262,7 +262,8 @@ stability = selection_stability(completed, y, n_resamples=draws, rng=rng, rule=R
 results.save_table(run.folder, "model_frequency", stability.models)
 steadiness = stability.coefficients.rename_axis("name").reset_index()
 steadiness.insert(1, "inclusion", stability.inclusion.reindex(steadiness["name"]).to_numpy())
-results.save_table(run.folder, "coefficient_stability", steadiness.sort_values("inclusion", ascending=False))
+steadiness = steadiness.sort_values("inclusion", ascending=False)
+results.save_table(run.folder, "coefficient_stability", steadiness, printed=results.as_printed(steadiness, digits=3))
 
 # %%
 top, often = (
@@ -335,7 +336,7 @@ Markdown(
     f"Cross-fitted in development, each patient's probability averaged over the imputed sets: AUC **{cross.auc:.2f}** "
     f"({cross.low:.2f}-{cross.high:.2f}). Judged in each set and pooled by Rubin's rules instead: AUC {said['AUC']}, "
     f"calibration slope {said['slope']}"
-    + (f"; {lost:.0%} of the AUC's variance comes from what is missing. " if lost > 0 else ". ")
+    + (f"; {lost:.0%} of the AUC's variance comes from what is missing. " if lost >= 0.005 else ". ")
     + f"Threshold (Youden): {threshold:.3f}."
 )
 
@@ -438,4 +439,4 @@ write_json(
         "nomogram": scale.to_json() if scale else None,
     },
 )
-run.record(path=list(model.path), auc_cross_fitted=cross.auc, shrinkage=model.shrinkage, optimism=model.optimism)
+_ = run.record(path=list(model.path), auc_cross_fitted=cross.auc, shrinkage=model.shrinkage, optimism=model.optimism)

@@ -93,8 +93,8 @@ show(run.folder, "odds_ratios_integrated", odds) if len(odds) else Markdown(
 
 # %%
 steps = multivariable_odds_ratios(model, x[rows], y)
-both = results.odds_ratios_printed(univariable_odds_ratios(x[rows], y), steps)
-results.save_table(run.folder, "univariable_multivariable_integrated", both)
+both = results.odds_ratios_beside(univariable_odds_ratios(x[rows], y), steps)
+results.save_table(run.folder, "univariable_multivariable_integrated", both, printed=results.odds_ratios_page(both))
 
 # %%
 score = both.set_index("name").loc["dl_score"]
@@ -102,9 +102,9 @@ Markdown(
     f"One standard deviation of the DL score multiplies the odds of expansion by **{score['wald']:.2f}** (Wald "
     f"{score['wald_low']:.2f}-{score['wald_high']:.2f}, profile {score['profile_low']:.2f}-{score['profile_high']:.2f}) at "
     f"equal bedside variables, by {score['univariable']:.2f} alone. Shrinkage factor {model.shrinkage:.2f}. "
-    f"Likelihood-ratio test of the score over the bedside variables: p = {results.p_value(model.added_test.p)}; each "
+    f"Likelihood-ratio test of the score over the bedside variables: {results.p_words(model.added_test.p)}; each "
     "patient's score has seen the others' outcomes, so the statistic is up to twice too large for a score of noise, and "
-    f"from half of it **p = {results.p_value(model.added_test.cross_fitted_p)}**. Optimism of the AUC with everything "
+    f"from half of it **{results.p_words(model.added_test.cross_fitted_p)}**. Optimism of the AUC with everything "
     f"repeated but the network: {model.optimism['auc_apparent']:.2f} apparent, {model.optimism['auc_corrected']:.2f} "
     "corrected."
     if model.added_test
@@ -145,7 +145,9 @@ shown if beside is not None else Markdown("No predictor, or too few complete cas
 # %%
 moved = beside.set_index("name").reindex(["dl_score"]).iloc[0] if beside is not None else None
 Markdown(
-    f"In {moved['n']:.0f} of {len(y)} patients ({moved['events']:.0f} with HE) the score's odds ratio is "
+    "No value of the model's predictors is missing: complete cases are all patients."
+    if moved is not None and moved["n"] == len(y)
+    else f"In {moved['n']:.0f} of {len(y)} patients ({moved['events']:.0f} with HE) the score's odds ratio is "
     f"{results.with_interval(moved['complete'], [moved['complete_low'], moved['complete_high']])}, after imputation "
     f"{results.with_interval(moved['imputed'], [moved['imputed_low'], moved['imputed_high']])}."
     if beside is not None
@@ -276,4 +278,4 @@ write_json(
         "nomogram": scale.to_json() if scale else None,
     },
 )
-run.record(path=list(model.path), auc_cross_fitted=cross.auc, shrinkage=model.shrinkage, optimism=model.optimism)
+_ = run.record(path=list(model.path), auc_cross_fitted=cross.auc, shrinkage=model.shrinkage, optimism=model.optimism)

@@ -80,10 +80,10 @@ columns = [
     *(f"p_{name}_apparent" for name in names),
 ]
 predictions = predictions.reindex(columns=[*keys, *columns])
+write_table(run.path("predictions.csv"), predictions)
 test = predictions[predictions["split"].eq("test")].reset_index(drop=True)
 assert not set(test["patient_id"]) & set(predictions.loc[predictions["split"].eq("development"), "patient_id"])
 assert test[[f"p_{name}" for name in names]].notna().all(axis=None), "every test patient has every probability"
-write_table(run.path("predictions.csv"), predictions)
 
 # %% [markdown]
 # ## The three models in the test patients
@@ -131,7 +131,7 @@ Markdown(
     f"{width['published']:.2f} wide in the publication ({areas['published_n'].iloc[0]} patients, "
     f"{areas['published_events'].iloc[0]} with HE)"
     + (f" and {width['ours']:.2f} here" if np.isfinite(width["ours"]) else "")
-    + f": {'the simulated patients neither confirm nor refute the publication' if simulated else 'agreement within them is a weak statement'}."
+    + f": {'the simulated patients neither confirm nor refute the publication' if simulated else 'with intervals this wide neither agreement nor the lack of it says much'}."
 )
 
 # %%
@@ -140,17 +140,13 @@ counts = {name: {count: models[name][count] for count in ("tp", "fp", "fn", "tn"
 ratios = pd.DataFrame({name: vars(likelihood_ratios(**counts[name])) for name in names if both}).T
 results.save_table(run.folder, "likelihood_ratios", ratios.rename_axis("model").reset_index())
 Markdown(
-    "A positive call multiplies the odds of expansion by "
-    + "; ".join(
-        f"{row.Index} {row.positive:.1f} ({row.positive_low:.1f}-{row.positive_high:.1f})"
+    "; ".join(
+        f"{row.Index}: likelihood ratio of a positive call "
+        f"{results.with_interval(row.positive, [row.positive_low, row.positive_high], digits=1)}, of a negative one "
+        f"{results.with_interval(row.negative, [row.negative_low, row.negative_high])}"
         for row in ratios.itertuples()
     )
-    + ", a negative one by "
-    + "; ".join(
-        f"{row.Index} {row.negative:.2f} ({row.negative_low:.2f}-{row.negative_high:.2f})"
-        for row in ratios.itertuples()
-    )
-    + "."
+    + ": by so much a call multiplies the odds of expansion."
     if both
     else "Likelihood ratios need patients with and without expansion."
 )
@@ -173,7 +169,7 @@ Markdown(
     "Paired DeLong tests in test patients: "
     + "; ".join(
         f"{pair['a']} minus {pair['b']} {pair['difference']:+.2f} ({pair['ci'][0]:+.2f} to {pair['ci'][1]:+.2f}), "
-        f"p = {results.p_value(pair['p'])}"
+        f"{results.p_words(pair['p'])}"
         for pair in tested
     )
     + f". {sum(pair['p'] < 0.05 for pair in tested)} of {len(tested)} differences exceed chance at the 5 % level; one that "
@@ -195,10 +191,10 @@ together_rates = pd.concat(operating, ignore_index=True) if operating else pd.Da
 results.save_table(run.folder, "operating_points", together_rates)
 Markdown(
     f"All {len(names)} curves at once: chi-squared {together.statistic:.2f} on {together.df} degrees of freedom, "
-    f"p = {together.p:.2g}. At the frozen thresholds, "
+    f"{results.p_words(together.p)}. At the frozen thresholds, "
     + "; ".join(
         f"{row.rate} of {row.first} minus {row.second} {100 * row.difference:+.0f} points ({100 * row.low:+.0f} to "
-        f"{100 * row.high:+.0f}, exact McNemar p = {row.p:.2g})"
+        f"{100 * row.high:+.0f}, exact McNemar {results.p_words(row.p)})"
         for table in operating
         for row in table.itertuples()
         if row.rate != "accuracy"
@@ -228,7 +224,7 @@ Markdown(
         else "these slopes are informative."
     )
     + " Spiegelhalter's test of calibration: "
-    + "; ".join(f"{name} p = {spiegelhalter_test(y_test, test[f'p_{name}']).p:.2g}" for name in names)
+    + "; ".join(f"{name} {results.p_words(spiegelhalter_test(y_test, test[f'p_{name}']).p)}" for name in names)
     + "; a large p is no proof of calibration."
 )
 
@@ -317,7 +313,7 @@ questions = parts.drop_duplicates("split").dropna(subset=["p_auc", "p_in_the_lar
 Markdown(
     f"{parts['auc'].notna().sum()} of {len(parts)} subgroups have the ten events, and as many others, that a figure needs. "
     + "; ".join(
-        f"{row.split}: interaction p = {results.p_value(row.p_auc)} (AUC), {results.p_value(row.p_in_the_large)} (calibration)"
+        f"{row.split}: interaction {results.p_words(row.p_auc)} (AUC), {results.p_words(row.p_in_the_large)} (calibration)"
         for row in questions.itertuples()
     )
     + (
@@ -369,15 +365,15 @@ measured = read_table(run.path("slices", "quality.csv"))[signs] if image_source 
 bedside = cohort[cohort["patient_id"].isin(test["patient_id"])].set_index("patient_id")
 bedside = bedside.fillna(measured.set_index("patient_id").reindex(bedside.index))
 scores = results.bedside_scores(bedside, notes=notes)
-pd.DataFrame(scores).T
+results.save_table(run.folder, "bedside_scores", results.bedside_table(scores))
 
 # %%
 Markdown(
     "; ".join(
-        f"{name} {found['auc']:.2f} ({found['auc_ci'][0]:.2f}-{found['auc_ci'][1]:.2f}, {found['n']} patients)"
-        if found["auc_ci"]
-        else f"{name} cannot be judged ({found['n']} patients)"
-        for name, found in scores.items()
+        f"{row.score} {row.auc:.2f} ({row.auc_low:.2f}-{row.auc_high:.2f}, {row.n} patients)"
+        if np.isfinite(row.auc_low)
+        else f"{row.score} cannot be judged ({row.n} patients)"
+        for row in results.bedside_table(scores).itertuples()
     )
     + ". These scores were made for other hospitals; none was refitted."
 )
@@ -412,14 +408,23 @@ calls = (
 agreement = read_table(run.path("segmentation.csv")) if image_source == "scans" else pd.DataFrame({"reference_ml": []})
 detection = results.detection(calls, n_resamples=n_resamples, rng=rng, notes=notes)
 segmentation = results.segmentation(agreement, notes=notes)
-{"detection": detection, "segmentation": segmentation}
+shown = pd.Series({**detection, **segmentation}, name="value").to_frame()
+shown if image_source == "scans" else Markdown("No scan was read: there are no outlines and no calls of blood.")
 
 # %%
 Markdown(
-    f"Blood is found by slice with an AUC of {detection['auc']:.3f} ({detection['auc_ci'][0]:.3f}-"
-    f"{detection['auc_ci'][1]:.3f}, {detection['n_slices']} slices, whole patients resampled). "
-    if detection["auc_ci"]
-    else "Detection of blood cannot be judged here."
+    (
+        f"Blood is found by slice with an AUC of {detection['auc']:.3f} ({detection['auc_ci'][0]:.3f}-"
+        f"{detection['auc_ci'][1]:.3f}, {detection['n_slices']} slices, whole patients resampled). "
+        if detection["auc_ci"]
+        else "Detection of blood cannot be judged here. "
+    )
+    + (
+        f"The median Dice of the outline is {segmentation['dice_median']:.2f} (quartiles {segmentation['dice_iqr'][0]:.2f}-"
+        f"{segmentation['dice_iqr'][1]:.2f})."
+        if segmentation["dice_median"] is not None
+        else "There is no reference outline to compare with."
+    )
 )
 
 # %% [markdown]
@@ -464,7 +469,7 @@ assert content["n"]["development"] + content["n"]["test"] == content["n"]["patie
 # %%
 write_json(run.path("results.json"), content)
 run.record(auc={name: models[name]["auc"] for name in names})
-write_json(
+_ = write_json(
     run.path("provenance.json"),
     {
         "versions": versions(),

@@ -21,24 +21,27 @@ from hepred_lib.results.numbers import (
     segmentation,
 )
 from hepred_lib.results.printed import (
+    bedside_table,
     comparison_table,
     complete_cases_printed,
     model_formula,
     odds_ratio_table,
-    odds_ratios_printed,
+    odds_ratios_beside,
+    odds_ratios_page,
     paper_comparison,
     performance_table,
     printed_comparison,
 )
 from hepred_lib.results.saved import as_printed, save_table
 from hepred_lib.results.subgroups import subgroup_splits, subgroup_table
-from hepred_lib.results.wording import listed, p_value, with_interval
+from hepred_lib.results.wording import listed, p_value, p_words, with_interval
 
 __all__ = [
     "MIN_TEST_EVENTS",
     "MODELS",
     "as_printed",
     "bedside_scores",
+    "bedside_table",
     "calibration_table",
     "compare",
     "comparison_table",
@@ -52,10 +55,12 @@ __all__ = [
     "nomogram_of",
     "nomogram_table",
     "odds_ratio_table",
-    "odds_ratios_printed",
+    "odds_ratios_beside",
+    "odds_ratios_page",
     "oracle_auc",
     "oracle_table",
     "p_value",
+    "p_words",
     "paper_comparison",
     "performance_table",
     "printed_comparison",

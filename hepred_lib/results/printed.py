@@ -25,7 +25,7 @@ def odds_ratio_table(model: DevelopedModel, name: str) -> pd.DataFrame:
     return pd.DataFrame({"model": name, "name": model.names, **words, **columns})
 
 
-def odds_ratios_printed(univariable: pd.DataFrame, multivariable: pd.DataFrame) -> pd.DataFrame:
+def odds_ratios_beside(univariable: pd.DataFrame, multivariable: pd.DataFrame) -> pd.DataFrame:
     """Every candidate alone and, where it is in the model, beside the others: the table that a paper prints.
 
     Parameters
@@ -49,6 +49,13 @@ def odds_ratios_printed(univariable: pd.DataFrame, multivariable: pd.DataFrame) 
     words = [_step_words(name, step) for name, step in zip(table["name"], steps, strict=True)]
     order = ["name", "label", "step", *[column for column in table.columns if column != "name"]]
     return table.assign(label=words, step=steps)[order].astype({name: float for name in kept[1:]})
+
+
+def odds_ratios_page(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of `odds_ratios_beside` as text; a dash stands where a candidate is not in the model."""
+    shown = as_printed(table.drop(columns=["name", "step"]))
+    shown.loc[table["wald"].isna().to_numpy(), ["wald", "p_wald", "profile"]] = "–"
+    return shown
 
 
 def complete_cases_printed(table: pd.DataFrame) -> pd.DataFrame:
@@ -87,7 +94,7 @@ def _coded_label(name: str) -> str:
 
 
 def _coded_unit(name: str) -> str:
-    return "" if "[" in name else predictor_unit(name)
+    return "" if "[" in name else predictor_unit(name).replace("10^9", "10⁹")
 
 
 def _step_words(name: str, step: float) -> str:
@@ -95,7 +102,23 @@ def _step_words(name: str, step: float) -> str:
     unit = _coded_unit(name).removeprefix("per ")
     if not unit:
         return _coded_label(name)
-    return f"{_coded_label(name)}, per {unit if step == 1 else f'{step:g} {unit}'}"
+    several = f"{step:g} {'× ' * unit.startswith('10')}{unit}{'s' * (unit == 'point')}"
+    return f"{_coded_label(name)}, per {unit if step == 1 else several}"
+
+
+def bedside_table(scores: Mapping[str, Any]) -> pd.DataFrame:
+    """AUC of the published bedside scores with the number of patients behind each, NaN where it cannot be judged."""
+    rows = [
+        (
+            name.replace("_", "-") if "_" in name else name.upper(),
+            found["n"],
+            found["auc"],
+            *(found["auc_ci"] or (None, None)),
+        )
+        for name, found in scores.items()
+    ]
+    figures = ["auc", "auc_low", "auc_high"]
+    return pd.DataFrame(rows, columns=["score", "n", *figures]).astype(dict.fromkeys(figures, float))
 
 
 def comparison_table(comparisons: Sequence[Mapping[str, Any]]) -> pd.DataFrame:

@@ -19,10 +19,10 @@ def with_interval(value: float | None, interval: Sequence[float] | None, *, scal
     """
     if value is None or pd.isna(value):
         return NOT_ESTIMABLE
-    estimate = f"{scale * value:.{digits}f}"
+    estimate = f"{scale * value:.{digits}f}".replace("inf", "infinite")
     if interval is None or pd.isna(list(interval)).any():
         return estimate
-    limits = [f"{scale * limit:.{digits}f}" for limit in interval]
+    limits = [f"{scale * limit:.{digits}f}".replace("inf", "infinite") for limit in interval]
     return f"{estimate} ({(' to ' if limits[0].startswith('-') else '-').join(limits)})"
 
 
@@ -48,6 +48,18 @@ def p_value(p: float | None) -> str:
     if p is None or pd.isna(p):
         return NOT_ESTIMABLE
     return "<0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
+
+
+def p_words(p: float | None) -> str:
+    """A p value as a sentence gives it.
+
+    Examples
+    --------
+    >>> p_words(0.0312), p_words(0.00002), p_words(None)
+    ('p = 0.031', 'p < 0.001', 'p not estimable')
+    """
+    value = p_value(p)
+    return f"p < {value[1:]}" if value.startswith("<") else f"p {value}" if value == NOT_ESTIMABLE else f"p = {value}"
 
 
 def listed(words: Sequence[str], *, empty: str = "nothing") -> str:

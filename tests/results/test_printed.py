@@ -3,6 +3,8 @@ import pandas as pd
 import pytest
 
 from hepred_lib import results
+from hepred_lib.stats.development import DevelopmentSettings, develop
+from hepred_lib.stats.imputed_effects import multivariable_odds_ratios, univariable_odds_ratios
 from hepred_lib.stats.published import AUCS, PERCENTAGES
 
 
@@ -46,6 +48,60 @@ def test_comparisons_have_their_limits_in_columns():
     assert table.iloc[0][["difference", "low", "high", "p"]].tolist() == [0.1, -0.1, 0.3, 0.2]
     assert np.isnan(table.iloc[1][["difference", "low", "high", "p"]].astype(float)).all()
     assert results.comparison_table([]).empty
+
+
+def test_bedside_scores_have_their_words_and_gaps():
+    found = {
+        "nine_point": {"auc": 0.7, "auc_ci": [0.6, 0.8], "n": 50},
+        "bat": {"auc": None, "auc_ci": None, "n": 0},
+    }
+    table = results.bedside_table(found)
+    assert table["score"].tolist() == ["nine-point", "BAT"]
+    assert results.as_printed(table)["auc"].tolist() == ["0.70 (0.60-0.80)", "not estimable"]
+
+
+def small_model(**settings):
+    rng = np.random.default_rng(1)
+    x = pd.DataFrame({"sbp_mmhg": rng.normal(165, 25, 200), "anticoagulant": (rng.random(200) < 0.3).astype(float)})
+    x["location"] = pd.Categorical(rng.choice(["lobar", "thalamus"], 200))
+    y = (rng.random(200) < 1 / (1 + np.exp(1 - 0.02 * (x["sbp_mmhg"] - 165)))).astype(int)
+    return x, y, develop(x, y, DevelopmentSettings(tuple(x), n_resamples=3, n_imputations=2, **settings))
+
+
+def test_every_candidate_stands_alone_and_what_was_chosen_in_the_model():
+    x, y, model = small_model(forced=("sbp_mmhg",), alpha=1e-9)
+    both = results.odds_ratios_beside(univariable_odds_ratios(x, y), multivariable_odds_ratios(model, x, y))
+    assert both["label"].tolist() == ["Systolic pressure, per 10 mmHg", "Anticoagulant", "Location: thalamus"]
+    assert both["wald"].notna().tolist() == [True, False, False]
+    assert both.loc[0, "wald"] == pytest.approx(np.exp(10 * model.unshrunk_coefficients[0]))
+    assert both["univariable"].notna().all()
+    printed = results.odds_ratios_page(both)
+    assert printed.loc[0, "profile"].startswith(printed.loc[0, "wald"][:4])
+    assert printed.loc[1, ["wald", "p_wald", "profile"]].tolist() == ["–"] * 3
+
+
+def test_without_a_chosen_candidate_the_model_columns_are_empty():
+    x, y, model = small_model(alpha=1e-12)
+    both = results.odds_ratios_beside(univariable_odds_ratios(x, y), multivariable_odds_ratios(model, x, y))
+    assert both[["wald", "profile_low"]].isna().all(axis=None)
+    assert results.model_formula(model) == rf"$\mathrm{{logit}}\,p = {model.intercept:.4g}$"
+    assert results.odds_ratio_table(model, "clinical").empty
+
+
+def test_the_formula_holds_the_shrunk_coefficients():
+    _, _, model = small_model(forced=("sbp_mmhg", "location"), alpha=1e-9)
+    formula = results.model_formula(model)
+    slope, place = model.coefficients
+    assert rf"{'+' if slope >= 0 else '-'} {abs(slope):.4g}\;\mathrm{{Systolic\ pressure}}" in formula
+    assert rf"{abs(place):.4g}\;\mathrm{{Location:\ thalamus}}" in formula
+
+
+def test_complete_cases_are_printed_with_the_predictors_words():
+    table = pd.DataFrame({"name": ["sbp_mmhg"], "step": [10.0], "n": [90], "events": [20]})
+    for kind, value in (("imputed", 1.2), ("complete", 1.3)):
+        table = table.assign(**{kind: value, f"{kind}_low": value - 0.1, f"{kind}_high": value + 0.1})
+    printed = results.complete_cases_printed(table)
+    assert printed.to_numpy().tolist() == [["Systolic pressure, per 10 mmHg", "1.20 (1.10-1.30)", "1.30 (1.20-1.40)"]]
 
 
 @pytest.fixture

@@ -54,7 +54,7 @@ def read_off(axes, patient):
 
 def test_one_predictor_spans_a_hundred_points():
     axes = nomogram_axes(Nomogram(50.0, -2.0, {"a": NumberAxis(10.0, 0.0, 0.0, 10.0)}))
-    assert axes.loc[axes["axis"] == "a", "points"].tolist() == [0, 20, 40, 60, 80, 100]
+    assert axes.loc[axes["axis"] == "a", "points"].tolist() == list(range(0, 101, 10))
     assert axes.loc[axes["axis"] == "probability", "value"].iloc[[0, -1]].tolist() == pytest.approx(expit([-2, 0]))
 
 
