@@ -37,7 +37,14 @@ from hepred_lib.stats.comparison import combination_correlation, delong_power, i
 from hepred_lib.stats.decision import net_benefit_from_counts
 from hepred_lib.stats.operating_point import RATES, confusion_from_counts
 from hepred_lib.stats.proportions import wilson_interval
-from hepred_lib.stats.published import consistent_test_sets, critical_correlation, difference_p, hanley_mcneil_interval
+from hepred_lib.stats.published import (
+    AUCS,
+    PERCENTAGES,
+    consistent_test_sets,
+    critical_correlation,
+    difference_p,
+    hanley_mcneil_interval,
+)
 from hepred_lib.stats.sample_size import cox_snell_r2_from_auc, riley_minimum, supported_parameters
 from hepred_lib.study import open_notebook, write_json
 
@@ -61,8 +68,7 @@ rng = np.random.default_rng(seed)
 # Accuracy, sensitivity and specificity in percent, as printed, and the area under the ROC curve (AUC).
 
 # %%
-published = {"image": (67.3, 81.0, 64.0), "clinical": (74.8, 81.0, 73.3), "integrated": (81.3, 76.2, 82.6)}
-aucs = {"image": 0.76, "clinical": 0.81, "integrated": 0.83}
+published, aucs = PERCENTAGES, AUCS
 pd.DataFrame(published, index=["accuracy %", "sensitivity %", "specificity %"]).T.assign(auc=aucs)
 
 # %% [markdown]

@@ -26,19 +26,23 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 
+from hepred_lib import results
 from hepred_lib.book import show
 from hepred_lib.manifest import CLINICAL_CANDIDATES, RADIOLOGICAL_CANDIDATES, predictor_frame, predictor_label
-from hepred_lib.results import odds_ratio_table
-from hepred_lib.stats.development import DevelopmentSettings, cross_fit, develop
+from hepred_lib.stats.coding import Coding
+from hepred_lib.stats.development import DevelopmentSettings, cross_fit_sets, develop
 from hepred_lib.stats.diagnostics import events_per_parameter, linearity_tests, variance_inflation
 from hepred_lib.stats.discrimination import auc_interval, compare_auc
-from hepred_lib.stats.effects import odds_ratios
+from hepred_lib.stats.forward import Rule
+from hepred_lib.stats.imputed_effects import multivariable_odds_ratios, univariable_odds_ratios
 from hepred_lib.stats.operating_point import youden_threshold
 from hepred_lib.stats.penalized import cross_fit_penalized
-from hepred_lib.stats.sample_size import supported_parameters
-from hepred_lib.stats.sensitivity import develop_complete_cases, naive_optimism
+from hepred_lib.stats.pooling import pool_auc, pool_slope
+from hepred_lib.stats.published import AUCS
+from hepred_lib.stats.sample_size import cox_snell_r2_from_auc, riley_minimum, supported_parameters
+from hepred_lib.stats.sensitivity import complete_case_odds_ratios, develop_complete_cases, naive_optimism
 from hepred_lib.stats.stability import selection_stability
-from hepred_lib.study import open_notebook, read_json, read_table, write_json, write_table
+from hepred_lib.study import open_notebook, read_json, read_table, write_json, write_latex, write_table
 
 # %% tags=["parameters"]
 study = "demo"  # folder under runs/
@@ -70,16 +74,41 @@ offered = candidates.split() or [name for name in CLINICAL_CANDIDATES if cohort.
 offered += [name for name in RADIOLOGICAL_CANDIDATES if radiological and cohort.get(name, pd.Series()).notna().any()]
 x, y = predictor_frame(development, offered), development["he"].astype(int)
 missing = x.isna().mean().sort_values(ascending=False)
-write_table(run.path("tables", "missing.csv"), missing.rename("missing").rename_axis("predictor").reset_index())
-supported = supported_parameters(len(y), y.mean(), 0.81)
+results.save_table(run.folder, "missing", missing.rename("missing").rename_axis("predictor").reset_index())
+
+# %%
+incomplete = missing[missing > 0]
 Markdown(
-    f"{x.shape[1]} candidates, {len(y)} patients, {y.sum()} events ({events_per_parameter(y, x.shape[1]):.1f} events per candidate). "
-    f"Most often missing: {missing.index[0]} ({missing.iloc[0]:.0%}). "
+    f"{len(y)} development patients, {y.sum()} with HE. "
     + (
-        f"**Sample size:** these data support about {supported} candidate parameters (Riley), {x.shape[1] - supported} "
-        "fewer than offered; expect an unstable choice and overconfident probabilities before shrinkage."
-        if x.shape[1] > supported
-        else f"These data support about {supported} candidate parameters (Riley)."
+        f"{len(incomplete)} of {x.shape[1]} candidates have missing values, most often {incomplete.index[0]} "
+        f"({incomplete.iloc[0]:.0%}); {x.notna().all(axis=1).sum()} patients have them all."
+        if len(incomplete)
+        else f"None of the {x.shape[1]} candidates has a missing value: imputation changes nothing here."
+    )
+)
+
+# %% [markdown]
+# ## Are there enough patients?
+#
+# Riley's criteria: the smallest sample at which a model of these candidates shrinks by no more than a tenth, is
+# optimistic by no more than 0.05 in R², and knows the overall risk to within 0.05, if its AUC is the publication's.
+# Parameters count before selection; a category counts once for each level but its first.
+
+# %%
+n_parameters, anticipated = len(Coding.of(x).names), AUCS["clinical"]
+needed = riley_minimum(n_parameters, y.mean(), cox_snell_r2_from_auc(anticipated, y.mean()))
+supported = supported_parameters(len(y), y.mean(), anticipated)
+Markdown(
+    f"{n_parameters} candidate parameter{'s' * (n_parameters != 1)}, {events_per_parameter(y, n_parameters):.1f} events each. "
+    f"At an AUC of {anticipated} they ask for **{needed.n} patients** ({needed.n_shrinkage} for the shrinkage, "
+    f"{needed.n_optimism} for the optimism, {needed.n_overall_risk} for the overall risk); there are {len(y)}, who support "
+    f"{supported} parameter{'s' * (supported != 1)}. "
+    + (
+        f"**Too few patients: {needed.n - len(y)} short.** Expect an unstable choice, and probabilities that are too extreme "
+        "before shrinkage; shrinkage repairs the second in part, the first not at all."
+        if needed.n > len(y)
+        else "The sample is large enough by these criteria, which say nothing of how stable the choice is."
     )
 )
 
@@ -109,26 +138,58 @@ Markdown(
 # %% [markdown]
 # ## The model
 #
-# Odds ratios per unit, pooled over the imputed data sets (Rubin), before shrinkage. The intervals ignore that the
-# variables were selected: they are too narrow.
+# Odds ratios: of each candidate alone (patients who have the value), and in the model, pooled over the imputed data sets
+# before shrinkage. Wald limits follow from Rubin's rules and take the estimate as normal; profile limits ask the
+# likelihood itself, each set's profile turned into a distribution and the distributions averaged (Heinze, Ploner and
+# Beyea 2013). Both ignore that the variables were selected: they are too narrow.
 
 # %%
-odds = odds_ratio_table(model, "clinical").assign(simulated=bool(truth))
-write_table(run.path("tables", "odds_ratios_clinical.csv"), odds.drop(columns=["simulated"]))
-show(run.folder, "odds_ratios_clinical", odds)
+odds = results.odds_ratio_table(model, "clinical").assign(simulated=bool(truth))
+results.save_table(run.folder, "odds_ratios_clinical", odds.drop(columns=["simulated"]))
+show(run.folder, "odds_ratios_clinical", odds) if len(odds) else Markdown(
+    "Nothing was selected: no odds ratio to draw."
+)
 
 # %%
-steps = odds_ratios(model.names, model.unshrunk_coefficients, model.standard_errors)
-write_table(run.path("tables", "odds_ratios_clinical_by_step.csv"), steps)
+steps = multivariable_odds_ratios(model, x, y)
+both = results.odds_ratios_beside(univariable_odds_ratios(x, y), steps)
+results.save_table(run.folder, "univariable_multivariable_clinical", both, printed=results.odds_ratios_page(both))
+
+# %%
+reach = {kind: np.log(steps[f"{kind}high"] / steps[f"{kind}low"]) for kind in ("", "profile_")}
 Markdown(
-    "; ".join(
-        f"{predictor_label(row.name)} (per {row.step:g}) {row.odds_ratio:.2f} ({row.low:.2f}-{row.high:.2f})"
-        for row in steps.itertuples(index=False)
+    "In the model: "
+    + "; ".join(
+        f"{row.label} {row.wald:.2f} (Wald {row.wald_low:.2f}-{row.wald_high:.2f}, profile {row.profile_low:.2f}-"
+        f"{row.profile_high:.2f})"
+        for row in both.dropna(subset=["wald"]).itertuples(index=False)
     )
-    + f". {(steps['low'].gt(1) | steps['high'].lt(1)).sum()} of {len(steps)} intervals exclude 1, as selection by "
-    "significance makes them do: that is no confirmation."
+    + f". {(steps['low'].gt(1) | steps['high'].lt(1)).sum()} of {len(steps)} Wald intervals exclude 1, as selection by "
+    "significance makes them do: that is no confirmation. On the log scale the profile intervals are "
+    f"{(reach['profile_'] / reach['']).median():.2f} times as wide in the median"
+    + (", by Firth's penalty, since predictors separate the outcome." if steps["method"].eq("firth").any() else ".")
     if len(steps)
-    else "Without a predictor there is no odds ratio."
+    else "No predictor was selected; alone, "
+    + f"{both['p_univariable'].lt(0.05).sum()} of {len(both)} candidates differ from 1 at the 5 % level."
+)
+
+# %% [markdown]
+# ### As a formula
+#
+# After shrinkage, in the predictors' own units, so that a probability can be recomputed by hand.
+
+# %%
+Markdown(
+    results.model_formula(model)
+    + (
+        ", with "
+        + "; ".join(
+            f"{predictor_label(row.name)} {row.unit or '1 if present, else 0'}" for row in odds.itertuples(index=False)
+        )
+        if len(odds)
+        else ": everybody has the prevalence"
+    )
+    + ". Where a value is missing, the probability is the mean over the imputed sets."
 )
 
 # %% [markdown]
@@ -141,14 +202,27 @@ Markdown(
 completed = model.imputer.impute(x)[0].loc[:, lambda table: table.nunique() > 1]
 numbers = [name for name in model.path if name in completed and completed[name].nunique() > 10]
 straight = linearity_tests(completed.reindex(columns=[n for n in model.names if n in completed]), y, numbers)
-write_table(run.path("tables", "linearity.csv"), straight)
+results.save_table(run.folder, "linearity", straight)
 inflation = variance_inflation(completed).sort_values("gvif", ascending=False)
+results.save_table(run.folder, "variance_inflation", inflation)
 bent = straight.loc[straight["p"] < 0.05, "column"].map(predictor_label)
 Markdown(
-    f"Of {len(straight)} selected numbers {len(bent)} depart from a straight line at the 5 % level"
-    + (f" ({', '.join(bent)}). " if len(bent) else ". ")
-    + f"Highest variance inflation: {inflation['predictor'].iloc[0]}, {inflation['gvif'].iloc[0]:.1f}"
-    + (" (below 5: no concern)." if inflation["gvif"].iloc[0] < 5 else " (5 or more: these share their information).")
+    (
+        f"Of {len(straight)} selected number{'s' * (len(straight) != 1)} {len(bent)} depart{'s' * (len(bent) == 1)} from a "
+        f"straight line at the 5 % level ({results.listed(list(bent), empty='none')}). "
+        if len(straight)
+        else "No selected variable takes more than ten values: there is no line to test. "
+    )
+    + (
+        f"Highest variance inflation: {inflation['predictor'].iloc[0]}, {inflation['gvif'].iloc[0]:.1f}"
+        + (
+            " (below 5: no concern)."
+            if inflation["gvif"].iloc[0] < 5
+            else " (5 or more: these share their information)."
+        )
+        if len(inflation) > 1
+        else "A single candidate cannot repeat another."
+    )
 )
 
 # %% [markdown]
@@ -167,28 +241,46 @@ table = pd.DataFrame(
         "selected": frequency.index.isin(model.path),
     }
 )
-write_table(run.path("tables", "inclusion_frequency.csv"), table)
+results.save_table(run.folder, "inclusion_frequency", table)
 show(run.folder, "inclusion_frequency", table.assign(simulated=bool(truth)))
 
 # %%
 unsure = frequency[frequency.index.isin(model.path) & (frequency < 0.5)]
 Markdown(
-    (f"Chosen here, but in fewer than half of the resamples: {', '.join(unsure.index)}. " if len(unsure) else "")
-    + f"Most often chosen: {', '.join(f'{name} ({share:.0%})' for name, share in frequency.head(5).items())}."
+    (
+        f"Chosen here, but in fewer than half of the resamples: {results.listed(list(map(predictor_label, unsure.index)))}. "
+        if len(unsure)
+        else f"{'Nothing was chosen' if not model.path else 'All that was chosen was chosen in at least half of the resamples'}. "
+    )
+    + "Most often: "
+    + results.listed([f"{predictor_label(name)} ({share:.0%})" for name, share in frequency.head(5).items()])
+    + f". With {n_resamples} resamples a frequency of one half is known to within {98 / np.sqrt(n_resamples):.0f} points."
 )
 
 # %%
-rng = np.random.default_rng(seed)
-stability = selection_stability(completed, y, n_resamples=max(n_resamples, 100), rng=rng)
-write_table(run.path("tables", "model_frequency.csv"), stability.models)
-write_table(run.path("tables", "coefficient_stability.csv"), stability.coefficients.rename_axis("name").reset_index())
-top = stability.models.iloc[0]
+rng, draws = np.random.default_rng(seed), max(n_resamples, 100)
+stability = selection_stability(completed, y, n_resamples=draws, rng=rng, rule=Rule(criterion, alpha))
+results.save_table(run.folder, "model_frequency", stability.models)
+steadiness = stability.coefficients.rename_axis("name").reset_index()
+steadiness.insert(1, "inclusion", stability.inclusion.reindex(steadiness["name"]).to_numpy())
+steadiness = steadiness.sort_values("inclusion", ascending=False)
+results.save_table(run.folder, "coefficient_stability", steadiness, printed=results.as_printed(steadiness, digits=3))
+
+# %%
+top, often = (
+    stability.models.iloc[0],
+    steadiness[steadiness["inclusion"].ge(0.1) & steadiness["relative_bias_pct"].notna()],
+)
 Markdown(
-    f"{len(stability.models)} different models were chosen in {max(n_resamples, 100)} resamples of the first imputed data "
-    f"set; the most frequent one ({top['predictors']}) in {top['frequency']:.0%}. There is no such thing as *the* selected "
-    "model; coefficients of chosen variables are exaggerated by "
-    f"{stability.coefficients.loc[stability.inclusion.ge(0.1).reindex(stability.coefficients.index, fill_value=False), 'relative_bias_pct'].median():.0f} % "
-    "in the median (variables chosen in at least a tenth of the resamples)."
+    f"{len(stability.models)} different model{'s were' if len(stability.models) != 1 else ' was'} chosen in {draws} resamples "
+    f"of the first imputed data set, the most frequent one ({top['predictors']}) in {top['frequency']:.0%}: "
+    + ("there is no such thing as *the* selected model. " if top["frequency"] < 0.5 else "one model prevails. ")
+    + (
+        f"Where a variable was chosen (in at least a tenth of the resamples), its coefficient differs from that of the model "
+        f"with all candidates by {often['relative_bias_pct'].median():+.0f} % in the median: what selection adds to an effect."
+        if len(often)
+        else "No variable was chosen in a tenth of the resamples."
+    )
 )
 
 # %% [markdown]
@@ -210,14 +302,15 @@ optimism = pd.DataFrame(
         },
     }
 )
-write_table(run.path("tables", "optimism_clinical.csv"), optimism.rename_axis("figure").reset_index())
-optimism.round(3)
+results.save_table(run.folder, "optimism_clinical", optimism.rename_axis("figure").reset_index())
 
 # %%
 Markdown(
     f"The AUC flatters itself by {model.optimism['auc_apparent'] - model.optimism['auc_corrected']:.3f}; who forgets the "
     f"selection sees {model.optimism['auc_apparent'] - naive['auc_corrected']:.3f} of it ({n_resamples} resamples; with few "
     "of them these corrections themselves move in the second digit)."
+    if model.predictors
+    else "A model without predictors has an AUC of one half and cannot flatter itself; what the resamples chose was noise."
 )
 
 # %% [markdown]
@@ -227,44 +320,101 @@ Markdown(
 # the patient. The threshold (Youden) is chosen on them and frozen. Test rows come from the final model.
 
 # %%
-p_cross = cross_fit(x, y, development["fold"], settings)
+p_sets = cross_fit_sets(x, y, development["fold"], settings)
+p_cross = p_sets.mean(axis=0)
 threshold = youden_threshold(y, p_cross)
 clinical = cohort[["patient_id", "split", "fold", "he"]].copy()
 clinical["p_clinical"] = clinical["p_clinical_apparent"] = model.predict(predictor_frame(cohort, offered))
 clinical.loc[development.index, "p_clinical"] = p_cross
 assert clinical["p_clinical"].notna().all(), "every patient has a probability"
 cross = auc_interval(y, p_cross, method="logit")
+
+# %%
+pooled = {"AUC": pool_auc(y, p_sets), "slope": pool_slope(y, p_sets)}
+said = {name: results.with_interval(found.estimate, [found.low, found.high]) for name, found in pooled.items()}
+lost = pooled["AUC"].missing_information
 Markdown(
-    f"Cross-fitted AUC in development: **{cross.auc:.2f}** ({cross.low:.2f}-{cross.high:.2f}); threshold {threshold:.3f}."
+    f"Cross-fitted in development, each patient's probability averaged over the imputed sets: AUC **{cross.auc:.2f}** "
+    f"({cross.low:.2f}-{cross.high:.2f}). Judged in each set and pooled by Rubin's rules instead: AUC {said['AUC']}, "
+    f"calibration slope {said['slope']}"
+    + (f"; {lost:.0%} of the AUC's variance comes from what is missing. " if lost >= 0.005 else ". ")
+    + f"Threshold (Youden): {threshold:.3f}."
 )
 
 # %% [markdown]
 # ## Would another way have come out otherwise?
 #
-# Two sensitivity analyses, neither of which replaces the model: complete cases instead of imputation, and a lasso over
-# all candidates instead of selection and uniform shrinkage (its penalty chosen by cross-validation inside the
-# development data, cross-fitted over the same folds).
+# Sensitivity analyses, none of which replaces the model. First complete cases instead of imputation: the same predictors
+# fitted on the patients who have them all.
+
+# %%
+beside = complete_case_odds_ratios(x, y, model)
+shown = results.complete_cases_printed(beside) if beside is not None else pd.DataFrame({"label": []})
+write_table(run.path("tables", "complete_cases.csv"), beside if beside is not None else shown)
+write_latex(run.path("tables", "complete_cases.tex"), shown)
+shown if beside is not None else Markdown("No predictor, or too few complete cases: nothing to set beside imputation.")
 
 # %%
 whole = x.notna().all(axis=1)
 enough = min(y[whole].sum(), (~y[whole].astype(bool)).sum()) >= 10
-cases = develop_complete_cases(x, y, settings) if enough else None
-many = min(y.sum(), len(y) - y.sum()) >= 10
-p_lasso = cross_fit_penalized(x, y, development["fold"], n_imputations=1, seed=seed) if many else p_cross
-lasso = compare_auc(y, p_lasso, p_cross)
-Markdown(
+cases = develop_complete_cases(x, y, settings) if enough and not whole.all() else None
+differ = (
     (
-        f"Complete cases: {cases.n} patients with {cases.events} events ({cases.n_dropped} dropped), selected "
-        f"{', '.join(map(predictor_label, cases.model.path)) or 'nothing'}. "
-        if enough
-        else f"Complete cases: {whole.sum()} patients, too few events to develop a model. "
+        np.log(beside["complete"] / beside["imputed"]).abs() / np.log(beside["imputed_high"] / beside["imputed_low"])
+    ).max()
+    if beside is not None
+    else 0
+)
+Markdown(
+    "No value is missing: complete cases are all patients."
+    if whole.all()
+    else (
+        f"The model's predictors are complete in {beside['n'].iloc[0]} of {len(y)} patients ({beside['events'].iloc[0]} with "
+        f"HE). The largest shift of an estimate is {100 * differ:.0f} % of its Wald interval's width. "
+        if beside is not None
+        else ""
     )
     + (
-        f"Lasso against the model, difference of cross-fitted AUC: {lasso.difference:+.3f} ({lasso.low:+.3f} to "
-        f"{lasso.high:+.3f})."
-        if many
-        else "Too few events for a lasso."
+        f"Selected anew among the {cases.n} patients with every candidate known ({cases.n_dropped} dropped, "
+        f"{cases.events_dropped} of them with HE): {results.listed(list(map(predictor_label, cases.model.path)))}."
+        if cases
+        else f"Every candidate is known in {whole.sum()} patients, too few events to select anew."
     )
+)
+
+# %% [markdown]
+# Then penalties over all candidates instead of selection and uniform shrinkage (strength chosen by cross-validation
+# inside the development data), cross-fitted over the same folds.
+
+# %%
+many = min(y.sum(), len(y) - y.sum()) >= 10
+others = {
+    kind: cross_fit_penalized(x, y, development["fold"], penalty=kind, n_imputations=1, seed=seed)
+    for kind in ("lasso", "ridge")
+    if many
+}
+judged = {
+    kind: {**vars(compare_auc(y, p, p_cross)), "auc": auc_interval(y, p).auc, "slope": pool_slope(y, [p]).estimate}
+    for kind, p in others.items()
+}
+penalized = (
+    pd.DataFrame(judged, index=["auc", "slope", "difference", "low", "high", "p"])
+    .T.rename_axis("penalty")
+    .reset_index()
+)
+results.save_table(run.folder, "penalized_clinical", penalized)
+
+# %%
+Markdown(
+    "Cross-fitted AUC against that of the model: "
+    + "; ".join(
+        f"{row.penalty} {row.auc:.2f} (difference {row.difference:+.3f}, {row.low:+.3f} to {row.high:+.3f}), calibration slope "
+        f"{row.slope:.2f}"
+        for row in penalized.itertuples()
+    )
+    + f". {penalized['p'].lt(0.05).sum()} of {len(penalized)} differences exceed chance at the 5 % level."
+    if many
+    else "Too few events for a penalty chosen by cross-validation."
 )
 
 # %% [markdown]
@@ -274,7 +424,7 @@ Markdown(
 # Selection makes p values and intervals of the final model too optimistic; the frequencies above show how much.
 
 # %%
-described = model.to_json()
+described, scale = model.to_json(), results.nomogram_of(model, x)
 write_table(run.path("clinical.csv"), clinical)
 write_json(run.path("imputation.json"), model.imputer.to_json())
 write_json(
@@ -287,6 +437,7 @@ write_json(
         "candidates": offered,
         "criterion": criterion,
         "logistic": described,
+        "nomogram": scale.to_json() if scale else None,
     },
 )
-run.record(path=list(model.path), auc_cross_fitted=cross.auc, shrinkage=model.shrinkage, optimism=model.optimism)
+_ = run.record(path=list(model.path), auc_cross_fitted=cross.auc, shrinkage=model.shrinkage, optimism=model.optimism)

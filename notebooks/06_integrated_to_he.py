@@ -26,14 +26,17 @@
 import pandas as pd
 from IPython.display import Markdown
 
+from hepred_lib import results
 from hepred_lib.book import show
-from hepred_lib.manifest import predictor_frame
-from hepred_lib.results import odds_ratio_table
-from hepred_lib.stats.development import DevelopmentSettings, cross_fit, develop
+from hepred_lib.manifest import predictor_frame, predictor_label
+from hepred_lib.stats.development import DevelopmentSettings, cross_fit_sets, develop
 from hepred_lib.stats.discrimination import auc_interval, compare_auc
+from hepred_lib.stats.imputed_effects import multivariable_odds_ratios, univariable_odds_ratios
 from hepred_lib.stats.operating_point import youden_threshold
-from hepred_lib.stats.sensitivity import leak_demonstration
-from hepred_lib.study import open_notebook, read_json, read_table, write_json, write_table
+from hepred_lib.stats.penalized import cross_fit_penalized
+from hepred_lib.stats.pooling import pool_auc, pool_slope
+from hepred_lib.stats.sensitivity import complete_case_odds_ratios, leak_demonstration
+from hepred_lib.study import open_notebook, read_json, read_table, write_json, write_latex, write_table
 
 # %% tags=["parameters"]
 study = "demo"  # folder under runs/
@@ -75,29 +78,89 @@ settings = DevelopmentSettings(
 )
 model = develop(x[rows], y, settings)
 
+# %% [markdown]
+# ## Odds ratios
+#
+# Of each candidate alone, and in the model beside the others, pooled over the imputed data sets before shrinkage: Wald
+# limits by Rubin's rules, and profile-likelihood limits averaged over the sets (Heinze, Ploner and Beyea 2013). Both
+# ignore that the bedside variables were selected.
+
 # %%
-odds = odds_ratio_table(model, "integrated").assign(simulated=bool(truth))
-score = odds.set_index("name").loc["dl_score"]
-write_table(run.path("tables", "odds_ratios_integrated.csv"), odds.drop(columns=["simulated"]))
-show(run.folder, "odds_ratios_integrated", odds)
+odds = results.odds_ratio_table(model, "integrated").assign(simulated=bool(truth))
+results.save_table(run.folder, "odds_ratios_integrated", odds.drop(columns=["simulated"]))
+show(run.folder, "odds_ratios_integrated", odds) if len(odds) else Markdown(
+    "Neither the score nor a variable: no odds ratio."
+)
+
+# %%
+steps = multivariable_odds_ratios(model, x[rows], y)
+both = results.odds_ratios_beside(univariable_odds_ratios(x[rows], y), steps)
+results.save_table(run.folder, "univariable_multivariable_integrated", both, printed=results.odds_ratios_page(both))
+
+# %%
+score = both.set_index("name").loc["dl_score"]
+Markdown(
+    f"One standard deviation of the DL score multiplies the odds of expansion by **{score['wald']:.2f}** (Wald "
+    f"{score['wald_low']:.2f}-{score['wald_high']:.2f}, profile {score['profile_low']:.2f}-{score['profile_high']:.2f}) at "
+    f"equal bedside variables, by {score['univariable']:.2f} alone. Shrinkage factor {model.shrinkage:.2f}. "
+    f"Likelihood-ratio test of the score over the bedside variables: {results.p_words(model.added_test.p)}; each "
+    "patient's score has seen the others' outcomes, so the statistic is up to twice too large for a score of noise, and "
+    f"from half of it **{results.p_words(model.added_test.cross_fitted_p)}**. Optimism of the AUC with everything "
+    f"repeated but the network: {model.optimism['auc_apparent']:.2f} apparent, {model.optimism['auc_corrected']:.2f} "
+    "corrected."
+    if model.added_test
+    else "The DL score does not vary: nothing can be said of it."
+)
+
+# %% [markdown]
+# ### As a formula
+#
+# After shrinkage, in the predictors' own units.
 
 # %%
 Markdown(
-    f"One standard deviation of the DL score multiplies the odds of expansion by **{score['odds_ratio']:.2f}** (95 % "
-    f"interval {score['low']:.2f}-{score['high']:.2f}) at equal bedside variables. Shrinkage factor {model.shrinkage:.2f}. "
-    f"Likelihood-ratio test of the score over the bedside variables: p = {model.added_test.p:.2g}; each patient's score has "
-    "seen the others' outcomes, so the statistic is up to twice too large for a score of noise, and from half of it "
-    f"**p = {model.added_test.cross_fitted_p:.2g}**. Optimism of the AUC with everything repeated but the network: "
-    f"{model.optimism['auc_apparent']:.2f} apparent, {model.optimism['auc_corrected']:.2f} corrected."
-    if model.added_test
-    else "The DL score does not vary: nothing can be said of it."
+    results.model_formula(model)
+    + (
+        ", with "
+        + "; ".join(
+            f"{predictor_label(row.name)} {row.unit or '1 if present, else 0'}" for row in odds.itertuples(index=False)
+        )
+        if len(odds)
+        else ": everybody has the prevalence"
+    )
+    + ". Where a value is missing, the probability is the mean over the imputed sets."
+)
+
+# %% [markdown]
+# ### Complete cases beside imputation
+#
+# The same predictors, fitted on the development patients who have them all.
+
+# %%
+beside = complete_case_odds_ratios(x[rows], y, model)
+shown = results.complete_cases_printed(beside) if beside is not None else pd.DataFrame({"label": []})
+write_table(run.path("tables", "complete_cases_integrated.csv"), beside if beside is not None else shown)
+write_latex(run.path("tables", "complete_cases_integrated.tex"), shown)
+shown if beside is not None else Markdown("No predictor, or too few complete cases: nothing to set beside imputation.")
+
+# %%
+moved = beside.set_index("name").reindex(["dl_score"]).iloc[0] if beside is not None else None
+Markdown(
+    "No value of the model's predictors is missing: complete cases are all patients."
+    if moved is not None and moved["n"] == len(y)
+    else f"In {moved['n']:.0f} of {len(y)} patients ({moved['events']:.0f} with HE) the score's odds ratio is "
+    f"{results.with_interval(moved['complete'], [moved['complete_low'], moved['complete_high']])}, after imputation "
+    f"{results.with_interval(moved['imputed'], [moved['imputed_low'], moved['imputed_high']])}."
+    if beside is not None
+    else "Complete cases cannot be judged here."
 )
 
 # %% [markdown]
 # ## The leak, demonstrated
 #
 # The same regression with the *in-sample* scores of development patients, which nobody should do: the networks had
-# seen their labels. A coefficient several times as large is what a test patient would pay for.
+# seen their labels. What the larger coefficient costs is seen in test patients, whom no network has seen: a slope below 1
+# says that the probabilities are too extreme. Nothing is chosen by these patients.
 
 # %%
 paths = sorted(run.folder.glob("folds/*/predictions.csv"))
@@ -112,16 +175,21 @@ leaked["dl_score"] = (
     (leaked["dl_logit"] - leaked["fold"].map(scales["mean"])) / leaked["fold"].map(scales["sd"]) if paths else []
 )
 in_sample = patients.loc[rows, "patient_id"].map(leaked.groupby("patient_id")["dl_score"].mean())
-leak = leak_demonstration(x[rows], y, settings, in_sample=in_sample) if paths else None
-leak
+held = patients["split"].eq("test")
+unseen = (x[held], patients.loc[held, "he"].astype(int))
+leak = leak_demonstration(x[rows], y, settings, in_sample=in_sample, test=unseen) if paths else pd.DataFrame()
+results.save_table(run.folder, "leak", leak.rename_axis("score").reset_index()) if paths else None
 
 # %%
+cells = results.as_printed(leak.rename_axis("score").reset_index()) if paths else pd.DataFrame()
 Markdown(
-    f"Odds ratio of one SD of the score: out-of-fold {leak.loc['out_of_fold', 'odds_ratio']:.2f} "
-    f"({leak.loc['out_of_fold', 'low']:.2f}-{leak.loc['out_of_fold', 'high']:.2f}), in-sample "
-    f"**{leak.loc['in_sample', 'odds_ratio']:.2f}** ({leak.loc['in_sample', 'low']:.2f}-"
-    f"{leak.loc['in_sample', 'high']:.2f}); apparent AUC {leak.loc['out_of_fold', 'auc_apparent']:.2f} and "
-    f"{leak.loc['in_sample', 'auc_apparent']:.2f}."
+    "One SD of the score, before shrinkage: "
+    + "; ".join(
+        f"{row.score.replace('_', '-')}, odds ratio **{row.odds_ratio}**, apparent AUC {row.auc_apparent}, and in "
+        f"{len(unseen[1])} test patients slope **{row.test_slope}**, AUC {row.test_auc}"
+        for row in cells.itertuples()
+    )
+    + "."
     if paths
     else "The score was made elsewhere: whether it is out-of-fold cannot be seen here."
 )
@@ -130,7 +198,8 @@ Markdown(
 # ## Probabilities
 
 # %%
-p_cross = cross_fit(x[rows], y, patients.loc[rows, "fold"], settings)
+p_sets = cross_fit_sets(x[rows], y, patients.loc[rows, "fold"], settings)
+p_cross = p_sets.mean(axis=0)
 threshold = youden_threshold(y, p_cross)
 integrated = patients[["patient_id", "split", "fold", "he"]].copy()
 integrated["p_integrated"] = integrated["p_integrated_apparent"] = model.predict(x)
@@ -141,9 +210,51 @@ assert integrated["p_integrated"].notna().all(), "every patient has a probabilit
 clinical = read_table(run.path("clinical.csv")).set_index("patient_id")["p_clinical"]
 p_clinical = patients.loc[rows, "patient_id"].map(clinical)
 cross, gain = auc_interval(y, p_cross, method="logit"), compare_auc(y, p_cross, p_clinical)
+pooled = {"AUC": pool_auc(y, p_sets), "slope": pool_slope(y, p_sets)}
+said = {name: results.with_interval(found.estimate, [found.low, found.high]) for name, found in pooled.items()}
 Markdown(
     f"Cross-fitted AUC in development: **{cross.auc:.2f}** ({cross.low:.2f}-{cross.high:.2f}), "
-    f"{gain.difference:+.2f} ({gain.low:+.2f} to {gain.high:+.2f}) against the clinical model. Threshold {threshold:.3f}."
+    f"{gain.difference:+.2f} ({gain.low:+.2f} to {gain.high:+.2f}) against the clinical model. Judged in each imputed set "
+    f"and pooled by Rubin's rules: AUC {said['AUC']}, calibration slope {said['slope']}. Threshold (Youden): "
+    f"{threshold:.3f}."
+)
+
+# %% [markdown]
+# ## Would a penalty have come out otherwise?
+#
+# Lasso and ridge over all candidates and the score, instead of selection and uniform shrinkage; cross-fitted over the
+# same folds, the strength chosen inside the development data.
+
+# %%
+many = min(y.sum(), len(y) - y.sum()) >= 10
+fold = patients.loc[rows, "fold"]
+others = {
+    kind: cross_fit_penalized(x[rows], y, fold, penalty=kind, n_imputations=1, seed=seed)
+    for kind in ("lasso", "ridge")
+    if many
+}
+judged = {
+    kind: {**vars(compare_auc(y, p, p_cross)), "auc": auc_interval(y, p).auc, "slope": pool_slope(y, [p]).estimate}
+    for kind, p in others.items()
+}
+penalized = (
+    pd.DataFrame(judged, index=["auc", "slope", "difference", "low", "high", "p"])
+    .T.rename_axis("penalty")
+    .reset_index()
+)
+results.save_table(run.folder, "penalized_integrated", penalized)
+
+# %%
+Markdown(
+    "Cross-fitted AUC against that of the model: "
+    + "; ".join(
+        f"{row.penalty} {row.auc:.2f} (difference {row.difference:+.3f}, {row.low:+.3f} to {row.high:+.3f}), calibration slope "
+        f"{row.slope:.2f}"
+        for row in penalized.itertuples()
+    )
+    + f". {penalized['p'].lt(0.05).sum()} of {len(penalized)} differences exceed chance at the 5 % level."
+    if many
+    else "Too few events for a penalty chosen by cross-validation."
 )
 
 # %% [markdown]
@@ -153,6 +264,7 @@ Markdown(
 # integrated model are therefore slightly optimistic. The verdict belongs to the test patients.
 
 # %%
+scale = results.nomogram_of(model, x[rows])
 write_table(run.path("integrated.csv"), integrated)
 write_json(run.path("integrated_imputation.json"), model.imputer.to_json())
 write_json(
@@ -164,6 +276,7 @@ write_json(
         "threshold_rule": "youden, cross-fitted development probabilities",
         "candidates": offered,
         "logistic": model.to_json(),
+        "nomogram": scale.to_json() if scale else None,
     },
 )
-run.record(path=list(model.path), auc_cross_fitted=cross.auc, shrinkage=model.shrinkage, optimism=model.optimism)
+_ = run.record(path=list(model.path), auc_cross_fitted=cross.auc, shrinkage=model.shrinkage, optimism=model.optimism)

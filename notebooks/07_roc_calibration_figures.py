@@ -35,8 +35,7 @@ from hepred_lib.stats.auc_tests import compare_aucs
 from hepred_lib.stats.calibration_tests import spiegelhalter_test
 from hepred_lib.stats.decision import net_benefit_difference
 from hepred_lib.stats.diagnostic_accuracy import compare_calls, likelihood_ratios
-from hepred_lib.stats.reclassification import integrated_discrimination
-from hepred_lib.stats.subgroups import interaction_test, subgroup_performance
+from hepred_lib.stats.nomogram import Nomogram
 from hepred_lib.study import (
     file_sha256,
     open_notebook,
@@ -45,7 +44,6 @@ from hepred_lib.study import (
     scan_checksums,
     versions,
     write_json,
-    write_latex,
     write_table,
 )
 
@@ -56,6 +54,7 @@ manifest = "data_manifest.csv"  # only for its checksum and those of its scans
 truth = "cohorts/demo/truth.csv"  # the simulation's truth; empty where patients are real
 image_source = "scans"  # scans, column or none
 n_resamples = 500  # bootstrap resamples of the bands and of the detection interval
+strata = "0.1 0.3"  # risks between which the strata of the reclassification table lie
 seed = 7  # of the resamples
 
 # %%
@@ -83,10 +82,10 @@ columns = [
     *(f"p_{name}_apparent" for name in names),
 ]
 predictions = predictions.reindex(columns=[*keys, *columns])
+write_table(run.path("predictions.csv"), predictions)
 test = predictions[predictions["split"].eq("test")].reset_index(drop=True)
 assert not set(test["patient_id"]) & set(predictions.loc[predictions["split"].eq("development"), "patient_id"])
 assert test[[f"p_{name}" for name in names]].notna().all(axis=None), "every test patient has every probability"
-write_table(run.path("predictions.csv"), predictions)
 
 # %% [markdown]
 # ## The three models in the test patients
@@ -100,9 +99,7 @@ models = results.evaluate_models(test, thresholds, notes=notes)
 null = models["null"]["accuracy"]
 judged = {name: models[name] for name in names}
 performance = results.performance_table(judged)
-write_table(run.path("tables", "performance.csv"), performance)
-write_latex(run.path("tables", "performance.tex"), performance)
-performance
+results.save_table(run.folder, "performance", performance)
 
 # %%
 best = max(names, key=lambda name: models[name]["auc"] or 0.0)
@@ -113,23 +110,45 @@ Markdown(
     + "."
 )
 
+# %% [markdown]
+# ## Beside the publication
+#
+# The publication's own figures, with the intervals that its counts imply (notebook 00; it prints none), and this
+# study's. Where these patients are simulated the two columns are not two measurements of one thing: the simulation
+# decides how much can be foreseen.
+
+# %%
+here = {"n": len(test), "events": int(test["he"].sum()), "simulated": simulated}
+paper = results.paper_comparison(judged, **here)
+beside = results.save_table(run.folder, "paper_comparison", paper, printed=results.printed_comparison(paper))
+beside
+
+# %%
+areas = paper[paper["figure"].eq("auc")]
+inside = areas[areas["ours"].between(areas["published_low"], areas["published_high"])]["model"]
+width = {side: (areas[f"{side}_high"] - areas[f"{side}_low"]).mean() for side in ("published", "ours")}
+Markdown(
+    f"Of {len(areas)} AUC{'s' * (len(areas) != 1)} here, {len(inside)} lie{'s' * (len(inside) == 1)} inside the interval "
+    f"of the published one ({results.listed(list(inside), empty='none')}). The intervals are on average "
+    f"{width['published']:.2f} wide in the publication ({areas['published_n'].iloc[0]} patients, "
+    f"{areas['published_events'].iloc[0]} with HE)"
+    + (f" and {width['ours']:.2f} here" if np.isfinite(width["ours"]) else "")
+    + f": {'the simulated patients neither confirm nor refute the publication' if simulated else 'with intervals this wide neither agreement nor the lack of it says much'}."
+)
+
 # %%
 both = test["he"].nunique() == 2
 counts = {name: {count: models[name][count] for count in ("tp", "fp", "fn", "tn")} for name in names}
 ratios = pd.DataFrame({name: vars(likelihood_ratios(**counts[name])) for name in names if both}).T
-write_table(run.path("tables", "likelihood_ratios.csv"), ratios.rename_axis("model").reset_index())
+results.save_table(run.folder, "likelihood_ratios", ratios.rename_axis("model").reset_index())
 Markdown(
-    "A positive call multiplies the odds of expansion by "
-    + "; ".join(
-        f"{row.Index} {row.positive:.1f} ({row.positive_low:.1f}-{row.positive_high:.1f})"
+    "; ".join(
+        f"{row.Index}: likelihood ratio of a positive call "
+        f"{results.with_interval(row.positive, [row.positive_low, row.positive_high], digits=1)}, of a negative one "
+        f"{results.with_interval(row.negative, [row.negative_low, row.negative_high])}"
         for row in ratios.itertuples()
     )
-    + ", a negative one by "
-    + "; ".join(
-        f"{row.Index} {row.negative:.2f} ({row.negative_low:.2f}-{row.negative_high:.2f})"
-        for row in ratios.itertuples()
-    )
-    + "."
+    + ": by so much a call multiplies the odds of expansion."
     if both
     else "Likelihood ratios need patients with and without expansion."
 )
@@ -142,17 +161,23 @@ show(run.folder, "roc", results.roc_table(test, judged, n_resamples=n_resamples,
 
 # %%
 comparisons = results.compare(test, names, notes=notes)
-described = pd.DataFrame(comparisons, columns=["a", "b", "data", "test", "difference", "ci", "p"])
-write_table(run.path("tables", "comparisons.csv"), described)
-described
+described = results.comparison_table(comparisons)
+printed = results.save_table(run.folder, "comparisons", described)
+printed if comparisons else Markdown("With one model there is nothing to compare.")
 
 # %%
-significant = [pair for pair in comparisons if pair["p"] is not None and pair["p"] < 0.05]
+tested = [pair for pair in comparisons if pair["p"] is not None]
 Markdown(
     "Paired DeLong tests in test patients: "
-    + "; ".join(f"{pair['a']} against {pair['b']} p = {pair['p']:.2g}" for pair in comparisons if pair["p"] is not None)
-    + (". " if comparisons else "none can be made with one model. ")
-    + (f"{len(significant)} of {len(comparisons)} differences exceed chance at the 5 % level." if comparisons else "")
+    + "; ".join(
+        f"{pair['a']} minus {pair['b']} {pair['difference']:+.2f} ({pair['ci'][0]:+.2f} to {pair['ci'][1]:+.2f}), "
+        f"{results.p_words(pair['p'])}"
+        for pair in tested
+    )
+    + f". {sum(pair['p'] < 0.05 for pair in tested)} of {len(tested)} differences exceed chance at the 5 % level; one that "
+    "does not is not thereby absent."
+    if tested
+    else "No difference of AUC can be tested."
 )
 
 # %%
@@ -164,13 +189,14 @@ operating = [
     compare_calls(y_test, calls[a], calls[b]).rename_axis("rate").reset_index().assign(first=a, second=b)
     for a, b in pairs
 ]
-write_table(run.path("tables", "operating_points.csv"), pd.concat(operating) if pairs else pd.DataFrame({"rate": []}))
+together_rates = pd.concat(operating, ignore_index=True) if operating else pd.DataFrame({"rate": []})
+results.save_table(run.folder, "operating_points", together_rates)
 Markdown(
     f"All {len(names)} curves at once: chi-squared {together.statistic:.2f} on {together.df} degrees of freedom, "
-    f"p = {together.p:.2g}. At the frozen thresholds, "
+    f"{results.p_words(together.p)}. At the frozen thresholds, "
     + "; ".join(
         f"{row.rate} of {row.first} minus {row.second} {100 * row.difference:+.0f} points ({100 * row.low:+.0f} to "
-        f"{100 * row.high:+.0f}, exact McNemar p = {row.p:.2g})"
+        f"{100 * row.high:+.0f}, exact McNemar {results.p_words(row.p)})"
         for table in operating
         for row in table.itertuples()
         if row.rate != "accuracy"
@@ -200,7 +226,7 @@ Markdown(
         else "these slopes are informative."
     )
     + " Spiegelhalter's test of calibration: "
-    + "; ".join(f"{name} p = {spiegelhalter_test(y_test, test[f'p_{name}']).p:.2g}" for name in names)
+    + "; ".join(f"{name} {results.p_words(spiegelhalter_test(y_test, test[f'p_{name}']).p)}" for name in names)
     + "; a large p is no proof of calibration."
 )
 
@@ -210,19 +236,14 @@ Markdown(
 # Of acting on a model against treating everybody or nobody, at thresholds a clinician might choose.
 
 # %%
-benefit = results.decision_table(test, judged, n_resamples=n_resamples, rng=rng)
+benefit = results.decision_table(test, judged)
 show(run.folder, "decision_curve", benefit.assign(simulated=simulated))
 
 # %%
 at = np.array([0.1, 0.2, 0.3])
 rivals = [("integrated", "clinical"), ("integrated", "image")] if several and "integrated" in names else []
 gains = {pair: net_benefit_difference(y_test, *(test[f"p_{name}"] for name in pair), at) for pair in rivals}
-idi = {
-    pair: integrated_discrimination(
-        y_test, *(test[f"p_{name}"] for name in pair[::-1]), n_resamples=n_resamples, rng=rng
-    )
-    for pair in rivals
-}
+beyond = sum((gain["low"].gt(0) | gain["high"].lt(0)).sum() for gain in gains.values())
 Markdown(
     "; ".join(
         f"net benefit of {a} minus {b} per 100 patients: "
@@ -232,40 +253,107 @@ Markdown(
         )
         for (a, b), gain in gains.items()
     )
-    + ". An interval that holds 0 decides nothing. For readers who expect it, the integrated discrimination improvement: "
-    + "; ".join(f"over {b} {found.value:+.3f} ({found.low:+.3f} to {found.high:+.3f})" for (a, b), found in idi.items())
-    + " (it rewards miscalibration, so it carries no argument here)."
+    + f". {beyond} of {len(at) * len(rivals)} intervals exclude 0; one that holds 0 decides nothing."
     if rivals
     else "With one model there is no difference of net benefit to read."
+)
+
+# %% [markdown]
+# ## Who is moved to another stratum of risk?
+#
+# From the clinical to the integrated model, patients with and without expansion apart. The net reclassification
+# improvement (NRI) and the integrated discrimination improvement (IDI) are given because readers expect them: both can
+# lie above 0 for a useless predictor where the larger model is miscalibrated, and carry no argument here.
+
+# %%
+limits = [float(limit) for limit in strata.split()]
+moved = (
+    results.reclassification_data(test, "clinical", "integrated", strata=limits, n_resamples=n_resamples, rng=rng)
+    if several and "integrated" in names
+    else None
+)
+show(run.folder, "reclassification", moved.assign(simulated=simulated)) if moved is not None else Markdown(
+    "One model, or one outcome: nobody is moved."
+)
+
+# %%
+results.save_table(run.folder, "reclassification", moved) if moved is not None else None
+shift = moved[moved["old"] != moved["new"]] if moved is not None else pd.DataFrame()
+index = moved.iloc[0] if moved is not None else None
+Markdown(
+    f"{shift['patients'].sum()} of {len(test)} patients change their stratum: of those with HE "
+    f"{shift.query('outcome == 1 and new > old')['patients'].sum()} up and "
+    f"{shift.query('outcome == 1 and new < old')['patients'].sum()} down, of those without "
+    f"{shift.query('outcome == 0 and new > old')['patients'].sum()} up and "
+    f"{shift.query('outcome == 0 and new < old')['patients'].sum()} down. NRI {index['nri']:+.2f} ({index['nri_low']:+.2f} "
+    f"to {index['nri_high']:+.2f}; events {index['nri_events']:+.2f}, non-events {index['nri_non_events']:+.2f}), IDI "
+    f"{index['idi']:+.3f} ({index['idi_low']:+.3f} to {index['idi_high']:+.3f}; bootstrap)."
+    if moved is not None
+    else "Reclassification needs the integrated model and both outcomes."
 )
 
 # %% [markdown]
 # ## Subgroups
 #
 # Of the model with most to say. Where a subgroup has fewer than ten events nothing is claimed; whether subgroups differ
-# is asked by one interaction test, not by comparing their intervals.
+# is asked by one interaction test, not by comparing their intervals. Tertiles of the volume are those of development
+# patients.
 
 # %%
 judge = "integrated" if "integrated" in names else "clinical"
+described_model = read_json(run.path(f"{judge}_model.json"))
 known = test[["patient_id"]].merge(cohort, on="patient_id", how="left")
-splits = {name: known[name] for name in ("sex", "location", "ivh") if name in known and known[name].notna().any()}
-p_judge = test[f"p_{judge}"].clip(1e-9, 1 - 1e-9)
-parts = {name: subgroup_performance(y_test, p_judge, values) for name, values in splits.items()}
-subgroups = pd.concat([table.assign(split=name) for name, table in parts.items()], ignore_index=True)
-write_table(run.path("tables", "subgroups.csv"), subgroups)
-subgroups.round(2)
+develop_rows = cohort[cohort["split"].eq("development") & cohort["he"].notna()]
+splits = results.subgroup_splits(known, develop_rows, described_model["logistic"]["path"])
+subgroups = results.subgroup_table(y_test, test[f"p_{judge}"], splits, model=judge)
+results.save_table(run.folder, "subgroups", subgroups.drop(columns="model"))
+show(run.folder, "subgroups", subgroups.assign(simulated=simulated))
 
 # %%
-interactions = {name: interaction_test(y_test, p_judge, values) for name, values in splits.items()}
+parts = subgroups[subgroups["split"].ne("")]
+questions = parts.drop_duplicates("split").dropna(subset=["p_auc", "p_in_the_large"], how="all")
 Markdown(
-    f"{subgroups['auc'].notna().sum()} of {len(subgroups)} subgroups have the ten events that a figure needs. "
+    f"{parts['auc'].notna().sum()} of {len(parts)} subgroups have the ten events, and as many others, that a figure needs. "
     + "; ".join(
-        f"{name}: interaction p = {table.loc['auc', 'p']:.2g} (AUC), {table.loc['in_the_large', 'p']:.2g} (calibration)"
-        if np.isfinite(table.loc["auc", "p"])
-        else f"{name}: {table.loc['auc', 'note']}"
-        for name, table in interactions.items()
+        f"{row.split}: interaction {results.p_words(row.p_auc)} (AUC), {results.p_words(row.p_in_the_large)} (calibration)"
+        for row in questions.itertuples()
     )
-    + ". Where several tests are made, one small p among them is expected."
+    + (
+        f". Of {2 * len(questions)} tests {0.05 * 2 * len(questions):.1f} would fall below 0.05 by chance alone."
+        if len(questions)
+        else "No interaction can be tested."
+    )
+    if len(parts)
+    else "No characteristic divides these patients into subgroups."
+)
+
+# %% [markdown]
+# ## The model on one page
+#
+# Each value is worth points, their sum is a probability: the same arithmetic as the model's, drawn. It needs every
+# value; where one is missing the model imputes and averages, which no ruler can.
+
+# %%
+scale = described_model["nomogram"]
+axes = results.nomogram_table(Nomogram.from_json(scale) if scale else None)
+show(run.folder, "nomogram", axes.assign(simulated=simulated)) if scale else Markdown(
+    "No predictor has an effect: there is nothing to add up."
+)
+
+# %%
+widest = axes[axes["kind"].isin(["number", "level"])].groupby("label", sort=False)["points"].max().sort_values()[::-1]
+chance = axes[axes["kind"].eq("probability")]["value"]
+Markdown(
+    f"Most points can come from {widest.index[0]} ({widest.iloc[0]:.0f})"
+    + (
+        f", then {results.listed([f'{name} ({most:.0f})' for name, most in widest[1:].items()])}"
+        if len(widest) > 1
+        else ""
+    )
+    + f"; the totals reach from a probability of {chance.min():.2g} to {chance.max():.3g}. The drawing hides all "
+    "uncertainty: the coefficients' intervals stand in the model's own chapter."
+    if scale
+    else f"Every patient has the same probability, {test[f'p_{judge}'].mean():.2f}."
 )
 
 # %% [markdown]
@@ -279,15 +367,15 @@ measured = read_table(run.path("slices", "quality.csv"))[signs] if image_source 
 bedside = cohort[cohort["patient_id"].isin(test["patient_id"])].set_index("patient_id")
 bedside = bedside.fillna(measured.set_index("patient_id").reindex(bedside.index))
 scores = results.bedside_scores(bedside, notes=notes)
-pd.DataFrame(scores).T
+results.save_table(run.folder, "bedside_scores", results.bedside_table(scores))
 
 # %%
 Markdown(
     "; ".join(
-        f"{name} {found['auc']:.2f} ({found['auc_ci'][0]:.2f}-{found['auc_ci'][1]:.2f}, {found['n']} patients)"
-        if found["auc_ci"]
-        else f"{name} cannot be judged ({found['n']} patients)"
-        for name, found in scores.items()
+        f"{row.score} {row.auc:.2f} ({row.auc_low:.2f}-{row.auc_high:.2f}, {row.n} patients)"
+        if np.isfinite(row.auc_low)
+        else f"{row.score} cannot be judged ({row.n} patients)"
+        for row in results.bedside_table(scores).itertuples()
     )
     + ". These scores were made for other hospitals; none was refitted."
 )
@@ -322,14 +410,23 @@ calls = (
 agreement = read_table(run.path("segmentation.csv")) if image_source == "scans" else pd.DataFrame({"reference_ml": []})
 detection = results.detection(calls, n_resamples=n_resamples, rng=rng, notes=notes)
 segmentation = results.segmentation(agreement, notes=notes)
-{"detection": detection, "segmentation": segmentation}
+shown = pd.Series({**detection, **segmentation}, name="value").to_frame()
+shown if image_source == "scans" else Markdown("No scan was read: there are no outlines and no calls of blood.")
 
 # %%
 Markdown(
-    f"Blood is found by slice with an AUC of {detection['auc']:.3f} ({detection['auc_ci'][0]:.3f}-"
-    f"{detection['auc_ci'][1]:.3f}, {detection['n_slices']} slices, whole patients resampled). "
-    if detection["auc_ci"]
-    else "Detection of blood cannot be judged here."
+    (
+        f"Blood is found by slice with an AUC of {detection['auc']:.3f} ({detection['auc_ci'][0]:.3f}-"
+        f"{detection['auc_ci'][1]:.3f}, {detection['n_slices']} slices, whole patients resampled). "
+        if detection["auc_ci"]
+        else "Detection of blood cannot be judged here. "
+    )
+    + (
+        f"The median Dice of the outline is {segmentation['dice_median']:.2f} (quartiles {segmentation['dice_iqr'][0]:.2f}-"
+        f"{segmentation['dice_iqr'][1]:.2f})."
+        if segmentation["dice_median"] is not None
+        else "There is no reference outline to compare with."
+    )
 )
 
 # %% [markdown]
@@ -374,7 +471,7 @@ assert content["n"]["development"] + content["n"]["test"] == content["n"]["patie
 # %%
 write_json(run.path("results.json"), content)
 run.record(auc={name: models[name]["auc"] for name in names})
-write_json(
+_ = write_json(
     run.path("provenance.json"),
     {
         "versions": versions(),

@@ -24,7 +24,10 @@ from hepred_lib.figures import (
     layout,
     models,
     network,
+    nomogram,
+    reclassification,
     style,
+    subgroups,
     training,
     truth,
 )
@@ -104,6 +107,21 @@ FIGURES: dict[str, FigureSpec] = {
     ),
     "decision_curve": _table(
         decision.decision_curve, SINGLE_MM, 90, *_MODEL, "threshold", "net_benefit", "low", "high"
+    ),
+    "nomogram": _table(
+        nomogram.nomogram, DOUBLE_MM, nomogram.nomogram_height_mm,
+        "axis", "kind", "value", "label", "text", "tick", "points",
+    ),
+    "reclassification": _table(
+        reclassification.reclassification, DOUBLE_MM, 84,
+        "outcome", "old", "new", "old_label", "new_label", "patients", "share", "old_model", "new_model",
+        *("nri", "nri_low", "nri_high", "nri_events", "nri_non_events", "idi", "idi_low", "idi_high"),
+    ),
+    "subgroups": _table(
+        subgroups.subgroups, DOUBLE_MM, subgroups.subgroups_height_mm,
+        "model", "split", "group", "n", "events",
+        *("auc", "auc_low", "auc_high", "in_the_large", "in_the_large_low", "in_the_large_high"),
+        "p_auc", "p_in_the_large",
     ),
     "oracle": _table(discrimination.oracle, SINGLE_MM, 66, *_MODEL, "auc", "low", "high", "oracle"),
 }  # fmt: skip

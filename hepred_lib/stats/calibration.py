@@ -65,10 +65,7 @@ def calibrate(y: ArrayLike, p: ArrayLike) -> Calibration:
     Slope: Cox DR. Biometrika 1958;45:562-565. Hierarchy: Van Calster B et al. J Clin Epidemiol 2016;74:167-176.
     ICI: Austin PC, Steyerberg EW. Stat Med 2019;38:4051-4065.
     """
-    y, p = checks.outcome_and_probability(y, p)
-    extreme = np.flatnonzero((p == 0) | (p == 1))
-    if extreme.size:
-        raise ValueError(f"p must lie strictly between 0 and 1, got {p[extreme[0]]} at position {extreme[0]}.")
+    y, p = _strictly_between(y, p)
     error = np.abs(_smooth(y, p) - p)
     brier = brier_score(y, p)
     return Calibration(
@@ -81,6 +78,43 @@ def calibrate(y: ArrayLike, p: ArrayLike) -> Calibration:
         e90=float(np.quantile(error, 0.9)),
         emax=float(error.max()),
     )
+
+
+def in_the_large_interval(y: ArrayLike, p: ArrayLike, level: float = 0.95) -> tuple[float, float]:
+    """Wald interval of calibration in the large: the intercept of a logistic regression with logit(p) as offset.
+
+    Parameters
+    ----------
+    y : array_like of 0 and 1, shape (n,)
+    p : array_like, shape (n,)
+        Predicted probabilities, strictly between 0 and 1.
+    level : float
+
+    Returns
+    -------
+    (float, float)
+
+    Raises
+    ------
+    ValueError
+        As `calibrate`; for a level outside (0, 1).
+
+    References
+    ----------
+    Van Calster B et al. J Clin Epidemiol 2016;74:167-176.
+
+    Examples
+    --------
+    One event in two at p = 0.5, four patients: the information is 4 x 0.25 = 1, the limits are -1.96 and 1.96.
+
+    >>> [round(limit, 2) for limit in in_the_large_interval([0, 1, 0, 1], [0.5] * 4)]
+    [-1.96, 1.96]
+    """
+    y, p = _strictly_between(y, p)
+    shift = _in_the_large(y, logit(p))
+    expected = expit(logit(p) + shift)
+    reach = norm.ppf((1 + checks.between(level, "level", 0, 1)) / 2) / np.sqrt(np.sum(expected * (1 - expected)))
+    return float(shift - reach), float(shift + reach)
 
 
 def brier_score(y: ArrayLike, p: ArrayLike) -> float:
@@ -157,6 +191,14 @@ def calibration_curve(
     if reached.any():
         low[reached], high[reached] = np.nanquantile(curves[:, reached], (0.025, 0.975), axis=0)
     return pd.DataFrame({"grid": grid, "observed": observed, "low": low, "high": high})
+
+
+def _strictly_between(y: ArrayLike, p: ArrayLike) -> tuple[NDArray, NDArray]:
+    y, p = checks.outcome_and_probability(y, p)
+    extreme = np.flatnonzero((p == 0) | (p == 1))
+    if extreme.size:
+        raise ValueError(f"p must lie strictly between 0 and 1, got {p[extreme[0]]} at position {extreme[0]}.")
+    return y, p
 
 
 def _slope(y: NDArray, linear_predictor: NDArray) -> tuple[float, float, float, float]:

@@ -232,13 +232,18 @@ def cross_fit(x: pd.DataFrame, y: ArrayLike, fold: ArrayLike, settings: Developm
     ValueError
         As `develop`; with fewer than two folds or a fold that is missing; where one class is absent without a fold.
     """
+    return cross_fit_sets(x, y, fold, settings).mean(axis=0)
+
+
+def cross_fit_sets(x: pd.DataFrame, y: ArrayLike, fold: ArrayLike, settings: DevelopmentSettings) -> Array:
+    """As `cross_fit`, with the probabilities in each imputed set apart: shape (m, n), to be pooled by Rubin's rules."""
     number = checks.fold_numbers(fold, len(x))
     outcome = check_outcome(x, y)
-    p = np.empty(len(x))
+    p = np.empty((settings.n_imputations, len(x)))
     for k in range(number.max() + 1):
         seed = int(np.random.SeedSequence([settings.seed, k]).generate_state(1)[0])
         model = develop(x[number != k], outcome[number != k], replace(settings, seed=seed))
-        p[number == k] = model.predict(x[number == k])
+        p[:, number == k] = expit(model.linear_predictors(x[number == k]))
     return p
 
 

@@ -1,4 +1,8 @@
-"""What published figures imply when the patients are not at hand: rounded percentages, AUCs, group sizes."""
+"""What published figures imply when the patients are not at hand: rounded percentages, AUCs, group sizes.
+
+The figures of the publication that this project studies stand here, once: Neuroradiology 2024, doi
+10.1007/s00234-024-03298-y, abstract.
+"""
 
 from collections.abc import Mapping, Sequence
 from itertools import product
@@ -9,6 +13,45 @@ from scipy.stats import norm
 
 from hepred_lib.stats import checks
 from hepred_lib.stats.discrimination import AucInterval
+from hepred_lib.stats.operating_point import confusion_from_counts
+
+PATIENTS = 572  # development and test together
+# Accuracy, sensitivity and specificity in per cent, and the AUC, each in the test patients and without interval.
+PERCENTAGES = {"image": (67.3, 81.0, 64.0), "clinical": (74.8, 81.0, 73.3), "integrated": (81.3, 76.2, 82.6)}
+AUCS = {"image": 0.76, "clinical": 0.81, "integrated": 0.83}
+COMPARED = ("accuracy", "sensitivity", "specificity")
+
+
+def published_performance() -> pd.DataFrame:
+    """The published figures with the intervals that they imply, by the smallest test set that fits them.
+
+    Returns
+    -------
+    DataFrame
+        `model, figure, value, low, high, n, events`: accuracy, sensitivity and specificity in [0, 1] as printed, with
+        exact (Clopper-Pearson) limits from the counts; `auc` with Hanley and McNeil's.
+
+    References
+    ----------
+    Neuroradiology 2024, doi 10.1007/s00234-024-03298-y.
+
+    Examples
+    --------
+    >>> published_performance().query("model == 'integrated' and figure == 'sensitivity'")["n"].tolist()
+    [107]
+    """
+    smallest = consistent_test_sets(PERCENTAGES, PATIENTS)[: len(PERCENTAGES)].set_index("model")
+    rows = []
+    for model, percentages in PERCENTAGES.items():
+        events, others = (int(smallest.loc[model, name]) for name in ("n_positive", "n_negative"))
+        counts = confusion_from_counts(**smallest.loc[model, ["tp", "fp", "fn", "tn"]].astype(int).to_dict())
+        area = hanley_mcneil_interval(AUCS[model], events, others)
+        found = {
+            name: (printed / 100, getattr(counts, f"{name}_low"), getattr(counts, f"{name}_high"))
+            for name, printed in zip(COMPARED, percentages, strict=True)
+        } | {"auc": (area.auc, area.low, area.high)}
+        rows += [(model, name, *figures, events + others, events) for name, figures in found.items()]
+    return pd.DataFrame(rows, columns=["model", "figure", "value", "low", "high", "n", "events"])
 
 
 def consistent_test_sets(published: Mapping[str, Sequence[float]], n_max: int = 572) -> pd.DataFrame:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from hepred_lib.stats import checks
@@ -72,11 +73,46 @@ def net_reclassification(
     if thresholds is None:
         move = np.sign(new - old)
     else:
-        limits = np.sort(checks.scores(thresholds, "thresholds"))
-        checks.between(limits[0], "thresholds", 0, 1)
-        checks.between(limits[-1], "thresholds", 0, 1)
+        limits = _limits(thresholds)
         move = np.sign(np.searchsorted(limits, new, "right") - np.searchsorted(limits, old, "right"))
     return _bootstrap(outcome, move, n_resamples=n_resamples, rng=rng)
+
+
+def reclassification_table(y: ArrayLike, p_old: ArrayLike, p_new: ArrayLike, thresholds: ArrayLike) -> pd.DataFrame:
+    """How many patients move between risk strata, events and non-events apart.
+
+    Parameters
+    ----------
+    y : array_like of 0 and 1, shape (n,)
+    p_old, p_new : array_like, shape (n,)
+    thresholds : array_like, shape (k - 1,)
+        Boundaries between the k strata, strictly between 0 and 1; a patient at one belongs above.
+
+    Returns
+    -------
+    DataFrame
+        `outcome, old, new, patients, share`: one row for each outcome and pair of strata (0 is the lowest), the share
+        of the patients with that outcome.
+
+    Raises
+    ------
+    ValueError
+        As `net_reclassification`.
+
+    Examples
+    --------
+    >>> reclassification_table([0, 1], [0.1, 0.1], [0.1, 0.9], [0.5])["patients"].tolist()
+    [1, 0, 0, 0, 0, 1, 0, 0]
+    """
+    outcome, old, new = _checked(y, p_old, p_new)
+    limits = _limits(thresholds)
+    before, after = (np.searchsorted(limits, p, "right") for p in (old, new))
+    k, rows = limits.size + 1, []
+    for label in (0, 1):
+        moved = np.zeros((k, k), dtype=int)
+        np.add.at(moved, (before[outcome == label], after[outcome == label]), 1)
+        rows += [(label, i, j, int(moved[i, j]), moved[i, j] / moved.sum()) for i in range(k) for j in range(k)]
+    return pd.DataFrame(rows, columns=["outcome", "old", "new", "patients", "share"])
 
 
 def integrated_discrimination(
@@ -109,6 +145,13 @@ def integrated_discrimination(
     """
     outcome, old, new = _checked(y, p_old, p_new)
     return _bootstrap(outcome, new - old, n_resamples=n_resamples, rng=rng)
+
+
+def _limits(thresholds: ArrayLike) -> NDArray[np.float64]:
+    limits = np.unique(checks.scores(thresholds, "thresholds"))
+    checks.between(limits[0], "thresholds", 0, 1)
+    checks.between(limits[-1], "thresholds", 0, 1)
+    return limits
 
 
 def _checked(y: ArrayLike, p_old: ArrayLike, p_new: ArrayLike) -> tuple[NDArray, NDArray, NDArray]:

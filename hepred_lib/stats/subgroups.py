@@ -12,13 +12,16 @@ from scipy.special import logit
 from scipy.stats import chi2
 
 from hepred_lib.stats import checks
-from hepred_lib.stats.calibration import calibrate
+from hepred_lib.stats.calibration import calibrate, in_the_large_interval
 from hepred_lib.stats.discrimination import auc_interval
 from hepred_lib.stats.logistic import fit_logistic
 
 # Fewer events, or fewer patients without one, and no figure is given.
 MIN_EVENTS = 10
-FIGURES = ("auc", "auc_low", "auc_high", "slope", "slope_low", "slope_high", "in_the_large")
+FIGURES = (
+    *("auc", "auc_low", "auc_high", "slope", "slope_low", "slope_high"),
+    *("in_the_large", "in_the_large_low", "in_the_large_high"),
+)
 
 
 def subgroup_performance(y: ArrayLike, p: ArrayLike, group: ArrayLike) -> pd.DataFrame:
@@ -35,8 +38,8 @@ def subgroup_performance(y: ArrayLike, p: ArrayLike, group: ArrayLike) -> pd.Dat
     Returns
     -------
     DataFrame
-        `group, n, events`, then `auc` with its logit DeLong interval, `slope` with its interval and `in_the_large`,
-        then `note`. Figures are NaN in a subgroup with fewer than ten events or fewer than ten others.
+        `group, n, events`, then `auc` with its logit DeLong interval, `slope` and `in_the_large` with their Wald
+        intervals, then `note`. Figures are NaN in a subgroup with fewer than ten events or fewer than ten others.
 
     Raises
     ------
@@ -111,6 +114,7 @@ def _checked(y: ArrayLike, p: ArrayLike, group: ArrayLike) -> tuple[NDArray, NDA
 def _figures(y: NDArray, p: NDArray) -> dict[str, float]:
     area, fit = auc_interval(y, p, method="logit"), calibrate(y, p)
     values = (area.auc, area.low, area.high, fit.slope, fit.slope_low, fit.slope_high, fit.in_the_large)
+    values += in_the_large_interval(y, p)
     return dict(zip(FIGURES, values, strict=True))
 
 

@@ -151,6 +151,50 @@ def inclusion_frequency():
     return pd.DataFrame(rows, columns=["label", "frequency", "selected", "kind"])
 
 
+def nomogram():
+    axes = {
+        ("gcs", "GCS"): ("number", [3, 6, 9, 12, 15], "", [60, 45, 30, 15, 0]),
+        ("anticoagulant", "Anticoagulant"): ("number", [0, 1], ["no", "yes"], [0, 4]),
+        ("location", "Location"): ("level", np.nan, ["lobar", "basal ganglia", "thalamus"], [0, 3, 12]),
+        ("dl_score", "DL score (SD)"): ("number", [-2, 0, 2], "", [0, 50, 100]),
+        ("total_points", "Total points"): ("total", np.arange(0, 180, 20), "", np.arange(0, 180, 20)),
+        ("probability", "Probability of HE"): ("probability", [0.01, 0.02, 0.1, 0.5, 0.9], "", [0, 8, 50, 100, 150]),
+    }
+    parts = [
+        pd.DataFrame({"value": value, "text": text, "points": points}).assign(axis=axis, label=label, kind=kind)
+        for (axis, label), (kind, value, text, points) in axes.items()
+    ]
+    return pd.concat(parts, ignore_index=True).assign(tick=True)
+
+
+def subgroups():
+    nothing = np.nan
+    rows = [
+        ("", "All test patients", 107, 21, 0.83, 0.72, 0.90, 0.11, -0.42, 0.64, nothing, nothing),
+        ("Sex", "female", 47, 9, *[nothing] * 6, 0.31, 0.0004),
+        ("Sex", "male", 60, 12, 0.86, 0.74, 0.93, -0.8, -4.1, 0.4, 0.31, 0.0004),
+        ("Site", "missing", 3, 1, *[nothing] * 6, nothing, nothing),
+    ]
+    figures = [f"{name}{end}" for name in ("auc", "in_the_large") for end in ("", "_low", "_high")]
+    columns = ["split", "group", "n", "events", *figures, "p_auc", "p_in_the_large"]
+    return pd.DataFrame(rows, columns=columns).assign(model="clinical")
+
+
+def reclassification():
+    names = ["below 10 %", "10 to 30 %", "30 % or more"]
+    moves = {1: [[2, 1, 0], [1, 5, 4], [0, 1, 7]], 0: [[30, 5, 1], [14, 20, 3], [0, 6, 7]]}
+    cells = [
+        {"outcome": outcome, "old": i, "new": j, "patients": count, "share": count / np.sum(grid)}
+        for outcome, grid in moves.items()
+        for (i, j), count in np.ndenumerate(np.array(grid))
+    ]
+    table = pd.DataFrame(cells)
+    words = {f"{side}_label": table[side].map(names.__getitem__) for side in ("old", "new")}
+    indexes = {"nri": 0.27, "nri_low": 0.01, "nri_high": 0.52, "nri_events": 0.14, "nri_non_events": 0.13}
+    indexes |= {"idi": 0.06, "idi_low": -0.01, "idi_high": 0.13}
+    return table.assign(old_model="clinical", new_model="integrated", **words, **indexes)
+
+
 def _ct(count, size):
     y, x = np.mgrid[:size, :size] / (size - 1) * 2 - 1
     radius = np.hypot(x / 0.75, y / 0.92)
@@ -245,7 +289,8 @@ def power():
 BUILDERS = (
     attention, network, power, flow, cohort, truth, quality, montage, outlines, overview, learning_curves,
     bland_altman, dl_score, odds_ratios_clinical,
-    odds_ratios_integrated, inclusion_frequency, roc, calibration, decision_curve, oracle,
+    odds_ratios_integrated, inclusion_frequency, nomogram, subgroups, reclassification,
+    roc, calibration, decision_curve, oracle,
 )  # fmt: skip
 
 

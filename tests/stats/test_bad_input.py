@@ -10,7 +10,7 @@ import pytest
 from hepred_lib.stats import checks
 from hepred_lib.stats.auc_tests import compare_aucs, compare_unpaired, delong_covariance
 from hepred_lib.stats.bootstrap import bootstrap_auc_difference, bootstrap_auc_interval
-from hepred_lib.stats.calibration import brier_score, calibrate, calibration_curve
+from hepred_lib.stats.calibration import brier_score, calibrate, calibration_curve, in_the_large_interval
 from hepred_lib.stats.calibration_tests import hosmer_lemeshow_test, spiegelhalter_test
 from hepred_lib.stats.decision import decision_curve, net_benefit, net_benefit_difference
 from hepred_lib.stats.development import DevelopmentSettings, cross_fit, develop
@@ -19,11 +19,12 @@ from hepred_lib.stats.diagnostics import events_per_parameter, linearity_tests
 from hepred_lib.stats.discrimination import auc, auc_interval, clustered_auc_interval, compare_auc, roc_band, roc_points
 from hepred_lib.stats.effects import profile_odds_ratios, term_tests
 from hepred_lib.stats.evaluation import compare_models, evaluate, null_accuracy
+from hepred_lib.stats.imputed_effects import univariable_odds_ratios
 from hepred_lib.stats.logistic import fit_logistic
 from hepred_lib.stats.operating_point import confusion, sensitivity_threshold, youden_threshold
-from hepred_lib.stats.penalized import fit_penalized
+from hepred_lib.stats.penalized import cross_fit_penalized, fit_penalized
 from hepred_lib.stats.pooling import pool_auc, pool_slope
-from hepred_lib.stats.reclassification import integrated_discrimination, net_reclassification
+from hepred_lib.stats.reclassification import integrated_discrimination, net_reclassification, reclassification_table
 from hepred_lib.stats.selection import forward_select, inclusion_frequency
 from hepred_lib.stats.stability import selection_stability
 from hepred_lib.stats.subgroups import interaction_test, subgroup_performance
@@ -53,6 +54,7 @@ JUDGES = {
     "compare_calls": lambda y, p: compare_calls(y, np.asarray(p) > 0.5, np.asarray(p) > 0.4),
     "calibrate": calibrate,
     "calibration_curve": lambda y, p: calibration_curve(y, p, [0.5], **drawn()),
+    "in_the_large_interval": in_the_large_interval,
     "brier_score": brier_score,
     "spiegelhalter_test": spiegelhalter_test,
     "hosmer_lemeshow_test": hosmer_lemeshow_test,
@@ -60,6 +62,7 @@ JUDGES = {
     "decision_curve": lambda y, p: decision_curve(y, {"p": p}, [0.2]),
     "net_benefit_difference": lambda y, p: net_benefit_difference(y, p, p, [0.2]),
     "net_reclassification": lambda y, p: net_reclassification(y, p, p, **drawn()),
+    "reclassification_table": lambda y, p: reclassification_table(y, p, p, [0.3]),
     "integrated_discrimination": lambda y, p: integrated_discrimination(y, p, p, **drawn()),
     "pool_auc": lambda y, p: pool_auc(y, [p, p]),
     "pool_slope": lambda y, p: pool_slope(y, [p, p]),
@@ -73,7 +76,14 @@ ONE_CLASS = {
     *("brier_score", "spiegelhalter_test", "hosmer_lemeshow_test", "subgroup_performance", "interaction_test"),
     *("evaluate", "compare_models"),
 }
-STRICT = {"calibrate", "hosmer_lemeshow_test", "pool_slope", "subgroup_performance", "interaction_test"}
+STRICT = {
+    "calibrate",
+    "in_the_large_interval",
+    "hosmer_lemeshow_test",
+    "pool_slope",
+    "subgroup_performance",
+    "interaction_test",
+}
 CALLS = {"compare_calls"}  # takes calls, not probabilities
 P = [0.1, 0.3, 0.2, 0.7, 0.6, 0.4]
 Y = [0, 0, 1, 1, 0, 1]
@@ -160,11 +170,14 @@ FITTERS = {
     "forward_select": forward_select,
     "inclusion_frequency": lambda x, y: inclusion_frequency(x, y, **drawn(3)),
     "selection_stability": lambda x, y: selection_stability(x, y, **drawn(3)),
+    "univariable_odds_ratios": univariable_odds_ratios,
     "fit_penalized": lambda x, y: fit_penalized(x, y, n_imputations=1, n_folds=2),
+    "cross_fit_penalized": lambda x, y: cross_fit_penalized(x, y, np.arange(len(x)) % 2, n_imputations=1),
     "develop": lambda x, y: develop(x, y, SETTINGS),
     "cross_fit": lambda x, y: cross_fit(x, y, np.arange(len(x)) % 2, SETTINGS),
 }
-IMPUTE = {"fit_penalized", "develop", "cross_fit"}
+IMPUTE = {"fit_penalized", "cross_fit_penalized", "develop", "cross_fit"}
+ALONE = {"univariable_odds_ratios"}  # each predictor in the patients who have it
 BAD_OUTCOMES = {
     "nan": lambda y: np.where(np.arange(60) == 0, np.nan, y),
     "infinite": lambda y: np.where(np.arange(60) == 0, np.inf, y),
@@ -196,14 +209,14 @@ def test_a_model_refuses_a_predictor_that_is_none(name, change):
         FITTERS[name](x.assign(**change), y)
 
 
-@pytest.mark.parametrize("name", FITTERS)
+@pytest.mark.parametrize("name", sorted(set(FITTERS) - ALONE))
 def test_an_entirely_missing_predictor_is_refused_by_name(name):
     x, y = table()
     with pytest.raises(ValueError, match=r"a\b"):
         FITTERS[name](x.assign(a=np.nan), y)
 
 
-@pytest.mark.parametrize("name", sorted(set(FITTERS) - IMPUTE))
+@pytest.mark.parametrize("name", sorted(set(FITTERS) - IMPUTE - ALONE))
 def test_what_does_not_impute_refuses_a_missing_value(name):
     x, y = table()
     with pytest.raises(ValueError, match=r"missing values in a \(1\)"):
@@ -225,11 +238,19 @@ def test_collinear_columns_are_refused_or_answered(name):
 def test_perfect_separation_is_refused_or_answered(name):
     x, y = table()
     x = x.assign(a=y + 0.01 * x["b"])
-    if name in IMPUTE | {"inclusion_frequency", "selection_stability", "linearity_tests"}:
+    if name in IMPUTE | ALONE | {"inclusion_frequency", "selection_stability", "linearity_tests"}:
         assert FITTERS[name](x, y) is not None
     else:
         with pytest.raises(ValueError, match="separate"):
             FITTERS[name](x, y)
+
+
+def test_a_predictor_alone_without_any_value_has_no_odds_ratio():
+    x, y = table()
+    found = univariable_odds_ratios(x.assign(a=np.nan), y).set_index("name")
+    assert np.isnan(found.loc["a", "odds_ratio"])
+    assert found.loc["a", "n"] == 0
+    assert np.isfinite(found.loc["b", "odds_ratio"])
 
 
 def test_a_level_missing_in_training_is_refused_by_name():

@@ -4,9 +4,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import statsmodels.api as sm
 from scipy.special import expit, logit
 
-from hepred_lib.stats.calibration import brier_score, calibrate, calibration_curve
+from hepred_lib.stats.calibration import brier_score, calibrate, calibration_curve, in_the_large_interval
 
 ORACLES = Path(__file__).resolve().parents[2] / "../shared/oracles"
 
@@ -154,3 +155,14 @@ def test_the_same_seed_gives_the_same_band():
 def test_a_grid_outside_the_unit_interval_is_refused():
     with pytest.raises(ValueError, match=r"grid must lie in \[0, 1\]"):
         calibration_curve([0, 1], [0.1, 0.2], [20.0], n_resamples=5, rng=np.random.default_rng(0))
+
+
+def test_the_interval_of_calibration_in_the_large_is_that_of_an_offset_regression():
+    y, p = sample(shift=0.5)
+    fit = sm.GLM(y, np.ones((y.size, 1)), family=sm.families.Binomial(), offset=logit(p)).fit(tol=1e-12)
+    assert in_the_large_interval(y, p) == pytest.approx(fit.conf_int()[0].tolist(), abs=1e-6)
+
+
+def test_a_certain_probability_has_no_calibration_in_the_large():
+    with pytest.raises(ValueError, match=r"p must lie strictly between 0 and 1, got 1\.0 at position 1"):
+        in_the_large_interval([0, 1], [0.5, 1.0])

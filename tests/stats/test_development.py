@@ -8,7 +8,14 @@ import pytest
 from scipy.special import expit
 from scipy.stats import chi2
 
-from hepred_lib.stats.development import AddedTest, DevelopedModel, DevelopmentSettings, cross_fit, develop
+from hepred_lib.stats.development import (
+    AddedTest,
+    DevelopedModel,
+    DevelopmentSettings,
+    cross_fit,
+    cross_fit_sets,
+    develop,
+)
 from hepred_lib.stats.logistic import fit_logistic
 from hepred_lib.stats.selection import forward_select
 
@@ -251,3 +258,12 @@ def test_birth_weight_optimism_agrees_with_rms_validate():
     assert optimism["auc_corrected"] == pytest.approx((expected["dxy"]["index.corrected"] + 1) / 2, abs=0.01)
     assert optimism["slope_corrected"] == pytest.approx(expected["slope"]["index.corrected"], abs=0.02)
     assert optimism["brier_corrected"] == pytest.approx(expected["brier"]["index.corrected"], abs=0.01)
+
+
+def test_the_sets_of_a_cross_fit_average_to_its_probabilities_and_differ_where_values_are_missing():
+    x, y = cohort(120)
+    settings, fold = replace(SETTINGS, n_imputations=3, n_resamples=2), np.arange(120) % 2
+    sets = cross_fit_sets(x, y, fold, settings)
+    assert sets.shape == (3, 120)
+    assert sets.mean(axis=0).tolist() == cross_fit(x, y, fold, settings).tolist()
+    assert np.ptp(sets, axis=0)[x[["gcs", "onset_h"]].isna().any(axis=1)].max() > 0.01

@@ -1,10 +1,13 @@
 import pytest
 
 from hepred_lib.stats.published import (
+    AUCS,
+    PERCENTAGES,
     consistent_test_sets,
     critical_correlation,
     difference_p,
     hanley_mcneil_interval,
+    published_performance,
 )
 
 PUBLISHED = {"image": (67.3, 81.0, 64.0), "clinical": (74.8, 81.0, 73.3), "integrated": (81.3, 76.2, 82.6)}
@@ -79,3 +82,16 @@ def test_at_the_critical_correlation_p_is_alpha():
 def test_a_correlation_of_one_is_refused():
     with pytest.raises(ValueError, match="correlation must lie between -1 and 1, got 1"):
         difference_p(IMAGE, CLINICAL, 1)
+
+
+def test_the_stored_figures_are_those_of_the_abstract():
+    assert PERCENTAGES == PUBLISHED
+    assert AUCS == {"image": 0.76, "clinical": 0.81, "integrated": 0.83}
+
+
+def test_published_intervals_come_from_the_smallest_test_set():
+    table = published_performance().set_index(["model", "figure"])
+    assert set(table["n"]) == {107}
+    sensitivity = table.loc[("integrated", "sensitivity")]
+    assert (sensitivity["low"], sensitivity["high"]) == pytest.approx((0.528, 0.918), abs=5e-4)
+    assert table.loc[("image", "auc"), "low"] == IMAGE.low

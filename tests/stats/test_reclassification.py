@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from hepred_lib.stats.reclassification import integrated_discrimination, net_reclassification
+from hepred_lib.stats.reclassification import integrated_discrimination, net_reclassification, reclassification_table
 
 Y = [1, 1, 1, 0, 0, 0]
 OLD = [0.2, 0.4, 0.6, 0.2, 0.4, 0.6]
@@ -65,3 +65,23 @@ def test_a_boundary_that_is_no_probability_is_refused(wrong):
         net_reclassification(
             [0, 1], [0.1, 0.2], [0.2, 0.3], thresholds=wrong, n_resamples=2, rng=np.random.default_rng(0)
         )
+
+
+def test_the_table_of_moves_gives_the_categorical_index():
+    limits = [0.35, 0.5]
+    table = reclassification_table(Y, OLD, NEW, limits)
+    assert table.groupby("outcome")["patients"].sum().tolist() == [3, 3]
+    move = np.sign(table["new"] - table["old"])
+    found = net_reclassification(Y, OLD, NEW, thresholds=limits, n_resamples=10, rng=rng())
+    assert (move * table["share"])[table["outcome"] == 1].sum() == pytest.approx(found.events)
+    assert (-move * table["share"])[table["outcome"] == 0].sum() == pytest.approx(found.non_events)
+
+
+def test_a_risk_at_a_boundary_belongs_above():
+    table = reclassification_table([0, 1], [0.5, 0.1], [0.5, 0.1], [0.5])
+    assert table.query("outcome == 0 and old == 1 and new == 1")["patients"].tolist() == [1]
+
+
+def test_a_boundary_outside_the_probabilities_is_refused():
+    with pytest.raises(ValueError, match="thresholds"):
+        reclassification_table(Y, OLD, NEW, [0.2, 1.0])

@@ -6,7 +6,13 @@ import pytest
 from scipy.special import expit
 
 from hepred_lib.stats.development import DevelopmentSettings, develop
-from hepred_lib.stats.sensitivity import develop_complete_cases, leak_demonstration, naive_optimism
+from hepred_lib.stats.logistic import fit_logistic
+from hepred_lib.stats.sensitivity import (
+    complete_case_odds_ratios,
+    develop_complete_cases,
+    leak_demonstration,
+    naive_optimism,
+)
 
 NAMES = tuple("abcdefgh")
 SETTINGS = DevelopmentSettings(NAMES, ("dl_score",), n_resamples=10)
@@ -64,7 +70,7 @@ def test_a_leaked_score_looks_far_better_than_it_is():
 def test_the_same_score_twice_gives_the_same_rows():
     x, y = cohort()
     table = leak_demonstration(x, y, SETTINGS, in_sample=x["dl_score"])
-    assert (table.loc["out_of_fold"] == table.loc["in_sample"]).all()
+    pd.testing.assert_series_equal(table.loc["out_of_fold"], table.loc["in_sample"], check_names=False)
 
 
 @pytest.mark.parametrize("wrong", [[1.0], np.full(240, np.nan)])
@@ -76,3 +82,42 @@ def test_a_leaked_score_that_is_none_is_refused(wrong):
 def test_a_leak_needs_a_score():
     with pytest.raises(ValueError, match="settings must add exactly one score"):
         leak_demonstration(*cohort(), replace(SETTINGS, added=()), in_sample=np.zeros(240))
+
+
+def test_the_same_predictors_are_fitted_on_complete_cases():
+    x, y = cohort()
+    model = develop(x, y, replace(SETTINGS, candidates=("a", "b"), forced=("a", "b")))
+    table = complete_case_odds_ratios(x, y, model)
+    whole = x["b"].notna()
+    alone = fit_logistic(x.loc[whole, ["a", "b", "dl_score"]], y[whole])
+    assert table["name"].tolist() == ["a", "b", "dl_score"]
+    assert table["complete"].tolist() == pytest.approx(np.exp(alone.coefficients[1:]).tolist())
+    assert table["imputed"].tolist() == pytest.approx(np.exp(model.unshrunk_coefficients).tolist())
+    assert table.loc[0, ["n", "events"]].tolist() == [whole.sum(), y[whole].sum()]
+    assert (table["complete_low"] < table["complete"]).all()
+
+
+def test_too_few_complete_cases_or_no_predictor_give_no_comparison():
+    x, y = cohort()
+    model = develop(x, y, replace(SETTINGS, candidates=("a",), forced=("a",)))
+    assert complete_case_odds_ratios(x.assign(a=x["a"].where(x.index < 20)), y, model) is None
+    nothing = develop(x, y, DevelopmentSettings(("a",), alpha=1e-12, n_resamples=2))
+    assert complete_case_odds_ratios(x, y, nothing) is None
+
+
+def test_a_leaked_score_is_paid_for_by_test_patients():
+    rng = np.random.default_rng(4)
+    x, y = cohort(gaps=False)
+    new, outcome = cohort(400, seed=5, gaps=False)
+    settings = DevelopmentSettings(("a",), ("dl_score",), forced=("a",), n_resamples=2)
+    in_sample = x["dl_score"] + 2 * y + rng.normal(0, 0.5, len(y))
+    table = leak_demonstration(x, y, settings, in_sample=in_sample, test=(new, outcome))
+    assert table.loc["in_sample", "test_slope"] < 0.5 < table.loc["out_of_fold", "test_slope"]
+    assert table.loc["in_sample", "test_slope_low"] < table.loc["in_sample", "test_slope"]
+
+
+def test_without_test_patients_of_both_outcomes_nothing_is_said_of_them():
+    x, y = cohort(gaps=False)
+    settings = DevelopmentSettings(("a",), ("dl_score",), n_resamples=2)
+    for test in (None, (x, np.zeros(len(x), dtype=int))):
+        assert leak_demonstration(x, y, settings, in_sample=x["dl_score"], test=test)["test_auc"].isna().all()

@@ -85,19 +85,3 @@ def test_the_oracle_is_matched_by_patient_and_null_where_unknown(rows):
     found = results.oracle_auc(rows[["patient_id", "he"]], truth, notes=[])
     assert found["image_auc"] == pytest.approx(judged["image"]["auc"])
     assert results.oracle_auc(rows, None, notes=[]) is None
-
-
-def test_tables_of_the_figures_repeat_by_seed_and_name_the_models(rows):
-    judged = results.evaluate_models(rows, {"clinical": 0.3, "integrated": 0.3}, notes=[])
-    models = {name: judged[name] for name in ("clinical", "integrated")}
-    for make in (results.roc_table, results.calibration_table, results.decision_table):
-        first, second = (make(rows, models, n_resamples=10, rng=np.random.default_rng(3)) for _ in range(2))
-        pd.testing.assert_frame_equal(first, second)
-        assert {"clinical", "integrated"} <= set(first["model"])
-
-
-def test_the_performance_table_prints_estimates_with_intervals(rows):
-    judged = results.evaluate_models(rows, {"integrated": 0.3}, notes=[])
-    table = results.performance_table({"integrated": judged["integrated"]})
-    low, high = judged["integrated"]["auc_ci"]
-    assert table.loc[0, "auc"] == f"{judged['integrated']['auc']:.2f} ({low:.2f}-{high:.2f})"

@@ -1,0 +1,189 @@
+"""The tables that a paper prints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hepred_lib.manifest import predictor_label, predictor_unit
+from hepred_lib.results.saved import as_printed
+from hepred_lib.results.wording import with_interval
+from hepred_lib.stats.development import DevelopedModel
+from hepred_lib.stats.effects import UNITS
+from hepred_lib.stats.published import published_performance
+
+
+def odds_ratio_table(model: DevelopedModel, name: str) -> pd.DataFrame:
+    """Odds ratios per unit of the unshrunk model with Wald intervals, one row a coefficient."""
+    half = 1.959963984540054 * model.standard_errors
+    middle = model.unshrunk_coefficients
+    columns = {"odds_ratio": np.exp(middle), "low": np.exp(middle - half), "high": np.exp(middle + half)}
+    words = {"label": map(_coded_label, model.names), "unit": map(_coded_unit, model.names)}
+    return pd.DataFrame({"model": name, "name": model.names, **words, **columns})
+
+
+def odds_ratios_beside(univariable: pd.DataFrame, multivariable: pd.DataFrame) -> pd.DataFrame:
+    """Every candidate alone and, where it is in the model, beside the others: the table that a paper prints.
+
+    Parameters
+    ----------
+    univariable, multivariable : DataFrame
+        From :mod:`hepred_lib.stats.imputed_effects`.
+
+    Returns
+    -------
+    DataFrame
+        `name, label, step, n, events`, then `univariable, univariable_low, univariable_high, p_univariable` and
+        `wald, wald_low, wald_high, p_wald, profile, profile_low, profile_high` (NaN for what is not in the model). The
+        estimate of `profile` is that of `wald`: only the limits differ.
+    """
+    names = {"odds_ratio": "univariable", "low": "univariable_low", "high": "univariable_high", "p": "p_univariable"}
+    alone = univariable.rename(columns=names)[["name", "n", "events", *names.values()]]
+    model = multivariable.rename(columns={"odds_ratio": "wald", "low": "wald_low", "high": "wald_high", "p": "p_wald"})
+    kept = ["name", "wald", "wald_low", "wald_high", "p_wald", "profile", "profile_low", "profile_high"]
+    table = alone.merge(model.assign(profile=model["wald"])[kept].astype({"name": object}), on="name", how="left")
+    steps = [UNITS.get(name, 1.0) for name in table["name"]]
+    words = [_step_words(name, step) for name, step in zip(table["name"], steps, strict=True)]
+    order = ["name", "label", "step", *[column for column in table.columns if column != "name"]]
+    return table.assign(label=words, step=steps)[order].astype({name: float for name in kept[1:]})
+
+
+def odds_ratios_page(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of `odds_ratios_beside` as text; a dash stands where a candidate is not in the model."""
+    shown = as_printed(table.drop(columns=["name", "step"]))
+    shown.loc[table["wald"].isna().to_numpy(), ["wald", "p_wald", "profile"]] = "–"
+    return shown
+
+
+def complete_cases_printed(table: pd.DataFrame) -> pd.DataFrame:
+    """The comparison with complete cases as a paper prints it."""
+    words = [_step_words(name, step) for name, step in table[["name", "step"]].to_numpy()]
+    return as_printed(
+        table.drop(columns=["name", "step", "n", "events"]).assign(label=words).set_index("label").reset_index()
+    )
+
+
+def model_formula(model: DevelopedModel) -> str:
+    """The shrunk model as one line of LaTeX between dollar signs; coefficients per unit, four significant digits."""
+    terms = [f"{model.intercept:.4g}"]
+    for name, coefficient in zip(model.names, model.coefficients, strict=True):
+        words = _coded_label(name).replace(" ", r"\ ").replace("_", r"\_")
+        terms.append(rf"{'+' if coefficient >= 0 else '-'} {abs(coefficient):.4g}\;\mathrm{{{words}}}")
+    return rf"$\mathrm{{logit}}\,p = {' '.join(terms)}$"
+
+
+def performance_table(models: Mapping[str, Any]) -> pd.DataFrame:
+    """The models' table as a paper prints it: estimates with 95 % intervals, rates in per cent."""
+    rates = ("accuracy", "sensitivity", "specificity", "ppv", "npv")
+    records = []
+    for name, found in models.items():
+        cells = {rate: with_interval(found[rate], found[f"{rate}_ci"], scale=100.0, digits=1) for rate in rates}
+        slope = with_interval(found["calibration_slope"], found["calibration_slope_ci"])
+        auc_cell = with_interval(found["auc"], found["auc_ci"])
+        records.append({"model": name, **cells, "auc": auc_cell, "calibration_slope": slope})
+    return pd.DataFrame(records)
+
+
+def _coded_label(name: str) -> str:
+    """Words for a coded column: "Systolic pressure", "Location: basal ganglia"."""
+    predictor, _, level = name.rstrip("]").partition("[")
+    return f"{predictor_label(predictor)}: {level.replace('_', ' ')}" if level else predictor_label(predictor)
+
+
+def _coded_unit(name: str) -> str:
+    return "" if "[" in name else predictor_unit(name).replace("10^9", "10⁹")
+
+
+def _step_words(name: str, step: float) -> str:
+    """A coded column and the step that its odds ratio is for: "Systolic pressure, per 10 mmHg"."""
+    unit = _coded_unit(name).removeprefix("per ")
+    if not unit:
+        return _coded_label(name)
+    several = f"{step:g} {'× ' * unit.startswith('10')}{unit}{'s' * (unit == 'point')}"
+    return f"{_coded_label(name)}, per {unit if step == 1 else several}"
+
+
+def bedside_table(scores: Mapping[str, Any]) -> pd.DataFrame:
+    """AUC of the published bedside scores with the number of patients behind each, NaN where it cannot be judged."""
+    rows = [
+        (
+            name.replace("_", "-") if "_" in name else name.upper(),
+            found["n"],
+            found["auc"],
+            *(found["auc_ci"] or (None, None)),
+        )
+        for name, found in scores.items()
+    ]
+    figures = ["auc", "auc_low", "auc_high"]
+    return pd.DataFrame(rows, columns=["score", "n", *figures]).astype(dict.fromkeys(figures, float))
+
+
+def comparison_table(comparisons: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """The paired tests of ``results.json`` with their limits in columns of their own."""
+    pairs = [
+        {**pair, **dict(zip(("low", "high"), pair["ci"] or (np.nan, np.nan), strict=True))} for pair in comparisons
+    ]
+    columns = ["a", "b", "data", "test", "difference", "low", "high", "p"]
+    return pd.DataFrame(pairs, columns=columns).astype(dict.fromkeys(columns[4:], float))
+
+
+def paper_comparison(models: Mapping[str, Any], *, n: int, events: int, simulated: bool) -> pd.DataFrame:
+    """The published figures beside this study's, as numbers: rates in per cent, the AUC as it is.
+
+    Parameters
+    ----------
+    models : mapping of str to dict
+        As ``results.json`` holds them.
+    n, events : int
+        Test patients of this study, and those with expansion.
+    simulated : bool
+        Whether this study's patients are simulated; each row says so.
+
+    Returns
+    -------
+    DataFrame
+        `model, figure, published, published_low, published_high, published_n, published_events`, then the same of this
+        study as `ours...`, and `ours_are` ("simulated" or "real"). The published intervals are those that the
+        publication's counts and AUCs imply; it prints none.
+    """
+    rows = []
+    for paper in published_performance().itertuples():
+        if paper.model not in models:
+            continue
+        scale, found = 1.0 if paper.figure == "auc" else 100.0, models[paper.model]
+        ours = [found[paper.figure], *(found[f"{paper.figure}_ci"] or (None, None))]
+        theirs = [scale * value for value in (paper.value, paper.low, paper.high)]
+        ours = [np.nan if value is None else scale * value for value in ours]
+        rows.append((paper.model, paper.figure, *theirs, paper.n, paper.events, *ours, n, events))
+    sides = [f"{side}{end}" for side in ("published", "ours") for end in ("", "_low", "_high", "_n", "_events")]
+    table = pd.DataFrame(rows, columns=["model", "figure", *sides])
+    return table.assign(ours_are="simulated" if simulated else "real")
+
+
+def printed_comparison(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of `paper_comparison` as a paper prints them: one a model and figure, both studies side by side."""
+    shown = {"auc": "AUC"}
+    cells = {
+        side: [
+            with_interval(
+                row[side], [row[f"{side}_low"], row[f"{side}_high"]], digits=2 if row["figure"] == "auc" else 1
+            )
+            for _, row in table.iterrows()
+        ]
+        for side in ("published", "ours")
+    }
+    figure = [shown.get(name, f"{name.capitalize()} (%)") for name in table["figure"]]
+    first = table.iloc[0]
+    words = {side: f"n = {first[f'{side}_n']}, {first[f'{side}_events']} with HE" for side in ("published", "ours")}
+    ours = "simulated" if first["ours_are"] == "simulated" else "this study"
+    return pd.DataFrame(
+        {
+            "Model": table["model"].str.capitalize(),
+            "Figure": figure,
+            f"Published ({words['published']})": cells["published"],
+            f"{ours.capitalize()} ({words['ours']})": cells["ours"],
+        }
+    )

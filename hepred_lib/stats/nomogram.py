@@ -1,0 +1,248 @@
+"""A logistic model as a nomogram: every value of a predictor is worth points, and their sum is read as a probability.
+
+The predictor with the largest reach over its axis spans 0 to 100 points; all others are on the same scale. Points are
+therefore log odds in other words, and the nomogram returns the model's own probability for whoever has all values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.special import expit, logit
+
+from hepred_lib.stats.coding import Array
+from hepred_lib.stats.development import DevelopedModel
+
+WIDEST = 100.0
+TOTAL, PROBABILITY = "total_points", "probability"
+COLUMNS = ("axis", "kind", "value", "level", "points", "tick")
+# Part of the observed range by which an axis is longer at either end, so that later patients find their value on it.
+_MARGIN = 0.1
+_PROBABILITIES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
+
+
+@dataclass(frozen=True)
+class NumberAxis:
+    """Points of a number: per unit, counted from the value that is worth none, over the axis from low to high."""
+
+    points_per_unit: float
+    zero_at: float
+    low: float
+    high: float
+
+    def points(self, value: float) -> float:
+        """Points of one value; beyond the ends the axis goes on as a straight line."""
+        return self.points_per_unit * (float(value) - self.zero_at)
+
+    @property
+    def most(self) -> float:
+        """The most points that the axis gives."""
+        return max(self.points(self.low), self.points(self.high))
+
+
+@dataclass(frozen=True)
+class LevelAxis:
+    """Points of each level of a category; the lowest is worth none."""
+
+    levels: Mapping[Any, float]
+
+    def points(self, value: Any) -> float:
+        """Points of one level."""
+        if value not in self.levels:
+            raise ValueError(f"a level must be one of {list(self.levels)}, got {value!r}.")
+        return self.levels[value]
+
+    @property
+    def most(self) -> float:
+        """The most points that the axis gives."""
+        return max(self.levels.values())
+
+
+@dataclass(frozen=True)
+class Nomogram:
+    """A logistic model in points.
+
+    Attributes
+    ----------
+    points_per_logit : float
+        Points that one unit of log odds is worth.
+    logit_at_zero : float
+        Log odds of a patient with 0 points.
+    axes : dict of str to NumberAxis or LevelAxis
+        By predictor, in the order of the model.
+    """
+
+    points_per_logit: float
+    logit_at_zero: float
+    axes: Mapping[str, NumberAxis | LevelAxis]
+
+    @property
+    def most(self) -> float:
+        """Total of the highest points on each axis."""
+        return sum(axis.most for axis in self.axes.values())
+
+    def total(self, values: Mapping[str, Any]) -> float:
+        """Total points of one patient; every predictor must have a value."""
+        lacking = [name for name in self.axes if name not in values or pd.isna(values[name])]
+        if lacking:
+            raise ValueError(f"values must hold every predictor of the nomogram, got none for {', '.join(lacking)}.")
+        return sum(axis.points(values[name]) for name, axis in self.axes.items())
+
+    def probability(self, total: float) -> float:
+        """Probability of a patient with these total points."""
+        return float(expit(self.logit_at_zero + total / self.points_per_logit))
+
+    def to_json(self) -> dict[str, Any]:
+        """The scale as numbers and lists: what a page needs to add points up."""
+        axes = []
+        for name, axis in self.axes.items():
+            kind = "number" if isinstance(axis, NumberAxis) else "level"
+            axes.append({"name": name, "kind": kind, **asdict(axis)})
+        return {
+            "definition": "points of a number = points_per_unit x (value - zero_at), of a level as listed; "
+            "p = 1 / (1 + exp(-(logit_at_zero + total points / points_per_logit))); all values must be known",
+            "points_per_logit": self.points_per_logit,
+            "logit_at_zero": self.logit_at_zero,
+            "axes": axes,
+        }
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Nomogram:
+        """Rebuild what `to_json` wrote."""
+        kinds = {"number": NumberAxis, "level": LevelAxis}
+        axes = {
+            axis["name"]: kinds[axis["kind"]](**{k: v for k, v in axis.items() if k not in ("name", "kind")})
+            for axis in stored["axes"]
+        }
+        return cls(stored["points_per_logit"], stored["logit_at_zero"], axes)
+
+
+def build_nomogram(
+    model: DevelopedModel,
+    x: pd.DataFrame,
+    *,
+    limits: Mapping[str, tuple[float | None, float | None]] | None = None,
+) -> Nomogram | None:
+    """Nomogram of the shrunk model, its axes drawn over the values of development patients.
+
+    Parameters
+    ----------
+    model : DevelopedModel
+    x : DataFrame, shape (n, p)
+        Predictors of the development patients: they set how long an axis is, a tenth of the range more at each end,
+        and nothing else.
+    limits : mapping of str to (lowest, highest), optional
+        Possible values of a predictor, where an axis ends; None where it has no end.
+
+    Returns
+    -------
+    Nomogram or None
+        None where no predictor has an effect: every patient then has the same probability.
+
+    References
+    ----------
+    Kattan MW, Marasco J. Semin Oncol 2010;37:23-26. Harrell FE. Regression modeling strategies, 2nd ed., 5.3. Springer
+    2015.
+    """
+    effects = dict(zip(model.names, model.coefficients.tolist(), strict=True))
+    blocks, levels = model.imputer.coding.blocks, model.imputer.coding.levels
+    used = [name for name in model.predictors if any(effects.get(coded, 0.0) != 0 for coded in blocks[name])]
+    if not used:
+        return None
+    ends = {name: _ends(x[name], (limits or {}).get(name, (None, None))) for name in used if levels[name] is None}
+    axes: dict[str, NumberAxis | LevelAxis] = {}
+    logit_at_zero = model.intercept
+    for name in used:
+        if levels[name] is None:
+            zero_at = ends[name][0] if effects[name] > 0 else ends[name][1]
+            axes[name] = NumberAxis(effects[name], zero_at, *ends[name])
+            logit_at_zero += effects[name] * zero_at
+        else:
+            # The reference level, and a level that development never saw, have no coefficient.
+            worth = np.array([0.0, *(effects.get(coded, 0.0) for coded in blocks[name])])
+            axes[name] = LevelAxis(dict(zip(levels[name], (worth - worth.min()).tolist(), strict=True)))
+            logit_at_zero += worth.min()
+    scale = WIDEST / max(axis.most for axis in axes.values())
+    return Nomogram(scale, float(logit_at_zero), {name: _scaled(axis, scale) for name, axis in axes.items()})
+
+
+def nomogram_axes(nomogram: Nomogram) -> pd.DataFrame:
+    """Every axis of a nomogram as a table, precise enough to be read instead of the drawing.
+
+    Parameters
+    ----------
+    nomogram : Nomogram
+
+    Returns
+    -------
+    DataFrame
+        `axis` (a predictor, "total_points" or "probability"), `kind` ("number", "level", "total", "probability"),
+        `value` (NaN for a level), `level` (empty for a number), `points`, and `tick`: whether the drawing has a mark
+        there. Points are a straight line of the value on all axes but that of the probability, whose rows are so
+        close together that a straight line between them errs by less than 0.0001.
+
+    Examples
+    --------
+    >>> axes = nomogram_axes(Nomogram(50.0, -2.0, {"ivh": NumberAxis(100.0, 0.0, 0.0, 1.0)}))
+    >>> axes.loc[axes["axis"] == "ivh", ["value", "points"]].to_numpy().tolist()
+    [[0.0, 0.0], [1.0, 100.0]]
+    """
+    parts = []
+    for name, axis in nomogram.axes.items():
+        if isinstance(axis, LevelAxis):
+            parts += [(name, "level", np.nan, str(level), points, True) for level, points in axis.levels.items()]
+        else:
+            marks = _marks(axis.low, axis.high)
+            parts += [(name, "number", value, "", axis.points(value) + 0.0, tick) for value, tick in marks]
+    parts += [(TOTAL, "total", value, "", value, tick) for value, tick in _marks(0.0, nomogram.most)]
+    grid = np.arange(nomogram.logit_at_zero, nomogram.logit_at_zero + nomogram.most / nomogram.points_per_logit, 0.05)
+    end = nomogram.probability(nomogram.most)
+    shown = [p for p in _PROBABILITIES if nomogram.probability(0.0) < p < end]
+    for p in sorted({*expit(grid).tolist(), end, *shown}):
+        points = float(logit(p) - nomogram.logit_at_zero) * nomogram.points_per_logit
+        parts.append((PROBABILITY, "probability", p, "", points, p in shown))
+    return pd.DataFrame(parts, columns=list(COLUMNS))
+
+
+def _scaled(axis: NumberAxis | LevelAxis, scale: float) -> NumberAxis | LevelAxis:
+    if isinstance(axis, LevelAxis):
+        return LevelAxis({level: worth * scale for level, worth in axis.levels.items()})
+    return NumberAxis(axis.points_per_unit * scale, axis.zero_at, axis.low, axis.high)
+
+
+def _ends(values: pd.Series, limits: tuple[float | None, float | None]) -> tuple[float, float]:
+    """Ends of an axis: the observed range and a margin, rounded outwards to whole steps, inside what is possible."""
+    observed = values.dropna().to_numpy(dtype=float)
+    low, high = float(observed.min()), float(observed.max())
+    if set(np.unique(observed)) <= {0.0, 1.0}:
+        return 0.0, 1.0
+    margin = _MARGIN * (high - low)
+    step = _step(high - low + 2 * margin)
+    low, high = step * np.floor((low - margin) / step), step * np.ceil((high + margin) / step)
+    lowest, highest = limits
+    return (
+        low if lowest is None else max(low, float(lowest)),
+        high if highest is None else min(high, float(highest)),
+    )
+
+
+def _marks(low: float, high: float) -> list[tuple[float, bool]]:
+    """Values of an axis and whether they carry a mark: whole steps, and the ends (marked if far from a step)."""
+    step = 1.0 if (low, high) == (0.0, 1.0) else _step(high - low)
+    inside: Array = step * np.arange(np.ceil(low / step - 1e-9), np.floor(high / step + 1e-9) + 1)
+    marks = {float(f"{value:.12g}") + 0.0: True for value in inside}  # 0.0, not -0.0
+    for end in (low, high):
+        if np.abs(inside - end).min() > 1e-9 * step:
+            marks[end] = bool(np.abs(inside - end).min() > 0.6 * step)
+    return sorted(marks.items())
+
+
+def _step(span: float) -> float:
+    """A step of 1, 2 or 5 times a power of ten that divides the span into about ten parts."""
+    part = span / 10
+    power = 10.0 ** np.floor(np.log10(part))
+    return float(power * min((1, 2, 5, 10), key=lambda times: abs(np.log(times * power / part))))

@@ -1,0 +1,136 @@
+import io
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.special import expit
+
+from hepred_lib.stats.development import DevelopmentSettings, develop
+from hepred_lib.stats.nomogram import LevelAxis, Nomogram, NumberAxis, build_nomogram, nomogram_axes
+
+SETTINGS = DevelopmentSettings(
+    ("gcs", "onset_h", "anticoagulant", "place"),
+    ("dl_score",),
+    forced=("gcs", "onset_h", "anticoagulant", "place"),
+    n_resamples=10,
+    n_imputations=2,
+)
+
+
+def patients(n, seed):
+    rng = np.random.default_rng(seed)
+    x = pd.DataFrame({"gcs": rng.integers(3, 16, n).astype(float), "onset_h": rng.lognormal(1.2, 0.6, n)})
+    x["anticoagulant"] = (rng.random(n) < 0.2).astype(float)
+    x["place"] = pd.Categorical(rng.choice(["deep", "lobar", "stem"], n), categories=["deep", "lobar", "stem"])
+    x["dl_score"] = rng.normal(size=n)
+    eta = -0.2 * (x["gcs"] - 11) - 0.1 * x["onset_h"] + x["anticoagulant"] + (x["place"] == "stem") + x["dl_score"] - 1
+    return x, (rng.random(n) < expit(eta)).astype(int)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return develop(*patients(300, 0), SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def nomogram(model):
+    return build_nomogram(model, patients(300, 0)[0], limits={"gcs": (3, 15), "onset_h": (0, None)})
+
+
+def read_off(axes, patient):
+    """What a reader does: find each value on its axis, add the points, look below the total."""
+    total = 0.0
+    for name, rows in axes[axes["kind"].isin(["number", "level"])].groupby("axis"):
+        if (rows["kind"] == "level").all():
+            total += rows.set_index("level").loc[str(patient[name]), "points"]
+        else:
+            line = rows.sort_values("value")
+            total += np.interp(patient[name], line["value"], line["points"])
+    scale = axes[axes["kind"] == "probability"].sort_values("points")
+    return float(np.interp(total, scale["points"], scale["value"]))
+
+
+def test_one_predictor_spans_a_hundred_points():
+    axes = nomogram_axes(Nomogram(50.0, -2.0, {"a": NumberAxis(10.0, 0.0, 0.0, 10.0)}))
+    assert axes.loc[axes["axis"] == "a", "points"].tolist() == list(range(0, 101, 10))
+    assert axes.loc[axes["axis"] == "probability", "value"].iloc[[0, -1]].tolist() == pytest.approx(expit([-2, 0]))
+
+
+def test_a_total_by_hand():
+    nomogram = Nomogram(50.0, -2.0, {"a": NumberAxis(-10.0, 8.0, 0.0, 8.0), "b": LevelAxis({"x": 0.0, "y": 20.0})})
+    assert nomogram.total({"a": 3.0, "b": "y"}) == 70.0
+    assert nomogram.probability(100.0) == 0.5
+
+
+def test_reading_the_axes_of_two_hundred_new_patients_gives_the_models_probability(model, nomogram):
+    new, _ = patients(200, 1)
+    stored = pd.read_csv(io.StringIO(nomogram_axes(nomogram).to_csv(index=False)))
+    read = [read_off(stored, row) for _, row in new.iterrows()]
+    assert read == pytest.approx(model.predict(new).tolist(), abs=0.005)
+
+
+def test_the_stored_scale_gives_the_same_probability(model, nomogram):
+    new, _ = patients(20, 2)
+    stored = json.loads(json.dumps(nomogram.to_json()))
+    for (_, patient), p in zip(new.iterrows(), model.predict(new), strict=True):
+        total = sum(
+            axis["levels"][patient[axis["name"]]]
+            if axis["kind"] == "level"
+            else axis["points_per_unit"] * (patient[axis["name"]] - axis["zero_at"])
+            for axis in stored["axes"]
+        )
+        assert expit(stored["logit_at_zero"] + total / stored["points_per_logit"]) == pytest.approx(p)
+        assert nomogram.probability(nomogram.total(patient)) == pytest.approx(p)
+
+
+def test_a_nomogram_survives_its_file(nomogram):
+    assert Nomogram.from_json(json.loads(json.dumps(nomogram.to_json()))) == nomogram
+
+
+def test_no_points_are_negative_and_the_widest_axis_has_a_hundred(nomogram):
+    axes = nomogram_axes(nomogram)
+    assert axes["points"].min() == pytest.approx(0, abs=1e-9)
+    assert axes.loc[axes["kind"].isin(["number", "level"]), "points"].max() == pytest.approx(100)
+    assert axes.loc[axes["kind"] == "total", "points"].max() == pytest.approx(nomogram.most)
+
+
+def test_an_axis_ends_where_nothing_is_possible(nomogram):
+    assert (nomogram.axes["gcs"].low, nomogram.axes["gcs"].high) == (3, 15)
+    assert nomogram.axes["onset_h"].low == 0
+
+
+def test_an_axis_is_longer_than_what_was_observed(nomogram):
+    scores = patients(300, 0)[0]["dl_score"]
+    assert nomogram.axes["dl_score"].low < scores.min() - 0.1 * np.ptp(scores)
+    assert nomogram.axes["dl_score"].high > scores.max() + 0.1 * np.ptp(scores)
+
+
+def test_a_level_that_development_never_saw_counts_as_the_reference():
+    x, y = patients(300, 0)
+    x["place"] = x["place"].cat.add_categories("elsewhere")
+    model = develop(x, y, SETTINGS)
+    levels = build_nomogram(model, x).axes["place"].levels
+    assert levels["elsewhere"] == levels["deep"]
+    assert len(levels) == 4
+
+
+def test_a_model_without_an_effect_has_no_nomogram():
+    x, y = patients(120, 3)
+    nothing = develop(x, y, DevelopmentSettings(("gcs",), alpha=1e-12, n_resamples=2))
+    assert build_nomogram(nothing, x) is None
+    flat = develop(x, y, SETTINGS)
+    assert build_nomogram(replace(flat, coefficients=0 * flat.coefficients), x) is None
+
+
+def test_a_patient_without_a_value_has_no_total(nomogram):
+    patient = patients(1, 4)[0].iloc[0].to_dict()
+    with pytest.raises(ValueError, match="every predictor of the nomogram, got none for gcs"):
+        nomogram.total(patient | {"gcs": np.nan})
+
+
+def test_an_unknown_level_is_refused(nomogram):
+    patient = patients(1, 4)[0].iloc[0].to_dict()
+    with pytest.raises(ValueError, match=r"one of \['deep', 'lobar', 'stem'\], got 'elsewhere'"):
+        nomogram.total(patient | {"place": "elsewhere"})

@@ -1,0 +1,96 @@
+"""Studies without images or gaps, of one hospital: no broken sentence, no empty panel, nothing of absent models."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hepred_lib.study import read_json, read_table
+
+pytestmark = pytest.mark.book
+STUDIES = {
+    "three_candidates": "{candidates: age gcs onset_to_ct_h, n_imputations: 2, n_resamples: 10}",
+    "nothing_selected": "{candidates: diabetes creatinine_umol_l, alpha: 0.000001, n_imputations: 2, n_resamples: 10}",
+}
+# What a sentence looks like where a number or a word was missing.
+BROKEN = re.compile(r"\bnan\b|\bNone\b|\binf\b|\(\)|\*\*\*\*|[;,:] ?\.|\.\.|  |\b0 of 0\b|: ;|; ;")
+
+
+def hepred(*arguments: object) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "hepred_lib.cli", *map(str, arguments)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="session", params=STUDIES)
+def run(request, tmp_path_factory) -> Path:
+    """A finished study of 300 simulated patients, all their values known, from one hospital, clinical model alone."""
+    root = tmp_path_factory.mktemp(request.param)
+    hepred("simulate", root / "cohort", "--patients", 300, "--seed", 1, "--no-scans")
+    manifest = pd.read_csv(root / "cohort" / "manifest.csv")
+    manifest = manifest[manifest["he"].notna()]
+    known = {name: manifest[name].mode().iloc[0] for name in manifest if manifest[name].notna().any()}
+    manifest.fillna(known).to_csv(root / "cohort" / "manifest.csv", index=False)
+    (root / "studies").mkdir()
+    study = root / "studies" / f"{request.param}.yaml"
+    study.write_text(
+        f"study: {request.param}\nmanifest: cohort/manifest.csv\nseed: 3\nimage_source: none\nfolds: 2\nparameters:\n"
+        f"  00_the_paper: {{n_simulations: 20}}\n  05_clinical_to_he: {STUDIES[request.param]}\n"
+        "  07_roc_calibration_figures: {n_resamples: 20}\n",
+        encoding="utf-8",
+    )
+    hepred("run", study, "--cores", 2)
+    return root / "runs" / request.param
+
+
+def said(run: Path) -> list[str]:
+    """Every generated sentence of the executed notebooks."""
+    cells = [cell for path in run.glob("notebooks/*.ipynb") for cell in json.loads(path.read_text("utf-8"))["cells"]]
+    outputs = [output.get("data", {}) for cell in cells for output in cell.get("outputs", [])]
+    return ["".join(data["text/markdown"]) for data in outputs if "text/markdown" in data]
+
+
+def test_no_sentence_is_broken(run):
+    sentences = said(run)
+    assert len(sentences) > 25
+    assert not [sentence for sentence in sentences if BROKEN.search(sentence)]
+
+
+def test_the_absent_models_are_in_no_figure_and_no_table(run):
+    assert read_json(run / "results.json")["models"]["integrated"] is None
+    assert not (run / "figures" / "reclassification.png").exists()
+    for path in (run / "figure_data").glob("*.csv"):
+        table = pd.read_csv(path)
+        assert len(table), f"{path.name} would be an empty figure"
+        assert not {"image", "integrated"} & set(table.get("model", pd.Series(dtype=str)))
+
+
+def test_every_printed_table_is_there_for_machines_and_for_the_page(run):
+    printed = {path.stem for path in run.glob("tables/*.tex")}
+    assert {"univariable_multivariable_clinical", "paper_comparison", "subgroups", "performance"} <= printed
+    assert {path.stem for path in run.glob("tables/*.csv")} >= printed
+
+
+def test_complete_data_from_one_hospital_make_no_such_subgroups(run):
+    assert not {"Site", "Predictors"} & set(pd.read_csv(run / "figure_data" / "subgroups.csv")["split"].dropna())
+
+
+def test_the_nomogram_of_the_clinical_model_gives_its_probabilities(run):
+    path, selected = run / "figure_data" / "nomogram.csv", read_json(run / "clinical_model.json")["logistic"]["path"]
+    assert path.exists() == bool(selected)
+    if not selected:
+        return
+    axes, cohort = pd.read_csv(path), read_table(run / "cohort.csv")
+    total = np.zeros(len(cohort))
+    for name, rows in axes[axes["kind"] == "number"].groupby("axis"):
+        line = rows.sort_values("value")
+        total += np.interp(cohort[name], line["value"], line["points"])
+    scale = axes[axes["kind"] == "probability"].sort_values("points")
+    p = read_table(run / "clinical.csv").set_index("patient_id").loc[cohort["patient_id"], "p_clinical_apparent"]
+    assert np.abs(np.interp(total, scale["points"], scale["value"]) - p.to_numpy()).max() < 0.005
