@@ -56,7 +56,7 @@ def block_table(network: MultitaskNetwork, matrix: int) -> pd.DataFrame:
             outputs[INPUT] = _empty_slice(network, matrix)
             said = network(outputs[INPUT])
             bag, voxel_ml = said.presence.new_zeros(1, dtype=torch.long), said.presence.new_ones(1)
-            network.expand(said.features, said.outline.sigmoid(), bag, voxel_ml)
+            network.expand(said.features, outputs[INPUT], said.outline.sigmoid(), bag, voxel_ml)
     finally:
         for hook in hooks:
             hook.remove()

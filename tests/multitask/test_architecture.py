@@ -43,8 +43,8 @@ def test_the_outline_has_the_slices_resolution_and_heads_give_vectors(table):
 
 
 def test_connections_through_calculations_are_found(table):
-    assert table.loc["presence", "inputs"] == "stages.2", (
-        "the presence head works on means and maxima of the last stage"
+    assert table.loc["presence", "inputs"] == "stages.2;decoder.2", (
+        "the presence head works on the last stage and on the maxima of the finest decoder level"
     )
     assert "outline" in table.loc["expansion.project", "inputs"], "features are averaged under the outline"
 
