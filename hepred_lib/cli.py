@@ -192,14 +192,16 @@ def report(run: RunFolder) -> None:
 
 @app.command()
 def figures(run: RunFolder) -> None:
-    """Draw every figure of a finished study again from its saved data, and set every table again.
+    """Draw every figure of a finished study again from its saved data, set every table again, and report anew.
 
     Example: hepred figures runs/demo
     """
     _require_run(run)
     from hepred_lib.book import redraw
+    from hepred_lib.reporting import write_report
 
-    for path in redraw(run.resolve()):
+    # The report last: of its table only what fits a page is set.
+    for path in dict.fromkeys([*redraw(run.resolve()), *write_report(run.resolve())]):
         print(run / path.relative_to(run.resolve()))
 
 

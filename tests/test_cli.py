@@ -55,3 +55,15 @@ def test_the_summary_says_simulated_only_where_the_truth_is_known(tmp_path):
     write_json(tmp_path / "results.json", content | {"oracle": {"clinical_auc": 0.82}})
     assert "0.80 (0.70-0.90)" in cli.summary(tmp_path / "results.json")
     assert "simulated" in cli.summary(tmp_path / "results.json")
+
+
+def test_figures_and_tables_set_again_leave_the_reports_table_as_it_was(tmp_path, monkeypatch):
+    (tmp_path / "results.json").write_text("{}")
+    written = []
+    monkeypatch.setattr(
+        "hepred_lib.book.redraw", lambda run: written.append("set") or [run / "tables" / "tripod_ai.tex"]
+    )
+    monkeypatch.setattr("hepred_lib.reporting.write_report", lambda run: written.append("report") or [run / "report"])
+    shown = CliRunner().invoke(cli.app, ["figures", str(tmp_path)])
+    assert shown.exit_code == 0, shown.output
+    assert written == ["set", "report"]

@@ -12,7 +12,7 @@ from hepred_lib.study import NOTEBOOKS
 
 COHORT, VERDICT = "notebooks/01_cohort.ipynb", "notebooks/07_roc_calibration_figures.ipynb"
 NEW = "notebooks/08_new_patients.ipynb"
-MODEL_CARD, DATA_CARD = "report/model_card.md", "report/data_card.md"
+MODEL_CARD, DATA_CARD, TABLE_1 = "report/model_card.md", "report/data_card.md", "tables/table1.csv"
 
 
 @claim("figures/flow.png", COHORT)
@@ -31,7 +31,7 @@ def _followed(evidence: Evidence) -> str:
     return f"Follow-up scan after a median of {hours.median():.1f} h (range {hours.min():.1f}-{hours.max():.1f})."
 
 
-@claim(DATA_CARD, "figures/cohort.png")
+@claim(DATA_CARD, TABLE_1, "figures/cohort.png")
 def _characteristics(evidence: Evidence) -> str:
     known = evidence.table("cohort.csv", "age", "he").dropna(subset=["he"])
     evidence.section(DATA_CARD, "Characteristics")
@@ -50,7 +50,7 @@ def _groups(evidence: Evidence) -> str:
     return f"HE by sex and age: {', '.join(rates)}."
 
 
-@claim(DATA_CARD)
+@claim(DATA_CARD, TABLE_1)
 def _compared(evidence: Evidence) -> str:
     known = evidence.table("cohort.csv", "age", "split").query("he.notna()")
     evidence.section(DATA_CARD, "Characteristics")

@@ -21,9 +21,12 @@ def table(rows: pd.DataFrame) -> str:
 def link(name: str) -> str:
     """A link from ``report/`` to a file of the run, in words: "notebook 01", "figure roc", "table performance".
 
-    Weights, and what holds a row a patient, are named and not linked: a published page must not carry them along.
+    A notebook's record is only named, beside its notebook. So are weights, and what holds a row a patient: a published
+    page must not carry them along.
     """
     path = PurePosixPath(name)
+    if path.parts[0] == "records":
+        return _label(path)
     if path.suffix == ".safetensors" or path.name in ROW_A_PATIENT:
         return f"`{path}`"
     return f"[{_label(path)}]({path.name if path.parts[0] == 'report' else f'../{path}'})"

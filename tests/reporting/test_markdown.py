@@ -24,7 +24,7 @@ def test_a_page_leaves_empty_sections_out():
             "notebooks/03_multitask_training_fold1.ipynb",
             "[notebook 03 (fold 1)](../notebooks/03_multitask_training_fold1.ipynb)",
         ),
-        ("records/05_clinical_to_he.json", "[record 05](../records/05_clinical_to_he.json)"),
+        ("records/05_clinical_to_he.json", "record 05"),
         ("results.json", "[results.json](../results.json)"),
         ("cohort.csv", "`cohort.csv`"),
         ("folds/0/network.safetensors", "`folds/0/network.safetensors`"),
