@@ -9,8 +9,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from string import Template
 
 import nbformat
@@ -69,7 +69,7 @@ def write_source(run: Path, source: Path) -> None:
     parts = {
         "The book": [chapter.name for chapter in chapters],
         "Beside it": ["risk", "figures"],
-        "Reporting": _copy_reporting(run, source, {chapter.name for chapter in chapters}),
+        "Reporting": _copy_reporting(run, source, chapters),
     }
     template = (DOCS / "index.md").read_text(encoding="utf-8")
     (source / "index.md").write_text(front_page(template, results, chapters, parts), encoding="utf-8")
@@ -101,15 +101,16 @@ def _risk_page(run: Path, results: Mapping) -> str:
     return Template(template).substitute(who=who, page=risk_html(models, fields), points=points_html(models, fields))
 
 
-def _copy_reporting(run: Path, source: Path, chapters: set[str]) -> list[str]:
+def _copy_reporting(run: Path, source: Path, chapters: Sequence[Chapter]) -> list[str]:
     """Copy the study's reports, the glossary and the references where there are any; returns their document names.
 
-    A report's links into the run lead to the chapters; other files are named only, since the site has none of them.
+    A report's links into the run lead to chapters and figures; other files are named only, since the site has none.
     """
+    known = {f"notebooks/{chapter.name}.ipynb": f"../{chapter.name}.ipynb" for chapter in chapters}
+    known |= {picture.file: f"#{picture.label}" for chapter in chapters for picture in chapter.pictures}
 
     def led(found: re.Match) -> str:
-        path = PurePosixPath(found[2])
-        return f"[{found[1]}](../{path.name})" if path.stem in chapters else f"`{found[1]}`"
+        return f"[{found[1]}]({known[found[2]]})" if found[2] in known else found[1]
 
     documents = []
     for path in sorted((run / "report").glob("*.md")):

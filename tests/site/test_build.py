@@ -40,6 +40,7 @@ def test_reports_glossary_and_references_join_where_they_exist(by_hand, tmp_path
     monkeypatch.setattr(build, "DOCS", docs)
     (run / "report").mkdir()
     places = "[05](../notebooks/05_clinical_to_he.ipynb), [results.json](../results.json)"
+    places += ", [figure roc](../figures/roc.png), [record 05](../records/05_clinical_to_he.json)"
     (run / "report" / "tripod.md").write_text(f"# TRIPOD+AI\n\n| item | where |\n| --- | --- |\n| 1 | {places} |\n")
     (docs / "glossary.md").write_text("# Glossary\n\n```{glossary}\nHE\n  Growth of the hematoma.\n```\n")
     entry = "@article{li2024, author={Li, A.}, title={Expansion}, journal={Neuroradiology}, year={2024}}"
@@ -49,7 +50,9 @@ def test_reports_glossary_and_references_join_where_they_exist(by_hand, tmp_path
     assert all(page in front for page in ("report/tripod.html", "glossary.html", "references.html"))
     report = (site / "report" / "tripod.html").read_text(encoding="utf-8")
     assert 'href="../05_clinical_to_he.html"' in report
-    assert "results.json</span>" in report
+    assert 'href="../07_roc_calibration_figures.html#fig-roc"' in report
+    assert 'results.json"' not in report
+    assert "record 05" in report
     assert "Neuroradiology" in (site / "references.html").read_text(encoding="utf-8")
 
 
