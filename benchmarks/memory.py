@@ -2,8 +2,9 @@
 
 .venv/bin/python benchmarks/memory.py [--patients 572 5000] [--seconds 40] [--folder DIR]
 
-The store is made up: 300 patients lie on the disk (0.6 GB), the others are hard links to them. A network of the default
-size trains for some seconds of one epoch; each case has a process of its own.
+The store is made up: 300 patients lie on the disk (0.6 GB), the others are hard links to them, so that the page cache
+serves what a real store would read from the disk. A network of the default size trains for some seconds of one epoch;
+each case has a process of its own.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from hepred_lib.multitask.training import TrainingSettings, train_fold
 from hepred_lib.slices import read_quality
 from hepred_lib.study import read_json, read_table, write_json, write_table
 
-CPU, MATRIX, N_DISTINCT = torch.device("cpu"), 128, 300
+CPU, MATRIX = torch.device("cpu"), 128
 GIB = 1 << 30
 
 
@@ -109,6 +110,7 @@ def main() -> None:
     """One row a case; called by itself for each of them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--patients", type=int, nargs=2, default=(572, 5000), help="in memory, left on disk")
+    parser.add_argument("--distinct", type=int, default=300, help="patients whose files are no links")
     parser.add_argument("--seconds", type=float, default=40.0, help="of training, in each case")
     parser.add_argument("--folder", type=Path, help="where the store is written and removed again; not in memory")
     parser.add_argument("--case", nargs=3, metavar=("STORE", "PATIENTS", "PLACE"), help=argparse.SUPPRESS)
@@ -121,7 +123,7 @@ def main() -> None:
     cases = tuple(zip(options.patients, ("memory", "disk"), strict=True))
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         folder, most = Path(name), max(options.patients)
-        cohort, quality = write_store(folder, most, matrix=MATRIX, n_distinct=min(most, N_DISTINCT))
+        cohort, quality = write_store(folder, most, matrix=MATRIX, n_distinct=min(most, options.distinct))
         write_table(folder / "cohort.csv", cohort)
         write_table(folder / "quality.csv", quality.reset_index())
         for n_patients, place in cases:

@@ -11,10 +11,12 @@ from timing import seconds_now
 from torch import nn
 
 from hepred_lib.multitask.augmentation import BLUR_PIXELS, NOISE_HU, OFFSET_HU, SCALE, SHEAR_DEG, SHIFT, TURN_DEG
-from hepred_lib.multitask.bags import WINDOW_HU, Batch, Patient, blood_tensor, draw_slices, epoch_steps, scan_tensor
+from hepred_lib.multitask.bags import Batch, Patient, draw_slices, epoch_steps
 from hepred_lib.multitask.network import MultitaskNetwork, NetworkSettings
 from hepred_lib.multitask.objective import joint_loss
-from hepred_lib.multitask.training import TrainingSettings, standardized_descriptors
+from hepred_lib.multitask.training import TrainingSettings
+from hepred_lib.multitask.window import WINDOW_HU, stored_to_hu, with_neighbours
+from hepred_lib.slices import BLOOD
 
 
 class PlainNetwork(nn.Module):
@@ -37,7 +39,6 @@ class PeerLoop:
 
         self.patients, self.settings, self.epoch = patients, settings, 0
         self.network = PlainNetwork().train()
-        self.descriptors = torch.from_numpy(standardized_descriptors(patients))
         self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=settings.learning_rate)
         self.steps: list[tuple[np.ndarray, list[np.ndarray]]] = []
         self.first = np.cumsum([0, *(len(patient.planes) for patient in patients)])
@@ -64,8 +65,7 @@ class PeerLoop:
         for (numbers, drawn), data in zip(self.steps, self.loader, strict=True):
             batch = self._batch(data, numbers, drawn)
             self.optimizer.zero_grad()
-            losses = joint_loss(self.network, batch, self.descriptors[list(batch.number)], self.settings.weights)
-            losses[0].backward()
+            joint_loss(self.network, batch, self.settings.weights)[0].backward()
             nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
             self.optimizer.step()
         return seconds_now() - start
@@ -93,18 +93,20 @@ class PeerLoop:
             bag=torch.tensor(np.repeat(np.arange(len(chosen)), counts)),
             voxel_ml=torch.tensor(voxel_ml, dtype=torch.float32),
             he=torch.tensor([patient.he for patient in chosen], dtype=torch.float32),
+            descriptors=torch.tensor([patient.descriptors for patient in chosen], dtype=torch.float32),
             patient_ids=tuple(patient.patient_id for patient in chosen),
             number=tuple(int(k) for k in numbers),
         )
 
 
 def write_slices(patient: Patient, folder: Path) -> list[dict[str, str]]:
-    """One file a slice for the scan and one for its outline."""
-    planes = torch.from_numpy(np.array(patient.planes))
-    stacks = {"image": scan_tensor(planes), "label": blood_tensor(planes)}
-    items: list[dict[str, str]] = [{} for _ in planes]
+    """One file a slice for the scan with its neighbours as channels, and one for the outline; the whole field."""
+    n, _, *field = patient.planes.shape
+    seen = torch.from_numpy(with_neighbours(patient.planes, np.arange(n), tuple(field)))
+    stacks = {"image": stored_to_hu(seen).numpy(), "label": patient.planes[:, [BLOOD]] / np.float32(255.0)}
+    items: list[dict[str, str]] = [{} for _ in range(n)]
     for key, stack in stacks.items():
-        for z, plane in enumerate(stack[:, 0].numpy()):
+        for z, plane in enumerate(stack):
             items[z][key] = str(folder / f"{patient.patient_id}_{z:02d}_{key}.npy")
             np.save(items[z][key], plane, allow_pickle=False)
     return items
@@ -126,7 +128,7 @@ def slice_transforms(matrix: int):
     return t.Compose(
         [
             t.LoadImaged(both, image_only=True),
-            t.EnsureChannelFirstd(both, channel_dim="no_channel"),
+            t.EnsureChannelFirstd(both, channel_dim=0),
             t.ScaleIntensityRanged("image", low, high, low, high, clip=True),
             t.RandAffined(both, prob=1.0, mode=("bilinear", "nearest"), **moves, **grid),
             t.RandGaussianNoised("image", prob=1.0, std=NOISE_HU),

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from hepred_lib.multitask.descriptors import DESCRIPTORS
 from hepred_lib.preprocessing import SliceGrid, grid_record
 from hepred_lib.slices import BLOOD, BRAIN, HU, HU_OFFSET, stored_path
 
@@ -45,4 +46,6 @@ def write_store(folder: Path, n_patients: int, *, matrix: int, n_distinct: int) 
     spacing = FIELD_MM / matrix
     grid = SliceGrid((matrix, matrix, N_SLICES), (spacing, spacing, THICKNESS_MM), (0.0, 0.0), FIELD_MM, matrix, 1)
     quality = pd.DataFrame({"patient_id": names, "has_mask": 1, **grid_record(grid)}).set_index("patient_id")
+    measured = np.random.default_rng(n_patients).normal(size=(n_patients, len(DESCRIPTORS)))
+    quality[list(DESCRIPTORS)] = measured
     return pd.DataFrame({"patient_id": names, "he": [float(number % 5 == 0) for number in range(n_patients)]}), quality
