@@ -101,6 +101,13 @@ def test_an_axis_ends_where_nothing_is_possible(nomogram):
     assert nomogram.axes["onset_h"].low == 0
 
 
+def test_no_mark_stands_between_whole_numbers_nor_at_an_odd_end_of_the_total(nomogram):
+    marks = nomogram_axes(nomogram).query("tick")
+    assert marks.loc[marks["axis"] == "gcs", "value"].tolist() == list(range(3, 16))
+    assert marks.loc[marks["axis"] == "anticoagulant", "value"].tolist() == [0, 1]
+    assert (marks.loc[marks["axis"] == "total_points", "value"] % 10 == 0).all()
+
+
 def test_an_axis_is_longer_than_what_was_observed(nomogram):
     scores = patients(300, 0)[0]["dl_score"]
     assert nomogram.axes["dl_score"].low < scores.min() - 0.1 * np.ptp(scores)
