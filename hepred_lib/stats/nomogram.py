@@ -102,27 +102,24 @@ class Nomogram:
 
     def to_json(self) -> dict[str, Any]:
         """The scale as numbers and lists: what a page needs to add points up."""
-        axes = []
-        for name, axis in self.axes.items():
-            kind = "number" if isinstance(axis, NumberAxis) else "level"
-            axes.append({"name": name, "kind": kind, **asdict(axis)})
+        numbers = {name: asdict(axis) for name, axis in self.axes.items() if isinstance(axis, NumberAxis)}
+        levels = {name: dict(axis.levels) for name, axis in self.axes.items() if isinstance(axis, LevelAxis)}
         return {
             "definition": "points of a number = points_per_unit x (value - zero_at), of a level as listed; "
             "p = 1 / (1 + exp(-(logit_at_zero + total points / points_per_logit))); all values must be known",
             "points_per_logit": self.points_per_logit,
             "logit_at_zero": self.logit_at_zero,
-            "axes": axes,
+            "order": list(self.axes),
+            "numbers": numbers,
+            "levels": levels,
         }
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Nomogram:
         """Rebuild what `to_json` wrote."""
-        kinds = {"number": NumberAxis, "level": LevelAxis}
-        axes = {
-            axis["name"]: kinds[axis["kind"]](**{k: v for k, v in axis.items() if k not in ("name", "kind")})
-            for axis in stored["axes"]
-        }
-        return cls(stored["points_per_logit"], stored["logit_at_zero"], axes)
+        axes = {name: NumberAxis(**axis) for name, axis in stored["numbers"].items()}
+        axes |= {name: LevelAxis(levels) for name, levels in stored["levels"].items()}
+        return cls(stored["points_per_logit"], stored["logit_at_zero"], {name: axes[name] for name in stored["order"]})
 
 
 def build_nomogram(
