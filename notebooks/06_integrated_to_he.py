@@ -28,12 +28,12 @@ from IPython.display import Markdown
 
 from hepred_lib import results
 from hepred_lib.book import show
-from hepred_lib.manifest import predictor_frame, predictor_label
+from hepred_lib.manifest import predictor_frame
 from hepred_lib.stats.development import DevelopmentSettings, cross_fit_sets, develop
 from hepred_lib.stats.discrimination import auc_interval, compare_auc
 from hepred_lib.stats.imputed_effects import multivariable_odds_ratios, univariable_odds_ratios
 from hepred_lib.stats.operating_point import youden_threshold
-from hepred_lib.stats.penalized import cross_fit_penalized
+from hepred_lib.stats.penalized import compare_penalties
 from hepred_lib.stats.pooling import pool_auc, pool_slope
 from hepred_lib.stats.sensitivity import complete_case_odds_ratios, leak_demonstration
 from hepred_lib.study import open_notebook, read_json, read_table, write_json, write_latex, write_table
@@ -118,18 +118,7 @@ Markdown(
 # After shrinkage, in the predictors' own units.
 
 # %%
-Markdown(
-    results.model_formula(model)
-    + (
-        ", with "
-        + "; ".join(
-            f"{predictor_label(row.name)} {row.unit or '1 if present, else 0'}" for row in odds.itertuples(index=False)
-        )
-        if len(odds)
-        else ": everybody has the prevalence"
-    )
-    + ". Where a value is missing, the probability is the mean over the imputed sets."
-)
+Markdown(results.model_words(model))
 
 # %% [markdown]
 # ### Complete cases beside imputation
@@ -226,36 +215,11 @@ Markdown(
 # same folds, the strength chosen inside the development data.
 
 # %%
-many = min(y.sum(), len(y) - y.sum()) >= 10
-fold = patients.loc[rows, "fold"]
-others = {
-    kind: cross_fit_penalized(x[rows], y, fold, penalty=kind, n_imputations=1, seed=seed)
-    for kind in ("lasso", "ridge")
-    if many
-}
-judged = {
-    kind: {**vars(compare_auc(y, p, p_cross)), "auc": auc_interval(y, p).auc, "slope": pool_slope(y, [p]).estimate}
-    for kind, p in others.items()
-}
-penalized = (
-    pd.DataFrame(judged, index=["auc", "slope", "difference", "low", "high", "p"])
-    .T.rename_axis("penalty")
-    .reset_index()
-)
+penalized = compare_penalties(x[rows], y, patients.loc[rows, "fold"], p_cross, seed=seed)
 results.save_table(run.folder, "penalized_integrated", penalized)
 
 # %%
-Markdown(
-    "Cross-fitted AUC against that of the model: "
-    + "; ".join(
-        f"{row.penalty} {row.auc:.2f} (difference {row.difference:+.3f}, {row.low:+.3f} to {row.high:+.3f}), calibration slope "
-        f"{row.slope:.2f}"
-        for row in penalized.itertuples()
-    )
-    + f". {penalized['p'].lt(0.05).sum()} of {len(penalized)} differences exceed chance at the 5 % level."
-    if many
-    else "Too few events for a penalty chosen by cross-validation."
-)
+Markdown(results.penalties_words(penalized))
 
 # %% [markdown]
 # ## Limits

@@ -10,7 +10,7 @@ import pandas as pd
 
 from hepred_lib.manifest import predictor_label, predictor_unit
 from hepred_lib.results.saved import as_printed
-from hepred_lib.results.wording import with_interval
+from hepred_lib.results.wording import two_digits, with_interval
 from hepred_lib.stats.development import DevelopedModel
 from hepred_lib.stats.effects import UNITS
 from hepred_lib.stats.published import published_performance
@@ -73,6 +73,28 @@ def model_formula(model: DevelopedModel) -> str:
         words = _coded_label(name).replace(" ", r"\ ").replace("_", r"\_")
         terms.append(rf"{'+' if coefficient >= 0 else '-'} {abs(coefficient):.4g}\;\mathrm{{{words}}}")
     return rf"$\mathrm{{logit}}\,p = {' '.join(terms)}$"
+
+
+def model_words(model: DevelopedModel) -> str:
+    """The formula in a sentence: what each value is counted in, and what is done where one is missing."""
+    units = [f"{_coded_label(name)} {_coded_unit(name) or '1 if present, else 0'}" for name in model.names]
+    counted = f", with {'; '.join(units)}" if units else ": everybody has the prevalence"
+    imputed = "Where a value is missing, the probability is the mean over the imputed sets."
+    return f"{model_formula(model)}{counted}.{f' {imputed}' if units else ''}"
+
+
+def penalties_words(table: pd.DataFrame) -> str:
+    """The sentence that reads the comparison with penalized models."""
+    if table.empty:
+        return "Too few events for a penalty chosen by cross-validation."
+    parts = [
+        f"{row.penalty} {row.auc:.2f} (difference {row.difference:+.3f}, {row.low:+.3f} to {row.high:+.3f}), "
+        f"calibration slope {two_digits(row.slope)}"
+        for row in table.itertuples()
+    ]
+    beyond = int(table["p"].lt(0.05).sum())
+    tail = f"{beyond} of {len(table)} differences exceed chance at the 5 % level."
+    return f"Cross-fitted AUC against that of the model: {'; '.join(parts)}. {tail}"
 
 
 def performance_table(models: Mapping[str, Any]) -> pd.DataFrame:

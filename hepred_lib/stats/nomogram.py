@@ -7,7 +7,7 @@ therefore log odds in other words, and the nomogram returns the model's own prob
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,12 +27,16 @@ _PROBABILITIES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9,
 
 @dataclass(frozen=True)
 class NumberAxis:
-    """Points of a number: per unit, counted from the value that is worth none, over the axis from low to high."""
+    """Points of a number: per unit, counted from the value that is worth none, over the axis from low to high.
+
+    Where development has whole numbers only, ``whole`` is true and no mark stands between two of them.
+    """
 
     points_per_unit: float
     zero_at: float
     low: float
     high: float
+    whole: bool = False
 
     def points(self, value: float) -> float:
         """Points of one value; beyond the ends the axis goes on as a straight line."""
@@ -98,27 +102,24 @@ class Nomogram:
 
     def to_json(self) -> dict[str, Any]:
         """The scale as numbers and lists: what a page needs to add points up."""
-        axes = []
-        for name, axis in self.axes.items():
-            kind = "number" if isinstance(axis, NumberAxis) else "level"
-            axes.append({"name": name, "kind": kind, **asdict(axis)})
+        numbers = {name: asdict(axis) for name, axis in self.axes.items() if isinstance(axis, NumberAxis)}
+        levels = {name: dict(axis.levels) for name, axis in self.axes.items() if isinstance(axis, LevelAxis)}
         return {
             "definition": "points of a number = points_per_unit x (value - zero_at), of a level as listed; "
             "p = 1 / (1 + exp(-(logit_at_zero + total points / points_per_logit))); all values must be known",
             "points_per_logit": self.points_per_logit,
             "logit_at_zero": self.logit_at_zero,
-            "axes": axes,
+            "order": list(self.axes),
+            "numbers": numbers,
+            "levels": levels,
         }
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Nomogram:
         """Rebuild what `to_json` wrote."""
-        kinds = {"number": NumberAxis, "level": LevelAxis}
-        axes = {
-            axis["name"]: kinds[axis["kind"]](**{k: v for k, v in axis.items() if k not in ("name", "kind")})
-            for axis in stored["axes"]
-        }
-        return cls(stored["points_per_logit"], stored["logit_at_zero"], axes)
+        axes = {name: NumberAxis(**axis) for name, axis in stored["numbers"].items()}
+        axes |= {name: LevelAxis(levels) for name, levels in stored["levels"].items()}
+        return cls(stored["points_per_logit"], stored["logit_at_zero"], {name: axes[name] for name in stored["order"]})
 
 
 def build_nomogram(
@@ -159,7 +160,8 @@ def build_nomogram(
     for name in used:
         if levels[name] is None:
             zero_at = ends[name][0] if effects[name] > 0 else ends[name][1]
-            axes[name] = NumberAxis(effects[name], zero_at, *ends[name])
+            whole = bool((x[name].dropna() % 1 == 0).all())
+            axes[name] = NumberAxis(effects[name], zero_at, *ends[name], whole)
             logit_at_zero += effects[name] * zero_at
         else:
             # The reference level, and a level that development never saw, have no coefficient.
@@ -187,7 +189,7 @@ def nomogram_axes(nomogram: Nomogram) -> pd.DataFrame:
 
     Examples
     --------
-    >>> axes = nomogram_axes(Nomogram(50.0, -2.0, {"ivh": NumberAxis(100.0, 0.0, 0.0, 1.0)}))
+    >>> axes = nomogram_axes(Nomogram(50.0, -2.0, {"ivh": NumberAxis(100.0, 0.0, 0.0, 1.0, whole=True)}))
     >>> axes.loc[axes["axis"] == "ivh", ["value", "points"]].to_numpy().tolist()
     [[0.0, 0.0], [1.0, 100.0]]
     """
@@ -196,9 +198,10 @@ def nomogram_axes(nomogram: Nomogram) -> pd.DataFrame:
         if isinstance(axis, LevelAxis):
             parts += [(name, "level", np.nan, str(level), points, True) for level, points in axis.levels.items()]
         else:
-            marks = _marks(axis.low, axis.high)
+            marks = _marks(axis.low, axis.high, whole=axis.whole)
             parts += [(name, "number", value, "", axis.points(value) + 0.0, tick) for value, tick in marks]
-    parts += [(TOTAL, "total", value, "", value, tick) for value, tick in _marks(0.0, nomogram.most)]
+    marks = _marks(0.0, nomogram.most)
+    parts += [(TOTAL, "total", value, "", value, tick and value.is_integer()) for value, tick in marks]
     grid = np.arange(nomogram.logit_at_zero, nomogram.logit_at_zero + nomogram.most / nomogram.points_per_logit, 0.05)
     end = nomogram.probability(nomogram.most)
     shown = [p for p in _PROBABILITIES if nomogram.probability(0.0) < p < end]
@@ -211,7 +214,7 @@ def nomogram_axes(nomogram: Nomogram) -> pd.DataFrame:
 def _scaled(axis: NumberAxis | LevelAxis, scale: float) -> NumberAxis | LevelAxis:
     if isinstance(axis, LevelAxis):
         return LevelAxis({level: worth * scale for level, worth in axis.levels.items()})
-    return NumberAxis(axis.points_per_unit * scale, axis.zero_at, axis.low, axis.high)
+    return replace(axis, points_per_unit=axis.points_per_unit * scale)
 
 
 def _ends(values: pd.Series, limits: tuple[float | None, float | None]) -> tuple[float, float]:
@@ -230,9 +233,9 @@ def _ends(values: pd.Series, limits: tuple[float | None, float | None]) -> tuple
     )
 
 
-def _marks(low: float, high: float) -> list[tuple[float, bool]]:
+def _marks(low: float, high: float, *, whole: bool = False) -> list[tuple[float, bool]]:
     """Values of an axis and whether they carry a mark: whole steps, and the ends (marked if far from a step)."""
-    step = 1.0 if (low, high) == (0.0, 1.0) else _step(high - low)
+    step = max(1.0, _step(high - low)) if whole else _step(high - low)
     inside: Array = step * np.arange(np.ceil(low / step - 1e-9), np.floor(high / step + 1e-9) + 1)
     marks = {float(f"{value:.12g}") + 0.0: True for value in inside}  # 0.0, not -0.0
     for end in (low, high):

@@ -16,11 +16,14 @@ from sklearn.linear_model import LogisticRegressionCV
 from sklearn.model_selection import StratifiedKFold
 
 from hepred_lib.stats import checks
+from hepred_lib.stats.calibration import calibrate
 from hepred_lib.stats.coding import Array, check_outcome
+from hepred_lib.stats.discrimination import auc, compare_auc
 from hepred_lib.stats.imputation import Imputer, impute_development
 
 SHARE_OF_L1 = {"ridge": 0.0, "lasso": 1.0}
 STRENGTHS = np.logspace(-3, 1.5, 19)
+_RARER = 10  # patients of the rarer class without which no strength is chosen
 
 
 @dataclass(frozen=True)
@@ -132,6 +135,36 @@ def cross_fit_penalized(
         model = fit_penalized(x[rest], outcome[rest], **how)
         p[~rest] = model.predict(x[~rest])
     return p
+
+
+def compare_penalties(x: pd.DataFrame, y: ArrayLike, fold: ArrayLike, p: ArrayLike, *, seed: int = 0) -> pd.DataFrame:
+    """Lasso and ridge, cross-fitted with one imputation, against a model's cross-fitted probabilities.
+
+    Parameters
+    ----------
+    x, y, fold, seed
+        As for `cross_fit_penalized`.
+    p : array_like, shape (n,)
+        Cross-fitted probabilities of the model over the same folds.
+
+    Returns
+    -------
+    DataFrame
+        `penalty, auc, slope`, then `difference, low, high, p`: the AUC minus that of the model (paired DeLong, which
+        takes the probabilities as given). No row where the rarer class has fewer than ten patients.
+
+    Raises
+    ------
+    ValueError
+        As `cross_fit_penalized`; for probabilities outside [0, 1].
+    """
+    outcome, model = checks.outcome_and_probability(y, p)
+    rows = []
+    for penalty in ("lasso", "ridge") if min(outcome.sum(), (1 - outcome).sum()) >= _RARER else ():
+        other = cross_fit_penalized(x, y, fold, penalty=penalty, n_imputations=1, seed=seed)
+        gain, slope = compare_auc(outcome, other, model), calibrate(outcome, other).slope
+        rows.append((penalty, auc(outcome, other), slope, gain.difference, gain.low, gain.high, gain.p))
+    return pd.DataFrame(rows, columns=["penalty", "auc", "slope", "difference", "low", "high", "p"])
 
 
 def _fit(values: Array, y: Array, l1: float, folds: list) -> tuple[Array, Array, Array]:

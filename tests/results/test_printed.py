@@ -96,6 +96,27 @@ def test_the_formula_holds_the_shrunk_coefficients():
     assert rf"{abs(place):.4g}\;\mathrm{{Location:\ thalamus}}" in formula
 
 
+def test_a_formula_says_what_its_values_are_counted_in():
+    _, _, model = small_model(forced=("sbp_mmhg", "anticoagulant"), alpha=1e-9)
+    words = results.model_words(model)
+    assert "with Systolic pressure per mmHg; Anticoagulant 1 if present, else 0. Where a value is missing" in words
+    assert results.model_words(small_model(alpha=1e-12)[2]).endswith("$: everybody has the prevalence.")
+
+
+def test_penalties_are_read_with_their_differences():
+    figures = {
+        "penalty": ["lasso"],
+        "auc": [0.7],
+        "slope": [np.nan],
+        "difference": [-0.02],
+        "low": [-0.1],
+        "high": [0.06],
+    }
+    words = results.penalties_words(pd.DataFrame(figures | {"p": [0.4]}))
+    assert "lasso 0.70 (difference -0.020, -0.100 to +0.060), calibration slope not estimable. 0 of 1" in words
+    assert results.penalties_words(pd.DataFrame()).startswith("Too few events")
+
+
 def test_complete_cases_are_printed_with_the_predictors_words():
     table = pd.DataFrame({"name": ["sbp_mmhg"], "step": [10.0], "n": [90], "events": [20]})
     for kind, value in (("imputed", 1.2), ("complete", 1.3)):

@@ -75,18 +75,16 @@ def test_the_stored_scale_gives_the_same_probability(model, nomogram):
     new, _ = patients(20, 2)
     stored = json.loads(json.dumps(nomogram.to_json()))
     for (_, patient), p in zip(new.iterrows(), model.predict(new), strict=True):
-        total = sum(
-            axis["levels"][patient[axis["name"]]]
-            if axis["kind"] == "level"
-            else axis["points_per_unit"] * (patient[axis["name"]] - axis["zero_at"])
-            for axis in stored["axes"]
-        )
+        total = sum(a["points_per_unit"] * (patient[n] - a["zero_at"]) for n, a in stored["numbers"].items())
+        total += sum(levels[patient[n]] for n, levels in stored["levels"].items())
         assert expit(stored["logit_at_zero"] + total / stored["points_per_logit"]) == pytest.approx(p)
         assert nomogram.probability(nomogram.total(patient)) == pytest.approx(p)
 
 
 def test_a_nomogram_survives_its_file(nomogram):
-    assert Nomogram.from_json(json.loads(json.dumps(nomogram.to_json()))) == nomogram
+    again = Nomogram.from_json(json.loads(json.dumps(nomogram.to_json())))
+    assert again == nomogram
+    assert list(again.axes) == list(nomogram.axes)
 
 
 def test_no_points_are_negative_and_the_widest_axis_has_a_hundred(nomogram):
@@ -99,6 +97,13 @@ def test_no_points_are_negative_and_the_widest_axis_has_a_hundred(nomogram):
 def test_an_axis_ends_where_nothing_is_possible(nomogram):
     assert (nomogram.axes["gcs"].low, nomogram.axes["gcs"].high) == (3, 15)
     assert nomogram.axes["onset_h"].low == 0
+
+
+def test_no_mark_stands_between_whole_numbers_nor_at_an_odd_end_of_the_total(nomogram):
+    marks = nomogram_axes(nomogram).query("tick")
+    assert marks.loc[marks["axis"] == "gcs", "value"].tolist() == list(range(3, 16))
+    assert marks.loc[marks["axis"] == "anticoagulant", "value"].tolist() == [0, 1]
+    assert (marks.loc[marks["axis"] == "total_points", "value"] % 10 == 0).all()
 
 
 def test_an_axis_is_longer_than_what_was_observed(nomogram):

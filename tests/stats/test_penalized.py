@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from scipy.special import expit
 
-from hepred_lib.stats.penalized import cross_fit_penalized, fit_penalized
+from hepred_lib.stats.penalized import compare_penalties, cross_fit_penalized, fit_penalized
 
 
 def cohort(n=160, seed=0):
@@ -58,3 +58,18 @@ def test_unusable_arguments_are_refused(how, message):
 def test_one_fold_is_refused():
     with pytest.raises(ValueError, match="fold must hold at least 2 labels"):
         cross_fit_penalized(*cohort(), np.zeros(160))
+
+
+def test_penalties_are_set_against_the_models_own_probabilities():
+    x, y = cohort(120)
+    fold = np.arange(120) % 2
+    p = cross_fit_penalized(x, y, fold, penalty="ridge", n_imputations=1, seed=3)
+    table = compare_penalties(x, y, fold, p, seed=3).set_index("penalty")
+    assert table.loc["ridge", ["difference", "p"]].tolist() == [0, 1]
+    assert table.loc["lasso", "difference"] == pytest.approx(table.loc["lasso", "auc"] - table.loc["ridge", "auc"])
+
+
+def test_too_few_of_a_class_allow_no_comparison():
+    x, _ = cohort(60)
+    y = (np.arange(60) < 9).astype(int)
+    assert compare_penalties(x, y, np.arange(60) % 2, np.full(60, 0.15)).empty
