@@ -121,16 +121,16 @@ def _tall(level: list, column: str) -> float:
 
 
 def _head_levels(rows: pd.DataFrame, order: list[str]) -> list[list]:
-    """Return the read-outs' blocks by level, those that branch off the latest blocks first.
+    """Return the read-outs' blocks by level, those that work on late blocks alone first.
 
     A level holds the blocks of one read-out with the same rank: one more than the highest rank that they work on.
     """
-    latest = {
-        part: max(order.index(name) for name in group["inputs"].iloc[0].split(";") if name not in set(rows["block"]))
+    earliest = {
+        part: min(order.index(name) for name in group["inputs"].iloc[0].split(";") if name not in set(rows["block"]))
         for part, group in rows.groupby("part", sort=False)
     }
     levels = []
-    for part in sorted(latest, key=latest.get, reverse=True):
+    for part in sorted(earliest, key=earliest.get, reverse=True):
         rank = {}
         for row in rows[rows["part"] == part].itertuples():
             rank[row.block] = 1 + max((rank[name] for name in row.inputs.split(";") if name in rank), default=-1)
