@@ -18,8 +18,10 @@ patients. Nothing is fitted with test patients. All of it is kept under ``--out`
 called again, and a method is worked out anew only when its settings change. ``--label`` keeps variants of the network
 apart (a change of its code shows in no setting).
 
-.venv/bin/python benchmarks/skill.py --out FOLDER [--cohorts 5] [--methods volume radiomics bedside models]
-.venv/bin/python benchmarks/skill.py --out FOLDER --quick
+.venv/bin/python benchmarks/skill.py --out FOLDER [--cohorts 5] [--cores 2]
+.venv/bin/python benchmarks/skill.py --out FOLDER --methods volume radiomics bedside models   without any network
+.venv/bin/python benchmarks/skill.py --out FOLDER --methods models --cohorts 20               without any scan
+.venv/bin/python benchmarks/skill.py --out FOLDER --quick                                     the whole path, small
 """
 
 from __future__ import annotations
@@ -97,15 +99,17 @@ class Scored:
 
 def judge_cohort(out: Path, plan: Plan) -> pd.DataFrame:
     """One row a method for one cohort."""
-    store = out / str(plan.cohort.seed)
-    with timed(f"cohort {plan.cohort.seed}: scans"):
-        make_cohort(store, plan.cohort, folds=plan.folds, cores=plan.cores)
-    tables = read_cohort(store)
+    store, scans = out / str(plan.cohort.seed), bool(set(plan.methods) - {"models"})
+    with timed(f"cohort {plan.cohort.seed}"):
+        make_cohort(store, plan.cohort, folds=plan.folds, cores=plan.cores, scans=scans)
+    tables = read_cohort(store, scans=scans)
     patients = tables["cohort"].merge(tables["truth"][["patient_id", *ORACLES.values()]], on="patient_id")
     patients = patients[patients["he"].notna()].reset_index(drop=True)
     scored = score_images(store, tables, patients, plan)
-    scored.scores.update(bedside_scores(patients, tables["quality"]) if "bedside" in plan.methods else {})
-    scored.scores.update(model_scores(store, patients, scored.scores, plan) if "models" in plan.methods else {})
+    if "bedside" in plan.methods:
+        scored.scores.update(bedside_scores(patients, tables["quality"]))
+    if "models" in plan.methods:
+        scored.scores.update(model_scores(store, patients, scored.scores, plan))
     rows = [judge(patients, name, score, scored.scores) for name, score in scored.scores.items()]
     table = pd.DataFrame(rows)
     for name, value in scored.outlines.items():

@@ -55,12 +55,14 @@ class CohortSettings:
     scan_matrix: int = 256
 
 
-def make_cohort(folder: Path, settings: CohortSettings, *, folds: int = 5, cores: int = 1) -> None:
-    """Make what the folder still lacks; the tables are written when the development set stands, and at the end."""
+def make_cohort(folder: Path, settings: CohortSettings, *, folds: int = 5, cores: int = 1, scans: bool = True) -> None:
+    """Make what the folder still lacks; ``quality.csv`` is written when the development set stands, and at the end."""
     _require_same(folder / "settings.json", asdict(settings))
     cohort, truth = cohort_rows(folder, settings, folds)
     write_table(folder / "truth.csv", truth)
     write_table(folder / "cohort.csv", cohort)
+    if not scans:
+        return
     rows = truth.merge(cohort[["patient_id", "age", "sex"]], on="patient_id", validate="one_to_one").to_dict("records")
     todo = [row for row in rows if not _record(folder, row["patient_id"]).exists()]
     development = set(cohort.loc[cohort["split"].eq("development"), "patient_id"])
@@ -124,16 +126,20 @@ def open_inside(folder: Path, name: str, grid: SliceGrid) -> tuple[np.ndarray, n
     return hu, mask
 
 
-def read_cohort(folder: Path) -> dict[str, pd.DataFrame]:
+def read_cohort(folder: Path, *, scans: bool = True) -> dict[str, pd.DataFrame]:
     """The tables ``cohort``, ``truth``, ``quality`` (by patient) and ``markers`` of a cohort that is complete.
+
+    Without scans the first two alone.
 
     Raises
     ------
     ValueError
         If patients are missing, with how many.
     """
-    tables = {name: read_table(folder / f"{name}.csv") for name in ("cohort", "truth", "markers")}
-    tables["quality"] = read_quality(folder)
+    tables = {name: read_table(folder / f"{name}.csv") for name in ("cohort", "truth")}
+    if not scans:
+        return tables
+    tables |= {"markers": read_table(folder / "markers.csv"), "quality": read_quality(folder)}
     missing = len(tables["cohort"]) - len(tables["quality"])
     if missing:
         raise ValueError(f"{folder} must hold every patient of its cohort, got {missing} fewer: make it again.")
