@@ -62,7 +62,7 @@ def resume_state(state: TrainingState, checkpoint: Path, fingerprint: str) -> li
     for name, module in (("network", state.network), ("average", state.average)):
         module.load_state_dict(_part(tensors, name))
     slots: dict[int, dict[str, Tensor]] = {}
-    parameters = list(state.network.parameters())
+    parameters = [weights for group in state.optimizer.param_groups for weights in group["params"]]
     for name, value in _part(tensors, "optimizer").items():
         index, slot = name.split(".", 1)
         # The moments must lie in memory as their weights do, or the fused optimizer rounds differently.
