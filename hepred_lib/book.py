@@ -12,7 +12,15 @@ from matplotlib.figure import Figure
 
 from hepred_lib.figures.catalogue import FIGURES, describe, draw
 from hepred_lib.figures.style import png, render
-from hepred_lib.study import read_figure_data, read_printed, write_bytes, write_figure_data, write_latex, write_table
+from hepred_lib.study import (
+    read_figure_data,
+    read_printed,
+    write_bytes,
+    write_figure_data,
+    write_latex,
+    write_printed,
+    write_table,
+)
 
 PRINT_DPI, SCREEN_DPI = 600, 200
 CSS_PIXELS_PER_INCH = 96
@@ -52,29 +60,33 @@ def save(folder: Path, name: str, data: pd.DataFrame | Mapping[str, np.ndarray])
 
 def publish(folder: Path, name: str, table: pd.DataFrame) -> pd.DataFrame:
     """Save a table in ``tables/`` as CSV and, as a paper prints it, as LaTeX; return it for the notebook."""
-    path = folder / "tables" / f"{name}.csv"
-    write_table(path, table)
-    _typeset(path)
+    write_table(folder / "tables" / f"{name}.csv", table)
+    write_printed(folder, name, table)
     return table
 
 
 def redraw(folder: Path) -> list[Path]:
-    """Draw every figure of a finished study again from its saved data, and set every table again from its CSV.
+    """Draw every figure of a finished study again from its saved data, and set every table again from what it prints.
+
+    The figures and tables of its patients from elsewhere (``external/``) are made again too.
 
     Returns
     -------
     list of Path
         The PDF of each figure and the LaTeX file of each table.
     """
-    data = read_figure_data(folder / "figure_data")
-    names = [name for name in FIGURES if name in data]
-    for name in names:
-        save(folder, name, data[name])
-    tables = [_typeset(path) for path in sorted((folder / "tables").glob("*.csv"))]
-    return [folder / "figures" / f"{name}.pdf" for name in names] + tables
+    made = []
+    for part in (folder, folder / "external"):
+        data = read_figure_data(part / "figure_data")
+        for name in (name for name in FIGURES if name in data):
+            save(part, name, data[name])
+            made.append(part / "figures" / f"{name}.pdf")
+        made += [_typeset(part, path) for path in sorted((part / "tables").glob("*.csv"))]
+    return made
 
 
-def _typeset(path: Path) -> Path:
-    """Write the LaTeX file beside a table's CSV."""
-    write_latex(path.with_suffix(".tex"), read_printed(path))
+def _typeset(folder: Path, path: Path) -> Path:
+    """Write the LaTeX file beside a table's CSV, from the table as printed; from the CSV where nobody printed it."""
+    printed = folder / "table_data" / path.name
+    write_latex(path.with_suffix(".tex"), read_printed(printed if printed.exists() else path))
     return path.with_suffix(".tex")

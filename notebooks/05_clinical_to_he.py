@@ -42,7 +42,7 @@ from hepred_lib.stats.published import AUCS
 from hepred_lib.stats.sample_size import cox_snell_r2_from_auc, riley_minimum, supported_parameters
 from hepred_lib.stats.sensitivity import complete_case_odds_ratios, develop_complete_cases, naive_optimism
 from hepred_lib.stats.stability import selection_stability
-from hepred_lib.study import open_notebook, read_json, read_table, write_json, write_latex, write_table
+from hepred_lib.study import open_notebook, read_json, read_table, write_json, write_printed, write_table
 
 # %% tags=["parameters"]
 study = "demo"  # folder under runs/
@@ -340,7 +340,7 @@ Markdown(
 beside = complete_case_odds_ratios(x, y, model)
 shown = results.complete_cases_printed(beside) if beside is not None else pd.DataFrame({"label": []})
 write_table(run.path("tables", "complete_cases.csv"), beside if beside is not None else shown)
-write_latex(run.path("tables", "complete_cases.tex"), shown)
+write_printed(run.folder, "complete_cases", shown)
 shown if beside is not None else Markdown("No predictor, or too few complete cases: nothing to set beside imputation.")
 
 # %%

@@ -36,7 +36,7 @@ from hepred_lib.stats.operating_point import youden_threshold
 from hepred_lib.stats.penalized import compare_penalties
 from hepred_lib.stats.pooling import pool_auc, pool_slope
 from hepred_lib.stats.sensitivity import complete_case_odds_ratios, leak_demonstration
-from hepred_lib.study import open_notebook, read_json, read_table, write_json, write_latex, write_table
+from hepred_lib.study import open_notebook, read_json, read_table, write_json, write_printed, write_table
 
 # %% tags=["parameters"]
 study = "demo"  # folder under runs/
@@ -129,7 +129,7 @@ Markdown(results.model_words(model))
 beside = complete_case_odds_ratios(x[rows], y, model)
 shown = results.complete_cases_printed(beside) if beside is not None else pd.DataFrame({"label": []})
 write_table(run.path("tables", "complete_cases_integrated.csv"), beside if beside is not None else shown)
-write_latex(run.path("tables", "complete_cases_integrated.tex"), shown)
+write_printed(run.folder, "complete_cases_integrated", shown)
 shown if beside is not None else Markdown("No predictor, or too few complete cases: nothing to set beside imputation.")
 
 # %%

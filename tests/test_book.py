@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 
 from hepred_lib.book import publish, redraw, show
+from hepred_lib.results import save_table
 
 FLOW = pd.DataFrame(
     [("assessed", "Rows of the manifest", 9, 2), ("included", "With outcome", 9, 2)],
@@ -39,6 +40,25 @@ def test_a_published_table_is_saved_for_machines_and_for_latex_and_returned(tmp_
     assert publish(tmp_path, "performance", table) is table
     assert (tmp_path / "tables" / "performance.csv").read_text() == "model,auc\na_b,0.123456\n"
     assert r"a\_b & 0.123 \\" in (tmp_path / "tables" / "performance.tex").read_text()
+
+
+def test_a_table_printed_otherwise_than_its_numbers_is_set_again_as_printed(tmp_path):
+    table = pd.DataFrame({"model": ["image"], "auc": [0.8], "auc_low": [0.7], "auc_high": [0.9], "p": [1e-5]})
+    save_table(tmp_path, "performance", table)
+    latex = tmp_path / "tables" / "performance.tex"
+    before = latex.read_bytes()
+    latex.unlink()
+    redraw(tmp_path)
+    assert latex.read_bytes() == before
+    assert b"auc\\_low" not in before
+
+
+def test_figures_of_patients_from_elsewhere_are_drawn_again_too(tmp_path):
+    show(tmp_path / "external", "flow", FLOW)
+    pdf = tmp_path / "external" / "figures" / "flow.pdf"
+    pdf.unlink()
+    assert redraw(tmp_path) == [pdf]
+    assert pdf.exists()
 
 
 def test_every_table_is_set_again_from_its_csv_with_the_same_bytes(tmp_path):

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from hepred_lib.results.wording import NOT_ESTIMABLE, p_value, with_interval
-from hepred_lib.study import write_latex, write_table
+from hepred_lib.study import write_printed, write_table
 
 
 def save_table(folder: Path, name: str, table: pd.DataFrame, *, printed: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -26,7 +26,7 @@ def save_table(folder: Path, name: str, table: pd.DataFrame, *, printed: pd.Data
     """
     shown = as_printed(table) if printed is None else printed
     write_table(folder / "tables" / f"{name}.csv", table)
-    write_latex(folder / "tables" / f"{name}.tex", shown)
+    write_printed(folder, name, shown)
     return shown
 
 

@@ -11,6 +11,7 @@ from hepred_lib.study.artifacts import (
     write_figure_data,
     write_json,
     write_latex,
+    write_printed,
     write_table,
 )
 from hepred_lib.study.definition import (
@@ -47,5 +48,6 @@ __all__ = [
     "write_figure_data",
     "write_json",
     "write_latex",
+    "write_printed",
     "write_table",
 ]

@@ -129,6 +129,12 @@ def write_latex(path: Path, table: pd.DataFrame) -> bool:
     return write_bytes(path, "\n".join([*frame, r"\end{tabular}", ""]).encode())
 
 
+def write_printed(folder: Path, name: str, table: pd.DataFrame) -> None:
+    """Write a table as a page prints it: ``tables/NAME.tex``, and in ``table_data/NAME.csv`` what it is set from."""
+    write_table(folder / "table_data" / f"{name}.csv", table)
+    write_latex(folder / "tables" / f"{name}.tex", table)
+
+
 def _latex_cell(cell: object) -> str:
     text = "" if cell is None or cell is pd.NA or cell != cell else str(cell)
     if LONG_NUMBER.fullmatch(text):
