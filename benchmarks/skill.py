@@ -236,7 +236,14 @@ def read_arguments(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     quick = QUICK if "--quick" in arguments else {}
     numbers = {"cohorts": 1, "first_seed": FIRST_SEED, "patients": 465, "test": 1000, "matrix": 128, "scan_matrix": 256}
-    numbers |= {"folds": 5, "epochs": 8, "densenet_epochs": 30, "imputations": 5, "resamples": 50, "cores": 1}
+    numbers |= {
+        "folds": 5,
+        "epochs": ImageSettings().training.epochs,
+        "densenet_epochs": 30,
+        "imputations": 5,
+        "resamples": 50,
+        "cores": 1,
+    }
     for name, default in (numbers | quick).items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=default)
     parser.add_argument("--out", type=Path, required=True, help="where everything is kept")
