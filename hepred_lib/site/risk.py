@@ -132,7 +132,8 @@ def points_html(models: list[RiskModel], fields: list[Field]) -> str:
     ]
     total = "".join(f'<td data-model="{model.name}" data-points="total">–</td>' for model in models)
     return (
-        f'<table class="risk-points table"><thead><tr><th scope="col">Predictor</th>{head}</tr></thead>'
+        "<p>The strongest predictor spans 0 to 100 points from one end of its axis to the other; the others are on the "
+        f'same scale.</p><table class="risk-points table"><thead><tr><th scope="col">Predictor</th>{head}</tr></thead>'
         f'<tbody>{"".join(rows)}<tr><th scope="row">Together</th>{total}</tr></tbody></table>'
     )
 
@@ -192,7 +193,7 @@ def _slider(field: Field) -> tuple[str, str, str, str]:
     decimals = 0 if field.whole else max(0, -math.floor(math.log10(max(high - low, 1e-6) / 50)))
     step = 10.0**-decimals
     ends = math.floor(round(low / step, 6)) * step, math.ceil(round(high / step, 6)) * step
-    low, high, start = (f"{value:.{decimals}f}" for value in (*ends, start))
+    low, high, start = (f"{round(value, decimals) + 0.0:.{decimals}f}" for value in (*ends, start))  # 0.0, not -0.0
     return low, start, high, f"{step:g}"
 
 
@@ -203,5 +204,5 @@ def _answer(model: RiskModel) -> str:
         '<p><output class="risk-p">–</output><span class="risk-interval"></span></p>'
         '<div class="risk-bar" aria-hidden="true"><i class="risk-band"></i><i class="risk-threshold" '
         f'style="left:{100 * model.threshold:.2f}%"></i><i class="risk-dot"></i></div>'
-        f'<p class="risk-note">Mark: the threshold of the study, {100 * model.threshold:.0f} %.</p></section>'
+        f'<p class="risk-note">Mark: the threshold of the study, {100 * model.threshold:.0f}&nbsp;%.</p></section>'
     )

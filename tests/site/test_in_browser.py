@@ -23,7 +23,8 @@ for (const patient of patients) {
   for (const place of document.querySelectorAll(".risk-answer")) {
     const name = place.dataset.model;
     for (const key of ["p", "low", "high"]) row[`${name}_${key}`] = Number(place.querySelector("output").dataset[key]);
-    row[`${name}_points`] = Number(document.querySelector(`[data-model=${name}][data-points=total]`).dataset.value);
+    const total = document.querySelector(`[data-model=${name}][data-points=total]`); // none without a nomogram
+    row[`${name}_points`] = total ? Number(total.dataset.value) : null;
   }
   done.push(row);
 }
