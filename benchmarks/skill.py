@@ -14,9 +14,10 @@ same patients and folds:
 ===================== ============================================================================================
 
 The skill of a row is measured against the oracle of what the row may know (image, bedside, both), on the row's own
-patients. Nothing is fitted with test patients. All of it is kept under ``--out``: a killed run goes on when it is
-called again, and a method is worked out anew only when its settings change. ``--label`` keeps variants of the network
-apart (a change of its code shows in no setting).
+patients. *Expected* figures weigh every pair of test patients by the simulation's own probabilities, which leaves out
+the luck of one draw of outcomes. Nothing is fitted with test patients. All of it is kept under ``--out``: a killed run
+goes on when it is called again, and a method is worked out anew only when its settings change. ``--label`` keeps
+variants of the network apart (a change of its code shows in no setting).
 
 .venv/bin/python benchmarks/skill.py --out FOLDER [--cohorts 5] [--cores 2]
 .venv/bin/python benchmarks/skill.py --out FOLDER --methods volume radiomics bedside models   without any network
@@ -41,7 +42,7 @@ from skill_cache import kept_table, timed
 from skill_cohort import CohortSettings, make_cohort, read_cohort
 from skill_densenet import densenet_scores
 from skill_network import ImageSettings, dl_scores, read_images, slice_calls
-from skill_scores import Bedside, development_auc, model_probabilities, radiomics_score, skill
+from skill_scores import Bedside, development_auc, expected_auc, model_probabilities, radiomics_score, skill
 from tables import markdown
 
 from hepred_lib.results import detection
@@ -185,6 +186,9 @@ def judge(patients: pd.DataFrame, name: str, score: pd.Series, scores: dict[str,
     row = {"method": name, "n": len(y), "events": int(y.sum()), "auc": estimate.auc}
     row |= {"auc_low": estimate.low, "auc_high": estimate.high, "oracle_auc": auc(y, oracle)}
     row |= {"skill": found.skill, "skill_low": found.low, "skill_high": found.high}
+    p = patients.loc[rows, ORACLES["integrated"]].to_numpy()
+    expected, possible = expected_auc(own, p), expected_auc(oracle, p)
+    row |= {"expected_auc": expected, "expected_skill": (expected - 0.5) / (possible - 0.5)}
     row["auc_development"] = development_auc(patients, score)
     if name == "clinical" or name.startswith("integrated_"):
         row["slope"] = calibrate(y, own).slope
@@ -192,6 +196,7 @@ def judge(patients: pd.DataFrame, name: str, score: pd.Series, scores: dict[str,
         given = scores["integrated_oracle"].reindex(patients["patient_id"]).to_numpy()[rows]
         share = skill(y, own, given)
         row |= {"of_given_oracle": share.skill, "of_given_low": share.low, "of_given_high": share.high}
+        row["expected_of_given"] = (expected - 0.5) / (expected_auc(given, p) - 0.5)
     return row
 
 
@@ -208,7 +213,8 @@ def summary(rows: pd.DataFrame) -> str:
     for method in [name for name in WORDS if name in set(rows["method"])]:
         part = rows[rows["method"].eq(method)]
         cells = {"method": WORDS[method], "cohorts": len(part)}
-        figures = {"AUC": "auc", "skill": "skill", "slope": "slope", "of given oracle": "of_given_oracle"}
+        figures = {"AUC": "auc", "skill": "skill", "expected AUC": "expected_auc", "expected skill": "expected_skill"}
+        figures |= {"slope": "slope", "of given oracle": "of_given_oracle", "expected, of given": "expected_of_given"}
         figures |= {"Dice": "dice_median", "slices, AUC": "detection_auc", "AUC, development": "auc_development"}
         means.append(cells | {words: _mean_sd(part, name) for words, name in figures.items()})
         for row in part.to_dict("records"):

@@ -54,6 +54,26 @@ def skill(y: ArrayLike, score: ArrayLike, oracle: ArrayLike) -> Skill:
     return Skill(ratio, ratio - reach, ratio + reach)
 
 
+def expected_auc(score: ArrayLike, p: ArrayLike) -> float:
+    """AUC of a score over all outcomes that patients with these probabilities could have had, ties counting one half.
+
+    In a simulation P(HE | all that acts on it) is known. Given it, outcome and score are independent, so that weighing
+    each pair of patients by the probability that the first has HE and the second has not leaves the luck of one draw of
+    outcomes out of the comparison.
+
+    Parameters
+    ----------
+    score : array_like, shape (n,)
+    p : array_like, shape (n,)
+        Probability of the outcome given everything: the integrated oracle's.
+    """
+    s, p = np.asarray(score, dtype=float), np.asarray(p, dtype=float)
+    weight = p[:, None] * (1 - p)[None, :]
+    np.fill_diagonal(weight, 0.0)
+    won = (s[:, None] > s[None, :]) + 0.5 * (s[:, None] == s[None, :])
+    return float((weight * won).sum() / weight.sum())
+
+
 def radiomics_score(markers: pd.DataFrame, cohort: pd.DataFrame, *, seed: int) -> pd.Series:
     """Logit of ridge logistic regression on the measured markers, by patient; out-of-fold in development patients.
 

@@ -15,7 +15,7 @@ from skill_cache import kept_table
 from skill_cohort import CohortSettings, make_cohort, open_inside, read_cohort
 from skill_densenet import crop_around
 from skill_network import dl_scores
-from skill_scores import marker_features, model_probabilities, radiomics_score, skill
+from skill_scores import expected_auc, marker_features, model_probabilities, radiomics_score, skill
 
 from hepred_lib.manifest import read_manifest
 from hepred_lib.markers import measure_markers
@@ -24,6 +24,19 @@ from hepred_lib.simulation.cohort import simulate_cohort
 from hepred_lib.slices import open_patient, store_patient, stored_grid
 from hepred_lib.stats.discrimination import auc
 from hepred_lib.study import write_table
+
+
+def test_the_expected_auc_of_certain_outcomes_is_the_auc():
+    y, score = np.array([1, 0, 1, 0, 0]), np.array([3.0, 1.0, 2.0, 2.0, 0.0])
+    assert expected_auc(score, y) == pytest.approx(auc(y, score), abs=1e-12)
+
+
+def test_the_expected_auc_is_the_mean_over_outcomes():
+    rng = np.random.default_rng(0)
+    p = rng.uniform(0.05, 0.6, 300)
+    score = p + rng.normal(0, 0.2, 300)
+    drawn = [auc((rng.random(300) < p).astype(int), score) for _ in range(2000)]
+    assert expected_auc(score, p) == pytest.approx(np.mean(drawn), abs=0.003)
 
 
 def test_half_of_what_the_oracle_finds_is_a_skill_of_one_half():
