@@ -226,7 +226,7 @@ Markdown(
     f"{within_class_correlation(known_truth['he'], known_truth):.2f}. Clinical effects are about twice the "
     "published size: at published size the bedside alone would reach an AUC near 0.75."
     if truth
-    else ""
+    else "Real patients have no known truth: what could be foreseen at best stays unknown."
 )
 
 # %% [markdown]

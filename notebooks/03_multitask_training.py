@@ -87,8 +87,7 @@ Markdown(
 #
 # Joint loss: Dice (by patient) and cross-entropy of the outline, cross-entropy of presence by slice, cross-entropy of
 # expansion by patient, and the error of the descriptors (density, heterogeneity, margin) that are measured on the
-# reference outline.
-# The state is kept after each epoch; a killed run goes on from there and ends with the same weights.
+# reference outline. The state is kept after each epoch; a killed run goes on from there and ends with the same weights.
 
 # %%
 settings = TrainingSettings(
@@ -147,7 +146,7 @@ assert predictions["dl_logit"].notna().all(), "every patient has a logit, whethe
 
 # %%
 weights = network.expansion.classify.weight.detach().cpu().numpy()[0]
-pd.DataFrame({"finding": FINDINGS, "weight": weights, "log_odds_per_sd": weights * predictions[list(FINDINGS)].std()})
+pd.DataFrame({"weight": weights, "log_odds_per_sd": weights * predictions[list(FINDINGS)].std()})
 
 # %%
 Markdown(

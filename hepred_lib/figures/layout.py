@@ -90,17 +90,6 @@ def legend_below(figure: FigureBase, handles: list[Artist], *, title: str | None
     figure.legend(handles=handles, title=title, ncols=columns, loc="outside lower center")
 
 
-def quantity(name: str, unit: object) -> str:
-    """Return an axis label: "Age (years)", or the name alone where the unit is empty.
-
-    Examples
-    --------
-    >>> quantity("Age", "years"), quantity("GCS", float("nan"))
-    ('Age (years)', 'GCS')
-    """
-    return name if pd.isna(unit) or not unit else f"{name} ({unit})"
-
-
 def decimal(value: float, digits: int = 1) -> str:
     """Return a number with a typographic minus sign, as the axes print it."""
     return f"{value:.{digits}f}".replace("-", "−")

@@ -52,7 +52,12 @@ def save_state(state: TrainingState, history: list[dict], checkpoint: Path, fing
 
 
 def resume_state(state: TrainingState, checkpoint: Path, fingerprint: str) -> list[dict]:
-    """Take up a state made from the same patients and settings; returns its history, empty where there is none."""
+    """Take up a state made from the same patients and settings; returns its history, empty where there is none.
+
+    What a kill in the middle of writing left behind is removed.
+    """
+    for rest in checkpoint.parent.glob(f".{checkpoint.name}.*.tmp"):
+        rest.unlink(missing_ok=True)
     if not checkpoint.exists():
         return []
     metadata = _read_metadata(checkpoint)

@@ -109,11 +109,13 @@ def test_a_kill_in_the_middle_of_writing_the_state_loses_no_more_than_an_epoch(p
     killed = subprocess.run([sys.executable, "-c", KILLED_WHILE_WRITING, *arguments], check=False)
     assert killed.returncode == -signal.SIGKILL
     left = path.read_bytes()
+    assert list(tmp_path.glob(".state.*.tmp")), "the kill came in the middle of writing"
     resumed, again = train(few, path, settings)
     whole, history = train(few, tmp_path / "whole", settings)
     assert same_weights(whole, resumed)
     assert history.equals(again)
     assert left != path.read_bytes()
+    assert not list(tmp_path.glob(".*.tmp"))
 
 
 def test_a_checkpoint_of_other_settings_is_not_taken_up(patients, tmp_path):
