@@ -47,7 +47,7 @@ def attention(figure: FigureBase, arrays: Arrays) -> list[Axes]:
     level, width = arrays["window"]
     figure.supxlabel(
         f"Window: level {level:g} HU, width {width:g} HU. Scale bar: {bar_mm} mm. R, L: the patient's right and left.\n"
-        "Shade: what raised the score, dotted from half of the maximum; dashed: predicted outline.",
+        "Shade: what raised the score above the hematoma's mean, dotted from half of the maximum; dashed: outline.",
         fontsize=7,
     )
     return list(grid.T.flat)

@@ -1,9 +1,10 @@
 """What the expansion score rests on: attention by slice, and an activation map over the hematoma.
 
 The map is Grad-CAM on the decoder's finest features: each feature is weighted by the mean slope of the expansion logit
-along it, and only what raises the logit is kept. It shows where the features lie that moved this network, not why a
-hematoma grows; a map that stays the same when the weights are random would show the image alone, and a test sees that
-it does not.
+along it, and only what raises the logit more than the hematoma does on average is kept: features are pooled under the
+outline, and a constant over all of it says nothing of where. It shows where the features lie that moved this network,
+not why a hematoma grows; a map that stays the same when the weights are random would show the image alone, and a test
+sees that it does not. What is measured inside the outline moves the logit too, and is not in the map.
 
 References
 ----------
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from hepred_lib.multitask.bags import Patient
 from hepred_lib.multitask.inference import predict_ensemble, predict_patient
@@ -51,12 +52,13 @@ def explain_patient(network: MultitaskNetwork, patient: Patient) -> Explanation:
         voxel = torch.full((len(used),), patient.voxel_ml, device=device)
         logit = network.expand(features, slices, outline.to(device), bag, voxel).expansion[0]
         (slope,) = torch.autograd.grad(logit, features[-1])
-    cam = _weighted(features[-1].detach(), slope)
+    cam = (slope.mean(dim=(0, 2, 3), keepdim=True) * features[-1].detach()).sum(dim=1, keepdim=True)
     enlarged = nn.functional.interpolate(cam, size=outline.shape[-2:], mode="bilinear", align_corners=False)
-    activation = np.zeros(reading.probability.shape, dtype=np.float32)
     # Features are pooled under the outline only: elsewhere the map would show what the score cannot see.
-    seen = outline.squeeze(1).numpy() if reading.detected else 1.0
-    activation[used] = uncut(enlarged.squeeze(1).cpu().numpy() * seen, patient.planes.shape[-2:])
+    seen = outline.to(device) if reading.detected else torch.ones_like(enlarged)
+    above = (enlarged - (enlarged * seen).sum() / seen.sum()).clamp_min(0) * seen
+    activation = np.zeros(reading.probability.shape, dtype=np.float32)
+    activation[used] = uncut(above.squeeze(1).cpu().numpy(), patient.planes.shape[-2:])
     return Explanation(reading.attention, activation / max(float(activation.max()), 1e-12))
 
 
@@ -88,9 +90,3 @@ def explained_pictures(networks: Sequence[MultitaskNetwork], patients: Sequence[
     return dict(
         zip(("hu", "predicted", "activation", "attention"), map(np.stack, zip(*rows, strict=True)), strict=True)
     )
-
-
-def _weighted(features: Tensor, slope: Tensor) -> Tensor:
-    """Features (n, c, h, w) weighted by their mean slope over the patient's slices; negative sums are cut."""
-    weight = slope.mean(dim=(0, 2, 3), keepdim=True)
-    return (weight * features).sum(dim=1, keepdim=True).clamp_min(0)
