@@ -11,7 +11,7 @@ from hepred_lib.multitask.bags import Batch
 from hepred_lib.multitask.devices import half_precision_pays
 from hepred_lib.multitask.window import normalize
 
-SMOOTH_PIXELS = 20.0
+SMOOTH_PIXELS, CROSS_ENTROPY_WEIGHT = 20.0, 20.0
 LOSSES = ("loss", "loss_segmentation", "loss_presence", "loss_expansion", "loss_descriptors")
 
 
@@ -59,9 +59,9 @@ def outline_loss(logits: Tensor, blood: Tensor, bag: Tensor) -> Tensor:
     sums = torch.stack([2.0 * probability * blood, probability**2 + blood**2]).sum(dim=(2, 3, 4))
     overlap, total = sums.new_zeros(2, int(bag.max()) + 1).index_add(1, bag, sums)
     dice = ((overlap + SMOOTH_PIXELS) / (total + SMOOTH_PIXELS)).mean()
-    # Blood is about one pixel in a hundred: a plain mean would drown it.
+    # Blood is about one pixel in a hundred: a plain mean would drown it, and Dice alone is slow at margins.
     cross_entropy = nn.functional.binary_cross_entropy_with_logits(logits, blood, reduction="mean")
-    return 1.0 - dice + 5.0 * cross_entropy
+    return 1.0 - dice + CROSS_ENTROPY_WEIGHT * cross_entropy
 
 
 def _masked_bce(logits: Tensor, target: Tensor, known: Tensor) -> Tensor:

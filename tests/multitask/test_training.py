@@ -15,7 +15,7 @@ from torch import nn
 from hepred_lib.multitask.bags import fold_roles, training_patients
 from hepred_lib.multitask.checkpoint import load_network, save_network
 from hepred_lib.multitask.network import NetworkSettings
-from hepred_lib.multitask.objective import LOSSES, outline_loss
+from hepred_lib.multitask.objective import CROSS_ENTROPY_WEIGHT, LOSSES, outline_loss
 from hepred_lib.multitask.training import TrainingError, TrainingSettings, train_fold
 
 SETTINGS = TrainingSettings(epochs=2, patients_per_step=5, slices_per_patient=3, averaging=0.9)
@@ -44,7 +44,8 @@ def test_a_small_hematoma_counts_as_much_as_a_large_one():
     missed = [40.0 * (blood * torch.tensor(seen)[:, None, None, None] - 0.5) for seen in ([1.0, 0.0], [0.0, 1.0])]
     bag = torch.tensor([0, 1])
     dice = [
-        outline_loss(logits, blood, bag) - 5 * nn.functional.binary_cross_entropy_with_logits(logits, blood)
+        outline_loss(logits, blood, bag)
+        - CROSS_ENTROPY_WEIGHT * nn.functional.binary_cross_entropy_with_logits(logits, blood)
         for logits in missed
     ]
     assert float(dice[0]) == pytest.approx(float(dice[1]), abs=0.15)
