@@ -41,7 +41,7 @@ from scipy.special import logit
 from skill_cache import kept_table, timed
 from skill_cohort import CohortSettings, make_cohort, read_cohort
 from skill_densenet import densenet_scores
-from skill_network import ImageSettings, dl_scores, read_images, slice_calls
+from skill_network import ImageSettings, dl_scores, outline_groups, read_images, slice_calls
 from skill_scores import Bedside, development_auc, expected_auc, model_probabilities, radiomics_score, skill
 from tables import markdown
 
@@ -127,6 +127,8 @@ def score_images(store: Path, tables: dict[str, pd.DataFrame], patients: pd.Data
     if {"image", "predicted"} & set(plan.methods):
         readings = read_images(store, store / plan.label, tables, plan.image)
         outlines = outline_figures(readings)
+        groups = outline_groups(readings, tables["cohort"], tables["markers"])
+        write_table(store / plan.label / "outlines.csv", groups)
         scores["image"] = dl_scores(readings, patients["patient_id"])
     if "radiomics" in plan.methods:
         scores["radiomics"] = radiomics_score(tables["markers"], patients, seed=seed)

@@ -24,7 +24,7 @@ from hepred_lib.multitask.network import MultitaskNetwork, NetworkSettings
 from hepred_lib.multitask.readout import fit_readout
 from hepred_lib.multitask.training import TrainingSettings, train_fold
 from hepred_lib.progress import progress
-from hepred_lib.segmentation import dice
+from hepred_lib.segmentation import agreement_by_group, dice, fill_holes, hd95_mm
 from hepred_lib.slices import from_torch, stored_grid
 from hepred_lib.study import file_sha256, read_json, write_json, write_table
 
@@ -66,17 +66,31 @@ def read_patient(
     """Logits, agreement of the outlines, presence of blood by slice, and what is measured on the predicted outline."""
     prediction, logits = predict_ensemble(networks, patient)
     grid = stored_grid(quality, patient.patient_id)
-    outline = grid.to_scan(from_torch(prediction.probability)) >= 0.5
+    outline = fill_holes(grid.to_scan(from_torch(prediction.probability)) >= 0.5)
     hu, reference = open_inside(store, patient.patient_id, grid)
     return {
         "logits": logits,
         "detected": int(prediction.detected),
         "volume_ml": prediction.volume_ml,
         "dice": dice(reference, outline) if reference.any() else np.nan,
+        "hd95_mm": hd95_mm(reference, outline, grid.spacing_mm) if reference.any() else np.nan,
+        "outlined_ml": float(outline.sum() * np.prod(grid.spacing_mm) / 1000),
         "presence": prediction.presence,
         "blood": patient.labels,
         "markers": measure_markers(hu, outline, grid.spacing_mm).as_dict() if outline.any() else {},
     }
+
+
+def outline_groups(readings: Sequence[Mapping[str, Any]], cohort: pd.DataFrame, markers: pd.DataFrame) -> pd.DataFrame:
+    """Agreement of test patients' outlines by location and by thirds of the reference volume, as in notebook 04."""
+    test = pd.DataFrame([reading for reading in readings if reading["fold"] < 0])
+    known = {"hd95_mm": np.nan} | {name: test[name] for name in ("hd95_mm", "dice") if name in test}
+    table = test[["patient_id"]].assign(**known, predicted_ml=test.get("outlined_ml", test["volume_ml"]))
+    reference = markers.set_index("patient_id")["volume_ml"].rename("reference_ml")
+    table = table.join(reference, on="patient_id").merge(cohort[["patient_id", "location"]], on="patient_id")
+    thirds = pd.qcut(table["reference_ml"], 3, labels=["small", "middle", "large"])
+    everybody = pd.Series("all", index=table.index)
+    return agreement_by_group(table, {"all": everybody, "location": table["location"], "volume": thirds})
 
 
 def dl_scores(readings: Sequence[Mapping[str, Any]], hemorrhages: pd.Series) -> pd.Series:
