@@ -84,7 +84,7 @@ Markdown(
         f"{len(incomplete)} of {x.shape[1]} candidates have missing values, most often {incomplete.index[0]} "
         f"({incomplete.iloc[0]:.0%}); {x.notna().all(axis=1).sum()} patients have them all."
         if len(incomplete)
-        else f"None of the {x.shape[1]} candidates has a missing value: imputation changes nothing here."
+        else f"All {x.shape[1]} candidates are complete: imputation changes nothing here."
     )
 )
 

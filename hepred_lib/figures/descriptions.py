@@ -198,6 +198,39 @@ def _decision_curve(table: pd.DataFrame) -> str:
     )
 
 
+def _nomogram(table: pd.DataFrame) -> str:
+    predictors = [
+        f"{rows['label'].iloc[0]} {rows['points'].max() - rows['points'].min():.0f}"
+        for _, rows in table[table["kind"].isin(["number", "level"])].groupby("axis", sort=False)
+    ]
+    return f"Nomogram of the model, most points from each predictor: {', '.join(predictors)}"
+
+
+def _subgroups(table: pd.DataFrame) -> str:
+    judged = [
+        f"{row.group} {row.auc:.2f} ({row.auc_low:.2f}–{row.auc_high:.2f})"
+        for row in table.itertuples()
+        if np.isfinite([row.auc, row.auc_low, row.auc_high]).all()
+    ]
+    few = int(table["auc"].isna().sum())
+    return (
+        "Forest plot of AUC and calibration in the large by subgroup with 95 % intervals; AUC: "
+        f"{'; '.join(judged) or 'none'}; too few events in {_count(few, 'subgroup')}"
+    )
+
+
+def _reclassification(table: pd.DataFrame) -> str:
+    moved = []
+    for he in (1, 0):
+        rows = table[table["outcome"] == he]
+        up, down = (
+            int(rows.loc[way, "patients"].sum()) for way in (rows["new"] > rows["old"], rows["new"] < rows["old"])
+        )
+        moved.append(f"with {OUTCOMES[he].name} {up} up and {down} down of {int(rows['patients'].sum())}")
+    old, new = table[["old_model", "new_model"]].iloc[0]
+    return f"Patients moved between strata of risk from the {old} to the {new} model: {'; '.join(moved)}"
+
+
 def _oracle(table: pd.DataFrame) -> str:
     return f"AUC with 95 % intervals beside the best possible (the oracle){_size(table)}: {_labels(table)}"
 
@@ -235,5 +268,8 @@ SENTENCES: dict[str, Callable[[Data], str]] = {
     "roc": _roc,
     "calibration": _calibration,
     "decision_curve": _decision_curve,
+    "nomogram": _nomogram,
+    "subgroups": _subgroups,
+    "reclassification": _reclassification,
     "oracle": _oracle,
 }
