@@ -143,7 +143,7 @@ class ExpansionHead(nn.Module):
     ) -> None:
         super().__init__()
         self.project = nn.Sequential(
-            nn.LayerNorm(n_features), nn.Linear(n_features, n_hidden), nn.ReLU(), nn.Dropout(dropout)
+            nn.LayerNorm(n_features), nn.Linear(n_features, n_hidden), nn.GELU(), nn.Dropout(dropout)
         )
         self.attention_tanh = nn.Linear(n_hidden, 16)
         self.attention_gate = nn.Linear(n_hidden, 16)

@@ -29,8 +29,9 @@ from hepred_lib.multitask.objective import LOSSES, LossWeights, joint_loss
 from hepred_lib.progress import progress
 
 CHECKED_EVERY = 16
-# The expansion head sees one target a patient where the decoder sees thousands of pixels: it takes longer steps.
-HEAD_PACE = 10.0
+# The last linear layers see one target a patient where the decoder sees thousands of pixels: they take longer steps.
+# What lies before them must not, or its units fall silent and no gradient wakes them.
+READOUT_PACE, READOUTS = 10.0, ("expansion.describe.", "expansion.classify.")
 
 
 class TrainingError(RuntimeError):
@@ -278,9 +279,11 @@ def _new_state(
         item.to(device=device, memory_format=torch.channels_last).train(mode)
         for item, mode in ((model, True), (average, False))
     )
-    head = list(model.expansion.parameters())
-    body = [value for name, value in model.named_parameters() if not name.startswith("expansion.")]
-    groups = [{"params": body, "pace": 1.0}, {"params": head, "pace": HEAD_PACE}]
+    body, readouts = (
+        [weights for name, weights in model.named_parameters() if name.startswith(READOUTS) == last]
+        for last in (False, True)
+    )
+    groups = [{"params": body, "pace": 1.0}, {"params": readouts, "pace": READOUT_PACE}]
     optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
     return TrainingState(model, average, optimizer)
 

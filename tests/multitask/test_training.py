@@ -14,6 +14,7 @@ from torch import nn
 
 from hepred_lib.multitask.bags import fold_roles, training_patients
 from hepred_lib.multitask.checkpoint import load_network, save_network
+from hepred_lib.multitask.explanation import explain_patient
 from hepred_lib.multitask.network import NetworkSettings
 from hepred_lib.multitask.objective import CROSS_ENTROPY_WEIGHT, LOSSES, outline_loss
 from hepred_lib.multitask.training import TrainingError, TrainingSettings, train_fold
@@ -54,6 +55,15 @@ def test_a_small_hematoma_counts_as_much_as_a_large_one():
 def test_the_loss_falls(patients, tmp_path):
     _, history = train(patients, tmp_path / "state", dataclasses.replace(SETTINGS, epochs=4))
     assert history["loss"].iloc[-1] < 0.8 * history["loss"].iloc[0]
+
+
+def test_the_score_still_follows_the_features_after_training(patients, tmp_path):
+    network, _ = train(patients, tmp_path / "state", dataclasses.replace(SETTINGS, epochs=6, learning_rate=2e-3))
+    for patient in patients[:3]:
+        explanation = explain_patient(network, patient)
+        assert explanation.activation.max() == pytest.approx(1.0), "no slope of the logit reaches the features"
+        used = explanation.attention[explanation.attention > 0]
+        assert np.ptp(used) > 1e-4, "attention tells no slice from another"
 
 
 def test_a_training_that_was_interrupted_ends_with_the_same_weights(patients, tmp_path, monkeypatch):
