@@ -58,9 +58,10 @@ assert len(patients) == len(cohort), "every patient with an outcome must have a 
 # %% [markdown]
 # ## The model: clinical variables and the out-of-fold score
 #
-# The clinical variables are chosen as in notebook 05, without the score; then the score joins. In development patients
-# it is the score of the network that has *not* seen them: with the in-sample score the regression would trust it far
-# too much.
+# The clinical variables are chosen by the procedure of notebook 05, then the score joins. The score has no say in the
+# choice, but helps to impute what is missing, so that another variable may be chosen than there. In development
+# patients it is the score of the network that has *not* seen them: with the in-sample score the regression would trust
+# it far too much.
 
 # %%
 offered = clinical_model["candidates"]
