@@ -5,9 +5,6 @@ make bench
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-
 import numpy as np
 import pandas as pd
 import statsmodels.api as sm
@@ -15,6 +12,7 @@ from scipy.special import expit
 from scipy.stats import chi2
 from sklearn.metrics import roc_auc_score
 from tables import markdown
+from timing import best_of
 
 from hepred_lib.stats.bootstrap import bootstrap_auc_difference
 from hepred_lib.stats.discrimination import auc_interval, compare_auc
@@ -22,16 +20,6 @@ from hepred_lib.stats.selection import inclusion_frequency
 
 N_PAPER, EVENTS, RESAMPLES = 107, 21, 2000
 N_DEVELOPMENT, CANDIDATES, SELECTIONS, LOOPED = 465, 20, 1000, 10
-
-
-def seconds(work: Callable[[], object], repeats: int = 1) -> float:
-    """Wall-clock seconds of one call, the best of some."""
-    taken = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        work()
-        taken.append(time.perf_counter() - start)
-    return min(taken)
 
 
 def bootstrap_against_sklearn(rng: np.random.Generator) -> dict[str, str]:
@@ -48,8 +36,8 @@ def bootstrap_against_sklearn(rng: np.random.Generator) -> dict[str, str]:
             found.append(roc_auc_score(y[rows], a[rows]) - roc_auc_score(y[rows], b[rows]))
         return found
 
-    ours = seconds(lambda: bootstrap_auc_difference(y, a, b, n_resamples=RESAMPLES, rng=rng), repeats=5)
-    return row(f"{RESAMPLES} bootstrap AUC differences, n = {N_PAPER}", seconds(loop), ours, "scikit-learn loop")
+    ours = best_of(lambda: bootstrap_auc_difference(y, a, b, n_resamples=RESAMPLES, rng=rng), repeats=5)
+    return row(f"{RESAMPLES} bootstrap AUC differences, n = {N_PAPER}", best_of(loop), ours, "scikit-learn loop")
 
 
 def selection_against_statsmodels(rng: np.random.Generator) -> dict[str, str]:
@@ -57,8 +45,8 @@ def selection_against_statsmodels(rng: np.random.Generator) -> dict[str, str]:
     x = pd.DataFrame(rng.normal(size=(N_DEVELOPMENT, CANDIDATES)), columns=[f"x{k}" for k in range(CANDIDATES)])
     y = (rng.random(N_DEVELOPMENT) < expit(-1.6 + x.iloc[:, :5] @ np.full(5, 0.5))).astype(int).to_numpy()
     rows = [rng.integers(0, N_DEVELOPMENT, N_DEVELOPMENT) for _ in range(LOOPED)]
-    looped = seconds(lambda: [statsmodels_forward(x.iloc[drawn], y[drawn]) for drawn in rows]) * SELECTIONS / LOOPED
-    ours = seconds(lambda: inclusion_frequency(x, y, n_resamples=SELECTIONS, rng=rng))
+    looped = best_of(lambda: [statsmodels_forward(x.iloc[drawn], y[drawn]) for drawn in rows]) * SELECTIONS / LOOPED
+    ours = best_of(lambda: inclusion_frequency(x, y, n_resamples=SELECTIONS, rng=rng))
     what = f"{SELECTIONS} bootstrap forward selections, {CANDIDATES} candidates, n = {N_DEVELOPMENT}"
     return row(what, looped, ours, f"statsmodels loop (timed on {LOOPED})")
 
@@ -69,8 +57,8 @@ def delong_by_size(rng: np.random.Generator) -> pd.DataFrame:
     for n in (10_000, 100_000, 1_000_000):
         y = (rng.random(n) < 0.2).astype(int)
         a, b = rng.normal(y), rng.normal(y)
-        alone = seconds(lambda y=y, a=a: auc_interval(y, a), repeats=3)
-        paired = seconds(lambda y=y, a=a, b=b: compare_auc(y, a, b), repeats=3)
+        alone = best_of(lambda y=y, a=a: auc_interval(y, a), repeats=3)
+        paired = best_of(lambda y=y, a=a, b=b: compare_auc(y, a, b), repeats=3)
         cost = f"{alone / (n * np.log2(n)) * 1e9:.2f}"
         cells = {"patients": f"{n:,}", "interval, s": f"{alone:.4f}", "paired test, s": f"{paired:.4f}"}
         rows.append(cells | {"interval, ns per n log2 n": cost})

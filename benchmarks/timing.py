@@ -30,6 +30,11 @@ def seconds_now() -> np.ndarray:
     return np.array([time.perf_counter(), time.process_time() + sum(sum(c.cpu_times()[:2]) for c in children)])
 
 
+def best_of(work: Callable[[], object], repeats: int = 1) -> float:
+    """Wall-clock seconds of one call, the best of some."""
+    return min(_seconds(work, time.perf_counter) for _ in range(repeats))
+
+
 def _seconds(work: Callable[[], object], clock: Callable[[], float]) -> float:
     start = clock()
     work()

@@ -26,7 +26,7 @@ import torch
 from peer_loop import PeerLoop
 from stores import write_store
 from tables import markdown
-from timing import median_with_range
+from timing import best_of, median_with_range
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
@@ -99,7 +99,7 @@ def floor(patients: list[Patient]) -> pd.DataFrame:
         step(network)
     with ByteCounter() as traffic:
         step(network)
-    taken = _best_of(lambda: step(network), 4)
+    taken = best_of(lambda: step(network), 4)
     half = half_precision_pays(CPU)
     rates = {dtype: _matmul_rate(dtype) for dtype in (torch.float32, torch.bfloat16)}
     rate, bandwidth = rates[torch.bfloat16 if half else torch.float32], _copy_rate()
@@ -127,7 +127,7 @@ def compiled(patients: list[Patient]) -> pd.DataFrame:
     step(fast)
     once = time.perf_counter() - start
     step(network)
-    pairs = [(_best_of(lambda: step(network), 1), _best_of(lambda: step(fast), 1)) for _ in range(4)]
+    pairs = [(best_of(lambda: step(network), 1), best_of(lambda: step(fast), 1)) for _ in range(4)]
     eager, later = (min(column) for column in zip(*pairs, strict=True))
     paid = f"{once / (eager - later):.0f}" if later < eager else "never"
     rows = {
@@ -188,23 +188,14 @@ def _timed(work: Callable, spent: dict[str, np.ndarray], name: str) -> Callable:
     return timed
 
 
-def _best_of(work: Callable[[], object], repeats: int) -> float:
-    taken = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        work()
-        taken.append(time.perf_counter() - start)
-    return min(taken)
-
-
 def _matmul_rate(dtype: torch.dtype, n: int = 1536) -> float:
     a, b = torch.randn(n, n).to(dtype), torch.randn(n, n).to(dtype)
-    return 2 * n**3 / _best_of(lambda: a @ b, 8)
+    return 2 * n**3 / best_of(lambda: a @ b, 8)
 
 
 def _copy_rate(n: int = 64 << 20) -> float:
     source, target = torch.zeros(n), torch.zeros(n)
-    return 2 * 4 * n / _best_of(lambda: target.copy_(source), 4)
+    return 2 * 4 * n / best_of(lambda: target.copy_(source), 4)
 
 
 def main() -> None:
