@@ -199,6 +199,8 @@ def visit(browser):
     def open_page(address: str, *, width: int = 1280) -> tuple[list[str], set[str]]:
         screen = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 600}
         browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+        browser.get("about:blank")  # the last page is left, and what it still asked for late is not this one's
+        logged(browser)
         browser.get(address)
         return logged(browser)
 
