@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import cross_val_predict
 from sklearn.pipeline import make_pipeline
@@ -27,6 +28,7 @@ from tables import markdown
 from hepred_lib.multitask.bags import Patient, fold_roles, load_patients, training_patients
 from hepred_lib.multitask.inference import Prediction, predict_patient
 from hepred_lib.multitask.network import FINDINGS, MultitaskNetwork, NetworkSettings
+from hepred_lib.multitask.presence import EVIDENCE, fit_presence
 from hepred_lib.multitask.readout import fit_readout, read_out
 from hepred_lib.multitask.training import TrainingSettings, train_fold
 from hepred_lib.segmentation import dice, fill_holes
@@ -53,12 +55,23 @@ def main() -> None:
     seconds = time.perf_counter() - start
     readings = {patient.patient_id: predict_patient(network, patient) for patient in patients}
     own = pd.DataFrame([reading.findings for reading in readings.values()], index=list(readings), columns=FINDINGS)
-    figures = outline_figures(patients, readings, role) | score_figures(network, own, patients, role, given.truth)
+    inside = [slice_rows(patient, readings) for patient in patients if role[patient.patient_id] == "in_fold"]
+    fit_presence(network.context, pd.concat(inside, ignore_index=True))
+    figures = outline_figures(network, patients, readings, role) | score_figures(
+        network, own, patients, role, given.truth
+    )
     row = {"patients": len(chosen), "settings": " ".join(given.training), **figures, "training, s": seconds}
     print(markdown(pd.DataFrame([row]).round(3)))
 
 
-def outline_figures(patients: list[Patient], readings: dict[str, Prediction], role: pd.Series) -> dict[str, float]:
+def slice_rows(patient: Patient, readings: dict[str, Prediction]) -> pd.DataFrame:
+    """The evidence of a patient's slices, and whether they hold blood."""
+    return pd.DataFrame(readings[patient.patient_id].evidence, columns=list(EVIDENCE)).assign(blood=patient.labels)
+
+
+def outline_figures(
+    network: MultitaskNetwork, patients: list[Patient], readings: dict[str, Prediction], role: pd.Series
+) -> dict[str, float]:
     """Dice of hemorrhages, and presence and false outlines by slice, in patients who did not train."""
     agreement, calls = {}, []
     for patient in patients:
@@ -68,16 +81,18 @@ def outline_figures(patients: list[Patient], readings: dict[str, Prediction], ro
         reference = patient.planes[:, BLOOD] > 127
         outline = fill_holes(from_torch(reading.probability >= 0.5))
         area_mm2 = outline.sum(axis=(0, 1)) * patient.pixel_mm**2
-        calls.append(np.column_stack([patient.labels, reading.presence, area_mm2]))
+        presence = network.context(torch.from_numpy(reading.evidence)).numpy()
+        calls.append(np.column_stack([patient.labels, presence, reading.evidence[:, 0], area_mm2]))
         if reference.any():
             agreement[reference.sum() * patient.voxel_ml, patient.patient_id] = dice(from_torch(reference), outline)
     judged = np.concatenate(calls)
-    label, presence, area_mm2 = judged[~np.isnan(judged[:, 0])].T
+    label, presence, alone, area_mm2 = judged[~np.isnan(judged[:, 0])].T
     by_volume = [agreement[key] for key in sorted(agreement)]
     return {
         "Dice": float(np.median(by_volume)),
         "Dice, smallest third": float(np.median(by_volume[: len(by_volume) // 3])),
         "presence, AUC": auc(label, presence),
+        "of the slice alone": auc(label, alone),
         "outlined blood-free slices, %": 100 * float((area_mm2[label == 0] >= POSITIVE_SLICE_MM2).mean()),
     }
 

@@ -21,6 +21,7 @@ from hepred_lib.multitask.checkpoint import load_network, save_network
 from hepred_lib.multitask.devices import pick_device
 from hepred_lib.multitask.inference import normalized_scores, predict_cohort, predict_ensemble, score_scales
 from hepred_lib.multitask.network import MultitaskNetwork, NetworkSettings
+from hepred_lib.multitask.presence import fit_presence
 from hepred_lib.multitask.readout import fit_readout
 from hepred_lib.multitask.training import TrainingSettings, train_fold
 from hepred_lib.progress import progress
@@ -137,8 +138,10 @@ def _trained(
         )
     taught = [patient for patient in chosen if np.isfinite(patient.he)]
     with timed(f"read-out of fold {fold}"):
-        findings = predict_cohort(network, taught)
-        fit_readout(network, findings, pd.Series([patient.he for patient in taught]), seed=training.seed)
+        findings, slices = predict_cohort(network, chosen)
+        told = findings[findings["patient_id"].isin([patient.patient_id for patient in taught])]
+        fit_readout(network, told, pd.Series([patient.he for patient in taught], index=told.index), seed=training.seed)
+        fit_presence(network.context, slices)
     save_network(network, path)
     write_table(place / "history.csv", history)
     write_json(path.with_suffix(".json"), record)

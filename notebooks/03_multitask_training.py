@@ -34,6 +34,7 @@ from hepred_lib.multitask.checkpoint import save_network
 from hepred_lib.multitask.devices import pick_device
 from hepred_lib.multitask.inference import predict_cohort
 from hepred_lib.multitask.network import FINDINGS, NetworkSettings
+from hepred_lib.multitask.presence import EVIDENCE, fit_presence
 from hepred_lib.multitask.readout import fit_readout, read_out
 from hepred_lib.multitask.training import TrainingSettings, train_fold
 from hepred_lib.slices import read_quality
@@ -85,7 +86,7 @@ Markdown(
 # %% [markdown]
 # ## Training
 #
-# Joint loss: Dice (by patient) and cross-entropy of the outline, cross-entropy of presence by slice, cross-entropy of
+# Joint loss: Dice (by patient) and cross-entropy of the outline, coarse outlines included, cross-entropy of presence by slice, cross-entropy of
 # expansion by patient, and the error of the descriptors (density, heterogeneity, margin) that are measured on the
 # reference outline. The state is kept after each epoch; a killed run goes on from there and ends with the same weights.
 
@@ -136,7 +137,8 @@ Markdown(
 # (the honest ones), to those patients themselves (to demonstrate the leak), and to test patients.
 
 # %%
-predictions = predict_cohort(network, patients).assign(fold=fold)
+predictions, slices = predict_cohort(network, patients)
+predictions["fold"] = fold
 predictions["role"] = predictions["patient_id"].map(role)
 outcome = predictions["patient_id"].map(cohort.set_index("patient_id")["he"])
 taught = (predictions["role"] == "in_fold") & outcome.notna()
@@ -154,6 +156,25 @@ Markdown(
     f"({int(outcome[taught].sum())} with HE). Heaviest: "
     + ", ".join(FINDINGS[k] for k in np.argsort(-np.abs(weights * predictions[list(FINDINGS)].std()))[:3])
     + ". Weights of correlated findings are shared out by the penalty: none is an effect."
+)
+
+# %% [markdown]
+# ## Presence of blood, with the slices around
+#
+# A faint end of a hematoma is told by the slices next to it. A logistic regression on the slices of the patients that
+# trained the network weighs the network's own call and its outline's peak in five adjoining slices.
+
+# %%
+inside = slices["patient_id"].isin(role.index[role == "in_fold"])
+weighed = fit_presence(network.context, slices[inside])
+pd.DataFrame({"weight": network.context.weight.cpu().numpy()}, index=EVIDENCE)
+
+# %%
+Markdown(
+    f"Weighed on {int(slices.loc[inside, 'blood'].notna().sum()):,} slices, {int(slices.loc[inside, 'blood'].sum()):,} "
+    "of them with blood."
+    if weighed
+    else "Too few slices with or without blood to weigh their neighbours: each slice speaks for itself."
 )
 
 # %% [markdown]

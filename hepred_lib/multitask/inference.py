@@ -20,6 +20,7 @@ from hepred_lib.multitask.bags import Patient
 from hepred_lib.multitask.descriptors import measured_descriptors
 from hepred_lib.multitask.devices import half_precision_pays
 from hepred_lib.multitask.network import FINDINGS, MultitaskNetwork
+from hepred_lib.multitask.presence import EVIDENCE, slice_evidence
 from hepred_lib.multitask.window import network_input, uncut
 from hepred_lib.progress import progress
 from hepred_lib.segmentation import fill_holes
@@ -37,7 +38,9 @@ class Prediction:
     probability : ndarray of float32, shape (n, h, w)
         Probability of parenchymal blood in each pixel.
     presence : ndarray, shape (n,)
-        Probability that the slice holds blood.
+        Probability that the slice holds blood, told with the slices around it.
+    evidence : ndarray, shape (n, 8)
+        What presence is told from, in the order of :data:`EVIDENCE`.
     attention : ndarray, shape (n,)
         Weight of each slice in the patient's logit; 0 for slices that were not used.
     logit : float
@@ -52,6 +55,7 @@ class Prediction:
 
     probability: np.ndarray
     presence: np.ndarray
+    evidence: np.ndarray
     attention: np.ndarray
     logit: float
     findings: np.ndarray
@@ -66,8 +70,8 @@ def predict_patient(network: MultitaskNetwork, patient: Patient) -> Prediction:
     slices = network_input(patient.planes, np.arange(len(patient.planes)), patient.frame, device)
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half_precision_pays(device)):
         output = network(slices)
-    probability = torch.sigmoid(output.outline.float())
-    presence = output.presence.float()
+    logits, presence = output.outline.float(), output.presence.float()
+    probability, evidence = torch.sigmoid(logits), slice_evidence(presence, logits)
     outline = (probability >= 0.5).float()
     area_mm2 = outline.sum(dim=(1, 2, 3)) * patient.pixel_mm**2
     used = torch.nonzero(area_mm2 >= POSITIVE_SLICE_MM2).squeeze(1)
@@ -86,7 +90,8 @@ def predict_patient(network: MultitaskNetwork, patient: Patient) -> Prediction:
     findings = _with_measured(network, bags.findings, patient, whole >= 0.5)
     return Prediction(
         probability=whole,
-        presence=torch.sigmoid(presence).cpu().numpy(),
+        presence=torch.sigmoid(network.context(evidence)).cpu().numpy(),
+        evidence=evidence.cpu().numpy(),
         attention=attention.cpu().numpy(),
         logit=float(network.expansion.classify(findings)),
         findings=findings[0].cpu().numpy(),
@@ -96,17 +101,31 @@ def predict_patient(network: MultitaskNetwork, patient: Patient) -> Prediction:
 
 
 def _with_measured(network: MultitaskNetwork, findings: Tensor, patient: Patient, outline: np.ndarray) -> Tensor:
-    """The findings of one patient with the descriptors measured inside the outline (n, h, w); 0 where there is none."""
+    """The findings of one patient with the descriptors measured inside the outline (n, h, w); 0 where there is none.
+
+    What is told is drawn in to three SDs, as what was taught: without a hematoma it can be anything.
+    """
     spacing_mm = (patient.pixel_mm, patient.pixel_mm, 1000.0 * patient.voxel_ml / patient.pixel_mm**2)
     hu = from_torch(patient.planes[:, HU]).astype(np.float32) - HU_OFFSET
     measured = measured_descriptors(hu, fill_holes(from_torch(outline)), spacing_mm)
     standard = network.expansion.standardize(torch.from_numpy(measured).to(findings.device)[None])
-    return torch.cat([findings[:, : -standard.shape[1]], standard.nan_to_num(0.0)], dim=1)
+    told, volume, _ = findings.split([standard.shape[1], 1, standard.shape[1]], dim=1)
+    return torch.cat([told.clamp(-3, 3), volume, standard.nan_to_num(0.0)], dim=1)
 
 
-def predict_cohort(network: MultitaskNetwork, patients: Iterable[Patient], *, label: str = "predict") -> pd.DataFrame:
-    """One row a patient: ``dl_logit, hematoma_detected, predicted_volume_ml`` and the findings behind the logit."""
-    rows = []
+def predict_cohort(
+    network: MultitaskNetwork, patients: Iterable[Patient], *, label: str = "predict"
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Read many patients with one network.
+
+    Returns
+    -------
+    predictions : DataFrame
+        One row a patient: ``dl_logit, hematoma_detected, predicted_volume_ml`` and the findings behind the logit.
+    slices : DataFrame
+        One row a slice: ``patient_id, blood`` (1, 0, or missing where neither call is wrong) and the evidence for it.
+    """
+    rows, slices = [], []
     for patient in progress(list(patients), desc=label, unit="patient"):
         reading = predict_patient(network, patient)
         rows.append(
@@ -118,7 +137,11 @@ def predict_cohort(network: MultitaskNetwork, patients: Iterable[Patient], *, la
                 **dict(zip(FINDINGS, reading.findings.tolist(), strict=True)),
             }
         )
-    return pd.DataFrame(rows, columns=["patient_id", "dl_logit", "hematoma_detected", "predicted_volume_ml", *FINDINGS])
+        evidence = pd.DataFrame(reading.evidence, columns=list(EVIDENCE))
+        slices.append(evidence.assign(patient_id=patient.patient_id, blood=patient.labels))
+    columns = ["patient_id", "dl_logit", "hematoma_detected", "predicted_volume_ml", *FINDINGS]
+    empty = pd.DataFrame(columns=["patient_id", "blood", *EVIDENCE])
+    return pd.DataFrame(rows, columns=columns), pd.concat(slices, ignore_index=True)[list(empty)] if slices else empty
 
 
 def predict_ensemble(networks: Sequence[MultitaskNetwork], patient: Patient) -> tuple[Prediction, np.ndarray]:
@@ -132,6 +155,7 @@ def predict_ensemble(networks: Sequence[MultitaskNetwork], patient: Patient) -> 
     mean = Prediction(
         probability=probability,
         presence=np.mean([reading.presence for reading in readings], axis=0),
+        evidence=np.mean([reading.evidence for reading in readings], axis=0),
         attention=np.mean([reading.attention for reading in readings], axis=0),
         logit=float(np.mean([reading.logit for reading in readings])),
         findings=np.mean([reading.findings for reading in readings], axis=0),

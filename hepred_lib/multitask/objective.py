@@ -11,7 +11,7 @@ from hepred_lib.multitask.bags import Batch
 from hepred_lib.multitask.devices import half_precision_pays
 from hepred_lib.multitask.window import normalize
 
-SMOOTH_PIXELS, CROSS_ENTROPY_WEIGHT = 20.0, 20.0
+SMOOTH_PIXELS, CROSS_ENTROPY_WEIGHT, COARSE_WEIGHT = 20.0, 20.0, 0.3
 LOSSES = ("loss", "loss_segmentation", "loss_presence", "loss_expansion", "loss_descriptors")
 
 
@@ -25,6 +25,8 @@ class LossWeights(NamedTuple):
 
 def joint_loss(model: nn.Module, batch: Batch, weights: LossWeights) -> Tensor:
     """The weighted sum of the losses and its parts, shape (5,), in the order of :data:`LOSSES`.
+
+    The sum holds the coarse outlines' losses too; they are not listed.
 
     Parameters
     ----------
@@ -40,12 +42,14 @@ def joint_loss(model: nn.Module, batch: Batch, weights: LossWeights) -> Tensor:
     features = tuple(level.float() for level in output.features)
     bags = network.expand(features, slices, batch.blood, batch.bag, batch.voxel_ml)
     outline = outline_loss(output.outline.float(), batch.blood, batch.bag)
+    coarse = sum(outline_loss(level.float(), _shrunk(batch.blood, level), batch.bag) for level in output.coarse)
     presence = _masked_bce(output.presence.float(), batch.presence, torch.isfinite(batch.presence))
     expansion = _masked_bce(bags.expansion, batch.he, torch.isfinite(batch.he))
     description = _masked_smooth_l1(
         bags.findings[:, : batch.descriptors.shape[1]], network.expansion.standardize(batch.descriptors)
     )
-    total = outline + weights.presence * presence + weights.expansion * expansion + weights.descriptors * description
+    heads = weights.presence * presence + weights.expansion * expansion + weights.descriptors * description
+    total = outline + COARSE_WEIGHT * coarse + heads
     return torch.stack([total, outline, presence, expansion, description])
 
 
@@ -62,6 +66,11 @@ def outline_loss(logits: Tensor, blood: Tensor, bag: Tensor) -> Tensor:
     # Blood is about one pixel in a hundred: a plain mean would drown it, and Dice alone is slow at margins.
     cross_entropy = nn.functional.binary_cross_entropy_with_logits(logits, blood, reduction="mean")
     return 1.0 - dice + CROSS_ENTROPY_WEIGHT * cross_entropy
+
+
+def _shrunk(blood: Tensor, level: Tensor) -> Tensor:
+    """The share of blood in each pixel of a coarser level."""
+    return nn.functional.adaptive_avg_pool2d(blood, level.shape[-2:])
 
 
 def _masked_bce(logits: Tensor, target: Tensor, known: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -29,6 +29,8 @@ from hepred_lib.multitask.objective import LOSSES, LossWeights, joint_loss
 from hepred_lib.progress import progress
 
 CHECKED_EVERY = 16
+# The gradient of most steps is longer than this: every step is about as long, and no hard patient turns it alone.
+LONGEST_GRADIENT = 0.5
 # The last linear layers see one target a patient where the decoder sees thousands of pixels: they take longer steps.
 # What lies before them must not, or its units fall silent and no gradient wakes them.
 READOUT_PACE, READOUTS = 10.0, ("expansion.describe.", "expansion.classify.")
@@ -210,7 +212,7 @@ def _train_step(
         pending.losses.append(values[0].detach())
     if state.step % CHECKED_EVERY == 0 or losses.device.type == "cpu":
         _require_finite(pending, state.step)
-    nn.utils.clip_grad_norm_(state.network.parameters(), 5.0)
+    nn.utils.clip_grad_norm_(state.network.parameters(), LONGEST_GRADIENT, foreach=True)
     state.optimizer.step()
     state.step += 1
     _update_average(state, settings.averaging)
@@ -247,11 +249,17 @@ def _require_finite(pending: _Pending, step: int) -> None:
 def _update_average(state: TrainingState, averaging: float) -> None:
     # A shorter memory at first, so that the random start is forgotten.
     decay = min(averaging, (1.0 + state.step) / (10.0 + state.step))
-    for mean, value in zip(state.average.state_dict().values(), state.network.state_dict().values(), strict=True):
-        if mean.is_floating_point():
-            mean.lerp_(value, 1.0 - decay)
-        else:
+    pairs = list(zip(_tensors(state.average), _tensors(state.network), strict=True))
+    means, values = zip(*[pair for pair in pairs if pair[0].is_floating_point()], strict=True)
+    torch._foreach_lerp_(means, values, 1.0 - decay)
+    for mean, value in pairs:
+        if not mean.is_floating_point():
             mean.copy_(value)
+
+
+def _tensors(network: nn.Module) -> Iterator[Tensor]:
+    yield from network.parameters()
+    yield from network.buffers()
 
 
 def _set_learning_rate(state: TrainingState, settings: TrainingSettings, steps: int) -> None:

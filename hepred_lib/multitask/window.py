@@ -1,6 +1,6 @@
 """What the network is given of a patient: slices with their neighbours, cut to the brain, in the brain window.
 
-A slice comes with the slices below and above it as channels, so that a calcified falx, a vessel or the skull base,
+A slice comes with two slices below and two above it as channels, so that a calcified falx, a vessel or the skull base,
 which go on through many slices, can be told from a small bleed. The field of view is centred on the brain: a central
 frame that just holds it is two thirds of the field, and all that is computed.
 """
@@ -14,7 +14,8 @@ from torch import Tensor
 from hepred_lib.slices import BRAIN, HU, HU_OFFSET
 
 WINDOW_HU = (0.0, 80.0)
-N_CHANNELS = 3  # below, the slice itself, above
+NEIGHBOURS = 2  # below, and as many above
+N_CHANNELS = 2 * NEIGHBOURS + 1
 FRAME_STEP = 16  # the network halves its input four times
 
 
@@ -49,11 +50,11 @@ def uncut(images: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
 
 def with_neighbours(planes: np.ndarray, index: np.ndarray, frame: tuple[int, int]) -> np.ndarray:
-    """Stored HU of the slices at ``index`` and of their neighbours, uint8 (k, 3, *frame); 0 HU outside the brain.
+    """Stored HU of the slices at ``index`` and of their neighbours, uint8 (k, 5, *frame); 0 HU outside the brain.
 
-    The lowest and the highest slice stand in for the neighbour that they lack.
+    The lowest and the highest slice of the scan stand in for neighbours that are lacking.
     """
-    rows = np.clip(np.asarray(index)[:, None] + np.arange(-1, 2), 0, len(planes) - 1)
+    rows = np.clip(np.asarray(index)[:, None] + np.arange(-NEIGHBOURS, NEIGHBOURS + 1), 0, len(planes) - 1)
     found, place = np.unique(rows, return_inverse=True)
     chosen = cut(planes[found], frame)
     seen = np.where(chosen[:, BRAIN] > 0, chosen[:, HU], np.uint8(HU_OFFSET + WINDOW_HU[0]))
@@ -72,6 +73,6 @@ def normalize(hu: Tensor) -> Tensor:
 
 
 def network_input(planes: np.ndarray, index: np.ndarray, frame: tuple[int, int], device: torch.device) -> Tensor:
-    """A patient's slices at ``index`` as the network takes them, (k, 3, *frame), in channels-last order."""
+    """A patient's slices at ``index`` as the network takes them, (k, 5, *frame), in channels-last order."""
     seen = torch.from_numpy(with_neighbours(planes, index, frame)).to(device)
     return normalize(stored_to_hu(seen)).contiguous(memory_format=torch.channels_last)

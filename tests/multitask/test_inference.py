@@ -1,10 +1,13 @@
 """Scores: standardized by each fold's own held-out patients, joined without a leak."""
 
+import copy
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
+from hepred_lib.multitask.descriptors import DESCRIPTORS
 from hepred_lib.multitask.inference import (
     column_scores,
     normalized_scores,
@@ -13,7 +16,8 @@ from hepred_lib.multitask.inference import (
     predict_patient,
     score_scales,
 )
-from hepred_lib.multitask.network import MultitaskNetwork, NetworkSettings
+from hepred_lib.multitask.network import FINDINGS, MultitaskNetwork, NetworkSettings
+from hepred_lib.multitask.presence import EVIDENCE
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +101,24 @@ def test_the_ensemble_of_one_network_is_that_network(network, patients):
 
 
 def test_every_patient_of_a_cohort_is_predicted_in_order(network, patients):
-    found = predict_cohort(network, patients[:3])
+    found, slices = predict_cohort(network, patients[:3])
     assert found["patient_id"].tolist() == ["P00", "P01", "P02"]
     assert found.notna().all(axis=None)
+    assert slices.groupby("patient_id").size().tolist() == [len(patient.planes) for patient in patients[:3]]
+    np.testing.assert_array_equal(slices["blood"], np.concatenate([patient.labels for patient in patients[:3]]))
+    assert slices[list(EVIDENCE)].notna().all(axis=None)
+
+
+def test_no_patient_gives_two_empty_tables(network):
+    found, slices = predict_cohort(network, [])
+    assert (len(found), len(slices)) == (0, 0)
+    assert {"patient_id", *FINDINGS} <= set(found)
+    assert {"patient_id", "blood", *EVIDENCE} == set(slices)
+
+
+def test_what_is_told_never_leaves_the_range_of_what_was_taught(network, patients):
+    wild = copy.deepcopy(network)
+    with torch.no_grad():
+        wild.expansion.describe.weight.mul_(1000)
+    told = predict_patient(wild, patients[0]).findings[: len(DESCRIPTORS)]
+    assert np.abs(told).max() == 3.0
