@@ -1,8 +1,9 @@
 """Presence of blood in a slice, told from the slice and from those around it.
 
 A hematoma is one body: a faint end of it is told by the slices next to it, and a speck that stands alone is seldom
-blood. The network sees a slice's neighbours, but does not know what it says of them. Once training is done, a logistic regression weighs
-the evidence of five adjoining slices, on whole patients who trained the network; until then the slice speaks alone.
+blood. The network sees a slice's neighbours, but does not know what it says of them. Once training is done, a logistic
+regression weighs the evidence of five adjoining slices, on whole patients who trained the network; until then the slice
+speaks alone.
 """
 
 from __future__ import annotations
