@@ -11,6 +11,7 @@ import torch
 
 from hepred_lib.multitask.devices import half_precision_pays, pick_device
 from hepred_lib.multitask.network import MultitaskNetwork, NetworkSettings
+from hepred_lib.multitask.window import N_CHANNELS
 
 SLICES, MATRIX, ROUNDS = 36, 128, 4
 
@@ -31,7 +32,8 @@ def main() -> None:
     """Alternate the two, after one round to warm up, and print the fastest of each."""
     device = pick_device()
     network = MultitaskNetwork(NetworkSettings()).to(device=device, memory_format=torch.channels_last).train()
-    slices = torch.randn(SLICES, 1, MATRIX, MATRIX, device=device).contiguous(memory_format=torch.channels_last)
+    slices = torch.randn(SLICES, N_CHANNELS, MATRIX, MATRIX, device=device)
+    slices = slices.contiguous(memory_format=torch.channels_last)
     times = [[step_seconds(network, slices, half=half) for half in (False, True)] for _ in range(ROUNDS)]
     single, half = (min(column) for column in zip(*times[1:], strict=True))
     print(

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from hepred_lib.multitask.bags import mixed_seed
 from hepred_lib.multitask.devices import half_precision_pays, pick_device
 from hepred_lib.multitask.inference import normalized_scores, score_scales
-from hepred_lib.multitask.window import network_input
+from hepred_lib.multitask.window import NEIGHBOURS, network_input
 from hepred_lib.progress import progress
 from hepred_lib.slices import BLOOD, open_patient
 
@@ -135,4 +135,4 @@ def _planes(store: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
     """The scan as the networks are given it and the reference, (slices, rows, columns)."""
     planes = np.array(open_patient(store, name))
     whole = network_input(planes, np.arange(len(planes)), planes.shape[-2:], torch.device("cpu"))
-    return whole[:, 1].numpy(), planes[:, BLOOD]
+    return whole[:, NEIGHBOURS].numpy(), planes[:, BLOOD]
