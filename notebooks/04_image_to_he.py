@@ -201,8 +201,8 @@ by_group.round(2)
 #
 # One test patient of each kind of call at the frozen threshold: those called with the most confidence. Shade marks where
 # features lie that raised the score more than the rest of the hematoma did (Grad-CAM on the finest decoder level, mean
-# over the networks), bars the attention that each slice received. What is measured inside the outline moves the score
-# too and is in no map. A map shows where a network looked, not why a hematoma grows.
+# over the networks), in the slice that holds most of it; bars the attention that each slice received. What is measured
+# inside the outline moves the score too and is in no map. A map shows where a network looked, not why a hematoma grows.
 
 # %%
 judged = image[image["split"].eq("test") & known & image["patient_id"].isin(readings)]

@@ -86,7 +86,7 @@ FIGURES: dict[str, FigureSpec] = {
     "outlines": _arrays(imaging.outlines, imaging.slices_height_mm, *_CT, "reference", "predicted"),
     "overview": _arrays(imaging.overview, imaging.overview_height_mm, *_CT, "mask", "lines"),
     "attention": _arrays(
-        explanation.attention, explanation.attention_height_mm, *_CT, "predicted", "activation", "attention"
+        explanation.attention, explanation.attention_height_mm, *_CT, "predicted", "activation", "shown", "attention"
     ),
     "learning_curves": _table(training.learning_curves, DOUBLE_MM, 58, "fold", "epoch", *training.LOSSES),
     "bland_altman": _table(

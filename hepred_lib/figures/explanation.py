@@ -16,14 +16,15 @@ BARS_MM = 26
 
 
 def attention(figure: FigureBase, arrays: Arrays) -> list[Axes]:
-    """Draw one column a patient: the slice of highest attention under its activation map, and attention by slice.
+    """Draw one column a patient: the slice with most of the activation map, under it, and attention by slice.
 
     Parameters
     ----------
     figure : matplotlib Figure or SubFigure
     arrays : mapping of str to array
-        `hu`, `predicted`, `activation` (n, h, w), the last from 0 to 1; `attention` (n, s), NaN beyond a patient's own
-        slices; `titles` (n,) text; `pixel_mm`, one length or (n,); `window` (2,). Indexed [slice, y, x] in RAS+.
+        `hu`, `predicted`, `activation` (n, h, w), the last from 0 to 1; `shown` (n,), the slice's number; `attention`
+        (n, s), NaN beyond a patient's own slices; `titles` (n,) text; `pixel_mm`, one length or (n,); `window` (2,).
+        Indexed [slice, y, x] in RAS+.
 
     Returns
     -------
@@ -42,12 +43,13 @@ def attention(figure: FigureBase, arrays: Arrays) -> list[Axes]:
         high = arrays["activation"][i] >= 0.5
         outline(upper, [(arrays["predicted"][i], PREDICTED), (high, HALF)], pixel_mm=pixels_mm[i])
         upper.set_title(str(arrays["titles"][i]), loc="center", pad=2)
-        _bars(lower, arrays["attention"][i])
+        _bars(lower, arrays["attention"][i], shown=int(arrays["shown"][i]))
     grid[1, 0].set_ylabel("Attention")
     level, width = arrays["window"]
     figure.supxlabel(
         f"Window: level {level:g} HU, width {width:g} HU. Scale bar: {bar_mm} mm. R, L: the patient's right and left.\n"
-        "Shade: what raised the score above the hematoma's mean, dotted from half of the maximum; dashed: outline.",
+        "Shade: what raised the score above the hematoma's mean, dotted from half of the maximum; dashed: outline.\n"
+        "Dark bar: the slice above.",
         fontsize=7,
     )
     return list(grid.T.flat)
@@ -55,7 +57,7 @@ def attention(figure: FigureBase, arrays: Arrays) -> list[Axes]:
 
 def attention_height_mm(arrays: Arrays) -> float:
     """Return the height in mm, 174 mm wide."""
-    return _slice_mm(arrays) + BARS_MM + 25 if len(arrays["hu"]) else 40
+    return _slice_mm(arrays) + BARS_MM + 29 if len(arrays["hu"]) else 40
 
 
 def _slice_mm(arrays: Arrays) -> float:
@@ -68,10 +70,9 @@ def _overlay(axes: Axes, activation: np.ndarray, *, pixel_mm: float) -> None:
     axes.imshow(activation[:, ::-1], origin="lower", extent=(0, width_mm, 0, height_mm), cmap=HEAT, vmin=0, vmax=1)
 
 
-def _bars(axes: Axes, weights: np.ndarray) -> None:
+def _bars(axes: Axes, weights: np.ndarray, *, shown: int) -> None:
     weights = weights[np.isfinite(weights)]
-    top = int(np.argmax(weights)) if len(weights) else 0
-    colors = [VERMILLION if k == top else ORANGE for k in range(len(weights))]
+    colors = [VERMILLION if k == shown else ORANGE for k in range(len(weights))]
     axes.bar(np.arange(1, len(weights) + 1), weights, color=colors, width=0.8)
     axes.set_xlabel("Slice, from below")
     axes.axhline(0, color=GREY, linewidth=0.6)

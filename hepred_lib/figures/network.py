@@ -22,7 +22,7 @@ WIDE_MM = {"encoder": 50, "decoder": 48, "head": 47}
 HEADINGS = {"encoder": "Encoder", "decoder": "Decoder", "head": "Read-outs"}
 FILL = {"input": "white", "encoder": "#E1EEF6", "decoder": "#DDF1EA"}
 HEAD_FILL = "#FBEBD3"
-LANE_MM = 1.8
+LANE_MM, MARGIN_MM = 1.8, 1.0
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,8 @@ def _tall(level: list, column: str) -> float:
 def _head_levels(rows: pd.DataFrame, order: list[str]) -> list[list]:
     """Return the read-outs' blocks by level, those that work on late blocks alone first.
 
-    A level holds the blocks of one read-out with the same rank: one more than the highest rank that they work on.
+    A level holds the blocks of one read-out with the same rank: one more than the highest rank that they work on. Those
+    that work on none of their own read-out stand below each other, or an arrow from outside would cross the first.
     """
     earliest = {
         part: min(order.index(name) for name in group["inputs"].iloc[0].split(";") if name not in set(rows["block"]))
@@ -134,7 +135,8 @@ def _head_levels(rows: pd.DataFrame, order: list[str]) -> list[list]:
         rank = {}
         for row in rows[rows["part"] == part].itertuples():
             rank[row.block] = 1 + max((rank[name] for name in row.inputs.split(";") if name in rank), default=-1)
-        for level in range(max(rank.values()) + 1):
+        levels += [[row] for row in rows.itertuples() if rank.get(row.block) == 0]
+        for level in range(1, max(rank.values()) + 1):
             levels.append([row for row in rows.itertuples() if rank.get(row.block) == level])
     return levels
 
@@ -177,18 +179,28 @@ def _arrows(table: pd.DataFrame, boxes: dict[str, Box]) -> Iterator[list[tuple[f
     """Yield the corners of every arrow; lines to and from different read-outs have lanes of their own."""
     entries: dict[str, float] = {}
     lanes: dict[str, float] = {}
+    outside = [row.block for row in table.itertuples() if _from_outside(row, boxes)]
+    lane_mm = (LEFT_MM["head"] - LEFT_MM["decoder"] - WIDE_MM["decoder"] - 3 - MARGIN_MM) / max(1, len(outside) - 1)
     for row in table.itertuples():
-        sources = [] if pd.isna(row.inputs) or not row.inputs else row.inputs.split(";")
+        sources = _inputs(row)
         for place, name in enumerate(sources):
             start, end = boxes[name], boxes[row.block]
             if end.column != "head":
                 yield _towards_decoder(start, end)
             elif start.column != "head":
-                entry = entries.setdefault(row.block, LEFT_MM["head"] - 3 - LANE_MM * len(entries))
+                entry = entries.setdefault(row.block, LEFT_MM["head"] - 3 - min(LANE_MM, lane_mm) * len(entries))
                 yield _towards_head(start, end, entry)
             else:
                 share = (place + 1) / (len(sources) + 1)
                 yield _within_heads(name, start, end, boxes=boxes, lanes=lanes, share=share)
+
+
+def _inputs(row: tuple) -> list[str]:
+    return [] if pd.isna(row.inputs) or not row.inputs else row.inputs.split(";")
+
+
+def _from_outside(row: tuple, boxes: dict[str, Box]) -> bool:
+    return boxes[row.block].column == "head" and any(boxes[name].column != "head" for name in _inputs(row))
 
 
 def _towards_decoder(start: Box, end: Box) -> list[tuple[float, float]]:

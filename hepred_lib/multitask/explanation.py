@@ -71,22 +71,23 @@ def explain_with(networks: Sequence[MultitaskNetwork], patient: Patient) -> Expl
 
 
 def explained_pictures(networks: Sequence[MultitaskNetwork], patients: Sequence[Patient]) -> dict[str, np.ndarray]:
-    """Each patient's slice of highest attention, as the figure of the explanations draws it.
+    """Each patient's slice with most of the activation map, as the figure of the explanations draws it.
 
     Returns
     -------
     dict
-        ``hu, predicted, activation`` (n, h, w) and ``attention`` (n, s), NaN beyond a patient's own slices.
+        ``hu, predicted, activation`` (n, h, w), the slice's number ``shown`` (n,), and ``attention`` (n, s), NaN beyond
+        a patient's own slices.
     """
     longest = max(len(patient.planes) for patient in patients)
     rows = []
     for patient in patients:
         explanation = explain_with(networks, patient)
-        top = int(explanation.attention.argmax())
+        # Attention can be nearly even; the map's sum tells where the score was raised most.
+        top = int(explanation.activation.sum(axis=(1, 2)).argmax())
         prediction, _ = predict_ensemble(networks, patient)
         attention = np.pad(explanation.attention, (0, longest - len(patient.planes)), constant_values=np.nan)
         hu = patient.planes[top, HU].astype(np.float32) - HU_OFFSET
-        rows.append((hu, prediction.probability[top] >= 0.5, explanation.activation[top], attention))
-    return dict(
-        zip(("hu", "predicted", "activation", "attention"), map(np.stack, zip(*rows, strict=True)), strict=True)
-    )
+        rows.append((hu, prediction.probability[top] >= 0.5, explanation.activation[top], top, attention))
+    names = ("hu", "predicted", "activation", "shown", "attention")
+    return dict(zip(names, map(np.stack, zip(*rows, strict=True)), strict=True))

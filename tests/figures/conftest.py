@@ -257,7 +257,11 @@ def attention(size=32):
     weights = np.full((3, 9), np.nan)
     weights[:, :7] = np.random.default_rng(8).dirichlet(np.ones(7), 3)
     titles = np.array(["true positive", "false positive", "false negative"])
-    return scan | {"predicted": shifted, "activation": clot * 0.8, "attention": weights, "titles": titles}
+    shown = np.array([2, 0, 6])
+    return scan | {
+        **{"predicted": shifted, "activation": clot * 0.8, "shown": shown},
+        **{"attention": weights, "titles": titles},
+    }
 
 
 def network():

@@ -82,7 +82,7 @@ def test_an_empty_table_says_no_data(name, examples):
 
 @pytest.mark.parametrize("name", ["montage", "outlines", "overview", "attention"])
 def test_no_slices_say_no_data(name, examples):
-    masks = {"mask", "brain", "reference", "predicted", "activation", "attention", "hu", "titles"}
+    masks = {"mask", "brain", "reference", "predicted", "activation", "shown", "attention", "hu", "titles"}
     none = {key: value[:0] if key in masks else value for key, value in examples[name].items()}
     assert "no data" in texts(draw(name, none))
 

@@ -1,8 +1,12 @@
 import matplotlib.patches
 import matplotlib.text
 import pytest
+from matplotlib.path import Path
+from matplotlib.transforms import Bbox
 
 from hepred_lib.figures.catalogue import draw
+from hepred_lib.multitask.architecture import block_table
+from hepred_lib.multitask.network import ENCODERS, MultitaskNetwork, NetworkSettings
 
 
 @pytest.fixture(scope="module")
@@ -52,3 +56,13 @@ def test_blocks_of_the_same_rank_stand_side_by_side(diagram):
 def test_there_is_an_arrow_for_every_input(examples, diagram):
     count = sum(len(names.split(";")) for names in examples["network"]["inputs"] if names)
     assert len([text for text in diagram.axes[0].texts if text.get_text() == "" and text.arrow_patch]) == count
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
+def test_no_line_of_the_networks_own_diagram_runs_through_a_box(encoder):
+    figure = draw("network", block_table(MultitaskNetwork(NetworkSettings(encoder=encoder)), 128))
+    insides = [Bbox([box.get_bbox().min + 0.2, box.get_bbox().max - 0.2]) for box in boxes(figure)]
+    lines = [Path(line.get_xydata()) for line in figure.axes[0].lines]
+    assert len(lines) > len(insides)
+    crossed = [(line.vertices.tolist(), box) for line in lines for box in insides if line.intersects_bbox(box, False)]
+    assert not crossed

@@ -51,11 +51,12 @@ def test_several_networks_are_averaged(explanation, patients):
     np.testing.assert_allclose(both.activation, (explanation.activation + other.activation) / 2, atol=1e-6)
 
 
-def test_a_picture_shows_the_slice_of_highest_attention(patients):
+def test_a_picture_shows_the_slice_with_most_of_the_map(patients):
     network = untrained(0)
     shorter = dataclasses.replace(patients[1], planes=patients[1].planes[:6])
     pictures = explained_pictures([network], [patients[0], shorter])
-    top = int(explain_patient(network, patients[0]).attention.argmax())
+    top = int(explain_patient(network, patients[0]).activation.sum(axis=(1, 2)).argmax())
+    assert pictures["shown"][0] == top
     np.testing.assert_array_equal(pictures["hu"][0], patients[0].planes[top, HU].astype(float) - HU_OFFSET)
     assert pictures["attention"].shape == (2, 8)
     assert np.isnan(pictures["attention"][1, 6:]).all()
