@@ -218,6 +218,16 @@ shown = {"titles": np.array(titles), "window": np.array([40.0, 80.0]), "simulate
 shown |= {"pixel_mm": np.array(reader.options["field_mm"] / reader.options["matrix"] if reader else np.nan)} | explained
 show(run.folder, "attention", shown) if titles else Markdown("No test scans with an outcome: nothing to explain.")
 
+# %%
+weights = np.where(explained["attention"] > 0, explained["attention"], np.nan) if titles else np.ones((1, 1))
+uneven = np.nanmax(weights, axis=1) / np.nanmean(weights, axis=1)
+Markdown(
+    f"In these patients the slice with the most attention received {uneven.min():.2f} to {uneven.max():.2f} times an "
+    "even share of it. Near 1, the score rests on the mean over the hematoma's slices."
+    if titles
+    else ""
+)
+
 # %% [markdown]
 # ## Limits
 #

@@ -217,8 +217,8 @@ def _masked_mean(level: Tensor, outline: Tensor) -> Tensor:
 
 
 def _maxima(level: Tensor) -> Tensor:
-    # Not amax: where the memory is channels last, its gradient is many times slower.
-    return nn.functional.adaptive_max_pool2d(level, 1).flatten(1)
+    # On a CPU the gradient of amax is many times slower in channels-last order; on a GPU pooling warns of chance.
+    return nn.functional.adaptive_max_pool2d(level, 1).flatten(1) if level.is_cpu else level.amax(dim=(2, 3))
 
 
 def _softmax_within(logits: Tensor, bag: Tensor, n_bags: int) -> Tensor:
