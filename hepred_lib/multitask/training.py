@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from hepred_lib.multitask import devices
 from hepred_lib.multitask.augmentation import augment
@@ -251,7 +252,7 @@ def _update_average(state: TrainingState, averaging: float) -> None:
     decay = min(averaging, (1.0 + state.step) / (10.0 + state.step))
     pairs = list(zip(_tensors(state.average), _tensors(state.network), strict=True))
     means, values = zip(*[pair for pair in pairs if pair[0].is_floating_point()], strict=True)
-    torch._foreach_lerp_(means, values, 1.0 - decay)
+    get_ema_multi_avg_fn(decay)(means, values, None)
     for mean, value in pairs:
         if not mean.is_floating_point():
             mean.copy_(value)
