@@ -112,7 +112,7 @@ class MultitaskNetwork(nn.Module):
         deepest = levels[-1]
         # The finest level's maxima join: a bleed of eight pixels is lost in a mean over the slice.
         summary = torch.cat([deepest.mean(dim=(2, 3)), _maxima(deepest), _maxima(level)], dim=1)
-        coarse = tuple(head(low) for head, low in zip(self.coarse_outline, features, strict=False))
+        coarse = tuple(head(low) for head, low in zip(self.coarse_outline, features[:-1], strict=True))
         return SliceOutput(self.outline(level), coarse, self.presence(summary).squeeze(1), tuple(features))
 
     def expand(
@@ -212,7 +212,7 @@ def _measured(window: Tensor, outline: Tensor, bag: Tensor, voxel_ml: Tensor) ->
 def _masked_mean(level: Tensor, outline: Tensor) -> Tensor:
     """Mean of features over the outline; over the whole slice where the outline is empty."""
     weight = nn.functional.adaptive_avg_pool2d(outline, level.shape[-2:]) + 1e-6
-    # As a product of matrices: a third of the time of multiplying and summing, in channels-last order.
+    # As a product of matrices: faster than multiplying and summing in channels-last order.
     return torch.einsum("nhw,nchw->nc", weight.squeeze(1), level) / weight.sum(dim=(2, 3))
 
 
