@@ -19,7 +19,7 @@ from skill_cache import kept_table, timed
 from torch import Tensor, nn
 
 from hepred_lib.multitask.bags import mixed_seed
-from hepred_lib.multitask.devices import half_precision_pays, pick_device
+from hepred_lib.multitask.devices import pick_device
 from hepred_lib.multitask.inference import normalized_scores, score_scales
 from hepred_lib.multitask.window import NEIGHBOURS, network_input
 from hepred_lib.progress import progress
@@ -100,9 +100,13 @@ def train_densenet(crops: Tensor, labels: Tensor, *, epochs: int, seed: tuple[in
         for rows in np.array_split(rng.permutation(len(crops)), n_steps):
             batch = torch.stack([augment(crops[row].float()).as_tensor() for row in rows]).to(device)
             optimizer.zero_grad(set_to_none=True)
-            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half_precision_pays(device)):
+            # On a CPU, gradients of 3D convolutions in bfloat16 are not finite (torch 2.15): single precision there.
+            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type != "cpu"):
                 logits = network(batch).squeeze(1)
-            loss(logits.float(), labels[rows].to(device)).backward()
+            value = loss(logits.float(), labels[rows].to(device))
+            if not torch.isfinite(value):
+                raise FloatingPointError(f"the DenseNet's loss is not finite in fold {seed[1]}, got {value.item()}.")
+            value.backward()
             optimizer.step()
             schedule.step()
     return network.eval()
