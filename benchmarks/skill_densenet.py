@@ -19,7 +19,7 @@ from skill_cache import kept_table, timed
 from torch import Tensor, nn
 
 from hepred_lib.multitask.bags import mixed_seed
-from hepred_lib.multitask.devices import pick_device
+from hepred_lib.multitask.devices import half_precision_pays, pick_device
 from hepred_lib.multitask.inference import normalized_scores, score_scales
 from hepred_lib.multitask.window import NEIGHBOURS, network_input
 from hepred_lib.progress import progress
@@ -101,7 +101,8 @@ def train_densenet(crops: Tensor, labels: Tensor, *, epochs: int, seed: tuple[in
             batch = torch.stack([augment(crops[row].float()).as_tensor() for row in rows]).to(device)
             optimizer.zero_grad(set_to_none=True)
             # On a CPU, gradients of 3D convolutions in bfloat16 are not finite (torch 2.15): single precision there.
-            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type != "cpu"):
+            half = device.type != "cpu" and half_precision_pays(device)
+            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
                 logits = network(batch).squeeze(1)
             value = loss(logits.float(), labels[rows].to(device))
             if not torch.isfinite(value):
