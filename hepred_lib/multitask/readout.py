@@ -44,23 +44,40 @@ def fit_readout(network: MultitaskNetwork, findings: pd.DataFrame, he: pd.Series
     rarer = int(min(he.sum(), len(he) - he.sum()))
     if rarer < LEAST_EVENTS:
         return False
-    values = findings[list(FINDINGS)].to_numpy()
+    weights, intercept = ridge_weights(findings[list(FINDINGS)].to_numpy(), he, TRUST, seed=seed)
+    layer = network.expansion.classify
+    with torch.no_grad():
+        layer.weight.copy_(torch.from_numpy(weights[None]))
+        layer.bias.copy_(torch.tensor([intercept]))
+    return True
+
+
+def ridge_weights(values: np.ndarray, he: pd.Series, trust: np.ndarray, *, seed: int) -> tuple[np.ndarray, float]:
+    """Weights, shape (k,), and intercept of a ridge logistic regression, per unit of each value.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n, k)
+        Standardized within, so that their units do not matter.
+    he : Series of 0 and 1, shape (n,)
+        At least two of each.
+    trust : ndarray, shape (k,)
+        A value of trust t is penalized t squared times less than one of trust 1.
+    seed : int
+        Of the folds of the cross-validation that chooses the penalty.
+    """
     centre, spread = values.mean(axis=0), values.std(axis=0)
-    scale = TRUST / np.where(spread > 0, spread, 1.0)
+    scale = trust / np.where(spread > 0, spread, 1.0)
     model = LogisticRegressionCV(
         Cs=STRENGTHS,
         l1_ratios=(0.0,),
-        cv=StratifiedKFold(min(MOST_FOLDS, rarer), shuffle=True, random_state=seed),
+        cv=StratifiedKFold(int(min(MOST_FOLDS, he.sum(), len(he) - he.sum())), shuffle=True, random_state=seed),
         solver="newton-cholesky",  # leaves the intercept unpenalized
         scoring="neg_log_loss",
         use_legacy_attributes=False,
     ).fit((values - centre) * scale, he.astype(int))
     weights = model.coef_[0] * scale
-    layer = network.expansion.classify
-    with torch.no_grad():
-        layer.weight.copy_(torch.from_numpy(weights[None]))
-        layer.bias.copy_(torch.from_numpy(model.intercept_ - centre @ weights))
-    return True
+    return weights, float(model.intercept_[0] - centre @ weights)
 
 
 @torch.inference_mode()
