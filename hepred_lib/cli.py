@@ -51,6 +51,31 @@ def simulate(
     simulate_cohort(out, n_patients=patients, seed=seed, site=site, matrix=matrix, with_scans=scans)
 
 
+@app.command("import-dicom")
+def import_dicom(
+    source: Annotated[Path, typer.Argument(help="A folder of DICOM files, of any names.", show_default=False)],
+    out: Annotated[Path, typer.Argument(help="Folder of the scans and the manifest.", show_default=False)],
+    clinical: Annotated[
+        Path | None, typer.Option(help="Table of manifest columns; dicom_patient_id is the PatientID.")
+    ] = None,
+) -> None:
+    """Make NIfTI scans and a manifest of DICOM series: each patient's first non-contrast head CT and its follow-up.
+
+    Example: hepred import-dicom export/ cohorts/mine --clinical bedside.csv
+    """
+    from hepred_lib.dicom.importing import import_dicom as make
+
+    imported = make(source, out, clinical)
+    for note in imported.notes:
+        print(note, file=sys.stderr)
+    print(
+        f"{imported.manifest}: patients {imported.patients}, with a first scan {imported.with_baseline}, with a "
+        f"follow-up {imported.with_followup}. {out / 'identifying'} names patients: keep it in the hospital."
+    )
+    if not imported.with_baseline:
+        raise typer.Exit(2)
+
+
 @app.command()
 def check(
     manifest: Annotated[Path | None, typer.Argument(help="The table of patients.", show_default=False)] = None,

@@ -7,7 +7,9 @@ from hepred_lib import cli
 from hepred_lib.study import write_json
 
 
-@pytest.mark.parametrize("command", [command.callback.__name__ for command in cli.app.registered_commands])
+@pytest.mark.parametrize(
+    "command", [command.name or command.callback.__name__ for command in cli.app.registered_commands]
+)
 def test_every_command_has_help_with_an_example(command):
     shown = CliRunner().invoke(cli.app, [command, "--help"])
     assert shown.exit_code == 0

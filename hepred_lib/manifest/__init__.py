@@ -15,11 +15,12 @@ from hepred_lib.manifest.predictors import (
     predictor_unit,
 )
 from hepred_lib.manifest.reading import manifest_problems, read_manifest, read_valid_cells
-from hepred_lib.manifest.rules import COLUMNS, Column, ManifestError, Problem, rules_table
+from hepred_lib.manifest.rules import COLUMNS, PATIENT_ID, Column, ManifestError, Problem, rules_table
 
 __all__ = [
     "CLINICAL_CANDIDATES",
     "COLUMNS",
+    "PATIENT_ID",
     "RADIOLOGICAL_CANDIDATES",
     "Column",
     "ManifestError",

@@ -1,0 +1,246 @@
+"""A folder of DICOM files to NIfTI scans and a manifest, with what identifies patients kept apart.
+
+=============================== ==================================================================================
+``manifest.csv``                a row a patient: pseudonym, scans, hours between them, age and sex, clinical columns
+``scans/NAME_baseline.nii.gz``  and ``NAME_followup.nii.gz``
+``identifying/key.csv``         pseudonym and PatientID: stays in the hospital
+``identifying/series.csv``      every series that was found, what it is used as and why; ``by_hand`` is yours to fill
+=============================== ==================================================================================
+
+Called again, the import keeps every pseudonym, heeds ``by_hand`` and converts only what has changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from hepred_lib.dicom.choice import USES, Choice, choose, hours_between
+from hepred_lib.dicom.conversion import convert_series
+from hepred_lib.dicom.series import Series, find_series
+from hepred_lib.manifest import PATIENT_ID, ManifestError
+from hepred_lib.progress import progress
+from hepred_lib.scans import ScanError
+from hepred_lib.study import read_printed, write_table
+
+SCANS = ("baseline", "followup")
+MADE = ("baseline_ct", "followup_ct", "ct_to_followup_h")
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What came of an import.
+
+    Attributes
+    ----------
+    manifest : Path
+    patients, with_baseline, with_followup : int
+    notes : tuple of str
+        One line for each patient without a scan and for each series that could not be converted.
+    """
+
+    manifest: Path
+    patients: int
+    with_baseline: int
+    with_followup: int
+    notes: tuple[str, ...]
+
+
+def import_dicom(source: Path, out: Path, clinical: Path | None = None) -> Imported:
+    """Find the series, choose scans, convert them, write the manifest.
+
+    Parameters
+    ----------
+    source : Path
+        A folder; DICOM files of any name anywhere below it.
+    out : Path
+        Made if it is not there.
+    clinical : Path, optional
+        A table in the manifest's columns. ``patient_id`` is the pseudonym; the column ``dicom_patient_id`` says which
+        PatientID it stands for, and where there is no such column the two are the same.
+
+    Raises
+    ------
+    ScanError
+        No folder, or no DICOM image in it.
+    ManifestError
+        A clinical table without ``patient_id``, with one that is no pseudonym, or with one patient twice; a
+        ``by_hand`` that is no use.
+    """
+    if not source.is_dir():
+        raise ScanError(f"SOURCE must be a folder of DICOM files, got {source}.")
+    bedside = _bedside(clinical)
+    found, foreign = find_series(source)
+    if not found:
+        raise ScanError(f"{source} must hold DICOM images, got {foreign} files that are none.")
+    known = _earlier(out / "identifying" / "series.csv")
+    choices = choose(found, _by_hand(known))
+    names = _pseudonyms(out / "identifying" / "key.csv", choices, bedside)
+    written, notes = _convert(choices, names, out, known)
+    _write_series(out / "identifying" / "series.csv", choices, names, known, written)
+    table = _manifest(choices, names, bedside, written)
+    write_table(out / "manifest.csv", table)
+    notes += _without_baseline(choices, names, table, bedside)
+    counts = {f"with_{scan}": int((table[f"{scan}_ct"] != "").sum()) for scan in SCANS}
+    return Imported(out / "manifest.csv", len(table), **counts, notes=tuple(notes))
+
+
+def _bedside(path: Path | None) -> pd.DataFrame:
+    """The clinical table as text, indexed by PatientID."""
+    if path is None:
+        return pd.DataFrame({"patient_id": []}, dtype=str)
+    try:
+        table = read_printed(path).apply(lambda column: column.str.strip())
+    except (OSError, UnicodeDecodeError, pd.errors.ParserError) as error:
+        raise ManifestError(f"--clinical must be a comma-separated UTF-8 table, got {error} ({path}).") from error
+    if "patient_id" not in table:
+        raise ManifestError(f"{path.name} must have a patient_id column, got the header {','.join(table)[:80]}.")
+    wrong = table.loc[~table["patient_id"].str.fullmatch(PATIENT_ID), "patient_id"]
+    if len(wrong):
+        raise ManifestError(f"patient_id must be a pseudonym {PATIENT_ID}, got {wrong.iloc[0]!r} ({path.name}).")
+    keys = table["dicom_patient_id"] if "dicom_patient_id" in table else table["patient_id"]
+    for name, values in (("patient_id", table["patient_id"]), ("dicom_patient_id", keys)):
+        twice = values[values.duplicated()]
+        if len(twice):
+            raise ManifestError(f"{name} must be unique, got {twice.iloc[0]!r} twice ({path.name}).")
+    return table.drop(columns=["dicom_patient_id", *MADE], errors="ignore").set_index(pd.Index(keys, name=None))
+
+
+def _earlier(path: Path) -> pd.DataFrame:
+    """The series table of the last import, by SeriesInstanceUID."""
+    if not path.exists():
+        return pd.DataFrame(columns=["by_hand", "use", "files", "scan"], dtype=str)
+    return read_printed(path).set_index("series_uid")
+
+
+def _by_hand(known: pd.DataFrame) -> dict[str, str]:
+    told = known["by_hand"][known["by_hand"].str.strip() != ""].str.strip()
+    wrong = told[~told.isin(USES)]
+    if len(wrong):
+        raise ManifestError(f"by_hand must be empty or one of {', '.join(USES)}, got {wrong.iloc[0]!r} (series.csv).")
+    return told.to_dict()
+
+
+def _pseudonyms(path: Path, choices: list[Choice], bedside: pd.DataFrame) -> dict[str, str]:
+    """PatientID to pseudonym: the clinical table's, the one given before, or the next number.
+
+    New numbers follow a hash of the PatientID, so that they tell nothing of its order.
+    """
+    key = read_printed(path) if path.exists() else pd.DataFrame(columns=["patient_id", "dicom_patient_id"], dtype=str)
+    names = dict(zip(key["dicom_patient_id"], key["patient_id"], strict=True)) | bedside["patient_id"].to_dict()
+    numbers = [int(name[1:]) for name in names.values() if re.fullmatch(r"P\d{4,}", name)]
+    new = {choice.series.patient for choice in choices} - set(names)
+    for number, patient in enumerate(sorted(new, key=lambda patient: hashlib.sha256(patient.encode()).digest())):
+        names[patient] = f"P{max(numbers, default=0) + 1 + number:04d}"
+    _write_private(path, pd.DataFrame({"patient_id": names.values(), "dicom_patient_id": names.keys()}))
+    return names
+
+
+def _convert(
+    choices: list[Choice], names: Mapping[str, str], out: Path, known: pd.DataFrame
+) -> tuple[dict[str, str], list[str]]:
+    """Path of every scan by SeriesInstanceUID, relative to ``out``, and a line for each that could not be written."""
+    written, notes = {}, []
+    for choice in progress([choice for choice in choices if choice.use != "none"], desc="convert", unit="series"):
+        uid, name = choice.series.uid, names[choice.series.patient]
+        place = f"scans/{name}_{choice.use}.nii.gz"
+        last = known.loc[uid] if uid in known.index else None
+        same = last is not None and last["scan"] == place and last["files"] == str(len(choice.series.files))
+        try:
+            if not (same and (out / place).exists()):
+                convert_series(choice.series, out / place)
+            written[uid] = place
+        except ScanError as error:
+            notes.append(f"patient {name}, {choice.use}: {error}")
+    kept = {out / place for place in written.values()}
+    for path in (out / "scans").glob("*_*.nii.gz"):  # of a series that is not used any more
+        if path not in kept and path.name.rpartition("_")[0] in names.values():
+            path.unlink()
+    return written, notes
+
+
+def _manifest(
+    choices: list[Choice], names: Mapping[str, str], bedside: pd.DataFrame, written: Mapping[str, str]
+) -> pd.DataFrame:
+    """A row a patient as text: those with series, then those of the clinical table without any."""
+    used = {(choice.series.patient, choice.use): choice.series for choice in choices if choice.series.uid in written}
+    rows = {}
+    for patient in [*dict.fromkeys(choice.series.patient for choice in choices), *bedside.index]:
+        first, later = (used.get((patient, scan)) for scan in SCANS)
+        hours = hours_between(first, later) if first and later else np.nan
+        rows[names[patient]] = {
+            "patient_id": names[patient],
+            **{f"{scan}_ct": written[s.uid] if s else "" for scan, s in zip(SCANS, (first, later), strict=True)},
+            "ct_to_followup_h": "" if np.isnan(hours) else f"{hours:.2f}",
+            "age": "" if first is None or np.isnan(first.age) else f"{first.age:.0f}",
+            "sex": first.sex if first else "",
+        }
+    table = pd.DataFrame(rows.values()).set_index("patient_id")
+    told = bedside.set_index("patient_id")
+    for column in told:
+        filled = told[column].replace("", pd.NA).reindex(table.index)
+        table[column] = filled.fillna(table.get(column, ""))
+    return table.sort_index().reset_index()
+
+
+def _without_baseline(
+    choices: list[Choice], names: Mapping[str, str], table: pd.DataFrame, bedside: pd.DataFrame
+) -> list[str]:
+    """A line for each patient who has no first scan, with the reasons against their series."""
+    reasons: dict[str, list[str]] = {names[patient]: [] for patient in bedside.index}
+    for choice in choices:
+        of_patient = reasons.setdefault(names[choice.series.patient], [])
+        of_patient.append(f"series {choice.series.number} {choice.reason}")
+    missing = table.loc[table["baseline_ct"] == "", "patient_id"]
+    return [f"patient {name} has no first scan: {'; '.join(reasons[name]) or 'no series at all'}." for name in missing]
+
+
+def _write_series(
+    path: Path, choices: list[Choice], names: Mapping[str, str], known: pd.DataFrame, written: Mapping[str, str]
+) -> None:
+    rows = [
+        {
+            "patient_id": names[series.patient],
+            "use": choice.use,
+            "reason": choice.reason,
+            "by_hand": known["by_hand"].get(series.uid, ""),
+            "taken_at": series.taken_at.isoformat(sep=" ") if series.taken_at else "",
+            "number": series.number,
+            "description": series.description,
+            "kernel": series.kernel,
+            "thickness_mm": series.thickness_mm,
+            "slices": len(series.places_mm),
+            "extent_mm": round(series.extent_mm, 1),
+            "gaps_mm": _gaps(series),
+            "files": len(series.files),
+            "scan": written.get(series.uid, ""),
+            "folder": str(series.files[0].parent),
+            "study_uid": series.study,
+            "series_uid": series.uid,
+        }
+        for choice in choices
+        for series in (choice.series,)
+    ]
+    _write_private(path, pd.DataFrame(rows))
+
+
+def _gaps(series: Series) -> str:
+    gaps = np.diff(series.places_mm)
+    if not len(gaps):
+        return ""
+    low, high = f"{gaps.min():.1f}", f"{gaps.max():.1f}"
+    return low if low == high else f"{low}-{high}"
+
+
+def _write_private(path: Path, table: pd.DataFrame) -> None:
+    """For the owner's eyes alone."""
+    write_table(path, table)
+    os.chmod(path, 0o600)
+    os.chmod(path.parent, 0o700)

@@ -1,0 +1,203 @@
+"""From an export to scans and a manifest that the rest of the house can use."""
+
+import gzip
+import stat
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+
+from hepred_lib.checking import check
+from hepred_lib.cli import main
+from hepred_lib.dicom.importing import import_dicom
+from hepred_lib.manifest import ManifestError, read_manifest
+from hepred_lib.scans import ScanError, read_scan
+from tests.dicom.conftest import BLEED_MM, head_hu, write_series
+
+
+def table(path):
+    return pd.read_csv(path, dtype=str, keep_default_na=False)
+
+
+def head_and_bleed(path):
+    """Extent of the head, and the bleed's centre seen from the head's, in mm (RAS)."""
+    scan = read_scan(path)
+    head, blood = (
+        nib.affines.apply_affine(scan.affine, np.argwhere(part))
+        for part in (scan.hu > -400, (scan.hu > 50) & (scan.hu < 80))
+    )
+    centre = head.mean(axis=0)
+    inside = np.linalg.norm(blood - centre, axis=1) < 60  # bone fades into brain where slices were moved
+    return np.ptp(head, axis=0), blood[inside].mean(axis=0) - centre
+
+
+def test_an_export_becomes_a_cohort(export, tmp_path):
+    out = tmp_path / "cohort"
+    imported = import_dicom(export, out)
+    assert (imported.patients, imported.with_baseline, imported.with_followup) == (2, 2, 1)
+    assert imported.notes == ()
+    manifest = read_manifest(out / "manifest.csv").set_index("patient_id")
+    name = table(out / "identifying" / "key.csv").set_index("dicom_patient_id")["patient_id"]
+    a, b = manifest.loc[name["MRN-77"]], manifest.loc[name["MRN-12"]]
+    assert (a["ct_to_followup_h"], a["age"], a["sex"], b["sex"]) == (23.5, 67, "F", "M")
+    assert pd.isna(b["followup_ct"])
+    assert check(out / "manifest.csv") == []
+    series = table(out / "identifying" / "series.csv").set_index("series_uid")
+    assert series["use"].to_dict() == {
+        "1.2.4.1": "baseline",
+        "1.2.3.1.1": "baseline",
+        "1.2.3.1.2": "none",
+        "1.2.3.1.3": "none",
+        "1.2.3.2.1": "followup",
+    }
+
+
+def test_hounsfield_units_and_places_are_kept(export, tmp_path):
+    import_dicom(export, tmp_path / "out")
+    path = next((tmp_path / "out" / "scans").glob("*_followup.nii.gz"))
+    scan = read_scan(path)
+    voxels = np.moveaxis(np.indices(scan.hu.shape), 0, -1)
+    lps = nib.affines.apply_affine(scan.affine, voxels) * [-1, -1, 1]
+    np.testing.assert_array_equal(scan.hu, head_hu(np.round(lps, 3), bleed_radius_mm=12.0))
+
+
+@pytest.mark.parametrize("tilt", [18.0, -20.0])
+def test_a_tilted_gantry_is_sheared_back_to_the_true_form(tmp_path, tilt):
+    write_series(tmp_path / "export", tilt=tilt, gap_mm=4.0)
+    import_dicom(tmp_path / "export", tmp_path / "out")
+    (path,) = (tmp_path / "out" / "scans").glob("*.nii.gz")
+    extent, bleed = head_and_bleed(path)
+    np.testing.assert_allclose(extent, 161, atol=4.0)
+    np.testing.assert_allclose(bleed, BLEED_MM * [-1, -1, 1], atol=1.0)
+
+
+def test_no_identity_in_scans_and_manifest_and_none_but_the_owner_reads_the_key(export, tmp_path):
+    out = tmp_path / "out"
+    import_dicom(export, out)
+    shared = [gzip.decompress(path.read_bytes()) for path in (out / "scans").iterdir()]
+    shared.append((out / "manifest.csv").read_bytes())
+    for content in shared:
+        for word in (b"Doe", b"Jane", b"MRN", b"20240103", b"2024-01-03", b"1.2.3"):
+            assert word not in content
+    assert stat.S_IMODE((out / "identifying" / "key.csv").stat().st_mode) == 0o600
+    assert stat.S_IMODE((out / "identifying").stat().st_mode) == 0o700
+
+
+def test_imported_again_names_stay_and_nothing_is_converted_twice(export, tmp_path):
+    out = tmp_path / "out"
+    import_dicom(export, out)
+    before = {path: path.stat().st_mtime_ns for path in (out / "scans").iterdir()}
+    key = table(out / "identifying" / "key.csv")
+    write_series(export / "c", patient="MRN-50", study="1.2.5", uid="1.2.5.1")
+    assert import_dicom(export, out).patients == 3
+    after = {path: path.stat().st_mtime_ns for path in (out / "scans").iterdir()}
+    assert before.items() <= after.items()
+    assert len(after) == len(before) + 1
+    again = table(out / "identifying" / "key.csv")
+    assert again.iloc[:2].equals(key)
+    assert again.iloc[2].to_dict() == {"patient_id": "P0003", "dicom_patient_id": "MRN-50"}
+
+
+def test_a_readers_word_is_heeded_when_imported_again(export, tmp_path):
+    out = tmp_path / "out"
+    import_dicom(export, out)
+    path = out / "identifying" / "series.csv"
+    series = table(path)
+    series.loc[series["series_uid"] == "1.2.3.1.2", "by_hand"] = "baseline"
+    series.loc[series["series_uid"] == "1.2.3.2.1", "by_hand"] = "none"
+    series.to_csv(path, index=False)
+    imported = import_dicom(export, out)
+    assert (imported.with_baseline, imported.with_followup) == (2, 0)
+    again = table(path).set_index("series_uid")
+    assert again.loc["1.2.3.1.2", ["use", "by_hand"]].to_list() == ["baseline", "baseline"]
+    assert not list((out / "scans").glob("*_followup.nii.gz"))
+    assert read_scan(out / again.loc["1.2.3.1.2", "scan"]).spacing_mm[2] == pytest.approx(4.0)
+    series.loc[0, "by_hand"] = "first"
+    series.to_csv(path, index=False)
+    with pytest.raises(ManifestError, match="by_hand must be empty or one of baseline, followup, none, got 'first'"):
+        import_dicom(export, out)
+
+
+def test_the_clinical_table_names_patients_and_wins_over_headers(export, tmp_path):
+    clinical = tmp_path / "bedside.csv"
+    clinical.write_text(
+        "patient_id,dicom_patient_id,age,gcs,sex\nHE-1,MRN-77,68,14,\nHE-3,MRN-99,50,9,M\n", encoding="utf-8"
+    )
+    imported = import_dicom(export, tmp_path / "out", clinical)
+    manifest = table(tmp_path / "out" / "manifest.csv").set_index("patient_id")
+    assert set(manifest.index) == {"HE-1", "HE-3", "P0001"}
+    assert manifest.loc["HE-1", ["age", "gcs", "sex"]].to_list() == ["68", "14", "F"]
+    assert manifest.loc["HE-3", ["baseline_ct", "gcs"]].to_list() == ["", "9"]
+    assert imported.notes == ("patient HE-3 has no first scan: no series at all.",)
+    assert "dicom_patient_id" not in manifest
+    assert check(tmp_path / "out" / "manifest.csv") == []
+
+
+def test_without_a_second_column_the_pseudonym_is_the_patient_id(export, tmp_path):
+    clinical = tmp_path / "bedside.csv"
+    clinical.write_text("patient_id,gcs\nMRN-77,14\n", encoding="utf-8")
+    import_dicom(export, tmp_path / "out", clinical)
+    manifest = table(tmp_path / "out" / "manifest.csv").set_index("patient_id")
+    assert manifest.loc["MRN-77", "baseline_ct"] == "scans/MRN-77_baseline.nii.gz"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name,gcs\nx,14\n", "must have a patient_id column, got the header name,gcs"),
+        ("patient_id,gcs\nJane Doe,14\n", "must be a pseudonym .* got 'Jane Doe'"),
+        ("patient_id,gcs\na,14\na,15\n", "patient_id must be unique, got 'a' twice"),
+        ("patient_id,dicom_patient_id\na,7\nb,7\n", "dicom_patient_id must be unique, got '7' twice"),
+    ],
+)
+def test_a_clinical_table_that_cannot_be_used(export, tmp_path, text, message):
+    clinical = tmp_path / "bedside.csv"
+    clinical.write_text(text, encoding="utf-8")
+    with pytest.raises(ManifestError, match=message):
+        import_dicom(export, tmp_path / "out", clinical)
+    assert not (tmp_path / "out").exists()
+
+
+def test_one_series_that_cannot_be_converted_stops_no_other(export, tmp_path):
+    for path in (export / "b").iterdir():
+        path.write_bytes(path.read_bytes()[:-4000])
+    imported = import_dicom(export, tmp_path / "out")
+    assert (imported.with_baseline, imported.with_followup) == (1, 1)
+    assert any("baseline: series 2 (33 files" in note for note in imported.notes)
+    assert len(table(imported.manifest)) == 2
+
+
+def test_a_folder_without_dicom_is_refused(tmp_path):
+    (tmp_path / "export").mkdir()
+    (tmp_path / "export" / "scan.txt").write_text("no image")
+    with pytest.raises(ScanError, match="must hold DICOM images, got 1 files that are none"):
+        import_dicom(tmp_path / "export", tmp_path / "out")
+    with pytest.raises(ScanError, match="SOURCE must be a folder"):
+        import_dicom(tmp_path / "nowhere", tmp_path / "out")
+
+
+def test_the_command_says_what_came_of_it(export, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["hepred", "import-dicom", str(export), str(tmp_path / "out")])
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == 0
+    assert "patients 2, with a first scan 2, with a follow-up 1." in capsys.readouterr().out
+
+
+def test_the_command_refuses_in_one_line(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["hepred", "import-dicom", str(tmp_path / "none"), str(tmp_path / "out")])
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith("hepred: SOURCE must be a folder")
+
+
+def test_a_real_tilted_uneven_scan(tmp_path, shared):
+    imported = import_dicom(shared / "data/dcm_qa_ct_ge", tmp_path / "out")
+    assert (imported.patients, imported.with_baseline, imported.notes) == (1, 1, ())
+    assert check(imported.manifest) == []
+    scan = read_scan(tmp_path / "out" / "scans" / "P0001_baseline.nii.gz")
+    assert scan.hu.min() == -1500  # padding passes
+    assert scan.hu.shape[2] * scan.spacing_mm[2] == pytest.approx(147, abs=5)
