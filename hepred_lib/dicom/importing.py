@@ -7,7 +7,8 @@
 ``identifying/series.csv``      every series that was found, what it is used as and why; ``by_hand`` is yours to fill
 =============================== ==================================================================================
 
-Called again, the import keeps every pseudonym, heeds ``by_hand`` and converts only what has changed.
+Called again, the import keeps every pseudonym, heeds ``by_hand``, converts only what has changed, and leaves patients
+who are not in this source, and what you wrote into the manifest, as they were.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ def import_dicom(source: Path, out: Path, clinical: Path | None = None) -> Impor
     Raises
     ------
     ScanError
-        No folder, or no DICOM image in it.
+        No folder, no DICOM image in it, or a scan of an earlier import that its patient's series here lack.
     ManifestError
         A clinical table without ``patient_id``, with one that is no pseudonym, or with one patient twice; a
         ``by_hand`` that is no use.
@@ -83,9 +84,12 @@ def import_dicom(source: Path, out: Path, clinical: Path | None = None) -> Impor
     known = _earlier(out / "identifying" / "series.csv")
     choices = choose(found, _by_hand(known))
     names = _pseudonyms(out / "identifying" / "key.csv", choices, bedside)
+    _require_whole_patients(choices, names, known)
+    _write_key(out / "identifying" / "key.csv", names)
     written, notes = _convert(choices, names, out, known)
     _write_series(out / "identifying" / "series.csv", choices, names, known, written)
-    table = _manifest(choices, names, bedside, written)
+    earlier = _earlier_manifest(out / "manifest.csv")
+    table = _manifest(choices, names, bedside, written, earlier)
     write_table(out / "manifest.csv", table)
     notes += _without_baseline(choices, names, table, bedside)
     counts = {f"with_{scan}": int((table[f"{scan}_ct"] != "").sum()) for scan in SCANS}
@@ -116,7 +120,7 @@ def _bedside(path: Path | None) -> pd.DataFrame:
 def _earlier(path: Path) -> pd.DataFrame:
     """The series table of the last import, by SeriesInstanceUID."""
     if not path.exists():
-        return pd.DataFrame(columns=["by_hand", "use", "files", "scan"], dtype=str)
+        return pd.DataFrame(columns=["patient_id", "by_hand", "use", "files", "scan"], dtype=str)
     return read_printed(path).set_index("series_uid")
 
 
@@ -139,8 +143,24 @@ def _pseudonyms(path: Path, choices: list[Choice], bedside: pd.DataFrame) -> dic
     new = {choice.series.patient for choice in choices} - set(names)
     for number, patient in enumerate(sorted(new, key=lambda patient: hashlib.sha256(patient.encode()).digest())):
         names[patient] = f"P{max(numbers, default=0) + 1 + number:04d}"
-    _write_private(path, pd.DataFrame({"patient_id": names.values(), "dicom_patient_id": names.keys()}))
     return names
+
+
+def _write_key(path: Path, names: Mapping[str, str]) -> None:
+    _write_private(path, pd.DataFrame({"patient_id": names.values(), "dicom_patient_id": names.keys()}))
+
+
+def _require_whole_patients(choices: list[Choice], names: Mapping[str, str], known: pd.DataFrame) -> None:
+    """Refuse to choose among some of a patient's series: the first of those might not be the first scan."""
+    here = {names[choice.series.patient] for choice in choices}
+    lost = known[known["patient_id"].isin(here) & ~known.index.isin([c.series.uid for c in choices])]
+    lost = lost[lost["use"] != "none"]
+    if len(lost):
+        row = lost.iloc[0]
+        raise ScanError(
+            f"SOURCE must hold all series of a patient it holds, got no {row['use']} of patient {row['patient_id']}, "
+            f"which was in {row['folder']}: import these together, or into another folder."
+        )
 
 
 def _convert(
@@ -160,34 +180,50 @@ def _convert(
         except ScanError as error:
             notes.append(f"patient {name}, {choice.use}: {error}")
     kept = {out / place for place in written.values()}
-    for path in (out / "scans").glob("*_*.nii.gz"):  # of a series that is not used any more
-        if path not in kept and path.name.rpartition("_")[0] in names.values():
-            path.unlink()
+    for name in {names[choice.series.patient] for choice in choices}:  # of a series that is not used any more
+        for scan in SCANS:
+            path = out / "scans" / f"{name}_{scan}.nii.gz"
+            if path not in kept:
+                path.unlink(missing_ok=True)
     return written, notes
 
 
+def _earlier_manifest(path: Path) -> pd.DataFrame:
+    table = read_printed(path) if path.exists() else pd.DataFrame()
+    return table.set_index("patient_id") if "patient_id" in table else pd.DataFrame()
+
+
 def _manifest(
-    choices: list[Choice], names: Mapping[str, str], bedside: pd.DataFrame, written: Mapping[str, str]
+    choices: list[Choice],
+    names: Mapping[str, str],
+    bedside: pd.DataFrame,
+    written: Mapping[str, str],
+    earlier: pd.DataFrame,
 ) -> pd.DataFrame:
-    """A row a patient as text: those with series, then those of the clinical table without any."""
+    """A row a patient as text. A cell is the clinical table's, else the earlier manifest's, else the header's."""
     used = {(choice.series.patient, choice.use): choice.series for choice in choices if choice.series.uid in written}
     rows = {}
     for patient in [*dict.fromkeys(choice.series.patient for choice in choices), *bedside.index]:
         first, later = (used.get((patient, scan)) for scan in SCANS)
         hours = hours_between(first, later) if first and later else np.nan
         rows[names[patient]] = {
-            "patient_id": names[patient],
             **{f"{scan}_ct": written[s.uid] if s else "" for scan, s in zip(SCANS, (first, later), strict=True)},
             "ct_to_followup_h": "" if np.isnan(hours) else f"{hours:.2f}",
             "age": "" if first is None or np.isnan(first.age) else f"{first.age:.0f}",
             "sex": first.sex if first else "",
         }
-    table = pd.DataFrame(rows.values()).set_index("patient_id")
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    table = table.reindex(table.index.union(earlier.index))
     told = bedside.set_index("patient_id")
-    for column in told:
-        filled = told[column].replace("", pd.NA).reindex(table.index)
-        table[column] = filled.fillna(table.get(column, ""))
-    return table.sort_index().reset_index()
+    for column in dict.fromkeys([*table, *earlier, *told]):
+        made = table.get(column, pd.Series(pd.NA, table.index, dtype=object)).replace("", pd.NA)
+        before = earlier.get(column, pd.Series(dtype=object)).replace("", pd.NA).reindex(table.index)
+        given = told.get(column, pd.Series(dtype=object)).replace("", pd.NA).reindex(table.index)
+        if column in MADE:  # as they are now, for whoever is in this source
+            table[column] = made.where(table.index.isin(list(rows)), before)
+        else:
+            table[column] = given.fillna(before).fillna(made)
+    return table.fillna("").sort_index().rename_axis("patient_id").reset_index()
 
 
 def _without_baseline(
@@ -198,7 +234,7 @@ def _without_baseline(
     for choice in choices:
         of_patient = reasons.setdefault(names[choice.series.patient], [])
         of_patient.append(f"series {choice.series.number} {choice.reason}")
-    missing = table.loc[table["baseline_ct"] == "", "patient_id"]
+    missing = table.loc[table["baseline_ct"].eq("") & table["patient_id"].isin(list(reasons)), "patient_id"]
     return [f"patient {name} has no first scan: {'; '.join(reasons[name]) or 'no series at all'}." for name in missing]
 
 
@@ -215,7 +251,7 @@ def _write_series(
             "number": series.number,
             "description": series.description,
             "kernel": series.kernel,
-            "thickness_mm": series.thickness_mm,
+            "thickness_mm": "" if np.isnan(series.thickness_mm) else f"{series.thickness_mm:g}",
             "slices": len(series.places_mm),
             "extent_mm": round(series.extent_mm, 1),
             "gaps_mm": _gaps(series),
@@ -228,7 +264,8 @@ def _write_series(
         for choice in choices
         for series in (choice.series,)
     ]
-    _write_private(path, pd.DataFrame(rows))
+    others = known[~known.index.isin([choice.series.uid for choice in choices])].reset_index()
+    _write_private(path, pd.concat([pd.DataFrame(rows).astype(str), others.astype(str)], ignore_index=True))
 
 
 def _gaps(series: Series) -> str:

@@ -119,6 +119,40 @@ def test_a_readers_word_is_heeded_when_imported_again(export, tmp_path):
         import_dicom(export, out)
 
 
+def test_a_second_export_joins_the_first(export, tmp_path):
+    out = tmp_path / "out"
+    import_dicom(export, out)
+    write_series(tmp_path / "second", patient="MRN-50", study="1.2.5", uid="1.2.5.1")
+    imported = import_dicom(tmp_path / "second", out)
+    assert (imported.patients, imported.with_baseline, imported.with_followup, imported.notes) == (3, 3, 1, ())
+    assert len(list((out / "scans").iterdir())) == 4
+    assert len(table(out / "identifying" / "series.csv")) == 6
+    assert import_dicom(export, out).patients == 3
+
+
+def test_part_of_a_patients_series_is_refused_and_nothing_is_lost(export, tmp_path):
+    out = tmp_path / "out"
+    import_dicom(export, out)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    write_series(tmp_path / "later", study="1.2.3.9", uid="1.2.3.9.1", taken="20240104 081500")
+    with pytest.raises(ScanError, match="SOURCE must hold all series of a patient it holds, got no baseline of"):
+        import_dicom(tmp_path / "later", out)
+    assert before == {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+
+
+def test_what_was_written_into_the_manifest_stays(export, tmp_path):
+    out = tmp_path / "out"
+    import_dicom(export, out)
+    edited = table(out / "manifest.csv").assign(baseline_mask="", gcs=["13", ""])
+    edited.loc[0, "age"] = "70"
+    edited.to_csv(out / "manifest.csv", index=False)
+    import_dicom(export, out)
+    again = table(out / "manifest.csv")
+    assert again["gcs"].to_list() == ["13", ""]
+    assert again.loc[0, "age"] == "70"
+    assert again.loc[1, "age"] == "67"
+
+
 def test_the_clinical_table_names_patients_and_wins_over_headers(export, tmp_path):
     clinical = tmp_path / "bedside.csv"
     clinical.write_text(
