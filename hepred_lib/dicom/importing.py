@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,8 +73,8 @@ def import_dicom(source: Path, out: Path, clinical: Path | None = None) -> Impor
     ScanError
         No folder, no DICOM image in it, or a scan of an earlier import that its patient's series here lack.
     ManifestError
-        A clinical table without ``patient_id``, with one that is no pseudonym, or with one patient twice; a
-        ``by_hand`` that is no use.
+        A clinical table without ``patient_id``, with one that is no pseudonym or not the one given before, or with one
+        patient twice; a ``by_hand`` that is no use.
     """
     if not source.is_dir():
         raise ScanError(f"SOURCE must be a folder of DICOM files, got {source}.")
@@ -138,7 +139,18 @@ def _pseudonyms(path: Path, choices: list[Choice], bedside: pd.DataFrame) -> dic
     New numbers follow a hash of the PatientID, so that they tell nothing of its order.
     """
     key = read_printed(path) if path.exists() else pd.DataFrame(columns=["patient_id", "dicom_patient_id"], dtype=str)
-    names = dict(zip(key["dicom_patient_id"], key["patient_id"], strict=True)) | bedside["patient_id"].to_dict()
+    before, told = dict(zip(key["dicom_patient_id"], key["patient_id"], strict=True)), bedside["patient_id"].to_dict()
+    for patient in told.keys() & before.keys():
+        if told[patient] != before[patient]:
+            raise ManifestError(
+                f"patient_id must stay {before[patient]} ({path.name}), got {told[patient]} (--clinical)."
+            )
+    names = before | told
+    if len(set(names.values())) < len(names):
+        (twice, _), *_ = Counter(names.values()).most_common(1)
+        raise ManifestError(
+            f"patient_id must stand for one PatientID, got {twice} for two (--clinical and {path.name})."
+        )
     numbers = [int(name[1:]) for name in names.values() if re.fullmatch(r"P\d{4,}", name)]
     new = {choice.series.patient for choice in choices} - set(names)
     for number, patient in enumerate(sorted(new, key=lambda patient: hashlib.sha256(patient.encode()).digest())):

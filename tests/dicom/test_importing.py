@@ -193,6 +193,23 @@ def test_a_clinical_table_that_cannot_be_used(export, tmp_path, text, message):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("HE-1,MRN-77", "patient_id must stay P000[12] .*got HE-1"),
+        ("P0001,MRN-99", "must stand for one PatientID, got P0001 for two"),
+    ],
+)
+def test_a_pseudonym_once_given_stays_one_patients(export, tmp_path, row, message):
+    out, clinical = tmp_path / "out", tmp_path / "bedside.csv"
+    import_dicom(export, out)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    clinical.write_text(f"patient_id,dicom_patient_id\n{row}\n", encoding="utf-8")
+    with pytest.raises(ManifestError, match=message):
+        import_dicom(export, out, clinical)
+    assert before == {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+
+
 def test_one_series_that_cannot_be_converted_stops_no_other(export, tmp_path):
     for path in (export / "b").iterdir():
         path.write_bytes(path.read_bytes()[:-4000])
