@@ -6,14 +6,13 @@ import os
 import re
 import warnings
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 import pydicom
-from pydicom.errors import InvalidDicomError
 
 from hepred_lib.progress import progress
 
@@ -83,22 +82,30 @@ class Series:
         return self.places_mm[-1] - self.places_mm[0] if self.places_mm else 0.0
 
 
+@dataclass(frozen=True)
+class _Image:
+    """One file: its own number, its series as it alone tells it, orientation and place of its slices."""
+
+    instance: str
+    series: Series
+    planes: tuple[tuple[list[float], list[float]], ...]
+
+
 def find_series(source: Path) -> tuple[list[Series], int]:
-    """All series below a folder, by patient, study and number, and how many files are not DICOM.
+    """All series below a folder, by patient, study and number, and how many files are no DICOM image of a series.
 
     Files may have any name; a ``DICOMDIR``, hidden files and links to folders are passed over.
     """
-    images: dict[tuple[str, str, str], dict[str, tuple[Path, pydicom.Dataset]]] = defaultdict(dict)
+    images: dict[tuple[str, str, str], dict[str, _Image]] = defaultdict(dict)
     foreign = 0
     for path in progress(list(_files(source)), desc="headers", unit="file"):
-        header = _header(path)
-        if header is None:
+        image = _image(path, folder=path.relative_to(source).parts[0])
+        if image is None:
             foreign += 1
             continue
-        patient = _text(header, "PatientID") or path.relative_to(source).parts[0]
-        key = (patient, _text(header, "StudyInstanceUID"), _text(header, "SeriesInstanceUID"))
-        images[key].setdefault(_text(header, "SOPInstanceUID") or str(path), (path, header))
-    found = [_series(key, list(part.values())) for key, part in images.items()]
+        key = (image.series.patient, image.series.study, image.series.uid)
+        images[key].setdefault(image.instance or str(path), image)
+    found = [_joined(list(part.values())) for part in images.values()]
     return sorted(found, key=lambda series: (series.patient, series.study, series.number, series.uid)), foreign
 
 
@@ -108,27 +115,25 @@ def _files(source: Path) -> Iterator[Path]:
         yield from (Path(folder) / name for name in sorted(names) if name != "DICOMDIR" and not name.startswith("."))
 
 
-def _header(path: Path) -> pydicom.Dataset | None:
-    """The tags that are looked at; None for what is not DICOM or has no image's place in a series."""
+def _image(path: Path, folder: str) -> _Image | None:
+    """What the header says; None for what is no DICOM, is damaged, or belongs to no series."""
     try:
         with warnings.catch_warnings():  # of values against the standard, which scanners write
             warnings.simplefilter("ignore")
             header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS)
-            header.walk(lambda *_: None)  # values are read only when they are asked for
-    except (InvalidDicomError, OSError, EOFError, ValueError, AttributeError, KeyError, TypeError):
+            series, planes = _alone(header, path, folder), _planes(header)
+            instance = _text(header, "SOPInstanceUID")
+    except Exception:  # values are decoded one by one, and a damaged one may raise anything
         return None
-    return header if _text(header, "SeriesInstanceUID") else None
+    return _Image(instance, series, planes) if series.uid else None
 
 
-def _series(key: tuple[str, str, str], images: list[tuple[Path, pydicom.Dataset]]) -> Series:
-    patient, study, uid = key
-    header = images[0][1]
-    normal, places = _places([header for _, header in images])
-    moments = [moment for _, header in images if (moment := _moment(header)) is not None]
+def _alone(header: pydicom.Dataset, path: Path, folder: str) -> Series:
+    """The series of one file, its places still to come."""
     return Series(
-        patient=patient,
-        study=study,
-        uid=uid,
+        patient=_text(header, "PatientID") or folder,
+        study=_text(header, "StudyInstanceUID"),
+        uid=_text(header, "SeriesInstanceUID"),
         number=int(_number(header, "SeriesNumber", 0)),
         description=" ".join(filter(None, (_text(header, name).lower() for name in _TEXTS))),
         modality=_text(header, "Modality"),
@@ -137,18 +142,30 @@ def _series(key: tuple[str, str, str], images: list[tuple[Path, pydicom.Dataset]
         kernel=_several(header, "ConvolutionKernel", "/"),
         image_type=tuple(_several(header, "ImageType", "\\").upper().split("\\")),
         thickness_mm=_number(header, "SliceThickness", np.nan),
-        upright=normal,
-        places_mm=places,
-        taken_at=min(moments, default=None),
+        upright=np.nan,
+        places_mm=(),
+        taken_at=_moment(header),
         age=_age(_text(header, "PatientAge")),
         sex=_text(header, "PatientSex") if _text(header, "PatientSex") in ("F", "M") else "",
-        files=tuple(path for path, _ in images),
+        files=(path,),
     )
 
 
-def _places(headers: list[pydicom.Dataset]) -> tuple[float, tuple[float, ...]]:
+def _joined(images: list[_Image]) -> Series:
+    """The series of all its files: the first header's words, every slice's place, the earliest time."""
+    upright, places = _places([plane for image in images for plane in image.planes])
+    moments = [image.series.taken_at for image in images if image.series.taken_at is not None]
+    return replace(
+        images[0].series,
+        upright=upright,
+        places_mm=places,
+        taken_at=min(moments, default=None),
+        files=tuple(path for image in images for path in image.series.files),
+    )
+
+
+def _places(planes: list[tuple[list[float], list[float]]]) -> tuple[float, tuple[float, ...]]:
     """Cosine of the slices' normal with the body's axis, and the places of the slices along that normal in mm."""
-    planes = [plane for header in headers for plane in _planes(header)]
     if not planes:
         return np.nan, ()
     rows, columns = np.array(planes[0][0]).reshape(2, 3)
@@ -157,25 +174,27 @@ def _places(headers: list[pydicom.Dataset]) -> tuple[float, tuple[float, ...]]:
     return float(abs(normal[2])), tuple(sorted(places))
 
 
-def _planes(header: pydicom.Dataset) -> list[tuple[list[float], list[float]]]:
+def _planes(header: pydicom.Dataset) -> tuple[tuple[list[float], list[float]], ...]:
     """Orientation and position of each image of a file; a file of many frames says them frame by frame."""
     shared, frames = (header.get(name) or [] for name in _GROUPS)
-    if not frames:
-        planes = [(header.get("ImageOrientationPatient"), header.get("ImagePositionPatient"))]
-    else:
-        planes = [
-            (_within(frame, shared, "PlaneOrientation"), _within(frame, shared, "PlanePosition")) for frame in frames
-        ]
-    numbers = [([*map(float, turn or ())], [*map(float, place or ())]) for turn, place in planes]
-    return [(turn, place) for turn, place in numbers if len(turn) == 6 and len(place) == 3]
+    sources = [(frame, *shared) for frame in frames] or [(header,)]
+    found = []
+    for groups in sources:
+        turn = _within(groups, "PlaneOrientationSequence", "ImageOrientationPatient")
+        place = _within(groups, "PlanePositionSequence", "ImagePositionPatient")
+        numbers = [*map(float, turn)], [*map(float, place)]
+        if len(turn) == 6 and len(place) == 3 and np.isfinite([*numbers[0], *numbers[1]]).all():
+            found.append(numbers)
+    return tuple(found)
 
 
-def _within(frame: pydicom.Dataset, shared: Iterable[pydicom.Dataset], what: str) -> list[float] | None:
-    name = {"PlaneOrientation": "ImageOrientationPatient", "PlanePosition": "ImagePositionPatient"}[what]
-    for group in (frame, *shared):
-        for item in group.get(f"{what}Sequence") or []:
-            return item.get(name)
-    return None
+def _within(groups: Iterable[pydicom.Dataset], sequence: str, name: str) -> Sequence[float]:
+    """A value of the first group that has it, itself or in its sequence."""
+    for group in groups:
+        for item in (group, *(group.get(sequence) or [])):
+            if item.get(name):
+                return item.get(name)
+    return ()
 
 
 def _moment(header: pydicom.Dataset) -> datetime | None:

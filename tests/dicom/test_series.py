@@ -9,7 +9,8 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
-from hepred_lib.dicom.series import _age, _moment, _places, find_series
+from hepred_lib.dicom.choice import choose
+from hepred_lib.dicom.series import _age, _moment, _places, _planes, find_series
 from tests.dicom.conftest import write_series
 
 
@@ -52,6 +53,21 @@ def test_a_truncated_file_is_no_image_and_stops_nothing(tmp_path):
     assert foreign == 1
 
 
+def test_a_damaged_header_stops_nothing(tmp_path):
+    write_series(tmp_path / "s")
+    whole = (tmp_path / "s" / "IM0003").read_bytes()
+    rng = np.random.default_rng(0)
+    for number in range(300):
+        damaged = bytearray(whole)
+        for place in rng.integers(128, 1500, rng.integers(1, 6)):
+            damaged[place] = rng.integers(0, 256)
+        (tmp_path / "s" / f"damaged{number:03d}").write_bytes(damaged)
+    found, foreign = find_series(tmp_path)
+    assert foreign > 0
+    assert max(len(series.places_mm) for series in found) >= 33
+    assert all(choice.reason for choice in choose(found))
+
+
 def test_places_of_a_file_of_many_frames():
     frames = []
     for z in (0.0, 5.0, 10.0):
@@ -66,13 +82,13 @@ def test_places_of_a_file_of_many_frames():
         Sequence([shared]),
         Sequence(frames),
     )
-    assert _places([header]) == (1.0, (0.0, 5.0, 10.0))
+    assert _places(list(_planes(header))) == (1.0, (0.0, 5.0, 10.0))
 
 
 def test_a_header_without_places_has_none(tmp_path):
     header = dcmread(write_series(tmp_path / "s") / "IM0000")
     del header.ImagePositionPatient
-    upright, places = _places([header])
+    upright, places = _places(list(_planes(header)))
     assert np.isnan(upright)
     assert places == ()
 
