@@ -47,7 +47,10 @@ def convert_series(series: Series, path: Path) -> Scan:
         volumes = sorted(out.glob("*.nii"), key=_preference)
         if not volumes:
             lines = [line for line in (said.stdout + said.stderr).splitlines() if "rror" in line or "arning" in line]
-            raise ScanError(f"{name} must be converted by dcm2niix, got no volume: {' '.join(lines[-2:]) or 'unsaid'}.")
+            reason = " ".join(lines[-2:]) or "unsaid"
+            for number, file in enumerate(series.files):
+                reason = reason.replace(str(images / f"{number:05d}.dcm"), str(file))
+            raise ScanError(f"{name} must be converted by dcm2niix, got no volume: {reason}.")
         try:
             scan = read_scan(volumes[0])
         except ScanError as error:

@@ -87,7 +87,10 @@ def import_dicom(source: Path, out: Path, clinical: Path | None = None) -> Impor
     names = _pseudonyms(out / "identifying" / "key.csv", choices, bedside)
     _require_whole_patients(choices, names, known)
     _write_key(out / "identifying" / "key.csv", names)
-    written, notes = _convert(choices, names, out, known)
+    written = _unchanged(choices, names, out, known)
+    # Before anything is replaced: where this is killed, the next import takes no scan for that of another series.
+    _write_series(out / "identifying" / "series.csv", choices, names, known, written)
+    notes = _convert(choices, names, out, written)
     _write_series(out / "identifying" / "series.csv", choices, names, known, written)
     earlier = _earlier_manifest(out / "manifest.csv")
     table = _manifest(choices, names, bedside, written, earlier)
@@ -175,29 +178,39 @@ def _require_whole_patients(choices: list[Choice], names: Mapping[str, str], kno
         )
 
 
-def _convert(
-    choices: list[Choice], names: Mapping[str, str], out: Path, known: pd.DataFrame
-) -> tuple[dict[str, str], list[str]]:
-    """Path of every scan by SeriesInstanceUID, relative to ``out``, and a line for each that could not be written."""
-    written, notes = {}, []
-    for choice in progress([choice for choice in choices if choice.use != "none"], desc="convert", unit="series"):
-        uid, name = choice.series.uid, names[choice.series.patient]
-        place = f"scans/{name}_{choice.use}.nii.gz"
-        last = known.loc[uid] if uid in known.index else None
-        same = last is not None and last["scan"] == place and last["files"] == str(len(choice.series.files))
-        try:
-            if not (same and (out / place).exists()):
-                convert_series(choice.series, out / place)
+def _unchanged(choices: list[Choice], names: Mapping[str, str], out: Path, known: pd.DataFrame) -> dict[str, str]:
+    """Path by SeriesInstanceUID, relative to ``out``, of the scans that an earlier import made as they are wanted."""
+    written = {}
+    for choice in choices:
+        uid, place = choice.series.uid, _place(choice, names)
+        last = known.loc[uid] if uid in known.index else {"scan": "", "files": ""}
+        same = last["scan"] == place and last["files"] == str(len(choice.series.files))
+        if choice.use != "none" and same and (out / place).exists():
             written[uid] = place
+    return written
+
+
+def _place(choice: Choice, names: Mapping[str, str]) -> str:
+    return f"scans/{names[choice.series.patient]}_{choice.use}.nii.gz"
+
+
+def _convert(choices: list[Choice], names: Mapping[str, str], out: Path, written: dict[str, str]) -> list[str]:
+    """Convert what is wanted and not yet ``written``, note it there, and say in a line what could not be converted."""
+    notes = []
+    todo = [choice for choice in choices if choice.use != "none" and choice.series.uid not in written]
+    for choice in progress(todo, desc="convert", unit="series"):
+        try:
+            convert_series(choice.series, out / _place(choice, names))
+            written[choice.series.uid] = _place(choice, names)
         except ScanError as error:
-            notes.append(f"patient {name}, {choice.use}: {error}")
+            notes.append(f"patient {names[choice.series.patient]}, {choice.use}: {error}")
     kept = {out / place for place in written.values()}
     for name in {names[choice.series.patient] for choice in choices}:  # of a series that is not used any more
         for scan in SCANS:
             path = out / "scans" / f"{name}_{scan}.nii.gz"
             if path not in kept:
                 path.unlink(missing_ok=True)
-    return written, notes
+    return notes
 
 
 def _earlier_manifest(path: Path) -> pd.DataFrame:
@@ -245,7 +258,8 @@ def _without_baseline(
     reasons: dict[str, list[str]] = {names[patient]: [] for patient in bedside.index}
     for choice in choices:
         of_patient = reasons.setdefault(names[choice.series.patient], [])
-        of_patient.append(f"series {choice.series.number} {choice.reason}")
+        reason = choice.reason if choice.use == "none" else "could not be converted"
+        of_patient.append(f"series {choice.series.number} {reason}")
     missing = table.loc[table["baseline_ct"].eq("") & table["patient_id"].isin(list(reasons)), "patient_id"]
     return [f"patient {name} has no first scan: {'; '.join(reasons[name]) or 'no series at all'}." for name in missing]
 

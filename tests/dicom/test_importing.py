@@ -10,6 +10,7 @@ import pytest
 
 from hepred_lib.checking import check
 from hepred_lib.cli import main
+from hepred_lib.dicom.conversion import convert_series
 from hepred_lib.dicom.importing import import_dicom
 from hepred_lib.manifest import ManifestError, read_manifest
 from hepred_lib.scans import ScanError, read_scan
@@ -153,6 +154,30 @@ def test_what_was_written_into_the_manifest_stays(export, tmp_path):
     assert again.loc[1, "age"] == "67"
 
 
+def test_killed_while_a_scan_is_replaced_the_next_import_takes_none_for_another(export, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    import_dicom(export, out)
+    path = out / "identifying" / "series.csv"
+    first = table(path).set_index("series_uid").loc["1.2.3.1.1", "scan"]
+    before = (out / first).read_bytes()
+    told = table(path)
+    told.loc[told["series_uid"] == "1.2.3.1.2", "by_hand"] = "baseline"
+    told.to_csv(path, index=False)
+
+    def convert_and_die(*arguments):
+        convert_series(*arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as killed:
+        killed.setattr("hepred_lib.dicom.importing.convert_series", convert_and_die)
+        with pytest.raises(KeyboardInterrupt):
+            import_dicom(export, out)
+    assert (out / first).read_bytes() != before
+    table(path).assign(by_hand="").to_csv(path, index=False)
+    import_dicom(export, out)
+    assert (out / first).read_bytes() == before
+
+
 def test_the_clinical_table_names_patients_and_wins_over_headers(export, tmp_path):
     clinical = tmp_path / "bedside.csv"
     clinical.write_text(
@@ -216,6 +241,8 @@ def test_one_series_that_cannot_be_converted_stops_no_other(export, tmp_path):
     imported = import_dicom(export, tmp_path / "out")
     assert (imported.with_baseline, imported.with_followup) == (1, 1)
     assert any("baseline: series 2 (33 files" in note for note in imported.notes)
+    assert "has no first scan: series 2 could not be converted." in imported.notes[-1]
+    assert not any("/dicom/0" in note for note in imported.notes)  # a file by its own name, not by that of a copy
     assert len(table(imported.manifest)) == 2
 
 
