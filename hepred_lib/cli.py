@@ -63,7 +63,7 @@ def import_dicom(
 
     Example: hepred import-dicom export/ cohorts/mine --clinical bedside.csv
     """
-    from hepred_lib.dicom.importing import import_dicom as make
+    from hepred_lib.intake.importing import import_dicom as make
 
     imported = make(source, out, clinical)
     for note in imported.notes:
@@ -93,7 +93,7 @@ def check(
         return
     if manifest is None:
         raise StudyError("MANIFEST is required: the table of patients to check.")
-    from hepred_lib.checking import check as find_problems
+    from hepred_lib.intake.check import check as find_problems
 
     problems = find_problems(manifest, definition=definition, progress=True)
     for problem in problems:

@@ -27,7 +27,7 @@ import pandas as pd
 from IPython.display import Markdown
 
 from hepred_lib.book import publish, show
-from hepred_lib.checking import fill_volumes
+from hepred_lib.intake.check import fill_volumes
 from hepred_lib.manifest import (
     CLINICAL_CANDIDATES,
     RADIOLOGICAL_CANDIDATES,

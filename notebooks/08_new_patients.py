@@ -32,8 +32,8 @@ from IPython.display import Markdown
 
 from hepred_lib import results
 from hepred_lib.book import publish, show
-from hepred_lib.checking import fill_volumes
 from hepred_lib.deployment import load_frozen, predict_table
+from hepred_lib.intake.check import fill_volumes
 from hepred_lib.manifest import derive_labels, read_manifest
 from hepred_lib.multitask.reading import outline_agreement, picture, read_with, slice_calls
 from hepred_lib.progress import progress

@@ -9,8 +9,8 @@ LIBRARY = Path(__file__).resolve().parents[1] / "hepred_lib"
 FLOORS = {
     0: {"volume", "expansion", "markers", "scores", "segmentation", "morphology", "stats", "progress"},
     1: {"manifest", "scans", "study"},
-    2: {"checking", "dicom", "results", "preprocessing", "simulation", "execution"},
-    3: {"slices", "reporting"},
+    2: {"results", "preprocessing", "simulation", "execution"},
+    3: {"slices", "reporting", "intake"},
     4: {"multitask"},
     5: {"deployment"},
     6: {"figures"},

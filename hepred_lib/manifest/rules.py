@@ -97,7 +97,15 @@ class ManifestError(ValueError):
 
 @dataclass(frozen=True)
 class Problem:
-    """One fault of a manifest; ``rule`` stands after the word "must". A fault of the whole file has line 0."""
+    """One fault of a manifest; ``rule`` stands after the word "must". A fault of the whole file has line 0.
+
+    Attributes
+    ----------
+    severity : str
+        ``refuse`` where the manifest cannot be used, ``warn`` where a person should look.
+    remedy : str
+        What to do about it, as a sentence; may be empty.
+    """
 
     file: str
     line: int
@@ -105,6 +113,8 @@ class Problem:
     patient_id: str
     rule: str
     value: str
+    severity: str = "refuse"
+    remedy: str = ""
 
     def __str__(self) -> str:
         where = f"{self.file} line {self.line}" if self.line else self.file

@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hepred_lib.checking import check
 from hepred_lib.cli import main
-from hepred_lib.dicom.conversion import convert_series
-from hepred_lib.dicom.importing import import_dicom
+from hepred_lib.intake.check import check
+from hepred_lib.intake.conversion import convert_series
+from hepred_lib.intake.importing import import_dicom
 from hepred_lib.manifest import ManifestError, read_manifest
 from hepred_lib.scans import ScanError, read_scan
-from tests.dicom.conftest import BLEED_MM, head_hu, write_series
+from tests.intake.conftest import BLEED_MM, head_hu, write_series
 
 
 def table(path):
@@ -169,7 +169,7 @@ def test_killed_while_a_scan_is_replaced_the_next_import_takes_none_for_another(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as killed:
-        killed.setattr("hepred_lib.dicom.importing.convert_series", convert_and_die)
+        killed.setattr("hepred_lib.intake.importing.convert_series", convert_and_die)
         with pytest.raises(KeyboardInterrupt):
             import_dicom(export, out)
     assert (out / first).read_bytes() != before

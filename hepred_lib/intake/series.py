@@ -20,7 +20,8 @@ _TEXTS = ("SeriesDescription", "ProtocolName", "StudyDescription")
 _GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 _MOMENTS = ("Acquisition", "Content", "Series", "Study")
 _TAGS = [
-    *("PatientID", "PatientAge", "PatientSex", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"),
+    *("PatientID", "PatientName", "PatientBirthDate", "PatientAge", "PatientSex"),
+    *("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"),
     *("Modality", "ImageType", "SeriesNumber", "BodyPartExamined", "ContrastBolusAgent", "ConvolutionKernel"),
     *("SliceThickness", "ImageOrientationPatient", "ImagePositionPatient", "AcquisitionDateTime", *_TEXTS, *_GROUPS),
     *(f"{moment}{part}" for moment in _MOMENTS for part in ("Date", "Time")),
@@ -56,6 +57,9 @@ class Series:
         ``F``, ``M`` or empty.
     files : tuple of Path
         One file an image; copies are left out.
+    names, birth_dates, sexes : frozenset of str
+        Every PatientName, PatientBirthDate and PatientSex of its files, without empty ones: to tell two people under
+        one PatientID. They never leave ``identifying/``.
     """
 
     patient: str
@@ -75,6 +79,9 @@ class Series:
     age: float
     sex: str
     files: tuple[Path, ...]
+    names: frozenset[str] = frozenset()
+    birth_dates: frozenset[str] = frozenset()
+    sexes: frozenset[str] = frozenset()
 
     @property
     def extent_mm(self) -> float:
@@ -148,6 +155,9 @@ def _alone(header: pydicom.Dataset, path: Path, folder: str) -> Series:
         age=_age(_text(header, "PatientAge")),
         sex=_text(header, "PatientSex") if _text(header, "PatientSex") in ("F", "M") else "",
         files=(path,),
+        names=_filled(header, "PatientName"),
+        birth_dates=_filled(header, "PatientBirthDate"),
+        sexes=_filled(header, "PatientSex"),
     )
 
 
@@ -161,6 +171,9 @@ def _joined(images: list[_Image]) -> Series:
         places_mm=places,
         taken_at=min(moments, default=None),
         files=tuple(path for image in images for path in image.series.files),
+        names=frozenset().union(*(image.series.names for image in images)),
+        birth_dates=frozenset().union(*(image.series.birth_dates for image in images)),
+        sexes=frozenset().union(*(image.series.sexes for image in images)),
     )
 
 
@@ -220,6 +233,10 @@ def _age(text: str) -> float:
 def _text(header: pydicom.Dataset, name: str) -> str:
     value = header.get(name)
     return "" if value is None else " ".join(str(value).split())
+
+
+def _filled(header: pydicom.Dataset, name: str) -> frozenset[str]:
+    return frozenset(filter(None, [_text(header, name)]))
 
 
 def _several(header: pydicom.Dataset, name: str, joint: str) -> str:

@@ -18,7 +18,7 @@ from pathlib import Path
 import dcm2niix
 import numpy as np
 
-from hepred_lib.dicom.series import Series
+from hepred_lib.intake.series import Series
 from hepred_lib.scans import Scan, ScanError, read_scan, write_nifti
 
 LONGEST_S = 600

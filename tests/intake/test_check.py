@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hepred_lib.checking import check, fill_volumes
+from hepred_lib.intake.check import check, fill_volumes
 from hepred_lib.manifest import read_manifest
 from hepred_lib.scans import ScanError, write_nifti
 

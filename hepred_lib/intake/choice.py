@@ -12,7 +12,7 @@ from itertools import groupby
 
 import numpy as np
 
-from hepred_lib.dicom.series import Series
+from hepred_lib.intake.series import Series
 
 USES = ("baseline", "followup", "none")
 HEAD_PARTS = ("HEAD", "BRAIN", "SKULL", "NEURO", "CRANIUM", "CEREBR")
@@ -32,11 +32,15 @@ _RENDERED = {"MIP", "3D", "VRT", "VOLREN", "PROJECTION IMAGE", "SCREEN SAVE", "S
 
 @dataclass(frozen=True)
 class Choice:
-    """What one series is used as: ``baseline``, ``followup`` or ``none``, and why."""
+    """What one series is used as: ``baseline``, ``followup`` or ``none``, and why.
+
+    ``unsure`` where the header's words are silent or contradict each other: a person should look.
+    """
 
     series: Series
     use: str
     reason: str
+    unsure: bool = False
 
 
 def choose(found: Iterable[Series], by_hand: Mapping[str, str] | None = None) -> list[Choice]:

@@ -9,9 +9,9 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
-from hepred_lib.dicom.choice import choose
-from hepred_lib.dicom.series import _age, _moment, _places, _planes, find_series
-from tests.dicom.conftest import write_series
+from hepred_lib.intake.choice import choose
+from hepred_lib.intake.series import _age, _moment, _places, _planes, find_series
+from tests.intake.conftest import write_series
 
 
 def test_series_of_an_export(export):

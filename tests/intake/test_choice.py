@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hepred_lib.dicom.choice import choose, reason_against
-from hepred_lib.dicom.series import Series
+from hepred_lib.intake.choice import choose, reason_against
+from hepred_lib.intake.series import Series
 
 FIRST = Series(
     patient="A",

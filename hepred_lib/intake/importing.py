@@ -24,9 +24,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hepred_lib.dicom.choice import USES, Choice, choose, hours_between
-from hepred_lib.dicom.conversion import convert_series
-from hepred_lib.dicom.series import Series, find_series
+from hepred_lib.intake.choice import USES, Choice, choose, hours_between
+from hepred_lib.intake.conversion import convert_series
+from hepred_lib.intake.series import Series, find_series
 from hepred_lib.manifest import PATIENT_ID, ManifestError
 from hepred_lib.progress import progress
 from hepred_lib.scans import ScanError
