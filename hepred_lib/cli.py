@@ -80,11 +80,28 @@ def import_dicom(
 def check(
     manifest: Annotated[Path | None, typer.Argument(help="The table of patients.", show_default=False)] = None,
     definition: Annotated[str, typer.Option(help="Definition of expansion.")] = "6ml_or_33pct",
+    mapping: Annotated[
+        Path | None, typer.Option(help="YAML that names the manifest's column of each column of the table.")
+    ] = None,
+    suggest_mapping: Annotated[
+        bool, typer.Option("--suggest-mapping", help="Print a first mapping for the table, and stop.")
+    ] = False,
+    write: Annotated[
+        Path | None, typer.Option(help="Write the mapped table as a standard manifest.", show_default=False)
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Write a page with pictures of the scans at fault.", show_default=False)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of lines.")] = False,
+    cores: Annotated[int, typer.Option(min=1, help="Processes that read scans.")] = os.cpu_count() or 1,
     rules: Annotated[bool, typer.Option("--rules", help="Print the rule of every column and stop.")] = False,
 ) -> None:
-    """Print every problem of a manifest and of the scans it names, one line each.
+    """Print every problem of a manifest, of its scans and masks, and of the cohort: one line each, refusals first.
 
-    Example: hepred check data_manifest.csv
+    A refusal would give a wrong number or stop a study; a warning asks a person to look. Exit status: 0 without a
+    refusal (warnings are printed and counted), 2 with one.
+
+    Example: hepred check data_manifest.csv --html check.html
     """
     if rules:
         from hepred_lib.manifest import rules_table
@@ -93,14 +110,25 @@ def check(
         return
     if manifest is None:
         raise StudyError("MANIFEST is required: the table of patients to check.")
-    from hepred_lib.intake.check import check as find_problems
+    from hepred_lib.expansion import DEFINITIONS
 
-    problems = find_problems(manifest, definition=definition, progress=True)
-    for problem in problems:
-        print(problem)
-    if problems:
+    if definition not in DEFINITIONS:
+        raise StudyError(f"--definition must be one of {', '.join(DEFINITIONS)}, got {definition!r}.")
+    from hepred_lib.intake.check import check_manifest
+
+    checked = check_manifest(manifest, definition=definition, mapping=mapping, progress=True, cores=cores)
+    if html is not None:
+        from hepred_lib.intake.check_page import page
+
+        write_bytes(html, page(checked).encode())
+    if as_json:
+        print(json.dumps(checked.as_dict(), indent=1, ensure_ascii=False))
+    else:
+        for note in checked.notes:
+            print(f"note: {note}", file=sys.stderr)
+        print(*checked.lines, checked.verdict, sep="\n")
+    if checked.refusals:
         raise typer.Exit(2)
-    print(f"{manifest}: no problem found.")
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": False})

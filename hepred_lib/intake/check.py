@@ -1,29 +1,105 @@
-"""Everything wrong in a manifest and in the scans and masks that it names, and the volumes that its masks give."""
+"""Everything wrong in a manifest, in the scans and masks that it names, and in the cohort that they make.
+
+Two severities: ``refuse`` where a study would give a wrong number or stop, ``warn`` where a person should look and may
+go on. Every patient's images are read once, by as many processes as there are cores; what comes back is small, so that
+memory does not grow with the cohort.
+"""
 
 from __future__ import annotations
 
-import hashlib
+import multiprocessing
 import os
+import signal
+import threading
+import time
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
+from hepred_lib.intake.check_cohort import cohort_problems, named_afterwards, numbered
+from hepred_lib.intake.check_images import MASKS, MOMENTS, REMEDIES, Images, read_images, same_but_turned
 from hepred_lib.manifest import Problem, manifest_problems, read_valid_cells
 from hepred_lib.progress import progress as progress_bar
-from hepred_lib.scans import Scan, ScanError, read_mask, read_scan
+from hepred_lib.scans import ScanError, read_mask, read_scan
 from hepred_lib.volume import mask_volume_ml
 
-VOLUME_TOLERANCE = 0.25  # outlines and printed volumes come from different readings
-MOMENTS = ("baseline", "followup")
-MASKS = (("mask", "volume_ml"), ("ivh_mask", "ivh_ml"))
+LEAST_FOR_PROCESSES = 12  # patients with images: a process takes longer to start than a few scans to read
+IMAGE_COLUMNS = [f"{moment}_{name}" for moment in MOMENTS for name in ("ct", *(n for pair in MASKS for n in pair))]
 
 
-def check(path: str | os.PathLike, *, definition: str = "6ml_or_33pct", progress: bool = False) -> list[Problem]:
-    """Every problem of a manifest and of its images, in the order of its lines; nothing stops at the first.
+@dataclass(frozen=True)
+class Checked:
+    """What the check of one manifest found.
 
-    Beside what :func:`hepred_lib.manifest.manifest_problems` finds: scans and masks that ``scans`` refuses, a mask
-    without its scan, a printed volume more than 25 % away from its mask's, and one image under two names.
+    Attributes
+    ----------
+    file : str
+        Name of the manifest.
+    patients : int
+        Rows that could be read.
+    problems : list of Problem
+        Refusals first, then warnings, each in the order of the manifest's lines.
+    notes : list of str
+        What was understood of the file, and what is no fault but should be known.
+    table : DataFrame
+        The valid cells, indexed by line.
+    """
+
+    file: str
+    patients: int
+    problems: list[Problem]
+    notes: list[str] = field(default_factory=list)
+    table: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+    @property
+    def refusals(self) -> int:
+        """Number of problems that must be solved before a study."""
+        return sum(problem.severity == "refuse" for problem in self.problems)
+
+    @property
+    def verdict(self) -> str:
+        """The counts in one line."""
+        if not self.problems:
+            return f"{self.file}: {numbered(self.patients, 'patient')}, no problem found."
+        warnings = len(self.problems) - self.refusals
+        counts = [(self.refusals, "refusal"), (warnings, "warning")]
+        said = [numbered(count, noun) for count, noun in counts if count]
+        return ", ".join([numbered(self.patients, "patient"), *said]) + "."
+
+    @property
+    def lines(self) -> list[str]:
+        """One line per problem, with what to do about it."""
+        marks = {"warn": "warning: "}
+        return [f"{marks.get(p.severity, '')}{p} {p.remedy}".rstrip() for p in self.problems]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: the counts, every problem with all its fields and its sentence, and the notes."""
+        names = ("severity", "line", "patient_id", "column", "rule", "value", "remedy")
+        return {
+            "file": self.file,
+            "patients": self.patients,
+            "refusals": self.refusals,
+            "warnings": len(self.problems) - self.refusals,
+            "problems": [{n: getattr(p, n) for n in names} | {"message": str(p)} for p in self.problems],
+            "notes": self.notes,
+        }
+
+
+def check(
+    path: str | os.PathLike,
+    *,
+    definition: str = "6ml_or_33pct",
+    mapping: str | os.PathLike | None = None,
+    progress: bool = False,
+    cores: int = 1,
+) -> list[Problem]:
+    """Every problem of a manifest, of its images and of its cohort: refusals first, each in the order of the lines.
 
     Parameters
     ----------
@@ -31,22 +107,41 @@ def check(path: str | os.PathLike, *, definition: str = "6ml_or_33pct", progress
         The manifest.
     definition : str
         The study's definition of expansion, against which printed labels are held.
+    mapping : path-like, optional
+        A YAML file that says which column of the file is which column of a manifest.
     progress : bool
         Show a bar over the patients.
+    cores : int
+        Processes that read images. With more than one, a script that calls this at its top level needs
+        ``if __name__ == "__main__"``.
 
     Raises
     ------
     ValueError
         If the definition is unknown.
+    ManifestError
+        If the mapping cannot be used.
     """
+    return check_manifest(path, definition=definition, mapping=mapping, progress=progress, cores=cores).problems
+
+
+def check_manifest(
+    path: str | os.PathLike,
+    *,
+    definition: str = "6ml_or_33pct",
+    mapping: str | os.PathLike | None = None,
+    progress: bool = False,
+    cores: int = 1,
+) -> Checked:
+    """As :func:`check`, with the counts and notes."""
+    file = Path(path).name
     problems = manifest_problems(path, definition=definition)
-    table = read_valid_cells(path).fillna({"patient_id": ""})
-    seen: dict[bytes, tuple[str, str]] = {}
-    for line, row in _rows(table, progress):
-        for moment in MOMENTS:
-            for column, rule, value in _image_faults(row, moment, seen):
-                problems.append(Problem(Path(path).name, line, column, row["patient_id"], rule, value))
-    return sorted(problems, key=lambda problem: problem.line)
+    table = read_valid_cells(path)
+    problems += cohort_problems(table, file, definition=definition)
+    problems += _image_problems(table, file, cores=cores, progress=progress)
+    after = named_afterwards(list(table.columns))
+    notes = [f"by their names these are known only afterwards and no candidates: {', '.join(after)}."] if after else []
+    return Checked(file, len(table), _ordered(problems), notes, table)
 
 
 def fill_volumes(table: pd.DataFrame, *, progress: bool = False) -> pd.DataFrame:
@@ -58,7 +153,8 @@ def fill_volumes(table: pd.DataFrame, *, progress: bool = False) -> pd.DataFrame
         If a scan or mask cannot be used; the file and the patient are named.
     """
     filled = table.copy()
-    for index, row in _rows(table, progress):
+    rows = table.iterrows()
+    for index, row in progress_bar(rows, total=len(table), desc="patients", unit="patient", quiet=not progress):
         for moment in MOMENTS:
             for mask, volume in MASKS:
                 if pd.isna(row[f"{moment}_{volume}"]) and not pd.isna(row[f"{moment}_{mask}"]):
@@ -77,49 +173,88 @@ def _measured(row: pd.Series, moment: str, mask: str) -> float:
         raise ScanError(f"{str(error).removesuffix('.')} (patient {patient}).") from error
 
 
-def _rows(table: pd.DataFrame, progress: bool) -> Iterable[tuple[int, pd.Series]]:
-    rows = table.iterrows()
-    return progress_bar(rows, total=len(table), desc="patients", unit="patient") if progress else rows
+def _ordered(problems: Iterable[Problem]) -> list[Problem]:
+    """Each problem once, refusals first, in the order of the lines."""
+    return sorted(dict.fromkeys(problems), key=lambda problem: (problem.severity != "refuse", problem.line))
 
 
-def _image_faults(row: pd.Series, moment: str, seen: dict[bytes, tuple[str, str]]) -> Iterator[tuple[str, str, str]]:
-    """Column, rule and value of what is wrong in one patient's scan and masks of one moment."""
-    column = f"{moment}_ct"
-    if pd.isna(row[column]):
-        for mask, _ in MASKS:
-            if not pd.isna(row[f"{moment}_{mask}"]):
-                yield column, f"be given beside {moment}_{mask}", "nothing"
+def _image_problems(table: pd.DataFrame, file: str, *, cores: int, progress: bool) -> list[Problem]:
+    """Faults of every patient's images, and of images that two rows or moments share."""
+    named = table[[column for column in IMAGE_COLUMNS if not column.endswith("_ml")]].notna().any(axis=1)
+    columns = ["patient_id", "split", "ivh", *IMAGE_COLUMNS]
+    rows = table.loc[named, columns].fillna({"patient_id": ""})
+    records = rows.astype(object).to_dict("records")
+    read = progress_bar(
+        _read_all(records, cores), total=len(records), desc="patients", unit="patient", quiet=not progress
+    )
+    problems, twins = [], Twins()
+    for line, row, images in zip(rows.index, records, read, strict=True):
+        faults = [(f.column, f.rule, f.value, f.severity, f.remedy) for f in images.faults]
+        for column, rule, value, severity, remedy in [*faults, *twins.found(row, images)]:
+            problems.append(Problem(file, int(line), column, row["patient_id"], rule, value, severity, remedy))
+    return problems
+
+
+class Twins:
+    """The scans seen so far, to find one content under two names."""
+
+    def __init__(self) -> None:
+        self.voxels: dict[bytes, tuple[dict, str]] = {}
+        self.histograms: dict[bytes, list[tuple[dict, str]]] = {}
+
+    def found(self, row: dict[str, Any], images: Images) -> Iterator[tuple[str, str, str, str, str]]:
+        """Column, rule, value, severity and remedy of every scan of a row that has been seen before."""
+        for column, (voxels, histogram) in images.contents.items():
+            twin, how = self.voxels.get(voxels), "the same voxels"
+            if twin is None:
+                # Equal histograms are rare enough to read both scans again and to compare them turned.
+                alike = self.histograms.get(histogram, ())
+                twin = next((one for one in alike if same_but_turned(one[0][one[1]], row[column])), None)
+                how = "the same voxels, mirrored or turned,"
+            self.voxels.setdefault(voxels, (row, column))
+            self.histograms.setdefault(histogram, []).append((row, column))
+            if twin is not None:
+                other, name = twin
+                splits = {row["split"], other["split"]} == {"development", "test"}
+                where = f"{how} in {Path(row[column]).name}" + (", one in development, one in test" if splits else "")
+                yield (
+                    column,
+                    f"be another image than {name} of patient {other['patient_id']}",
+                    where,
+                    "refuse",
+                    (REMEDIES["twice"]),
+                )
+
+
+def _read_all(records: list[dict[str, Any]], cores: int) -> Iterator[Images]:
+    """The images of every row, in order; processes are started afresh, since a fork would copy locked threads."""
+    if cores < 2 or len(records) < LEAST_FOR_PROCESSES:
+        yield from map(read_images, records)
         return
-    path = Path(row[column])
-    if not path.is_file():
-        return  # a fault of the manifest, found before
+    pool = ProcessPoolExecutor(
+        min(cores, len(records)),
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_start_process,
+        initargs=(os.getpid(),),
+    )
     try:
-        scan = read_scan(path)
-    except ScanError as error:
-        yield column, *_rule_and_value(error, path)
-        return
-    digest = hashlib.sha256(scan.hu.T).digest()
-    patient, twin = seen.setdefault(digest, (row["patient_id"], column))
-    if (patient, twin) != (row["patient_id"], column):
-        yield column, f"be another image than {twin} of patient {patient}", f"the same voxels in {path.name}"
-    for mask, volume in MASKS:
-        yield from _mask_faults(row, f"{moment}_{mask}", f"{moment}_{volume}", scan)
+        yield from pool.map(read_images, records, chunksize=4)
+    except BrokenProcessPool as error:
+        raise ScanError(
+            "a process that reads scans must have enough memory, got killed by the system: try --cores 1."
+        ) from error
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _mask_faults(row: pd.Series, mask: str, volume: str, scan: Scan) -> Iterator[tuple[str, str, str]]:
-    if pd.isna(row[mask]) or not Path(row[mask]).is_file():
-        return
-    try:
-        measured = mask_volume_ml(read_mask(row[mask], scan), scan.affine)
-    except ScanError as error:
-        yield mask, *_rule_and_value(error, Path(row[mask]))
-        return
-    printed = row[volume]
-    if not pd.isna(printed) and abs(printed - measured) > VOLUME_TOLERANCE * measured:
-        yield volume, f"lie within {VOLUME_TOLERANCE:.0%} of the {measured:.2f} mL of {mask}", f"{printed:g}"
+def _start_process(owner: int) -> None:
+    """One thread a process; Ctrl-C is the owner's to handle, and without its owner the process ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threadpool_limits(1)
 
+    def watch() -> None:
+        while os.getppid() == owner:
+            time.sleep(1.0)
+        os._exit(1)
 
-def _rule_and_value(error: ScanError, path: Path) -> tuple[str, str]:
-    """The two halves of "PATH must RULE, got VALUE."."""
-    rule, _, value = str(error).removeprefix(f"{path} must ").removesuffix(".").partition(", got ")
-    return rule, f"{value} in {path.name}"
+    threading.Thread(target=watch, daemon=True).start()
