@@ -16,7 +16,7 @@ import pydicom
 
 from hepred_lib.progress import progress
 
-_TEXTS = ("SeriesDescription", "ProtocolName", "StudyDescription")
+_TEXTS = ("SeriesDescription", "ProtocolName", "StudyDescription")  # the nearest to the series first
 _GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 _MOMENTS = ("Acquisition", "Content", "Series", "Study")
 _TAGS = [
@@ -60,6 +60,12 @@ class Series:
     names, birth_dates, sexes : frozenset of str
         Every PatientName, PatientBirthDate and PatientSex of its files, without empty ones: to tell two people under
         one PatientID. They never leave ``identifying/``.
+    texts : tuple of str
+        Description of the series, of the protocol and of the study, as in the header; empty where there is none.
+    instances : frozenset of str
+        SOPInstanceUID of its files.
+    has_patient_id : bool
+        False where PatientID is empty and ``patient`` is a folder.
     """
 
     patient: str
@@ -82,6 +88,9 @@ class Series:
     names: frozenset[str] = frozenset()
     birth_dates: frozenset[str] = frozenset()
     sexes: frozenset[str] = frozenset()
+    texts: tuple[str, ...] = ()
+    instances: frozenset[str] = frozenset()
+    has_patient_id: bool = True
 
     @property
     def extent_mm(self) -> float:
@@ -106,7 +115,7 @@ def find_series(source: Path) -> tuple[list[Series], int]:
     images: dict[tuple[str, str, str], dict[str, _Image]] = defaultdict(dict)
     foreign = 0
     for path in progress(list(_files(source)), desc="headers", unit="file"):
-        image = _image(path, folder=path.relative_to(source).parts[0])
+        image = _image(path, folder=_first_folder(path, source))
         if image is None:
             foreign += 1
             continue
@@ -120,6 +129,12 @@ def _files(source: Path) -> Iterator[Path]:
     for folder, folders, names in os.walk(source):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         yield from (Path(folder) / name for name in sorted(names) if name != "DICOMDIR" and not name.startswith("."))
+
+
+def _first_folder(path: Path, source: Path) -> str:
+    """Name of the first folder below the source; of the source itself for a file directly in it."""
+    parts = path.relative_to(source).parts
+    return parts[0] if len(parts) > 1 else source.resolve().name
 
 
 def _image(path: Path, folder: str) -> _Image | None:
@@ -158,6 +173,8 @@ def _alone(header: pydicom.Dataset, path: Path, folder: str) -> Series:
         names=_filled(header, "PatientName"),
         birth_dates=_filled(header, "PatientBirthDate"),
         sexes=_filled(header, "PatientSex"),
+        texts=tuple(_text(header, name) for name in _TEXTS),
+        has_patient_id=bool(_text(header, "PatientID")),
     )
 
 
@@ -174,6 +191,8 @@ def _joined(images: list[_Image]) -> Series:
         names=frozenset().union(*(image.series.names for image in images)),
         birth_dates=frozenset().union(*(image.series.birth_dates for image in images)),
         sexes=frozenset().union(*(image.series.sexes for image in images)),
+        instances=frozenset(filter(None, (image.instance for image in images))),
+        has_patient_id=all(image.series.has_patient_id for image in images),
     )
 
 
