@@ -16,6 +16,7 @@ INVISIBLE = re.compile(
     "[\x00-\x09\x0b\x0c\x0e-\x1f\x7f-\xa0\xad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200f"
     "\u2028-\u202f\u205f-\u206f\u2800\u3000\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffd\U000e0000-\U000e0fff]"
 )
+DAMAGE = re.compile("[\x00-\x08\x0e-\x1f\ufffd]")  # no program writes these into a table
 CONTROLS = {"\x00": "NULL", "\x08": "BACKSPACE", "\x09": "TAB", "\x1a": "SUBSTITUTE", "\x7f": "DELETE"}
 
 
@@ -54,6 +55,7 @@ def invisible_problems(table: pd.DataFrame) -> list[Problem]:
         found = cells[cells.str.contains(INVISIBLE)]
         column = COLUMNS.get(name)
         strict = looks_like_patient(name) if column is None else column.kind != "text"
+        strict |= bool(found.str.contains(DAMAGE).any())
         shown = found if strict else found[:1]
         count = "" if strict or len(found) == 1 else f" ({len(found)} rows have one)"
         for line, cell in shown.items():

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-import csv
 import os
+import re
 from collections.abc import Iterator
-from io import StringIO
+from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from hepred_lib.manifest.labels import label_conflicts
+from hepred_lib.manifest.plausibility import doubtful, wrong_throughout
+from hepred_lib.manifest.remedies import MISSING_WORDS, remedy_for
 from hepred_lib.manifest.rules import COLUMNS, PATIENT_ID, Column, ManifestError, Problem
+from hepred_lib.manifest.sheet import looks_like_patient
+from hepred_lib.manifest.tables import Cells, near_names, read_cells
 
 SHOWN_PROBLEMS = 20
+NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 
 
 def manifest_problems(path: str | os.PathLike, *, definition: str = "6ml_or_33pct") -> list[Problem]:
@@ -25,15 +31,29 @@ def manifest_problems(path: str | os.PathLike, *, definition: str = "6ml_or_33pc
     ValueError
         If the definition of expansion is unknown.
     """
-    path = Path(path)
-    cells, problems = _read_cells(path)
-    if cells is None:
+    return cells_problems(read_cells(path), definition=definition)
+
+
+def cells_problems(cells: Cells, *, definition: str = "6ml_or_33pct") -> list[Problem]:
+    """Everything wrong in a manifest of which the cells were read, those of its form included.
+
+    Problems of severity ``warn`` name what follows the rules and yet looks like a code for missing or another unit.
+
+    Raises
+    ------
+    ValueError
+        If the definition of expansion is unknown.
+    """
+    table, problems = _known_names(cells)
+    if table is None:
         return problems
-    problems += _table_problems(cells, path)
-    for line, expected in label_conflicts(_typed(cells, path.parent), definition).items():
+    found = _table_problems(table, cells.path)
+    for line, expected in label_conflicts(_typed(table, cells.path.parent), definition).items():
         rule = f"be {expected} by the printed volumes and {definition}"
-        problems.append(Problem(path.name, line, "he", cells.at[line, "patient_id"], rule, str(1 - expected)))
-    return sorted(problems, key=lambda problem: problem.line)
+        found.append(Problem("", line, "he", table.at[line, "patient_id"], rule, str(1 - expected)))
+    reported = {(problem.line, problem.column) for problem in problems if problem.severity == "refuse"}
+    found = [replace(p, file=cells.path.name) for p in found if (p.line, p.column) not in reported]
+    return sorted([*problems, *found], key=lambda problem: problem.line)
 
 
 def read_manifest(path: str | os.PathLike) -> pd.DataFrame:
@@ -45,98 +65,128 @@ def read_manifest(path: str | os.PathLike) -> pd.DataFrame:
     Raises
     ------
     ManifestError
-        With the problems, one a line: the first 20 and their count.
+        With the problems that forbid its use, one a line: the first 20 and their count.
     """
-    path = Path(path)
-    cells, problems = _read_cells(path)
-    if cells is not None:
-        problems += _table_problems(cells, path)
-    if problems:
-        raise ManifestError(_listed(sorted(problems, key=lambda problem: problem.line)))
-    return _typed(cells, path.parent).reset_index(drop=True)
+    cells = read_cells(path)
+    table, problems = _known_names(cells)
+    if table is not None:
+        problems = [*problems, *(replace(p, file=cells.path.name) for p in _table_problems(table, cells.path))]
+    refused = [problem for problem in problems if problem.severity == "refuse"]
+    if refused:
+        raise ManifestError(_listed(sorted(refused, key=lambda problem: problem.line)))
+    return _typed(table, cells.path.parent).reset_index(drop=True)
 
 
 def read_valid_cells(path: str | os.PathLike) -> pd.DataFrame:
     """What can be read of a manifest with faults, indexed by line: a cell that breaks its rule is missing."""
-    cells, _ = _read_cells(Path(path))
-    return _typed(pd.DataFrame(columns=["patient_id"], dtype="string") if cells is None else cells, Path(path).parent)
+    return valid_cells(read_cells(path))
 
 
-def _read_cells(path: Path) -> tuple[pd.DataFrame | None, list[Problem]]:
-    """The cells as stripped text, indexed by line; None where the file has no table to look at."""
-
-    def whole_file(rule: str, value: str) -> tuple[None, list[Problem]]:
-        return None, [Problem(path.name, 0, "the manifest", "", rule, value)]
-
-    try:
-        rows = _rows(path.read_bytes().decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        return whole_file("be UTF-8 text", f"byte 0x{error.object[error.start]:02x} on line {line}")
-    except csv.Error as error:
-        return whole_file("be a comma-separated table", str(error))
-    except OSError as error:
-        return whole_file("be a readable file", f"{error.strerror} at {path}")
-    header = rows.pop(next(iter(rows))) if rows else []
-    if not header:
-        return whole_file("have a header and one row a patient", "an empty file")
-    if "patient_id" not in header:
-        return whole_file("have a patient_id column", f"the header {','.join(header)[:80]}")
-    if len(set(header)) < len(header) or "" in header:
-        return whole_file("have a different name for every column", f"the header {','.join(header)}")
-    if not rows:
-        return whole_file("have one row a patient", "a header alone")
-    problems = _misspelt(header, path.name)
-    for line in [line for line, row in rows.items() if len(row) != len(header)]:
-        got = str(len(rows.pop(line)))
-        problems.append(Problem(path.name, line, "the row", "", f"have {len(header)} cells, as the header", got))
-    return pd.DataFrame.from_dict(rows, orient="index", columns=header, dtype="string"), problems
+def valid_cells(cells: Cells) -> pd.DataFrame:
+    """What can be read of these cells, indexed by line: one that breaks its rule is missing."""
+    table, _ = _known_names(cells)
+    empty = pd.DataFrame(columns=["patient_id"], dtype="string")
+    return _typed(empty if table is None else table, cells.path.parent)
 
 
-def _rows(text: str) -> dict[int, list[str]]:
-    """Stripped cells by line number, without empty lines."""
-    reader = csv.reader(StringIO(text, newline=""))
-    rows = {}
-    for row in reader:
-        if any(row):
-            rows[reader.line_num] = [cell.strip() for cell in row]
-    return rows
-
-
-def _table_problems(cells: pd.DataFrame, path: Path) -> list[Problem]:
-    """Broken rules of single columns, then of identifiers and splits."""
-    known = [COLUMNS[name] for name in cells.columns if name in COLUMNS]
-    single = [problem for column in known for problem in _cell_problems(cells, column, path)]
-    return single + _identity_problems(cells, path.name)
-
-
-def _misspelt(header: list[str], file: str) -> list[Problem]:
-    """Columns that differ from a known one only by case, blanks or hyphens would silently be ignored."""
-    spelt = {name: name.lower().replace(" ", "_").replace("-", "_") for name in header}
-    return [
-        Problem(file, 1, "the header", "", f"spell {known}", name)
-        for name, known in spelt.items()
-        if known in COLUMNS and name != known
+def _known_names(cells: Cells) -> tuple[pd.DataFrame | None, list[Problem]]:
+    """The table under the manifest's own names, and the problems so far with those of the names; None without one."""
+    if cells.table is None:
+        return None, list(cells.problems)
+    file, header = cells.path.name, list(cells.table)
+    near = {got: known for got, known in near_names(header, COLUMNS).items() if known not in header}
+    near = {got: known for got, known in near.items() if list(near.values()).count(known) == 1}
+    problems = [
+        Problem(
+            file, 1, "the header", "", f"spell {known}", got, remedy=f"Rename the column, or map it: {got}: {known}"
+        )
+        for got, known in near_names(header, COLUMNS).items()
     ]
+    for got in header:
+        close = get_close_matches(got, COLUMNS, n=1, cutoff=0.9)
+        if close and got not in COLUMNS and got not in near and close[0] not in header:
+            rule = "have the rules' names, or others that resemble none"
+            remedy = f"Rename it to {close[0]} if it is meant"
+            problems.append(Problem(file, 1, "the header", "", rule, f"{got}, close to {close[0]}", "warn", remedy))
+    table = cells.table.rename(columns=near)
+    if "patient_id" not in table:
+        return None, [*cells.problems, _without_identifier(cells)]
+    return table, [*cells.problems, *problems]
 
 
-def _cell_problems(cells: pd.DataFrame, column: Column, path: Path) -> Iterator[Problem]:
-    """Cells of one column that break its rule."""
-    text = cells[column.name]
-    present = text != ""
+def _without_identifier(cells: Cells) -> Problem:
+    """The fault of a table without patient_id, with the column or the line that may be meant."""
+    header = list(cells.table)
+    remedy = (
+        "Name the column of the pseudonyms patient_id, or start a mapping by hepred check FILE --suggest-mapping MAP"
+    )
+    meant = [name for name in header if looks_like_patient(name)]
+    below = cells.table.head(10).apply(lambda row: any(looks_like_patient(cell) for cell in row), axis=1)
+    if meant:
+        remedy = f"Rename {meant[0]}, if it is the pseudonym, or map it: {meant[0]}: patient_id"
+    elif below.any():
+        remedy = f"Delete the lines above line {below.idxmax()}, which looks like the header"
+    value = f"the header {','.join(header)[:80]}"
+    return Problem(cells.path.name, 0, "the table", "", "have a patient_id column", value, remedy=remedy)
+
+
+def _table_problems(table: pd.DataFrame, path: Path) -> list[Problem]:
+    """Broken rules and doubtful values of single columns, then identifiers and splits."""
+    problems = []
+    for name in table:
+        column = COLUMNS.get(name)
+        if column is None or column.kind == "text":
+            problems += _words_for_missing(table[name], column is not None)
+        elif column.kind in ("number", "integer", "binary"):
+            problems += _number_problems(table, column)
+        else:
+            problems += _text_problems(table, column, path)
+    return problems + _identity_problems(table)
+
+
+def _number_problems(table: pd.DataFrame, column: Column) -> Iterator[Problem]:
+    """Numbers of one column that break its rule or look like something else."""
+    text = table[column.name]
+    numbers = _numbers(text)
+    follows = _follows(numbers, column)
+    throughout = wrong_throughout(column, numbers, follows)
+    if throughout is not None:
+        yield throughout
+    for line in text.index[(text != "") & ~follows]:
+        if throughout is None or np.isnan(numbers[line]):
+            value = text[line][:80]
+            remedy = remedy_for(column, value)
+            patient = str(table.at[line, "patient_id"])
+            yield Problem("", int(line), column.name, patient, column.requirement, value, remedy=remedy)
+    if throughout is None:
+        yield from doubtful(column, numbers.where(follows))
+
+
+def _text_problems(table: pd.DataFrame, column: Column, path: Path) -> Iterator[Problem]:
+    """Identifiers, codes and paths of one column that break its rule."""
+    text = table[column.name]
     if column.kind == "id":
         wrong = ~text.str.fullmatch(PATIENT_ID)
     elif column.kind == "path":
-        wrong = present & ~text.map(lambda name: os.path.isfile(path.parent / name)).astype(bool)
-    elif column.kind == "code":
-        wrong = present & ~text.isin(column.allowed)
-    elif column.kind == "text":
-        return
+        wrong = (text != "") & ~text.map(lambda name: os.path.isfile(path.parent / name)).astype(bool)
     else:
-        wrong = present & ~_follows(_numbers(text), column)
+        wrong = (text != "") & ~text.isin(column.allowed)
     for line, value in text[wrong].items():
-        patient = "" if column.kind == "id" else str(cells.at[line, "patient_id"])
-        yield Problem(path.name, int(line), column.name, patient, column.requirement, value[:80] or "nothing")
+        patient = "" if column.kind == "id" else str(table.at[line, "patient_id"])
+        remedy = remedy_for(column, value) if value else ""
+        value = value[:80] or "nothing"
+        yield Problem("", int(line), column.name, patient, column.requirement, value, remedy=remedy)
+
+
+def _words_for_missing(text: pd.Series, known: bool) -> Iterator[Problem]:
+    """Words for missing in a text column, which make one more group, or make text of a column of numbers."""
+    words = text[text.str.casefold().isin(MISSING_WORDS)]
+    rest = text[(text != "") & ~text.index.isin(words.index)]
+    if words.empty or not (known or _numbers(rest).notna().all()):
+        return
+    value = f"{words.iloc[0]} in {len(words)} row{'s'[: len(words) != 1]}"
+    remedy = "Leave the cell empty where the value is not known"
+    yield Problem("", int(words.index[0]), str(text.name), "", "name no word for missing", value, "warn", remedy)
 
 
 def _follows(numbers: pd.Series, column: Column) -> pd.Series:
@@ -149,20 +199,20 @@ def _follows(numbers: pd.Series, column: Column) -> pd.Series:
     return good & (numbers == numbers.round()) if column.kind in ("integer", "binary") else good
 
 
-def _identity_problems(cells: pd.DataFrame, file: str) -> list[Problem]:
+def _identity_problems(cells: pd.DataFrame) -> list[Problem]:
     """Patients that stand twice, in both splits, or outside a split that others have."""
     problems = []
     twice = cells["patient_id"].duplicated(keep=False) & (cells["patient_id"] != "")
     for patient, rows in cells[twice].groupby("patient_id"):
         first, *again = rows.index
-        problems += [Problem(file, k, "patient_id", patient, "be unique", f"it on line {first} too") for k in again]
+        problems += [Problem("", k, "patient_id", patient, "be unique", f"it on line {first} too") for k in again]
         splits = sorted(set(rows.get("split", "")) - {""})
         if len(splits) > 1:
-            problems.append(Problem(file, again[0], "split", patient, "be one for a patient", " and ".join(splits)))
+            problems.append(Problem("", again[0], "split", patient, "be one for a patient", " and ".join(splits)))
     if "split" in cells and (cells["split"] != "").any():
         empty = cells.index[cells["split"] == ""]
         rule = "be given for all patients or for none"
-        problems += [Problem(file, k, "split", cells.at[k, "patient_id"], rule, "nothing") for k in empty]
+        problems += [Problem("", k, "split", cells.at[k, "patient_id"], rule, "nothing") for k in empty]
     return problems
 
 
@@ -184,7 +234,9 @@ def _typed(cells: pd.DataFrame, folder: Path) -> pd.DataFrame:
 
 
 def _numbers(text: pd.Series) -> pd.Series:
-    return pd.to_numeric(text.astype(object), errors="coerce").astype(float)
+    """Plain decimal numbers; NaN for whatever else Python would read as one (inf, 1_000, digits of other scripts)."""
+    values = [float(cell) if isinstance(cell, str) and NUMBER.fullmatch(cell) else np.nan for cell in text]
+    return pd.Series(values, index=text.index, dtype=float)
 
 
 def _listed(problems: list[Problem]) -> str:

@@ -54,12 +54,12 @@ COLUMNS: dict[str, Column] = {
         Column("followup_ct", "path", meaning="second head CT"),
         Column("followup_mask", "path", meaning="parenchymal hematoma on it"),
         Column("followup_ivh_mask", "path", meaning="blood in the ventricles on it"),
-        Column("onset_to_ct_h", "number", "h", 0, meaning="symptom onset to first CT"),
-        Column("ct_to_followup_h", "number", "h", 0, meaning="first to second CT"),
-        Column("baseline_volume_ml", "number", "mL", 0, 1000, meaning="parenchymal hematoma, first CT"),
-        Column("followup_volume_ml", "number", "mL", 0, 1000, meaning="parenchymal hematoma, second CT"),
-        Column("baseline_ivh_ml", "number", "mL", 0, 1000, meaning="blood in the ventricles, first CT"),
-        Column("followup_ivh_ml", "number", "mL", 0, 1000, meaning="blood in the ventricles, second CT"),
+        Column("onset_to_ct_h", "number", "h", 0, 168, meaning="symptom onset to first CT"),
+        Column("ct_to_followup_h", "number", "h", 0, 720, meaning="first to second CT"),
+        Column("baseline_volume_ml", "number", "mL", 0, 300, meaning="parenchymal hematoma, first CT"),
+        Column("followup_volume_ml", "number", "mL", 0, 300, meaning="parenchymal hematoma, second CT"),
+        Column("baseline_ivh_ml", "number", "mL", 0, 300, meaning="blood in the ventricles, first CT"),
+        Column("followup_ivh_ml", "number", "mL", 0, 300, meaning="blood in the ventricles, second CT"),
         _binary("he", "hematoma expansion; else from the volumes"),
         Column("location", "code", allowed=LOCATIONS, meaning="center of the hematoma"),
         _binary("ivh", "blood in the ventricles, as read"),
@@ -86,7 +86,7 @@ COLUMNS: dict[str, Column] = {
         Column("wbc_10e9_l", "number", "10^9/L", 0.1, 500, meaning="white blood cells"),
         _binary("blend_sign", "as read; else measured on the scan"),
         _binary("any_hypodensity", "as read; else measured on the scan"),
-        Column("dl_score", "number", meaning="image score made elsewhere"),
+        Column("dl_score", "number", "", -10000, 10000, meaning="image score made elsewhere"),
     )
 }
 
@@ -104,7 +104,7 @@ class Problem:
     severity : str
         ``refuse`` where the manifest cannot be used, ``warn`` where a person should look.
     remedy : str
-        What to do about it, as a sentence; may be empty.
+        What to do about it, as a sentence, which ends the printed line; may be empty.
     """
 
     file: str
@@ -119,7 +119,9 @@ class Problem:
     def __str__(self) -> str:
         where = f"{self.file} line {self.line}" if self.line else self.file
         patient = f"patient {self.patient_id}, " if self.patient_id else ""
-        return " ".join(f"{self.column} must {self.rule}, got {self.value} ({patient}{where}).".splitlines())
+        sentence = f"{self.column} must {self.rule}, got {self.value} ({patient}{where})."
+        remedy = f" {self.remedy.rstrip('.')}." if self.remedy else ""
+        return " ".join(f"{sentence}{remedy}".splitlines())
 
 
 def rules_table() -> pd.DataFrame:

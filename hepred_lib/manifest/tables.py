@@ -82,7 +82,8 @@ def read_cells(path: str | os.PathLike) -> Cells:
         return Cells(path, None, [fault.problem(path.name)])
     identifier = next((name for name in table if looks_like_patient(name)), None)
     problems = [_placed(problem, path.name, table, identifier) for problem in [*problems, *comma_problems]]
-    return Cells(path, table, problems, [*notes, f"{len(table)} patient{'s'[: len(table) != 1]}"])
+    of_all = "" if len(table) == len(sheet.rows) - 1 else f" in {len(sheet.rows) - 1} rows"
+    return Cells(path, table, problems, [*notes, f"{len(table)} patient{'s'[: len(table) != 1]}{of_all}"])
 
 
 def near_names(header: Iterable[str], known: Iterable[str]) -> dict[str, str]:
