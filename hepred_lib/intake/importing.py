@@ -1,14 +1,17 @@
 """A folder of DICOM files to NIfTI scans and a manifest, with what identifies patients kept apart.
 
 =============================== ==================================================================================
-``manifest.csv``                a row a patient: pseudonym, scans, hours between them, age and sex, clinical columns
+``manifest.csv``                one row per patient: pseudonym, scans, hours between them, age and sex, clinical columns
 ``scans/NAME_baseline.nii.gz``  and ``NAME_followup.nii.gz``
-``identifying/key.csv``         pseudonym and PatientID: stays in the hospital
-``identifying/series.csv``      every series that was found, what it is used as and why; ``by_hand`` is yours to fill
+``identifying/key.csv``         pseudonym and PatientID: must not leave the hospital
+``identifying/series.csv``      every series, what it is used as and why; ``by_hand`` is for the user to fill
+``identifying/work``            copies of DICOM files while they are converted; gone at the end
 =============================== ==================================================================================
 
-Called again, the import keeps every pseudonym, heeds ``by_hand``, converts only what has changed, and leaves patients
-who are not in this source, and what you wrote into the manifest, as they were.
+Outside ``identifying/`` nothing names a patient: no name, number, date, path or identifier of the headers, and no
+message holds one (series are named by their row of ``series.csv``). Called again, the import keeps every pseudonym,
+heeds ``by_hand``, converts only what has changed, and leaves patients who are not in this source, and what the user
+wrote into the manifest, as they were.
 """
 
 from __future__ import annotations
@@ -17,23 +20,38 @@ import hashlib
 import os
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from hepred_lib.intake.choice import USES, Choice, choose, hours_between
+from hepred_lib.intake.choice import Choice, choose, hours_between
+from hepred_lib.intake.clinical import MADE, Clinical, Person, joined, no_table, read_clinical
 from hepred_lib.intake.conversion import convert_series
+from hepred_lib.intake.deface import deface
+from hepred_lib.intake.private import (
+    FOLDER,
+    by_hand,
+    clear_work,
+    earlier_key,
+    earlier_series,
+    face_word,
+    workplace,
+    write_damaged,
+    write_key,
+    write_series,
+)
 from hepred_lib.intake.series import Series, find_series
-from hepred_lib.manifest import PATIENT_ID, ManifestError
+from hepred_lib.manifest import ManifestError
 from hepred_lib.progress import progress
-from hepred_lib.scans import ScanError
+from hepred_lib.scans import ScanError, write_nifti
 from hepred_lib.study import read_printed, write_table
 
 SCANS = ("baseline", "followup")
-MADE = ("baseline_ct", "followup_ct", "ct_to_followup_h")
+BY_HAND = "write baseline, followup or none into by_hand where a choice is wrong, and import again."
+AGE_APART_Y = 1.5  # a birthday may lie between the table's day and the scan's
 
 
 @dataclass(frozen=True)
@@ -44,18 +62,49 @@ class Imported:
     ----------
     manifest : Path
     patients, with_baseline, with_followup : int
+    unsure : int
+        Series that were chosen although their headers' words are silent or contradict each other.
+    foreign, damaged : int
+        Files that are no DICOM image of a series, and DICOM files that cannot be read.
     notes : tuple of str
-        One line for each patient without a scan and for each series that could not be converted.
+        One line for each patient without a scan, for each series that could not be converted, and for what was
+        understood of the clinical table.
     """
 
     manifest: Path
     patients: int
     with_baseline: int
     with_followup: int
+    unsure: int
+    foreign: int
+    damaged: int
     notes: tuple[str, ...]
 
+    @property
+    def summary(self) -> str:
+        """What a person should know next, in lines."""
+        folder = self.manifest.parent / FOLDER
+        lines = [
+            f"{self.manifest}: patients {self.patients}, with a first scan {self.with_baseline}, with a follow-up "
+            f"{self.with_followup}. Files that are no DICOM image: {self.foreign}.",
+            f"{folder} names patients: it must not leave the hospital.",
+        ]
+        if self.damaged:
+            lines.insert(1, f"DICOM files that cannot be read: {self.damaged}, listed in {folder / 'damaged.csv'}.")
+        if self.unsure:
+            lines.insert(1, f"Series to look at: {self.unsure}, marked unsure in {folder / 'series.csv'}; {BY_HAND}")
+        return "\n".join(lines)
 
-def import_dicom(source: Path, out: Path, clinical: Path | None = None) -> Imported:
+
+def import_dicom(
+    source: Path,
+    out: Path,
+    clinical: Path | None = None,
+    *,
+    mapping: Path | None = None,
+    words: Path | None = None,
+    without_face: bool = False,
+) -> Imported:
     """Find the series, choose scans, convert them, write the manifest.
 
     Parameters
@@ -65,126 +114,134 @@ def import_dicom(source: Path, out: Path, clinical: Path | None = None) -> Impor
     out : Path
         Made if it is not there.
     clinical : Path, optional
-        A table in the manifest's columns. ``patient_id`` is the pseudonym; the column ``dicom_patient_id`` says which
-        PatientID it stands for, and where there is no such column the two are the same.
+        A table in the manifest's columns. ``dicom_patient_id`` is the PatientID that a row belongs to and
+        ``patient_id`` the pseudonym; where only one of them is there, or both say the same, it is the PatientID and
+        pseudonyms are made.
+    mapping : Path, optional
+        YAML that says which of its columns are which of the manifest's (``hepred check --suggest-mapping``).
+    words : Path, optional
+        YAML of a hospital's own words in series descriptions, in addition to the library's.
+    without_face : bool
+        Remove the face from every scan: see :mod:`hepred_lib.intake.deface`.
 
     Raises
     ------
     ScanError
         No folder, no DICOM image in it, or a scan of an earlier import that its patient's series here lack.
     ManifestError
-        A clinical table without ``patient_id``, with one that is no pseudonym or not the one given before, or with one
-        patient twice; a ``by_hand`` that is no use.
+        A clinical table that cannot be read or joined, with a ``patient_id`` that is no pseudonym or not the one given
+        before, or with one patient twice; a ``by_hand`` that is no use.
     """
     if not source.is_dir():
-        raise ScanError(f"SOURCE must be a folder of DICOM files, got {source}.")
-    bedside = _bedside(clinical)
-    found, foreign = find_series(source)
+        raise ScanError(f"SOURCE must be a folder of DICOM files, got {'a file' if source.exists() else 'none'}.")
+    clear_work(out)
+    vocabulary = _vocabulary(words)
+    bedside = read_clinical(clinical, mapping) if clinical else no_table()
+    found, foreign, damaged = find_series(source)
     if not found:
-        raise ScanError(f"{source} must hold DICOM images, got {foreign} files that are none.")
-    known = _earlier(out / "identifying" / "series.csv")
-    choices = choose(found, _by_hand(known))
-    names = _pseudonyms(out / "identifying" / "key.csv", choices, bedside)
+        broken = f" and {len(damaged)} that cannot be read" if damaged else ""
+        raise ScanError(f"SOURCE must hold DICOM images, got {foreign} files that are none{broken}.")
+    known, key = earlier_series(out), earlier_key(out)
+    choices = choose(found, by_hand(known), *vocabulary)
+    bedside = joined(bedside, _people(found), key)
+    names = _pseudonyms(key, choices, bedside)
     _require_whole_patients(choices, names, known)
-    _write_key(out / "identifying" / "key.csv", names)
-    written = _unchanged(choices, names, out, known)
-    # Before anything is replaced: where this is killed, the next import takes no scan for that of another series.
-    _write_series(out / "identifying" / "series.csv", choices, names, known, written)
-    notes = _convert(choices, names, out, written)
-    _write_series(out / "identifying" / "series.csv", choices, names, known, written)
+    with workplace(out) as work:
+        write_key(out, names)
+        written = _unchanged(choices, names, out, known, without_face)
+        # Before anything is replaced: where this is killed, the next import takes no scan for that of another series.
+        write_series(out, choices, names, known, written, without_face)
+        notes = _convert(choices, names, out, written, work, without_face)
+        write_series(out, choices, names, known, written, without_face)
+        write_damaged(out, damaged)
     earlier = _earlier_manifest(out / "manifest.csv")
-    table = _manifest(choices, names, bedside, written, earlier)
+    rows = bedside.table.set_axis(_row_names(bedside, names))
+    table = _manifest(choices, names, rows, written, earlier)
     write_table(out / "manifest.csv", table)
-    notes += _without_baseline(choices, names, table, bedside)
-    counts = {f"with_{scan}": int((table[f"{scan}_ct"] != "").sum()) for scan in SCANS}
-    return Imported(out / "manifest.csv", len(table), **counts, notes=tuple(notes))
+    notes = [
+        *bedside.notes,
+        *notes,
+        *_contradictions(choices, names, rows),
+        *_without_baseline(choices, names, table, rows),
+    ]
+    return Imported(
+        manifest=out / "manifest.csv",
+        patients=len(table),
+        **{f"with_{scan}": int((table[f"{scan}_ct"] != "").sum()) for scan in SCANS},
+        unsure=sum(choice.unsure for choice in choices),
+        foreign=foreign,
+        damaged=len(damaged),
+        notes=tuple(notes),
+    )
 
 
-def _bedside(path: Path | None) -> pd.DataFrame:
-    """The clinical table as text, indexed by PatientID."""
-    if path is None:
-        return pd.DataFrame({"patient_id": []}, dtype=str)
-    try:
-        table = read_printed(path).apply(lambda column: column.str.strip())
-    except (OSError, UnicodeDecodeError, pd.errors.ParserError) as error:
-        raise ManifestError(f"--clinical must be a comma-separated UTF-8 table, got {error} ({path}).") from error
-    if "patient_id" not in table:
-        raise ManifestError(f"{path.name} must have a patient_id column, got the header {','.join(table)[:80]}.")
-    wrong = table.loc[~table["patient_id"].str.fullmatch(PATIENT_ID), "patient_id"]
-    if len(wrong):
-        raise ManifestError(f"patient_id must be a pseudonym {PATIENT_ID}, got {wrong.iloc[0]!r} ({path.name}).")
-    keys = table["dicom_patient_id"] if "dicom_patient_id" in table else table["patient_id"]
-    for name, values in (("patient_id", table["patient_id"]), ("dicom_patient_id", keys)):
-        twice = values[values.duplicated()]
-        if len(twice):
-            raise ManifestError(f"{name} must be unique, got {twice.iloc[0]!r} twice ({path.name}).")
-    return table.drop(columns=["dicom_patient_id", *MADE], errors="ignore").set_index(pd.Index(keys, name=None))
+def _people(found: Iterable[Series]) -> dict[str, Person]:
+    """Every PatientID of the files, with all that their headers say of the person."""
+    people: dict[str, Person] = {}
+    for series in found:
+        person = people.get(series.patient, Person())
+        people[series.patient] = Person(
+            person.names | series.names,
+            person.birth_dates | series.birth_dates,
+            person.uids | {series.study, series.uid},
+        )
+    return people
 
 
-def _earlier(path: Path) -> pd.DataFrame:
-    """The series table of the last import, by SeriesInstanceUID."""
-    if not path.exists():
-        return pd.DataFrame(columns=["patient_id", "by_hand", "use", "files", "scan"], dtype=str)
-    return read_printed(path).set_index("series_uid")
-
-
-def _by_hand(known: pd.DataFrame) -> dict[str, str]:
-    told = known["by_hand"][known["by_hand"].str.strip() != ""].str.strip()
-    wrong = told[~told.isin(USES)]
-    if len(wrong):
-        raise ManifestError(f"by_hand must be empty or one of {', '.join(USES)}, got {wrong.iloc[0]!r} (series.csv).")
-    return told.to_dict()
-
-
-def _pseudonyms(path: Path, choices: list[Choice], bedside: pd.DataFrame) -> dict[str, str]:
+def _pseudonyms(before: Mapping[str, str], choices: list[Choice], bedside: Clinical) -> dict[str, str]:
     """PatientID to pseudonym: the clinical table's, the one given before, or the next number.
 
     New numbers follow a hash of the PatientID, so that they tell nothing of its order.
     """
-    key = read_printed(path) if path.exists() else pd.DataFrame(columns=["patient_id", "dicom_patient_id"], dtype=str)
-    before, told = dict(zip(key["dicom_patient_id"], key["patient_id"], strict=True)), bedside["patient_id"].to_dict()
+    rows = list(zip(bedside.ids, bedside.pseudonyms, strict=True))
+    told = {patient: name for patient, name in rows if patient and name}
     for patient in told.keys() & before.keys():
         if told[patient] != before[patient]:
-            raise ManifestError(
-                f"patient_id must stay {before[patient]} ({path.name}), got {told[patient]} (--clinical)."
-            )
-    names = before | told
-    if len(set(names.values())) < len(names):
-        (twice, _), *_ = Counter(names.values()).most_common(1)
-        raise ManifestError(
-            f"patient_id must stand for one PatientID, got {twice} for two (--clinical and {path.name})."
-        )
-    numbers = [int(name[1:]) for name in names.values() if re.fullmatch(r"P\d{4,}", name)]
-    new = {choice.series.patient for choice in choices} - set(names)
+            raise ManifestError(f"patient_id must stay {before[patient]} (key.csv), got {told[patient]} (--clinical).")
+    names = dict(before) | told
+    taken = [*names.values(), *(name for patient, name in rows if name and not patient)]
+    if len(set(taken)) < len(taken):
+        (twice, _), *_ = Counter(taken).most_common(1)
+        raise ManifestError(f"patient_id must stand for one PatientID, got {twice} for two (--clinical and key.csv).")
+    numbers = [int(name[1:]) for name in taken if re.fullmatch(r"P\d{4,}", name)]
+    new = {*(choice.series.patient for choice in choices), *(patient for patient in bedside.ids if patient)} - set(
+        names
+    )
     for number, patient in enumerate(sorted(new, key=lambda patient: hashlib.sha256(patient.encode()).digest())):
         names[patient] = f"P{max(numbers, default=0) + 1 + number:04d}"
     return names
 
 
-def _write_key(path: Path, names: Mapping[str, str]) -> None:
-    _write_private(path, pd.DataFrame({"patient_id": names.values(), "dicom_patient_id": names.keys()}))
+def _row_names(bedside: Clinical, names: Mapping[str, str]) -> list[str]:
+    """The pseudonym of each row of the clinical table."""
+    rows = zip(bedside.ids, bedside.pseudonyms, strict=True)
+    return [names[patient] if patient else name for patient, name in rows]
 
 
 def _require_whole_patients(choices: list[Choice], names: Mapping[str, str], known: pd.DataFrame) -> None:
     """Refuse to choose among some of a patient's series: the first of those might not be the first scan."""
     here = {names[choice.series.patient] for choice in choices}
-    lost = known[known["patient_id"].isin(here) & ~known.index.isin([c.series.uid for c in choices])]
-    lost = lost[lost["use"] != "none"]
-    if len(lost):
-        row = lost.iloc[0]
+    lost = (
+        known["patient_id"].isin(here) & ~known.index.isin([c.series.uid for c in choices]) & (known["use"] != "none")
+    )
+    if lost.any():
+        line = 2 + int(np.argmax(lost))
+        row = known[lost].iloc[0]
         raise ScanError(
-            f"SOURCE must hold all series of a patient it holds, got no {row['use']} of patient {row['patient_id']}, "
-            f"which was in {row['folder']}: import these together, or into another folder."
+            f"SOURCE must hold all series of a patient it holds, got no {row['use']} of patient {row['patient_id']} "
+            f"(line {line} of {FOLDER}/series.csv, where its folder is): import these together, or into another folder."
         )
 
 
-def _unchanged(choices: list[Choice], names: Mapping[str, str], out: Path, known: pd.DataFrame) -> dict[str, str]:
+def _unchanged(
+    choices: list[Choice], names: Mapping[str, str], out: Path, known: pd.DataFrame, without_face: bool
+) -> dict[str, str]:
     """Path by SeriesInstanceUID, relative to ``out``, of the scans that an earlier import made as they are wanted."""
     written = {}
     for choice in choices:
         uid, place = choice.series.uid, _place(choice, names)
-        last = known.loc[uid] if uid in known.index else {"scan": "", "files": ""}
-        same = last["scan"] == place and last["files"] == str(len(choice.series.files))
+        wanted = {"scan": place, "files": str(len(choice.series.files)), "face": face_word(place, without_face)}
+        same = uid in known.index and all(known.at[uid, column] == value for column, value in wanted.items())
         if choice.use != "none" and same and (out / place).exists():
             written[uid] = place
     return written
@@ -194,16 +251,25 @@ def _place(choice: Choice, names: Mapping[str, str]) -> str:
     return f"scans/{names[choice.series.patient]}_{choice.use}.nii.gz"
 
 
-def _convert(choices: list[Choice], names: Mapping[str, str], out: Path, written: dict[str, str]) -> list[str]:
+def _convert(
+    choices: list[Choice],
+    names: Mapping[str, str],
+    out: Path,
+    written: dict[str, str],
+    work: Path,
+    without_face: bool,
+) -> list[str]:
     """Convert what is wanted and not yet ``written``, note it there, and say in a line what could not be converted."""
     notes = []
-    todo = [choice for choice in choices if choice.use != "none" and choice.series.uid not in written]
-    for choice in progress(todo, desc="convert", unit="series"):
+    todo = [(2 + k, c) for k, c in enumerate(choices) if c.use != "none" and c.series.uid not in written]
+    (out / "scans").mkdir(parents=True, exist_ok=True)
+    for line, choice in progress(todo, desc="convert", unit="series"):
         try:
-            convert_series(choice.series, out / _place(choice, names))
+            _convert_one(choice.series, out / _place(choice, names), work, without_face)
             written[choice.series.uid] = _place(choice, names)
         except ScanError as error:
-            notes.append(f"patient {names[choice.series.patient]}, {choice.use}: {error}")
+            said = _without_paths(str(error), choice.series)
+            notes.append(f"patient {names[choice.series.patient]}, {choice.use}, line {line} of series.csv: {said}")
     kept = {out / place for place in written.values()}
     for name in {names[choice.series.patient] for choice in choices}:  # of a series that is not used any more
         for scan in SCANS:
@@ -211,6 +277,24 @@ def _convert(choices: list[Choice], names: Mapping[str, str], out: Path, written
             if path not in kept:
                 path.unlink(missing_ok=True)
     return notes
+
+
+def _convert_one(series: Series, path: Path, work: Path, without_face: bool) -> None:
+    """Write a series as ``path``: whole, and without its face from the first moment where that is wanted."""
+    scan = convert_series(series, work / path.name, workplace=work)
+    if without_face:
+        hu = np.clip(deface(scan.hu, scan.spacing_mm), -32768, 32767)
+        write_nifti(work / path.name, hu, scan.affine, dtype=np.int16)
+    os.replace(work / path.name, path)
+
+
+def _without_paths(text: str, series: Series) -> str:
+    """A message without the files' and folders' names, which may be those of patients."""
+    for file in sorted(series.files, key=lambda file: -len(str(file))):
+        text = text.replace(str(file), "a file")
+    for folder in sorted({file.parent for file in series.files}, key=lambda folder: -len(str(folder))):
+        text = text.replace(str(folder), "its folder")
+    return text
 
 
 def _earlier_manifest(path: Path) -> pd.DataFrame:
@@ -221,14 +305,14 @@ def _earlier_manifest(path: Path) -> pd.DataFrame:
 def _manifest(
     choices: list[Choice],
     names: Mapping[str, str],
-    bedside: pd.DataFrame,
+    told: pd.DataFrame,
     written: Mapping[str, str],
     earlier: pd.DataFrame,
 ) -> pd.DataFrame:
-    """A row a patient as text. A cell is the clinical table's, else the earlier manifest's, else the header's."""
+    """One row per patient as text. A cell is the clinical table's, else the earlier manifest's, else the header's."""
     used = {(choice.series.patient, choice.use): choice.series for choice in choices if choice.series.uid in written}
     rows = {}
-    for patient in [*dict.fromkeys(choice.series.patient for choice in choices), *bedside.index]:
+    for patient in dict.fromkeys(choice.series.patient for choice in choices):
         first, later = (used.get((patient, scan)) for scan in SCANS)
         hours = hours_between(first, later) if first and later else np.nan
         rows[names[patient]] = {
@@ -238,8 +322,7 @@ def _manifest(
             "sex": first.sex if first else "",
         }
     table = pd.DataFrame.from_dict(rows, orient="index")
-    table = table.reindex(table.index.union(earlier.index))
-    told = bedside.set_index("patient_id")
+    table = table.reindex(table.index.union(earlier.index).union(told.index))
     for column in dict.fromkeys([*table, *earlier, *told]):
         made = table.get(column, pd.Series(pd.NA, table.index, dtype=object)).replace("", pd.NA)
         before = earlier.get(column, pd.Series(dtype=object)).replace("", pd.NA).reindex(table.index)
@@ -251,11 +334,33 @@ def _manifest(
     return table.fillna("").sort_index().rename_axis("patient_id").reset_index()
 
 
+def _contradictions(choices: list[Choice], names: Mapping[str, str], told: pd.DataFrame) -> list[str]:
+    """A line for each patient whose age or sex in the clinical table is another than in the headers of the first scan.
+
+    That is how a table whose rows have moved against their numbers shows itself.
+    """
+    notes = []
+    for series in (choice.series for choice in choices if choice.use == "baseline"):
+        name = names[series.patient]
+        row = told.loc[name] if name in told.index else {}
+        age = pd.to_numeric(row.get("age", ""), errors="coerce")
+        pairs = [("age", f"{age:g}", f"{series.age:g}", abs(age - series.age) > AGE_APART_Y)]
+        sex = row.get("sex", "")
+        pairs.append(("sex", sex, series.sex, sex in ("F", "M") and series.sex not in ("", sex)))
+        notes += [
+            f"patient {name}: {column} is {given} in the clinical table and {said} in the DICOM header: is the row "
+            "another patient's? The table's is used."
+            for column, given, said, apart in pairs
+            if apart
+        ]
+    return notes
+
+
 def _without_baseline(
-    choices: list[Choice], names: Mapping[str, str], table: pd.DataFrame, bedside: pd.DataFrame
+    choices: list[Choice], names: Mapping[str, str], table: pd.DataFrame, told: pd.DataFrame
 ) -> list[str]:
     """A line for each patient who has no first scan, with the reasons against their series."""
-    reasons: dict[str, list[str]] = {names[patient]: [] for patient in bedside.index}
+    reasons: dict[str, list[str]] = {name: [] for name in told.index}
     for choice in choices:
         of_patient = reasons.setdefault(names[choice.series.patient], [])
         reason = choice.reason if choice.use == "none" else "could not be converted"
@@ -264,46 +369,9 @@ def _without_baseline(
     return [f"patient {name} has no first scan: {'; '.join(reasons[name]) or 'no series at all'}." for name in missing]
 
 
-def _write_series(
-    path: Path, choices: list[Choice], names: Mapping[str, str], known: pd.DataFrame, written: Mapping[str, str]
-) -> None:
-    rows = [
-        {
-            "patient_id": names[series.patient],
-            "use": choice.use,
-            "reason": choice.reason,
-            "by_hand": known["by_hand"].get(series.uid, ""),
-            "taken_at": series.taken_at.isoformat(sep=" ") if series.taken_at else "",
-            "number": series.number,
-            "description": series.description,
-            "kernel": series.kernel,
-            "thickness_mm": "" if np.isnan(series.thickness_mm) else f"{series.thickness_mm:g}",
-            "slices": len(series.places_mm),
-            "extent_mm": round(series.extent_mm, 1),
-            "gaps_mm": _gaps(series),
-            "files": len(series.files),
-            "scan": written.get(series.uid, ""),
-            "folder": str(series.files[0].parent),
-            "study_uid": series.study,
-            "series_uid": series.uid,
-        }
-        for choice in choices
-        for series in (choice.series,)
-    ]
-    others = known[~known.index.isin([choice.series.uid for choice in choices])].reset_index()
-    _write_private(path, pd.concat([pd.DataFrame(rows).astype(str), others.astype(str)], ignore_index=True))
+def _vocabulary(words):
+    if words is None:
+        return ()
+    from hepred_lib.intake.choice import load_words
 
-
-def _gaps(series: Series) -> str:
-    gaps = np.diff(series.places_mm)
-    if not len(gaps):
-        return ""
-    low, high = f"{gaps.min():.1f}", f"{gaps.max():.1f}"
-    return low if low == high else f"{low}-{high}"
-
-
-def _write_private(path: Path, table: pd.DataFrame) -> None:
-    """For the owner's eyes alone."""
-    write_table(path, table)
-    os.chmod(path, 0o600)
-    os.chmod(path.parent, 0o700)
+    return (load_words(words),)
