@@ -58,21 +58,28 @@ def import_dicom(
     clinical: Annotated[
         Path | None, typer.Option(help="Table of manifest columns; dicom_patient_id is the PatientID.")
     ] = None,
+    mapping: Annotated[Path | None, typer.Option(help="YAML that says which of its columns are which.")] = None,
+    words: Annotated[Path | None, typer.Option(help="YAML of your hospital's words in descriptions.")] = None,
+    deface: Annotated[bool, typer.Option("--deface", help="Remove the face from every scan.")] = False,
 ) -> None:
-    """Make NIfTI scans and a manifest of DICOM series: each patient's first non-contrast head CT and its follow-up.
+    """Make NIfTI scans and a checked manifest of DICOM series: each patient's first non-contrast head CT and follow-up.
 
-    Example: hepred import-dicom export/ cohorts/mine --clinical bedside.csv
+    Only OUT/identifying/ says who the patients are; it must not leave the hospital.
+
+    Example: hepred import-dicom export/ cohorts/mine --clinical bedside.csv --deface
     """
+    from hepred_lib.intake.check import check_manifest
     from hepred_lib.intake.importing import import_dicom as make
 
-    imported = make(source, out, clinical)
+    imported = make(source, out, clinical, mapping=mapping, words=words, without_face=deface)
     for note in imported.notes:
         print(note, file=sys.stderr)
-    print(
-        f"{imported.manifest}: patients {imported.patients}, with a first scan {imported.with_baseline}, with a "
-        f"follow-up {imported.with_followup}. {out / 'identifying'} names patients: keep it in the hospital."
-    )
+    print(imported.summary)
     if not imported.with_baseline:
+        raise typer.Exit(2)
+    checked = check_manifest(imported.manifest, progress=True)
+    print(*checked.lines, checked.verdict, sep="\n")
+    if checked.refusals:
         raise typer.Exit(2)
 
 
