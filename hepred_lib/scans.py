@@ -6,9 +6,8 @@ Hounsfield units (HU). The *native* grid is the file's own order of axes; :func:
 
 from __future__ import annotations
 
-import gzip
-import math
 import os
+import stat
 import zlib
 from dataclasses import dataclass
 from itertools import product
@@ -16,10 +15,10 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
 from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation, ornt_transform
 from nibabel.spatialimages import HeaderDataError
-from nibabel.wrapstruct import WrapStructError
+
+from hepred_lib.imaging.nifti import NiftiError, Stored, read_nifti
 
 VOXEL_MM = (0.1, 15.0)
 AIR_HU = -10.0  # air is -1000 HU, but scans clipped to -20 HU are in use
@@ -28,24 +27,20 @@ TISSUE_SHARE = 0.01  # a brain fills 3 % of a field of view of 500 mm
 INSIDE_HU = 500.0  # the middle of a head is soft tissue; 1024 more where the rescale intercept was left out
 SHEAR = 0.01  # cosine between two voxel axes: 0.6 degrees
 FORM_MM = 1.0  # distance at the corners between qform and sform
-GRID_MM = 1e-2  # distance at the corners between a mask and its scan
+GRID_MM, GRID_VOXELS = 0.01, 0.01  # distance at the corners between a mask and its scan: the larger of the two
+MASK_ROUNDING = 1e-3  # 0 and 1 that were stored as scaled integers come back as 0.99999
+OUTSIDE_SHARE, AIR_SHARE = 0.3, 0.05  # voxels of exactly 0 HU, and of air, where all but the brain was set to 0
+BRAIN_HU = 20.0  # brain is 25 to 40 HU: a scan whose maximum is lower is not in HU
 
 _RAS = np.array([[0, 1], [1, 1], [2, 1]])
-_UNREADABLE = (
-    OSError,
-    EOFError,
-    ValueError,
-    OverflowError,
-    MemoryError,
-    zlib.error,
-    HeaderDataError,
-    ImageFileError,
-    WrapStructError,
-)
 
 
 class ScanError(ValueError):
     """A scan or mask that cannot be used, and why."""
+
+
+class HeadError(ScanError):
+    """A scan that could be read, but does not show a head in which a hematoma can be measured."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +59,8 @@ class Scan:
         The file.
     native_affine : ndarray, shape (4, 4)
         From voxels of the file to mm.
+    notes : tuple of str
+        What is odd about the file, but harmless.
     """
 
     hu: np.ndarray
@@ -71,6 +68,7 @@ class Scan:
     spacing_mm: tuple[float, float, float]
     path: Path
     native_affine: np.ndarray
+    notes: tuple[str, ...] = ()
 
 
 @np.errstate(all="ignore")  # a damaged header is refused by what it leads to, without numpy's warnings on the way
@@ -86,27 +84,27 @@ def read_scan(path: str | os.PathLike) -> Scan:
         constant, not in Hounsfield units, or a header whose voxel size, axes or two affines cannot be trusted.
     """
     path = Path(path)
-    image, voxels = _load(path)
-    if voxels.ndim != 3:
-        raise ScanError(f"{path} must be a three-dimensional scan, got shape {_times(voxels.shape)}.")
-    _check_header(image.header, path)
-    turned, affine = _to_ras(voxels, image.affine)
+    stored = _load(path)
+    notes = _check_header(stored.header, path)
+    turned, affine = _to_ras(stored.voxels, stored.affine)
     if turned.shape[2] < 2:
         raise ScanError(f"{path} must have at least 2 slices, got {turned.shape[2]}.")
     hu = np.asarray(turned, dtype=np.float32, order="F")
-    slope, intercept = image.dataobj.slope, image.dataobj.inter
-    if (slope, intercept) != (1.0, 0.0):
-        hu = hu * np.float32(slope) + np.float32(intercept)
+    if (stored.slope, stored.intercept) != (1.0, 0.0):
+        hu *= np.float32(stored.slope)
+        hu += np.float32(stored.intercept)
     _check_hounsfield(hu, path)
-    return Scan(hu, affine, _spacing(affine), path, image.affine)
+    return Scan(hu, affine, _spacing(affine), path, stored.affine, notes)
 
 
 @np.errstate(all="ignore")
 def read_mask(path: str | os.PathLike, scan: Scan) -> np.ndarray:
     """Read a mask of 0 and 1 that lies on a scan's grid; bool (x, y, z) in the scan's canonical order.
 
-    The file's axes may be flipped or permuted against the scan's; its corners must agree within 0.01 mm. An empty mask
-    passes: a scan without blood has one.
+    The file's axes may be flipped or permuted against the scan's; its corners must agree within 1 % of a voxel (or
+    0.01 mm), and its values must be 0 and 1 within 0.001, since both are rounded by some programs. An empty mask
+    passes: a scan without blood has one. Whether it outlines blood is a question to
+    :func:`hepred_lib.imaging.masks.mask_faults`.
 
     Raises
     ------
@@ -114,26 +112,17 @@ def read_mask(path: str | os.PathLike, scan: Scan) -> np.ndarray:
         Unreadable, another grid, or values other than 0 and 1.
     """
     path = Path(path)
-    image, voxels = _load(path)
-    shape, affine = voxels.shape, image.affine
-    if voxels.ndim == 3 and np.isfinite(affine).all() and np.linalg.det(affine) != 0:
+    stored = _load(path)
+    voxels, affine = stored.voxels, stored.affine
+    if np.isfinite(affine).all() and np.linalg.det(affine) != 0:
         voxels, affine = _to_ras(voxels, affine)
-        shape = voxels.shape
-    if shape != scan.hu.shape:
-        raise ScanError(
-            f"{path} must have the grid of its scan {scan.path.name}, {_times(scan.hu.shape)} voxels, "
-            f"got {_times(shape)}."
-        )
-    apart = _corner_distance(affine, scan.affine, shape)
-    if not apart <= GRID_MM:
-        raise ScanError(
-            f"{path} must lie on its scan {scan.path.name} within {GRID_MM} mm at the corners, got {apart:.3g} mm."
-        )
-    if image.dataobj.slope != 1.0 or image.dataobj.inter != 0.0:
-        voxels = voxels * image.dataobj.slope + image.dataobj.inter
-    mask = voxels == 1
-    if not (mask | (voxels == 0)).all():
-        raise ScanError(f"{path} must hold only 0 and 1, got values from {voxels.min():g} to {voxels.max():g}.")
+    _check_grid(voxels.shape, affine, scan, path)
+    if stored.slope != 1.0 or stored.intercept != 0.0:
+        voxels = voxels * stored.slope + stored.intercept
+    mask = np.abs(voxels - 1.0) <= MASK_ROUNDING if voxels.dtype.kind == "f" else voxels == 1
+    clear = np.abs(voxels) <= MASK_ROUNDING if voxels.dtype.kind == "f" else voxels == 0
+    if not (mask | clear).all():
+        raise ScanError(f"{path} must hold only 0 and 1, got {_values(voxels)}.")
     return np.asfortranarray(mask)
 
 
@@ -179,55 +168,53 @@ def write_like(path: str | os.PathLike, array: np.ndarray, scan: Scan, *, dtype:
     write_nifti(path, to_native(array, scan), scan.native_affine, dtype=dtype)
 
 
-def _load(path: Path) -> tuple[nib.Nifti1Image, np.ndarray]:
-    """The image and its voxels as stored (before slope and intercept), trailing axes of length 1 dropped."""
+def _load(path: Path) -> Stored:
+    """The image as stored; anything but a regular file is refused without opening it."""
     try:
-        data = path.read_bytes()
-        if not data:
-            raise ScanError(f"{path} must be a NIfTI image, got 0 bytes.")
-        if data[:2] == b"\x1f\x8b":
-            data = _gunzip(data)
-        second = data[:4] in ((540).to_bytes(4, "little"), (540).to_bytes(4, "big"))
-        image = (nib.Nifti2Image if second else nib.Nifti1Image).from_bytes(data)
-        stored = image.dataobj
-        if min(stored.shape, default=0) < 1:
-            raise ScanError(f"{path} must hold voxels, got shape {_times(stored.shape)}.")
-        flat = np.frombuffer(data, stored.dtype, count=math.prod(stored.shape), offset=stored.offset)
-        voxels = flat.reshape(stored.shape, order="F")
-    except ScanError:
-        raise
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise ScanError(f"{path} must be a NIfTI image, got {_kind_of_file(status.st_mode)}.")
+        with path.open("rb") as stream:
+            return read_nifti(stream, status.st_size)
+    except NiftiError as error:
+        got = error.got
+        if path.suffix.lower() == ".img" and path.with_suffix(".hdr").is_file():
+            got = "the image half of a .hdr/.img pair: save both as one .nii or .nii.gz file"
+        raise ScanError(f"{path} must {error.rule}, got {got}.") from error
     except FileNotFoundError as error:
         raise ScanError(f"{path} must be a NIfTI image, got no such file.") from error
-    except _UNREADABLE as error:
-        reason = " ".join(str(error).split()).rstrip(".")
-        raise ScanError(
-            f"{path} must be a whole, readable NIfTI image, got {type(error).__name__}: {reason}."
-        ) from error
-    if voxels.dtype.kind not in "iuf":
-        raise ScanError(f"{path} must hold one plain number per voxel, got {voxels.dtype}.")
-    while voxels.ndim > 3 and voxels.shape[-1] == 1:
-        voxels = voxels[..., 0]
-    return image, voxels
+    except (OSError, ValueError, MemoryError) as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+        raise ScanError(f"{path} must be a whole, readable NIfTI image, got {reason.rstrip('.')}.") from error
 
 
-def _gunzip(data: bytes) -> bytes:
-    """All bytes of a gzip file; room made once, by the length in its last four bytes, takes half the time."""
-    length = min(int.from_bytes(data[-4:], "little"), 1100 * len(data))  # deflate shrinks at most 1032-fold
-    whole = zlib.decompress(data, wbits=31, bufsize=max(length, 1))
-    return whole if len(whole) == length else gzip.decompress(data)  # the file has several members
+def _kind_of_file(mode: int) -> str:
+    if stat.S_ISDIR(mode):
+        return "a folder: name the image in it"
+    return "a named pipe" if stat.S_ISFIFO(mode) else "a device or socket"
 
 
-def _check_header(header: nib.Nifti1Header, path: Path) -> None:
-    """Refuse a header whose affine does not give one trustworthy place and size to every voxel."""
-    qform, sform = header.get_qform(coded=True)[0], header.get_sform(coded=True)[0]
+def _check_header(header: nib.Nifti1Header, path: Path) -> tuple[str, ...]:
+    """Refuse a header whose affine does not give one trustworthy place and size to every voxel; notes on the rest."""
+    notes = ()
+    sform = header.get_sform(coded=True)[0]
+    try:
+        qform = header.get_qform(coded=True)[0]
+    except (HeaderDataError, ValueError):  # without an sform the file was refused before
+        qform, notes = None, ("the quaternion of the qform is broken; the sform was used",)
     affine = qform if sform is None else sform
     if affine is None:
-        raise ScanError(f"{path} must say where its voxels lie (qform or sform code above 0), got codes 0 and 0.")
+        raise ScanError(
+            f"{path} must say where its voxels lie (qform or sform code above 0), got codes 0 and 0: "
+            "convert the DICOM series again."
+        )
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
         raise ScanError(f"{path} must have a finite affine that can be inverted, got {affine[:3].tolist()}.")
     size = np.linalg.norm(affine[:3, :3], axis=0)
     if size.min() < VOXEL_MM[0] or size.max() > VOXEL_MM[1]:
-        raise ScanError(f"{path} must have voxels of {VOXEL_MM[0]} to {VOXEL_MM[1]} mm, got {_times(size)} mm.")
+        raise ScanError(
+            f"{path} must have voxels of {VOXEL_MM[0]} to {VOXEL_MM[1]} mm, got {_times(size)} mm{_other_unit(size)}."
+        )
     axes = affine[:3, :3] / size
     shear = np.abs(axes.T @ axes - np.eye(3)).max()
     if shear > SHEAR:
@@ -244,6 +231,15 @@ def _check_header(header: nib.Nifti1Header, path: Path) -> None:
     apart = 0.0 if qform is None or sform is None else _corner_distance(qform, sform, header.get_data_shape()[:3])
     if not apart <= FORM_MM:
         raise ScanError(f"{path} must have a qform and an sform that agree within {FORM_MM} mm, got {apart:.3g} mm.")
+    return notes
+
+
+def _other_unit(size: np.ndarray) -> str:
+    """A guess at the unit of a voxel size that is not in mm."""
+    for unit, factor in (("metres", 1e-3), ("micrometres", 1e3)):
+        if VOXEL_MM[0] <= size.min() / factor and size.max() / factor <= VOXEL_MM[1]:
+            return f": is it in {unit}? Write it in mm"
+    return ""
 
 
 def _check_hounsfield(hu: np.ndarray, path: Path) -> None:
@@ -253,11 +249,19 @@ def _check_hounsfield(hu: np.ndarray, path: Path) -> None:
         raise ScanError(f"{path} must be finite, got {int(np.sum(~np.isfinite(hu)))} voxels that are not.")
     if low == high:
         raise ScanError(f"{path} must show a head, got {low:g} in every voxel.")
-    got = f"got values from {low:g} to {high:g}"
-    if low >= AIR_HU:
-        raise ScanError(f"{path} must be in Hounsfield units with air below {AIR_HU:g}, {got}.")
     step = [max(1, n // 128) for n in hu.shape]
     sample = hu[:: step[0], :: step[1], :: step[2]]
+    got = f"got values from {low:g} to {high:g}"
+    empty = float(np.mean(sample == 0.0))
+    if low >= AIR_HU:
+        raise ScanError(
+            f"{path} must be in Hounsfield units with air below {AIR_HU:g}, {got}{_other_scale(low, high, empty)}."
+        )
+    if empty > OUTSIDE_SHARE and np.mean(sample < AIR_HU) < AIR_SHARE and high > BRAIN_HU:
+        raise ScanError(
+            f"{path} must show the whole head in air, got exactly 0 HU in {empty:.0%} of the voxels: "
+            "was the brain extracted? Use the scan as it was converted from DICOM."
+        )
     middle = np.median(sample[tuple(slice(n // 3, n - n // 3) for n in sample.shape)])
     if middle > INSIDE_HU:
         raise ScanError(
@@ -265,11 +269,76 @@ def _check_hounsfield(hu: np.ndarray, path: Path) -> None:
             "the rescale intercept (often -1024) was not applied."
         )
     share = np.mean((sample >= TISSUE_HU[0]) & (sample <= TISSUE_HU[1]))
-    if share < TISSUE_SHARE:
+    if share < TISSUE_SHARE or high < BRAIN_HU:
         raise ScanError(
             f"{path} must be in Hounsfield units with brain between {TISSUE_HU[0]:g} and {TISSUE_HU[1]:g} "
-            f"in {TISSUE_SHARE:.0%} of the voxels, {got}."
+            f"in {TISSUE_SHARE:.0%} of the voxels, {got}{_other_scale(low, high, empty)}."
         )
+
+
+def _other_scale(low: float, high: float, empty: float) -> str:
+    """A guess at what was done to the intensities of a scan that is not in Hounsfield units."""
+    if high > 30000.0:
+        return ": negative values were stored as unsigned integers"
+    if low < -1500.0 and high < 2200.0:
+        return ": the rescale intercept (often -1024) was applied twice"
+    if low >= 0.0 and high > 1000.0:
+        return ": the rescale intercept (often -1024) was not applied, or this is no CT"
+    if low >= -1.0 and high <= 1.5:
+        return ": intensities were scaled to 0-1, or are attenuation"
+    if high < BRAIN_HU:
+        return ": intensities were standardized (z-scores)"
+    if high > 255.0:
+        return ""
+    extracted = ", or the brain was extracted" if empty > OUTSIDE_SHARE else ""
+    return f": a display window (such as 0-80 HU) was applied{extracted}"
+
+
+def _check_grid(shape: tuple[int, ...], affine: np.ndarray, scan: Scan, path: Path) -> None:
+    """Refuse a mask, turned to RAS+, whose voxels are not those of its scan."""
+    if shape != scan.hu.shape:
+        raise ScanError(
+            f"{path} must have the grid of its scan {scan.path.name}, {_times(scan.hu.shape)} voxels, "
+            f"got {_times(shape)}: resample it to the scan (nearest neighbour), or export it on the scan's extent."
+        )
+    apart = _corner_distance(affine, scan.affine, shape)
+    if _on_grid(affine, scan, shape):
+        return
+    for words, signs in (("x and y", (-1, -1, 1)), ("x", (-1, 1, 1)), ("y", (1, -1, 1)), ("z", (1, 1, -1))):
+        signed = np.diag([*signs, 1.0]) @ affine
+        if _on_grid(signed @ inv_ornt_aff(io_orientation(signed), shape), scan, shape):
+            raise ScanError(
+                f"{path} must lie on its scan {scan.path.name}, got {words} with the opposite sign: "
+                "its header mixes LPS and RAS, write the mask again on the scan's own grid."
+            )
+    raise ScanError(
+        f"{path} must lie on its scan {scan.path.name} within {GRID_VOXELS:.0%} of a voxel at the corners, "
+        f"got {apart:.3g} mm."
+    )
+
+
+def _on_grid(affine: np.ndarray, scan: Scan, shape: tuple[int, ...]) -> bool:
+    """Whether two affines agree at the corners but for rounding."""
+    if _corner_distance(affine, scan.affine, shape) <= GRID_MM:
+        return True
+    moved = np.linalg.inv(scan.affine) @ affine  # from voxels of the mask to voxels of the scan
+    return _corner_distance(moved, np.eye(4), shape) <= GRID_VOXELS * np.sqrt(3.0) * 1.001
+
+
+def _values(voxels: np.ndarray) -> str:
+    """The values of a mask that is none, and what to do about them."""
+    broken = int(np.sum(~np.isfinite(voxels))) if voxels.dtype.kind == "f" else 0
+    if broken:
+        return f"{broken} voxels that are not finite: set them to 0"
+    found = np.unique(voxels)
+    if len(found) > 8:
+        return f"{len(found)} different values from {found[0]:g} to {found[-1]:g}: a scan, or a probability map"
+    named = ", ".join(f"{value:g}" for value in found)
+    if len(found) == 2 and found[0] == 0.0:
+        return f"values {named}: write {found[1]:g} as 1"
+    if len(found) == 1:
+        return f"{named} in every voxel"
+    return f"values {named}: keep only the label of the hematoma, written as 1"
 
 
 def _to_ras(voxels: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -8,7 +8,9 @@ import pytest
 LIBRARY = Path(__file__).resolve().parents[1] / "hepred_lib"
 FLOORS = {
     0: {"volume", "expansion", "markers", "scores", "segmentation", "morphology", "stats", "progress"},
-    1: {"manifest", "scans", "study"},
+    0.5: {"imaging"},
+    1: {"manifest", "scans"},
+    1.5: {"study"},
     2: {"results", "preprocessing", "simulation", "execution"},
     3: {"slices", "reporting", "intake"},
     4: {"multitask"},

@@ -1,0 +1,282 @@
+"""The voxels and the header of a NIfTI file, or in plain words what the file is instead.
+
+A file is read as a stream: its header first, then as many bytes as the header's own shape needs. A header that asks for
+more than can be a head CT, or for more than the file can hold, is refused before anything is allocated, so that neither
+a damaged header nor a compressed file that unpacks to gigabytes costs time or memory.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import nibabel as nib
+import numpy as np
+from nibabel.spatialimages import HeaderDataError
+from nibabel.wrapstruct import WrapStructError
+
+CHUNK = 1 << 16  # compressed bytes at a time: at most 66 MB when unpacked
+DEFLATE_RATIO = 1032  # deflate shrinks no further
+SPARE = 1 << 20  # bytes that may follow the voxels
+MEMORY = 900_000_000  # bytes of the voxels as stored and as float32: 512 x 512 x 570 voxels of int16
+EXTENSIONS = 1 << 26  # bytes between header and voxels
+
+NIFTI = "be a NIfTI image"
+WHOLE = "be a whole, readable NIfTI image"
+VOLUME = "be a three-dimensional scan"
+
+_LENGTHS = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
+# What other files begin with, in lower case.
+_BEGINNINGS = (
+    (b"version https://git-lfs", "a Git LFS pointer, not the image itself: run `git lfs pull`"),
+    (b"<!doctype html", "an HTML page, not the image (was a login page downloaded?): download it again"),
+    (b"<html", "an HTML page, not the image (was a login page downloaded?): download it again"),
+    (b"<?xml", "an XML file: download or export the image itself"),
+    (b"nrrd000", "an NRRD file: convert it to NIfTI"),
+    (b"objecttype", "a MetaImage file (MHA or MHD): convert it to NIfTI"),
+    (b"ndims", "a MetaImage file (MHA or MHD): convert it to NIfTI"),
+    (b"\x00\x00\x00\x01\x00\x00", "a FreeSurfer MGH file: convert it to NIfTI (mri_convert)"),
+    (b"bzh", "a bzip2 file: unpack it (bunzip2)"),
+    (b"pk\x03\x04", "a zip archive (or a NumPy .npz file): unpack it, and name the image in it"),
+    (b"\xfd7zxz", "an xz file: unpack it"),
+    (b"7z\xbc\xaf", "a 7z archive: unpack it"),
+    (b"rar!", "a RAR archive: unpack it"),
+    (b"\x28\xb5\x2f\xfd", "a Zstandard file: unpack it"),
+    (b"\x1f\x8b", "a file that was compressed twice with gzip: unpack it once (gunzip)"),
+    (b"\x93numpy", "a NumPy array, which has no voxel size: write it as NIfTI with its affine"),
+    (b"\x89hdf", "an HDF5 file (MATLAB, MINC): convert it to NIfTI"),
+    (b"cdf\x01", "a MINC file: convert it to NIfTI"),
+    (b"\x89png", "a picture (PNG), which has no Hounsfield units: export the scan again"),
+    (b"\xff\xd8\xff", "a picture (JPEG), which has no Hounsfield units: export the scan again"),
+    (b"gif8", "a picture (GIF), which has no Hounsfield units: export the scan again"),
+    (b"ii*\x00", "a picture (TIFF), which has no Hounsfield units: export the scan again"),
+    (b"mm\x00*", "a picture (TIFF), which has no Hounsfield units: export the scan again"),
+    (b"%pdf", "a PDF document"),
+    (b"\x08\x00\x00\x00", "a DICOM file: use hepred import-dicom"),
+    (b"\x08\x00\x05\x00", "a DICOM file: use hepred import-dicom"),
+    (b"\x08\x00\x08\x00", "a DICOM file: use hepred import-dicom"),
+)
+
+
+class NiftiError(ValueError):
+    """What a file must be, and what it is instead, as words after "must" and after "got"."""
+
+    def __init__(self, rule: str, got: str) -> None:
+        super().__init__(f"must {rule}, got {got}")
+        self.rule, self.got = rule, got
+
+
+@dataclass(frozen=True, eq=False)
+class Stored:
+    """A NIfTI file as it is stored.
+
+    Attributes
+    ----------
+    header : nibabel Nifti1Header or Nifti2Header
+    affine : ndarray, shape (4, 4)
+        From voxels to mm; the sform where its code is set, else the qform.
+    voxels : ndarray of three dimensions
+        Before slope and intercept, in the file's own order of axes; trailing axes of length 1 are dropped.
+    slope, intercept : float
+        HU = slope * voxel + intercept.
+    """
+
+    header: nib.Nifti1Header
+    affine: np.ndarray
+    voxels: np.ndarray
+    slope: float
+    intercept: float
+
+
+def read_nifti(stream: BinaryIO, size: int) -> Stored:
+    """Read NIfTI-1 or 2, compressed by gzip or not, whatever the file's name says.
+
+    Parameters
+    ----------
+    stream : binary file, at its beginning
+    size : int
+        Its length in bytes.
+
+    Raises
+    ------
+    NiftiError
+        In words that need no knowledge of file formats.
+    """
+    beginning = stream.read(2)
+    stream.seek(0)
+    if not beginning:
+        raise NiftiError(NIFTI, "0 bytes: copy or export the file again")
+    packed = beginning == b"\x1f\x8b"
+    pieces = _unpacked(stream) if packed else iter(lambda: stream.read(CHUNK), b"")
+    try:
+        return _read(_Bytes(pieces), size * DEFLATE_RATIO if packed else size)
+    except zlib.error as error:
+        fault = "its checksum is wrong" if "check" in str(error) else "it cannot be unpacked"
+        raise NiftiError(WHOLE, f"a damaged file ({fault}): copy or export it again") from error
+
+
+class _Bytes:
+    """Bytes that come in pieces, taken in order."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self.pieces, self.rest = pieces, b""
+
+    def take(self, count: int) -> bytearray:
+        """The next ``count`` bytes, or all that are left."""
+        taken, filled = bytearray(count), 0
+        while filled < count and (self.rest or self._next()):
+            part, self.rest = self.rest[: count - filled], self.rest[count - filled :]
+            taken[filled : filled + len(part)] = part
+            filled += len(part)
+        return taken if filled == count else taken[:filled]
+
+    def skip(self, count: int) -> None:
+        while count > 0 and (self.rest or self._next()):
+            step = min(count, len(self.rest))
+            self.rest, count = self.rest[step:], count - step
+
+    def _next(self) -> bool:
+        self.rest = next(self.pieces, b"")
+        return bool(self.rest)
+
+
+def _unpacked(stream: BinaryIO) -> Iterator[bytes]:
+    """The content of a gzip file of one or several members; zeros after the last one are padding."""
+    data = stream.read(CHUNK)
+    while data:
+        member = zlib.decompressobj(wbits=31)
+        while not member.eof:
+            if not data:
+                raise NiftiError(WHOLE, "a compressed file that ends too early: copy or export it again")
+            piece = member.decompress(data)
+            data = b"" if member.eof else stream.read(CHUNK)
+            if piece:
+                yield piece
+        data = member.unused_data.lstrip(b"\0")
+        while not data and (more := stream.read(CHUNK)):
+            data = more.lstrip(b"\0")
+
+
+def _read(source: _Bytes, most: int) -> Stored:
+    """The image; ``most`` is the largest number of bytes that can follow."""
+    beginning = bytes(source.take(540))
+    header = _header(beginning)
+    shape, dtype = _shape_and_type(header)
+    first, needed = _first_byte(header), math.prod(shape) * dtype.itemsize
+    if first + needed > most:
+        got = f"a file that ends too early: {_times(shape)} voxels of {dtype} need {needed} bytes"
+        raise NiftiError(WHOLE, f"{got}; copy or export it again")
+    early = beginning[first:]
+    source.skip(first - len(beginning))
+    if early:
+        source.rest = early + source.rest
+    data = source.take(needed)
+    if len(data) < needed:
+        got = f"a file that ends too early: {len(data)} of the {needed} bytes of {_times(shape)} voxels"
+        raise NiftiError(WHOLE, f"{got}; copy or export it again")
+    # To the end of the file, where the checksum is, unless far more follows than belongs to the image.
+    source.skip(SPARE)
+    voxels = np.frombuffer(data, dtype).reshape(shape, order="F")
+    return _stored(header, voxels)
+
+
+def _first_byte(header: nib.Nifti1Header) -> int:
+    try:
+        first = int(header.get_data_offset())
+    except (ValueError, OverflowError):
+        first = -1
+    if not int(header.sizeof_hdr) <= first <= EXTENSIONS:
+        got = f"a damaged header that puts the first voxel at byte {header['vox_offset']:g}: copy or export it again"
+        raise NiftiError(WHOLE, got)
+    return first
+
+
+def _stored(header: nib.Nifti1Header, voxels: np.ndarray) -> Stored:
+    try:
+        affine = header.get_best_affine()
+        slope, intercept = header.get_slope_inter()
+    except (HeaderDataError, ValueError) as error:
+        reason = "a broken quaternion in its qform, and no sform" if "w2" in str(error) else _reason(error)
+        raise NiftiError(WHOLE, f"{reason}: export the file again") from error
+    return Stored(header, affine, voxels, 1.0 if slope is None else slope, 0.0 if intercept is None else intercept)
+
+
+def _header(beginning: bytes) -> nib.Nifti1Header:
+    orders = [order for order in ("little", "big") if int.from_bytes(beginning[:4], order) in _LENGTHS]
+    if not orders:
+        raise NiftiError(NIFTI, _other_kind(beginning))
+    kind = _LENGTHS[int.from_bytes(beginning[:4], orders[0])]
+    length = int(kind.sizeof_hdr)
+    if len(beginning) < length:
+        raise NiftiError(WHOLE, f"a file that ends too early: {len(beginning)} bytes; copy or export it again")
+    if kind is nib.Nifti1Header and beginning[344:348] != b"n+1\0":
+        if beginning[344:348] == b"ni1\0":
+            raise NiftiError(NIFTI, "the header half of a .hdr/.img pair: save both as one .nii or .nii.gz file")
+        if not any(beginning[344:348]):
+            raise NiftiError(NIFTI, "an Analyze 7.5 header, which does not tell left from right: export NIfTI")
+    try:
+        return kind(beginning[:length])
+    except (HeaderDataError, WrapStructError, ValueError, OverflowError, KeyError) as error:
+        raise NiftiError(WHOLE, f"a damaged header ({_reason(error)}): copy or export the file again") from error
+
+
+def _shape_and_type(header: nib.Nifti1Header) -> tuple[tuple[int, ...], np.dtype]:
+    """Shape without trailing axes of length 1 and the type of a voxel, refused where they cannot be a scan's."""
+    try:
+        shape = tuple(int(length) for length in header.get_data_shape())
+        dtype = header.get_data_dtype()
+    except (HeaderDataError, ValueError, OverflowError, KeyError) as error:
+        raise NiftiError(WHOLE, f"a damaged header ({_reason(error)}): copy or export the file again") from error
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    if min(shape, default=0) < 1:
+        raise NiftiError("hold voxels", f"shape {_times(shape)}")
+    if dtype.kind not in "iuf":
+        raise NiftiError("hold one plain number per voxel", _kind_of_voxel(dtype))
+    if len(shape) > 3:
+        raise NiftiError(VOLUME, f"shape {_times(shape)}: several frames or volumes in one file, save one of them")
+    if len(shape) < 3:
+        raise NiftiError(VOLUME, f"shape {_times(shape)}: a single slice, save the whole scan as one file")
+    if math.prod(shape) * (dtype.itemsize + 4) > MEMORY:
+        gigabytes = math.prod(shape) * dtype.itemsize / 1e9
+        got = f"{_times(shape)} voxels of {dtype} ({gigabytes:,.3g} GB)"
+        raise NiftiError(
+            "be no larger than a head CT", f"{got}: a damaged header, or save thicker slices of the head as int16"
+        )
+    return shape, dtype
+
+
+def _kind_of_voxel(dtype: np.dtype) -> str:
+    if dtype.names:
+        return "a colour picture (RGB), which has no Hounsfield units: export the scan itself"
+    if dtype.kind == "c":
+        return f"complex numbers ({dtype}): save the real part"
+    return str(dtype)
+
+
+def _other_kind(beginning: bytes) -> str:
+    """What a file is that is no NIfTI file."""
+    if beginning[128:132] == b"DICM":
+        return "a DICOM file: use hepred import-dicom"
+    start = beginning.lstrip(b"\xef\xbb\xbf \t\r\n")[:32].lower()
+    for signature, words in _BEGINNINGS:
+        if start.startswith(signature) or beginning.lower().startswith(signature):
+            return words
+    if beginning[257:262] == b"ustar":
+        return "a tar archive: unpack it, and name the image in it"
+    if not any(beginning):
+        return "a file that begins with zeros only: copy or export it again"
+    if all(byte in b"\t\r\n" or 32 <= byte < 127 for byte in beginning):
+        return "a text file: name the image itself"
+    return "a file of another or unknown format: export the scan as NIfTI (.nii or .nii.gz)"
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+
+
+def _times(sizes: tuple[int, ...]) -> str:
+    return " x ".join(f"{size:g}" for size in sizes)
