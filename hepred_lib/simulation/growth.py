@@ -58,6 +58,7 @@ GCS_CENTRE, SBP_CENTRE = 13.0, 168.0
 LN_GROWTH_MEAN, LN_GROWTH_SD = float(np.log(0.7)), 0.7
 STABLE_MEAN, STABLE_SD, STABLE_RANGE = 0.02, 0.07, (-0.15, 0.30)
 READING_SD = 0.05
+LARGEST_ML = 300.0  # no larger one is measured; a first volume is under 225 mL, so that no label changes
 
 
 def clinical_logit(table: pd.DataFrame, mix: CaseMix) -> NDArray[np.float64]:
@@ -110,7 +111,8 @@ def simulate_growth(draws: Draws, table: pd.DataFrame, mix: CaseMix) -> pd.DataF
     stable = np.clip(STABLE_MEAN + STABLE_SD * draws.normal(), *STABLE_RANGE)
     baseline = table["true_baseline_ml"].to_numpy()
     followup = baseline * (1 + np.where(active == 1, grown, stable))
-    printed = [np.round(volume * np.exp(READING_SD * draws.normal()), 2) for volume in (baseline, followup)]
+    read = [volume * np.exp(READING_SD * draws.normal()) for volume in (baseline, followup)]
+    printed = [np.minimum(np.round(volume, 2), LARGEST_ML) for volume in read]
     return pd.DataFrame(
         {
             "active": active,
