@@ -50,7 +50,8 @@ def cells_problems(cells: Cells, *, definition: str = "6ml_or_33pct") -> list[Pr
     found = _table_problems(table, cells.path)
     for line, expected in label_conflicts(_typed(table, cells.path.parent), definition).items():
         rule = f"be {expected} by the printed volumes and {definition}"
-        found.append(Problem("", line, "he", table.at[line, "patient_id"], rule, str(1 - expected)))
+        remedy = "Correct the label or the volumes; leave he empty to have it computed"
+        found.append(Problem("", line, "he", table.at[line, "patient_id"], rule, str(1 - expected), remedy=remedy))
     reported = {(problem.line, problem.column) for problem in problems if problem.severity == "refuse"}
     found = [replace(p, file=cells.path.name) for p in found if (p.line, p.column) not in reported]
     return sorted([*problems, *found], key=lambda problem: problem.line)
@@ -205,14 +206,19 @@ def _identity_problems(cells: pd.DataFrame) -> list[Problem]:
     twice = cells["patient_id"].duplicated(keep=False) & (cells["patient_id"] != "")
     for patient, rows in cells[twice].groupby("patient_id"):
         first, *again = rows.index
-        problems += [Problem("", k, "patient_id", patient, "be unique", f"it on line {first} too") for k in again]
+        once = "Keep one row per patient, or give two patients two pseudonyms"
+        problems += [
+            Problem("", k, "patient_id", patient, "be unique", f"it on line {first} too", remedy=once) for k in again
+        ]
         splits = sorted(set(rows.get("split", "")) - {""})
         if len(splits) > 1:
-            problems.append(Problem("", again[0], "split", patient, "be one for a patient", " and ".join(splits)))
+            value, remedy = " and ".join(splits), "Keep all rows of a patient in one set"
+            problems.append(Problem("", again[0], "split", patient, "be one for a patient", value, remedy=remedy))
     if "split" in cells and (cells["split"] != "").any():
         empty = cells.index[cells["split"] == ""]
-        rule = "be given for all patients or for none"
-        problems += [Problem("", k, "split", cells.at[k, "patient_id"], rule, "nothing") for k in empty]
+        rule, remedy = "be given for all patients or for none", "Fill in development or test, or empty the column"
+        patients = cells["patient_id"]
+        problems += [Problem("", k, "split", patients[k], rule, "nothing", remedy=remedy) for k in empty]
     return problems
 
 
