@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
@@ -223,13 +224,23 @@ def _source(path: Path, name: str, told: dict | list | str) -> Source:
     return Source(name, target, None if factor is None else _factor(path, name, target, factor), values, missing)
 
 
+def read_factor(told: str) -> float:
+    """A positive factor: a decimal number or a fraction such as 1/60; NaN for anything else.
+
+    Examples
+    --------
+    >>> read_factor("0.0555"), read_factor("1/4"), read_factor("0,5")
+    (0.0555, 0.25, nan)
+    """
+    parts = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)(?:/(\d{1,9}(?:\.\d{1,9})?))?", told)
+    divisor = float(parts.group(2) or 1) if parts else 0.0
+    return (float(parts.group(1)) / divisor or math.nan) if divisor else math.nan
+
+
 def _factor(path: Path, name: str, target: str, told: object) -> float:
-    try:
-        factor = float(told) if isinstance(told, str) else math.nan
-    except ValueError:
-        factor = math.nan
-    if not (math.isfinite(factor) and factor > 0):
-        raise _error(path, name, "have a factor > 0, with a decimal point", str(told)[:40])
+    factor = read_factor(told) if isinstance(told, str) else math.nan
+    if math.isnan(factor):
+        raise _error(path, name, "have a factor > 0, such as 0.0555 or 1/60", str(told)[:40])
     if target not in COLUMNS or COLUMNS[target].kind not in ("number", "integer"):
         raise _error(path, name, "have a factor only for a number", f"one for {target}")
     return factor

@@ -28,16 +28,16 @@ class Unit:
 
 UNITS: dict[str, tuple[Unit, ...]] = {
     "age": (
-        Unit("months", 0.083333, 216, 1320),
+        Unit("months", 1 / 12, 216, 1320),
         Unit("years of birth", None, 1880, 2015),
-        Unit("days", 0.0027379, 6570, 40_000),
+        Unit("days", 1 / 365.25, 6570, 40_000),
     ),
     "onset_to_ct_h": (
-        Unit("minutes", 0.0166667, 40, 6000),
-        Unit("seconds", 0.000277778, 6000, 36_000),
+        Unit("minutes", 1 / 60, 40, 6000),
+        Unit("seconds", 1 / 3600, 6000, 36_000),
         Unit("days", 24, 0.001, 0.25),
     ),
-    "ct_to_followup_h": (Unit("minutes", 0.0166667, 150, 10_000), Unit("days", 24, 0.2, 3)),
+    "ct_to_followup_h": (Unit("minutes", 1 / 60, 150, 10_000), Unit("days", 24, 0.2, 3)),
     "baseline_volume_ml": (Unit("mm³", 0.001, 300, 300_000), Unit("L", 1000, 0.0005, 0.1)),
     "followup_volume_ml": (Unit("mm³", 0.001, 300, 300_000), Unit("L", 1000, 0.0005, 0.1)),
     "baseline_ivh_ml": (Unit("mm³", 0.001, 300, 300_000),),
@@ -70,9 +70,7 @@ def unit_remedy(name: str, unit: Unit) -> str:
     """How a column in another unit is mended, by hand or by a mapping."""
     if unit.factor is None:
         return f"{name} cannot be computed from {unit.name}: leave the column out, or give the values of the rule"
-    return (
-        f"Multiply by {unit.factor:g}, or map it: {name}: {{column: {name}, factor: {unit.factor:g}}}"
-    )
+    return f"Multiply by {unit.factor:g}, or map it: {name}: {{column: {name}, factor: {unit.factor:g}}}"
 
 
 def wrong_throughout(column: Column, numbers: pd.Series, follows: pd.Series) -> Problem | None:
@@ -103,7 +101,7 @@ def wrong_throughout(column: Column, numbers: pd.Series, follows: pd.Series) -> 
 def doubtful(column: Column, numbers: pd.Series) -> Iterator[Problem]:
     """Warnings for values that follow the rule: codes for missing in several rows, a median of another unit."""
     present = numbers.dropna()
-    codes = [code for code in MISSING_CODES if _stands_out(column, present, code)]
+    codes = missing_codes(column, present)
     for code in codes:
         lines = list(present.index[present == code])
         shown = ", ".join(map(str, lines[:5])) + (", ..." if len(lines) > 5 else "")
@@ -117,6 +115,11 @@ def doubtful(column: Column, numbers: pd.Series) -> Iterator[Problem]:
         unit_words = f"be in {column.unit}" if column.unit else "be a ratio"
         remedy = unit_remedy(column.name, unit)
         yield Problem("", int(values.index[0]), column.name, "", unit_words, value, "warn", remedy)
+
+
+def missing_codes(column: Column, present: pd.Series) -> list[float]:
+    """Codes for missing that are in several rows of a column and cannot well be values of it."""
+    return [code for code in MISSING_CODES if _stands_out(column, present, code)]
 
 
 def _stands_out(column: Column, present: pd.Series, code: float) -> bool:
