@@ -24,7 +24,7 @@ from threadpoolctl import threadpool_limits
 
 from hepred_lib.intake.check_cohort import cohort_problems, named_afterwards, numbered
 from hepred_lib.intake.check_images import MASKS, MOMENTS, REMEDIES, Images, read_images, same_but_turned
-from hepred_lib.manifest import Problem, manifest_problems, read_valid_cells
+from hepred_lib.manifest import Problem, cells_problems, read_cells, valid_cells
 from hepred_lib.progress import progress as progress_bar
 from hepred_lib.scans import ScanError, read_mask, read_scan
 from hepred_lib.volume import mask_volume_ml
@@ -74,9 +74,8 @@ class Checked:
 
     @property
     def lines(self) -> list[str]:
-        """One line per problem, with what to do about it."""
-        marks = {"warn": "warning: "}
-        return [f"{marks.get(p.severity, '')}{p} {p.remedy}".rstrip() for p in self.problems]
+        """One line per problem; warnings are marked."""
+        return [f"warning: {problem}" if problem.severity == "warn" else str(problem) for problem in self.problems]
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON: the counts, every problem with all its fields and its sentence, and the notes."""
@@ -134,14 +133,16 @@ def check_manifest(
     cores: int = 1,
 ) -> Checked:
     """As :func:`check`, with the counts and notes."""
-    file = Path(path).name
-    problems = manifest_problems(path, definition=definition)
-    table = read_valid_cells(path)
-    problems += cohort_problems(table, file, definition=definition)
-    problems += _image_problems(table, file, cores=cores, progress=progress)
+    file, cells = Path(path).name, read_cells(path)
+    table = valid_cells(cells)
+    problems = [
+        *cells_problems(cells, definition=definition),
+        *cohort_problems(table, file, definition=definition),
+        *_image_problems(table, file, cores=cores, progress=progress),
+    ]
     after = named_afterwards(list(table.columns))
-    notes = [f"by their names these are known only afterwards and no candidates: {', '.join(after)}."] if after else []
-    return Checked(file, len(table), _ordered(problems), notes, table)
+    told = [f"known only afterwards, by their names, and no candidates: {', '.join(after)}"] if after else []
+    return Checked(file, len(table), _ordered(problems), [*cells.notes, *told], table)
 
 
 def fill_volumes(table: pd.DataFrame, *, progress: bool = False) -> pd.DataFrame:
@@ -210,7 +211,7 @@ class Twins:
                 # Equal histograms are rare enough to read both scans again and to compare them turned.
                 alike = self.histograms.get(histogram, ())
                 twin = next((one for one in alike if same_but_turned(one[0][one[1]], row[column])), None)
-                how = "the same voxels, mirrored or turned,"
+                how = "the same voxels (mirrored or turned)"
             self.voxels.setdefault(voxels, (row, column))
             self.histograms.setdefault(histogram, []).append((row, column))
             if twin is not None:

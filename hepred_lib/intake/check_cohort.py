@@ -32,6 +32,7 @@ CHANCE = 0.01  # of a false alarm by coincidence, over the whole cohort
 SEPARATES = 0.99  # AUC of one column alone; no bedside variable and no image score comes near it
 MONOTONE = 0.99  # rank correlation with the growth
 LEAST_CONSTANT = 20  # patients with a value
+LEAST_CONSTANT_BINARY = 40  # what one patient in ten has is absent in 40 by chance in 1.5 %
 LEAST_PAIRS = 8  # patients with both volumes
 SHRUNK_SHARE, SHRUNK_ML, SHRUNK_H = 0.33, 3.0, 72.0  # without evacuation, blood is not absorbed within three days
 FIRST_WORDS = re.compile(r"baseline|initial|first|admission|(?<![a-z])(bl|t0)(?![a-z0-9])", re.IGNORECASE)
@@ -165,9 +166,11 @@ def _shrunk(table: pd.DataFrame) -> Found:
 
 
 def _constant(table: pd.DataFrame) -> Found:
-    for name in CANDIDATES:
+    """Default candidates with one value in everyone."""
+    for name in (*CLINICAL_CANDIDATES, *RADIOLOGICAL_CANDIDATES):
         values = table[name].dropna()
-        if len(values) >= LEAST_CONSTANT and values.nunique() == 1:
+        least = LEAST_CONSTANT_BINARY if COLUMNS[name].kind == "binary" else LEAST_CONSTANT
+        if len(values) >= least and values.nunique() == 1:
             value = values.iloc[0]
             shown = value if isinstance(value, str) else f"{value:g}"
             rule, remedy = "vary between patients to be a predictor", "Look at its coding, or leave the column out."

@@ -230,7 +230,8 @@ def _two_files(row: Mapping, kind: str) -> bool:
 
 
 def _refused(column: str, error: ScanError, path: Path) -> Fault:
-    """The two halves of "PATH must RULE, got VALUE."."""
+    """The parts of "PATH must RULE, got VALUE: REMEDY."; without a remedy of its own there is a general one."""
     rule, _, value = str(error).removeprefix(f"{path} must ").removesuffix(".").partition(", got ")
-    remedy = REMEDIES["mask"] if column.endswith("mask") else REMEDIES["read"]
-    return Fault(column, rule, f"{value} in {path.name}", "refuse", remedy)
+    value, _, own = value.partition(": ")
+    general = REMEDIES["mask"] if column.endswith("mask") else REMEDIES["read"]
+    return Fault(column, rule, f"{value} in {path.name}", "refuse", f"{own[0].upper()}{own[1:]}." if own else general)

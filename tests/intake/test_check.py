@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hepred_lib.intake.check import check, fill_volumes
+from hepred_lib.intake.check import check, check_manifest, fill_volumes
 from hepred_lib.manifest import read_manifest
 from hepred_lib.scans import ScanError, write_nifti
 
@@ -41,17 +41,17 @@ def test_a_truncated_scan_and_a_bad_age_are_both_reported(cohort_folder):
     problems = found(rewrite(cohort_folder, "64,M", "260,M"))
     assert len(problems) == 2
     assert problems[0].startswith("baseline_ct must be a whole, readable NIfTI image, got ")
-    assert problems[0].endswith("in HE-1_ct.nii.gz (patient HE-1, manifest.csv line 2).")
-    assert problems[1] == "age must be within 18 to 110, got 260 (patient HE-2, manifest.csv line 3)."
+    assert "in HE-1_ct.nii.gz (patient HE-1, manifest.csv line 2)." in problems[0]
+    assert "age must be within 18 to 110, got 260 (patient HE-2, manifest.csv line 3)." in problems[1]
 
 
 def test_a_mask_on_another_grid_is_reported(cohort_folder, phantom):
     write_nifti(cohort_folder / "HE-2_mask.nii.gz", phantom[1][1:], phantom[2], dtype=np.uint8)
-    (problem,) = found(cohort_folder / "manifest.csv")
-    assert problem == (
-        "baseline_mask must have the grid of its scan HE-2_ct.nii.gz, 32 x 28 x 16 voxels, got 31 x 28 x 16 "
-        "in HE-2_mask.nii.gz (patient HE-2, manifest.csv line 3)."
-    )
+    (problem,) = check(cohort_folder / "manifest.csv")
+    shape = phantom[1].shape
+    assert str(problem).startswith("baseline_mask must have the grid of its scan HE-2_ct.nii.gz")
+    assert problem.value == f"{shape[0] - 1} x {shape[1]} x {shape[2]} in HE-2_mask.nii.gz"
+    assert problem.remedy
 
 
 def test_one_image_for_two_patients_is_reported_whatever_its_bytes(cohort_folder, phantom):
@@ -90,9 +90,33 @@ def test_a_missing_scan_is_reported_once(cohort_folder):
 
 def test_a_file_that_is_no_manifest_is_one_problem(tmp_path):
     (tmp_path / "manifest.csv").write_text("", encoding="utf-8")
-    assert found(tmp_path / "manifest.csv") == [
-        "the manifest must have a header and one row a patient, got an empty file (manifest.csv)."
-    ]
+    (problem,) = found(tmp_path / "manifest.csv")
+    assert "got an empty file (manifest.csv)" in problem
+
+
+def test_refusals_stand_before_warnings_and_are_counted(cohort_folder):
+    rewrite(cohort_folder, "71,F", "260,F")
+    checked = check_manifest(rewrite(cohort_folder, "17.5,18.0,0", "17.5,11.0,0"))
+    assert [problem.severity for problem in checked.problems] == ["refuse", "warn"]
+    assert checked.verdict == "2 patients, 1 refusal, 1 warning."
+    assert [line.startswith("warning: ") for line in checked.lines] == [False, True]
+
+
+def test_a_clean_manifest_says_how_many_patients_it_has(cohort_folder):
+    assert check_manifest(cohort_folder / "manifest.csv").verdict == "manifest.csv: 2 patients, no problem found."
+
+
+def test_columns_known_only_afterwards_are_noted(cohort_folder):
+    path = rewrite(cohort_folder, ",age,sex", ",mrs_90d,sex")
+    assert any("mrs_90d" in note for note in check_manifest(path).notes)
+
+
+def test_a_patient_whose_images_break_the_reader_hides_nobody(cohort_folder, monkeypatch):
+    def broken(path):
+        raise RuntimeError("a reader\nthat fails")
+
+    monkeypatch.setattr("hepred_lib.intake.check_images.read_scan", broken)
+    assert [problem.line for problem in check(cohort_folder / "manifest.csv")] == [2, 3]
 
 
 def test_the_real_scans_have_no_problem(shared):

@@ -1,0 +1,93 @@
+"""The page of a check: complete, without the network, without names, and with pictures of what is at fault."""
+
+import re
+from base64 import b64decode
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hepred_lib.intake.check import check_manifest
+from hepred_lib.intake.check_page import page
+from hepred_lib.intake.check_pictures import histogram_svg, outline_path, slice_svg
+from hepred_lib.scans import write_nifti
+
+
+def page_of(folder, old="", new=""):
+    path = folder / "manifest.csv"
+    path.write_text(path.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
+    return page(check_manifest(path))
+
+
+def pictures_in(html):
+    return [np.array(Image.open(BytesIO(b64decode(png)))) for png in re.findall(r"base64,([^\"]+)", html)]
+
+
+def test_a_clean_cohort_has_a_page_without_problems(cohort_folder):
+    html = page_of(cohort_folder)
+    assert "No problem found." in html
+    assert "<table>" not in html
+    assert not pictures_in(html)
+
+
+def test_a_scan_at_fault_is_pictured_with_its_outline_and_histograms(cohort_folder):
+    html = page_of(cohort_folder, ",17.5,", ",90.0,")
+    assert len(pictures_in(html)) >= 1
+    assert 'class="blood"' in html
+    assert html.count('class="histogram"') == 2
+    assert "HE-2" in html
+    assert "HE-1" not in html
+
+
+def test_the_page_asks_for_nothing_from_outside_and_runs_nothing(cohort_folder):
+    html = page_of(cohort_folder, ",17.5,", ",90.0,")
+    assert "default-src 'none'" in html
+    assert not re.findall(r"https?://|<script|<link|@import|url\(", html)
+
+
+def test_text_of_the_manifest_is_escaped(cohort_folder):
+    html = page_of(cohort_folder, "age,sex", "age,<b>&1")
+    assert "<b>&1" not in html
+    html = page_of(cohort_folder, "71,F", "<script>alert(1)</script>,F")
+    assert "<script" not in html
+
+
+@pytest.mark.parametrize("name", ["Doe_Jane_1950", "MRN 4711"])
+def test_file_names_and_text_in_place_of_a_pseudonym_are_not_shown(cohort_folder, name):
+    (cohort_folder / "HE-2_ct.nii.gz").rename(cohort_folder / f"{name}.nii.gz")
+    rewritten = "HE-2,HE-2_ct.nii.gz", f"{name}!,{name}.nii.gz"
+    html = page_of(cohort_folder, *rewritten)
+    html += page_of(cohort_folder, ",17.5,", ",90.0,")
+    html += page_of(cohort_folder, f"{name}.nii.gz", f"{name}_lost.nii.gz")
+    assert name not in html
+    assert str(cohort_folder) not in html
+
+
+def test_a_scan_that_cannot_be_read_has_no_pictures_and_stops_nothing(cohort_folder):
+    (cohort_folder / "HE-2_ct.nii.gz").write_bytes(b"no scan")
+    assert "the scan cannot be read" in page_of(cohort_folder)
+
+
+def test_a_scan_that_is_not_in_hounsfield_units_is_pictured_as_stored(cohort_folder, phantom):
+    windowed = np.clip(phantom[0], 0, 80) * 3
+    write_nifti(cohort_folder / "HE-2_ct.nii.gz", windowed, phantom[2], dtype=np.int16)
+    assert "as stored" in page_of(cohort_folder)
+
+
+def test_a_slice_shows_the_patients_right_on_the_left_and_the_front_at_the_top():
+    hu = np.zeros((4, 6))
+    hu[3, 5] = 80.0  # right, front
+    (picture,) = pictures_in(slice_svg(hu, None, (0.0, 80.0), (40.0, 60.0)))
+    assert picture.shape == (6, 4)
+    assert np.argwhere(picture == 255).tolist() == [[0, 0]]
+
+
+def test_an_outline_runs_along_the_edges_of_pixels():
+    path = outline_path(np.array([[False, True, True]]))
+    assert sorted(re.findall(r"M\d+ \d+[hv]1", path)) == ["M1 0h1", "M1 0v1", "M1 1h1", "M2 0h1", "M2 1h1", "M3 0v1"]
+
+
+@pytest.mark.parametrize("limits", [(0.0, 0.0), (-1000.0, 3000.0), (0.0, 1e-6)])
+def test_a_histogram_is_drawn_for_any_range(limits):
+    assert "NaN" not in histogram_svg(np.zeros((3, 3, 3)), None, limits)
