@@ -15,14 +15,31 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from hepred_lib.intake.patients import fault_of, read_new_patients
 from hepred_lib.manifest import COLUMNS, ManifestError, predictor_frame
-from hepred_lib.multitask.reading import Reader, Reading, load_reader, read_with
-from hepred_lib.scans import write_like
+from hepred_lib.multitask.inference import standardize
+from hepred_lib.multitask.reading import (
+    Reader,
+    Reading,
+    load_reader,
+    outline_agreement,
+    picture,
+    read_with,
+    slice_calls,
+)
+from hepred_lib.progress import progress
+from hepred_lib.results import listed
+from hepred_lib.results.participants import NO_SCAN, NO_SCORE
+from hepred_lib.scans import ScanError, write_like
 from hepred_lib.slices import BRAIN_ML, from_torch
 from hepred_lib.stats.development import DevelopedModel
-from hepred_lib.study import StudyError, read_json
+from hepred_lib.study import StudyError, read_json, read_table
 
 IMPUTATIONS = {"image": None, "clinical": "imputation.json", "integrated": "integrated_imputation.json"}
+NO_BEDSIDE = "no bedside value"
+READ = ("patient_id", "dl_score", "dl_score_spread", "hematoma_detected", "predicted_volume_ml", "flags", "unread")
+AGREEMENT = ("patient_id", "dice", "hd95_mm", "reference_ml", "predicted_ml")
+OTHER_SCALE_SD = 3.0  # a cohort whose median score lies further away was scored on another scale
 FLAG_WORDS = {
     "brain_volume": f"the brain mask is outside {BRAIN_ML[0]:g}-{BRAIN_ML[1]:g} mL: look at the overview",
     "thick_slices": "slices are more than 7.5 mm apart",
@@ -44,11 +61,25 @@ class FrozenModel:
 
 @dataclass(frozen=True)
 class FrozenStudy:
-    """All that a new patient is predicted from; ``reader`` is None where the study has no networks."""
+    """All that a new patient is predicted from.
+
+    Attributes
+    ----------
+    folder : Path
+    reader : Reader or None
+        None where the study has no networks.
+    models : mapping of str to FrozenModel
+    image_source : str
+        ``scans``, ``column`` or ``none``.
+    scales : DataFrame or None
+        Mean and SD of the score in the study's development patients, indexed by fold.
+    """
 
     folder: Path
     reader: Reader | None
     models: Mapping[str, FrozenModel]
+    image_source: str = "none"
+    scales: pd.DataFrame | None = None
 
     @property
     def thresholds(self) -> dict[str, float]:
@@ -75,12 +106,17 @@ def load_frozen(folder: Path) -> FrozenStudy:
     if not (folder / "clinical_model.json").is_file():
         raise StudyError(f"RUN must be the folder of a finished study, but {folder} holds no clinical_model.json.")
     models = {name: _load_model(folder, name) for name in IMPUTATIONS if (folder / f"{name}_model.json").is_file()}
-    reader = None
-    if (folder / "image_model.json").is_file():
-        image = read_json(folder / "image_model.json")
-        scales = pd.DataFrame(image["scales"]).set_index("fold")
-        reader = load_reader(folder, scales, image["preprocessing"]) if image["image_source"] == "scans" else None
-    return FrozenStudy(folder, reader, models)
+    if "image" not in models:
+        return FrozenStudy(folder, None, models)
+    image = read_json(folder / "image_model.json")
+    scales = pd.DataFrame(image["scales"]).set_index("fold")
+    reader = load_reader(folder, scales, image["preprocessing"]) if image["image_source"] == "scans" else None
+    return FrozenStudy(folder, reader, models, image["image_source"], scales)
+
+
+def column_score(frozen: FrozenStudy, score: pd.Series) -> pd.Series:
+    """A score made elsewhere (column ``dl_score``) on the study's scale, by the constants that the study stored."""
+    return standardize(score, pd.Series(frozen.scales.index[0], index=score.index), frozen.scales)
 
 
 def predict_table(frozen: FrozenStudy, table: pd.DataFrame) -> pd.DataFrame:
@@ -89,17 +125,167 @@ def predict_table(frozen: FrozenStudy, table: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``p_image, p_clinical, p_integrated``; NaN where the score is missing or a needed column is absent altogether.
+        ``p_image, p_clinical, p_integrated``; NaN where the patient's score is missing, or every candidate predictor.
     """
     found = pd.DataFrame(np.nan, index=table.index, columns=[f"p_{name}" for name in IMPUTATIONS])
     for name, model in frozen.models.items():
         x = _frame(table, model)
-        if x is None:
-            continue
-        usable = x["dl_score"].notna() if "dl_score" in x else pd.Series(True, index=x.index)
+        usable = ~missing_inputs(table, model).any(axis=1)
         if usable.any():
             found.loc[usable, f"p_{name}"] = model.logistic.predict(x[usable])
     return found
+
+
+def missing_inputs(table: pd.DataFrame, model: FrozenModel) -> pd.DataFrame:
+    """Why a patient has no probability of this model, as booleans: ``score`` missing, no ``bedside`` value known."""
+    x = _frame(table, model)
+    no = pd.Series(False, index=x.index)
+    return pd.DataFrame(
+        {
+            "score": x["dl_score"].isna() if "dl_score" in x else no,
+            "bedside": x.drop(columns="dl_score", errors="ignore").isna().all(axis=1) if model.offered else no,
+        }
+    )
+
+
+@dataclass(frozen=True)
+class Readings:
+    """The scans of new patients as the networks read them.
+
+    Attributes
+    ----------
+    table : DataFrame
+        One row per scan: score, spread, detection, volume, flags, and in ``unread`` why a scan could not be read.
+    agreement : DataFrame
+        One row per scan with a reference segmentation: ``patient_id, dice, hd95_mm, reference_ml, predicted_ml``.
+    slices : DataFrame
+        Presence of blood by slice, where there is a reference.
+    pictures : dict
+        By patient, what :func:`hepred_lib.multitask.reading.picture` gives.
+    """
+
+    table: pd.DataFrame
+    agreement: pd.DataFrame
+    slices: pd.DataFrame
+    pictures: dict[str, dict[str, np.ndarray]]
+
+
+def new_patients(frozen: FrozenStudy, manifest: Path) -> pd.DataFrame:
+    """Patients of a manifest with outcomes by the study's definition; ``unmeasured`` says why a volume is missing.
+
+    Raises
+    ------
+    ManifestError
+        The manifest breaks its rules, or names patients of the study itself.
+    """
+    definition = read_json(frozen.folder / "clinical_model.json")["definition"]
+    table, unmeasured = read_new_patients(manifest, definition=definition)
+    known = table.loc[table["patient_id"].isin(read_table(frozen.folder / "cohort.csv")["patient_id"]), "patient_id"]
+    if len(known):
+        raise ManifestError(
+            f"{manifest.name}: patient_id must be of patients whom the study has not seen, got {len(known)} of its "
+            f"own: {listed(known.tolist()[:5])}. Leave them out, or rename them if they are other people."
+        )
+    return table.assign(unmeasured=unmeasured)
+
+
+def read_scans(frozen: FrozenStudy, table: pd.DataFrame) -> Readings:
+    """Read the baseline scan of every patient who has one; a scan that cannot be read stops nobody else.
+
+    Parameters
+    ----------
+    frozen : FrozenStudy
+        Without networks nothing is read.
+    table : DataFrame
+        As :func:`new_patients` gives it.
+    """
+    rows = table[table["baseline_ct"].notna()].to_dict("records") if frozen.reader else []
+    read, agreement, slices, pictures = [], [], [], {}
+    for row in progress(rows, desc="read scans", unit="scan"):
+        try:
+            reading, reference = read_with(frozen.reader, row)
+        except ScanError as error:
+            read.append({"patient_id": row["patient_id"], "unread": fault_of(error, row)})
+            continue
+        found = {name: getattr(reading, name) for name in ("dl_score", "dl_score_spread", "flags")}
+        found |= {"hematoma_detected": int(reading.prediction.detected), "predicted_volume_ml": reading.volume_ml}
+        read.append({"patient_id": row["patient_id"], **found, "unread": ""})
+        pictures[row["patient_id"]] = picture(reading, reference)
+        if reference is not None:
+            slices.append(slice_calls(reading))
+            agreement.append(outline_agreement(reading, reference))
+    return Readings(
+        pd.DataFrame(read, columns=list(READ)).astype({"patient_id": "string"}),
+        pd.DataFrame(agreement, columns=list(AGREEMENT)),
+        pd.concat(slices) if slices else pd.DataFrame(columns=["patient_id", "presence", "blood", "predicted_mm2"]),
+        pictures,
+    )
+
+
+def predict_cohort(frozen: FrozenStudy, table: pd.DataFrame, readings: Readings) -> pd.DataFrame:
+    """Every patient of the table with score and probabilities; ``reason`` says why one is missing, else it is empty.
+
+    The score is that of the networks, or the hospital's own on the study's scale (``image_source: column``).
+    """
+    own = table["dl_score"]
+    read = readings.table.rename(columns={"dl_score": "network_score"})
+    patients = table.merge(read, on="patient_id", how="left", validate="one_to_one")
+    patients["dl_score"] = column_score(frozen, own) if frozen.image_source == "column" else patients["network_score"]
+    patients = patients.drop(columns="network_score").join(predict_table(frozen, patients))
+    reasons = [*missing_reasons(frozen, patients).to_dict("list").values(), _no_outcome(patients).tolist()]
+    parts = ["; ".join(dict.fromkeys("; ".join(filter(None, row)).split("; "))) for row in zip(*reasons, strict=True)]
+    return patients.assign(reason=parts)
+
+
+def missing_reasons(frozen: FrozenStudy, patients: pd.DataFrame) -> pd.DataFrame:
+    """By patient and model, why there is no probability, as a fact about the patient; empty text where there is one."""
+    lacking = patients["baseline_ct"].isna() if frozen.image_source == "scans" else patients["dl_score"].isna()
+    unscored = patients["unread"].where(~lacking, NO_SCAN if frozen.image_source == "scans" else NO_SCORE)
+    found = {}
+    for name, model in frozen.models.items():
+        gaps = missing_inputs(patients, model)
+        score = unscored.where(gaps["score"], "")
+        bedside = pd.Series(np.where(gaps["bedside"], NO_BEDSIDE, ""), patients.index)
+        found[name] = score.where(bedside.eq("") | score.eq(""), score + "; ") + bedside
+    return pd.DataFrame(found, index=patients.index)
+
+
+def imputed_predictors(frozen: FrozenStudy, patients: pd.DataFrame) -> pd.DataFrame:
+    """How often each predictor of each model was imputed in patients with a probability.
+
+    Returns
+    -------
+    DataFrame
+        ``model, predictor, patients, imputed, measured``; ``measured`` is False where the hospital never measured it.
+    """
+    rows = []
+    for name, model in frozen.models.items():
+        x = _frame(patients[patients[f"p_{name}"].notna()], model)
+        every = _frame(patients, model).notna().any()
+        rows += [
+            (name, predictor, len(x), int(x[predictor].isna().sum()), bool(every[predictor]))
+            for predictor in model.logistic.predictors
+            if predictor != "dl_score"
+        ]
+    return pd.DataFrame(rows, columns=["model", "predictor", "patients", "imputed", "measured"])
+
+
+def input_notes(frozen: FrozenStudy, patients: pd.DataFrame) -> list[str]:
+    """What a reader must know of the patients' inputs: who lacks one, what was imputed, what was never measured."""
+    notes = [f"models.{name}: the study has no such model." for name in IMPUTATIONS if name not in frozen.models]
+    for name, reasons in missing_reasons(frozen, patients).items():
+        counts = reasons[reasons.ne("")].value_counts()
+        said = [f"{reason} ({count})" for reason, count in counts.items()]
+        said = [*said[:3], f"others ({counts.iloc[3:].sum()}, see predictions.csv)"] if len(said) > 4 else said
+        if len(counts):
+            notes.append(
+                f"models.{name}: no probability for {counts.sum()} of {len(patients)} patients: {listed(said)}."
+            )
+    table = imputed_predictors(frozen, patients)
+    for name, rows in table[table["imputed"].gt(0)].groupby("model", sort=False):
+        said = [f"{row.predictor} in {row.imputed} of {row.patients} patients" for row in rows.itertuples()]
+        notes.append(f"models.{name}: imputed: {listed(said)}.")
+    return notes + _never_measured(frozen, patients, table) + _other_scale(frozen, patients)
 
 
 def predict_one(frozen: FrozenStudy, ct: Path, bedside: Mapping[str, Any] | None, *, out: Path) -> Answer:
@@ -169,15 +355,43 @@ def _load_model(folder: Path, name: str) -> FrozenModel:
     return FrozenModel(name, logistic, described["threshold"], tuple(described.get("candidates", ())))
 
 
-def _frame(table: pd.DataFrame, model: FrozenModel) -> pd.DataFrame | None:
-    """Predictors as the model wants them; None where the table has no column that it could use."""
-    needed = [*model.offered, "dl_score"] if "dl_score" in model.logistic.names else list(model.offered)
-    if "dl_score" in needed and "dl_score" not in table:
-        return None
-    if model.offered and not set(model.offered) & set(table.columns):
-        return None
-    full = table.reindex(columns=list(dict.fromkeys(needed)))
-    return predictor_frame(full, needed, allow_empty=True)
+def _frame(table: pd.DataFrame, model: FrozenModel) -> pd.DataFrame:
+    """Predictors as the model wants them; a column that the table lacks is empty."""
+    offered = ["sex" if name == "male" and "male" not in table else name for name in model.offered]
+    needed = [*offered, "dl_score"] if "dl_score" in model.logistic.settings.added else offered
+    return predictor_frame(table.reindex(columns=list(dict.fromkeys(needed))), needed, allow_empty=True)
+
+
+def _no_outcome(patients: pd.DataFrame) -> pd.Series:
+    """Why a patient's volumes could not be measured, in the words of ``reason``."""
+    text = patients["unmeasured"]
+    return text.where(text.eq("") | text.eq(patients["unread"]), "no volume: " + text)
+
+
+def _never_measured(frozen: FrozenStudy, patients: pd.DataFrame, imputed: pd.DataFrame) -> list[str]:
+    """Predictors, and candidates that only help to impute them, of which no patient has a value."""
+    notes, selected = [], set(imputed["predictor"])
+    for predictor, rows in imputed[~imputed["measured"]].groupby("predictor", sort=False):
+        models = listed([f"the {name} model" for name in rows["model"]])
+        notes.append(f"{predictor} was never measured in these patients: it is imputed in {models}.")
+    empty: dict[str, None] = {}
+    for model in frozen.models.values():
+        x = _frame(patients, model)
+        empty |= dict.fromkeys(name for name in x if x[name].isna().all() and name not in {*selected, "dl_score"})
+    if empty:
+        others = listed(list(empty))
+        notes.append(f"Never measured in these patients, candidates that no model uses but for imputation: {others}.")
+    return notes
+
+
+def _other_scale(frozen: FrozenStudy, patients: pd.DataFrame) -> list[str]:
+    """A warning where scores from a manifest lie far from those of the study."""
+    middle = patients["dl_score"].median() if frozen.image_source == "column" else 0.0
+    if not abs(middle) > OTHER_SCALE_SD:
+        return []
+    return [
+        f"dl_score: the median lies {middle:+.1f} SD from the study's; it must be the same score, on the same scale."
+    ]
 
 
 def _warnings(frozen: FrozenStudy, reading: Reading, bedside: Mapping[str, Any] | None) -> list[str]:

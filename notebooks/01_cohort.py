@@ -18,24 +18,22 @@
 #
 # **Who is in the study, how often does the hematoma expand, and how many predictors can that support?**
 #
-# Reads the manifest and, where the patients are simulated, their truth; writes `cohort.csv` (one row an included
-# patient, with split and fold), `excluded.csv`, `tables/cohort.csv` and figures.
+# Reads the manifest and, where the patients are simulated, their truth; writes `cohort.csv` (one row per included
+# patient, with split and fold), `excluded.csv` (with reasons), `tables/cohort.csv` and figures.
 
 # %%
-import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 
+from hepred_lib import results
 from hepred_lib.book import publish, show
-from hepred_lib.intake.check import fill_volumes
+from hepred_lib.intake.patients import read_patients
 from hepred_lib.manifest import (
     CLINICAL_CANDIDATES,
     RADIOLOGICAL_CANDIDATES,
     assign_folds,
-    derive_labels,
     predictor_frame,
     predictor_quantity,
-    read_manifest,
     split_patients,
 )
 from hepred_lib.simulation.portrait import portray_truth, within_class_correlation
@@ -62,16 +60,18 @@ run = open_notebook("01_cohort", globals())
 # ## The patients and their outcome
 #
 # Hematoma expansion (HE) follows from the two volumes by the study's definition; a volume that the manifest does not
-# give is measured on its mask. A row without an outcome
-# stays in the study for the outline of the hematoma only; a row that lacks what the study needs is excluded, with
-# the reason.
+# give is measured on its mask. With scans, every patient with a first scan is included, and one without an outcome
+# serves segmentation and detection alone; without scans an outcome is needed. Who is excluded has a reason, which is a
+# fact about the patient.
+#
+# A row without a hemorrhage (baseline volume and mask empty or 0, nothing else that tells of blood) is not a patient
+# without an outcome: the two are counted apart.
 
 # %%
-table = derive_labels(fill_volumes(read_manifest(run.resolve(manifest))), definition=definition)
-lacking = table["baseline_ct"].isna() if image_source == "scans" else table["he"].isna()
-lacking |= table["dl_score"].isna() if image_source == "column" else False
-excluded = table.loc[lacking, ["patient_id"]].assign(reason=f"lacks what image_source {image_source} needs")
-cohort = table[~lacking].copy()
+table = read_patients(run.resolve(manifest), definition=definition)
+reasons = results.exclusions(table, image_source=image_source)
+cohort = table[reasons.eq("")].copy()
+excluded = table.assign(reason=reasons).loc[reasons.ne(""), ["patient_id", "reason", "he", "has_hemorrhage"]]
 assert len(cohort) + len(excluded) == len(table), "included and excluded patients must add up to the manifest"
 
 # %% [markdown]
@@ -88,14 +88,13 @@ write_table(run.path("cohort.csv"), cohort.drop(columns=[name for name in cohort
 write_table(run.path("excluded.csv"), excluded)
 
 # %%
-counts = cohort.groupby("split")["he"].agg(patients="count", he="sum", without_outcome=lambda he: he.isna().sum())
-words = {"split": "set", "patients": "with outcome", "he": "with HE", "without_outcome": "without outcome"}
-publish(run.folder, "cohort", counts.astype(int).reset_index().rename(columns=words))
+publish(run.folder, "cohort", results.counts_by_set(cohort))
 
 # %%
-development = cohort[(cohort["split"] == "development") & cohort["he"].notna()]
+known = cohort[cohort["he"].notna()]
+development = known[known["split"].eq("development")]
 n, events = len(development), int(development["he"].sum())
-n_test, test_events = counts.loc["test", "patients"], int(counts.loc["test", "he"])
+n_test, test_events = len(known) - n, int(known["he"].sum()) - events
 Markdown(
     f"HE in **{events} of {n}** development patients ({events / n:.1%}) and **{test_events} of {n_test}** test patients. "
     + ("With fewer than 100 test events calibration can hardly be assessed. " if test_events < 100 else "")
@@ -103,20 +102,20 @@ Markdown(
 )
 
 # %% [markdown]
-# ## What flows where
+# ## Participant flow
+#
+# From the rows of the manifest to the two sets, with the reasons of exclusion.
 
 # %%
-known, reasons = cohort[cohort["he"].notna()], excluded["reason"].value_counts()
-steps = [("assessed", "Assessed: rows of the manifest", len(table), table["he"].sum())]
-steps += [("excluded", "Excluded", len(excluded), np.nan)]
-steps += [("reason", reason, count, np.nan) for reason, count in reasons.items()]
-steps += [("blood_free", "Without outcome: outline only", n, np.nan) for n in [len(cohort) - len(known)] if n]
-steps += [("included", "Included, with outcome", len(known), known["he"].sum())]
-sets = {"development": f"Development, {folds} cross-fitting folds", "test": "Test, untouched until the end"}
-parts = {split: known.loc[known["split"] == split, "he"] for split in sets}
-steps += [(split, sets[split], len(he), he.sum()) for split, he in parts.items()]
-flow = pd.DataFrame(steps, columns=["step", "text", "n", "events"]).assign(simulated=bool(truth))
-show(run.folder, "flow", flow)
+flow = results.flow_table(table, cohort, excluded, folds=folds)
+show(run.folder, "flow", flow.assign(simulated=bool(truth)))
+
+# %% [markdown]
+# Why the outcome of a hemorrhage is unknown. These patients are not like the others: who died or was operated on early
+# has no second scan. The table is empty where every outcome is known.
+
+# %%
+publish(run.folder, "missing_outcomes", results.missing_outcomes(table))
 
 # %% [markdown]
 # ## Table 1
@@ -127,6 +126,7 @@ show(run.folder, "flow", flow)
 # Fisher's or chi-squared, without correction for their number. Nothing is chosen from this table.
 
 # %%
+sets = ("development", "test")
 groups = {"All": known["he"].notna()} | {split.capitalize(): known["split"].eq(split) for split in sets}
 groups |= {name: groups["Development"] & known["he"].eq(he) for name, he in (("No HE", 0), ("HE", 1))}
 offered = [name for name in (*CLINICAL_CANDIDATES, *RADIOLOGICAL_CANDIDATES) if name in known]
@@ -232,11 +232,8 @@ Markdown(
 # %% [markdown]
 # ## Limits
 #
-# Follow-up scans are missing for patients who died or were operated on early; a study of real patients must say how
-# many, since they are not like the others. A 5 % error of each measured volume makes some labels wrong, more so in
+# A study of real patients must say how many follow-up scans are missing, and why. A 5 % error of each measured volume makes some labels wrong, more so in
 # small hematomas.
 
 # %%
-run.record(
-    n_development=n, he_development=events, n_test=int(n_test), he_test=test_events, supported_parameters=supported
-)
+run.record(n_development=n, he_development=events, n_test=n_test, he_test=test_events, supported_parameters=supported)

@@ -87,7 +87,8 @@ show(run.folder, "quality", shown.assign(outlier=quality["flags"].ne(""), simula
 
 # %%
 volumes = cohort.merge(quality[["patient_id", "mask_ml", "has_mask"]], on="patient_id")
-ratio = (volumes["mask_ml"] / volumes["baseline_volume_ml"])[volumes["has_mask"].eq(1) & volumes["he"].notna()].dropna()
+bled = volumes[volumes["has_mask"].eq(1) & volumes["has_hemorrhage"].eq(1)]
+ratio = (bled["mask_ml"] / bled["baseline_volume_ml"]).dropna()
 Markdown(
     f"Mask volume over printed volume: median {ratio.median():.3f}, 5th to 95th percentile "
     f"{ratio.quantile(0.05):.2f}-{ratio.quantile(0.95):.2f}, in {len(ratio)} patients."

@@ -14,8 +14,10 @@ from hepred_lib.figures.layout import OUTCOMES, finite, legend_below, panels, sa
 from hepred_lib.figures.style import GREY, VERMILLION, LineStyle
 
 PAGE_MM, LINE_MM, MARGIN_MM, GAP_MM, EDGE_MM = 174, 3.4, 4, 7, 2
-LEVELS = (("assessed",), ("blood_free", "excluded"), ("included",), ("development", "test"))
-CENTRES_MM = {"assessed": 87, "blood_free": 30, "excluded": 144, "included": 87, "development": 46, "test": 128}
+SIDES = ("blood_free", "without_outcome", "excluded")
+LEVELS = (("assessed",), ("blood_free", "excluded"), ("without_outcome",), ("included",), ("development", "test"))
+CENTRES_MM = {"blood_free": 30, "without_outcome": 30, "excluded": 144, "development": 46, "test": 128}
+CENTRES_MM |= {"assessed": 87, "included": 87}
 BOX_MM, LINE_LENGTH = 54, 34
 BINS = 21  # odd, so that a single value stands in the middle of its bar
 
@@ -34,9 +36,9 @@ def flow(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     ----------
     figure : matplotlib Figure or SubFigure
     table : DataFrame
-        One row a box: `step` (`assessed`, `blood_free`, `excluded`, `included`, `development`, `test`), `text`, `n` and
-        `events` (patients with expansion; NaN where nobody's outcome is known). Rows with the step `reason` are the
-        lines of the box of the excluded. A step without a row has no box.
+        One row a box: `step` (`assessed`, `blood_free`, `without_outcome`, `excluded`, `included`, `development`,
+        `test`), `text`, `n` and `events` (patients with expansion; NaN where nobody's outcome is known). Rows with the
+        step `reason` are the lines of the box of the excluded. A step without a row has no box.
 
     Returns
     -------
@@ -192,7 +194,7 @@ def _arrows(axes: Axes, places: dict[str, tuple[float, float, float]]) -> None:
         middle, y, tall = places["assessed"]
         if "included" in places:
             point((middle, y - tall / 2), (middle, places["included"][1] + places["included"][2] / 2))
-        for x, y, _ in (places[step] for step in ("blood_free", "excluded") if step in places):
+        for x, y, _ in (places[step] for step in SIDES if step in places):
             point((middle, y), (x + np.sign(middle - x) * BOX_MM / 2, y))
     if "included" in places:
         middle, y, tall = places["included"]

@@ -11,6 +11,7 @@ from hepred_lib.reporting.simulated_card import simulated_sections
 
 # Columns that describe no patient, and volumes that are empty where there is nothing to measure.
 NO_CHARACTERISTIC = ("patient_id", "split", "fold", "site", "dl_score", "baseline_ivh_ml", "followup_ivh_ml")
+NO_CHARACTERISTIC += ("has_hemorrhage",)
 TO_ADD = (
     "where the patients come from: registry, trial or routine; hospitals, countries, dates of accrual and follow-up",
     "who was eligible, and who was left out before the manifest (died, operated on, not rescanned)",
@@ -91,12 +92,13 @@ def _missing(values: pd.Series) -> str:
 
 
 def _counts(evidence: Evidence, cohort: pd.DataFrame) -> str:
-    n = evidence.known("results.json", "n")
+    n, counts = evidence.known("results.json", "n"), evidence.value("results.json", "n")
+    words = {"without_outcome": "hemorrhages without an outcome", "blood_free": "rows without a hemorrhage"}
+    missing = "".join(f"{counts[key]} {said}; " for key, said in words.items() if counts.get(key) is not None)
     sites = sorted(cohort["site"].dropna().astype(str).unique()) if "site" in cohort else []
     lines = [
         f"- {n['patients']} patients with an outcome: {n['development']} for development ({n['he_development']} with "
-        f"expansion), {n['test']} for evaluation ({n['he_test']}); {n['blood_free']} without outcome; {n['excluded']} "
-        "rows excluded.",
+        f"expansion), {n['test']} for evaluation ({n['he_test']}); {missing}{n['excluded']} rows excluded.",
         f"- Sites: {', '.join(sites) if sites else 'not told'}.",
         f"- Hematoma volume: {_volume(cohort)}.",
         f"- {_scans(evidence)}",
@@ -107,7 +109,9 @@ def _counts(evidence: Evidence, cohort: pd.DataFrame) -> str:
 
 
 def _volume(cohort: pd.DataFrame) -> str:
-    first = cohort.loc[cohort["he"].notna(), "baseline_volume_ml"].dropna() if "baseline_volume_ml" in cohort else []
+    # Over hemorrhages: 0 mL in a patient without one is no volume of a hematoma.
+    bled = cohort["has_hemorrhage"].eq(1) if "has_hemorrhage" in cohort else cohort["he"].notna()
+    first = cohort.loc[bled, "baseline_volume_ml"].dropna() if "baseline_volume_ml" in cohort else []
     if not len(first):
         return "not in the manifest"
     low, middle, high = first.quantile([0.25, 0.5, 0.75])

@@ -21,7 +21,8 @@ def _flow(evidence: Evidence) -> str:
     events = n["he_development"] + n["he_test"]
     return (
         f"{n['patients']} patients with an outcome, {events} with and {n['patients'] - events} without expansion; "
-        f"{n['blood_free']} without outcome, {n['excluded']} excluded."
+        f"{n['without_outcome']} hemorrhages without an outcome, {n['blood_free']} rows without a hemorrhage, "
+        f"{n['excluded']} excluded."
     )
 
 

@@ -159,7 +159,11 @@ def _missing(evidence: Evidence) -> str:
 @claim(COHORT)
 def _omitted(evidence: Evidence) -> str:
     n = evidence.known("results.json", "n")
-    return f"{n['excluded']} rows omitted; {n['blood_free']} without outcome serve the outline only."
+    role = "serve segmentation and detection alone" if evidence.reads_scans else "are among them"
+    return (
+        f"{n['excluded']} rows excluded; {n['without_outcome']} hemorrhages without an outcome and {n['blood_free']} "
+        f"rows without a hemorrhage {role}."
+    )
 
 
 def _setting(evidence: Evidence) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -29,25 +29,31 @@ GRID = np.linspace(0.0, 1.0, 101)
 def roc_table(
     rows: pd.DataFrame, models: Mapping[str, Any], *, n_resamples: int, rng: np.random.Generator
 ) -> pd.DataFrame:
-    """What the ROC figure draws: a curve with its band and the operating point for each model."""
-    y, parts = rows["he"].astype(int), []
-    for name, found in models.items():
-        p = rows[f"p_{name}"]
+    """What the ROC figure draws: a curve with its band and the operating point for each model.
+
+    Each model is drawn on the patients who have its probability; one whose patients have a single outcome has no curve.
+    """
+    parts = [pd.DataFrame(columns=["model", "label", "n", "events", "low"])]
+    for name, y, p in _judged(rows, models):
+        found = models[name]
         curve = roc_band(y, p, GRID, n_resamples=n_resamples, rng=rng)
         point = confusion(y, p, found["threshold"])
         label = f"{name.capitalize()}: AUC {with_interval(found['auc'], found['auc_ci'])}"
         operating = {"operating_fpr": 1.0 - point.specificity, "operating_sensitivity": point.sensitivity}
         parts.append(_labelled(curve, name, label, y).assign(**operating))
-    return pd.concat(parts, ignore_index=True)
+    return pd.concat(parts[1:] or parts, ignore_index=True)
 
 
 def calibration_table(
     rows: pd.DataFrame, models: Mapping[str, Any], *, n_resamples: int, rng: np.random.Generator
 ) -> pd.DataFrame:
-    """What the calibration figure draws: a smooth curve with its band, and the patients' probabilities."""
-    y, parts = rows["he"].astype(int), []
-    for name, found in models.items():
-        p = rows[f"p_{name}"]
+    """What the calibration figure draws: a smooth curve with its band, and the patients' probabilities.
+
+    The patients are those of :func:`roc_table`.
+    """
+    parts = [pd.DataFrame(columns=["model", "label", "n", "events", "kind", "p"])]
+    for name, y, p in _judged(rows, models):
+        found = models[name]
         curve = calibration_curve(y, p, GRID, n_resamples=n_resamples, rng=rng).rename(columns={"grid": "p"})
         slope = with_interval(found["calibration_slope"], found["calibration_slope_ci"])
         large, ici = two_digits(found["calibration_in_the_large"]), two_digits(found["ici"])
@@ -55,7 +61,7 @@ def calibration_table(
         patients = pd.DataFrame({"p": p.to_numpy(), "y": y.to_numpy(), "kind": "patient"})
         both = pd.concat([curve.assign(kind="curve"), patients], ignore_index=True)
         parts.append(_labelled(both, name, label, y))
-    return pd.concat(parts, ignore_index=True)
+    return pd.concat(parts[1:] or parts, ignore_index=True)
 
 
 def decision_table(rows: pd.DataFrame, models: Iterable[str]) -> pd.DataFrame:
@@ -147,6 +153,14 @@ def _mark_text(name: str, value: float, level: str) -> str:
     if name in COLUMNS and COLUMNS[name].kind == "binary":
         return "yes" if value else "no"
     return ""
+
+
+def _judged(rows: pd.DataFrame, models: Iterable[str]) -> Iterator[tuple[str, pd.Series, pd.Series]]:
+    """Outcome and probability of the patients who have a model's probability, where both outcomes occur."""
+    for name in models:
+        known = rows[rows[f"p_{name}"].notna()]
+        if known["he"].nunique() == 2:
+            yield name, known["he"].astype(int), known[f"p_{name}"]
 
 
 def _labelled(table: pd.DataFrame, name: str, label: str, y: pd.Series) -> pd.DataFrame:

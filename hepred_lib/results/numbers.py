@@ -5,7 +5,7 @@ A number that cannot be computed is null, with the reason in ``notes``: a list o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,23 +14,10 @@ import pandas as pd
 from hepred_lib.scores import SCORES
 from hepred_lib.segmentation import volume_agreement
 from hepred_lib.stats.discrimination import auc, auc_interval, clustered_auc_interval
-from hepred_lib.stats.evaluation import compare_models, evaluate, null_accuracy
+from hepred_lib.stats.evaluation import COMPARED, compare_models, evaluate, null_accuracy
 
 MODELS = ("image", "clinical", "integrated")
 MIN_TEST_EVENTS = 100
-
-
-def count_patients(cohort: pd.DataFrame, excluded: pd.DataFrame) -> dict[str, int]:
-    """Patients by split and outcome; rows without an outcome are counted as ``blood_free`` only."""
-    known = cohort[cohort["he"].notna()]
-    parts = {split: known.loc[known["split"] == split, "he"] for split in ("development", "test")}
-    return {
-        "patients": len(known),
-        **{split: len(he) for split, he in parts.items()},
-        **{f"he_{split}": int(he.sum()) for split, he in parts.items()},
-        "excluded": len(excluded),
-        "blood_free": len(cohort) - len(known),
-    }
 
 
 def detection(calls: pd.DataFrame, *, n_resamples: int, rng: np.random.Generator, notes: list[str]) -> dict[str, Any]:
@@ -73,22 +60,53 @@ def segmentation(agreement: pd.DataFrame, *, notes: list[str]) -> dict[str, Any]
 
 
 def evaluate_models(rows: pd.DataFrame, thresholds: Mapping[str, float], *, notes: list[str]) -> dict[str, Any]:
-    """Every model on the same patients (``he``, ``p_<model>``), and the accuracy of calling nobody positive."""
-    y = rows["he"].astype(int)
-    found = {}
+    """Every model on the patients who have its probability, and the accuracy of classifying all patients as negative.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Patients with an outcome: `he`, and `p_<model>`, missing where a patient lacks the model's input.
+    thresholds : mapping of str to float
+    notes : list of str
+        Reasons for what is null are appended.
+
+    Returns
+    -------
+    dict
+        By model, what :func:`hepred_lib.stats.evaluation.evaluate` gives after `n` and `n_events`, or None where no
+        patient has its input; and `null`.
+    """
+    found: dict[str, Any] = {}
     for name, threshold in thresholds.items():
-        found[name] = evaluate(y, rows[f"p_{name}"], threshold)
+        judged = rows[rows[f"p_{name}"].notna()]
+        if judged.empty:
+            found[name] = None
+            notes.append(f"models.{name}: no patient with an outcome has its input.")
+            continue
+        y = judged["he"].astype(int)
+        found[name] = {"n": len(y), "n_events": int(y.sum())} | evaluate(y, judged[f"p_{name}"], threshold)
         notes += [f"models.{name}.{note}" for note in found[name].pop("notes")]
-    if y.sum() < MIN_TEST_EVENTS:
-        notes.append(f"calibration can hardly be assessed: {int(y.sum())} events, {MIN_TEST_EVENTS} are wanted.")
-    return found | {"null": {"accuracy": null_accuracy(y)}}
+    fewest = min((model["n_events"] for model in found.values() if model), default=MIN_TEST_EVENTS)
+    if fewest < MIN_TEST_EVENTS:
+        notes.append(f"calibration can hardly be assessed: {fewest} events, {MIN_TEST_EVENTS} are wanted.")
+    return found | {"null": {"accuracy": null_accuracy(rows["he"].astype(int))}}
 
 
-def compare(rows: pd.DataFrame, models: list[str], *, notes: list[str]) -> list[dict[str, Any]]:
-    """Paired DeLong tests between the models."""
-    found = compare_models(rows["he"].astype(int), {name: rows[f"p_{name}"] for name in models})
-    for pair in found:
-        notes += [f"comparisons.{pair['a']}-{pair['b']}.{note}" for note in pair.pop("notes")]
+def compare(rows: pd.DataFrame, models: Sequence[str], *, notes: list[str]) -> list[dict[str, Any]]:
+    """Paired DeLong tests between the models, each on the patients who have both probabilities: `n`, `n_events`."""
+    found = []
+    for pair in COMPARED:
+        columns = [f"p_{name}" for name in pair]
+        if not set(pair) <= set(models):
+            continue
+        common = rows[rows[columns].notna().all(axis=1)]
+        if common.empty:
+            notes.append(f"comparisons.{'-'.join(pair)}: no patient has both probabilities.")
+            continue
+        y = common["he"].astype(int)
+        (test,) = compare_models(y, {name: common[f"p_{name}"] for name in pair})
+        notes += [f"comparisons.{'-'.join(pair)}.{note}" for note in test.pop("notes")]
+        found.append(test | {"n": len(y), "n_events": int(y.sum())})
     return found
 
 

@@ -98,15 +98,16 @@ def penalties_words(table: pd.DataFrame) -> str:
 
 
 def performance_table(models: Mapping[str, Any]) -> pd.DataFrame:
-    """The models' table as a paper prints it: estimates with 95 % intervals, rates in per cent."""
+    """The models' table as a paper prints it: patients, events, estimates with 95 % intervals, rates in per cent."""
     rates = ("accuracy", "sensitivity", "specificity", "ppv", "npv")
     records = []
     for name, found in models.items():
         cells = {rate: with_interval(found[rate], found[f"{rate}_ci"], scale=100.0, digits=1) for rate in rates}
         slope = with_interval(found["calibration_slope"], found["calibration_slope_ci"])
         auc_cell = with_interval(found["auc"], found["auc_ci"])
-        records.append({"model": name, **cells, "auc": auc_cell, "calibration_slope": slope})
-    return pd.DataFrame(records)
+        size = {"n": found["n"], "events": found["n_events"]} if "n" in found else {}  # absent from older studies
+        records.append({"model": name, **size, **cells, "auc": auc_cell, "calibration_slope": slope})
+    return pd.DataFrame(records, columns=list(records[0]) if records else ["model", "n", "events", *rates, "auc"])
 
 
 def _coded_label(name: str) -> str:
@@ -148,8 +149,10 @@ def comparison_table(comparisons: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     pairs = [
         {**pair, **dict(zip(("low", "high"), pair["ci"] or (np.nan, np.nan), strict=True))} for pair in comparisons
     ]
-    columns = ["a", "b", "data", "test", "difference", "low", "high", "p"]
-    return pd.DataFrame(pairs, columns=columns).astype(dict.fromkeys(columns[4:], float))
+    figures = ["difference", "low", "high", "p"]
+    columns = ["a", "b", "data", "test", "n", "n_events", *figures]
+    table = pd.DataFrame(pairs, columns=columns).astype(dict.fromkeys(figures, float))
+    return table.rename(columns={"n_events": "events"})
 
 
 def paper_comparison(models: Mapping[str, Any], *, n: int, events: int, simulated: bool) -> pd.DataFrame:

@@ -65,6 +65,7 @@ def flow():
     rows = [
         ("assessed", "Patients in the manifest", 270, np.nan),
         ("blood_free", "Scans without hemorrhage: they serve the detection of blood alone", 24, np.nan),
+        ("without_outcome", "Hemorrhage without outcome: serve segmentation and detection alone", 5, np.nan),
         ("excluded", "Excluded", 6, np.nan),
         ("reason", "follow-up later than 72 h", 4, np.nan),
         ("reason", "baseline scan could not be read (header without orientation)", 2, np.nan),

@@ -22,7 +22,7 @@ def test_events_are_given_where_they_are_known(drawn):
 
 def test_boxes_do_not_overlap(drawn):
     rectangles = [patch.get_bbox() for patch in drawn["flow"].axes[0].patches if hasattr(patch, "get_bbox")]
-    assert len(rectangles) == 6
+    assert len(rectangles) == 7
     for i, one in enumerate(rectangles):
         assert not any(one.overlaps(other) for other in rectangles[i + 1 :])
 

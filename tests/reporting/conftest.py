@@ -35,6 +35,7 @@ def made_cohort() -> pd.DataFrame:
     table["split"] = np.where(np.arange(n) % 3 == 2, "test", "development")
     table["fold"] = np.where(table["split"] == "test", -1, np.arange(n) % 2)
     table["he"] = np.where(np.arange(n) < 120, (np.arange(n) % 4 == 0) * 1.0, np.nan)
+    table["has_hemorrhage"] = (np.arange(n) < 120).astype(int)
     table["age"], table["sex"] = rng.integers(40, 90, n), np.where(rng.random(n) < 0.6, "M", "F")
     table["gcs"], table["inr"] = rng.integers(6, 16, n), np.where(rng.random(n) < 0.1, np.nan, 1.1)
     table["location"] = rng.choice(["lobar", "thalamus", "basal_ganglia"], n)

@@ -132,7 +132,7 @@ def test_a_null_is_no_answer(reported, item, keys):
 
 
 @pytest.mark.parametrize(
-    "key", ["patients", "development", "test", "he_development", "he_test", "excluded", "blood_free"]
+    "key", ["patients", "development", "test", "he_development", "he_test", "excluded", "blood_free", "without_outcome"]
 )
 def test_a_count_that_is_null_takes_its_answers_away_and_breaks_nothing(reported, key):
     results = read_json(reported / "results.json")

@@ -18,15 +18,6 @@ def rows() -> pd.DataFrame:
     return rows
 
 
-def test_patients_without_an_outcome_are_counted_apart():
-    cohort = pd.DataFrame({"split": ["development", "development", "test", "test"], "he": [1.0, 0.0, 1.0, np.nan]})
-    counted = results.count_patients(cohort, cohort.iloc[:0])
-    assert counted == {
-        **{"patients": 3, "development": 2, "test": 1, "he_development": 1, "he_test": 1},
-        **{"excluded": 0, "blood_free": 1},
-    }
-
-
 def test_slices_that_can_be_called_either_way_are_left_out():
     calls = pd.DataFrame(
         {"patient_id": list("aabb"), "presence": [0.9, 0.1, 0.8, 0.2], "blood": [1.0, 0.0, np.nan, 0.0]}
@@ -68,6 +59,37 @@ def test_models_are_judged_beside_the_accuracy_of_calling_nobody_positive(rows):
 def test_comparisons_follow_the_order_of_the_contract(rows):
     pairs = [(pair["a"], pair["b"]) for pair in results.compare(rows, list(results.MODELS), notes=[])]
     assert pairs == [("integrated", "clinical"), ("integrated", "image"), ("clinical", "image")]
+
+
+def test_a_model_is_judged_on_the_patients_who_have_its_input(rows):
+    gaps = rows.assign(p_image=rows["p_image"].where(rows.index >= 3))
+    found = results.evaluate_models(gaps, dict.fromkeys(results.MODELS, 0.3), notes=[])
+    assert [(found[name]["n"], found[name]["n_events"]) for name in results.MODELS] == [(37, 7), (40, 10), (40, 10)]
+    whole = results.evaluate_models(rows.iloc[3:], {"image": 0.3}, notes=[])
+    assert found["image"] == whole["image"]
+
+
+def test_a_model_without_any_input_is_null_with_a_reason(rows):
+    notes = []
+    found = results.evaluate_models(rows.assign(p_image=np.nan), {"image": 0.3, "clinical": 0.3}, notes=notes)
+    assert found["image"] is None
+    assert found["clinical"]["n"] == 40
+    assert any(note.startswith("models.image: no patient") for note in notes)
+
+
+def test_two_models_are_compared_on_the_patients_who_have_both(rows):
+    gaps = rows.assign(p_image=rows["p_image"].where(rows.index >= 3))
+    pairs = {(pair["a"], pair["b"]): pair for pair in results.compare(gaps, list(results.MODELS), notes=[])}
+    assert [pair["n"] for pair in pairs.values()] == [40, 37, 37]
+    (alone,) = results.compare(rows.iloc[3:], ["clinical", "image"], notes=[])
+    assert pairs[("clinical", "image")] == alone
+
+
+def test_models_without_a_common_patient_are_not_compared_and_a_note_says_so(rows):
+    notes, late = [], rows.index >= 20
+    apart = rows.assign(p_image=rows["p_image"].where(late), p_clinical=rows["p_clinical"].where(~late))
+    assert results.compare(apart, ["image", "clinical"], notes=notes) == []
+    assert notes == ["comparisons.clinical-image: no patient has both probabilities."]
 
 
 def test_a_bedside_score_is_judged_where_its_columns_are_complete():
