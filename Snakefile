@@ -1,73 +1,92 @@
 """A study as a graph of notebook runs. Called by `hepred run`; reads everything from the study file.
 
-Each rule runs one notebook by papermill. The executed notebook is a log, so that a failed run keeps it; the hash of
-the notebook and of its parameters is a rule parameter, so that a change of either reruns it whatever the time stamps.
+Each rule runs one notebook by papermill. The executed notebook is a log, so that a failed run keeps it. What a step is
+made from (code, parameters, manifest, scans and masks) is a rule parameter: a change of any reruns it, whatever the
+time stamps.
 """
 
+import os
 import shlex
 import sys
 
-from hepred_lib.execution.notebook import notebook_digest, study_parameters
-from hepred_lib.execution.workflow import run_folder
+from hepred_lib.execution.workflow import run_folder, wanted_identity
 from hepred_lib.study import load_study
+from hepred_lib.study.identity import FileDigests, outputs_of, short_identity
 
 STUDY_FILE = config["study_file"]
-RUNS_DIR = config.get("runs_dir") or ""
+RUNS_DIR = config["runs_dir"]
 STUDY = load_study(STUDY_FILE)
 RUN = run_folder(STUDY, RUNS_DIR)
-MANIFEST = str(STUDY.root / STUDY.manifest)
+DIGESTS = FileDigests(RUN)
 FOLDS = range(STUDY.folds) if STUDY.image_source == "scans" else []
 HEPRED = f"exec {shlex.quote(sys.executable)} -m hepred_lib.cli"
 
 
 def at(path):
-    """A path in the run's folder."""
-    return str(RUN / path)
+    """A path as the engine reads it: relative to the run, in which it works, so that no folder's name matters."""
+    return os.path.relpath(path, RUN)
 
 
-def digest(notebook, **extra):
-    return notebook_digest(notebook, study_parameters(STUDY, notebook, runs_dir=RUNS_DIR, **extra))
+def left(notebook, fold=None):
+    """What a notebook leaves for others."""
+    return outputs_of(notebook, fold, image_source=STUDY.image_source)
+
+
+def kept(paths):
+    """Outputs that stay until the step replaces them: it leaves alone what would come out the same."""
+    return [update(path) for path in paths]
+
+
+def identity(notebook, fold=None):
+    """What a step is made from, in one short text."""
+    return short_identity(wanted_identity(STUDY, notebook, fold, digests=DIGESTS))
 
 
 def call(notebook):
     """The shell command that runs a notebook of this study."""
     where = f"--runs-dir {shlex.quote(RUNS_DIR)}" if RUNS_DIR else ""
-    return f"{HEPRED} notebook {shlex.quote(STUDY_FILE)} {notebook} {where}"
+    return plain(f"{HEPRED} notebook {shlex.quote(STUDY_FILE)} {notebook} --if-changed {where}")
+
+
+def plain(command):
+    """A shell command for the engine, in which braces would be wildcards."""
+    return command.replace("{", "{{").replace("}", "}}")
 
 
 def simulated(cohort, settings):
     """The shell command that makes a simulated cohort."""
     options = " ".join(f"--{key} {shlex.quote(str(value))}" for key, value in settings.items())
-    return f"{HEPRED} simulate {shlex.quote(str(cohort))} {options}"
+    return plain(f"{HEPRED} simulate {shlex.quote(str(cohort))} {options}")
 
 
 COHORT = STUDY.root / "cohorts" / STUDY.name
+MANIFEST = at(STUDY.root / STUDY.manifest)
 OTHER = STUDY.root / STUDY.external["manifest"] if STUDY.external else None
-TRUTH = [str(COHORT / "truth.csv")] if STUDY.simulate else []
-IMAGE = [at("image.csv"), at("image_model.json")] if STUDY.image_source != "none" else []
-INTEGRATED = [at(f"integrated{end}") for end in (".csv", "_model.json", "_imputation.json")] if STUDY.image_source != "none" else []
-EXTERNAL = [at("external.json")] if STUDY.external else []
-NETWORKS = [at(f"folds/{fold}/network.safetensors") for fold in FOLDS]
-LOGITS = [at(f"folds/{fold}/predictions.csv") for fold in FOLDS]
-QUALITY = [at("slices/quality.csv")] if FOLDS else []
-READINGS = [at("segmentation.csv"), at("detection.csv")] if FOLDS else []
+TRUTH = [at(COHORT / "truth.csv")] if STUDY.simulate else []
+NETWORKS = [path for fold in FOLDS for path in left("03_multitask_training", fold)]
+QUALITY = left("02_preprocessing") if FOLDS else []
+IMAGE = left("04_image_to_he") if STUDY.image_source != "none" else []
+INTEGRATED = left("06_integrated_to_he") if STUDY.image_source != "none" else []
 
 
 rule all:
     input:
-        at("paper.json"),
-        at("clinical.csv"),
+        left("00_the_paper"),
+        left("01_cohort"),
+        QUALITY,
+        NETWORKS,
         IMAGE,
+        left("05_clinical_to_he"),
         INTEGRATED,
-        at("results.json"),
-        EXTERNAL,
+        left("07_roc_calibration_figures"),
+        left("08_new_patients") if STUDY.external else [],
 
 
 if STUDY.simulate:
 
     rule simulate:
         output:
-            sorted({str(COHORT / "truth.csv"), str(COHORT / "manifest.csv")}),
+            sorted({at(COHORT / "truth.csv"), at(COHORT / "manifest.csv")}),
         params:
             settings=dict(STUDY.simulate),
         threads: workflow.cores
@@ -79,7 +98,7 @@ if STUDY.external and STUDY.external.get("simulate"):
 
     rule simulate_external:
         output:
-            str(OTHER),
+            at(OTHER),
         params:
             settings=dict(STUDY.external["simulate"]),
         threads: workflow.cores
@@ -89,11 +108,11 @@ if STUDY.external and STUDY.external.get("simulate"):
 
 rule paper:
     output:
-        at("paper.json"),
+        kept(left("00_the_paper")),
     log:
-        at("notebooks/00_the_paper.ipynb"),
+        "notebooks/00_the_paper.ipynb",
     params:
-        digest=digest("00_the_paper"),
+        identity=identity("00_the_paper"),
     threads: STUDY.notebook_threads("00_the_paper")
     shell:
         call("00_the_paper")
@@ -104,12 +123,11 @@ rule cohort:
         MANIFEST,
         TRUTH,
     output:
-        at("cohort.csv"),
-        at("excluded.csv"),
+        kept(left("01_cohort")),
     log:
-        at("notebooks/01_cohort.ipynb"),
+        "notebooks/01_cohort.ipynb",
     params:
-        digest=digest("01_cohort"),
+        identity=identity("01_cohort"),
     threads: STUDY.notebook_threads("01_cohort")
     shell:
         call("01_cohort")
@@ -119,29 +137,27 @@ if STUDY.image_source == "scans":
 
     rule preprocessing:
         input:
-            at("cohort.csv"),
+            left("01_cohort"),
         output:
-            at("slices/quality.csv"),
+            kept(left("02_preprocessing")),
         log:
-            at("notebooks/02_preprocessing.ipynb"),
+            "notebooks/02_preprocessing.ipynb",
         params:
-            digest=digest("02_preprocessing"),
+            identity=identity("02_preprocessing"),
         threads: STUDY.notebook_threads("02_preprocessing")
         shell:
             call("02_preprocessing")
 
     rule training:
         input:
-            at("cohort.csv"),
-            at("slices/quality.csv"),
+            left("01_cohort"),
+            QUALITY,
         output:
-            at("folds/{fold}/network.safetensors"),
-            at("folds/{fold}/history.csv"),
-            at("folds/{fold}/predictions.csv"),
+            kept(left("03_multitask_training", "{fold}")),
         log:
-            at("notebooks/03_multitask_training_fold{fold}.ipynb"),
+            "notebooks/03_multitask_training_fold{fold}.ipynb",
         params:
-            digest=lambda wildcards: digest("03_multitask_training", fold=int(wildcards.fold)),
+            identity=lambda wildcards: identity("03_multitask_training", fold=int(wildcards.fold)),
         threads: STUDY.notebook_threads("03_multitask_training")
         # A card can be asked for in a cluster's profile: --set-resources training:gres=gpu:1
         shell:
@@ -152,34 +168,31 @@ if IMAGE:
 
     rule image:
         input:
-            at("cohort.csv"),
+            left("01_cohort"),
             QUALITY,
             NETWORKS,
-            LOGITS,
         output:
-            IMAGE,
-            READINGS,
+            kept(IMAGE),
         log:
-            at("notebooks/04_image_to_he.ipynb"),
+            "notebooks/04_image_to_he.ipynb",
         params:
-            digest=digest("04_image_to_he"),
+            identity=identity("04_image_to_he"),
         threads: STUDY.notebook_threads("04_image_to_he")
         shell:
             call("04_image_to_he")
 
     rule integrated:
         input:
-            at("cohort.csv"),
+            left("01_cohort"),
+            NETWORKS,
             IMAGE,
-            LOGITS,
-            at("clinical.csv"),
-            at("clinical_model.json"),
+            left("05_clinical_to_he"),
         output:
-            INTEGRATED,
+            kept(INTEGRATED),
         log:
-            at("notebooks/06_integrated_to_he.ipynb"),
+            "notebooks/06_integrated_to_he.ipynb",
         params:
-            digest=digest("06_integrated_to_he"),
+            identity=identity("06_integrated_to_he"),
         threads: STUDY.notebook_threads("06_integrated_to_he")
         shell:
             call("06_integrated_to_he")
@@ -187,15 +200,13 @@ if IMAGE:
 
 rule clinical:
     input:
-        at("cohort.csv"),
+        left("01_cohort"),
     output:
-        at("clinical.csv"),
-        at("clinical_model.json"),
-        at("imputation.json"),
+        kept(left("05_clinical_to_he")),
     log:
-        at("notebooks/05_clinical_to_he.ipynb"),
+        "notebooks/05_clinical_to_he.ipynb",
     params:
-        digest=digest("05_clinical_to_he"),
+        identity=identity("05_clinical_to_he"),
     threads: STUDY.notebook_threads("05_clinical_to_he")
     shell:
         call("05_clinical_to_he")
@@ -203,23 +214,18 @@ rule clinical:
 
 rule figures:
     input:
-        at("cohort.csv"),
-        at("excluded.csv"),
-        at("clinical.csv"),
-        at("clinical_model.json"),
-        IMAGE,
-        INTEGRATED,
+        left("01_cohort"),
         QUALITY,
-        READINGS,
+        IMAGE,
+        left("05_clinical_to_he"),
+        INTEGRATED,
         TRUTH,
     output:
-        at("results.json"),
-        at("predictions.csv"),
-        at("provenance.json"),
+        kept(left("07_roc_calibration_figures")),
     log:
-        at("notebooks/07_roc_calibration_figures.ipynb"),
+        "notebooks/07_roc_calibration_figures.ipynb",
     params:
-        digest=digest("07_roc_calibration_figures"),
+        identity=identity("07_roc_calibration_figures"),
     threads: STUDY.notebook_threads("07_roc_calibration_figures")
     shell:
         call("07_roc_calibration_figures")
@@ -229,15 +235,18 @@ if STUDY.external:
 
     rule external:
         input:
-            str(OTHER),
+            at(OTHER),
             NETWORKS,
-            at("results.json"),
+            left("07_roc_calibration_figures"),
         output:
-            at("external.json"),
+            kept(left("08_new_patients")),
         log:
-            at("notebooks/08_new_patients.ipynb"),
+            "notebooks/08_new_patients.ipynb",
         params:
-            digest=digest("08_new_patients"),
+            identity=identity("08_new_patients"),
         threads: STUDY.notebook_threads("08_new_patients")
         shell:
             call("08_new_patients")
+
+
+DIGESTS.save()

@@ -48,6 +48,7 @@ runs_dir = ""  # empty: the project's own runs/
 manifest = "data_manifest.csv"  # names the scans
 truth = "cohorts/demo/truth.csv"  # only to label simulated figures; empty where patients are real
 image_source = "scans"  # scans, or column: take dl_score from the manifest
+folds = 3  # networks of notebook 03, where the score is theirs
 n_resamples = 50  # bootstrap resamples for shrinkage and optimism
 seed = 7  # of the resamples
 
@@ -65,11 +66,11 @@ cohort = read_table(run.path("cohort.csv"))
 # development patients.
 
 # %%
-paths = sorted(run.folder.glob("folds/*/predictions.csv")) if image_source == "scans" else []
-folds = pd.concat([read_table(path) for path in paths]) if paths else column_scores(cohort)
+paths = [run.path("folds", str(fold), "predictions.csv") for fold in range(folds)] if image_source == "scans" else []
+read = pd.concat([read_table(path) for path in paths]) if paths else column_scores(cohort)
 hemorrhages = cohort.loc[cohort["he"].notna(), "patient_id"]
-scales = score_scales(folds[folds["patient_id"].isin(hemorrhages)])
-scores = normalized_scores(folds, scales)
+scales = score_scales(read[read["patient_id"].isin(hemorrhages)])
+scores = normalized_scores(read, scales)
 image = cohort[["patient_id", "split", "fold", "he"]].merge(scores, left_on="patient_id", right_index=True)
 assert len(image) == len(cohort), "every patient of the cohort must have a score"
 assert image["dl_score"].notna().all(), "no score may be missing"
@@ -123,7 +124,7 @@ show(run.folder, "dl_score", shown)
 # Loss in training patients, all folds. No curve of held-out patients: nothing was stopped or chosen by one.
 
 # %%
-curves = [read_table(path) for path in sorted(run.folder.glob("folds/*/history.csv"))] if paths else []
+curves = [read_table(path.with_name("history.csv")) for path in paths]
 columns = ["fold", "epoch", "loss", "loss_segmentation", "loss_presence", "loss_expansion"]
 history = pd.concat(curves) if curves else pd.DataFrame(columns=columns)
 history = history.assign(simulated=bool(truth))

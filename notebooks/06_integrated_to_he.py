@@ -42,6 +42,8 @@ from hepred_lib.study import open_notebook, read_json, read_table, write_json, w
 study = "demo"  # folder under runs/
 runs_dir = ""  # empty: the project's own runs/
 truth = "cohorts/demo/truth.csv"  # only to label simulated figures; empty where patients are real
+image_source = "scans"  # scans, or column: the score comes from the manifest
+folds = 3  # networks of notebook 03, where the score is theirs
 n_imputations = 5  # imputed data sets
 n_resamples = 50  # bootstrap resamples, the whole procedure in each
 seed = 7  # of imputation and resamples
@@ -153,14 +155,14 @@ Markdown(
 # says that the probabilities are too extreme. Nothing is chosen by these patients.
 
 # %%
-paths = sorted(run.folder.glob("folds/*/predictions.csv"))
-folds = (
+paths = [run.path("folds", str(fold), "predictions.csv") for fold in range(folds)] if image_source == "scans" else []
+read = (
     pd.concat([read_table(path) for path in paths])
     if paths
     else pd.DataFrame(columns=["role", "patient_id", "dl_logit"])
 )
 scales = pd.DataFrame(read_json(run.path("image_model.json"))["scales"]).set_index("fold")
-leaked = folds[folds["role"] == "in_fold"].copy()
+leaked = read[read["role"] == "in_fold"].copy()
 leaked["dl_score"] = (
     (leaked["dl_logit"] - leaked["fold"].map(scales["mean"])) / leaked["fold"].map(scales["sd"]) if paths else []
 )

@@ -433,7 +433,7 @@ Markdown(
 # ## All numbers in one file
 
 # %%
-records = {path.stem: read_json(path) for path in sorted(run.folder.glob("records/*.json"))}
+records = run.records()
 clinical = read_json(run.path("clinical_model.json"))
 optimism = {
     name: records[key]["results"]["optimism"]
@@ -441,6 +441,8 @@ optimism = {
     if name in names
 }
 content = {
+    "schema": 2,
+    "version": versions()["hepred"],
     "study": study,
     "image_source": image_source,
     "he_definition": clinical["definition"],
@@ -470,8 +472,7 @@ assert content["n"]["development"] + content["n"]["test"] == content["n"]["patie
 
 # %%
 write_json(run.path("results.json"), content)
-run.record(auc={name: models[name]["auc"] for name in names})
-_ = write_json(
+write_json(
     run.path("provenance.json"),
     {
         "versions": versions(),
@@ -481,3 +482,4 @@ _ = write_json(
         "notebooks": {**records, run.notebook: {"parameters": dict(run.parameters)}},
     },
 )
+run.record(auc={name: models[name]["auc"] for name in names})

@@ -7,8 +7,6 @@ whatever happens, so that a failed run can be read.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import shutil
 import socket
@@ -22,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from hepred_lib.study import NOTEBOOKS, PROJECT, Study, StudyError, check_parameters, notebook_defaults
+from hepred_lib.study.run import RUNNER
 
 OWNER = "HEPRED_OWNER"
 
@@ -62,12 +61,6 @@ def study_parameters(study: Study, notebook: str, *, runs_dir: str = "", **extra
     chosen |= dict(study.parameters.get(notebook, {})) | extra
     check_parameters(notebook, chosen)
     return chosen
-
-
-def notebook_digest(notebook: str, parameters: Mapping[str, Any]) -> str:
-    """Hash of a notebook's source and its parameters: what decides, beside its inputs, whether it must run again."""
-    source = (PROJECT / "notebooks" / f"{notebook}.py").read_bytes()
-    return hashlib.sha256(source + json.dumps(parameters, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def execute(notebook: str, parameters: Mapping[str, Any], *, output: Path, root: Path, threads: int = 1) -> None:
@@ -134,6 +127,12 @@ def watch_owner() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
+def owner_lives(mark: str) -> bool:
+    """Whether the process of an owner's mark runs on this host; on another host it is taken to."""
+    host, _, pid = mark.rpartition(":")
+    return pid.isdigit() and (host != socket.gethostname() or _alive(int(pid)))
+
+
 def owner_mark() -> dict[str, str]:
     """The environment entry by which children watch this process."""
     return {OWNER: f"{socket.gethostname()}:{os.getpid()}"}
@@ -165,7 +164,7 @@ def _environment(threads: int, root: Path) -> Iterator[None]:
     counts = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
     counts["OMP_WAIT_POLICY"] = "passive"
     before = dict(os.environ)
-    os.environ.update(counts, HEPRED_ROOT=str(root), JUPYTER_RUNTIME_DIR=sockets)
+    os.environ.update(counts, HEPRED_ROOT=str(root), JUPYTER_RUNTIME_DIR=sockets, **{RUNNER: "1"})
     try:
         yield
     finally:

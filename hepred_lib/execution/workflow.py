@@ -1,29 +1,77 @@
 """A whole study as a graph of notebook runs (``Snakefile``), carried out by Snakemake.
 
-What is done stays done; a run that was killed is taken up where it was. One run at a time works on a study: the lock
-is held by the engine too, so that it outlives a killed parent for exactly as long as the engine does.
+Completed steps are skipped and interrupted runs resume. Before the engine starts, every step that is there is held
+against what its study asks for today (see :mod:`hepred_lib.study.identity`): a step that disagrees is made again, and
+what an earlier setting left is moved aside. One run at a time works on a study: the lock is held by the engine too, so
+that it outlives a killed parent for exactly as long as the engine does.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
+import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from hepred_lib.execution.notebook import owner_mark
-from hepred_lib.study import PROJECT, Study, StudyError, load_study
+from hepred_lib.execution.notebook import owner_lives, owner_mark, study_parameters
+from hepred_lib.manifest import COLUMNS, read_valid_cells
+from hepred_lib.study import (
+    PROJECT,
+    Study,
+    StudyError,
+    load_study,
+    notebook_defaults,
+    read_json,
+    write_bytes,
+    write_json,
+)
+from hepred_lib.study.identity import (
+    TRAINING,
+    FileDigests,
+    differences,
+    disagreements,
+    outputs_of,
+    read_record,
+    step_identity,
+    step_name,
+    steps_of,
+)
+from hepred_lib.study.run import ASKED_FILE
 
 FAULT_FILE = ".fault"
+CONFIG_FILE = ".engine.json"
 WAIT_S = 60.0
+EARLIER = "earlier"
+SHOWN_LINES = 12
+QUIET = ("--quiet", "all")  # the notebooks speak for themselves
+# The rule of each notebook, to force one; folds are forced by their files.
+RULES = {
+    "00": "paper",
+    "01": "cohort",
+    "02": "preprocessing",
+    "04": "image",
+    "05": "clinical",
+    "06": "integrated",
+    "07": "figures",
+    "08": "external",
+}
+
+
+class Interrupted(KeyboardInterrupt):
+    """The run was ended from outside, by Ctrl-C or SIGTERM."""
 
 
 def run_study(path: Path, *, cores: int, runs_dir: str = "", engine_arguments: Sequence[str] = ()) -> int:
-    """Run what is missing of a study.
+    """Run what is missing of a study, and what disagrees with it.
 
     Parameters
     ----------
@@ -44,20 +92,84 @@ def run_study(path: Path, *, cores: int, runs_dir: str = "", engine_arguments: S
     Raises
     ------
     StudyError
-        The study file is wrong, or another run is still at work on this study.
+        The study file is wrong, its manifest is missing, its folder belongs to another study, or another run is at
+        work on it.
     """
     study = load_study(path)
     folder = run_folder(study, runs_dir)
+    _require_manifests(study)
+    if folder.is_dir() and not os.access(folder, os.W_OK):
+        return _read_only(study, folder)
+    _require_same_study(study, Path(path), folder)
     folder.mkdir(parents=True, exist_ok=True)
-    fault = folder / FAULT_FILE
     with _only_one(folder) as lock:
-        fault.unlink(missing_ok=True)
-        command = engine_command(Path(path).resolve(), folder, cores=cores, runs_dir=runs_dir)
-        # The notebooks speak for themselves; whoever speaks to the engine wants to hear it, too.
-        words = list(engine_arguments) or ["--quiet", "all"]
-        environment = {**os.environ, **owner_mark()}
-        done = subprocess.run([*command, *words], env=environment, pass_fds=[lock], check=False)
-    return 2 if done.returncode and fault.exists() else min(done.returncode, 1)
+        (folder / FAULT_FILE).unlink(missing_ok=True)
+        engine = _Engine(Path(path).resolve(), folder, cores=cores, runs_dir=runs_dir, lock=lock)
+        if not engine_arguments:
+            rules = _missing_cohorts(study)
+            status = engine.run(["--until", *rules, "--forcerun", *rules, *QUIET]) if rules else 0
+            if status:
+                return status
+            move_aside(study, folder)
+            write_json(folder / ASKED_FILE, _asked(study, Path(path)))
+        status = engine.run([*_forced(study, explain(study, folder)), *(engine_arguments or QUIET)])
+        if not (status or engine_arguments):
+            _remove_leftovers(study, folder)
+        return status
+
+
+def explain(study: Study, folder: Path) -> dict[str, list[str]]:
+    """Why each step of a study has to be made, or made again; an empty list where it is up to date."""
+    digests = FileDigests(folder)
+    steps = steps_of(study.image_source, study.folds, external=bool(study.external))
+    found = {step: reasons_to_make(study, folder, step, *made_by, digests=digests) for step, made_by in steps.items()}
+    digests.save()
+    return found
+
+
+def reasons_to_make(
+    study: Study, folder: Path, step: str, notebook: str, fold: int | None, *, digests: FileDigests | None = None
+) -> list[str]:
+    """Why one step has to be made, or made again."""
+    digests = digests or FileDigests(folder)
+    record = read_record(folder, step)
+    if record is None:
+        return ["not made yet"]
+    missing = [
+        name for name in outputs_of(notebook, fold, image_source=study.image_source) if name not in record["files"]
+    ]
+    if missing:
+        return [f"{missing[0]} is not in its record"]
+    wanted = wanted_identity(study, notebook, fold, digests=digests)
+    return differences(wanted, record["identity"]) + disagreements(folder, step, record, digests)
+
+
+def wanted_identity(study: Study, notebook: str, fold: int | None, *, digests: FileDigests) -> dict[str, Any]:
+    """What a study asks a step to be made from."""
+    extra = {} if fold is None else {"fold": fold}
+    given = notebook_defaults(notebook) | study_parameters(study, notebook, **extra)
+    return step_identity(notebook, given, root=study.root, digests=digests)
+
+
+def move_aside(study: Study, folder: Path) -> None:
+    """Move what steps of an earlier setting left into ``earlier/``, where nothing reads it, and say so."""
+    steps = steps_of(study.image_source, study.folds, external=bool(study.external))
+    everything = steps_of("scans", 0, external=True) | _other_folds(folder)
+    records = {step: read_record(folder, step) for step in steps}
+    listed = set().union(*(record["files"] for record in records.values() if record is not None))
+    for step, (notebook, fold) in everything.items():
+        if step in steps:
+            continue
+        record = read_record(folder, step)
+        names = set(outputs_of(notebook, fold)) if record is None else set(record["files"])
+        names |= {f"records/{step}.json", f"notebooks/{step}.ipynb"} | (
+            {f"folds/{fold}"} if fold is not None else set()
+        )
+        found = sorted(name for name in names - listed if (folder / name).exists())
+        for name in found:
+            _move(folder / name, folder / EARLIER / name)
+        if found:
+            sys.stderr.write(f"{step} is not part of this study any more: moved to {folder / EARLIER}.\n")
 
 
 def run_folder(study: Study, runs_dir: str = "") -> Path:
@@ -65,23 +177,173 @@ def run_folder(study: Study, runs_dir: str = "") -> Path:
     return (study.root / (runs_dir or "runs") / study.name).resolve()
 
 
-def engine_command(path: Path, folder: Path, *, cores: int, runs_dir: str) -> list[str]:
+class _Engine:
     """The Snakemake call; its own bookkeeping lives in the run's folder, so that studies do not lock each other."""
-    settings = ["--config", f"study_file={path}", f"runs_dir={runs_dir}"]
-    # The lock above replaces Snakemake's own, which outlives kill -9 and would have to be broken by hand.
-    safety = ["--nolock", "--rerun-incomplete", "--rerun-triggers", "mtime", "params", "input"]
-    where = ["--snakefile", str(PROJECT / "Snakefile"), "--directory", str(folder), "--cores", str(cores)]
-    return [sys.executable, "-m", "snakemake", *where, *safety, *settings]
+
+    def __init__(self, path: Path, folder: Path, *, cores: int, runs_dir: str, lock: int) -> None:
+        self.folder, self.lock = folder, lock
+        # Through a file: on the command line a folder named 2024, null or {x} would not stay text.
+        write_bytes(folder / CONFIG_FILE, json.dumps({"study_file": str(path), "runs_dir": runs_dir}).encode())
+        # The lock replaces Snakemake's own, which outlives kill -9 and would have to be broken by hand.
+        safety = ["--nolock", "--rerun-incomplete", "--rerun-triggers", "mtime", "params", "input"]
+        where = ["--snakefile", str(PROJECT / "Snakefile"), "--directory", str(folder), "--cores", str(cores)]
+        config = ["--configfile", str(folder / CONFIG_FILE)]
+        self.command = [sys.executable, "-m", "snakemake", *where, *safety, *config]
+
+    def run(self, words: Sequence[str]) -> int:
+        """Run the engine; where it fails and no notebook said why, say what is known."""
+        environment = {**os.environ, **owner_mark()}
+        status = _wait(subprocess.Popen([*self.command, *words], env=environment, pass_fds=[self.lock]))
+        if not status:
+            return 0
+        if (self.folder / FAULT_FILE).exists():
+            return 2
+        if "--quiet" in words:
+            self._say_why(words)
+        return 1
+
+    def _say_why(self, words: Sequence[str]) -> None:
+        """Let a quiet engine that failed plan once more aloud: either it cannot, and says why, or a step failed."""
+        plan = [*self.command, *words[: words.index("--quiet")], "--dry-run"]
+        planned = subprocess.run(plan, env=os.environ, capture_output=True, text=True, errors="replace", check=False)
+        if planned.returncode:
+            lines = [line for line in (planned.stdout + planned.stderr).splitlines() if line.strip()]
+            sys.stderr.write("\n".join(["The workflow engine failed:", *lines[-SHOWN_LINES:], ""]))
+            return
+        sys.stderr.write(
+            f"A step failed; its notebook is in {self.folder / 'notebooks'}. Where nothing is said above, its process "
+            "was killed, most often because the memory ran out. Finished steps are kept; the same command resumes.\n"
+        )
+
+
+def _wait(process: subprocess.Popen) -> int:
+    """Exit status of the engine; Ctrl-C and SIGTERM end it, and with it the notebooks at work."""
+
+    def leave(*_: object) -> None:
+        raise Interrupted
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=5)
+        process.kill()
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _require_manifests(study: Study) -> None:
+    """Refuse a manifest that is neither there nor simulated, before anything runs."""
+    wanted = {"manifest": (study.manifest, study.simulate)}
+    if study.external:
+        wanted["external, manifest"] = (study.external.get("manifest", ""), study.external.get("simulate"))
+    for key, (name, simulated) in wanted.items():
+        if not simulated and not (study.root / name).is_file():
+            raise StudyError(
+                f"{key} of study {study.name} must name a file, got {study.root / name}, which is not there."
+            )
+
+
+def _require_same_study(study: Study, path: Path, folder: Path) -> None:
+    """Refuse a folder that another study file of the same name, with another manifest, was run in."""
+    try:
+        asked = read_json(folder / ASKED_FILE)
+    except StudyError:
+        return
+    other, manifest = asked.get("study_file"), asked.get("manifest")
+    here = str((study.root / study.manifest).resolve())
+    if other != str(path.resolve()) and manifest != here and Path(str(other)).exists():
+        raise StudyError(
+            f"{folder} holds the study of {other} with manifest {manifest}; {path} gives the same name "
+            f"'{study.name}' to manifest {here}. Give one of them another name."
+        )
+
+
+def _asked(study: Study, path: Path) -> dict[str, Any]:
+    """What a study asks of each notebook: what one that is run by hand is held against."""
+    steps = steps_of(study.image_source, study.folds, external=bool(study.external))
+    notebooks = dict.fromkeys(notebook for notebook, _ in steps.values())
+    return {
+        "study_file": str(path.resolve()),
+        "manifest": str((study.root / study.manifest).resolve()),
+        "image_source": study.image_source,
+        "folds": study.folds,
+        "parameters": {name: notebook_defaults(name) | study_parameters(study, name) for name in notebooks},
+    }
+
+
+def _missing_cohorts(study: Study) -> list[str]:
+    """Rules of simulated cohorts that are not there, or lack a scan that their manifest names."""
+    cohorts = {}
+    if study.simulate:
+        cohorts["simulate"] = study.root / study.manifest, study.root / study.truth
+    if study.external_truth:
+        cohorts["simulate_external"] = study.root / study.external["manifest"], study.root / study.external_truth
+    return [rule for rule, (manifest, truth) in cohorts.items() if not (truth.is_file() and _is_whole(manifest))]
+
+
+def _is_whole(manifest: Path) -> bool:
+    if not manifest.is_file():
+        return False
+    table = read_valid_cells(manifest)
+    paths = [name for name, column in COLUMNS.items() if column.kind == "path"]
+    return all(os.path.isfile(path) for path in table[paths].stack().dropna())
+
+
+def _forced(study: Study, reasons: dict[str, list[str]]) -> list[str]:
+    """Engine arguments that make stale steps again, for what the engine itself cannot see."""
+    steps = steps_of(study.image_source, study.folds, external=bool(study.external))
+    stale = [steps[step] for step, why in reasons.items() if why]
+    targets = [RULES.get(notebook[:2]) or outputs_of(notebook, fold)[0] for notebook, fold in stale]
+    return ["--forcerun", *targets] if targets else []
+
+
+def _other_folds(folder: Path) -> dict[str, tuple[str, int | None]]:
+    """Training steps of every fold that a folder holds."""
+    names = {path.name for path in (folder / "folds").glob("*")} if (folder / "folds").is_dir() else set()
+    names |= {path.stem.rpartition("fold")[2] for path in (folder / "records").glob("03_*_fold*.json")}
+    folds = sorted(int(name) for name in names if name.isdigit())
+    return {step_name(TRAINING, fold): (TRAINING, fold) for fold in folds}
+
+
+def _move(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.is_dir():
+        shutil.rmtree(target)
+    os.replace(source, target)
+
+
+def _remove_leftovers(study: Study, folder: Path) -> None:
+    """Remove half-written files of killed processes."""
+    for path in folder.rglob(".*.tmp"):
+        path.unlink(missing_ok=True)
+
+
+def _read_only(study: Study, folder: Path) -> int:
+    """A finished run in a folder that cannot be written is up to date, or refused."""
+    stale = [f"{step}: {why[0]}" for step, why in explain(study, folder).items() if why]
+    if stale:
+        raise StudyError(f"{folder} cannot be written, and the study is not up to date ({stale[0]}).")
+    return 0
 
 
 @contextmanager
 def _only_one(folder: Path) -> Iterator[int]:
-    with open(folder / ".lock", "w") as stream:
+    """The lock of a run; refused at once while its owner lives, and waited for while a dead owner's engine ends."""
+    with open(folder / ".lock", "a+") as stream:
         deadline = time.monotonic() + WAIT_S
         while not _locked(stream.fileno()):
-            if time.monotonic() > deadline:
-                raise StudyError(f"another run is still at work on {folder}; wait for it, or end it.")
+            stream.seek(0)
+            owner = stream.read().strip()
+            if owner_lives(owner) or time.monotonic() > deadline:
+                raise StudyError(f"another run is at work on {folder} (process {owner}); wait for it, or end it.")
             time.sleep(0.5)
+        stream.truncate(0)
+        stream.write(next(iter(owner_mark().values())))
+        stream.flush()
         yield stream.fileno()
 
 

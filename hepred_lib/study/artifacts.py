@@ -1,6 +1,7 @@
-"""How anything is written: under a temporary name, then renamed, and only when its bytes change.
+"""How anything is written: under a temporary name, flushed to the disk, then renamed, and only when its bytes change.
 
-A killed run therefore leaves no half file, and a repeated one disturbs nothing that depends on it.
+A killed run therefore leaves no half file, and a repeated one disturbs nothing that depends on it. What cannot be read
+back is refused in one line that names the file and says how it is made again.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 import math
 import os
 import re
+import zipfile
 from collections.abc import Iterable, Mapping
 from io import BytesIO
 from pathlib import Path
@@ -17,6 +19,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+
+from hepred_lib.study.definition import StudyError
 
 # What LaTeX would read as a command, and signs that it cannot set without one.
 LATEX = {character: f"\\{character}" for character in "&%_#${}"} | {
@@ -47,16 +51,34 @@ NUMBER = re.compile(r"-?\d+(\.\d+)?(e[-+]?\d+)?")
 LONG_NUMBER = re.compile(r"-?\d+\.(0|\d{4,})|-?\d+(\.\d+)?e[-+]?\d+")
 
 
+# What this process wrote, by absolute path: size and SHA-256. A notebook is one process, and its record lists them.
+WRITTEN: dict[Path, dict[str, Any]] = {}
+
+
 def write_bytes(path: Path, content: bytes) -> bool:
     """Write ``content`` under a temporary name and rename it; True when the file's bytes changed."""
     path = Path(path)
-    if path.exists() and path.stat().st_size == len(content) and path.read_bytes() == content:
+    WRITTEN[path.absolute()] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    if path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content:
         return False
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
+    try:
+        with open(temporary, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())  # or a power cut could leave a renamed file without its content
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)  # half a file of a full disk
+        raise
     return True
+
+
+def damaged(path: Path, reason: object) -> str:
+    """The refusal of a file of a run that cannot be used."""
+    told = " ".join(str(reason).split())[:200].rstrip(".")
+    return f"cannot use {path}: {told}. Run the study again (hepred run): it makes damaged and missing files anew."
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> bool:
@@ -65,8 +87,22 @@ def write_json(path: Path, content: Mapping[str, Any]) -> bool:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object."""
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+    """Read a JSON object.
+
+    Raises
+    ------
+    StudyError
+        There is none, or it is damaged.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise StudyError(damaged(path, "it is not there")) from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise StudyError(damaged(path, error)) from error
+    if not isinstance(content, dict):
+        raise StudyError(damaged(path, f"it must be a JSON object, got {type(content).__name__}"))
+    return content
 
 
 def write_table(path: Path, table: pd.DataFrame, *, index: bool = False) -> bool:
@@ -75,16 +111,35 @@ def write_table(path: Path, table: pd.DataFrame, *, index: bool = False) -> bool
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """Read a table that :func:`write_table` wrote; ``patient_id`` stays text (007 is not 7)."""
-    return pd.read_csv(path, dtype={"patient_id": "string"})
+    """Read a table that :func:`write_table` wrote; ``patient_id`` stays text (007 is not 7).
+
+    Raises
+    ------
+    StudyError
+        There is none, or it is damaged.
+    """
+    return _read_csv(path, dtype={"patient_id": "string"})
 
 
 def read_printed(path: Path) -> pd.DataFrame:
-    """Read a table that :func:`write_table` wrote as the text that stands in it: 0.80 stays 0.80."""
+    """Read a table that :func:`write_table` wrote as the text that is in it: 0.80 stays 0.80."""
     try:
-        return pd.read_csv(path, dtype=str, keep_default_na=False)
+        return _read_csv(path, dtype=str, keep_default_na=False)
     except pd.errors.EmptyDataError:  # a table without columns
         return pd.DataFrame()
+
+
+def _read_csv(path: Path, **options: Any) -> pd.DataFrame:
+    try:
+        return pd.read_csv(path, **options)
+    except pd.errors.EmptyDataError as error:
+        if "keep_default_na" in options:
+            raise
+        raise StudyError(damaged(path, "it is empty")) from error
+    except FileNotFoundError as error:
+        raise StudyError(damaged(path, "it is not there")) from error
+    except (OSError, ValueError) as error:  # pandas' parser errors are ValueErrors
+        raise StudyError(damaged(path, error)) from error
 
 
 def write_figure_data(folder: Path, name: str, data: pd.DataFrame | Mapping[str, np.ndarray]) -> None:
@@ -102,10 +157,13 @@ def read_figure_data(folder: Path) -> dict[str, pd.DataFrame | dict[str, np.ndar
     data: dict[str, pd.DataFrame | dict[str, np.ndarray]] = {}
     for path in sorted(folder.glob("*")):
         if path.suffix == ".csv":
-            data[path.stem] = pd.read_csv(path)
+            data[path.stem] = _read_csv(path)
         elif path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as arrays:
-                data[path.stem] = {key: arrays[key] for key in arrays.files}
+            try:
+                with np.load(path, allow_pickle=False) as arrays:
+                    data[path.stem] = {key: arrays[key] for key in arrays.files}
+            except (OSError, ValueError, zipfile.BadZipFile) as error:
+                raise StudyError(damaged(path, error)) from error
     return data
 
 

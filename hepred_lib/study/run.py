@@ -1,4 +1,9 @@
-"""The run of a study: its folder, opened by one notebook whose parameters were checked."""
+"""The run of a study: its folder, opened by one notebook whose parameters were checked.
+
+A notebook that is run by hand (in Jupyter, or by papermill) writes into the run only what the study itself would write:
+with other parameters it writes to ``runs/STUDY-scratch/``, and where its cells were changed its record says so, so that
+the next ``hepred run`` makes the step again.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +11,16 @@ import ast
 import importlib.metadata
 import os
 import platform
+import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-from hepred_lib.study.artifacts import write_json
+from hepred_lib.study.artifacts import WRITTEN, read_json, write_json
 from hepred_lib.study.definition import (
     DEFAULT_THREADS,
     PROJECT,
@@ -23,16 +29,48 @@ from hepred_lib.study.definition import (
     closest,
     notebook_defaults,
 )
+from hepred_lib.study.identity import (
+    FileDigests,
+    read_record,
+    record_digest,
+    step_identity,
+    step_name,
+    steps_of,
+    upstream_of,
+)
+
+RUNNER = "HEPRED_RUNNER"  # set for kernels that `hepred` starts
+ASKED_FILE = "study.json"  # what `hepred run` last asked of each step
+SCRATCH = "-scratch"
+NOT_COPIED = ("notebooks", "site", "report", "earlier", ".snakemake")
 
 
 @dataclass(frozen=True)
 class Run:
-    """The folder of one study, opened by one notebook."""
+    """The folder of one study, opened by one notebook.
+
+    Attributes
+    ----------
+    folder, root : Path
+        Where the notebook reads and writes; the folder that paths in parameters are relative to.
+    notebook : str
+    parameters, identity : mapping
+        See :func:`hepred_lib.study.identity.step_identity`.
+    cells : sequence of str, optional
+        What was executed, where the notebook is run by hand: IPython's history.
+    """
 
     folder: Path
     root: Path
     notebook: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    identity: Mapping[str, Any] = field(default_factory=dict)
+    cells: Sequence[str] | None = None
+
+    @property
+    def step(self) -> str:
+        """Name of the step, as in ``records/``."""
+        return step_name(self.notebook, self.parameters.get("fold"))
 
     @property
     def threads(self) -> int:
@@ -49,12 +87,56 @@ class Run:
         """A path that a parameter names, relative to the root."""
         return (self.root / path).resolve()
 
+    def records(self) -> dict[str, dict[str, Any]]:
+        """Parameters and results of the steps that this one is made from, by their names."""
+        found = {name: read_json(self.path("records", f"{name}.json")) for name in self._upstream()}
+        return {name: {key: record[key] for key in ("parameters", "results")} for name, record in found.items()}
+
     def record(self, **results: Any) -> Path:
-        """Keep the parameters and the named results of this notebook in ``records/``."""
-        name = self.notebook + (f"_fold{self.parameters['fold']}" if "fold" in self.parameters else "")
-        path = self.path("records", f"{name}.json")
-        write_json(path, {"notebook": self.notebook, "parameters": dict(self.parameters), "results": results})
+        """Keep in ``records/`` what this step was made from, its named results, and every file that it wrote.
+
+        The last thing that a notebook does: what an earlier run of this step left, and this one did not write, is
+        removed.
+        """
+        earlier = read_record(self.folder, self.step)
+        written = {path.relative_to(self.folder): kept for path, kept in WRITTEN.items() if self._is_own(path)}
+        files = {path.as_posix(): written[path] for path in sorted(written)}
+        path = self.path("records", f"{self.step}.json")
+        record = {
+            "notebook": self.notebook,
+            "parameters": dict(self.parameters),
+            "results": results,
+            "by_hand": self._by_hand(),
+            "identity": dict(self.identity),
+            "upstream": {name: record_digest(self.folder, name) for name in self._upstream()},
+            "files": files,
+        }
+        write_json(path, record)
+        if earlier is not None:
+            remove_files(self.folder, set(earlier["files"]) - set(files))
         return path
+
+    def _upstream(self) -> list[str]:
+        """Steps of this study before this one that have left a record."""
+        steps = steps_of("scans", int(self.parameters.get("folds", 1000)), external=True)
+        return [name for name in upstream_of(self.step, steps) if (self.folder / "records" / f"{name}.json").exists()]
+
+    def _is_own(self, path: Path) -> bool:
+        if not (path.is_relative_to(self.folder) and path.is_file()):
+            return False
+        first = path.relative_to(self.folder).parts[0]
+        return first not in ("records", "notebooks") and not first.startswith(".")
+
+    def _by_hand(self) -> str:
+        """Why the study itself would not have made this; empty where it would."""
+        if self.cells is None:
+            return ""
+        if self.folder.name.endswith(SCRATCH):
+            return "run by hand with other parameters than the study's"
+        known = notebook_cells(self.notebook)
+        foreign = [cell for cell in self.cells if cell.strip() and not cell.startswith("# Parameters")]
+        changed = any(cell.strip() not in known for cell in foreign)
+        return "run by hand with other cells than the notebook's" if changed else ""
 
 
 def project_root() -> Path:
@@ -96,10 +178,69 @@ def open_notebook(notebook: str, namespace: Mapping[str, Any]) -> Run:
     parameters = {name: namespace[name] for name in defaults}
     check_parameters(notebook, parameters)
     run = open_run(parameters["study"], parameters["runs_dir"])
-    opened = Run(folder=run.folder, root=run.root, notebook=notebook, parameters=parameters)
+    by_hand = RUNNER not in os.environ
+    folder = _folder_by_hand(run.folder, notebook, parameters) if by_hand else run.folder
+    digests = FileDigests(folder)
+    identity = step_identity(notebook, parameters, root=run.root, digests=digests)
+    digests.save()
+    cells = namespace.get("_ih", []) if by_hand else None
+    opened = Run(folder, run.root, notebook, parameters, identity, cells)
     # Sums are rounded differently by other numbers of threads: by hand as by the runner, they are the study's.
     threadpool_limits(opened.threads)
     return opened
+
+
+def notebook_cells(notebook: str) -> set[str]:
+    """The code of each cell of a notebook, from its percent script."""
+    source = (PROJECT / "notebooks" / f"{notebook}.py").read_text(encoding="utf-8")
+    return {cell.partition("\n")[2].strip() for cell in source.split("\n# %%")[1:] if "[markdown]" not in cell[:30]}
+
+
+def remove_files(folder: Path, names: set[str]) -> None:
+    """Remove files of a run that no record lists any more."""
+    records = (read_record(folder, path.stem) for path in (folder / "records").glob("*.json"))
+    listed = set().union(*(record["files"] for record in records if record is not None))
+    for name in names - listed:
+        (folder / name).unlink(missing_ok=True)
+
+
+def _folder_by_hand(folder: Path, notebook: str, parameters: Mapping[str, Any]) -> Path:
+    """The run's folder, or its scratch folder where the parameters are not those of the study that was run there."""
+    try:
+        asked = read_json(folder / ASKED_FILE)["parameters"][notebook]
+    except (StudyError, KeyError, TypeError):
+        return folder
+    own = ("fold", "out", "runs_dir")
+    given = {name: value for name, value in parameters.items() if name not in own}
+    other = [name for name, value in given.items() if asked.get(name) != value]
+    if not other or parameters.get("out"):
+        return folder
+    scratch = folder.with_name(folder.name + SCRATCH)
+    told = ", ".join(f"{name} is {given[name]!r}, the study's is {asked.get(name)!r}" for name in other)
+    line = f"Parameters differ from those of the study ({told}): this notebook writes to {scratch}, not to {folder}."
+    print(line)  # noqa: T201 - the notebook's first output
+    _refresh_scratch(folder, scratch)
+    return scratch
+
+
+def _refresh_scratch(folder: Path, scratch: Path) -> None:
+    """Give the scratch folder the run's files as they are now, except where a notebook run by hand wrote its own."""
+    own: set[str] = set()
+    for path in (scratch / "records").glob("*.json"):
+        record = read_record(scratch, path.stem)
+        if record is not None and record["by_hand"]:
+            own |= {*record["files"], f"records/{path.name}"}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder)
+        if not path.is_file() or name.parts[0] in NOT_COPIED or path.name.startswith(".") or name.as_posix() in own:
+            continue
+        (scratch / name).parent.mkdir(parents=True, exist_ok=True)
+        (scratch / name).unlink(missing_ok=True)
+        try:
+            os.link(path, scratch / name)  # files are replaced, never written over: a link is as good as a copy
+        except OSError:
+            shutil.copy2(path, scratch / name)
+    (scratch / ASKED_FILE).unlink(missing_ok=True)
 
 
 def versions() -> dict[str, str]:

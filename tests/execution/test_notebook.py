@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from hepred_lib.execution.notebook import NotebookError, execute, notebook_digest, owner_mark, study_parameters
+from hepred_lib.execution.notebook import NotebookError, execute, owner_lives, owner_mark, study_parameters
 from hepred_lib.study import PROJECT, StudyError, load_study, read_json
 
 
@@ -29,11 +29,6 @@ def test_extra_parameters_are_checked(smoke):
         study_parameters(smoke, "05_clinical_to_he", fold=1)
 
 
-def test_the_digest_changes_with_a_parameter_and_not_with_their_order():
-    assert notebook_digest("01_cohort", {"a": 1, "b": 2}) == notebook_digest("01_cohort", {"b": 2, "a": 1})
-    assert notebook_digest("01_cohort", {"a": 1}) != notebook_digest("01_cohort", {"a": 2})
-
-
 @pytest.mark.book
 def test_a_notebook_runs_and_leaves_its_results(tmp_path):
     parameters = {"study": "try", "runs_dir": str(tmp_path), "n_simulations": 50}
@@ -49,6 +44,15 @@ def test_a_failing_notebook_is_kept_and_says_whose_fault_it_is(tmp_path):
         execute("01_cohort", parameters, output=tmp_path / "01.ipynb", root=tmp_path)
     assert failure.value.input_at_fault
     assert "none.csv" in (tmp_path / "01.ipynb").read_text()
+
+
+def test_an_owner_lives_while_its_process_does():
+    (mark,) = owner_mark().values()
+    assert owner_lives(mark)
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    assert not owner_lives(mark.replace(f":{os.getpid()}", f":{gone.pid}"))
+    assert not owner_lives("")
 
 
 def test_a_child_ends_when_the_run_that_owns_it_is_gone():

@@ -1,0 +1,311 @@
+"""What a step of a study was made from, as content: code, parameters, manifest, scans and masks, the steps before it.
+
+A *step* is one notebook of a study, for training one fold of it. Each step leaves ``records/STEP.json`` with its
+identity and with the size and SHA-256 of every file that it wrote. A step whose identity differs from what its study
+asks for today, or whose files are not those that it wrote, is made again; time stamps decide nothing.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from hepred_lib.manifest import COLUMNS, read_valid_cells
+from hepred_lib.study.artifacts import damaged, file_sha256, read_json, write_bytes
+from hepred_lib.study.definition import NOTEBOOKS, PROJECT, StudyError
+
+DIGEST_FILE = ".digests.json"
+TRAINING = "03_multitask_training"
+# The chapters that each chapter reads, by number; folds of 03 are steps of their own.
+UPSTREAM = {
+    "00": (),
+    "01": (),
+    "02": ("01",),
+    "03": ("01", "02"),
+    "04": ("01", "02", "03"),
+    "05": ("01",),
+    "06": ("01", "03", "04", "05"),
+    "07": ("01", "02", "04", "05", "06"),
+    "08": ("01", "02", "03", "04", "05", "06", "07"),
+}
+# What each notebook leaves for others, relative to the run; figures, tables and records come in addition.
+OUTPUTS = {
+    "00_the_paper": ("paper.json",),
+    "01_cohort": ("cohort.csv", "excluded.csv"),
+    "02_preprocessing": ("slices/quality.csv",),
+    "03_multitask_training": tuple(
+        f"folds/{{fold}}/{name}" for name in ("network.safetensors", "history.csv", "predictions.csv")
+    ),
+    "04_image_to_he": ("image.csv", "image_model.json"),
+    "05_clinical_to_he": ("clinical.csv", "clinical_model.json", "imputation.json"),
+    "06_integrated_to_he": ("integrated.csv", "integrated_model.json", "integrated_imputation.json"),
+    "07_roc_calibration_figures": ("results.json", "predictions.csv", "provenance.json"),
+    "08_new_patients": ("external.json",),
+}
+READINGS = ("segmentation.csv", "detection.csv")  # of 04 too, where the study has scans
+# Files that no other step reads: drawing them anew does not make the steps after stale.
+SHOWN = ("figures", "figure_data", "tables", "table_data")
+# Training is not repeated because a figure is drawn in another way.
+NOT_TRAINED_BY = ("book", "figures")
+
+
+def steps_of(image_source: str, folds: int, *, external: bool) -> dict[str, tuple[str, int | None]]:
+    """Every step of a study: its name in ``records/``, its notebook, and its fold where it has one.
+
+    Examples
+    --------
+    >>> list(steps_of("none", 3, external=False))
+    ['00_the_paper', '01_cohort', '05_clinical_to_he', '07_roc_calibration_figures']
+    >>> [name for name in steps_of("scans", 2, external=False) if name.startswith("03")]
+    ['03_multitask_training_fold0', '03_multitask_training_fold1']
+    """
+    left_out = {"none": ("02", "03", "04", "06"), "column": ("02", "03"), "scans": ()}[image_source]
+    left_out += () if external else ("08",)
+    steps: dict[str, tuple[str, int | None]] = {}
+    for notebook in (name for name in NOTEBOOKS if name[:2] not in left_out):
+        for fold in range(folds) if notebook == TRAINING else (None,):
+            steps[step_name(notebook, fold)] = (notebook, fold)
+    return steps
+
+
+def step_name(notebook: str, fold: int | None = None) -> str:
+    """Name of a step, as in ``records/STEP.json`` and ``notebooks/STEP.ipynb``."""
+    return notebook if fold is None else f"{notebook}_fold{fold}"
+
+
+def outputs_of(notebook: str, fold: int | None = None, *, image_source: str = "scans") -> list[str]:
+    """Files that a step leaves for others, relative to the run.
+
+    Examples
+    --------
+    >>> outputs_of("03_multitask_training", 1)[0]
+    'folds/1/network.safetensors'
+    """
+    readings = READINGS if notebook == "04_image_to_he" and image_source == "scans" else ()
+    return [name.format(fold=fold) for name in (*OUTPUTS[notebook], *readings)]
+
+
+def upstream_of(step: str, steps: Iterable[str]) -> list[str]:
+    """The steps among ``steps`` that one step reads."""
+    return [name for name in steps if name[:2] in UPSTREAM[step[:2]]]
+
+
+class FileDigests:
+    """SHA-256 of files, kept beside a run so that an unchanged file is not read again.
+
+    A file is taken as unchanged while its size, its inode and its times of modification *and of status change* are: the
+    last cannot be set by hand, so that an edited file with its old time stamp is read again.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / DIGEST_FILE
+        try:
+            kept = json.loads(self._path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            kept = {}
+        self._kept: dict[str, list] = kept if isinstance(kept, dict) else {}
+        self._changed = False
+
+    def of(self, path: Path) -> str | None:
+        """SHA-256 of one file, None where there is none that can be read."""
+        try:
+            status = os.stat(path)
+            mark = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+            kept = self._kept.get(str(path))
+            if not (isinstance(kept, list) and kept[:4] == mark and len(kept) == 5):
+                self._kept[str(path)] = kept = [*mark, file_sha256(path)]
+                self._changed = True
+        except OSError:
+            return None
+        return kept[4]
+
+    def save(self) -> None:
+        """Keep what was computed; a folder that cannot be written is left as it is."""
+        if self._changed:
+            try:
+                write_bytes(self._path, json.dumps(self._kept).encode())
+            except OSError:
+                return
+            self._changed = False
+
+
+def code_digests(notebook: str) -> dict[str, str]:
+    """A short digest of a notebook and of each module of the library that it can reach, by path.
+
+    Comments, docstrings and layout of a module do not count; the notebook's text does, since the executed notebook
+    shows it.
+    """
+    source = PROJECT / "notebooks" / f"{notebook}.py"
+    left_out = NOT_TRAINED_BY if notebook == TRAINING else ()
+    found: dict[str, str] = {f"notebooks/{notebook}.py": _short(source.read_bytes())}
+    waiting = list(_imports(source))
+    while waiting:
+        module = waiting.pop()
+        name = module.relative_to(PROJECT).as_posix()
+        if name not in found and module.relative_to(PROJECT).parts[1].removesuffix(".py") not in left_out:
+            found[name] = _module_digest(module)
+            waiting += _imports(module)
+    return dict(sorted(found.items()))
+
+
+def step_identity(notebook: str, parameters: Mapping[str, Any], *, root: Path, digests: FileDigests) -> dict[str, Any]:
+    """What one step is made from: ``parameters``, ``code``, and where it reads a manifest ``manifest`` and ``images``.
+
+    Parameters
+    ----------
+    notebook : str
+    parameters : mapping
+        All parameters of the notebook, defaults included.
+    root : Path
+        The folder that the path of the manifest is relative to.
+    digests : FileDigests
+        Digests of scans and masks, kept by the run.
+    """
+    # Where files are written is not what they are made from.
+    given = {name: value for name, value in parameters.items() if name not in ("runs_dir", "out")}
+    identity: dict[str, Any] = {"parameters": given, "code": code_digests(notebook)}
+    if parameters.get("manifest"):
+        manifest = root / parameters["manifest"]
+        identity["manifest"] = (digests.of(manifest) or "absent")[:16]
+        identity["images"] = _images_digest(manifest, digests)
+    return identity
+
+
+def short_identity(identity: Mapping[str, Any]) -> str:
+    """One short text for a whole identity."""
+    return _short(json.dumps(identity, sort_keys=True).encode())
+
+
+def differences(wanted: Mapping[str, Any], made: Mapping[str, Any]) -> list[str]:
+    """In words, how the identity of what was made differs from what is wanted; empty where it does not."""
+    reasons = []
+    old, new = made.get("parameters", {}), wanted["parameters"]
+    for name in dict.fromkeys([*new, *old]):
+        if old.get(name) != new.get(name):
+            reasons.append(f"parameter {name} was {old.get(name)!r}, is {new.get(name)!r}")
+    old, new = made.get("code", {}), wanted["code"]
+    modules = [name for name in dict.fromkeys([*new, *old]) if old.get(name) != new.get(name)]
+    if modules:
+        others = f" and {len(modules) - 3} more files" if len(modules) > 3 else ""
+        reasons.append(f"code changed: {', '.join(modules[:3])}{others}")
+    if made.get("manifest") != wanted.get("manifest"):
+        reasons.append("the manifest changed")
+    if made.get("images") != wanted.get("images"):
+        reasons.append("scans or masks changed")
+    return reasons
+
+
+def read_record(folder: Path, step: str) -> dict[str, Any] | None:
+    """The record of a step, None where there is none or it is damaged."""
+    try:
+        record = read_json(folder / "records" / f"{step}.json")
+    except (OSError, StudyError):
+        return None
+    whole = all(isinstance(record.get(key), dict) for key in ("identity", "files", "upstream"))
+    return record if whole else None
+
+
+def changed_files(folder: Path, record: Mapping[str, Any], digests: FileDigests) -> list[str]:
+    """Files of a step that are gone, or are not what the step wrote."""
+    return [name for name, kept in record["files"].items() if digests.of(folder / name) != kept["sha256"]]
+
+
+def disagreements(folder: Path, step: str, record: Mapping[str, Any], digests: FileDigests) -> list[str]:
+    """In words, how a step's files disagree with its record and with the steps that it was made from."""
+    reasons = [f"{record['by_hand']}"] if record.get("by_hand") else []
+    changed = changed_files(folder, record, digests)
+    if changed:
+        others = f" and {len(changed) - 3} more files" if len(changed) > 3 else ""
+        words = "was" if len(changed) == 1 else "were"
+        reasons.append(f"{', '.join(changed[:3])}{others} {words} changed or deleted after the step")
+    for name, kept in record["upstream"].items():
+        if record_digest(folder, name) != kept:
+            reasons.append(f"{name} gives other results now")
+    return reasons
+
+
+def record_digest(folder: Path, step: str) -> str | None:
+    """Short digest of what the steps after this one read of it; None where it left no record."""
+    record = read_record(folder, step)
+    if record is None:
+        return None
+    read = {name: kept for name, kept in record["files"].items() if name.split("/")[0] not in SHOWN}
+    told = [record.get("parameters"), record.get("results"), read]
+    return _short(json.dumps(told, sort_keys=True).encode())
+
+
+def require_consistent(folder: Path) -> None:
+    """Refuse a run whose files are not those of its records, or whose steps were not made from one another.
+
+    Raises
+    ------
+    StudyError
+        In one line: the first step and file that disagree.
+    """
+    digests = FileDigests(folder)
+    for path in sorted((folder / "records").glob("*.json")):
+        record = read_record(folder, path.stem)
+        if record is None:
+            raise StudyError(damaged(path, "it is no record of a step"))
+        reasons = disagreements(folder, path.stem, record, digests)
+        if reasons:
+            raise StudyError(f"{folder} is not one study: {path.stem}: {reasons[0]}. Run the study again to mend it.")
+    digests.save()
+
+
+def _images_digest(manifest: Path, digests: FileDigests) -> str:
+    """Of every scan and mask that the manifest names: its name there, and its content."""
+    if not manifest.is_file():
+        return "absent"
+    table = read_valid_cells(manifest)
+    paths = [name for name, column in COLUMNS.items() if column.kind == "path" and name in table]
+    named = sorted(set(table[paths].stack().dropna())) if paths else []
+    lines = [f"{os.path.relpath(path, manifest.parent)} {digests.of(Path(path))}\n" for path in named]
+    return _short("".join(lines).encode())
+
+
+def _imports(path: Path) -> list[Path]:
+    """Modules of the library that a file imports, wherever in its text, and the packages that they lie in."""
+    return [PROJECT / name for name in _imported(path, path.stat().st_mtime_ns)]
+
+
+@lru_cache(maxsize=1024)
+def _imported(path: Path, _: int) -> tuple[str, ...]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    found = []
+    for name in sorted(name for name in names if name.split(".")[0] == "hepred_lib"):
+        parts = name.split(".")
+        for depth in range(2, len(parts) + 1):
+            stem = "/".join(parts[:depth])
+            found += [file for file in (f"{stem}.py", f"{stem}/__init__.py") if (PROJECT / file).is_file()]
+    return tuple(dict.fromkeys(found))
+
+
+def _module_digest(path: Path) -> str:
+    return _parsed_digest(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=1024)
+def _parsed_digest(path: Path, _: int) -> str:
+    tree = ast.parse(path.read_bytes())
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        is_text = isinstance(body, list) and body and isinstance(body[0], ast.Expr)
+        if is_text and isinstance(body[0].value, ast.Constant) and isinstance(body[0].value.value, str):
+            node.body = body[1:]
+    return _short(ast.dump(tree).encode())
+
+
+def _short(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
