@@ -15,9 +15,8 @@ from typing import Annotated
 import typer
 
 from hepred_lib.execution.notebook import NotebookError, execute, study_parameters, watch_owner
-from hepred_lib.execution.workflow import FAULT_FILE, explain, reasons_to_make, run_folder, run_study
+from hepred_lib.execution.workflow import FAULT_FILE, run_folder, run_study
 from hepred_lib.study import NOTEBOOKS, StudyError, load_study, project_root, read_json, write_bytes
-from hepred_lib.study.identity import step_name
 
 app = typer.Typer(
     add_completion=False,
@@ -139,7 +138,8 @@ def check(
     if as_json:
         print(json.dumps(checked.as_dict(), indent=1, ensure_ascii=False))
     else:
-        print(*(f"note: {note}." for note in checked.notes), sep="\n", file=sys.stderr)
+        for note in checked.notes:
+            print(f"note: {note}.", file=sys.stderr)
         print(*checked.lines, checked.verdict, sep="\n")
     if checked.refusals:
         if write is not None:
@@ -158,17 +158,11 @@ def run(
     study: Annotated[Path, typer.Argument(help="The study file.", show_default=False)],
     cores: Annotated[int, typer.Option(min=1, help="Cores to use at once.")] = os.cpu_count() or 1,
     runs_dir: Annotated[str, typer.Option(help="Folder of the runs instead of runs/.")] = "",
-    why: Annotated[bool, typer.Option("--explain", help="Say what would be made, and why; run nothing.")] = False,
 ) -> None:
-    """Run a study: completed steps are skipped, changed ones made again. Arguments after -- go to the workflow engine.
+    """Run a study; what is done stays done. Arguments after -- go to the workflow engine.
 
     Example: hepred run studies/demo.yaml --cores 2 -- --dry-run
     """
-    if why:
-        described = load_study(study)
-        for step, reasons in explain(described, run_folder(described, runs_dir)).items():
-            print(f"{step}: {'; '.join(reasons) or 'up to date'}")
-        return
     status = run_study(study, cores=cores, runs_dir=runs_dir, engine_arguments=context.args)
     if status:
         raise typer.Exit(status)
@@ -187,7 +181,6 @@ def notebook(
     name: Annotated[str, typer.Argument(help="The notebook, such as 05_clinical_to_he.", show_default=False)],
     fold: Annotated[int | None, typer.Option(help="Fold, for 03_multitask_training.")] = None,
     runs_dir: Annotated[str, typer.Option(help="Folder of the runs instead of runs/.")] = "",
-    if_changed: Annotated[bool, typer.Option("--if-changed", help="Leave alone what would come out the same.")] = False,
 ) -> None:
     """Run one notebook of a study by papermill, with the study's parameters.
 
@@ -200,10 +193,7 @@ def notebook(
     folder = run_folder(described, runs_dir)
     extra = {} if fold is None else {"fold": fold}
     parameters = study_parameters(described, name, runs_dir=runs_dir, **extra)
-    executed = step_name(name, fold)
-    if if_changed and not reasons_to_make(described, folder, executed, name, fold):
-        print(f"{executed} is up to date", file=sys.stderr, flush=True)
-        return
+    executed = name if fold is None else f"{name}_fold{fold}"
     start = time.perf_counter()
     print(f"{executed} ...", file=sys.stderr, flush=True)
     try:
@@ -223,12 +213,11 @@ def notebook(
 
 @app.command()
 def external(run: RunFolder, manifest: ManifestPath, out: OutFolder) -> None:
-    """Apply a finished study, frozen, to a manifest of patients it has never seen; nothing is written into RUN.
+    """Apply a finished study, frozen, to a manifest of patients it has never seen.
 
     Example: hepred external runs/demo other_site/manifest.csv --out runs/other_site
     """
     _require_run(run)
-    _require_outside(out)
     folder = run.resolve()
     parameters = {
         "study": folder.name,
@@ -363,13 +352,6 @@ def _write(path: Path, text: str, manifest: Path) -> None:
 def _require_run(run: Path) -> None:
     if not (run / "results.json").is_file():
         raise StudyError(f"RUN must be the folder of a finished study, but {run / 'results.json'} is not there.")
-
-
-def _require_outside(out: Path) -> None:
-    """Refuse to write among the files of a finished study, this one or another."""
-    for folder in (out.resolve(), *out.resolve().parents):
-        if (folder / "results.json").is_file() and (folder / "clinical_model.json").is_file():
-            raise StudyError(f"--out must be outside the folder of a finished study, but {out} is in {folder}.")
 
 
 def _number(value: float | None, digits: int) -> str:

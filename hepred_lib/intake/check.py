@@ -24,7 +24,8 @@ from threadpoolctl import threadpool_limits
 
 from hepred_lib.intake.check_cohort import cohort_problems, named_afterwards, numbered
 from hepred_lib.intake.check_images import MASKS, MOMENTS, REMEDIES, Images, read_images, same_but_turned
-from hepred_lib.manifest import Problem, cells_problems, read_cells, valid_cells
+from hepred_lib.intake.spreadsheet import apply_mapping, load_mapping
+from hepred_lib.manifest import Cells, Problem, cells_problems, read_cells, valid_cells
 from hepred_lib.progress import progress as progress_bar
 from hepred_lib.scans import ScanError, read_mask, read_scan
 from hepred_lib.volume import mask_volume_ml
@@ -49,6 +50,8 @@ class Checked:
         What was understood of the file, and what is no fault but should be known.
     table : DataFrame
         The valid cells, indexed by line.
+    cells : Cells or None
+        The table as it was read, under the manifest's names.
     """
 
     file: str
@@ -56,6 +59,7 @@ class Checked:
     problems: list[Problem]
     notes: list[str] = field(default_factory=list)
     table: pd.DataFrame = field(default_factory=pd.DataFrame)
+    cells: Cells | None = None
 
     @property
     def refusals(self) -> int:
@@ -133,8 +137,8 @@ def check_manifest(
     cores: int = 1,
 ) -> Checked:
     """As :func:`check`, with the counts and notes."""
-    file, cells = Path(path).name, read_cells(path)
-    table = valid_cells(cells)
+    cells = read_cells(path) if mapping is None else apply_mapping(read_cells(path), load_mapping(mapping))
+    file, table = cells.path.name, valid_cells(cells)
     problems = [
         *cells_problems(cells, definition=definition),
         *cohort_problems(table, file, definition=definition),
@@ -142,7 +146,9 @@ def check_manifest(
     ]
     after = named_afterwards(list(table.columns))
     told = [f"known only afterwards, by their names, and no candidates: {', '.join(after)}"] if after else []
-    return Checked(file, len(table), _ordered(problems), [*cells.notes, *told], table)
+    count = numbered(len(table), "patient")
+    notes = [note for note in cells.notes if note != count]  # the verdict says it
+    return Checked(file, len(table), _ordered(problems), [*notes, *told], table, cells)
 
 
 def fill_volumes(table: pd.DataFrame, *, progress: bool = False) -> pd.DataFrame:
