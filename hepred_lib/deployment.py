@@ -6,7 +6,6 @@ models, thresholds.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,8 @@ import numpy as np
 import pandas as pd
 
 from hepred_lib.intake.patients import fault_of, read_new_patients
-from hepred_lib.manifest import COLUMNS, ManifestError, predictor_frame
+from hepred_lib.manifest import ManifestError, predictor_frame
+from hepred_lib.manifest.bedside import read_bedside as read_bedside  # where predict's callers look for it
 from hepred_lib.multitask.inference import standardize
 from hepred_lib.multitask.reading import (
     Reader,
@@ -326,28 +326,6 @@ def predict_one(frozen: FrozenStudy, ct: Path, bedside: Mapping[str, Any] | None
     return Answer(answer, _overview(reading, answer))
 
 
-def read_bedside(path: Path) -> dict[str, Any]:
-    """A patient's bedside values from a JSON object of manifest columns; numbers are checked against their ranges.
-
-    Raises
-    ------
-    ManifestError
-        The file is no JSON object, a name is unknown, or a value is outside its range.
-    """
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ManifestError(f"{path.name} must be a readable JSON object: {error}.") from error
-    if not isinstance(values, dict):
-        raise ManifestError(f"{path.name} must be a JSON object of manifest columns, got {type(values).__name__}.")
-    for name, value in values.items():
-        if name not in COLUMNS:
-            raise ManifestError(f"{path.name}: {name!r} is no column of the manifest (see hepred check --rules).")
-        if value is not None and not _fits(name, value):
-            raise ManifestError(f"{path.name}: {name} must {COLUMNS[name].requirement}, got {value!r}.")
-    return values
-
-
 def _load_model(folder: Path, name: str) -> FrozenModel:
     described = read_json(folder / f"{name}_model.json")
     imputation = read_json(folder / IMPUTATIONS[name]) if IMPUTATIONS[name] else described.get("imputation")
@@ -431,19 +409,6 @@ def _overview(reading: Reading, answer: Mapping[str, Any]) -> dict[str, np.ndarr
         "window": np.array([40.0, 80.0]),
         "lines": np.array(lines),
     }
-
-
-def _fits(name: str, value: Any) -> bool:
-    column = COLUMNS[name]
-    if column.allowed and column.kind != "binary":
-        return value in column.allowed
-    if column.kind in ("text", "path", "id"):
-        return isinstance(value, str)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not np.isfinite(value):
-        return False
-    whole = column.kind == "number" or float(value).is_integer()
-    low, high = column.low if column.low is not None else -np.inf, column.high if column.high is not None else np.inf
-    return whole and low <= value <= high
 
 
 def _known(value: float) -> float | None:

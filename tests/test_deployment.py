@@ -1,6 +1,7 @@
 """Bedside values of one new patient: read, and refused in one sentence."""
 
 import json
+import os
 
 import pytest
 
@@ -27,19 +28,59 @@ def test_values_come_back_as_given_and_null_means_missing(bedside):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"age": 260}, "age must be within 18 to 110, got 260"),
+        ({"age": 260}, r"age must be within 18 to 110, got 260\."),
+        ({"age": "71"}, r'age must be within 18 to 110, got "71"\. Write 71 without quotation marks'),
+        ({"age": -9}, "got -9. Write null where the value is not known"),
+        ({"age": "NA"}, 'got "NA". Write null where the value is not known'),
+        ({"age": [71]}, r"age must be within 18 to 110, got \[71\]\. Write one number or text"),
+        ({"age": {"value": 71}}, "Write one number or text"),
+        ({"age": 10**400}, "age must be within 18 to 110, got 1000"),
         ({"gcs": 7.5}, "gcs must be a whole number within 3 to 15, got 7.5"),
-        ({"sex": "male"}, "sex must be F or M, got 'male'"),
-        ({"anticoagulant": True}, "anticoagulant must be 0 or 1, got True"),
-        ({"agee": 70}, "'agee' is no column of the manifest"),
-        ([1, 2], "must be a JSON object of manifest columns, got list"),
-        ("{", "must be a readable JSON object"),
+        ({"glucose_mmol_l": 130}, "got 130. If this is in mg/dL: Multiply by 0.0555"),
+        ({"sex": "male"}, 'sex must be F or M, got "male". Write M'),
+        ({"sex": 1}, "sex must be F or M, got 1. Write F or M"),
+        ({"anticoagulant": True}, "anticoagulant must be 0 or 1, got true. Write 1"),
+        ({"anticoagulant": "ja"}, 'anticoagulant must be 0 or 1, got "ja". Write 1 for yes and 0 for no'),
+        ({"agee": 70}, r'every name must be a column of the manifest, got "agee" \(closest: age\)'),
+        ([1, 2], "must be a JSON object of manifest columns, .* got a list"),
+        ("{", "must be JSON, got a fault on line 1"),
+        ('{"age": NaN}', "must have finite numbers, got NaN"),
+        ('{"age": -Infinity}', "must have finite numbers, got -Infinity"),
+        ('{"age": 1e999}', "age must be within 18 to 110, got Infinity"),
+        ('{"age": 60, "age": 70}', 'must have every name once, got "age" twice'),
+        ('{"age": ' + "9" * 5000 + "}", "must have numbers of a sensible length"),
+        ("[" * 100_000, "must be a JSON object of numbers and texts, got one too deep"),
+        ("", "must be JSON, got a fault on line 1"),
+        ("x" * 1_000_001, "must be the values of one patient, got more than 1 MB"),
     ],
 )
 def test_a_wrong_value_is_refused_in_one_sentence(bedside, content, message):
     with pytest.raises(ManifestError, match=message) as refusal:
         read_bedside(bedside(content))
     assert "\n" not in str(refusal.value)
+
+
+def test_a_byte_order_mark_is_forgiven(bedside):
+    assert read_bedside(bedside('\ufeff{"age": 71}')) == {"age": 71}
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "cp1252"])
+def test_another_encoding_is_refused(tmp_path, encoding):
+    path = tmp_path / "patient.json"
+    path.write_bytes('{"site": "Zürich"}'.encode(encoding))
+    with pytest.raises(ManifestError, match="must be JSON in UTF-8, got byte 0x"):
+        read_bedside(path)
+
+
+def test_what_is_no_file_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe.json")
+    for path, message in (
+        (tmp_path / "pipe.json", "got a folder, pipe"),
+        (tmp_path, "got a folder"),
+        (tmp_path / "no", "No such"),
+    ):
+        with pytest.raises(ManifestError, match=message):
+            read_bedside(path)
 
 
 def test_a_folder_without_a_finished_study_is_refused(tmp_path):

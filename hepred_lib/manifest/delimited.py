@@ -151,7 +151,7 @@ def _open_quote(text: str, rows: list[list[str]], separator: str, at: tuple[int,
     column = header[len(start) - 1] if len(start) <= len(header) else "the table"
     patient = patient_of(start[:-1], header)
     if begin == end and len(lines) - 1 + first > end + 1:
-        value = f"one with text after it: {lines[begin - first].strip()[:60]}"
+        value = f"one on line {begin} with text after it"
         return TableError("be followed by a separator at every closing quotation mark", value, CLOSE_QUOTE, begin)
     swallowed = sum(bool(line.strip()) for line in lines[begin - first : end - first + 1])
     total = sum(bool(line.strip()) for line in lines) - 1

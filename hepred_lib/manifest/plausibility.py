@@ -70,7 +70,20 @@ def unit_remedy(name: str, unit: Unit) -> str:
     """How a column in another unit is mended, by hand or by a mapping."""
     if unit.factor is None:
         return f"{name} cannot be computed from {unit.name}: leave the column out, or give the values of the rule"
-    return f"Multiply by {unit.factor:g}, or map it: {name}: {{column: {name}, factor: {unit.factor:g}}}"
+    factor = factor_text(unit.factor)
+    return f"Multiply by {factor}, or map it: {name}: {{column: {name}, factor: {factor}}}"
+
+
+def factor_text(factor: float) -> str:
+    """A factor as a mapping writes it; one that no short decimal gives, as a fraction.
+
+    Examples
+    --------
+    >>> factor_text(0.0555), factor_text(1 / 60)
+    ('0.0555', '1/60')
+    """
+    short = f"{factor:.6g}"
+    return short if float(short) == factor else f"1/{1 / factor:.6g}"
 
 
 def wrong_throughout(column: Column, numbers: pd.Series, follows: pd.Series) -> Problem | None:

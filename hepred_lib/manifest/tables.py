@@ -181,8 +181,7 @@ def _named_columns(header: list[str], columns: list[tuple[str, ...]], notes: lis
         elif place == 0 and list(cells) in ([str(k + start) for k in range(len(cells))] for start in (0, 1)):
             notes.append("a first column without a name, which numbers the rows, left out")
         else:
-            got = next(cell for cell in cells if cell)
-            raise TableError("have a name for every column", f"none for column {place + 1} (which contains {got[:40]})")
+            raise TableError("have a name for every column", f"none for column {place + 1}, which is not empty")
     if empty:
         notes.append(f"{empty} empty column{'s'[: empty != 1]} without a name left out")
     for place in kept:
