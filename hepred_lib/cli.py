@@ -10,13 +10,16 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hepred_lib.execution.notebook import NotebookError, execute, study_parameters, watch_owner
 from hepred_lib.execution.workflow import FAULT_FILE, run_folder, run_study
 from hepred_lib.study import NOTEBOOKS, StudyError, load_study, project_root, read_json, write_bytes
+
+if TYPE_CHECKING:
+    from hepred_lib.intake.check import Checked
 
 app = typer.Typer(
     add_completion=False,
@@ -87,14 +90,12 @@ def import_dicom(
 def check(
     manifest: Annotated[Path | None, typer.Argument(help="The table of patients.", show_default=False)] = None,
     definition: Annotated[str, typer.Option(help="Definition of expansion.")] = "6ml_or_33pct",
-    mapping: Annotated[
-        Path | None, typer.Option(help="YAML that names the manifest's column of each column of the table.")
-    ] = None,
+    mapping: Annotated[Path | None, typer.Option(help="YAML: which column is which.", show_default=False)] = None,
     suggest_mapping: Annotated[
-        Path | None, typer.Option(help="Write a first mapping for the table, and stop.", show_default=False)
+        Path | None, typer.Option(help="Write a first mapping, and stop.", show_default=False)
     ] = None,
     write: Annotated[
-        Path | None, typer.Option(help="Write the table, mapped, as a manifest if none is refused.", show_default=False)
+        Path | None, typer.Option(help="Write the mapped table, unless refused.", show_default=False)
     ] = None,
     html: Annotated[
         Path | None, typer.Option(help="Write a page with pictures of the scans at fault.", show_default=False)
@@ -118,11 +119,7 @@ def check(
     if manifest is None:
         raise StudyError("MANIFEST is required: the table of patients to check.")
     if suggest_mapping is not None:
-        from hepred_lib.intake.suggestion import suggest_mapping as suggest
-        from hepred_lib.manifest import read_cells
-
-        _write(suggest_mapping, suggest(read_cells(manifest)), manifest)
-        print(f"{suggest_mapping}: confirm every line of it, then: hepred check {manifest} --mapping {suggest_mapping}")
+        _suggest_mapping(manifest, suggest_mapping)
         return
     from hepred_lib.expansion import DEFINITIONS
 
@@ -141,15 +138,10 @@ def check(
         for note in checked.notes:
             print(f"note: {note}.", file=sys.stderr)
         print(*checked.lines, checked.verdict, sep="\n")
-    if checked.refusals:
-        if write is not None:
-            print(f"{write} was not written: {checked.file} is refused.", file=sys.stderr)
-        raise typer.Exit(2)
     if write is not None:
-        from hepred_lib.intake.spreadsheet import write_manifest
-
-        write_manifest(checked.cells, write)
-        print(f"{write} was written.", file=sys.stderr)
+        _write_manifest(checked, write)
+    if checked.refusals:
+        raise typer.Exit(2)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": False})
@@ -337,6 +329,25 @@ def _input_errors() -> tuple[type[Exception], ...]:
     """Refusals by the modules that were loaded; those that were not cannot have raised one."""
     homes = {"hepred_lib.manifest": "ManifestError", "hepred_lib.scans": "ScanError"}
     return tuple(getattr(sys.modules[home], name) for home, name in homes.items() if home in sys.modules)
+
+
+def _suggest_mapping(manifest: Path, path: Path) -> None:
+    from hepred_lib.intake.suggestion import suggest_mapping
+    from hepred_lib.manifest import read_cells
+
+    _write(path, suggest_mapping(read_cells(manifest)), manifest)
+    print(f"{path}: confirm every line of it, then: hepred check {manifest} --mapping {path}")
+
+
+def _write_manifest(checked: Checked, path: Path) -> None:
+    """Write a table that was checked as a manifest; one that is refused is to be mended first."""
+    from hepred_lib.intake.spreadsheet import write_manifest
+
+    if checked.refusals:
+        print(f"{path} was not written: {checked.file} is refused.", file=sys.stderr)
+        return
+    write_manifest(checked.cells, path)
+    print(f"{path} was written.", file=sys.stderr)
 
 
 def _write(path: Path, text: str, manifest: Path) -> None:
