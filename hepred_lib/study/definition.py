@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import ast
 import difflib
+import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +80,16 @@ _KEYS: dict[str, type] = {
     "parameters": dict,
 }
 _SIMULATE_KEYS = {"patients": int, "seed": int, "site": str, "matrix": int}
+NAME = r"[A-Za-z0-9_-]{1,64}"
+# Whole numbers of a study file, with the range of each; a parameter of a notebook has no range of its own here.
+_RANGES = {
+    "seed": (0, 2**32 - 1),
+    "folds": (2, 50),
+    "patients": (1, 1_000_000),
+    "matrix": (64, 1024),
+    "threads": (1, 256),
+}
+LONGEST_FILE = 1_000_000  # bytes of a study file
 
 
 def load_study(path: Path | str) -> Study:
@@ -93,11 +106,18 @@ def load_study(path: Path | str) -> Study:
     for key in ("study", "manifest", "seed"):
         if key not in raw:
             raise StudyError(f"{path.name}: the key '{key}' is required.")
+    if not re.fullmatch(NAME, raw["study"]):
+        raise StudyError(
+            f"{path.name}: 'study' names a folder and must be 1 to 64 letters, digits, _ or -, "
+            f"got {_short(raw['study'])}."
+        )
     raw.setdefault("image_source", "scans")
     if raw["image_source"] not in IMAGE_SOURCES:
-        raise StudyError(f"{path.name}: image_source must be one of {IMAGE_SOURCES}, got {raw['image_source']!r}.")
-    if raw.get("folds", 5) < 2:
-        raise StudyError(f"{path.name}: folds must be at least 2, got {raw['folds']}.")
+        raise StudyError(
+            f"{path.name}: image_source must be one of {', '.join(IMAGE_SOURCES)}, got {raw['image_source'][:80]!r}."
+        )
+    _check_text(raw["manifest"], "manifest", path.name)
+    _check_ranges(raw, path.name)
     _check_simulate(raw, path.name)
     _check_notebook_names(raw, path.name)
     root = path.parent.parent if path.parent.name == "studies" else path.parent
@@ -106,6 +126,11 @@ def load_study(path: Path | str) -> Study:
 
 def notebook_defaults(notebook: str) -> dict[str, Any]:
     """The literals of a notebook's ``parameters`` cell, read from its percent script without running it."""
+    return dict(_notebook_defaults(notebook))
+
+
+@lru_cache(maxsize=64)
+def _notebook_defaults(notebook: str) -> dict[str, Any]:
     source = (PROJECT / "notebooks" / f"{notebook}.py").read_text(encoding="utf-8")
     cells = [cell for cell in source.split("\n# %%") if cell.lstrip().startswith('tags=["parameters"]')]
     if len(cells) != 1:
@@ -119,52 +144,116 @@ def check_parameters(notebook: str, given: Mapping[str, Any]) -> None:
     defaults = notebook_defaults(notebook)
     for name, value in given.items():
         if name not in defaults:
-            raise StudyError(f"{notebook} has no parameter '{name}'{closest(name, defaults)}.")
+            raise StudyError(f"{notebook} has no parameter {_short(name)}{closest(str(name)[:80], defaults)}.")
         wanted = type(defaults[name])
         fits = type(value) is wanted or (wanted is float and type(value) is int)
         if not fits:
-            raise StudyError(f"{notebook}: parameter '{name}' must be {wanted.__name__}, got {value!r}.")
+            raise StudyError(f"{notebook}: parameter '{name}' must be {wanted.__name__}, got {_short(value)}.")
+        if type(value) in (int, float) and not abs(value) < 2**53:
+            raise StudyError(f"{notebook}: parameter '{name}' must be a finite number below 2^53, got {_short(value)}.")
+        if type(value) is str:
+            _check_text(value, name, notebook)
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise StudyError(f"The study file {path} is not there.")
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise StudyError(f"{path.name} is not valid YAML: {' '.join(str(error).split())}") from error
+        if path.stat().st_size > LONGEST_FILE:
+            raise StudyError(f"{path.name} must be a study file of at most 1 MB, got {path.stat().st_size} bytes.")
+        text = path.read_text(encoding="utf-8")
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.CSafeLoader)):
+            raise StudyError(f"{path.name} must not use YAML anchors and aliases (& and *).")
+        raw = yaml.load(text, Loader=_StrictLoader)
+    except StudyError:
+        raise
+    except OSError as error:
+        raise StudyError(f"cannot read {path}: {error.strerror}.") from error
+    except (yaml.YAMLError, ValueError, RecursionError, OverflowError, AttributeError, TypeError) as error:
+        raise StudyError(f"{path.name} is not valid YAML: {_short(error)}") from error
     if not isinstance(raw, dict):
         raise StudyError(f"{path.name} must be a mapping of keys to values, got {type(raw).__name__}.")
     return raw
 
 
+class _StrictLoader(yaml.SafeLoader):
+    """YAML in which a key is given once."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        """Refuse a key that is given twice, which YAML's own loader would silently take last."""
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.YAMLError(f"the key {key!r} is given twice")
+        return super().construct_mapping(node, deep)
+
+
+def _check_ranges(given: Mapping[str, Any], where: str) -> None:
+    """Refuse a whole number outside its range."""
+    for key, value in given.items():
+        low, high = _RANGES.get(key, (-math.inf, math.inf))
+        if type(value) is int and not low <= value <= high:
+            raise StudyError(f"{where}: '{key}' must be within {low} to {high}, got {_short(value)}.")
+
+
+def _check_text(text: str, key: str, where: str) -> None:
+    """Refuse control characters, which no path or name holds on purpose."""
+    if any(ord(character) < 32 or ord(character) == 127 for character in text) or len(text) > 4096:
+        raise StudyError(f"{where}: '{key}' must be one line of text, got {_short(text)}.")
+
+
+def _short(value: Any) -> str:
+    """A value as a refusal shows it: one line, at most 80 characters."""
+    try:
+        text = value if isinstance(value, str) else str(value)
+    except ValueError:  # a whole number of thousands of digits
+        return "a number of thousands of digits"
+    text = ascii(text) if isinstance(value, str) else " ".join(text.split())
+    return text if len(text) <= 120 else f"{text[:117]}..."
+
+
 def _check_mapping(given: Mapping[str, Any], allowed: Mapping[str, type], *, where: str) -> None:
     for key, value in given.items():
         if key not in allowed:
-            raise StudyError(f"{where}: unknown key '{key}'{closest(str(key), allowed)}.")
+            raise StudyError(f"{where}: unknown key {_short(key)}{closest(str(key)[:80], allowed)}.")
         if type(value) is not allowed[key]:
-            raise StudyError(f"{where}: '{key}' must be {allowed[key].__name__}, got {value!r}.")
+            raise StudyError(f"{where}: '{key}' must be {allowed[key].__name__}, got {_short(value)}.")
 
 
 def _check_simulate(raw: Mapping[str, Any], where: str) -> None:
-    if "simulate" in raw:
-        _check_mapping(raw["simulate"], _SIMULATE_KEYS, where=f"{where}, simulate")
+    sections = {"simulate": raw.get("simulate")}
     if "external" in raw:
         _check_mapping(raw["external"], {"manifest": str, "simulate": dict}, where=f"{where}, external")
-        _check_mapping(raw["external"].get("simulate", {}), _SIMULATE_KEYS, where=f"{where}, external.simulate")
+        if "manifest" not in raw["external"]:
+            raise StudyError(f"{where}, external: the key 'manifest' is required.")
+        _check_text(raw["external"]["manifest"], "manifest", f"{where}, external")
+        sections["external.simulate"] = raw["external"].get("simulate")
+    for section, settings in sections.items():
+        if settings is None:
+            continue
+        _check_mapping(settings, _SIMULATE_KEYS, where=f"{where}, {section}")
+        _check_ranges(settings, f"{where}, {section}")
+        if "patients" not in settings or "seed" not in settings:
+            raise StudyError(f"{where}, {section}: the keys 'patients' and 'seed' are required.")
+        if settings.get("site", "A") not in ("A", "B"):
+            raise StudyError(f"{where}, {section}: 'site' must be A or B, got {_short(settings['site'])}.")
 
 
 def _check_notebook_names(raw: Mapping[str, Any], where: str) -> None:
     for section in ("threads", "parameters"):
         for notebook in raw.get(section, {}):
             if notebook not in NOTEBOOKS:
-                raise StudyError(f"{where}, {section}: unknown notebook '{notebook}'{closest(notebook, NOTEBOOKS)}.")
+                hint = closest(str(notebook)[:80], NOTEBOOKS)
+                raise StudyError(f"{where}, {section}: unknown notebook {_short(notebook)}{hint}.")
+    low, high = _RANGES["threads"]
     for notebook, count in raw.get("threads", {}).items():
-        if type(count) is not int or count < 1:
-            raise StudyError(f"{where}, threads: '{notebook}' must be a whole number >= 1, got {count!r}.")
+        if type(count) is not int or not low <= count <= high:
+            raise StudyError(
+                f"{where}, threads: '{notebook}' must be a whole number within {low} to {high}, got {_short(count)}."
+            )
     for notebook, given in raw.get("parameters", {}).items():
         if not isinstance(given, dict):
-            raise StudyError(f"{where}, parameters: '{notebook}' must be a mapping, got {given!r}.")
+            raise StudyError(f"{where}, parameters: '{notebook}' must be a mapping, got {_short(given)}.")
         check_parameters(notebook, given)
 
 

@@ -182,7 +182,8 @@ def open_notebook(notebook: str, namespace: Mapping[str, Any]) -> Run:
     folder = _folder_by_hand(run.folder, notebook, parameters) if by_hand else run.folder
     digests = FileDigests(folder)
     identity = step_identity(notebook, parameters, root=run.root, digests=digests)
-    digests.save()
+    if not parameters.get("out"):  # with a folder of its own a notebook only reads the run
+        digests.save()
     cells = namespace.get("_ih", []) if by_hand else None
     opened = Run(folder, run.root, notebook, parameters, identity, cells)
     # Sums are rounded differently by other numbers of threads: by hand as by the runner, they are the study's.

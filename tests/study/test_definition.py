@@ -48,19 +48,33 @@ def test_what_a_study_does_not_say_has_a_default(study_file):
     [
         ("sed: 2\n", "unknown key 'sed' .did you mean 'seed'"),
         ("folds: three\n", "'folds' must be int, got 'three'"),
-        ("folds: 1\n", "folds must be at least 2, got 1"),
+        ("folds: 1\n", "'folds' must be within 2 to 50, got 1"),
         ("image_source: picture\n", "image_source must be one of"),
         ("simulate: {patient: 10}\n", "simulate: unknown key 'patient' .did you mean 'patients'"),
         ("parameters: {03_multitask_trainin: {epochs: 1}}\n", "did you mean '03_multitask_training'"),
         ("parameters: {03_multitask_training: {epoch: 1}}\n", "no parameter 'epoch' .did you mean 'epochs'"),
         ("parameters: {03_multitask_training: {epochs: many}}\n", "'epochs' must be int, got 'many'"),
-        ("threads: {03_multitask_training: 0}\n", "must be a whole number >= 1, got 0"),
+        ("threads: {03_multitask_training: 0}\n", "must be a whole number within 1 to 256, got 0"),
+        ("folds: 2\nfolds: 3\n", "the key 'folds' is given twice"),
+        ("external: {simulate: {patients: 3, seed: 1}}\n", "external: the key 'manifest' is required"),
+        ("simulate: {patients: 0, seed: 1}\n", "'patients' must be within 1 to 1000000, got 0"),
+        ("simulate: {patients: 9}\n", "the keys 'patients' and 'seed' are required"),
+        ("simulate: {patients: 9, seed: 1, site: C}\n", "'site' must be A or B, got 'C'"),
+        ("parameters: {05_clinical_to_he: {alpha: .nan}}\n", "'alpha' must be a finite number"),
+        ('parameters: {05_clinical_to_he: {candidates: "age\\nsex"}}\n', "'candidates' must be one line of text"),
+        ("parameters: &a {05_clinical_to_he: *a}\n", "anchors and aliases"),
     ],
 )
 def test_a_wrong_study_is_refused_in_one_sentence(study_file, text, message):
     with pytest.raises(StudyError, match=message) as refusal:
         load_study(study_file(MINIMAL + text))
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("name", ["../../x", "a b", "", "x" * 65, "a/b", ".", "ä"])
+def test_a_name_that_is_no_folder_of_the_run_is_refused(study_file, name):
+    with pytest.raises(StudyError, match="'study' names a folder and must be 1 to 64 letters"):
+        load_study(study_file(f"study: '{name}'\nmanifest: m.csv\nseed: 1\n"))
 
 
 def test_a_study_that_is_not_there_or_no_yaml_is_refused(study_file, tmp_path):

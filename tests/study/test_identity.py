@@ -82,7 +82,11 @@ def test_the_code_of_a_notebook_is_what_it_can_reach():
 
 
 def test_a_drawing_does_not_train_networks_again():
-    assert not [name for name in code_digests("03_multitask_training") if name.startswith(("hepred_lib/figures", "hepred_lib/book"))]
+    assert not [
+        name
+        for name in code_digests("03_multitask_training")
+        if name.startswith(("hepred_lib/figures", "hepred_lib/book"))
+    ]
     assert [name for name in code_digests("04_image_to_he") if "figures" in name]
 
 
