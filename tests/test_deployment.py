@@ -36,7 +36,7 @@ def test_values_come_back_as_given_and_null_means_missing(bedside):
         ({"age": {"value": 71}}, "Write one number or text"),
         ({"age": 10**400}, "age must be within 18 to 110, got 1000"),
         ({"gcs": 7.5}, "gcs must be a whole number within 3 to 15, got 7.5"),
-        ({"glucose_mmol_l": 130}, "got 130. If this is in mg/dL: Multiply by 0.0555"),
+        ({"glucose_mmol_l": 130}, "got 130. If this is in mg/dL, multiply by 0.0555"),
         ({"sex": "male"}, 'sex must be F or M, got "male". Write M'),
         ({"sex": 1}, "sex must be F or M, got 1. Write F or M"),
         ({"anticoagulant": True}, "anticoagulant must be 0 or 1, got true. Write 1"),

@@ -103,11 +103,11 @@ def wrong_throughout(column: Column, numbers: pd.Series, follows: pd.Series) -> 
         return None
     unit = likely_unit(column.name, values)
     dates = values.between(*EXCEL_DATES).mean() > 0.5
-    if len(wrong) < len(values) and (unit is None or dates):
+    if unit is None and not dates:
         return None
-    kind = " (dates as Excel counts days)" if dates else f" (as in {unit.name})" if unit else ""
-    value = f"{wrong.min():g} to {wrong.max():g} in {len(wrong)} of {len(values)} rows{kind}"
-    remedy = "Give the value of the rule" if dates or unit is None else unit_remedy(column.name, unit)
+    kind = "dates as Excel counts days" if dates else f"as in {unit.name}"
+    value = f"{wrong.min():g} to {wrong.max():g} in {len(wrong)} of {len(values)} rows ({kind})"
+    remedy = "Give the value of the rule" if dates else unit_remedy(column.name, unit)
     return Problem("", int(wrong.index[0]), column.name, "", column.requirement, value, remedy=remedy)
 
 

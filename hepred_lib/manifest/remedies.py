@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from hepred_lib.manifest.plausibility import EXCEL_DATES, MISSING_CODES, UNITS, unit_remedy
+from hepred_lib.manifest.plausibility import EXCEL_DATES, MISSING_CODES, UNITS, factor_text
 from hepred_lib.manifest.rules import Column
 
 # BaseLoader leaves yes, no and null as the words that they are.
@@ -84,8 +84,10 @@ def _value_remedy(column: Column, value: str, number: float) -> str:
     if number in MISSING_CODES:
         return f"If {value} means missing, leave the cell empty or name {value} under missing in a mapping"
     unit = next((unit for unit in UNITS.get(column.name, ()) if unit.low <= number <= unit.high), None)
+    if unit is not None and unit.factor is None:
+        return f"This may be in {unit.name}"
     if unit is not None:
-        return f"If this is in {unit.name}: {unit_remedy(column.name, unit)}"
+        return f"If this is in {unit.name}, multiply by {factor_text(unit.factor)}"
     if EXCEL_DATES[0] <= number <= EXCEL_DATES[1]:
         return "This may be a date as Excel counts days: give the value of the rule"
     return ""
