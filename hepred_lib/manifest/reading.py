@@ -20,6 +20,9 @@ from hepred_lib.manifest.sheet import looks_like_patient
 from hepred_lib.manifest.tables import Cells, near_names, read_cells
 
 SHOWN_PROBLEMS = 20
+SPOILT_ID = re.compile(
+    r"\d{4}-\d\d-\d\d|\d{1,2}-(jan|feb|m[aä]r|apr|ma[iy]|jun|jul|aug|sep|o[ck]t|nov|de[cz])|\d+E\d{2,}", re.I
+)
 NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 
 
@@ -94,7 +97,7 @@ def _known_names(cells: Cells) -> tuple[pd.DataFrame | None, list[Problem]]:
     """The table under the manifest's own names, and the problems so far with those of the names; None without one."""
     if cells.table is None:
         return None, list(cells.problems)
-    file, header = cells.path.name, list(cells.table)
+    file, header, line = cells.path.name, list(cells.table), cells.header_line
     near = {got: known for got, known in near_names(header, COLUMNS).items() if known not in header}
     near = {got: known for got, known in near.items() if list(near.values()).count(known) == 1}
     problems = [
@@ -108,7 +111,7 @@ def _known_names(cells: Cells) -> tuple[pd.DataFrame | None, list[Problem]]:
         if close and got not in COLUMNS and got not in near and close[0] not in header:
             rule = "have the rules' names, or others that resemble none"
             remedy = f"Rename it to {close[0]} if it is meant"
-            problems.append(Problem(file, 1, "the header", "", rule, f"{got}, close to {close[0]}", "warn", remedy))
+            problems.append(Problem(file, line, "the header", "", rule, f"{got}, close to {close[0]}", "warn", remedy))
     table = cells.table.rename(columns=near)
     if "patient_id" not in table:
         return None, [*cells.problems, _without_identifier(cells)]
@@ -116,17 +119,14 @@ def _known_names(cells: Cells) -> tuple[pd.DataFrame | None, list[Problem]]:
 
 
 def _without_identifier(cells: Cells) -> Problem:
-    """The fault of a table without patient_id, with the column or the line that may be meant."""
+    """The fault of a table without patient_id, with the column that may be meant."""
     header = list(cells.table)
     remedy = (
         "Name the column of the pseudonyms patient_id, or start a mapping by hepred check FILE --suggest-mapping MAP"
     )
     meant = [name for name in header if looks_like_patient(name)]
-    below = cells.table.head(10).apply(lambda row: any(looks_like_patient(cell) for cell in row), axis=1)
     if meant:
         remedy = f"Rename {meant[0]}, if it is the pseudonym, or map it: {meant[0]}: patient_id"
-    elif below.any():
-        remedy = f"Delete the lines above line {below.idxmax()}, which looks like the header"
     value = f"the header {','.join(header)[:80]}"
     return Problem(cells.path.name, 0, "the table", "", "have a patient_id column", value, remedy=remedy)
 
@@ -201,8 +201,12 @@ def _follows(numbers: pd.Series, column: Column) -> pd.Series:
 
 
 def _identity_problems(cells: pd.DataFrame) -> list[Problem]:
-    """Patients that stand twice, in both splits, or outside a split that others have."""
+    """Patients that are there twice, in both splits, or outside a split that others have."""
     problems = []
+    for line, name in cells.loc[cells["patient_id"].str.fullmatch(SPOILT_ID), "patient_id"].items():
+        rule, remedy = "be a pseudonym as it was given", "A spreadsheet may have changed it: format the column as text"
+        value = f"{name}, which looks like a date or a long number"
+        problems.append(Problem("", int(line), "patient_id", name, rule, value, "warn", remedy))
     twice = cells["patient_id"].duplicated(keep=False) & (cells["patient_id"] != "")
     for patient, rows in cells[twice].groupby("patient_id"):
         first, *again = rows.index

@@ -73,7 +73,8 @@ def _number_remedy(column: Column, value: str) -> str:
     if re.fullmatch(r"\d{1,3}:\d\d(:\d\d)?", value):
         return "Write a decimal number, such as 2.5 for 2:30"
     if re.match(r"\d{4}-\d\d-\d\d|\d{1,2}[./]\d{1,2}[./]\d{2,4}", value):
-        return f"This is a date: give {column.unit or 'the value of the rule'}"
+        wanted = {"h": "the number of hours", "y": "the age in years"}.get(column.unit, "the value itself")
+        return f"Write {wanted}, not a date"
     if re.match(r"[+-]?\d[\d.]*\s*[^\W\d]", value):
         return f"Write the number alone{f', in {column.unit}' if column.unit and column.unit != '0/1' else ''}"
     return ""

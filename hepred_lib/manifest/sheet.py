@@ -25,6 +25,7 @@ class Sheet:
     rows: list[list[str]]
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    delimited: bool = True
 
 
 class TableError(Exception):

@@ -37,6 +37,7 @@ OTHER_FILES = (
     (b"version https://git-lfs", "a Git LFS pointer: the file itself was not downloaded"),
     (b"{", "a JSON file"),
 )
+TITLE_ROWS = 10
 DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(?:[.,]\d{3})+")  # 1,250 or 1.250: a thousand and more, or one and a quarter
 
@@ -56,12 +57,15 @@ class Cells:
         Faults of the form: encoding, quotation marks, rows, header.
     notes : list of str
         What was understood and should be known, such as "264 patients" or "semicolon-separated".
+    header_line : int
+        The line of the header.
     """
 
     path: Path
     table: pd.DataFrame | None
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    header_line: int = 1
 
 
 def read_cells(path: str | os.PathLike) -> Cells:
@@ -83,7 +87,9 @@ def read_cells(path: str | os.PathLike) -> Cells:
     identifier = next((name for name in table if looks_like_patient(name)), None)
     problems = [_placed(problem, path.name, table, identifier) for problem in [*problems, *comma_problems]]
     of_all = "" if len(table) == len(sheet.rows) - 1 else f" in {len(sheet.rows) - 1} rows"
-    return Cells(path, table, problems, [*notes, f"{len(table)} patient{'s'[: len(table) != 1]}{of_all}"])
+    return Cells(
+        path, table, problems, [*notes, f"{len(table)} patient{'s'[: len(table) != 1]}{of_all}"], sheet.lines[0]
+    )
 
 
 def near_names(header: Iterable[str], known: Iterable[str]) -> dict[str, str]:
@@ -126,7 +132,8 @@ def _framed(sheet: Sheet, notes: list[str]) -> tuple[pd.DataFrame, list[Problem]
         raise TableError("have a header and one row per patient", "an empty file")
     header, lines, rows = sheet.rows[0], sheet.lines[1:], sheet.rows[1:]
     header, problems = visible_header(header, sheet.lines[0])
-    kept, problems_of_rows = _counted(header, lines, rows, notes)
+    _require_header_first(sheet)
+    kept, problems_of_rows = _counted(header, lines, rows, sheet.delimited)
     problems += problems_of_rows
     columns = list(zip(*kept.values(), strict=True)) if kept else [()] * len(header)
     places = _named_columns(header, columns, notes)
@@ -136,8 +143,18 @@ def _framed(sheet: Sheet, notes: list[str]) -> tuple[pd.DataFrame, list[Problem]
     return pd.DataFrame(table, index=pd.Index(list(kept), dtype="int64")), problems
 
 
+def _require_header_first(sheet: Sheet) -> None:
+    """Titles above the header would be taken for it."""
+    if any(looks_like_patient(name) for name in sheet.rows[0]):
+        return
+    for line, row in zip(sheet.lines[1:TITLE_ROWS], sheet.rows[1:TITLE_ROWS], strict=False):
+        if sum(map(bool, row)) > 1 and any(looks_like_patient(name) for name in row):
+            value = f"{sheet.rows[0][0][:60]!r} above one on line {line}"
+            raise TableError("have its header first", value, f"Delete the lines above line {line}", line)
+
+
 def _counted(
-    header: list[str], lines: list[int], rows: list[list[str]], notes: list[str]
+    header: list[str], lines: list[int], rows: list[list[str]], delimited: bool
 ) -> tuple[dict[int, list[str]], list[Problem]]:
     """Rows by line, without those that have more or fewer cells than the header; the header loses its empty end."""
     named_width = max((k for k, name in enumerate(header, start=1) if name), default=0)
@@ -148,17 +165,19 @@ def _counted(
     rule, problems = f"have {len(header)} cells, as the header", []
     if len(wrong) == len(rows) > 1 and len(lengths) == 1:
         value = f"{len(rows[0])} in each of the {len(rows)} rows"
-        problems = [Problem("", lines[0], "the row", "", rule, value, remedy=_row_remedy(rows[0], header))]
+        problems = [Problem("", lines[0], "the row", "", rule, value, remedy=_row_remedy(rows[0], header, delimited))]
     else:
         for line, row in wrong:
-            patient, remedy = patient_of(row, header), _row_remedy(row, header)
+            patient, remedy = patient_of(row, header), _row_remedy(row, header, delimited)
             problems.append(Problem("", line, "the row", patient, rule, str(len(row)), remedy=remedy))
     refused = {line for line, _ in wrong}
     return {line: row for line, row in zip(lines, rows, strict=True) if line not in refused}, problems
 
 
-def _row_remedy(row: list[str], header: list[str]) -> str:
+def _row_remedy(row: list[str], header: list[str], delimited: bool) -> str:
     """What usually makes a row longer or shorter than its header."""
+    if not delimited:
+        return "Give every column a name, and empty the cells beside the table"
     if len(row) < len(header):
         return "Add the missing separators; an empty cell needs its separator too"
     pairs = [(a, b) for a, b in pairwise(row) if re.fullmatch(r"-?\d+", a) and b.isdigit()]
