@@ -21,6 +21,7 @@ from hepred_lib.study import (
     write_printed,
     write_table,
 )
+from hepred_lib.study.identity import renew_records
 
 PRINT_DPI, SCREEN_DPI = 600, 200
 CSS_PIXELS_PER_INCH = 96
@@ -65,10 +66,17 @@ def publish(folder: Path, name: str, table: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def redraw(folder: Path) -> list[Path]:
+def redraw(folder: Path, out: Path | None = None) -> list[Path]:
     """Draw every figure of a finished study again from its saved data, and set every table again from what it prints.
 
     The figures and tables of its patients from elsewhere (``external/``) are made again too.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's folder.
+    out : Path, optional
+        Write there instead of into the run, which is then only read.
 
     Returns
     -------
@@ -76,17 +84,21 @@ def redraw(folder: Path) -> list[Path]:
         The PDF of each figure and the LaTeX file of each table.
     """
     made = []
-    for part in (folder, folder / "external"):
-        data = read_figure_data(part / "figure_data")
+    for part in (".", "external"):
+        source, target = folder / part, (out or folder) / part
+        data = read_figure_data(source / "figure_data")
         for name in (name for name in FIGURES if name in data):
-            save(part, name, data[name])
-            made.append(part / "figures" / f"{name}.pdf")
-        made += [_typeset(part, path) for path in sorted((part / "tables").glob("*.csv"))]
+            save(target, name, data[name])
+            made.append(target / "figures" / f"{name}.pdf")
+        made += [_typeset(path, target) for path in sorted((source / "tables").glob("*.csv"))]
+    if out is None:
+        renew_records(folder)
     return made
 
 
-def _typeset(folder: Path, path: Path) -> Path:
-    """Write the LaTeX file beside a table's CSV, from the table as printed; from the CSV where nobody printed it."""
-    printed = folder / "table_data" / path.name
-    write_latex(path.with_suffix(".tex"), read_printed(printed if printed.exists() else path))
-    return path.with_suffix(".tex")
+def _typeset(path: Path, target: Path) -> Path:
+    """Write a table's LaTeX file, from the table as printed; from its CSV where nobody printed it."""
+    printed = path.parents[1] / "table_data" / path.name
+    set_in = target / "tables" / path.with_suffix(".tex").name
+    write_latex(set_in, read_printed(printed if printed.exists() else path))
+    return set_in

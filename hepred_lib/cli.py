@@ -5,21 +5,29 @@ Exit status: 0 done, 2 the input is at fault (one clear line on stderr), 1 a fau
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import signal
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from threadpoolctl import threadpool_limits
 
-from hepred_lib.execution.notebook import NotebookError, execute, study_parameters, watch_owner
-from hepred_lib.execution.workflow import FAULT_FILE, run_folder, run_study
+from hepred_lib.execution.notebook import NotebookError, execute, is_owned, study_parameters, watch_owner
+from hepred_lib.execution.workflow import FAULT_FILE, Interrupted, explain, reasons_to_make, run_folder, run_study
 from hepred_lib.study import NOTEBOOKS, StudyError, load_study, project_root, read_json, write_bytes
+from hepred_lib.study.identity import require_consistent, step_name
+from hepred_lib.study.run import study_threads
 
 if TYPE_CHECKING:
     from hepred_lib.intake.check import Checked
+
+# A full or read-only disk, or a folder of others: nobody's code is at fault.
+NOT_WRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 app = typer.Typer(
     add_completion=False,
@@ -32,6 +40,7 @@ app = typer.Typer(
 ManifestPath = Annotated[Path, typer.Argument(help="The table of patients, one row each.", show_default=False)]
 RunFolder = Annotated[Path, typer.Argument(help="A finished study, such as runs/demo.", show_default=False)]
 OutFolder = Annotated[Path, typer.Option("--out", help="Folder for what is written.", show_default=False)]
+OtherFolder = Annotated[Path | None, typer.Option("--out", help="Write there, not into RUN.", show_default=False)]
 
 
 @app.command()
@@ -150,11 +159,17 @@ def run(
     study: Annotated[Path, typer.Argument(help="The study file.", show_default=False)],
     cores: Annotated[int, typer.Option(min=1, help="Cores to use at once.")] = os.cpu_count() or 1,
     runs_dir: Annotated[str, typer.Option(help="Folder of the runs instead of runs/.")] = "",
+    why: Annotated[bool, typer.Option("--explain", help="Say what would be made, and why; run nothing.")] = False,
 ) -> None:
-    """Run a study; what is done stays done. Arguments after -- go to the workflow engine.
+    """Run a study: completed steps are skipped, changed ones made again. Arguments after -- go to the workflow engine.
 
     Example: hepred run studies/demo.yaml --cores 2 -- --dry-run
     """
+    if why:
+        described = load_study(study)
+        for step, reasons in explain(described, run_folder(described, runs_dir)).items():
+            print(f"{step}: {'; '.join(reasons) or 'up to date'}")
+        return
     status = run_study(study, cores=cores, runs_dir=runs_dir, engine_arguments=context.args)
     if status:
         raise typer.Exit(status)
@@ -164,7 +179,8 @@ def run(
 
         print(summary(results))
         # After the graph, not in it: the report reads what every rule left, the executed notebooks included.
-        write_report(results.parent)
+        if os.access(results.parent, os.W_OK):
+            write_report(results.parent)
 
 
 @app.command()
@@ -173,6 +189,7 @@ def notebook(
     name: Annotated[str, typer.Argument(help="The notebook, such as 05_clinical_to_he.", show_default=False)],
     fold: Annotated[int | None, typer.Option(help="Fold, for 03_multitask_training.")] = None,
     runs_dir: Annotated[str, typer.Option(help="Folder of the runs instead of runs/.")] = "",
+    if_changed: Annotated[bool, typer.Option("--if-changed", help="Leave alone what would come out the same.")] = False,
 ) -> None:
     """Run one notebook of a study by papermill, with the study's parameters.
 
@@ -185,7 +202,10 @@ def notebook(
     folder = run_folder(described, runs_dir)
     extra = {} if fold is None else {"fold": fold}
     parameters = study_parameters(described, name, runs_dir=runs_dir, **extra)
-    executed = name if fold is None else f"{name}_fold{fold}"
+    executed = step_name(name, fold)
+    if if_changed and not reasons_to_make(described, folder, executed, name, fold):
+        print(f"{executed} is up to date", file=sys.stderr, flush=True)
+        return
     start = time.perf_counter()
     print(f"{executed} ...", file=sys.stderr, flush=True)
     try:
@@ -205,11 +225,12 @@ def notebook(
 
 @app.command()
 def external(run: RunFolder, manifest: ManifestPath, out: OutFolder) -> None:
-    """Apply a finished study, frozen, to a manifest of patients it has never seen.
+    """Apply a finished study, frozen, to a manifest of patients it has never seen; nothing is written into RUN.
 
     Example: hepred external runs/demo other_site/manifest.csv --out runs/other_site
     """
     _require_run(run)
+    _require_outside(out)
     folder = run.resolve()
     parameters = {
         "study": folder.name,
@@ -218,7 +239,7 @@ def external(run: RunFolder, manifest: ManifestPath, out: OutFolder) -> None:
         "out": str(out.resolve()),
     }
     output = out / "08_new_patients.ipynb"
-    execute("08_new_patients", parameters, output=output, root=project_root(), threads=os.cpu_count() or 1)
+    execute("08_new_patients", parameters, output=output, root=project_root(), threads=study_threads(folder, "08"))
     print(f"{out / 'external.json'}")
 
 
@@ -239,25 +260,27 @@ def predict(
     from hepred_lib.figures.style import render
 
     frozen = load_frozen(run.resolve())
-    reading = predict_one(frozen, ct, read_bedside(clinical) if clinical else None, out=out)
+    with threadpool_limits(study_threads(run, "08")):
+        reading = predict_one(frozen, ct, read_bedside(clinical) if clinical else None, out=out)
     write_bytes(out / "overview.png", render(draw("overview", reading.overview))["png"])
     print(json.dumps(reading.answer, indent=1))
 
 
 @app.command()
-def report(run: RunFolder) -> None:
+def report(run: RunFolder, out: OtherFolder = None) -> None:
     """Write the TRIPOD+AI table, the model card and the data card of a finished study from its own files.
 
     Example: hepred report runs/demo
     """
+    _require_run(run)
     from hepred_lib.reporting import write_report
 
-    for path in write_report(run):
+    for path in write_report(run, out):
         print(path)
 
 
 @app.command()
-def figures(run: RunFolder) -> None:
+def figures(run: RunFolder, out: OtherFolder = None) -> None:
     """Draw every figure of a finished study again from its saved data, set every table again, and report anew.
 
     Example: hepred figures runs/demo
@@ -267,8 +290,9 @@ def figures(run: RunFolder) -> None:
     from hepred_lib.reporting import write_report
 
     # The report last: of its table only what fits a page is set.
-    for path in dict.fromkeys([*redraw(run.resolve()), *write_report(run.resolve())]):
-        print(run / path.relative_to(run.resolve()))
+    target = None if out is None else out.resolve()
+    for path in dict.fromkeys([*redraw(run.resolve(), target), *write_report(run.resolve(), target)]):
+        print((out or run) / path.relative_to(target or run.resolve()))
 
 
 @app.command()
@@ -315,14 +339,27 @@ def summary(results: Path) -> str:
 
 def main() -> None:
     """Run the command and turn refusals into one line and an exit status."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     try:
         app(standalone_mode=True)
     except NotebookError as error:
         _leave(str(error), 2 if error.input_at_fault else 1)
     except (StudyError, *_input_errors()) as error:
         _leave(str(error), 2)
-    except KeyboardInterrupt:
-        _leave("interrupted; what is finished is kept, and the same command goes on from there.", 1)
+    except OSError as error:
+        if error.errno not in NOT_WRITTEN:
+            raise
+        _leave(f"cannot write {error.filename or 'a file'}: {error.strerror}. Finished files are kept.", 1)
+    except Interrupted:
+        if is_owned():  # whoever started this says it
+            sys.exit(1)
+        _leave("interrupted. What is finished is kept; the same command resumes.", 1)
+
+
+def _interrupt(*_: object) -> None:
+    # Not a KeyboardInterrupt, which the command-line library would turn into a word of its own.
+    raise Interrupted
 
 
 def _input_errors() -> tuple[type[Exception], ...]:
@@ -361,8 +398,17 @@ def _write(path: Path, text: str, manifest: Path) -> None:
 
 
 def _require_run(run: Path) -> None:
+    """Refuse what is no finished study, and one whose files and records disagree."""
     if not (run / "results.json").is_file():
         raise StudyError(f"RUN must be the folder of a finished study, but {run / 'results.json'} is not there.")
+    require_consistent(run.resolve())
+
+
+def _require_outside(out: Path) -> None:
+    """Refuse to write among the files of a finished study, this one or another."""
+    for folder in (out.resolve(), *out.resolve().parents):
+        if (folder / "results.json").is_file() and (folder / "clinical_model.json").is_file():
+            raise StudyError(f"--out must be outside the folder of a finished study, but {out} is in {folder}.")
 
 
 def _number(value: float | None, digits: int) -> str:

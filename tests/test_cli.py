@@ -63,9 +63,11 @@ def test_figures_and_tables_set_again_leave_the_reports_table_as_it_was(tmp_path
     (tmp_path / "results.json").write_text("{}")
     written = []
     monkeypatch.setattr(
-        "hepred_lib.book.redraw", lambda run: written.append("set") or [run / "tables" / "tripod_ai.tex"]
+        "hepred_lib.book.redraw", lambda run, out: written.append("set") or [run / "tables" / "tripod_ai.tex"]
     )
-    monkeypatch.setattr("hepred_lib.reporting.write_report", lambda run: written.append("report") or [run / "report"])
+    monkeypatch.setattr(
+        "hepred_lib.reporting.write_report", lambda run, out: written.append("report") or [run / "report"]
+    )
     shown = CliRunner().invoke(cli.app, ["figures", str(tmp_path)])
     assert shown.exit_code == 0, shown.output
     assert written == ["set", "report"]

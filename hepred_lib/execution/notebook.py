@@ -127,6 +127,11 @@ def watch_owner() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
+def is_owned() -> bool:
+    """Whether another hepred process started this one."""
+    return OWNER in os.environ
+
+
 def owner_lives(mark: str) -> bool:
     """Whether the process of an owner's mark runs on this host; on another host it is taken to."""
     host, _, pid = mark.rpartition(":")

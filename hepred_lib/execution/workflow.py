@@ -13,7 +13,6 @@ import fcntl
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -66,8 +65,8 @@ RULES = {
 }
 
 
-class Interrupted(KeyboardInterrupt):
-    """The run was ended from outside, by Ctrl-C or SIGTERM."""
+class Interrupted(BaseException):
+    """The command was ended from outside, by Ctrl-C or SIGTERM."""
 
 
 def run_study(path: Path, *, cores: int, runs_dir: str = "", engine_arguments: Sequence[str] = ()) -> int:
@@ -217,22 +216,15 @@ class _Engine:
 
 
 def _wait(process: subprocess.Popen) -> int:
-    """Exit status of the engine; Ctrl-C and SIGTERM end it, and with it the notebooks at work."""
-
-    def leave(*_: object) -> None:
-        raise Interrupted
-
-    before = signal.signal(signal.SIGTERM, leave)
+    """Exit status of the engine; where the command is interrupted the engine ends, and the notebooks with it."""
     try:
         return process.wait()
-    except KeyboardInterrupt:
+    except (Interrupted, KeyboardInterrupt):
         process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(timeout=5)
         process.kill()
         raise
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _require_manifests(study: Study) -> None:
@@ -271,6 +263,7 @@ def _asked(study: Study, path: Path) -> dict[str, Any]:
         "manifest": str((study.root / study.manifest).resolve()),
         "image_source": study.image_source,
         "folds": study.folds,
+        "threads": {name: study.notebook_threads(name) for name in notebooks},
         "parameters": {name: notebook_defaults(name) | study_parameters(study, name) for name in notebooks},
     }
 

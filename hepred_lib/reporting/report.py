@@ -13,13 +13,15 @@ from hepred_lib.reporting.tripod import tripod_page, tripod_table
 from hepred_lib.study import write_bytes, write_latex, write_table
 
 
-def write_report(run_folder: Path) -> list[Path]:
+def write_report(run_folder: Path, out: Path | None = None) -> list[Path]:
     """Write ``report/`` and the table's CSV and LaTeX of a finished study; files that do not change are not touched.
 
     Parameters
     ----------
     run_folder : Path
         Such as ``runs/demo``.
+    out : Path, optional
+        Write there instead of into the run, which is then only read.
 
     Returns
     -------
@@ -33,7 +35,7 @@ def write_report(run_folder: Path) -> list[Path]:
         The study is not finished.
     """
     evidence = Evidence(run_folder)
-    report, tables = evidence.folder / "report", evidence.folder / "tables"
+    report, tables = (out or evidence.folder) / "report", (out or evidence.folder) / "tables"
     paths = [report / "model_card.md", report / "data_card.md", report / "tripod_ai.md"]
     # The cards first: they are among the files that the table refers to.
     write_bytes(paths[0], model_card(evidence).encode())

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from hepred_lib.manifest import COLUMNS, read_valid_cells
-from hepred_lib.study.artifacts import damaged, file_sha256, read_json, write_bytes
+from hepred_lib.study.artifacts import WRITTEN, damaged, file_sha256, read_json, write_bytes, write_json
 from hepred_lib.study.definition import NOTEBOOKS, PROJECT, StudyError
 
 DIGEST_FILE = ".digests.json"
@@ -240,8 +240,21 @@ def record_digest(folder: Path, step: str) -> str | None:
     return _short(json.dumps(told, sort_keys=True).encode())
 
 
+def renew_records(folder: Path) -> None:
+    """Let the records list files that this process drew anew as they are now."""
+    for path in sorted((folder / "records").glob("*.json")):
+        record = read_record(folder, path.stem)
+        if record is None:
+            continue
+        drawn = {name: WRITTEN[folder / name] for name in record["files"] if folder / name in WRITTEN}
+        write_json(path, record | {"files": record["files"] | drawn})
+
+
 def require_consistent(folder: Path) -> None:
     """Refuse a run whose files are not those of its records, or whose steps were not made from one another.
+
+    The slices that networks were trained on are left out: they are large, and nothing that is read from a finished
+    run depends on them. A run of a version that listed no files cannot be checked, and passes.
 
     Raises
     ------
@@ -250,10 +263,13 @@ def require_consistent(folder: Path) -> None:
     """
     digests = FileDigests(folder)
     for path in sorted((folder / "records").glob("*.json")):
+        if "files" not in read_json(path):
+            continue
         record = read_record(folder, path.stem)
         if record is None:
             raise StudyError(damaged(path, "it is no record of a step"))
-        reasons = disagreements(folder, path.stem, record, digests)
+        files = {name: kept for name, kept in record["files"].items() if not name.endswith(".npy")}
+        reasons = disagreements(folder, path.stem, record | {"files": files}, digests)
         if reasons:
             raise StudyError(f"{folder} is not one study: {path.stem}: {reasons[0]}. Run the study again to mend it.")
     digests.save()

@@ -23,6 +23,7 @@ from threadpoolctl import threadpool_limits
 from hepred_lib.study.artifacts import WRITTEN, read_json, write_json
 from hepred_lib.study.definition import (
     DEFAULT_THREADS,
+    NOTEBOOKS,
     PROJECT,
     StudyError,
     check_parameters,
@@ -191,6 +192,16 @@ def open_notebook(notebook: str, namespace: Mapping[str, Any]) -> Run:
     return opened
 
 
+def study_threads(folder: Path, number: str) -> int:
+    """Threads that a finished study gives to the notebook of this number."""
+    notebook = next(name for name in NOTEBOOKS if name.startswith(number))
+    try:
+        asked = read_json(folder / ASKED_FILE)["threads"][notebook]
+    except (StudyError, KeyError, TypeError):
+        return DEFAULT_THREADS[notebook]
+    return asked if type(asked) is int and asked > 0 else DEFAULT_THREADS[notebook]
+
+
 def notebook_cells(notebook: str) -> set[str]:
     """The code of each cell of a notebook, from its percent script."""
     source = (PROJECT / "notebooks" / f"{notebook}.py").read_text(encoding="utf-8")
@@ -248,9 +259,19 @@ def versions() -> dict[str, str]:
     """Versions of Python and of the libraries that numbers depend on, and the commit where one is known."""
     names = ("numpy", "pandas", "scipy", "scikit-learn", "statsmodels", "torch", "torchvision", "nibabel")
     found = {name: importlib.metadata.version(name) for name in names}
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=PROJECT, capture_output=True, text=True, check=False)
     library = importlib.metadata.version("hepred")
-    return {"hepred": library, "commit": commit.stdout.strip(), "python": platform.python_version(), **found}
+    return {"hepred": library, "commit": _commit(), "python": platform.python_version(), **found}
+
+
+def _commit() -> str:
+    """The commit of the checkout, marked where the working tree was changed; empty outside a checkout."""
+    said = []
+    for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"]):
+        try:
+            said.append(subprocess.run(["git", *words], cwd=PROJECT, capture_output=True, text=True, check=True).stdout)
+        except (OSError, subprocess.CalledProcessError):
+            return ""
+    return said[0].strip() + (" with local changes" if said[1].strip() else "")
 
 
 def _check_injected(notebook: str, namespace: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:

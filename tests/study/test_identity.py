@@ -172,7 +172,7 @@ def test_what_a_step_does_not_write_any_more_is_removed(run):
 
 
 def test_a_damaged_record_counts_as_none(run):
-    (run / "records" / "05_clinical_to_he.json").write_text(json.dumps({"notebook": "05"}))
+    (run / "records" / "05_clinical_to_he.json").write_text(json.dumps({"notebook": "05", "files": 3}))
     assert read_record(run, "05_clinical_to_he") is None
     with pytest.raises(StudyError, match="no record of a step"):
         require_consistent(run)
