@@ -31,7 +31,7 @@ from hepred_lib.progress import progress
 from hepred_lib.results import listed
 from hepred_lib.results.participants import NO_SCAN, NO_SCORE
 from hepred_lib.scans import ScanError, write_like
-from hepred_lib.slices import BRAIN_ML, from_torch
+from hepred_lib.slices import BRAIN_ML, from_torch, shown_hu
 from hepred_lib.stats.development import DevelopedModel
 from hepred_lib.study import StudyError, read_json, read_table
 
@@ -390,6 +390,7 @@ def _overview(reading: Reading, answer: Mapping[str, Any]) -> dict[str, np.ndarr
     areas = outline.sum(axis=(0, 1))
     middle = int(areas.argmax()) if areas.any() else int(reading.prediction.presence.argmax())
     shown = np.clip(np.arange(middle - 2, middle + 4), 0, outline.shape[2] - 1)
+    hu, brain = (np.transpose(part, (2, 1, 0)) for part in (reading.slices.hu, reading.slices.brain))
     lines = [
         f"hematoma {'detected' if answer['hematoma_detected'] else 'not detected'}, "
         f"{answer['hematoma_volume_ml']:.1f} mL",
@@ -402,7 +403,7 @@ def _overview(reading: Reading, answer: Mapping[str, Any]) -> dict[str, np.ndarr
         *answer["warnings"],
     ]
     return {
-        "hu": np.stack([reading.slices.hu[:, :, z].T for z in shown]),
+        "hu": shown_hu(hu[shown], brain[shown], reading.slices.grid.pixel_mm),
         "mask": np.stack([outline[:, :, z].T for z in shown]),
         "titles": np.array([f"slice {z + 1} of {outline.shape[2]}" for z in shown]),
         "pixel_mm": np.array(reading.slices.grid.pixel_mm),

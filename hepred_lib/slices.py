@@ -26,6 +26,7 @@ import pandas as pd
 
 from hepred_lib.manifest import read_manifest
 from hepred_lib.markers import Markers, measure_markers
+from hepred_lib.morphology import dilated
 from hepred_lib.preprocessing import BrainSlices, SliceGrid, grid_from_record, grid_record, prepare
 from hepred_lib.scans import ScanError, read_mask, read_scan
 from hepred_lib.study import read_table, write_bytes
@@ -34,6 +35,7 @@ HU, BLOOD, IVH, BRAIN = range(4)
 HU_OFFSET = 32
 POSITIVE_SLICE_MM2 = 20.0
 BRAIN_ML = (600.0, 2300.0)
+SKULL_MM, AIR_HU = 14.0, -1000.0  # what a figure shows around the brain
 
 
 def encode(slices: BrainSlices, blood: np.ndarray | None = None, ivh: np.ndarray | None = None) -> np.ndarray:
@@ -51,6 +53,20 @@ def encode(slices: BrainSlices, blood: np.ndarray | None = None, ivh: np.ndarray
 def from_torch(stack: np.ndarray) -> np.ndarray:
     """An (n, y, x) array of slices as (x, y, z)."""
     return np.ascontiguousarray(np.transpose(stack, (2, 1, 0)))
+
+
+def shown_hu(hu: np.ndarray, brain: np.ndarray, pixel_mm: float) -> np.ndarray:
+    """Slices as a figure may show them: air beyond a skull's thickness outside the brain, so that nobody is recognised.
+
+    Parameters
+    ----------
+    hu, brain : ndarray of shape (n, rows, columns)
+        Slices in torch's order and their brain mask; a slice without brain becomes air as a whole.
+    pixel_mm : float
+        Pixel size.
+    """
+    near = dilated(from_torch(np.asarray(brain) > 0), round(SKULL_MM / pixel_mm))
+    return np.where(np.transpose(near, (2, 1, 0)), hu, AIR_HU)
 
 
 def blood_area_mm2(planes: np.ndarray, pixel_mm: float, plane: int = BLOOD) -> np.ndarray:

@@ -30,7 +30,17 @@ from IPython.display import Markdown
 
 from hepred_lib.book import show
 from hepred_lib.progress import progress
-from hepred_lib.slices import BLOOD, BRAIN, HU, HU_OFFSET, blood_area_mm2, open_patient, scans_of, store_patient
+from hepred_lib.slices import (
+    BLOOD,
+    BRAIN,
+    HU,
+    HU_OFFSET,
+    blood_area_mm2,
+    open_patient,
+    scans_of,
+    shown_hu,
+    store_patient,
+)
 from hepred_lib.study import open_notebook, read_table, write_table
 
 # %% tags=["parameters"]
@@ -100,6 +110,7 @@ Markdown(
 # ## What the network sees
 #
 # The slice of the largest hematoma in eight development patients: window 0-80 HU, brain mask and reference outline.
+# Figures show a skull's thickness around the brain and no more, so that no face can be recognised in them.
 
 # %%
 drawn = volumes[volumes["split"].eq("development")].nlargest(24, "mask_ml").iloc[::3]["patient_id"]
@@ -107,7 +118,7 @@ planes = {patient: open_patient(store, patient) for patient in drawn}
 index = {patient: int(np.argmax(blood_area_mm2(stack, 1.0))) for patient, stack in planes.items()}
 slices = np.stack([planes[patient][index[patient]] for patient in drawn])
 montage = {
-    "hu": slices[:, HU].astype(float) - HU_OFFSET,
+    "hu": shown_hu(slices[:, HU].astype(float) - HU_OFFSET, slices[:, BRAIN], field_mm / matrix),
     "mask": slices[:, BLOOD] >= 128,
     "brain": slices[:, BRAIN] > 0,
     "titles": np.array([f"{patient}, slice {index[patient] + 1}" for patient in drawn]),

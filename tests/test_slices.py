@@ -18,6 +18,7 @@ from hepred_lib.slices import (
     measured_markers,
     open_patient,
     quality_flags,
+    shown_hu,
     slice_labels,
     store_patient,
     stored_grid,
@@ -90,3 +91,12 @@ def test_signs_are_measured_on_the_outline_and_missing_without_blood(phantom):
     assert measured["sd_hu"] == pytest.approx(0, abs=1e-9)
     assert all(np.isnan(list(measured_markers(hu, None, (5.0, 5.0, 5.0)).values())))
     assert all(np.isnan(list(measured_markers(hu, np.zeros_like(mask), (5.0, 5.0, 5.0)).values())))
+
+
+def test_a_figure_shows_a_skull_around_the_brain_and_no_eye():
+    hu, brain = np.full((2, 40, 40), 30.0), np.zeros((2, 40, 40), dtype=bool)
+    brain[0, 5:20, 10:30] = True
+    shown = shown_hu(hu, brain, pixel_mm=2.0)
+    assert (shown[0, 5:27, 12:28] == 30.0).all()
+    assert (shown[0, 27:] == -1000.0).all()
+    assert (shown[1] == -1000.0).all()

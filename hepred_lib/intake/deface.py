@@ -14,7 +14,7 @@ from scipy.ndimage import distance_transform_edt
 from hepred_lib.preprocessing import BrainSlices, prepare
 from hepred_lib.scans import ScanError
 
-AIR_HU = -1024.0
+AIR_HU, CLIPPED_HU = -1024.0, -900.0
 # In the slice: skull and scalp are thinner. Downwards: the roof of the orbits is, and the eyes begin below it.
 MARGINS_MM = ((15.0, 5.0), (22.0, 8.0), (30.0, 12.0))
 # Share of the brain mask's voxels, tried in this order where no margin leaves it quite as it was: a mask that runs into
@@ -42,16 +42,15 @@ def deface(hu: np.ndarray, spacing_mm: tuple[float, float, float]) -> np.ndarray
     Raises
     ------
     ScanError
-        No brain is found, or every margin changes its mask by more than 5 %.
+        The scan shows no brain inside a skull, or every margin changes the brain mask by more than 5 %.
     """
     before = prepare(hu, spacing_mm)
     brain = before.grid.to_scan(before.brain) >= 0.5
-    if not brain.any():
-        raise ScanError("the scan must show a brain inside a skull for its face to be removed, got none.")
-    air, changes = np.asarray(max(AIR_HU, float(hu.min())), hu.dtype), {}
+    lowest = float(hu.min())
+    air, changes = np.asarray(AIR_HU if lowest < CLIPPED_HU else lowest, hu.dtype), {}
     for margins_mm in MARGINS_MM:
         without = np.where(face_region(brain, spacing_mm, margins_mm), air, hu)
-        changes[margins_mm] = _changed_share(before, prepare(without, spacing_mm))
+        changes[margins_mm] = _changed_share(before, without, spacing_mm)
         if not changes[margins_mm]:
             return without
     for most in MOST_CHANGED:
@@ -93,8 +92,12 @@ def face_region(
     return face
 
 
-def _changed_share(before: BrainSlices, after: BrainSlices) -> float:
-    """Share of the brain mask that another one does not have, or has in addition; 1 where its grid moved far."""
-    if before.brain.shape != after.brain.shape or before.grid != after.grid:
+def _changed_share(before: BrainSlices, without: np.ndarray, spacing_mm: tuple[float, float, float]) -> float:
+    """Share of the brain mask that the scan without its face lacks or has in addition; 1 where it shows no head."""
+    try:
+        after = prepare(without, spacing_mm)
+    except ScanError:
+        return 1.0
+    if before.grid != after.grid:
         return 1.0
     return float((before.brain != after.brain).sum() / before.brain.sum())

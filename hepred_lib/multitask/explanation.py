@@ -25,7 +25,7 @@ from hepred_lib.multitask.bags import Patient
 from hepred_lib.multitask.inference import predict_ensemble, predict_patient
 from hepred_lib.multitask.network import MultitaskNetwork
 from hepred_lib.multitask.window import cut, network_input, uncut
-from hepred_lib.slices import HU, HU_OFFSET
+from hepred_lib.slices import BRAIN, HU, HU_OFFSET, shown_hu
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,8 @@ def explained_pictures(networks: Sequence[MultitaskNetwork], patients: Sequence[
         top = int(explanation.activation.sum(axis=(1, 2)).argmax())
         prediction, _ = predict_ensemble(networks, patient)
         attention = np.pad(explanation.attention, (0, longest - len(patient.planes)), constant_values=np.nan)
-        hu = patient.planes[top, HU].astype(np.float32) - HU_OFFSET
+        plane = patient.planes[top : top + 1]
+        hu = shown_hu(plane[:, HU].astype(np.float32) - HU_OFFSET, plane[:, BRAIN], patient.pixel_mm)[0]
         rows.append((hu, prediction.probability[top] >= 0.5, explanation.activation[top], top, attention))
     names = ("hu", "predicted", "activation", "shown", "attention")
     return dict(zip(names, map(np.stack, zip(*rows, strict=True)), strict=True))

@@ -16,7 +16,7 @@ from hepred_lib.multitask.network import MultitaskNetwork
 from hepred_lib.preprocessing import BrainSlices, prepare
 from hepred_lib.scans import Scan, ScanError, read_mask, read_scan
 from hepred_lib.segmentation import dice, fill_holes, hd95_mm
-from hepred_lib.slices import encode, from_torch, quality_flags
+from hepred_lib.slices import encode, from_torch, quality_flags, shown_hu
 
 
 @dataclass(frozen=True)
@@ -146,11 +146,12 @@ def picture(reading: Reading, reference: np.ndarray | None = None) -> dict[str, 
     predicted = from_torch(reading.prediction.probability) >= 0.5
     areas = (canonical if canonical.any() else predicted).sum(axis=(0, 1))
     z = int(areas.argmax())
+    brain = reading.slices.brain[:, :, z].T
     return {
-        "hu": reading.slices.hu[:, :, z].T,
+        "hu": shown_hu(reading.slices.hu[:, :, z].T[None], brain[None], reading.patient.pixel_mm)[0],
         "reference": canonical[:, :, z].T,
         "predicted": predicted[:, :, z].T,
-        "brain": reading.slices.brain[:, :, z].T,
+        "brain": brain,
         "slice": np.array(z),
     }
 
