@@ -1,0 +1,300 @@
+"""What the words of a DICOM header say of contrast, part of the body and kind of series: the languages of words.yaml.
+
+A text is folded before it is read: case, accents, Unicode form, dots, hyphens and underscores do not count. A Latin
+word is matched whole, a word of a script without blanks anywhere; of two words that begin at one place the longer one
+counts, so that "without contrast" is not read as "contrast".
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+from functools import cache, lru_cache
+from itertools import product
+from pathlib import Path
+
+import yaml
+
+from hepred_lib.intake.phrases import EITHER, GIVEN, MINUS, NOT, PARTS, Entry, Hit, phrases
+from hepred_lib.manifest import ManifestError
+
+WORDS = Path(__file__).with_name("words.yaml")
+# Words that name something, by what is read together: within a group, a stretch of text is read once.
+_GROUPS = (("contrast", "native", "both"), ("head", "elsewhere"), ("overview",), ("rendering",), ("sharp", "soft"))
+_WHOLE = ("not_given", "not_known", "nobody")
+SECTIONS = (*(name for group in _GROUPS for name in group), *PARTS, *_WHOLE, "neutral")
+_LATIN_SINGLE = (*PARTS, *_WHOLE)  # where a word of one letter is allowed: "o. KM", "s/c"
+
+# Scripts whose words are not set apart.
+_UNBLANKED = "\u1100-\u11ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
+_LETTER = rf"[^\W\d_{_UNBLANKED}]"
+_SINGLE = str.maketrans({"ł": "l", "ø": "o", "đ": "d", "ı": "i", "æ": "ae", "œ": "oe", "\u2212": "-"})
+# Texts whose header does not say how they are written come as if written in ISO 8859-1.
+_LONGEST_TEXT = 400  # three descriptions of 64 characters
+_CHARSETS = ("gb18030", "big5", "shift_jis", "euc_kr", "iso8859_2", "iso8859_9")
+
+
+@dataclass(frozen=True)
+class Said:
+    """The first word that a text has of each kind; empty where it has none. ``both`` fills contrast and native."""
+
+    contrast: str = ""
+    native: str = ""
+    head: str = ""
+    elsewhere: str = ""
+    overview: str = ""
+    rendering: str = ""
+    sharp: str = ""
+    soft: str = ""
+
+    def or_else(self, other: Said) -> Said:
+        """The other's words where this one has none."""
+        return Said(*(getattr(self, field.name) or getattr(other, field.name) for field in fields(self)))
+
+
+class Words:
+    """The words of a data file, ready to read texts.
+
+    Parameters
+    ----------
+    languages : mapping of str to mapping of str to sequence of str
+        The form of ``words.yaml``: language, section, words. ``all`` counts for every language.
+    """
+
+    def __init__(self, languages: Mapping[str, Mapping[str, Iterable[str]]]) -> None:
+        self.languages = {
+            name: {section: tuple(words) for section, words in sections.items()} for name, sections in languages.items()
+        }
+        self._whole = {name: {fold(word) for word in self._of(name)} for name in _WHOLE}
+        self._nobody = set(map(_bare, self._of("nobody")))
+        self._entries: dict[str, list[Entry]] = defaultdict(list)
+        for language, sections in self.languages.items():
+            for section in set(sections) - set(_WHOLE):
+                for word in sections[section]:
+                    self._add(word, Entry(language, section, word))
+            self._add_glued(language)
+        self._longest = max(map(len, self._entries), default=0)
+        self._read = lru_cache(maxsize=4096)(self._read_once)
+
+    def read(self, text: str) -> Said:
+        """What a text says, whatever its language.
+
+        Examples
+        --------
+        >>> said = load_words().read("CRANEO SIN CONTRASTE")
+        >>> said.native, said.contrast
+        ('sin contraste', '')
+        """
+        return self._read(text[:_LONGEST_TEXT])
+
+    def agent_given(self, agent: str) -> bool | None:
+        """Whether ContrastBolusAgent says that an agent was given; None where it says nothing."""
+        text = fold(agent)
+        if not agent.strip() or text in self._whole["not_known"] - self._whole["not_given"]:
+            return None
+        said = self.read(agent)
+        if said.contrast:
+            return True
+        number = re.match(r"[\d ]+", text)
+        nothing = not re.search(r"\w", text) or (number and not number.group().strip("0 "))
+        return not (nothing or text in self._whole["not_given"] or said.native)
+
+    def says_no_part(self, body_part: str) -> bool:
+        """Whether BodyPartExamined names no part of the body, as ``UNKNOWN`` and the empty text do."""
+        return not re.search(r"\w", body_part) or fold(body_part) in self._whole["not_known"]
+
+    def is_nobody(self, text: str) -> bool:
+        """Whether a PatientID or PatientName stands for no person: such a word, zeros, 9999, 123456."""
+        bare = _bare(text)
+        in_order = len(bare) > 5 and any(digits.startswith(bare) for digits in ("1234567890", "0123456789"))
+        return bare in self._nobody or in_order or bool(re.fullmatch(r"0*|9{4,}|x+", bare))
+
+    def _of(self, section: str) -> list[str]:
+        return [word for sections in self.languages.values() for word in sections.get(section, ())]
+
+    def _add(self, word: str, entry: Entry) -> None:
+        """Enter a word, and its forms in which parts are written together: "non con", "noncon"."""
+        first, *parts = fold(word.rstrip("*")).split(" ")
+        for joints in product(("", " "), repeat=len(parts)):
+            self._entries[first + "".join(j + part for j, part in zip(joints, parts, strict=True))].append(entry)
+
+    def _add_glued(self, language: str) -> None:
+        """Enter "ohneKM" and "cmdc", whose words are whole words only apart."""
+        sections = self.languages[language]
+        for kind, names in (("contrast", ("with", "after")), ("native", ("without", "before"))):
+            for first in (word for name in names for word in sections.get(name, ())):
+                for agent in sections.get("agent", ()):
+                    self._add(f"{fold(first)}{fold(agent)}", Entry(language, kind, f"{first} {agent}"))
+
+    def _read_once(self, text: str) -> Said:
+        found: dict[str, str] = {}
+        for reading in _readings(text):
+            hits = self._hits(reading)
+            for kinds in _GROUPS:
+                spans = [hit for hit in hits if hit.entry.section in (*kinds, "neutral")]
+                if "contrast" in kinds:
+                    agents = [hit for hit in hits if hit.entry.section == "agent"]
+                    spans += [replace(hit, entry=replace(hit.entry, section="contrast")) for hit in agents]
+                    spans += [span for language in self.languages for span in phrases(reading, hits, language)]
+                for hit in _first_and_longest(spans):
+                    section = hit.entry.section
+                    for kind in ("contrast", "native") if section == "both" else (section,):
+                        found.setdefault(kind, hit.entry.word)
+        found.pop("neutral", None)
+        return Said(**found)
+
+    def _hits(self, text: str) -> list[Hit]:
+        """Every word of the data file in a folded text, wherever it is a whole word."""
+        hits = []
+        for start in range(len(text)):
+            for end in range(start + 1, min(start + self._longest, len(text)) + 1):
+                for entry in self._entries.get(text[start:end], ()):
+                    stop = _word_end(text, end) if entry.word.endswith("*") else end
+                    if not (_joined(text, start) or _joined(text, stop)):
+                        hits.append(Hit(start, stop, entry))
+        return hits
+
+
+def _bare(text: str) -> str:
+    """Letters and digits alone."""
+    return re.sub(r"\W|_", "", fold(text))
+
+
+def _word_end(text: str, end: int) -> int:
+    return end + len(re.match(rf"{_LETTER}*", text[end:]).group())
+
+
+def _joined(text: str, place: int) -> bool:
+    """Whether the characters before and behind a place are of one word or of one number."""
+    pair = text[place - 1 : place + 1] if place else ""
+    return bool(re.fullmatch(rf"{_LETTER}{{2}}|\d{{2}}", pair))
+
+
+def _first_and_longest(spans: list[Hit]) -> Iterator[Hit]:
+    """From left to right, the longest of those that begin at a place, and none that overlaps one before."""
+    place = 0
+    order = ("neutral", "both", "native")
+    rank = {section: number for number, section in enumerate(order)}
+    for span in sorted(spans, key=lambda span: (span.start, -span.end, rank.get(span.entry.section, len(order)))):
+        if span.start >= place:
+            yield span
+            place = span.end
+
+
+@lru_cache(maxsize=16384)
+def fold(text: str) -> str:
+    """A text without case, accents, dots, hyphens and underscores; a sign behind a word is kept: "IV-", "C+".
+
+    Examples
+    --------
+    >>> fold("SCHÄDEL_o. KM 5,0")
+    'schadel o km 5 0'
+    >>> fold("Crâne IV- / IV+") == fold("crane iv-/iv+")
+    True
+    """
+    text = unicodedata.normalize("NFKC", text).casefold().translate(_SINGLE)
+    bare = "".join(sign for sign in unicodedata.normalize("NFD", text) if not "\u0300" <= sign <= "\u036f")
+    text = re.sub(r"[\u2010-\u2015]", "-", unicodedata.normalize("NFC", bare))
+    text = re.sub(r"\+ ?/ ?-|- ?/ ?\+", EITHER, text)
+    text = re.sub(r"[(\[] ?(?:-|neg\.?) ?[)\]]", NOT, re.sub(r"[(\[] ?(?:\+|pos\.?) ?[)\]]", GIVEN, text))
+    text = re.sub(r"(?<=[^\W_])-(?![^\W_])|(?<![^\W_])-(?=[^\W\d_])", MINUS, text)
+    text = re.sub(rf"[^\w+/{MINUS}{GIVEN}{NOT}{EITHER}]|_", " ", text)
+    return " ".join(re.sub(r"\s*/\s*", "/", text).split())
+
+
+def _readings(text: str) -> list[str]:
+    """A text folded as it is, and as it may have been meant: words run together, or another character set."""
+    meant = {text: None}
+    if any("\x80" <= sign <= "\xff" for sign in text) and all(sign <= "\xff" for sign in text):
+        content = text.encode("latin-1")
+        meant = {text: None, **dict.fromkeys(filter(None, (_decoded(content, name) for name in ("utf-8", *_CHARSETS))))}
+        unicode = _decoded(content, "utf-8")
+        meant = {unicode: None} if unicode else meant  # no other text is UTF-8 by chance
+    apart = [re.sub(r"(?<=[^\W\d_])(?=[A-ZÄÖÜ][^\W\d_A-Z])|(?<=[a-zà-ÿ])(?=[A-Z])", " ", one) for one in meant]
+    return list(dict.fromkeys(map(fold, [*meant, *apart])))
+
+
+def _decoded(content: bytes, charset: str) -> str:
+    try:
+        return content.decode(charset)
+    except UnicodeDecodeError:
+        return ""
+
+
+def _gathered(languages: Mapping[str, Mapping[str, Iterable[str]]], section: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(word for sections in languages.values() for word in sections.get(section, ())))
+
+
+@cache
+def load_words(path: Path | None = None) -> Words:
+    """The words of the package, and those of a user's own file of the same form.
+
+    Parameters
+    ----------
+    path : Path, optional
+        YAML: a language, its sections, and the words of each. A word in it is taken out of the package's other
+        sections.
+
+    Raises
+    ------
+    ManifestError
+        A file that cannot be read, or is not of that form.
+    """
+    languages = yaml.safe_load(WORDS.read_text(encoding="utf-8"))
+    if path is None:
+        return Words(languages)
+    own = _own_words(path)
+    for sections in own.values():
+        for section, words in sections.items():
+            taken = set(map(fold, words))
+            for there in languages.values():
+                for other in set(there) & set(_rivals(section)) - {section}:
+                    there[other] = [word for word in there[other] if fold(word) not in taken]
+    for name, sections in own.items():
+        there = languages.setdefault(name, {})
+        for section, words in sections.items():
+            there[section] = [*there.get(section, ()), *words]
+    return Words(languages)
+
+
+def _rivals(section: str) -> tuple[str, ...]:
+    """Sections that cannot have a word which this section has."""
+    group = next((group for group in _GROUPS if section in group), ())
+    return (*group, "agent", "neutral") if "contrast" in group else (*group, "neutral") if group else _GROUPS[0]
+
+
+def _own_words(path: Path) -> dict[str, dict[str, list[str]]]:
+    where = f"--words {path.name}"
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise ManifestError(f"{where}: cannot be read: {error.strerror or error}.") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ManifestError(f"{where}: not a YAML file in UTF-8: {' '.join(str(error).split())[:200]}.") from error
+    form = "required is 'de: {native: [blank], contrast: [mit KM]}'"
+    if not isinstance(raw, dict) or not raw:
+        raise ManifestError(f"{where}: must map languages to sections, got {type(raw).__name__}; {form}.")
+    for language, sections in raw.items():
+        if not isinstance(language, str) or not isinstance(sections, dict) or language in SECTIONS:
+            raise ManifestError(f"{where}: {str(language)[:40]!r} must be a language with its sections; {form}.")
+        for section, words in sections.items():
+            _check_words(section, words, f"{where}, {language}")
+    return raw
+
+
+def _check_words(section: object, words: object, where: str) -> None:
+    """Refuse a section that is none, and what is no word."""
+    if section not in SECTIONS:
+        raise ManifestError(f"{where}: unknown section {str(section)[:40]!r}; sections are {', '.join(SECTIONS)}.")
+    if not isinstance(words, list):
+        raise ManifestError(f"{where}, {section}: must be a list of words, got {str(words)[:40]!r}.")
+    for word in words:
+        if not isinstance(word, str):
+            raise ManifestError(f"{where}, {section}: a word must be text, got {word!r}; put it in quotes.")
+        text = fold(word.rstrip("*"))
+        short = len(text) == 1 and re.match(_LETTER, text) and (section not in _LATIN_SINGLE or word.endswith("*"))
+        if (section not in _WHOLE and not re.search(r"\w", text)) or short or len(word) > 100:
+            raise ManifestError(f"{where}, {section}: a word must have 2 to 100 letters, got {word[:40]!r}.")
