@@ -71,6 +71,16 @@ def test_the_absent_models_are_in_no_figure_and_no_table(run):
         assert not {"image", "integrated"} & set(table.get("model", pd.Series(dtype=str)))
 
 
+def test_a_frozen_study_without_images_judges_its_clinical_model_elsewhere(run, tmp_path):
+    hepred("simulate", tmp_path, "--patients", 40, "--seed", 2, "--site", "B", "--no-scans")
+    hepred("external", run, tmp_path / "manifest.csv", "--out", tmp_path / "out")
+    found = read_json(tmp_path / "out" / "external.json")
+    assert found["models"]["clinical"]["n"] == found["n"]["patients"] == 40
+    assert found["n"]["blood_free"] == 4
+    assert not found["models"].get("image")
+    assert "models.image: the study has no such model." in found["notes"]
+
+
 def test_every_printed_table_is_there_for_machines_and_for_the_page(run):
     printed = {path.stem for path in run.glob("tables/*.tex")}
     assert {"univariable_multivariable_clinical", "paper_comparison", "subgroups", "performance"} <= printed

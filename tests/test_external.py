@@ -1,0 +1,286 @@
+"""A frozen study on another hospital's imperfect manifest: nothing is written into it, and nobody vanishes."""
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hepred_lib import deployment
+from hepred_lib.deployment import (
+    FrozenModel,
+    FrozenStudy,
+    column_score,
+    input_notes,
+    missing_reasons,
+    predict_cohort,
+    predict_table,
+    read_scans,
+)
+from hepred_lib.manifest import COLUMNS
+from hepred_lib.scans import ScanError
+from hepred_lib.stats.development import DevelopmentSettings, develop
+from hepred_lib.study import read_json
+
+MODELS = ("image", "clinical", "integrated")
+
+
+def hepred(*arguments: object) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "hepred_lib.cli", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def state(folder: Path) -> dict[str, tuple]:
+    """Every file and folder with its times, and the bytes of every file: a file made and removed shows too."""
+    found = {}
+    for path in sorted([folder, *folder.rglob("*")]):
+        status = path.stat()
+        digest = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+        found[str(path)] = (status.st_mtime_ns, status.st_ctime_ns, digest)
+    return found
+
+
+def scored(manifest: Path) -> pd.DataFrame:
+    """The manifest with a score made elsewhere, about 40 in patients without and 50 in patients with expansion."""
+    table = pd.read_csv(manifest)
+    return table.assign(dl_score=40 + 10 * table["he"].fillna(0) + np.random.default_rng(0).normal(0, 10, len(table)))
+
+
+@pytest.fixture(scope="session")
+def root(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("external")
+    for name, patients, seed, site in (("cohort", 160, 1, "A"), ("elsewhere", 40, 2, "B")):
+        made = hepred("simulate", root / name, "--patients", patients, "--seed", seed, "--site", site, "--no-scans")
+        assert made.returncode == 0, made.stderr
+    return root
+
+
+@pytest.fixture(scope="session")
+def run(root) -> Path:
+    """A finished study of 160 patients whose score comes from the manifest; five of them have no follow-up."""
+    table = scored(root / "cohort" / "manifest.csv")
+    table.loc[table.index[:5], ["he", "followup_volume_ml", "ct_to_followup_h"]] = np.nan
+    table.loc[table.index[5:8], "dl_score"] = np.nan
+    table.to_csv(root / "cohort" / "manifest.csv", index=False)
+    (root / "studies").mkdir()
+    study = root / "studies" / "column.yaml"
+    study.write_text(
+        "study: column\nmanifest: cohort/manifest.csv\nseed: 3\nimage_source: column\nfolds: 2\nparameters:\n"
+        "  00_the_paper: {n_simulations: 20}\n  04_image_to_he: {n_resamples: 3}\n"
+        "  05_clinical_to_he: {candidates: age gcs male glucose_mmol_l, alpha: 0.5, n_imputations: 2, n_resamples: 3}\n"
+        "  06_integrated_to_he: {n_imputations: 2, n_resamples: 3}\n  07_roc_calibration_figures: {n_resamples: 5}\n",
+        encoding="utf-8",
+    )
+    done = hepred("run", study, "--cores", 2)
+    assert done.returncode == 0, done.stderr
+    return root / "runs" / "column"
+
+
+@pytest.fixture(scope="session")
+def elsewhere(root) -> pd.DataFrame:
+    """44 patients: three without a score, one without bedside values, two without follow-up, none with glucose."""
+    table = scored(root / "elsewhere" / "manifest.csv").assign(glucose_mmol_l=np.nan)
+    table.loc[:2, "dl_score"] = np.nan
+    table.loc[3, ["age", "gcs", "sex"]] = np.nan
+    table.loc[4:5, ["he", "followup_volume_ml"]] = np.nan
+    return table
+
+
+@pytest.fixture(scope="session")
+def external(run, root, elsewhere) -> Path:
+    """What ``hepred external`` leaves of those patients; the study's folder is the same afterwards."""
+    manifest, out = root / "elsewhere" / "scored.csv", root / "answers" / "scored"
+    elsewhere.to_csv(manifest, index=False)
+    before = state(run)
+    done = hepred("external", run, manifest, "--out", out)
+    assert done.returncode == 0, done.stderr
+    assert state(run) == before, "the frozen study was written to"
+    return out
+
+
+@pytest.fixture(scope="session")
+def predictions(external) -> pd.DataFrame:
+    return pd.read_csv(external / "predictions.csv")
+
+
+@pytest.mark.book
+def test_the_study_says_who_is_missing_and_why(run):
+    n, excluded = read_json(run / "results.json")["n"], pd.read_csv(run / "excluded.csv")
+    assert (n["patients"], n["without_outcome"], n["blood_free"], n["excluded"]) == (152, 5, 16, 24)
+    assert excluded["reason"].value_counts().to_dict() == {"no hemorrhage": 16, "no follow-up CT": 5, "no DL score": 3}
+
+
+@pytest.mark.book
+def test_nothing_is_written_into_the_study_and_the_record_goes_to_the_new_folder(external):
+    assert (external / "records" / "08_new_patients.json").is_file()
+
+
+@pytest.mark.book
+def test_each_model_is_judged_on_whoever_has_its_input(external):
+    models, n = (read_json(external / "external.json")[key] for key in ("models", "n"))
+    assert (n["patients"], n["without_outcome"], n["blood_free"]) == (38, 2, 4)
+    assert [models[name]["n"] for name in MODELS] == [35, 37, 34]
+    assert pd.read_csv(external / "tables" / "performance.csv")["n"].tolist() == [35, 37, 34]
+
+
+@pytest.mark.book
+def test_models_are_compared_on_their_common_patients(external):
+    assert [pair["n"] for pair in read_json(external / "external.json")["comparisons"]] == [34, 34, 34]
+
+
+@pytest.mark.book
+def test_every_patient_keeps_a_row_with_a_reason_where_a_probability_is_null(predictions, elsewhere):
+    assert predictions["patient_id"].tolist() == elsewhere["patient_id"].tolist()
+    assert predictions["reason"][:4].tolist() == ["no DL score"] * 3 + ["no bedside value"]
+    null = predictions[[f"p_{name}" for name in MODELS]].isna().any(axis=1)
+    assert null.equals(predictions["reason"].notna())
+
+
+@pytest.mark.book
+def test_a_predictor_that_was_never_measured_is_named(external):
+    notes = " ".join(read_json(external / "external.json")["notes"])
+    cells = json.loads((external / "08_new_patients.ipynb").read_text("utf-8"))["cells"]
+    shown = json.dumps([cell.get("outputs", []) for cell in cells])
+    for text in (notes, shown):
+        assert "glucose_mmol_l was never measured" in text
+    assert "glucose_mmol_l in 37 of 37" not in notes  # all patients with a probability, not only those with an outcome
+    assert "glucose_mmol_l in 43 of 43 patients" in notes
+
+
+@pytest.mark.book
+def test_the_new_patients_own_score_is_standardized_by_the_stored_constants(run, predictions, elsewhere):
+    image = read_json(run / "image_model.json")
+    (scale,) = image["scales"]
+    z = (elsewhere["dl_score"] - scale["mean"]) / scale["sd"]
+    np.testing.assert_allclose(predictions["dl_score"], z)
+    logit = image["logistic"]["intercept"] + image["logistic"]["coefficients"]["dl_score"] * z
+    np.testing.assert_allclose(predictions["p_image"], 1 / (1 + np.exp(-logit)))
+
+
+@pytest.mark.book
+def test_without_any_score_image_and_integrated_are_null_with_the_reason(run, root, elsewhere, tmp_path):
+    elsewhere.drop(columns=["dl_score", "gcs"]).to_csv(tmp_path / "unscored.csv", index=False)
+    done = hepred("external", run, tmp_path / "unscored.csv", "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    found = read_json(tmp_path / "out" / "external.json")
+    assert found["models"]["image"] is None
+    assert found["models"]["integrated"] is None
+    assert found["models"]["clinical"]["n"] == 37
+    assert "models.image: no probability for 44 of 44 patients: no DL score (44)." in found["notes"]
+
+
+@pytest.mark.book
+def test_the_folder_of_a_study_is_no_place_for_the_answer(run, root, external):
+    before = state(run)
+    for out in (run, run / "external", run / "figures" / "elsewhere"):
+        done = hepred("external", run, root / "elsewhere" / "scored.csv", "--out", out)
+        assert done.returncode == 2
+        assert "must be outside the folder of a finished study" in done.stderr
+    assert state(run) == before
+
+
+@pytest.mark.book
+def test_patients_of_the_study_itself_are_refused_in_one_line(run, root, tmp_path):
+    done = hepred("external", run, root / "cohort" / "manifest.csv", "--out", tmp_path / "out")
+    assert done.returncode == 2
+    (line,) = done.stderr.strip().splitlines()
+    assert "patients whom the study has not seen" in line
+
+
+@pytest.fixture(scope="module")
+def frozen(tmp_path_factory) -> FrozenStudy:
+    """A study with networks (none of which is run) whose models read the score, and gcs and inr."""
+    rng = np.random.default_rng(0)
+    x = pd.DataFrame({"gcs": rng.integers(3, 16, 200) * 1.0, "inr": rng.normal(1.1, 0.1, 200)})
+    x["dl_score"] = rng.normal(size=200)
+    y = (rng.random(200) < 1 / (1 + np.exp(1 - x["dl_score"]))).astype(int)
+    few = {"n_imputations": 2, "n_resamples": 2}
+    settings = {
+        "image": DevelopmentSettings((), added=("dl_score",), **few),
+        "clinical": DevelopmentSettings(("gcs", "inr"), alpha=0.99, **few),
+        "integrated": DevelopmentSettings(("gcs", "inr"), added=("dl_score",), alpha=0.99, **few),
+    }
+    models = {
+        name: FrozenModel(name, develop(x, y, chosen), 0.2, chosen.candidates) for name, chosen in settings.items()
+    }
+    scales = pd.DataFrame({"mean": [10.0], "sd": [2.0]}, index=[0])
+    return FrozenStudy(tmp_path_factory.mktemp("frozen"), object(), models, "scans", scales)
+
+
+def test_a_candidate_called_male_is_taken_from_the_column_sex(tmp_path):
+    x = pd.DataFrame({"male": np.tile([0.0, 1.0], 60)})
+    y = (np.arange(120) % 3 == 0) | (x["male"].to_numpy() * (np.arange(120) % 5 == 0) > 0)
+    chosen = DevelopmentSettings(("male",), forced=(), alpha=0.999, n_imputations=2, n_resamples=2)
+    model = develop(x, y.astype(int), chosen)
+    study = FrozenStudy(tmp_path, None, {"clinical": FrozenModel("clinical", model, 0.2, ("male",))})
+    found = predict_table(study, pd.DataFrame({"sex": ["F", "M"]}))["p_clinical"]
+    np.testing.assert_allclose(found, model.predict(pd.DataFrame({"male": [0.0, 1.0]})))
+    assert found[0] != found[1]
+
+
+@pytest.fixture
+def table() -> pd.DataFrame:
+    """Four patients: a good scan, none, one that cannot be read, and one without a bedside value."""
+    ids = pd.Series(list("ABCD"), dtype="string")
+    empty = pd.DataFrame({name: pd.Series(np.nan, index=range(4)) for name in COLUMNS})
+    scans = ["/place/a.nii.gz", None, "/place/c.nii.gz", "/place/d.nii.gz"]
+    bedside = {"gcs": [15.0, 14.0, np.nan, np.nan]}
+    return empty.assign(patient_id=ids, baseline_ct=scans, unmeasured="", he=[1.0, 0.0, 0.0, 1.0], **bedside)
+
+
+class Reading:
+    dl_score, dl_score_spread, flags, volume_ml = 0.5, 0.1, "", 12.0
+    prediction = type("Prediction", (), {"detected": True})
+
+
+def read(reader, row):
+    if row["patient_id"] == "C":
+        raise ScanError(f"{row['baseline_ct']} must show a head, got 30 mm (patient C)")
+    return Reading(), None
+
+
+@pytest.fixture
+def patients(frozen, table, monkeypatch) -> pd.DataFrame:
+    monkeypatch.setattr(deployment, "read_with", read)
+    monkeypatch.setattr(deployment, "picture", lambda reading, reference: {})
+    return predict_cohort(frozen, table, read_scans(frozen, table))
+
+
+def test_a_scan_that_is_missing_or_unreadable_costs_one_patient_its_score_alone(patients):
+    assert patients["p_image"].notna().tolist() == [True, False, False, True]
+    assert patients["p_clinical"].notna().tolist() == [True, True, False, False]
+    assert patients["p_integrated"].notna().tolist() == [True, False, False, False]
+
+
+def test_the_reason_names_the_column_and_never_the_place_on_the_disk(patients):
+    unreadable = "baseline_ct must show a head, got 30 mm"
+    assert patients["reason"].tolist() == ["", "no baseline CT", f"{unreadable}; no bedside value", "no bedside value"]
+
+
+def test_reasons_are_those_of_the_model(frozen, patients):
+    reasons = missing_reasons(frozen, patients)
+    assert reasons["clinical"].tolist() == ["", "", "no bedside value", "no bedside value"]
+    assert reasons["image"].tolist()[1] == "no baseline CT"
+
+
+def test_notes_count_what_is_missing_imputed_and_never_measured(frozen, patients):
+    notes = input_notes(frozen, patients)
+    assert "models.image: no probability for 2 of 4 patients: no baseline CT (1) and " in notes[0]
+    assert "models.clinical: imputed: inr in 2 of 2 patients." in notes
+    assert (
+        "inr was never measured in these patients: it is imputed in the clinical model and the integrated model."
+        in notes
+    )
+
+
+def test_a_score_on_another_scale_is_said(frozen, table):
+    column = FrozenStudy(frozen.folder, None, frozen.models, "column", frozen.scales)
+    for score, said in ((11.0, False), (0.5, True)):
+        scored = table.assign(dl_score=score)
+        assert column_score(column, scored["dl_score"]).iloc[0] == (score - 10.0) / 2.0
+        notes = input_notes(column, predict_cohort(column, scored, read_scans(column, scored)))
+        assert any("on the same scale" in note for note in notes) == said
