@@ -26,7 +26,7 @@ OWNER = "HEPRED_OWNER"
 
 
 # Errors by which the library says that the input is at fault, by name: they come back from a kernel as text.
-INPUT_ERRORS = ("StudyError", "ManifestError", "ScanError")
+INPUT_ERRORS = ("StudyError", "ManifestError", "ScanError", "HeadError")
 
 
 class NotebookError(RuntimeError):

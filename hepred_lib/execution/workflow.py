@@ -40,6 +40,7 @@ from hepred_lib.study.identity import (
     disagreements,
     outputs_of,
     read_record,
+    simulation_code,
     step_identity,
     step_name,
     steps_of,
@@ -279,7 +280,11 @@ def _missing_cohorts(study: Study) -> list[str]:
 
 
 def _is_whole(manifest: Path) -> bool:
+    """Whether a simulated cohort has all scans that its manifest names, by the simulation as it is now."""
     if not manifest.is_file():
+        return False
+    settings = manifest.parent / "scans" / "settings.json"
+    if settings.is_file() and read_json(settings).get("code", simulation_code()) != simulation_code():
         return False
     table = read_valid_cells(manifest)
     paths = [name for name, column in COLUMNS.items() if column.kind == "path"]

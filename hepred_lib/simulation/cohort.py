@@ -31,10 +31,12 @@ from hepred_lib.simulation.patients import (
 )
 from hepred_lib.simulation.render import SimulatedScan, render_scan
 from hepred_lib.simulation.signs import SIGNS, simulate_signs
-from hepred_lib.study import read_json, write_json, write_table
+from hepred_lib.study import StudyError, file_sha256, read_json, write_json, write_table
+from hepred_lib.study.identity import simulation_code
 
 BLOOD_FREE_SHARE = 0.1
 ID_LETTERS = {"hemorrhage": "", "blood_free": "F"}
+SETTINGS, CHECKSUMS = "scans/settings.json", "scans/checksums.json"
 SCAN_COLUMNS = ("baseline_ct", "baseline_mask", "baseline_ivh_mask")
 PREDICTORS = ("onset_to_ct_h", "anticoagulant", "antiplatelet", "sex", "gcs", "fibrinogen_g_l", "sbp_mmhg")
 PROXIES = (
@@ -71,7 +73,7 @@ def cohort_tables(n_patients: int, seed: int, site: str = "A") -> tuple[pd.DataF
 
     Raises
     ------
-    ValueError
+    StudyError
         If the number or the seed is negative, or the site is unknown.
     """
     _check(n_patients, seed, site)
@@ -83,11 +85,11 @@ def cohort_tables(n_patients: int, seed: int, site: str = "A") -> tuple[pd.DataF
 
 def _check(n_patients: int, seed: int, site: str) -> None:
     if n_patients < 1:
-        raise ValueError(f"n_patients must be >= 1, got {n_patients}.")
+        raise StudyError(f"n_patients must be >= 1, got {n_patients}.")
     if seed < 0:
-        raise ValueError(f"seed must be >= 0, got {seed}.")
+        raise StudyError(f"seed must be >= 0, got {seed}.")
     if site not in SITE_KEYS:
-        raise ValueError(f"site must be one of {', '.join(SITE_KEYS)}, got {site!r}.")
+        raise StudyError(f"site must be one of {', '.join(SITE_KEYS)}, got {site!r}.")
 
 
 def _hemorrhages(n: int, seed: int, site: str) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -137,8 +139,9 @@ def simulate_cohort(
 ) -> None:
     """Write a cohort: `manifest.csv`, `truth.csv`, `truth.json` and, under `scans/`, the head CTs with their masks.
 
-    Scans come first, the tables last; scans that are already complete are kept, so that a killed simulation goes on
-    where it stopped.
+    Scans come first, the tables last; scans that are already complete are kept, so that a killed simulation resumes.
+    What was deleted is made again; a scan or mask that is not what the simulation wrote is refused, never replaced or
+    left out: someone may have corrected it. Another version of the simulation makes all scans again.
 
     Parameters
     ----------
@@ -155,19 +158,24 @@ def simulate_cohort(
 
     Raises
     ------
-    ValueError
-        If an argument is out of range, or the folder holds scans of other settings.
+    StudyError
+        If an argument is out of range, or the folder holds scans of other settings or scans that were changed.
     """
     out = Path(out)
     if not 64 <= matrix <= 1024:
-        raise ValueError(f"matrix must be within 64 to 1024, got {matrix}.")
+        raise StudyError(f"matrix must be within 64 to 1024, got {matrix}.")
     manifest, truth = cohort_tables(n_patients, seed, site)
     settings = {"seed": seed, "site": site, "matrix": matrix if with_scans else None}
     out.mkdir(parents=True, exist_ok=True)
     if with_scans:
-        _require_same(out, settings)
-        _write_scans(out, manifest, truth, settings=settings, n_processes=n_processes or os.cpu_count() or 1)
+        listed = _earlier_scans(out, settings)
+        _write_scans(
+            out, manifest, truth, settings=settings, listed=listed, n_processes=n_processes or os.cpu_count() or 1
+        )
         manifest = manifest.assign(**_scan_paths(out, manifest))
+        names = {path for column in SCAN_COLUMNS for path in manifest[column] if path} | set(listed)
+        sums = {name: file_sha256(out / name) for name in sorted(names) if (out / name).exists()}
+        write_json(out / CHECKSUMS, sums)
     note = {"settings": settings | {"n_patients": n_patients}, **_truth_record()}
     write_json(out / "truth.json", note)
     write_table(out / "truth.csv", truth)
@@ -184,20 +192,38 @@ def _truth_record() -> dict[str, Any]:
     }
 
 
-def _require_same(out: Path, settings: dict[str, Any]) -> None:
-    """Scans of another seed, site or matrix under the same names would pass for this cohort's."""
-    record = out / "scans" / "settings.json"
-    if record.exists() and read_json(record) != settings:
-        raise ValueError(
-            f"out must be empty or hold scans of the same settings {settings}, got {record.read_text()} ({out})."
+def _earlier_scans(out: Path, settings: dict[str, Any]) -> set[str]:
+    """Names of the scans and masks that an earlier simulation of the same cohort wrote.
+
+    Scans of another seed, site or matrix under the same names would pass for this cohort's.
+    """
+    record, code = out / SETTINGS, simulation_code()
+    before = read_json(record) if record.exists() else settings
+    made_by = before.pop("code", code)
+    if before != settings:
+        raise StudyError(f"OUT must be empty or hold scans of the same settings {settings}, got {before} ({out}).")
+    checksums = read_json(out / CHECKSUMS) if (out / CHECKSUMS).exists() else {}
+    there = [name for name in checksums if (out / name).exists()]
+    changed = [name for name in there if file_sha256(out / name) != checksums[name]]
+    if changed:
+        others = f" and {len(changed) - 1} more files" if len(changed) > 1 else ""
+        raise StudyError(
+            f"OUT must hold scans as they were simulated, got {out / changed[0]}{others} with other content. "
+            "Delete what is to be made again, or simulate into another folder."
         )
+    if made_by != code:
+        for path in (out / "scans").glob("SIM-*.nii.gz"):
+            path.unlink()
     record.parent.mkdir(exist_ok=True)
-    write_json(record, settings)
+    write_json(record, settings | {"code": code})
+    return set(checksums)
 
 
-def _write_scans(out: Path, manifest: pd.DataFrame, truth: pd.DataFrame, *, settings: dict, n_processes: int) -> None:
+def _write_scans(
+    out: Path, manifest: pd.DataFrame, truth: pd.DataFrame, *, settings: dict, listed: set[str], n_processes: int
+) -> None:
     rows = truth.join(manifest[["age", "sex"]]).to_dict("records")
-    jobs = [row for row in rows if not (out / _path(row["patient_id"], "baseline_ct")).exists()]
+    jobs = [row for row in rows if not _is_complete(out, row["patient_id"], listed)]
     work = partial(_write_scan, out, settings)
     if n_processes == 1 or len(jobs) < 2:
         with threadpool_limits(1):
@@ -209,6 +235,13 @@ def _write_scans(out: Path, manifest: pd.DataFrame, truth: pd.DataFrame, *, sett
     ) as pool:
         for _ in progress(pool.imap_unordered(work, jobs), total=len(jobs), desc="scans", unit="scan"):
             pass
+
+
+def _is_complete(out: Path, patient_id: str, listed: set[str]) -> bool:
+    """Whether a patient has the scan, its mask, and whatever else an earlier simulation wrote."""
+    names = {column: _path(patient_id, column) for column in SCAN_COLUMNS}
+    needed = [name for column, name in names.items() if column != "baseline_ivh_mask" or name in listed]
+    return all((out / name).exists() for name in needed)
 
 
 def _write_scan(out: Path, settings: dict[str, Any], row: dict[str, Any]) -> None:

@@ -154,6 +154,12 @@ def code_digests(notebook: str) -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
+def simulation_code() -> str:
+    """A short digest of the code of the simulation: another one makes other scans."""
+    modules = sorted((PROJECT / "hepred_lib" / "simulation").glob("*.py"))
+    return _short("".join(_module_digest(path) for path in modules).encode())
+
+
 def step_identity(notebook: str, parameters: Mapping[str, Any], *, root: Path, digests: FileDigests) -> dict[str, Any]:
     """What one step is made from: ``parameters``, ``code``, and where it reads a manifest ``manifest`` and ``images``.
 
@@ -254,7 +260,8 @@ def require_consistent(folder: Path) -> None:
     """Refuse a run whose files are not those of its records, or whose steps were not made from one another.
 
     The slices that networks were trained on are left out: they are large, and nothing that is read from a finished
-    run depends on them. A run of a version that listed no files cannot be checked, and passes.
+    run depends on them. A run of a version that listed no files cannot be checked, and passes. Nothing is written: the
+    run may be read by those who must not change it.
 
     Raises
     ------
@@ -272,7 +279,6 @@ def require_consistent(folder: Path) -> None:
         reasons = disagreements(folder, path.stem, record | {"files": files}, digests)
         if reasons:
             raise StudyError(f"{folder} is not one study: {path.stem}: {reasons[0]}. Run the study again to mend it.")
-    digests.save()
 
 
 def _images_digest(manifest: Path, digests: FileDigests) -> str:

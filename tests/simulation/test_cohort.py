@@ -1,6 +1,8 @@
 """The cohort as a whole: what it promises about its numbers, its files and its seeds."""
 
 import json
+import os
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -12,6 +14,7 @@ from hepred_lib.scans import read_mask, read_scan
 from hepred_lib.simulation.cohort import NULLS, ORACLE, PREDICTORS, PROXIES, cohort_tables, simulate_cohort
 from hepred_lib.simulation.signs import SIGNS
 from hepred_lib.stats.discrimination import auc
+from hepred_lib.study import StudyError, read_json, write_json
 from hepred_lib.volume import mask_volume_ml
 
 SEEDS = (1, 2, 3)
@@ -169,6 +172,57 @@ def test_processes_do_not_change_a_byte_and_a_killed_run_makes_only_what_is_miss
     simulate_cohort(tmp_path, n_patients=3, seed=9, matrix=64, n_processes=1)
     assert first.stat().st_mtime_ns == kept
     assert second.read_bytes() == content
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """A cohort whose second patient has blood in the ventricles too, for harm."""
+    out = tmp_path_factory.mktemp("small")
+    simulate_cohort(out, n_patients=6, seed=9, matrix=64, n_processes=1)
+    return out
+
+
+def again(folder, tmp_path, harm):
+    """A copy of a cohort, harmed and simulated again."""
+    out = tmp_path / "cohort"
+    shutil.copytree(folder, out)
+    harm(out / "scans")
+    simulate_cohort(out, n_patients=6, seed=9, matrix=64, n_processes=1)
+    return out
+
+
+def contents(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.mark.parametrize("kind", ["baseline_ct", "baseline_mask", "baseline_ivh_mask"])
+def test_what_was_deleted_is_made_again(small, tmp_path, kind):
+    lost = sorted((small / "scans").glob(f"*_{kind}.nii.gz"))[0].name
+    assert contents(again(small, tmp_path, lambda scans: (scans / lost).unlink())) == contents(small)
+
+
+@pytest.mark.parametrize("kind", ["baseline_ct", "baseline_mask"])
+def test_what_was_changed_is_refused_and_stays(small, tmp_path, kind):
+    name = f"SIM-A-00001_{kind}.nii.gz"
+
+    def truncate(scans):
+        (scans / name).write_bytes((scans / name).read_bytes()[:-100])
+
+    with pytest.raises(StudyError, match=f"{name} with other content. Delete what is to be made again"):
+        again(small, tmp_path, truncate)
+    assert len((tmp_path / "cohort" / "scans" / name).read_bytes()) == len((small / "scans" / name).read_bytes()) - 100
+
+
+def test_another_version_of_the_simulation_makes_all_scans_again(small, tmp_path):
+    def age(scans):
+        settings = read_json(scans / "settings.json") | {"code": "an older one"}
+        write_json(scans / "settings.json", settings)
+        for path in scans.glob("*.nii.gz"):
+            os.utime(path, (0, 0))
+
+    out = again(small, tmp_path, age)
+    assert contents(out) == contents(small)
+    assert min(path.stat().st_mtime for path in (out / "scans").glob("*.nii.gz")) > 0
 
 
 def test_tables_alone_name_no_scan(tmp_path):
