@@ -50,7 +50,7 @@ def invisible_problems(table: pd.DataFrame) -> list[Problem]:
     problems = []
     for name in table:
         cells = table[name]
-        if not INVISIBLE.search("\n".join(cells)):
+        if not INVISIBLE.search("\n".join(cells.tolist())):
             continue
         found = cells[cells.str.contains(INVISIBLE)]
         column = COLUMNS.get(name)

@@ -169,7 +169,7 @@ def _text_problems(table: pd.DataFrame, column: Column, path: Path) -> Iterator[
     if column.kind == "id":
         wrong = ~text.str.fullmatch(PATIENT_ID)
     elif column.kind == "path":
-        wrong = (text != "") & ~text.map(lambda name: os.path.isfile(path.parent / name)).astype(bool)
+        wrong = pd.Series([cell != "" and not os.path.isfile(path.parent / cell) for cell in text.tolist()], text.index)
     else:
         wrong = (text != "") & ~text.isin(column.allowed)
     for line, value in text[wrong].items():
@@ -245,7 +245,7 @@ def _typed(cells: pd.DataFrame, folder: Path) -> pd.DataFrame:
 
 def _numbers(text: pd.Series) -> pd.Series:
     """Plain decimal numbers; NaN for whatever else Python would read as one (inf, 1_000, digits of other scripts)."""
-    values = [float(cell) if isinstance(cell, str) and NUMBER.fullmatch(cell) else np.nan for cell in text]
+    values = [float(cell) if isinstance(cell, str) and NUMBER.fullmatch(cell) else np.nan for cell in text.tolist()]
     return pd.Series(values, index=text.index, dtype=float)
 
 

@@ -215,13 +215,13 @@ def _with_points(table: pd.DataFrame, notes: list[str]) -> tuple[pd.DataFrame, l
     columns = [name for name in table if not looks_like_patient(name)]
     with_commas = {name: [] for name in columns}
     for name in columns:
-        if any("," in cell for cell in table[name]):
-            with_commas[name] = [cell for cell in table[name] if DECIMAL_COMMA.fullmatch(cell)]
+        if "," in "\n".join(table[name].tolist()):
+            with_commas[name] = [cell for cell in table[name].tolist() if DECIMAL_COMMA.fullmatch(cell)]
     found = [cell for cells in with_commas.values() for cell in cells]
     if not found:
         return table, []
     certain = any(not THOUSANDS.fullmatch(cell) for cell in found)
-    points = any(re.fullmatch(r"[+-]?\d+\.\d+", cell) for name in columns for cell in table[name])
+    points = any(re.fullmatch(r"[+-]?\d+\.\d+", cell) for name in columns for cell in table[name].tolist())
     problems, changed = [], {}
     for name in columns:
         cells = table[name]
