@@ -16,9 +16,12 @@ from functools import lru_cache, partial
 import numpy as np
 from scipy.sparse import csr_array
 
+from hepred_lib.imaging.head import field_fault, head_fault
 from hepred_lib.morphology import components, dilated, eroded, filled, opened, overlapping
+from hepred_lib.scans import HeadError
 
 BONE_HU = 150.0
+BRIGHT_HU = 60.0  # bone, and dense blood
 TISSUE_HU = (-15.0, 95.0)
 COARSE_MM = 2.0
 GAPS_MM = (8.0, 16.0, 24.0, np.inf)  # of the skull, tried in this order
@@ -96,6 +99,65 @@ class BrainSlices:
     quality: dict[str, float]
 
 
+@dataclass(frozen=True)
+class Head:
+    """A head as found on a coarse grid.
+
+    Attributes
+    ----------
+    grid : SliceGrid
+        Pixels of 2 mm over the whole field of view.
+    hu, brain : ndarray
+        HU and brain mask on it.
+    bone_hu : float
+        HU from which on a voxel of the scan is bone.
+    brain_hu : float
+        Median of brain tissue; NaN where none is within 20 HU of 33.
+    """
+
+    grid: SliceGrid
+    hu: np.ndarray
+    brain: np.ndarray
+    bone_hu: float
+    brain_hu: float
+
+
+def find_head(
+    hu: np.ndarray, spacing_mm: tuple[float, float, float], *, thickness_mm: float = 5.0, name: str = "the scan"
+) -> Head:
+    """Find the brain and refuse a scan that does not show a head with its skull, in possible size.
+
+    Everything that measures or predicts goes through here: an empty brain mask would otherwise be read as a head
+    without blood.
+
+    Parameters
+    ----------
+    hu : ndarray of shape (x, y, z)
+        Hounsfield units in RAS+.
+    spacing_mm : tuple of float
+        Voxel size.
+    thickness_mm : float
+        Slices thinner than this are averaged in groups that come closest to it.
+    name : str
+        What the message calls the scan.
+
+    Raises
+    ------
+    HeadError
+        No brain, no skull (brain extraction), a brain of impossible HU, or a size that shows a wrong voxel size.
+    """
+    fault = field_fault(hu, spacing_mm)
+    if fault:
+        raise HeadError(f"{name} must {fault[0]}, got {fault[1]}.")
+    grid = _coarse_grid(hu.shape, spacing_mm, max(1, round(thickness_mm / spacing_mm[2])))
+    coarse, bone_hu = grid.to_slices(hu), bone_threshold(hu)
+    brain = brain_mask(coarse, grid.pixel_mm, bone_hu=bone_hu)
+    fault = head_fault(coarse, brain, coarse >= bone_hu, (grid.pixel_mm, grid.pixel_mm, grid.thickness_mm))
+    if fault:
+        raise HeadError(f"{name} must {fault[0]}, got {fault[1]}.")
+    return Head(grid, coarse, brain, bone_hu, _tissue_hu(coarse, brain))
+
+
 def prepare(
     hu: np.ndarray,
     spacing_mm: tuple[float, float, float],
@@ -103,6 +165,7 @@ def prepare(
     matrix: int = 128,
     field_mm: float = 200.0,
     thickness_mm: float = 5.0,
+    name: str = "the scan",
 ) -> BrainSlices:
     """Canonical slices of one scan.
 
@@ -116,26 +179,35 @@ def prepare(
         Pixels along a side of the square field of view, and its side; the field is centred on the brain.
     thickness_mm : float
         Slices thinner than this are averaged in groups that come closest to it.
+    name : str
+        What a message calls the scan.
 
     Returns
     -------
     BrainSlices
+
+    Raises
+    ------
+    HeadError
+        As :func:`find_head`.
     """
-    group = max(1, round(thickness_mm / spacing_mm[2]))
-    coarse = _coarse_grid(hu.shape, spacing_mm, group)
-    coarse_hu = coarse.to_slices(hu)
-    coarse_brain = brain_mask(coarse_hu, coarse.pixel_mm, bone_hu=bone_threshold(hu))
-    centre = _centre_mm(coarse_brain, coarse)
+    head = find_head(hu, spacing_mm, thickness_mm=thickness_mm, name=name)
+    centre = _centre_mm(head.brain, head.grid)
     start = (centre[0] - field_mm / 2, centre[1] - field_mm / 2)
-    grid = SliceGrid(tuple(hu.shape), tuple(map(float, spacing_mm)), start, float(field_mm), matrix, group)
+    grid = SliceGrid(tuple(hu.shape), tuple(map(float, spacing_mm)), start, float(field_mm), matrix, head.grid.group)
     slices = grid.to_slices(hu)
-    brain = _move(coarse_brain, coarse, grid)
+    brain = _move(head.brain, head.grid, grid)
     return BrainSlices(slices, brain, grid, _quality(hu, slices, brain, grid))
 
 
 def bone_threshold(hu: np.ndarray) -> float:
-    """HU above which a voxel counts as bone: 150, or just below the ceiling of a scan whose HU were clipped."""
-    ceiling = float(hu.max())
+    """HU above which a voxel counts as bone: 150, or just below the ceiling of a scan whose HU were clipped.
+
+    The ceiling is the upper quartile of all voxels above 60 HU, most of which are bone: a few voxels above it (metal,
+    a mark, the overshoot of an interpolation) do not make a clipped scan look like a whole one.
+    """
+    bright = hu[hu > BRIGHT_HU]
+    ceiling = float(np.percentile(bright, 75.0)) if bright.size else float(hu.max(initial=0.0))
     return BONE_HU if ceiling > 2 * BONE_HU else min(BONE_HU, 0.92 * ceiling)
 
 
@@ -281,10 +353,16 @@ def _quality(hu: np.ndarray, slices: np.ndarray, brain: np.ndarray, grid: SliceG
         "hu_min": float(hu.min()),
         "hu_max": float(hu.max()),
         "brain_ml": float(brain.sum() * grid.voxel_ml),
-        "brain_hu": float(np.median(slices[inside])) if inside.any() else np.nan,
+        "brain_hu": _tissue_hu(slices, brain),
         # Neighbouring pixels share little but noise: the robust SD of their difference over the root of two.
         "noise_hu": float(1.4826 * np.median(np.abs(step)) / np.sqrt(2.0)) if step.size else np.nan,
     }
+
+
+def _tissue_hu(hu: np.ndarray, brain: np.ndarray) -> float:
+    """Median HU of brain tissue: neither blood nor fluid."""
+    inside = brain & (np.abs(hu - 33.0) < 20.0)
+    return float(np.median(hu[inside])) if inside.any() else np.nan
 
 
 def _within_skull(tissue: np.ndarray, bone: np.ndarray, gap_mm: float, pixel_mm: float) -> np.ndarray:

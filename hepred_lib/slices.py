@@ -24,17 +24,28 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from hepred_lib.imaging.head import cut_ends
+from hepred_lib.imaging.masks import mask_faults
 from hepred_lib.manifest import read_manifest
 from hepred_lib.markers import Markers, measure_markers
 from hepred_lib.morphology import dilated
-from hepred_lib.preprocessing import BrainSlices, SliceGrid, grid_from_record, grid_record, prepare
-from hepred_lib.scans import ScanError, read_mask, read_scan
+from hepred_lib.preprocessing import (
+    BONE_HU,
+    BrainSlices,
+    SliceGrid,
+    bone_threshold,
+    grid_from_record,
+    grid_record,
+    prepare,
+)
+from hepred_lib.scans import Scan, ScanError, read_mask, read_scan
 from hepred_lib.study import read_table, write_bytes
 
 HU, BLOOD, IVH, BRAIN = range(4)
 HU_OFFSET = 32
 POSITIVE_SLICE_MM2 = 20.0
 BRAIN_ML = (600.0, 2300.0)
+BRAIN_HU = (20.0, 44.0)  # medians of 24 to 36 are seen; an intercept of -1000 in place of -1024 makes them 24 HU more
 SKULL_MM, AIR_HU = 14.0, -1000.0  # what a figure shows around the brain
 
 
@@ -101,15 +112,17 @@ def store_patient(folder: Path, row: dict, **options: float) -> dict[str, object
     Raises
     ------
     ScanError
-        With the patient named, where the scan or a mask cannot be used.
+        With the patient named, where the scan or a mask cannot be used, does not show a head, or does not cover blood.
     """
     patient = str(row["patient_id"])
     try:
         scan = read_scan(row["baseline_ct"])
         masks = [_optional_mask(row.get(key), scan) for key in ("baseline_mask", "baseline_ivh_mask")]
+        slices = prepare(scan.hu, scan.spacing_mm, name=str(scan.path), **options)
+        for mask, key in zip(masks, ("baseline_mask", "baseline_ivh_mask"), strict=True):
+            _refuse_other_masks(mask, scan, slices, row.get(key), ventricular=key == "baseline_ivh_mask")
     except ScanError as error:
-        raise ScanError(f"{error} (patient {patient})") from error
-    slices = prepare(scan.hu, scan.spacing_mm, **options)
+        raise type(error)(f"{error} (patient {patient})") from error
     planes = encode(slices, *masks)
     buffer = BytesIO()
     np.save(buffer, planes, allow_pickle=False)
@@ -130,13 +143,16 @@ def measured_markers(hu: np.ndarray, mask: np.ndarray | None, spacing_mm: tuple[
 
 def quality_flags(slices: BrainSlices) -> str:
     """What a reader should look at, as words joined by blanks; empty where nothing stands out."""
-    quality = slices.quality
+    quality, (base, vertex) = slices.quality, cut_ends(slices.brain)
     checks = {
         "brain_volume": not BRAIN_ML[0] <= quality["brain_ml"] <= BRAIN_ML[1],
         "thick_slices": quality["thickness_mm"] > 7.5,
         "few_slices": quality["n_slices"] < 12,
         "noisy": quality["noise_hu"] > 6.0,
-        "clipped_hu": quality["hu_max"] < 300.0,
+        "clipped_hu": quality["hu_max"] < 300.0 or bone_threshold(slices.hu) < BONE_HU,
+        "brain_hu": not BRAIN_HU[0] <= quality["brain_hu"] <= BRAIN_HU[1],
+        "base_cut": base,
+        "vertex_cut": vertex,
     }
     return " ".join(name for name, raised in checks.items() if raised)
 
@@ -170,8 +186,19 @@ def scans_of(manifest: Path, patients: pd.Series) -> pd.DataFrame:
     return table
 
 
-def _optional_mask(path: object, scan) -> np.ndarray | None:
+def _optional_mask(path: object, scan: Scan) -> np.ndarray | None:
     return None if path is None or pd.isna(path) else read_mask(path, scan)
+
+
+def _refuse_other_masks(mask, scan: Scan, slices: BrainSlices, path: object, *, ventricular: bool) -> None:
+    """Refuse a mask that does not cover blood: networks would learn from it."""
+    if mask is None:
+        return
+    brain_hu, bone_hu = slices.quality["brain_hu"], bone_threshold(scan.hu)
+    faults = mask_faults(mask, scan.hu, scan.spacing_mm, brain_hu=brain_hu, bone_hu=bone_hu, ventricular=ventricular)
+    for fault in faults:
+        if fault.severity == "refuse":
+            raise ScanError(f"{path} must {fault.rule}, got {fault.value}: {fault.remedy}".removesuffix("."))
 
 
 def _to_torch(volume: np.ndarray) -> np.ndarray:

@@ -27,9 +27,10 @@ def shared() -> Path:
 
 @pytest.fixture
 def phantom():
-    """HU, mask and affine of a head: a ball of brain in air with 144 voxels of 0.125 mL (18 mL) of blood."""
+    """HU, mask and affine of a head: a ball of brain in a skull with 144 voxels of 0.125 mL (18 mL) of blood."""
     x, y, z = np.indices((32, 28, 16))
-    hu = np.where((x - 15) ** 2 + (y - 14) ** 2 + (2 * (z - 8)) ** 2 < 13**2, 35.0, -1000.0).astype(np.float32)
+    radius = np.sqrt((x - 15) ** 2 + (y - 14) ** 2 + (1.8 * (z - 8)) ** 2)
+    hu = np.select([radius < 11.5, radius < 13], [35.0, 1000.0], -1000.0).astype(np.float32)
     mask = np.zeros(hu.shape, dtype=bool)
     mask[17:23, 10:16, 6:10] = True
     hu[mask] = 60.0

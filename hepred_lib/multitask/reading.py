@@ -82,7 +82,8 @@ def read_with(reader: Reader, row: Mapping[str, object]) -> tuple[Reading, np.nd
     Raises
     ------
     ScanError
-        With the patient named.
+        With the patient named; a :class:`hepred_lib.scans.HeadError` where the scan was read but shows no head that
+        can be measured.
     """
     try:
         scan = read_scan(Path(str(row["baseline_ct"])))
@@ -90,9 +91,9 @@ def read_with(reader: Reader, row: Mapping[str, object]) -> tuple[Reading, np.nd
             None if row.get(key) is None or pd.isna(row[key]) else read_mask(Path(str(row[key])), scan)
             for key in ("baseline_mask", "baseline_ivh_mask")
         ]
+        slices = prepare(scan.hu, scan.spacing_mm, name=str(scan.path), **reader.options)
     except ScanError as error:
-        raise ScanError(f"{error} (patient {row['patient_id']})") from error
-    slices = prepare(scan.hu, scan.spacing_mm, **reader.options)
+        raise type(error)(f"{error} (patient {row['patient_id']})") from error
     grid = slices.grid
     planes = encode(slices, *masks)
     patient = Patient(str(row["patient_id"]), planes, grid.pixel_mm, grid.voxel_ml, np.nan, masks[0] is not None)

@@ -1,0 +1,113 @@
+"""Whether a scan shows a whole head: a brain of possible size inside a skull.
+
+Judged on coarse arrays (x, y, z) in RAS+: the brain mask and the bone of :mod:`hepred_lib.preprocessing`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hepred_lib.morphology import dilated, eroded
+
+FIELD_MM = (120.0, 1000.0)  # longer side of a slice; a head is 180 to 210 mm long
+LENGTH_MM = (100.0, 230.0)  # of an adult brain in the slice: 145 to 195 mm
+HEIGHT_MM = 170.0  # 95 to 125 mm
+HEIGHT_SHARE = (0.36, 1.1)  # height over length: 0.5 to 0.75
+LARGE_SLICE = 0.25  # of the largest area of the brain: such slices count for its height
+ENCLOSED = 0.4  # of the brain's edge lies near bone: 0.96 or more of a head's, under 0.15 without skull
+NEAR_BONE_MM = 8.0
+MEDIAN_HU = (10.0, 60.0)
+CUT_BASE, CUT_VERTEX = 0.5, 0.3  # area of the brain in the scan's first and last slice over its largest
+
+SKULL = "show a head with its skull"
+SIZE = "show a head of possible size"
+
+
+def field_fault(hu: np.ndarray, spacing_mm: tuple[float, float, float]) -> tuple[str, str] | None:
+    """Why no head has this size, by the field of view alone: the words after "must" and those after "got".
+
+    Parameters
+    ----------
+    hu : ndarray of shape (x, y, z)
+        The scan on its own grid.
+    spacing_mm : tuple of float
+        Voxel size.
+    """
+    field = max(n * mm for n, mm in zip(hu.shape[:2], spacing_mm[:2], strict=True))
+    if FIELD_MM[0] <= field <= FIELD_MM[1]:
+        return None
+    voxel = " x ".join(f"{mm:.4g}" for mm in spacing_mm)
+    return SIZE, f"a head of {_head_size(hu, spacing_mm)} mm: the voxel size ({voxel} mm) is wrong"
+
+
+def head_fault(
+    hu: np.ndarray, brain: np.ndarray, bone: np.ndarray, spacing_mm: tuple[float, float, float]
+) -> tuple[str, str] | None:
+    """Why this is no head in which a volume can be measured: the words after "must" and those after "got".
+
+    Parameters
+    ----------
+    hu : ndarray of shape (x, y, z)
+        Coarse slices.
+    brain, bone : ndarray of bool, of the same shape
+    spacing_mm : tuple of float
+        Voxel size of these arrays.
+    """
+    if not brain.any():
+        return SKULL, "no brain inside a skull (was it extracted?): use the original scan"
+    areas = brain.sum(axis=(0, 1))
+    large = areas >= LARGE_SLICE * areas.max()
+    enclosed = _enclosed_share(brain[:, :, large], bone[:, :, large], spacing_mm[0])
+    if enclosed < ENCLOSED:
+        return (
+            SKULL,
+            f"bone around {enclosed:.0%} of the brain (was it extracted?): use the original scan",
+        )
+    median = float(np.median(hu[brain]))
+    if not MEDIAN_HU[0] <= median <= MEDIAN_HU[1]:
+        return f"show a brain of {MEDIAN_HU[0]:g} to {MEDIAN_HU[1]:g} HU", f"a median of {median:.0f} HU"
+    return _size_fault(hu, brain, float(large.sum()) * spacing_mm[2], spacing_mm)
+
+
+def cut_ends(brain: np.ndarray) -> tuple[bool, bool]:
+    """Whether the scan begins within the brain (the skull base is missing), and whether it ends in it (the vertex is).
+
+    Examples
+    --------
+    >>> brain = np.zeros((4, 4, 3), dtype=bool)
+    >>> brain[:, :, 1:] = True
+    >>> cut_ends(brain)
+    (False, True)
+    """
+    areas = brain.sum(axis=(0, 1))
+    return bool(areas[0] > CUT_BASE * areas.max()), bool(areas[-1] > CUT_VERTEX * areas.max())
+
+
+def _size_fault(
+    hu: np.ndarray, brain: np.ndarray, height_mm: float, spacing_mm: tuple[float, float, float]
+) -> tuple[str, str] | None:
+    sides = [np.flatnonzero(brain.any(axis=axes)) for axes in ((1, 2), (0, 2))]
+    length_mm = max((side[-1] - side[0] + 1) * mm for side, mm in zip(sides, spacing_mm[:2], strict=True))
+    if not LENGTH_MM[0] <= length_mm <= LENGTH_MM[1]:
+        return SIZE, f"a brain {length_mm:.0f} mm long in the slice: the pixel size is wrong, or this is no head"
+    # A scan of a part of the head is short as well, but it ends within the brain.
+    share = height_mm / length_mm
+    short = share < HEIGHT_SHARE[0] and not any(cut_ends(brain))
+    if short or share > HEIGHT_SHARE[1] or height_mm > HEIGHT_MM:
+        return SIZE, f"a head of {_head_size(hu, spacing_mm)} mm: the distance between slices is wrong"
+    return None
+
+
+def _enclosed_share(brain: np.ndarray, bone: np.ndarray, pixel_mm: float) -> float:
+    """Share of the brain's edge, slice by slice, that lies near bone."""
+    edge = brain & ~eroded(brain, 1)
+    near = dilated(np.ascontiguousarray(bone), round(NEAR_BONE_MM / pixel_mm))
+    return float((edge & near).sum() / max(1, edge.sum()))
+
+
+def _head_size(hu: np.ndarray, spacing_mm: tuple[float, float, float]) -> str:
+    """Sides in mm of the box around everything but air."""
+    shown = hu > -15.0
+    sides = [np.flatnonzero(shown.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))]
+    lengths = [(side[-1] - side[0] + 1) * mm if side.size else 0.0 for side, mm in zip(sides, spacing_mm, strict=True)]
+    return " x ".join(f"{length:.0f}" for length in lengths)
