@@ -1,7 +1,10 @@
-"""One series to one NIfTI file, by dcm2niix: a tilted gantry sheared back, uneven slices made even.
+"""One series to one NIfTI file, and the comparison of what came out with what the headers said.
 
-Only voxels and their places are kept: no name, date or number of the patient enters the file. A face can still be
-seen in it. Forms and sizes are true; the origin of a tilted scan is dcm2niix's, and may lie some cm off the table's.
+Slices are put in order of position, whatever their files are called and numbered. Where they lie straight above each
+other the volume is their own values, evenly spaced or interpolated to even spacing. A tilted gantry is corrected by
+dcm2niix, which also decodes the JPEG family; it sees copies made here, which hold pixels and geometry and nothing of
+the patient. Only voxels and their places are kept. Forms and sizes are true; the origin of a tilted scan is
+dcm2niix's, and may lie some cm off the table's.
 
 References
 ----------
@@ -10,56 +13,353 @@ Li X et al. The first step for neuroimaging data analysis: DICOM to NIfTI conver
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import dcm2niix
+import nibabel as nib
 import numpy as np
+import pydicom
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
+from hepred_lib.intake.pixels import PixelError, Stored, read_stored
 from hepred_lib.intake.series import Series
-from hepred_lib.scans import Scan, ScanError, read_scan, write_nifti
+from hepred_lib.intake.stacks import REGULAR, SAME_MM, is_even
+from hepred_lib.scans import SHEAR, Scan, ScanError, read_scan, write_nifti
 
 LONGEST_S = 600
+STRAIGHT_MM = 2.0  # how far slices may lie beside the line on which they are stacked
+SPACING = 0.01  # relative difference between the volume's spacing and the headers'
+ALIGNED = 0.999  # cosine: 2.6 degrees
+DRIFT_MM = 3.0  # median over slices, of the head's middle: half of what 2 degrees of tilt do over a head
+EXACT = 1e-4  # of a gap: a slice so near to a plane of the volume is that plane
+USUAL_GAP = 0.1  # quantile of the gaps of uneven slices that the volume gets
+AIR_HU = -1024.0  # what is darker lies outside the field of view
+TISSUE_HU, LARGE = -400.0, 0.2  # what is no air; share of the largest section
+_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 
 
-def convert_series(series: Series, path: Path) -> Scan:
+@dataclass(frozen=True)
+class _Geometry:
+    """Where the slices of a series lie (LPS mm).
+
+    ``axes`` are the directions along a row, along a column and across; ``pixel_mm`` the distances between columns and
+    between rows; ``places`` those along the normal from the first slice; ``slope`` the drift along a column per mm.
+    """
+
+    axes: np.ndarray
+    corners: np.ndarray
+    pixel_mm: tuple[float, float]
+    places: np.ndarray
+    slope: float
+
+    @property
+    def is_tilted(self) -> bool:
+        return abs(self.slope) > SHEAR
+
+    @property
+    def tilt(self) -> float:
+        """Degrees by which the slices lean against the line on which they are stacked."""
+        return float(np.degrees(np.arctan(self.slope)))
+
+    @property
+    def even_places(self) -> np.ndarray:
+        """The places themselves, made exact; where slices are uneven, those of the volume that is made of them.
+
+        Its gap is the usual smallest one, or half of it where all slices then lie in a plane of the volume.
+        """
+        extent, count = self.places[-1], len(self.places)
+        if not is_even(self.places):
+            usual = np.quantile(np.diff(self.places), USUAL_GAP, method="lower")
+            off = {gap: np.abs(self.places / gap - np.rint(self.places / gap)).max() for gap in (usual, usual / 2)}
+            gap = next((gap for gap, apart in off.items() if apart <= REGULAR), usual)
+            count = max(round(extent / gap), 1) + 1
+        return np.linspace(0.0, extent, count)
+
+
+def convert_series(series: Series, path: Path, *, workplace: Path | None = None) -> Scan:
     """Write a series as NIfTI (int16 HU, RAS+ order) and return what was read back of the conversion.
+
+    Parameters
+    ----------
+    series : Series
+    path : Path
+        Written whole or not at all.
+    workplace : Path, optional
+        A folder for temporary files, by default the system's.
 
     Raises
     ------
     ScanError
-        In one sentence with the series named: no volume came out, or one that is no head CT in Hounsfield units.
+        In one sentence with the series named: an image cannot be read, no volume came out, one that is no head CT in
+        Hounsfield units, or one that is not as the headers say.
     """
     name = f"series {series.number} ({len(series.files)} files, the first {series.files[0]})"
-    with tempfile.TemporaryDirectory() as place:
-        images, out = Path(place) / "dicom", Path(place) / "nifti"
-        images.mkdir()
-        out.mkdir()
-        for number, file in enumerate(series.files):
-            shutil.copyfile(file, images / f"{number:05d}.dcm")
-        command = [dcm2niix.bin, "-z", "n", "-b", "n", "-f", "scan", "-o", str(out), str(images)]
+    geometry = _geometry(series, name)
+    with tempfile.TemporaryDirectory(dir=workplace) as place:
+        hu = _stack(series, Path(place), name)
+        make = _corrected if geometry.is_tilted else _written
+        volume = make(hu, geometry, Path(place), name)
         try:
-            said = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=LONGEST_S)
-        except subprocess.TimeoutExpired as error:
-            raise ScanError(f"{name} must be converted within {LONGEST_S} s by dcm2niix, got no volume.") from error
-        volumes = sorted(out.glob("*.nii"), key=_preference)
-        if not volumes:
-            lines = [line for line in (said.stdout + said.stderr).splitlines() if "rror" in line or "arning" in line]
-            reason = " ".join(lines[-2:]) or "unsaid"
-            for number, file in enumerate(series.files):
-                reason = reason.replace(str(images / f"{number:05d}.dcm"), str(file))
-            raise ScanError(f"{name} must be converted by dcm2niix, got no volume: {reason}.")
-        try:
-            scan = read_scan(volumes[0])
+            scan = read_scan(volume)
         except ScanError as error:
-            raise ScanError(f"{name}, converted: {str(error).replace(str(volumes[0]), 'it')}") from error
+            raise ScanError(f"{name}, converted: {str(error).replace(str(volume), 'it')}") from error
+    _require_as_headers(scan, hu, geometry, name)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_nifti(path, np.clip(scan.hu, -32768, 32767), scan.affine, dtype=np.int16)
     return scan
 
 
+def _geometry(series: Series, name: str) -> _Geometry:
+    """What the headers say of the slices' places, refused where no one volume has them."""
+    if not series.places_mm or series.fault:
+        raise ScanError(f"{name} must say where each slice lies and how large it is: {series.fault or 'no place'}.")
+    turn = np.array(series.slices[0].turn)
+    axes = np.array([turn[:3], turn[3:], np.cross(turn[:3], turn[3:])])
+    down, right = np.mean([image.pixel_mm for image in series.slices], axis=0)
+    corners = np.array([image.corner for image in series.slices])
+    away = (corners - corners[0]) @ axes.T
+    places = away[:, 2]
+    if len(places) < 2 or np.diff(places).min() < SAME_MM:
+        raise ScanError(f"{name} must hold at least 2 slices at places of their own, got {len(places)} slices.")
+    slopes = away[:, :2].T @ places / (places @ places)
+    beside = np.abs(away[:, :2] - np.outer(places, slopes)).max()
+    if beside > STRAIGHT_MM or abs(slopes[0]) > SHEAR:
+        beside = max(beside, abs(slopes[0]) * places[-1])
+        raise ScanError(
+            f"{name} must have slices above each other within {STRAIGHT_MM:g} mm, or tilted along their columns, "
+            f"got {beside:.1f} mm beside."
+        )
+    return _Geometry(axes, corners, (float(right), float(down)), places, float(slopes[1]))
+
+
+def _stack(series: Series, place: Path, name: str) -> np.ndarray:
+    """Hounsfield units of every slice in order of position; shape (slices, rows, columns)."""
+    images = list(_images(series, name))
+    unscaled = sum(image.rescale is None for image in images)
+    if 0 < unscaled < len(images):
+        raise ScanError(f"{name} must have a RescaleIntercept in every image, got none in {unscaled} of {len(images)}.")
+    packed = [image for image in images if image.values is None]
+    unpacked = iter(_decoded(packed, place, name) if packed else ())
+    hu = [image.hu(next(unpacked) if image.values is None else None) for image in images]
+    shapes = {image.shape for image in hu}
+    if len(shapes) > 1:
+        raise ScanError(f"{name} must have one matrix, got {' and '.join(map(str, sorted(shapes)))}.")
+    return np.array(hu)
+
+
+def _images(series: Series, name: str) -> Iterator[Stored]:
+    """The stored values of every slice; refused with the number of those that cannot be read."""
+    frames: dict[Path, list[int]] = {}
+    for image in series.slices:
+        frames.setdefault(image.path, []).append(image.frame)
+    read, faults = {}, []
+    for path, numbers in frames.items():
+        try:
+            read |= {(path, number): stored for number, stored in zip(numbers, read_stored(path, numbers), strict=True)}
+        except PixelError as error:
+            faults.append(f"{error} in {path}")
+    if faults:
+        raise ScanError(
+            f"{name} must be whole, got {len(faults)} of {len(frames)} files that cannot be used: {faults[0]}."
+        )
+    for image in series.slices:
+        yield read[image.path, image.frame]
+
+
+def _written(hu: np.ndarray, geometry: _Geometry, place: Path, name: str) -> Path:
+    """Slices straight above each other as NIfTI; between two slices linearly interpolated where they are uneven."""
+    places, even = geometry.places, geometry.even_places
+    if len(even) != len(places) or not is_even(places):
+        lower = np.clip(np.searchsorted(places, even, side="right") - 1, 0, len(places) - 2)
+        share = ((even - places[lower]) / (places[lower + 1] - places[lower]))[:, None, None]
+        hu = (1 - share) * hu[lower] + share * hu[lower + 1]
+    affine = np.eye(4)
+    affine[:3, :3] = _TO_RAS @ geometry.axes.T * [*geometry.pixel_mm, even[1]]
+    affine[:3, 3] = _TO_RAS @ geometry.corners[0]
+    write_nifti(place / "scan.nii", np.clip(hu, -32768, 32767).transpose(2, 1, 0), affine, dtype=np.int16)
+    return place / "scan.nii"
+
+
+def _corrected(hu: np.ndarray, geometry: _Geometry, place: Path, name: str) -> Path:
+    """Slices of a tilted gantry as NIfTI, by dcm2niix from copies that hold their HU."""
+    axes, corners = geometry.axes[:2].copy(), geometry.corners
+    if is_even(geometry.places):  # dcm2niix takes the first gap for all
+        along = geometry.axes[2] + geometry.slope * geometry.axes[1]
+        corners = corners[0] + np.outer(geometry.even_places, along)
+    for axis, direction, size in ((2, 0, geometry.pixel_mm[0]), (1, 1, geometry.pixel_mm[1])):
+        if axes[direction, direction] < 0:  # dcm2niix corrects patients who lie on their back
+            hu = np.flip(hu, axis)
+            corners = corners + (hu.shape[axis] - 1) * size * axes[direction]
+            axes[direction] *= -1
+    images = place / "tilted"
+    images.mkdir()
+    for number, (values, corner) in enumerate(zip(hu, corners, strict=True)):
+        copy = _copy(number, values.shape, np.int16)
+        copy.ImagePositionPatient, copy.ImageOrientationPatient = (
+            _decimals(corner),
+            _decimals(axes.ravel()),
+        )
+        copy.PixelSpacing = _decimals(geometry.pixel_mm[::-1])
+        copy.Manufacturer, copy.GantryDetectorTilt = "GE MEDICAL SYSTEMS", f"{abs(geometry.tilt):.2f}"
+        if hu.min() < AIR_HU:  # else it would be mixed with the air beside it
+            copy.PixelPaddingValue = max(round(float(hu.min())), -32768)
+        copy.PixelData = np.clip(np.rint(values), -32768, 32767).astype("<i2").tobytes()
+        pydicom.dcmwrite(images / f"{number:05d}.dcm", copy, enforce_file_format=True)
+    volumes = sorted(_dcm2niix(images, len(hu), name), key=_preference)
+    return volumes[0]
+
+
 def _preference(volume: Path) -> tuple:
-    """Corrected for tilt, then for uneven slices, then the largest: a series may hold an overview too."""
-    return "_Tilt" not in volume.name, "_Eq" not in volume.name, -volume.stat().st_size, volume.name
+    """Corrected for tilt, then for uneven slices."""
+    return "_Tilt" not in volume.name, "_Eq" not in volume.name, volume.name
+
+
+def _decoded(images: list[Stored], place: Path, name: str) -> list[np.ndarray]:
+    """Stored values of compressed images, by dcm2niix from copies that are stacked one above the other."""
+    folder = place / "compressed"
+    folder.mkdir()
+    for number, image in enumerate(images):
+        header = image.header
+        copy = _copy(number, (header.Rows, header.Columns), np.int16)
+        copy.file_meta.TransferSyntaxUID = header.file_meta.TransferSyntaxUID
+        for tag in ("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"):
+            setattr(copy, tag, header.get(tag))
+        copy.ImagePositionPatient, copy.ImageOrientationPatient = [0, 0, number], [1, 0, 0, 0, 1, 0]
+        copy.PixelSpacing = [1, 1]
+        copy.PixelData = encapsulate([image.compressed])
+        copy["PixelData"].is_undefined_length = True
+        pydicom.dcmwrite(folder / f"{number:05d}.dcm", copy, enforce_file_format=True)
+    volumes = _dcm2niix(folder, len(images), name)
+    volume = nib.load(volumes[0])
+    rows, columns = images[0].header.Rows, images[0].header.Columns
+    voxels = np.asarray(volume.dataobj).reshape((*volume.shape[:2], -1))
+    if len(volumes) > 1 or voxels.shape != (columns, rows, len(images)):
+        got = " and ".join(str(nib.load(each).shape) for each in volumes)
+        raise ScanError(f"{name} must be decoded as {len(images)} slices of {rows} x {columns}, got {got}.")
+    return list(voxels[:, ::-1].transpose(2, 1, 0))  # NIfTI counts rows from the back
+
+
+def _copy(number: int, shape: tuple[int, int], dtype: type) -> Dataset:
+    """A slice that holds nothing but what a converter needs, its position and pixels still to come."""
+    copy = Dataset()
+    copy.file_meta = FileMetaDataset()
+    copy.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    copy.file_meta.MediaStorageSOPClassUID = copy.SOPClassUID = CTImageStorage
+    copy.file_meta.MediaStorageSOPInstanceUID = copy.SOPInstanceUID = f"2.25.{number + 1}"
+    copy.StudyInstanceUID, copy.SeriesInstanceUID, copy.Modality = "2.25.1000001", "2.25.1000002", "CT"
+    copy.ImageType, copy.PatientPosition = ["ORIGINAL", "PRIMARY", "AXIAL"], "HFS"
+    copy.SeriesNumber, copy.AcquisitionNumber, copy.InstanceNumber = 1, 1, number + 1
+    copy.Rows, copy.Columns, copy.SamplesPerPixel, copy.PhotometricInterpretation = *shape, 1, "MONOCHROME2"
+    bits = 8 * np.dtype(dtype).itemsize
+    copy.BitsAllocated, copy.BitsStored, copy.HighBit, copy.PixelRepresentation = bits, bits, bits - 1, 1
+    copy.RescaleIntercept, copy.RescaleSlope = 0, 1
+    return copy
+
+
+def _decimals(numbers: np.ndarray) -> list[str]:
+    """As DICOM writes them, in 16 characters at most."""
+    return [f"{number:.10g}"[:16] for number in np.asarray(numbers) + 0.0]
+
+
+def _dcm2niix(images: Path, count: int, name: str) -> list[Path]:
+    """The volumes that dcm2niix makes of a folder of copies."""
+    out = images.with_name(f"{images.name}_nifti")
+    out.mkdir()
+    command = [dcm2niix.bin, "-z", "n", "-b", "n", "-f", "scan", "-o", str(out), str(images)]
+    try:
+        said = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=LONGEST_S)
+    except subprocess.TimeoutExpired as error:
+        raise ScanError(f"{name} must be converted within {LONGEST_S} s by dcm2niix, got no volume.") from error
+    volumes = sorted(out.glob("*.nii"))
+    if not volumes:
+        lines = [line for line in (said.stdout + said.stderr).splitlines() if "rror" in line or "arning" in line]
+        reason = " ".join(lines[-2:]).replace(f"{images}/", "copy ") or "unsaid"
+        raise ScanError(f"{name} must be converted by dcm2niix ({count} slices), got no volume: {reason}.")
+    return volumes
+
+
+def _require_as_headers(scan: Scan, hu: np.ndarray, geometry: _Geometry, name: str) -> None:
+    """Refuse a volume whose extent, spacing, orientation or content is not that of the headers, with both numbers."""
+    axes = geometry.axes @ _TO_RAS
+    directions = scan.affine[:3, :3] / np.array(scan.spacing_mm)
+    order = [int(np.argmax(np.abs(axis @ directions))) for axis in axes]
+    if sorted(order) != [0, 1, 2] or min(abs(a @ directions[:, k]) for a, k in zip(axes, order, strict=True)) < ALIGNED:
+        raise ScanError(f"{name} must lie as its headers say, {_rounded(axes)}, got {_rounded(directions.T)}.")
+    spacing = np.array(scan.spacing_mm)[order]
+    usual = np.median(np.diff(geometry.places))
+    extent = (scan.hu.shape[order[2]] - 1) * spacing[2]
+    if abs(extent - geometry.places[-1]) > usual / 2:
+        raise ScanError(f"{name} must reach over {geometry.places[-1]:.1f} mm as its headers say, got {extent:.1f} mm.")
+    wanted = (*geometry.pixel_mm, extent / (len(hu) - 1) if is_even(geometry.places) else spacing[2])
+    if not np.allclose(spacing, wanted, rtol=SPACING):
+        raise ScanError(f"{name} must have the spacing of its headers, {_times(wanted)} mm, got {_times(spacing)} mm.")
+    check = _require_drift if geometry.is_tilted else _require_values
+    check(scan, hu, geometry, order, name)
+
+
+def _require_values(scan: Scan, hu: np.ndarray, geometry: _Geometry, order: list[int], name: str) -> None:
+    """Refuse a volume that has other HU than the images, or has them elsewhere, in any slice that is in both."""
+    signs = [np.sign(axis @ scan.affine[:3, k]) for axis, k in zip(geometry.axes @ _TO_RAS, order, strict=True)]
+    got = scan.hu.transpose(order)[tuple(slice(None, None, int(sign)) for sign in signs)].transpose(2, 1, 0)
+    first = np.where(np.array(signs) > 0, 0, np.array(got.shape[::-1]) - 1)[np.argsort(order)]
+    away = np.linalg.norm(nib.affines.apply_affine(scan.affine, first) - _TO_RAS @ geometry.corners[0])
+    if got.shape[1:] != hu.shape[1:] or away > scan.spacing_mm[order[2]] / 2:
+        raise ScanError(f"{name} must begin where its first image does, got {away:.1f} mm away.")
+    steps = geometry.places / geometry.even_places[1]
+    if is_even(geometry.places):
+        steps = np.arange(len(hu))
+    for k in np.flatnonzero(np.abs(steps - np.rint(steps)) < EXACT):
+        slice_hu = got[int(np.rint(steps[k]))]
+        apart = np.abs(slice_hu - np.clip(hu[k], -32768, 32767))
+        if apart.max() > 1:
+            row, column = np.unravel_index(apart.argmax(), apart.shape)
+            raise ScanError(
+                f"{name} must have the HU of its images, {hu[k, row, column]:g} in slice {k + 1} (row {row + 1}, "
+                f"column {column + 1}), got {slice_hu[row, column]:g}."
+            )
+
+
+def _require_drift(scan: Scan, hu: np.ndarray, geometry: _Geometry, order: list[int], name: str) -> None:
+    """Refuse a volume in which the head leans otherwise than in the slices: corrected the wrong way, or not at all.
+
+    Compared is the middle of the tissue in each slice, up to one shift of all: the origin is dcm2niix's.
+    """
+    right, down = geometry.pixel_mm
+    said, size = _middles(hu, (down, right))
+    said = said[:, ::-1] + (geometry.corners - geometry.corners[0]) @ geometry.axes[:2].T
+    in_plane = sorted(order[:2])
+    got, _ = _middles(np.moveaxis(scan.hu, order[2], 0), np.array(scan.spacing_mm)[in_plane])
+    signs = [np.sign(axis @ scan.affine[:3, k]) for axis, k in zip(geometry.axes @ _TO_RAS, order, strict=True)]
+    got = got[:, [in_plane.index(k) for k in order[:2]]] * signs[:2]
+    got = got[:: int(signs[2])]
+    nearest = np.rint(geometry.places / geometry.places[-1] * (len(got) - 1)).astype(int)
+    drift = (got[nearest] - said)[size > LARGE * size.max()]
+    drift = float(np.median(np.abs(drift - np.median(drift, axis=0)), axis=0).max())
+    if drift > DRIFT_MM:
+        raise ScanError(
+            f"{name} must be corrected for a tilt of {geometry.tilt:.1f} degrees, got slices "
+            f"{drift:.1f} mm beside their places (allowed {DRIFT_MM:g} mm)."
+        )
+
+
+def _middles(planes: np.ndarray, pixel_mm: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    """Middle of the tissue of each plane in mm along both of its axes, and how many pixels it has."""
+    tissue = planes > TISSUE_HU
+    size = tissue.sum(axis=(1, 2))
+    first, second = (np.arange(n) * mm for n, mm in zip(planes.shape[1:], pixel_mm, strict=True))
+    sums = np.stack([tissue.sum(axis=2) @ first, tissue.sum(axis=1) @ second], axis=1)
+    return sums / np.maximum(size, 1)[:, None], size
+
+
+def _rounded(axes: np.ndarray) -> list:
+    return np.round(axes, 3).tolist()
+
+
+def _times(sizes: tuple[float, ...] | np.ndarray) -> str:
+    return " x ".join(f"{size:.4g}" for size in sizes)

@@ -1,4 +1,4 @@
-"""The series of a folder of DICOM files, told from their headers; no pixel is read."""
+"""The series of a folder of DICOM files, told from their headers."""
 
 from __future__ import annotations
 
@@ -6,26 +6,44 @@ import os
 import re
 import warnings
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pydicom
+from pydicom.errors import InvalidDicomError
+from pydicom.uid import MediaStorageDirectoryStorage
 
+from hepred_lib.intake.pixels import GROUPS, groups_of, within
+from hepred_lib.intake.stacks import Slice, Stack, hole_mm, places, split
 from hepred_lib.progress import progress
 
 _TEXTS = ("SeriesDescription", "ProtocolName", "StudyDescription")  # the nearest to the series first
-_GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 _MOMENTS = ("Acquisition", "Content", "Series", "Study")
 _TAGS = [
     *("PatientID", "PatientName", "PatientBirthDate", "PatientAge", "PatientSex"),
-    *("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"),
+    *(
+        "StudyInstanceUID",
+        "SeriesInstanceUID",
+        "SOPInstanceUID",
+        "FrameOfReferenceUID",
+        "InstanceNumber",
+        "AcquisitionNumber",
+    ),
     *("Modality", "ImageType", "SeriesNumber", "BodyPartExamined", "ContrastBolusAgent", "ConvolutionKernel"),
-    *("SliceThickness", "ImageOrientationPatient", "ImagePositionPatient", "AcquisitionDateTime", *_TEXTS, *_GROUPS),
+    *("SliceThickness", "ImageOrientationPatient", "ImagePositionPatient", "PixelSpacing", "Rows", "Columns"),
+    *("AcquisitionDateTime", *_TEXTS, *GROUPS),
     *(f"{moment}{part}" for moment in _MOMENTS for part in ("Date", "Time")),
 ]
+_CALLED_DICOM = (".dcm", ".dicom", ".ima")
+# What programs write for an unknown day or time: New Year of round years, and the days their calendars count from.
+_FIRST_CT, _FIRST_YEAR = 1972, 1900
+_NO_YEAR = (1980, 1990, 2000)
+_NO_DATE = ("19691231", "18991230", "18991231", "11111111", "99991231", "99990101")
+_NO_TIME = ("000000", "235959")
 
 
 @dataclass(frozen=True)
@@ -35,9 +53,10 @@ class Series:
     Attributes
     ----------
     patient : str
-        PatientID; where it is empty, the first folder below the source.
+        PatientID; where it is empty, the first folder below the source, or the source for files directly in it.
     study, uid : str
-        StudyInstanceUID and SeriesInstanceUID.
+        StudyInstanceUID and SeriesInstanceUID; where a UID holds several stacks, those after the largest have ``#2``,
+        ``#3`` ... behind it.
     number : int
     description : str
         Of the series, the protocol and the study, in lower case.
@@ -56,7 +75,7 @@ class Series:
     sex : str
         ``F``, ``M`` or empty.
     files : tuple of Path
-        One file an image; copies are left out.
+        In order of position, copies left out.
     names, birth_dates, sexes : frozenset of str
         Every PatientName, PatientBirthDate and PatientSex of its files, without empty ones: to tell two people under
         one PatientID. They never leave ``identifying/``.
@@ -66,6 +85,11 @@ class Series:
         SOPInstanceUID of its files.
     has_patient_id : bool
         False where PatientID is empty and ``patient`` is a folder.
+    slices : tuple of Slice
+        The images in order along their normal.
+    fault : str
+        Why the series cannot be used whatever it is called: PixelSpacing missing or changing, several images at one
+        place; empty where nothing is known against it.
     """
 
     patient: str
@@ -91,6 +115,13 @@ class Series:
     texts: tuple[str, ...] = ()
     instances: frozenset[str] = frozenset()
     has_patient_id: bool = True
+    slices: tuple[Slice, ...] = ()
+    fault: str = ""
+
+    @property
+    def hole_mm(self) -> float:
+        """The longest gap in which slices are missing; 0 where there is none."""
+        return hole_mm(self.places_mm)
 
     @property
     def extent_mm(self) -> float:
@@ -99,30 +130,52 @@ class Series:
 
 
 @dataclass(frozen=True)
-class _Image:
-    """One file: its own number, its series as it alone tells it, orientation and place of its slices."""
+class _File:
+    """One file: its series as it alone tells it, and its images."""
 
-    instance: str
     series: Series
-    planes: tuple[tuple[list[float], list[float]], ...]
+    slices: tuple[Slice, ...]
 
 
-def find_series(source: Path) -> tuple[list[Series], int]:
-    """All series below a folder, by patient, study and number, and how many files are no DICOM image of a series.
+class Found(NamedTuple):
+    """What lies below a folder.
 
-    Files may have any name; a ``DICOMDIR``, hidden files and links to folders are passed over.
+    Attributes
+    ----------
+    series : list of Series
+        By patient, study and number.
+    foreign : int
+        Files that are no DICOM image of a series.
+    damaged : tuple of Path
+        DICOM files that cannot be read.
     """
-    images: dict[tuple[str, str, str], dict[str, _Image]] = defaultdict(dict)
-    foreign = 0
+
+    series: list[Series]
+    foreign: int
+    damaged: tuple[Path, ...]
+
+
+def find_series(source: Path) -> Found:
+    """All series below a folder; what lies under one SeriesInstanceUID is sorted into stacks, one Series each.
+
+    Files may have any name; a ``DICOMDIR``, hidden files and links to folders are passed over. The pixels of images
+    that compete for one place are compared, and no others are read.
+    """
+    files: dict[tuple[str, str, str], list[_File]] = defaultdict(list)
+    foreign, damaged = 0, []
     for path in progress(list(_files(source)), desc="headers", unit="file"):
-        image = _image(path, folder=_first_folder(path, source))
-        if image is None:
+        try:
+            file = _file(path, folder=_first_folder(path, source))
+        except _DamagedError:
+            damaged.append(path)
+            continue
+        if file is None:
             foreign += 1
             continue
-        key = (image.series.patient, image.series.study, image.series.uid)
-        images[key].setdefault(image.instance or str(path), image)
-    found = [_joined(list(part.values())) for part in images.values()]
-    return sorted(found, key=lambda series: (series.patient, series.study, series.number, series.uid)), foreign
+        files[file.series.patient, file.series.study, file.series.uid].append(file)
+    found = [series for part in files.values() for series in _series_of(part)]
+    found.sort(key=lambda series: (series.patient, series.study, series.number, series.uid))
+    return Found(found, foreign, tuple(damaged))
 
 
 def _files(source: Path) -> Iterator[Path]:
@@ -137,21 +190,38 @@ def _first_folder(path: Path, source: Path) -> str:
     return parts[0] if len(parts) > 1 else source.resolve().name
 
 
-def _image(path: Path, folder: str) -> _Image | None:
-    """What the header says; None for what is no DICOM, is damaged, or belongs to no series."""
+class _DamagedError(Exception):
+    """A DICOM file that cannot be read."""
+
+
+def _file(path: Path, folder: str) -> _File | None:
+    """What the header says; None for what is no DICOM or belongs to no series by its kind."""
     try:
         with warnings.catch_warnings():  # of values against the standard, which scanners write
             warnings.simplefilter("ignore")
             header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS)
-            series, planes = _alone(header, path, folder), _planes(header)
-            instance = _text(header, "SOPInstanceUID")
+            kind = header.file_meta.get("MediaStorageSOPClassUID", "")
+            file = _File(_alone(header, path, folder), _slices(header, path))
+    except InvalidDicomError:
+        return _require_foreign(path)
+    except OSError:
+        raise _DamagedError from None
     except Exception:  # values are decoded one by one, and a damaged one may raise anything
-        return None
-    return _Image(instance, series, planes) if series.uid else None
+        raise _DamagedError from None
+    if not file.series.uid and kind != MediaStorageDirectoryStorage:
+        raise _DamagedError
+    return file if file.series.uid else None
+
+
+def _require_foreign(path: Path) -> None:
+    """Refuse as damaged a file that is called DICOM but does not begin as one."""
+    if path.suffix.lower() in _CALLED_DICOM:
+        raise _DamagedError
 
 
 def _alone(header: pydicom.Dataset, path: Path, folder: str) -> Series:
-    """The series of one file, its places still to come."""
+    """The series of one file, its images still to be placed."""
+    groups = groups_of(header, 0)
     return Series(
         patient=_text(header, "PatientID") or folder,
         study=_text(header, "StudyInstanceUID"),
@@ -161,9 +231,9 @@ def _alone(header: pydicom.Dataset, path: Path, folder: str) -> Series:
         modality=_text(header, "Modality"),
         body_part=_text(header, "BodyPartExamined").upper(),
         contrast=_text(header, "ContrastBolusAgent"),
-        kernel=_several(header, "ConvolutionKernel", "/"),
-        image_type=tuple(_several(header, "ImageType", "\\").upper().split("\\")),
-        thickness_mm=_number(header, "SliceThickness", np.nan),
+        kernel=_kernel(groups),
+        image_type=_image_type(groups),
+        thickness_mm=_thickness(groups),
         upright=np.nan,
         places_mm=(),
         taken_at=_moment(header),
@@ -174,73 +244,128 @@ def _alone(header: pydicom.Dataset, path: Path, folder: str) -> Series:
         birth_dates=_filled(header, "PatientBirthDate"),
         sexes=_filled(header, "PatientSex"),
         texts=tuple(_text(header, name) for name in _TEXTS),
+        instances=_filled(header, "SOPInstanceUID"),
         has_patient_id=bool(_text(header, "PatientID")),
     )
 
 
-def _joined(images: list[_Image]) -> Series:
-    """The series of all its files: the first header's words, every slice's place, the earliest time."""
-    upright, places = _places([plane for image in images for plane in image.planes])
-    moments = [image.series.taken_at for image in images if image.series.taken_at is not None]
+def _series_of(files: list[_File]) -> list[Series]:
+    """One series for each stack under a UID; those after the largest carry a number behind it."""
+    by_path = {file.series.files[0]: file.series for file in files}
+    stacks = split(image for file in files for image in file.slices)
+    return [_joined(stack, by_path, "" if k == 0 else f"#{k + 1}") for k, stack in enumerate(stacks)]
+
+
+def _joined(stack: Stack, by_path: Mapping[Path, Series], suffix: str) -> Series:
+    """The series of all files of a stack: the first header's words, every slice's place, the earliest time."""
+    first = stack.slices[0]
+    paths = tuple(dict.fromkeys(image.path for image in stack.slices))
+    parts = [by_path[path] for path in paths]
+    moments = [part.taken_at for part in parts if part.taken_at is not None]
     return replace(
-        images[0].series,
-        upright=upright,
-        places_mm=places,
+        parts[0],
+        uid=f"{parts[0].uid}{suffix}",
+        kernel=first.kernel,
+        image_type=first.image_type,
+        thickness_mm=first.thickness_mm or np.nan,
+        upright=float(abs(first.normal[2])) if first.placed else np.nan,
+        places_mm=tuple(dict.fromkeys(np.round(places(stack.slices), 2).tolist())) if first.placed else (),
         taken_at=min(moments, default=None),
-        files=tuple(path for image in images for path in image.series.files),
-        names=frozenset().union(*(image.series.names for image in images)),
-        birth_dates=frozenset().union(*(image.series.birth_dates for image in images)),
-        sexes=frozenset().union(*(image.series.sexes for image in images)),
-        instances=frozenset(filter(None, (image.instance for image in images))),
-        has_patient_id=all(image.series.has_patient_id for image in images),
+        files=paths,
+        names=frozenset().union(*(part.names for part in parts)),
+        birth_dates=frozenset().union(*(part.birth_dates for part in parts)),
+        sexes=frozenset().union(*(part.sexes for part in parts)),
+        instances=frozenset().union(*(part.instances for part in parts)),
+        has_patient_id=all(part.has_patient_id for part in parts),
+        slices=stack.slices,
+        fault=stack.fault,
     )
 
 
-def _places(planes: list[tuple[list[float], list[float]]]) -> tuple[float, tuple[float, ...]]:
-    """Cosine of the slices' normal with the body's axis, and the places of the slices along that normal in mm."""
-    if not planes:
-        return np.nan, ()
-    rows, columns = np.array(planes[0][0]).reshape(2, 3)
-    normal = np.cross(rows, columns)
-    places = {round(float(np.dot(normal, position)), 2) for _, position in planes}
-    return float(abs(normal[2])), tuple(sorted(places))
+def _slices(header: pydicom.Dataset, path: Path) -> tuple[Slice, ...]:
+    """Each image of a file; a file of many frames says frame by frame where they lie and how they were made."""
+    frames = len(header.get("PerFrameFunctionalGroupsSequence") or [])
+    return tuple(_slice(header, path, frame) for frame in range(max(frames, 1)))
 
 
-def _planes(header: pydicom.Dataset) -> tuple[tuple[list[float], list[float]], ...]:
-    """Orientation and position of each image of a file; a file of many frames says them frame by frame."""
-    shared, frames = (header.get(name) or [] for name in _GROUPS)
-    sources = [(frame, *shared) for frame in frames] or [(header,)]
-    found = []
-    for groups in sources:
-        turn = _within(groups, "PlaneOrientationSequence", "ImageOrientationPatient")
-        place = _within(groups, "PlanePositionSequence", "ImagePositionPatient")
-        numbers = [*map(float, turn)], [*map(float, place)]
-        if len(turn) == 6 and len(place) == 3 and np.isfinite([*numbers[0], *numbers[1]]).all():
-            found.append(numbers)
-    return tuple(found)
+def _slice(header: pydicom.Dataset, path: Path, frame: int) -> Slice:
+    groups = groups_of(header, frame)
+    return Slice(
+        path=path,
+        frame=frame,
+        turn=_numbers(within(groups, "PlaneOrientationSequence", "ImageOrientationPatient"), 6),
+        corner=_numbers(within(groups, "PlanePositionSequence", "ImagePositionPatient"), 3),
+        pixel_mm=_sizes(_numbers(within(groups, "PixelMeasuresSequence", "PixelSpacing"), 2)),
+        shape=(int(_number(header, "Rows", 0)), int(_number(header, "Columns", 0))),
+        kernel=_kernel(groups),
+        image_type=_image_type(groups),
+        thickness_mm=max(np.nan_to_num(_thickness(groups)), 0.0),
+        frame_of_reference=_text(header, "FrameOfReferenceUID"),
+        syntax=str(header.file_meta.get("TransferSyntaxUID", "")),
+        number=int(_number(header, "SeriesNumber", -1)),
+        acquisition=int(_number(header, "AcquisitionNumber", -1)),
+        instance=frame if frame or header.get(GROUPS[1]) else int(_number(header, "InstanceNumber", -1)),
+        time=_text(header, "AcquisitionDate") + _text(header, "AcquisitionTime"),
+    )
 
 
-def _within(groups: Iterable[pydicom.Dataset], sequence: str, name: str) -> Sequence[float]:
-    """A value of the first group that has it, itself or in its sequence."""
-    for group in groups:
-        for item in (group, *(group.get(sequence) or [])):
-            if item.get(name):
-                return item.get(name)
-    return ()
+def _kernel(groups: Sequence[pydicom.Dataset]) -> str:
+    return _several(within(groups, "CTReconstructionSequence", "ConvolutionKernel"), "/")
+
+
+def _image_type(groups: Sequence[pydicom.Dataset]) -> tuple[str, ...]:
+    """Of the frame where there are many, else of the file."""
+    found = within(groups, "CTImageFrameTypeSequence", "FrameType") or within(groups, "", "ImageType")
+    return tuple(_several(found, "\\").upper().split("\\"))
+
+
+def _thickness(groups: Sequence[pydicom.Dataset]) -> float:
+    try:
+        return float(within(groups, "PixelMeasuresSequence", "SliceThickness"))
+    except (TypeError, ValueError):
+        return np.nan
+
+
+def _numbers(values: Sequence[float], count: int) -> tuple[float, ...] | None:
+    """So many finite numbers, or None."""
+    if isinstance(values, str) or not hasattr(values, "__len__") or len(values) != count:
+        return None
+    numbers = tuple(map(float, values))
+    return numbers if np.isfinite(numbers).all() else None
+
+
+def _sizes(pair: tuple[float, ...] | None) -> tuple[float, float] | None:
+    return pair if pair and min(pair) > 0 else None
 
 
 def _moment(header: pydicom.Dataset) -> datetime | None:
-    """When the image was acquired; the nearest that the header says, None without a date and a time."""
+    """When the image was acquired; the nearest that the header says, None without a date and a time.
+
+    Anonymizers write a day and a time of their own for what they remove: these say nothing. A date more than a day
+    from that of the study is taken for an error.
+    """
     pairs = [(_text(header, f"{moment}Date"), _text(header, f"{moment}Time")) for moment in _MOMENTS]
-    for text in (_text(header, "AcquisitionDateTime"), *(date + time for date, time in pairs if date and time)):
-        digits = re.match(r"\d*", text).group()
-        if len(digits) < 12:
+    whole = [_text(header, "AcquisitionDateTime"), *(date + time for date, time in pairs if date and time)]
+    study = _told(f"{_text(header, 'StudyDate')[:8]}120000")
+    for moment in filter(None, map(_told, whole)):
+        if moment.strftime("%H%M%S") in _NO_TIME:
             continue
-        try:
-            return datetime.strptime(f"{digits[:14]:0<14}", "%Y%m%d%H%M%S")
-        except ValueError:
-            continue
+        if study is None or abs(moment.date() - study.date()) <= timedelta(days=1):
+            return moment
     return None
+
+
+def _told(text: str) -> datetime | None:
+    """Date and time of ``YYYYMMDDHHMM``, seconds or more behind it; None where it is none or a day of no meaning."""
+    digits = re.match(r"\d*", text).group()
+    if len(digits) < 12:
+        return None
+    try:
+        moment = datetime.strptime(f"{digits[:14]:0<14}", "%Y%m%d%H%M%S")
+    except ValueError:
+        return None
+    new_year = (moment.month, moment.day) == (1, 1) and (moment.year < _FIRST_CT or moment.year in _NO_YEAR)
+    return None if new_year or digits[:8] in _NO_DATE or moment.year < _FIRST_YEAR else moment
 
 
 def _age(text: str) -> float:
@@ -258,9 +383,10 @@ def _filled(header: pydicom.Dataset, name: str) -> frozenset[str]:
     return frozenset(filter(None, [_text(header, name)]))
 
 
-def _several(header: pydicom.Dataset, name: str, joint: str) -> str:
-    value = header.get(name)
-    return _text(header, name) if value is None or isinstance(value, str) else joint.join(map(str, value))
+def _several(value: object, joint: str) -> str:
+    """One text or several, joined."""
+    text = value if isinstance(value, str) or not hasattr(value, "__iter__") else joint.join(map(str, value))
+    return " ".join(str(text).split())
 
 
 def _number(header: pydicom.Dataset, name: str, otherwise: float) -> float:

@@ -1,5 +1,6 @@
 """A small head as DICOM: a ball of brain in a shell of bone, with one bleed whose place is known."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +65,15 @@ def write_series(
             setattr(image, name, value)
         image.PixelData = (hu + 1024).astype("<u2").tobytes()
         pydicom.dcmwrite(folder / f"IM{number:04d}", image, enforce_file_format=True)
+    return folder
+
+
+def change(folder: Path, edit: Callable[[int, Dataset], object]) -> Path:
+    """Edit every file of a series: its number from 0 and its header with pixels."""
+    for number, path in enumerate(sorted(folder.iterdir())):
+        image = pydicom.dcmread(path)
+        edit(number, image)
+        image.save_as(path, enforce_file_format=True)
     return folder
 
 

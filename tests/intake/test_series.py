@@ -2,25 +2,31 @@
 
 import shutil
 from datetime import datetime
+from pathlib import Path
 
 import numpy as np
 import pytest
-from pydicom import dcmread
-from pydicom.dataset import Dataset
+from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
 
-from hepred_lib.intake.choice import choose
-from hepred_lib.intake.series import _age, _moment, _places, _planes, find_series
-from tests.intake.conftest import write_series
+from hepred_lib.intake.choice import choose, reason_against
+from hepred_lib.intake.series import _age, _moment, _slices, find_series
+from hepred_lib.intake.stacks import hole_mm, places, split
+from tests.intake.conftest import SIZE, change, write_series
+
+
+def found(source):
+    """Number of slices and fault of each series below a folder."""
+    return [(len(series.slices), series.fault) for series in find_series(source).series]
 
 
 def test_series_of_an_export(export):
-    found, foreign = find_series(export)
+    found, foreign, damaged = find_series(export)
     assert [(s.patient, s.uid) for s in found] == [
         ("MRN-12", "1.2.4.1"),
         *(("MRN-77", uid) for uid in ("1.2.3.1.1", "1.2.3.1.2", "1.2.3.1.3", "1.2.3.2.1")),
     ]
-    assert foreign == 1
+    assert (foreign, damaged) == (1, ())
     first = found[1]
     assert len(first.files) == len(first.places_mm) == 33
     assert (first.upright, first.extent_mm, first.thickness_mm) == (1.0, 160.0, 5.0)
@@ -33,24 +39,33 @@ def test_copies_hidden_files_and_directories_are_passed_over(tmp_path):
     shutil.copy(tmp_path / "s" / "IM0000", tmp_path / "s" / "IM0000 copy")
     shutil.copy(tmp_path / "s" / "IM0001", tmp_path / "s" / ".IM0001")
     (tmp_path / "DICOMDIR").write_bytes(b"whatever")
-    ((series,), foreign) = find_series(tmp_path)
+    ((series,), foreign, damaged) = find_series(tmp_path)
     assert len(series.files) == 33
-    assert foreign == 0
+    assert (foreign, damaged) == (0, ())
 
 
 def test_without_a_patient_id_the_first_folder_is_the_patient(tmp_path):
     write_series(tmp_path / "case 9" / "ct", PatientID="")
-    ((series,), _) = find_series(tmp_path)
+    ((series,), *_) = find_series(tmp_path)
     assert series.patient == "case 9"
 
 
-def test_a_truncated_file_is_no_image_and_stops_nothing(tmp_path):
-    write_series(tmp_path / "s")
-    whole = (tmp_path / "s" / "IM0000").read_bytes()
-    (tmp_path / "s" / "IM0000").write_bytes(whole[:200])
-    ((series,), foreign) = find_series(tmp_path)
+def test_loose_files_without_a_patient_id_are_not_a_patient_each(tmp_path):
+    write_series(tmp_path, PatientID="")
+    ((series,), *_) = find_series(tmp_path)
+    assert (series.patient, len(series.files)) == (tmp_path.name, 33)
+
+
+def test_damaged_files_are_told_from_foreign_ones(tmp_path):
+    folder = write_series(tmp_path / "s")
+    whole = (folder / "IM0032").read_bytes()
+    (folder / "IM0032").write_bytes(whole[:200])
+    (folder / "empty.dcm").write_bytes(b"")
+    (folder / "note.txt").write_text("exported on Monday")
+    ((series,), foreign, damaged) = find_series(tmp_path)
     assert len(series.files) == 32
     assert foreign == 1
+    assert [path.name for path in damaged] == ["IM0032", "empty.dcm"]
 
 
 def test_a_damaged_header_stops_nothing(tmp_path):
@@ -62,15 +77,15 @@ def test_a_damaged_header_stops_nothing(tmp_path):
         for place in rng.integers(128, 1500, rng.integers(1, 6)):
             damaged[place] = rng.integers(0, 256)
         (tmp_path / "s" / f"damaged{number:03d}").write_bytes(damaged)
-    found, foreign = find_series(tmp_path)
-    assert foreign > 0
+    found, _, damaged = find_series(tmp_path)
+    assert damaged
     assert max(len(series.places_mm) for series in found) >= 33
     assert all(choice.reason for choice in choose(found))
 
 
 def test_places_of_a_file_of_many_frames():
     frames = []
-    for z in (0.0, 5.0, 10.0):
+    for z in (0.0, 10.0, 5.0):
         place, frame = Dataset(), Dataset()
         place.ImagePositionPatient = [0.0, 0.0, z]
         frame.PlanePositionSequence = Sequence([place])
@@ -78,19 +93,254 @@ def test_places_of_a_file_of_many_frames():
     turn, shared, header = Dataset(), Dataset(), Dataset()
     turn.ImageOrientationPatient = [1.0, 0, 0, 0, 1.0, 0]
     shared.PlaneOrientationSequence = Sequence([turn])
-    header.SharedFunctionalGroupsSequence, header.PerFrameFunctionalGroupsSequence = (
-        Sequence([shared]),
-        Sequence(frames),
-    )
-    assert _places(list(_planes(header))) == (1.0, (0.0, 5.0, 10.0))
+    header.SharedFunctionalGroupsSequence = Sequence([shared])
+    header.PerFrameFunctionalGroupsSequence = Sequence(frames)
+    header.file_meta = FileMetaDataset()
+    (stack,) = split(_slices(header, Path("enhanced")))
+    assert places(stack.slices).tolist() == [0.0, 5.0, 10.0]
+    assert [image.frame for image in stack.slices] == [0, 2, 1]
 
 
 def test_a_header_without_places_has_none(tmp_path):
-    header = dcmread(write_series(tmp_path / "s") / "IM0000")
-    del header.ImagePositionPatient
-    upright, places = _places(list(_planes(header)))
-    assert np.isnan(upright)
-    assert places == ()
+    change(write_series(tmp_path / "s"), lambda _, image: image.pop("ImagePositionPatient"))
+    ((series,), *_) = find_series(tmp_path)
+    assert np.isnan(series.upright)
+    assert series.places_mm == ()
+
+
+def test_places_of_some_images_only_are_a_fault(tmp_path):
+    change(write_series(tmp_path / "s"), lambda k, image: image.pop("ImagePositionPatient") if k % 4 == 0 else None)
+    assert found(tmp_path) == [(24, "ImagePositionPatient is missing in 9 of 33 images")]
+
+
+def without_spacing(every):
+    return lambda k, image: image.pop("PixelSpacing") if k % every == 0 else None
+
+
+def imager_spacing(k, image):
+    del image.PixelSpacing
+    image.ImagerPixelSpacing = [3.0, 3.0]
+
+
+def other_spacing(k, image):
+    image.PixelSpacing = [3.0, 3.0] if k < 16 else [2.9, 2.9]
+
+
+def no_spacing(k, image):
+    image.PixelSpacing = [0, 0]
+
+
+def fewer_rows(k, image):
+    if k >= 28:
+        image.Rows, image.PixelData = 32, image.PixelData[: 32 * SIZE * 2]
+
+
+def other_turn(k, image):
+    if k < 14:
+        image.ImageOrientationPatient = [1, 0, 0, 0, np.cos(0.2), round(np.sin(0.2), 6)]
+
+
+@pytest.mark.parametrize(
+    ("edit", "fault"),
+    [
+        (without_spacing(1), "PixelSpacing is missing in 33 of 33 images"),
+        (without_spacing(3), "PixelSpacing is missing in 11 of 33 images"),
+        (imager_spacing, "PixelSpacing is missing in 33 of 33 images"),
+        (no_spacing, "PixelSpacing is missing in 33 of 33 images"),
+        (other_spacing, "PixelSpacing changes within the series, 2.9 x 2.9 mm and 3 x 3 mm"),
+        (fewer_rows, "the matrix changes within the series, 64 x 64 and 32 x 64"),
+        (other_turn, "ImageOrientationPatient changes within the series"),
+    ],
+)
+def test_what_changes_within_a_head_is_a_fault_and_no_half_is_left(tmp_path, edit, fault):
+    change(write_series(tmp_path / "s"), edit)
+    assert found(tmp_path) == [(33, fault)]
+    ((series,), *_) = find_series(tmp_path)
+    assert reason_against(series) == fault
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("ConvolutionKernel", ("H31s", "H40s")),
+        ("AcquisitionNumber", (1, 2)),
+        ("SeriesNumber", (2, 3)),
+        ("AcquisitionTime", ("081500", "081530")),
+        ("ImageType", (["ORIGINAL", "PRIMARY", "AXIAL"], ["ORIGINAL", "PRIMARY", "AXIAL", "ADD"])),
+        ("FrameOfReferenceUID", ("1.2.1", "1.2.2")),
+        ("SliceThickness", (5.0, 4.9)),
+    ],
+)
+def test_what_changes_on_the_way_up_leaves_one_stack(tmp_path, name, values):
+    change(write_series(tmp_path / "s"), lambda k, image: setattr(image, name, values[k >= 12]))
+    assert found(tmp_path) == [(33, "")]
+
+
+@pytest.mark.parametrize("kernels", [("H31s", ""), ("", "H31s")])
+def test_a_kernel_that_only_some_images_tell_leaves_one_stack(tmp_path, kernels):
+    change(write_series(tmp_path / "s"), lambda k, image: setattr(image, "ConvolutionKernel", kernels[k % 2]))
+    assert found(tmp_path) == [(33, "")]
+
+
+def test_copies_under_new_numbers_are_left_out(tmp_path):
+    write_series(tmp_path / "a")
+    change(write_series(tmp_path / "b"), lambda k, image: setattr(image, "SOPInstanceUID", f"1.9.{k}"))
+    assert found(tmp_path) == [(33, "")]
+
+
+def test_of_two_copies_the_whole_one_is_used(tmp_path):
+    def cut(k, image):
+        if k in (5, 6, 20):
+            image.PixelData = image.PixelData[:3000]
+
+    change(write_series(tmp_path / "a"), cut)
+    write_series(tmp_path / "b")
+    ((series,), *_) = find_series(tmp_path)
+    assert [k for k, path in enumerate(series.files) if path.parent.name == "b"] == [5, 6, 20]
+
+
+def test_one_number_for_all_images_loses_none(tmp_path):
+    write_series(tmp_path / "s", SOPInstanceUID="1.2.3")
+    assert found(tmp_path) == [(33, "")]
+
+
+def bleached(k, image):
+    """As another kernel shows it: other values, and a number of its own."""
+    image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = f"1.9.{k}"
+    pixels = np.frombuffer(image.PixelData, "<u2").copy()
+    pixels[pixels == 1024 + 65] = 1024 + 200
+    image.PixelData = pixels.tobytes()
+
+
+def test_two_kernels_under_one_uid_are_two_series_and_the_soft_one_is_chosen(tmp_path):
+    write_series(tmp_path / "b")
+    change(write_series(tmp_path / "a", ConvolutionKernel="H70h"), bleached)
+    series, other = find_series(tmp_path).series
+    assert [(s.uid, s.kernel, len(s.files)) for s in (series, other)] == [
+        ("1.2.3.1.1", "H31s", 33),
+        ("1.2.3.1.1#2", "H70h", 33),
+    ]
+    assert [choice.use for choice in choose([series, other])] == ["baseline", "none"]
+
+
+def test_two_kernels_that_the_header_does_not_tell_are_told_by_number(tmp_path):
+    write_series(tmp_path / "b", ConvolutionKernel="")
+    change(write_series(tmp_path / "a", ConvolutionKernel=""), lambda k, i: (bleached(k, i), renumber(k, i)))
+    assert [len({path.parent for path in series.files}) for series in find_series(tmp_path).series] == [1, 1]
+
+
+def renumber(k, image):
+    image.InstanceNumber = 101 + k
+
+
+def test_different_images_at_one_place_that_nothing_tells_apart_are_a_fault(tmp_path):
+    write_series(tmp_path / "b")
+    change(write_series(tmp_path / "a"), bleached)
+    ((_, fault),) = found(tmp_path)
+    assert "places with several images that differ" in fault
+
+
+@pytest.mark.parametrize("name", ["AcquisitionNumber", "AcquisitionTime"])
+def test_two_passes_over_the_same_places_are_two_series(tmp_path, name):
+    values = {"AcquisitionNumber": (1, 2), "AcquisitionTime": ("081500", "082000")}[name]
+    write_series(tmp_path / "a", **{name: values[0]})
+    change(write_series(tmp_path / "b", **{name: values[1]}), bleached)
+    assert [len({path.parent for path in series.files}) for series in find_series(tmp_path).series] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        ((-80, 80.1, 10), (-75, 80, 10), [33]),  # between each other: one even stack
+        ((-80, 80.1, 5), (-78.7, 80, 5), [33, 32]),  # the table 1.3 mm further: two
+        ((-80, 0.1, 5), (-2.5, 80.1, 5), [34]),  # below and above
+        ((-80, 0.1, 5), (-5, 80.1, 5), [33]),  # two places in both
+    ],
+)
+def test_two_passes(tmp_path, first, second, expected):
+    for number, ends in enumerate((first, second)):
+        places_mm = np.arange(*ends)
+        folder = write_series(tmp_path / str(number), AcquisitionNumber=number + 1, gap_mm=160 / (len(places_mm) - 1))
+        change(folder, lambda k, image, z=places_mm: move(image, z[k]))
+    assert [count for count, _ in found(tmp_path)] == expected
+
+
+def move(image, z):
+    image.ImagePositionPatient = [*image.ImagePositionPatient[:2], round(float(z), 4)]
+    image.SliceThickness = 5.0
+    image.PixelData = (np.frombuffer(image.PixelData, "<u2") + np.uint16(image.AcquisitionNumber)).tobytes()
+
+
+def test_thick_and_thin_slices_under_one_uid_are_two_series(tmp_path):
+    write_series(tmp_path / "thick")
+    change(write_series(tmp_path / "thin", gap_mm=1.0), lambda k, image: bleached(k + 100, image))
+    assert sorted(count for count, _ in found(tmp_path)) == [33, 161]
+
+
+def scout(k, image):
+    image.ImageType, image.ImageOrientationPatient = ["ORIGINAL", "PRIMARY", "LOCALIZER"], [0, 1, 0, 0, 0, -1]
+    image.ImagePositionPatient = [0.0, -94.5, 94.5]
+
+
+def monitor(k, image):
+    image.ImagePositionPatient = [-94.5, -94.5, -220.0]
+    image.AcquisitionNumber, image.SliceThickness = 9, 10
+
+
+def coarse(k, image):
+    image.Rows = image.Columns = 32
+    image.PixelSpacing, image.PixelData = [6.0, 6.0], image.PixelData[: 32 * 32 * 2]
+
+
+@pytest.mark.parametrize("edit", [scout, monitor, coarse])
+@pytest.mark.parametrize("folder", ["a", "z"])  # before or behind the head
+def test_an_overview_or_one_odd_image_is_set_apart(tmp_path, edit, folder):
+    write_series(tmp_path / "s")
+    change(write_series(tmp_path / folder, leave_out=tuple(range(1, 33))), edit)
+    assert found(tmp_path) == [(33, ""), (1, "")]
+    assert reason_against(find_series(tmp_path).series[0]) == ""
+
+
+def test_coronal_slices_under_the_same_uid_are_a_series_of_their_own(tmp_path):
+    write_series(tmp_path / "b")
+    change(
+        write_series(tmp_path / "a"), lambda k, image: setattr(image, "ImageOrientationPatient", [1, 0, 0, 0, 0, -1])
+    )
+    assert find_series(tmp_path).series[0].upright == 1.0
+
+
+def test_files_are_ordered_by_position(tmp_path):
+    order = np.random.default_rng(0).permutation(33)
+    for k, path in enumerate(sorted(write_series(tmp_path / "s", InstanceNumber=1).iterdir())):
+        path.rename(path.with_name(f"x{order[k]:02d}"))
+    ((series,), *_) = find_series(tmp_path)
+    assert [path.name for path in series.files] == [f"x{k:02d}" for k in order]
+
+
+@pytest.mark.parametrize(
+    ("places_mm", "hole"),
+    [
+        (np.arange(0, 150, 5.0), 0.0),
+        ([*np.arange(0, 60, 2.5), *np.arange(60, 160, 5.0)], 0.0),  # thin below, thick above
+        ([*np.arange(0, 60, 5.0), *np.arange(57.5, 160, 5.0)], 0.0),  # two passes that meet
+        (np.delete(np.arange(0, 150, 5.0), 12), 10.0),
+        (np.delete(np.arange(0, 150, 5.0), [12, 14]), 10.0),
+        (np.delete(np.arange(0, 150, 5.0), slice(12, 15)), 20.0),
+        (np.delete(np.arange(0, 150, 5.0), -2), 10.0),
+        (np.delete([*np.arange(0, 60, 2.5), *np.arange(60, 160, 5.0)], 6), 5.0),
+        ([], 0.0),
+        ([3.0], 0.0),
+    ],
+)
+def test_missing_slices(places_mm, hole):
+    assert hole_mm(places_mm) == pytest.approx(hole)
+
+
+def acquired(day):
+    return {"AcquisitionDate": day, "AcquisitionTime": "081530"}
+
+
+NINE = datetime(2024, 1, 3, 9)
 
 
 @pytest.mark.parametrize(
@@ -101,6 +351,14 @@ def test_a_header_without_places_has_none(tmp_path):
         ({"StudyDate": "20240103"}, None),
         ({"AcquisitionDate": "20240103", "AcquisitionTime": "996100"}, None),
         ({"StudyDate": "20240103", "StudyTime": "09"}, None),
+        ({"StudyDate": "20240103", "StudyTime": "0900", "AcquisitionDateTime": "20210607081530"}, NINE),
+        ({"StudyDate": "20240103", "StudyTime": "0900", "ContentDate": "20240105", "ContentTime": "0700"}, NINE),
+        ({"StudyDate": "20240103", "StudyTime": "2359", **acquired("20240104")}, datetime(2024, 1, 4, 8, 15, 30)),
+        ({"StudyDate": "20240103", **acquired("20210607")}, None),
+        ({"StudyDate": "19000101", "StudyTime": "0900", **acquired("20240104")}, datetime(2024, 1, 4, 8, 15, 30)),
+        ({"StudyDate": "20240103", "StudyTime": "0900", **acquired("20000101")}, NINE),
+        ({"StudyDate": "20240103", "StudyTime": "000000"}, None),
+        *(({"StudyDate": day, "StudyTime": "0900"}, None) for day in ("19000101", "19700101", "20000101", "99991231")),
         ({}, None),
     ],
 )

@@ -1,0 +1,123 @@
+"""Hounsfield units of single DICOM images, straight from the stored values and the rescale of their own header.
+
+pydicom reads plain and run-length encoded images. The JPEG family is decoded by dcm2niix (:mod:`.conversion`), which
+gets the compressed bytes as they are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pydicom
+from pydicom.encaps import get_frame
+from pydicom.pixels import pixel_array
+from pydicom.uid import UID, RLELossless
+
+GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
+
+
+class PixelError(ValueError):
+    """An image whose pixel data cannot be used, and why."""
+
+
+@dataclass(frozen=True, eq=False)
+class Stored:
+    """The stored values of one image.
+
+    Attributes
+    ----------
+    values : ndarray of shape (rows, columns), or None
+        None where they are compressed with a codec that pydicom cannot be relied on to have.
+    compressed : bytes
+        The image as it stands in the file where ``values`` is None.
+    rescale : tuple of float, or None
+        Slope and intercept; None where the header has neither.
+    header : Dataset
+    """
+
+    values: np.ndarray | None
+    compressed: bytes
+    rescale: tuple[float, float] | None
+    header: pydicom.Dataset
+
+    def hu(self, values: np.ndarray | None = None) -> np.ndarray:
+        """Stored values (by default its own) in Hounsfield units; float32."""
+        slope, intercept = self.rescale or (1.0, 0.0)
+        return np.asarray(self.values if values is None else values, dtype=np.float32) * slope + intercept
+
+
+def read_stored(path: Path, frames: Sequence[int]) -> list[Stored]:
+    """The stored values of some images of one file.
+
+    Raises
+    ------
+    PixelError
+        Pixel data are missing or short, in colour, or stored in bits that do not end at the lowest.
+    """
+    try:
+        with warnings.catch_warnings():  # of values against the standard, and of bytes behind the last image
+            warnings.simplefilter("ignore")
+            header = pydicom.dcmread(path, force=True)
+            _check(header)
+            return [_stored(header, frame) for frame in frames]
+    except PixelError:
+        raise
+    except Exception as error:  # values are decoded one by one, and a damaged one may raise anything
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise PixelError(f"pixel data cannot be read ({reason[:160]})") from error
+
+
+def digest(path: Path, frame: int) -> str:
+    """Equal for two images that show the same; empty where the pixel data cannot be used."""
+    try:
+        (stored,) = read_stored(path, [frame])
+    except PixelError:
+        return ""
+    content = stored.compressed or stored.hu().tobytes()
+    return hashlib.sha256(content).hexdigest()
+
+
+def within(groups: Iterable[pydicom.Dataset], sequence: str, name: str):
+    """A value of the first group that has it, itself or in its sequence; an empty tuple if none has."""
+    for group in groups:
+        for item in (group, *(group.get(sequence) or [])):
+            value = item.get(name)
+            if value is not None and value != "" and (not hasattr(value, "__len__") or len(value)):
+                return value
+    return ()
+
+
+def groups_of(header: pydicom.Dataset, frame: int) -> tuple[pydicom.Dataset, ...]:
+    """Where a value of one image may be said: its own groups, those of all images, the header."""
+    shared, frames = (header.get(name) or [] for name in GROUPS)
+    return (*frames[frame : frame + 1], *shared, header)
+
+
+def _check(header: pydicom.Dataset) -> None:
+    if "PixelData" not in header or not header.PixelData:
+        raise PixelError("pixel data are missing")
+    if header.get("SamplesPerPixel", 1) != 1:
+        raise PixelError(f"the image has {header.SamplesPerPixel} values a pixel, as a colour picture has")
+    if header.get("HighBit", header.BitsStored - 1) != header.BitsStored - 1:
+        raise PixelError(f"the highest of {header.BitsStored} bits is said to be bit {header.HighBit}")
+
+
+def _stored(header: pydicom.Dataset, frame: int) -> Stored:
+    syntax = UID(header.file_meta.get("TransferSyntaxUID", pydicom.uid.ImplicitVRLittleEndian))
+    header.file_meta.TransferSyntaxUID = syntax
+    groups = groups_of(header, frame)
+    told = [within(groups, "PixelValueTransformationSequence", f"Rescale{name}") for name in ("Slope", "Intercept")]
+    # a slope without an intercept says nothing of where water is
+    rescale = None if told[1] == () else (1.0 if told[0] == () else float(told[0]), float(told[1]))
+    if rescale and not (np.isfinite(rescale).all() and rescale[0] > 0):
+        raise PixelError(f"RescaleSlope must be above 0, got {rescale[0]:g}")
+    if syntax.is_encapsulated and syntax != RLELossless:
+        count = int(header.get("NumberOfFrames") or 1)
+        data = get_frame(header.PixelData, frame, number_of_frames=count)
+        return Stored(None, data, rescale, header)
+    return Stored(pixel_array(header, index=frame), b"", rescale, header)
