@@ -339,8 +339,7 @@ def summary(results: Path) -> str:
 
 def main() -> None:
     """Run the command and turn refusals into one line and an exit status."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
+    _answer_signals()
     try:
         app(standalone_mode=True)
     except NotebookError as error:
@@ -357,9 +356,18 @@ def main() -> None:
         _leave("interrupted. What is finished is kept; the same command resumes.", 1)
 
 
-def _interrupt(*_: object) -> None:
-    # Not a KeyboardInterrupt, which the command-line library would turn into a word of its own.
-    raise Interrupted
+def _answer_signals() -> None:
+    """Let Ctrl-C and SIGTERM end the command in one sentence, and its worker processes without one."""
+    owner = os.getpid()
+
+    def interrupt(*_: object) -> None:
+        if os.getpid() != owner:  # a forked worker
+            os._exit(1)
+        # Not a KeyboardInterrupt, which the command-line library would turn into a word of its own.
+        raise Interrupted
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupt)
 
 
 def _input_errors() -> tuple[type[Exception], ...]:

@@ -95,7 +95,7 @@ def read_json(path: Path) -> dict[str, Any]:
         There is none, or it is damaged.
     """
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        content = json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=_refuse_constant)
     except FileNotFoundError as error:
         raise StudyError(damaged(path, "it is not there")) from error
     except (OSError, ValueError, RecursionError) as error:
@@ -103,6 +103,10 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise StudyError(damaged(path, f"it must be a JSON object, got {type(content).__name__}"))
     return content
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON")
 
 
 def write_table(path: Path, table: pd.DataFrame, *, index: bool = False) -> bool:
