@@ -15,6 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from hepred_lib.intake.private import FOLDER
+from hepred_lib.intake.spreadsheet import apply_mapping, load_mapping
 from hepred_lib.manifest import COLUMNS, PATIENT_ID, ManifestError
 from hepred_lib.manifest.tables import near_names, read_cells
 
@@ -150,8 +151,6 @@ def read_clinical(path: Path, mapping: Path | None = None) -> Clinical:
     """
     cells = read_cells(path)
     if mapping is not None:
-        from hepred_lib.intake.spreadsheet import apply_mapping, load_mapping
-
         cells = apply_mapping(cells, load_mapping(mapping))
     # A row's first cell may be a hospital number, and a sample of its text a name: neither is repeated.
     _refuse([str(replace(problem, patient_id="")) for problem in cells.problems if problem.severity == "refuse"])

@@ -44,6 +44,7 @@ from hepred_lib.intake.private import (
     write_series,
 )
 from hepred_lib.intake.series import Series, find_series
+from hepred_lib.intake.words import load_words
 from hepred_lib.manifest import ManifestError
 from hepred_lib.progress import progress
 from hepred_lib.scans import ScanError, write_nifti
@@ -135,14 +136,14 @@ def import_dicom(
     if not source.is_dir():
         raise ScanError(f"SOURCE must be a folder of DICOM files, got {'a file' if source.exists() else 'none'}.")
     clear_work(out)
-    vocabulary = _vocabulary(words)
+    vocabulary = load_words(words)
     bedside = read_clinical(clinical, mapping) if clinical else no_table()
     found, foreign, damaged = find_series(source)
     if not found:
         broken = f" and {len(damaged)} that cannot be read" if damaged else ""
         raise ScanError(f"SOURCE must hold DICOM images, got {foreign} files that are none{broken}.")
     known, key = earlier_series(out), earlier_key(out)
-    choices = choose(found, by_hand(known), *vocabulary)
+    choices = choose(found, by_hand(known), vocabulary)
     bedside = joined(bedside, _people(found), key)
     names = _pseudonyms(key, choices, bedside)
     _require_whole_patients(choices, names, known)
@@ -367,11 +368,3 @@ def _without_baseline(
         of_patient.append(f"series {choice.series.number} {reason}")
     missing = table.loc[table["baseline_ct"].eq("") & table["patient_id"].isin(list(reasons)), "patient_id"]
     return [f"patient {name} has no first scan: {'; '.join(reasons[name]) or 'no series at all'}." for name in missing]
-
-
-def _vocabulary(words):
-    if words is None:
-        return ()
-    from hepred_lib.intake.choice import load_words
-
-    return (load_words(words),)
