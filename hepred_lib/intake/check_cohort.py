@@ -127,8 +127,8 @@ def _times(table: pd.DataFrame) -> Found:
         patient = table.at[line, "patient_id"]
         yield line, "ct_to_followup_h", patient, "be above 0", "0", "refuse", remedy
     both = table[["sbp_mmhg", "dbp_mmhg"]].dropna()
-    for line in both.index[both["dbp_mmhg"] >= both["sbp_mmhg"]]:
-        rule = f"be below the systolic pressure of {both.at[line, 'sbp_mmhg']:g}"
+    for line in both.index[both["dbp_mmhg"] > both["sbp_mmhg"]]:
+        rule = f"not be above the systolic pressure of {both.at[line, 'sbp_mmhg']:g}"
         value, remedy = f"{both.at[line, 'dbp_mmhg']:g}", "Look whether the two columns were exchanged."
         yield line, "dbp_mmhg", table.at[line, "patient_id"], rule, value, "refuse", remedy
 

@@ -88,7 +88,7 @@ def simulate_clinical(draws: Draws, mix: CaseMix) -> pd.DataFrame:
         "antiplatelet": antiplatelet,
         "onset_to_ct_h": np.round(np.exp(ln_time), 1),
         "sbp_mmhg": sbp.astype(int),
-        "dbp_mmhg": np.clip(np.round(96 + 0.38 * (sbp - 168) + 12 * draws.normal()), 40, 160).astype(int),
+        "dbp_mmhg": np.round(96 + 0.38 * (sbp - 168) + 12 * draws.normal()).clip(40, np.minimum(160, sbp)).astype(int),
         "fibrinogen_g_l": np.round(np.clip(FIBRINOGEN_MEAN + FIBRINOGEN_SD * draws.normal(), 0.7, 7.0), 1),
         "diabetes": draws.event(0.18),
         "smoking": draws.event(np.where(male == 1, 0.45, 0.08)),

@@ -254,7 +254,7 @@ def test_a_negative_time_to_follow_up_is_found(cohort):
 
 def test_exchanged_blood_pressures_are_found(cohort):
     cohort.table.loc[9, ["sbp_mmhg", "dbp_mmhg"]] = 90, 160
-    assert cohort.the("dbp_mmhg", "below the systolic").patient_id == "P-010"
+    assert cohort.the("dbp_mmhg", "above the systolic").patient_id == "P-010"
 
 
 def test_ventricular_blood_inside_the_other_mask_is_found(cohort):
