@@ -30,22 +30,35 @@ from hepred_lib.multitask.reading import (
 from hepred_lib.progress import progress
 from hepred_lib.results import listed
 from hepred_lib.results.participants import NO_SCAN, NO_SCORE
-from hepred_lib.scans import ScanError, write_like
-from hepred_lib.slices import BRAIN_ML, from_torch, shown_hu
+from hepred_lib.scans import HeadError, ScanError, write_like
+from hepred_lib.slices import BRAIN_HU, BRAIN_ML, from_torch, shown_hu
 from hepred_lib.stats.development import DevelopedModel
 from hepred_lib.study import StudyError, read_json, read_table
 
 IMPUTATIONS = {"image": None, "clinical": "imputation.json", "integrated": "integrated_imputation.json"}
 NO_BEDSIDE = "no bedside value"
-READ = ("patient_id", "dl_score", "dl_score_spread", "hematoma_detected", "predicted_volume_ml", "flags", "unread")
+READ = (
+    "patient_id",
+    "dl_score",
+    "dl_score_spread",
+    "hematoma_detected",
+    "predicted_volume_ml",
+    "flags",
+    "unread",
+    "unmasked",
+)
 AGREEMENT = ("patient_id", "dice", "hd95_mm", "reference_ml", "predicted_ml")
 OTHER_SCALE_SD = 3.0  # a cohort whose median score lies further away was scored on another scale
+PRINTED = ("p_image", "p_clinical", "p_integrated")
 FLAG_WORDS = {
     "brain_volume": f"the brain mask is outside {BRAIN_ML[0]:g}-{BRAIN_ML[1]:g} mL: look at the overview",
     "thick_slices": "slices are more than 7.5 mm apart",
     "few_slices": "fewer than 12 slices",
     "noisy": "noise above 6 HU",
     "clipped_hu": "Hounsfield units are clipped below 300",
+    "brain_hu": f"the brain is outside {BRAIN_HU[0]:g}-{BRAIN_HU[1]:g} HU: is the rescale intercept right?",
+    "base_cut": "the first slice lies within the brain: the skull base is missing, and blood there is not measured",
+    "vertex_cut": "the last slice lies within the brain: the vertex is missing, and blood there is not measured",
 }
 
 
@@ -155,7 +168,8 @@ class Readings:
     Attributes
     ----------
     table : DataFrame
-        One row per scan: score, spread, detection, volume, flags, and in ``unread`` why a scan could not be read.
+        One row per scan: score, spread, detection, volume, flags, in ``unread`` why a scan could not be read, and in
+        ``unmasked`` why its mask could not.
     agreement : DataFrame
         One row per scan with a reference segmentation: ``patient_id, dice, hd95_mm, reference_ml, predicted_ml``.
     slices : DataFrame
@@ -203,13 +217,13 @@ def read_scans(frozen: FrozenStudy, table: pd.DataFrame) -> Readings:
     read, agreement, slices, pictures = [], [], [], {}
     for row in progress(rows, desc="read scans", unit="scan"):
         try:
-            reading, reference = read_with(frozen.reader, row)
+            reading, reference, fault = _read_patient(frozen.reader, row)
         except ScanError as error:
             read.append({"patient_id": row["patient_id"], "unread": fault_of(error, row)})
             continue
         found = {name: getattr(reading, name) for name in ("dl_score", "dl_score_spread", "flags")}
         found |= {"hematoma_detected": int(reading.prediction.detected), "predicted_volume_ml": reading.volume_ml}
-        read.append({"patient_id": row["patient_id"], **found, "unread": ""})
+        read.append({"patient_id": row["patient_id"], **found, "unread": "", "unmasked": fault})
         pictures[row["patient_id"]] = picture(reading, reference)
         if reference is not None:
             slices.append(slice_calls(reading))
@@ -223,7 +237,7 @@ def read_scans(frozen: FrozenStudy, table: pd.DataFrame) -> Readings:
 
 
 def predict_cohort(frozen: FrozenStudy, table: pd.DataFrame, readings: Readings) -> pd.DataFrame:
-    """Every patient of the table with score and probabilities; ``reason`` says why one is missing, else it is empty.
+    """Every patient of the table with score and probabilities; ``reason`` says what is missing and why, or is empty.
 
     The score is that of the networks, or the hospital's own on the study's scale (``image_source: column``).
     """
@@ -232,7 +246,7 @@ def predict_cohort(frozen: FrozenStudy, table: pd.DataFrame, readings: Readings)
     patients = table.merge(read, on="patient_id", how="left", validate="one_to_one")
     patients["dl_score"] = column_score(frozen, own) if frozen.image_source == "column" else patients["network_score"]
     patients = patients.drop(columns="network_score").join(predict_table(frozen, patients))
-    reasons = [*missing_reasons(frozen, patients).to_dict("list").values(), _no_outcome(patients).tolist()]
+    reasons = [*missing_reasons(frozen, patients).to_dict("list").values(), _unmeasured(patients).tolist()]
     parts = ["; ".join(dict.fromkeys("; ".join(filter(None, row)).split("; "))) for row in zip(*reasons, strict=True)]
     return patients.assign(reason=parts)
 
@@ -244,7 +258,7 @@ def missing_reasons(frozen: FrozenStudy, patients: pd.DataFrame) -> pd.DataFrame
     found = {}
     for name, model in frozen.models.items():
         gaps = missing_inputs(patients, model)
-        score = unscored.where(gaps["score"], "")
+        score = unscored.replace("", NO_SCORE).where(gaps["score"], "")
         bedside = pd.Series(np.where(gaps["bedside"], NO_BEDSIDE, ""), patients.index)
         found[name] = score.where(bedside.eq("") | score.eq(""), score + "; ") + bedside
     return pd.DataFrame(found, index=patients.index)
@@ -291,6 +305,9 @@ def input_notes(frozen: FrozenStudy, patients: pd.DataFrame) -> list[str]:
 def predict_one(frozen: FrozenStudy, ct: Path, bedside: Mapping[str, Any] | None, *, out: Path) -> Answer:
     """One new patient: the answer, ``hematoma.nii.gz`` on the scan's own grid, and the data of the overview.
 
+    Where the scan was read but shows no head that can be measured, all that rests on it is null, no outline is written,
+    and the first warning gives the reason.
+
     Parameters
     ----------
     frozen : FrozenStudy
@@ -306,12 +323,16 @@ def predict_one(frozen: FrozenStudy, ct: Path, bedside: Mapping[str, Any] | None
     StudyError
         The study has no networks.
     ScanError
-        The scan cannot be used.
+        The file cannot be read.
     """
     if frozen.reader is None:
         raise StudyError(f"{frozen.folder} was studied without scans: it has no network that could read one.")
-    reading, _ = read_with(frozen.reader, {"patient_id": ct.name.split(".")[0], "baseline_ct": ct})
     out.mkdir(parents=True, exist_ok=True)
+    try:
+        reading, _ = read_with(frozen.reader, {"patient_id": ct.name.split(".")[0], "baseline_ct": ct})
+    except HeadError as error:
+        (out / "hematoma.nii.gz").unlink(missing_ok=True)
+        return _without_scan(frozen, fault_of(error, {"baseline_ct": ct}), bedside)
     write_like(out / "hematoma.nii.gz", reading.outline.astype(np.uint8), reading.scan)
     row = pd.DataFrame([{**(bedside or {}), "dl_score": reading.dl_score}])
     p = predict_table(frozen, row if bedside is not None else row[["dl_score"]]).iloc[0]
@@ -340,10 +361,26 @@ def _frame(table: pd.DataFrame, model: FrozenModel) -> pd.DataFrame:
     return predictor_frame(table.reindex(columns=list(dict.fromkeys(needed))), needed, allow_empty=True)
 
 
-def _no_outcome(patients: pd.DataFrame) -> pd.Series:
-    """Why a patient's volumes could not be measured, in the words of ``reason``."""
-    text = patients["unmeasured"]
-    return text.where(text.eq("") | text.eq(patients["unread"]), "no volume: " + text)
+def _read_patient(reader: Reader, row: Mapping[str, Any]) -> tuple[Reading, np.ndarray | None, str]:
+    """A patient's reading, reference and what is wrong with the mask: a scan is read whatever its mask is."""
+    try:
+        return *read_with(reader, row), ""
+    except ScanError as error:
+        masks = {name: None for name in ("baseline_mask", "baseline_ivh_mask") if not pd.isna(row[name])}
+        if not masks:
+            raise
+        return read_with(reader, {**row, **masks})[0], None, fault_of(error, row)
+
+
+def _unmeasured(patients: pd.DataFrame) -> pd.Series:
+    """Why a patient's volumes or segmentation could not be measured, in the words of ``reason``."""
+    columns = patients[["unmeasured", "unmasked"]].fillna("").to_numpy()
+    unread = patients["unread"].fillna("")
+    faults = [
+        dict.fromkeys(fault for fault in row if fault and fault != read)
+        for row, read in zip(columns, unread, strict=True)
+    ]
+    return pd.Series(["; ".join(f"not measured: {fault}" for fault in row) for row in faults], patients.index)
 
 
 def _never_measured(frozen: FrozenStudy, patients: pd.DataFrame, imputed: pd.DataFrame) -> list[str]:
@@ -372,12 +409,30 @@ def _other_scale(frozen: FrozenStudy, patients: pd.DataFrame) -> list[str]:
     ]
 
 
+def _without_scan(frozen: FrozenStudy, reason: str, bedside: Mapping[str, Any] | None) -> Answer:
+    """The answer where the scan shows no head: null for all that rests on it, and no picture."""
+    row = pd.DataFrame([{**(bedside or {}), "dl_score": np.nan}])
+    p = predict_table(frozen, row).iloc[0]
+    answer = {
+        **dict.fromkeys(("hematoma_detected", "hematoma_volume_ml", "dl_score", "dl_score_spread")),
+        **{name: _known(value) for name, value in p.items()},
+        "warnings": [f"the scan cannot be used: {reason}", *_bedside_warnings(frozen, bedside)],
+    }
+    empty = np.zeros((0, 1, 1))
+    return Answer(answer, _page(answer, {"hu": empty, "mask": empty, "titles": np.array([], dtype=str)}, 1.0))
+
+
 def _warnings(frozen: FrozenStudy, reading: Reading, bedside: Mapping[str, Any] | None) -> list[str]:
-    words = [FLAG_WORDS[flag] for flag in reading.flags.split()]
+    words = [*reading.scan.notes, *(FLAG_WORDS[flag] for flag in reading.flags.split())]
     if not reading.prediction.detected:
         words.append("no hematoma was detected: the score rests on the three most suspicious slices")
+    return [*words, *_bedside_warnings(frozen, bedside)]
+
+
+def _bedside_warnings(frozen: FrozenStudy, bedside: Mapping[str, Any] | None) -> list[str]:
     if bedside is None:
-        return [*words, "no bedside values were given: p_clinical and p_integrated are null"]
+        return ["no bedside values were given: p_clinical and p_integrated are null"]
+    words = []
     for model in frozen.models.values():
         lacking = [name for name in model.logistic.path if bedside.get("sex" if name == "male" else name) is None]
         if model.name != "image" and lacking:
@@ -391,24 +446,31 @@ def _overview(reading: Reading, answer: Mapping[str, Any]) -> dict[str, np.ndarr
     middle = int(areas.argmax()) if areas.any() else int(reading.prediction.presence.argmax())
     shown = np.clip(np.arange(middle - 2, middle + 4), 0, outline.shape[2] - 1)
     hu, brain = (np.transpose(part, (2, 1, 0)) for part in (reading.slices.hu, reading.slices.brain))
-    lines = [
-        f"hematoma {'detected' if answer['hematoma_detected'] else 'not detected'}, "
-        f"{answer['hematoma_volume_ml']:.1f} mL",
-        f"DL score {answer['dl_score']:.2f}",
-        *(
-            f"{name.removeprefix('p_')} probability of expansion {answer[name]:.2f}"
-            for name in ("p_image", "p_clinical", "p_integrated")
-            if answer[name] is not None
-        ),
-        *answer["warnings"],
-    ]
-    return {
-        "hu": shown_hu(hu[shown], brain[shown], reading.slices.grid.pixel_mm),
+    pixel_mm = reading.slices.grid.pixel_mm
+    slices = {
+        "hu": shown_hu(hu[shown], brain[shown], pixel_mm),
         "mask": np.stack([outline[:, :, z].T for z in shown]),
         "titles": np.array([f"slice {z + 1} of {outline.shape[2]}" for z in shown]),
-        "pixel_mm": np.array(reading.slices.grid.pixel_mm),
+    }
+    return _page(answer, slices, pixel_mm)
+
+
+def _page(answer: Mapping[str, Any], slices: Mapping[str, np.ndarray], pixel_mm: float) -> dict[str, np.ndarray]:
+    """The data of the overview: slices, and what the models say in lines."""
+    lines = [
+        f"{name.removeprefix('p_')} probability of expansion {answer[name]:.2f}"
+        for name in PRINTED
+        if answer[name] is not None
+    ]
+    if answer["hematoma_volume_ml"] is not None:
+        found = "detected" if answer["hematoma_detected"] else "not detected"
+        volume = f"hematoma {found}, {answer['hematoma_volume_ml']:.1f} mL"
+        lines = [volume, f"DL score {answer['dl_score']:.2f}", *lines]
+    return {
+        **slices,
+        "pixel_mm": np.array(pixel_mm),
         "window": np.array([40.0, 80.0]),
-        "lines": np.array(lines),
+        "lines": np.array([*lines, *answer["warnings"]]),
     }
 
 

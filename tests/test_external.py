@@ -226,7 +226,10 @@ def test_a_candidate_called_male_is_taken_from_the_column_sex(tmp_path):
 def table() -> pd.DataFrame:
     """Four patients: a good scan, none, one that cannot be read, and one without a bedside value."""
     ids = pd.Series(list("ABCD"), dtype="string")
-    empty = pd.DataFrame({name: pd.Series(np.nan, index=range(4)) for name in COLUMNS})
+    kinds = {"path": "string", "code": "string", "text": "string", "id": "string"}
+    empty = pd.DataFrame(
+        {name: pd.Series(np.nan, range(4), dtype=kinds.get(column.kind, float)) for name, column in COLUMNS.items()}
+    )
     scans = ["/place/a.nii.gz", None, "/place/c.nii.gz", "/place/d.nii.gz"]
     bedside = {"gcs": [15.0, 14.0, np.nan, np.nan]}
     return empty.assign(patient_id=ids, baseline_ct=scans, unmeasured="", he=[1.0, 0.0, 0.0, 1.0], **bedside)
@@ -240,6 +243,8 @@ class Reading:
 def read(reader, row):
     if row["patient_id"] == "C":
         raise ScanError(f"{row['baseline_ct']} must show a head, got 30 mm (patient C)")
+    if not pd.isna(row["baseline_mask"]):
+        raise ScanError(f"{row['baseline_mask']} must hold only 0 and 1, got 7 (patient {row['patient_id']})")
     return Reading(), None
 
 
@@ -259,6 +264,15 @@ def test_a_scan_that_is_missing_or_unreadable_costs_one_patient_its_score_alone(
 def test_the_reason_names_the_column_and_never_the_place_on_the_disk(patients):
     unreadable = "baseline_ct must show a head, got 30 mm"
     assert patients["reason"].tolist() == ["", "no baseline CT", f"{unreadable}; no bedside value", "no bedside value"]
+
+
+def test_a_mask_that_cannot_be_used_costs_no_score(frozen, table, monkeypatch):
+    monkeypatch.setattr(deployment, "read_with", read)
+    monkeypatch.setattr(deployment, "picture", lambda reading, reference: {})
+    table.loc[0, "baseline_mask"] = "/place/mask.nii.gz"
+    first = predict_cohort(frozen, table, read_scans(frozen, table)).iloc[0]
+    assert first["p_image"] > 0
+    assert first["reason"] == "not measured: baseline_mask must hold only 0 and 1, got 7"
 
 
 def test_reasons_are_those_of_the_model(frozen, patients):

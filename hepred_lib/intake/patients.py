@@ -59,6 +59,6 @@ def fault_of(error: ScanError, row: Mapping[str, object]) -> str:
     """What is wrong with a patient's scan or mask, by the name of its column instead of its place on the disk."""
     words = str(error).replace(f" (patient {row['patient_id']})", "").removesuffix(".")
     for name in IMAGES:
-        if row.get(name) and not pd.isna(row[name]):
-            words = words.replace(str(row[name]), name)
+        if isinstance(row.get(name), str):
+            words = words.replace(row[name], name)
     return words
