@@ -332,7 +332,8 @@ def predict_one(frozen: FrozenStudy, ct: Path, bedside: Mapping[str, Any] | None
         reading, _ = read_with(frozen.reader, {"patient_id": ct.name.split(".")[0], "baseline_ct": ct})
     except HeadError as error:
         (out / "hematoma.nii.gz").unlink(missing_ok=True)
-        return _without_scan(frozen, fault_of(error, {"baseline_ct": ct}), bedside)
+        reason = str(error).replace(str(ct), ct.name).partition(" (patient ")[0].removesuffix(".")
+        return _without_scan(frozen, reason, bedside)
     write_like(out / "hematoma.nii.gz", reading.outline.astype(np.uint8), reading.scan)
     row = pd.DataFrame([{**(bedside or {}), "dl_score": reading.dl_score}])
     p = predict_table(frozen, row if bedside is not None else row[["dl_score"]]).iloc[0]

@@ -120,7 +120,7 @@ def store_patient(folder: Path, row: dict, **options: float) -> dict[str, object
         masks = [_optional_mask(row.get(key), scan) for key in ("baseline_mask", "baseline_ivh_mask")]
         slices = prepare(scan.hu, scan.spacing_mm, name=str(scan.path), **options)
         for mask, key in zip(masks, ("baseline_mask", "baseline_ivh_mask"), strict=True):
-            _refuse_other_masks(mask, scan, slices, row.get(key), ventricular=key == "baseline_ivh_mask")
+            refuse_other_masks(mask, scan, slices, row.get(key), ventricular=key == "baseline_ivh_mask")
     except ScanError as error:
         raise type(error)(f"{error} (patient {patient})") from error
     planes = encode(slices, *masks)
@@ -131,6 +131,24 @@ def store_patient(folder: Path, row: dict, **options: float) -> dict[str, object
     record = {"patient_id": patient, "has_mask": int(masks[0] is not None), "mask_ml": round(blood_ml, 4)}
     markers = measured_markers(scan.hu, masks[0], scan.spacing_mm)
     return {**record, **markers, "flags": quality_flags(slices), **slices.quality, **grid_record(slices.grid)}
+
+
+def refuse_other_masks(
+    mask: np.ndarray | None, scan: Scan, slices: BrainSlices, path: object, *, ventricular: bool = False
+) -> None:
+    """Refuse a mask that does not cover blood: networks would learn from it, or be judged by it.
+
+    Raises
+    ------
+    ScanError
+        With the first fault that :func:`hepred_lib.imaging.masks.mask_faults` refuses.
+    """
+    if mask is None:
+        return
+    units = {"brain_hu": slices.quality["brain_hu"], "bone_hu": bone_threshold(scan.hu)}
+    for fault in mask_faults(mask, scan.hu, scan.spacing_mm, **units, ventricular=ventricular):
+        if fault.severity == "refuse":
+            raise ScanError(f"{path} must {fault.rule}, got {fault.value}: {fault.remedy.removesuffix('.')}.")
 
 
 def measured_markers(hu: np.ndarray, mask: np.ndarray | None, spacing_mm: tuple[float, ...]) -> dict[str, float]:
@@ -188,17 +206,6 @@ def scans_of(manifest: Path, patients: pd.Series) -> pd.DataFrame:
 
 def _optional_mask(path: object, scan: Scan) -> np.ndarray | None:
     return None if path is None or pd.isna(path) else read_mask(path, scan)
-
-
-def _refuse_other_masks(mask, scan: Scan, slices: BrainSlices, path: object, *, ventricular: bool) -> None:
-    """Refuse a mask that does not cover blood: networks would learn from it."""
-    if mask is None:
-        return
-    brain_hu, bone_hu = slices.quality["brain_hu"], bone_threshold(scan.hu)
-    faults = mask_faults(mask, scan.hu, scan.spacing_mm, brain_hu=brain_hu, bone_hu=bone_hu, ventricular=ventricular)
-    for fault in faults:
-        if fault.severity == "refuse":
-            raise ScanError(f"{path} must {fault.rule}, got {fault.value}: {fault.remedy}".removesuffix("."))
 
 
 def _to_torch(volume: np.ndarray) -> np.ndarray:

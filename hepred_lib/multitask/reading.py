@@ -16,7 +16,7 @@ from hepred_lib.multitask.network import MultitaskNetwork
 from hepred_lib.preprocessing import BrainSlices, prepare
 from hepred_lib.scans import Scan, ScanError, read_mask, read_scan
 from hepred_lib.segmentation import dice, fill_holes, hd95_mm
-from hepred_lib.slices import encode, from_torch, quality_flags, shown_hu
+from hepred_lib.slices import encode, from_torch, quality_flags, refuse_other_masks, shown_hu
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,8 @@ def read_with(reader: Reader, row: Mapping[str, object]) -> tuple[Reading, np.nd
             for key in ("baseline_mask", "baseline_ivh_mask")
         ]
         slices = prepare(scan.hu, scan.spacing_mm, name=str(scan.path), **reader.options)
+        refuse_other_masks(masks[0], scan, slices, row.get("baseline_mask"))
+        refuse_other_masks(masks[1], scan, slices, row.get("baseline_ivh_mask"), ventricular=True)
     except ScanError as error:
         raise type(error)(f"{error} (patient {row['patient_id']})") from error
     grid = slices.grid
