@@ -5,29 +5,23 @@ Every series that is left out has its reason, and a reader's word stands above e
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
 import numpy as np
 
+from hepred_lib.intake.identity import identity_conflicts, only_the_folder_says
 from hepred_lib.intake.series import Series
+from hepred_lib.intake.verdict import NOT_SAID, Verdict, acquired_apart, judge
+from hepred_lib.intake.words import Words, load_words
+from hepred_lib.manifest import ManifestError
 
 USES = ("baseline", "followup", "none")
-HEAD_PARTS = ("HEAD", "BRAIN", "SKULL", "NEURO", "CRANIUM", "CEREBR")
-LEAST_SLICES, LEAST_EXTENT_MM = 8, 80.0
-AXIAL = 0.7  # cosine with the body's axis: gantries tilt by 30 degrees at most
-MISSING = 1.9  # times the usual gap; the posterior fossa may be scanned in slices half as thick
 USUAL_THICKNESS_MM = 5.0
 # Follow-up of most cohorts is planned for a day after the first scan, and is within three.
 FOLLOWUP_H, USUAL_FOLLOWUP_H = (1.0, 72.0), 24.0
-
-_WITHOUT_CONTRAST = re.compile(r"\b(non|no|without|w/?o)[ _-]*(iv[ _-]*)?contrast|\bunenhanced|\bnon[ _-]*enhanced")
-_CONTRAST = re.compile(r"\b(cta|ctv|ctp|angio\w*|perf\w*|contrast|post|enhanced|venogra\w*|spot)\b|\bc\+|\+c\b")
-_OVERVIEW = re.compile(r"\b(scout|topogram|localizer|surview|scanogram|dose|smart ?prep|monitoring)\b")
-_SHARP = re.compile(r"bone|edge|sharp|lung|detail|\b[bhu][hrvf]?(5[5-9]|[6-9]\d)")
-_RENDERED = {"MIP", "3D", "VRT", "VOLREN", "PROJECTION IMAGE", "SCREEN SAVE", "SCREENSAVE"}
 
 
 @dataclass(frozen=True)
@@ -43,8 +37,15 @@ class Choice:
     unsure: bool = False
 
 
-def choose(found: Iterable[Series], by_hand: Mapping[str, str] | None = None) -> list[Choice]:
+def choose(
+    found: Iterable[Series], by_hand: Mapping[str, str] | None = None, words: Words | None = None
+) -> list[Choice]:
     """One choice a series, in the order given.
+
+    A head series whose header says neither native nor contrast is usual, and native where nothing speaks for contrast:
+    it is taken without doubt unless another acquisition of the same study, of a soft kernel too, says as little, or the
+    protocol or study is named after contrast and no other series of the study is the one with contrast. Of several such
+    the first is proposed, since contrast is given after the native scan. A doubtful choice is marked ``unsure``.
 
     Parameters
     ----------
@@ -52,93 +53,38 @@ def choose(found: Iterable[Series], by_hand: Mapping[str, str] | None = None) ->
     by_hand : mapping of str to str, optional
         From SeriesInstanceUID to ``baseline``, ``followup`` or ``none``: a reader's word. A use that is given by hand
         to one series is taken from the others of that patient.
+    words : Words, optional
+        The package's own by default.
+
+    Raises
+    ------
+    ManifestError
+        Two series of one patient that are the baseline, or the follow-up, by hand.
     """
-    found, by_hand = list(found), by_hand or {}
-    chosen = {}
-    for _, group in groupby(sorted(found, key=lambda series: series.patient), key=lambda series: series.patient):
-        part = list(group)
-        told = {series.uid: by_hand[series.uid] for series in part if series.uid in by_hand}
-        for choice in _of_one_patient([series for series in part if series.uid not in told]):
+    found, by_hand, words = list(found), by_hand or {}, words or load_words()
+    conflicts = identity_conflicts(found, words)
+    times = Counter(series.uid for series in found)
+    chosen: dict[int, Choice] = {}
+    # By place, not by uid: one uid may be under two patients, and neither may vanish.
+    for _, group in groupby(sorted(range(len(found)), key=lambda k: found[k].patient), key=lambda k: found[k].patient):
+        part = {k: found[k] for k in group}
+        told = {k: by_hand[s.uid] for k, s in part.items() if s.uid in by_hand}
+        told = {k: use for k, use in told.items() if use == "none" or times[part[k].uid] == 1}
+        _require_one_each(part, told)
+        chosen |= {k: Choice(part[k], use, "by hand") for k, use in told.items()}
+        doubtful = {k: conflicts[s.uid] for k, s in part.items() if s.uid in conflicts and k not in told}
+        chosen |= {k: Choice(part[k], "none", reason) for k, reason in doubtful.items()}
+        free = {k: series for k, series in part.items() if k not in chosen}
+        first = next((part[k] for k, use in told.items() if use == "baseline"), None)
+        for k, choice in zip(free, _of_one_patient(list(free.values()), words, first), strict=True):
             taken = choice.use != "none" and choice.use in told.values()
-            chosen[choice.series.uid] = (
-                replace(choice, use="none", reason=f"another is the {choice.use} by hand") if taken else choice
-            )
-        chosen |= {s.uid: Choice(s, told[s.uid], "by hand") for s in part if s.uid in told}
-    return [chosen[series.uid] for series in found]
+            chosen[k] = Choice(choice.series, "none", f"another is the {choice.use} by hand") if taken else choice
+    return [chosen[k] for k in range(len(found))]
 
 
-def reason_against(series: Series) -> str:
+def reason_against(series: Series, words: Words | None = None) -> str:
     """Why a series is no non-contrast head CT; empty if it may be one."""
-    text = _WITHOUT_CONTRAST.sub(" ", series.description)
-    gaps = np.diff(series.places_mm)
-    reasons = (
-        (series.modality != "CT", f"modality {series.modality or 'unknown'}"),
-        ("LOCALIZER" in series.image_type or bool(_OVERVIEW.search(text)), "an overview or a record"),
-        (bool(_RENDERED & set(series.image_type)), "a rendering"),
-        (bool(series.contrast) and series.contrast.upper() not in ("NO", "NONE", "N"), "contrast agent"),
-        (bool(_CONTRAST.search(text)), "named as with contrast"),
-        (
-            bool(series.body_part) and not any(part in series.body_part for part in HEAD_PARTS),
-            f"of the {series.body_part.lower()}",
-        ),
-        (not series.places_mm, "no slice has a place"),
-        (series.upright < AXIAL, "not axial"),
-        (
-            len(series.places_mm) < LEAST_SLICES or series.extent_mm < LEAST_EXTENT_MM,
-            f"{len(series.places_mm)} slices over {series.extent_mm:.0f} mm, a head needs {LEAST_SLICES} over "
-            f"{LEAST_EXTENT_MM:.0f} mm",
-        ),
-        (
-            len(gaps) > 0 and gaps.max() > MISSING * np.median(gaps),
-            f"slices are missing: a gap of {gaps.max(initial=0):.1f} mm",
-        ),
-    )
-    return next((reason for against, reason in reasons if against), "")
-
-
-def _of_one_patient(found: list[Series]) -> list[Choice]:
-    against = {series.uid: reason_against(series) for series in found}
-    choices = [Choice(series, "none", against[series.uid]) for series in found if against[series.uid]]
-    left = sorted((series for series in found if not against[series.uid]), key=lambda series: series.study)
-    scans = []
-    for _, group in groupby(left, key=lambda series: series.study):
-        best, *others = sorted(group, key=_rank)
-        scans.append(best)
-        choices += [Choice(other, "none", "another series of this study suits better") for other in others]
-    return choices + _in_time(scans)
-
-
-def _rank(series: Series) -> tuple:
-    """Best first: original, of a soft kernel, of slices near 5 mm, with many of them."""
-    thickness = series.thickness_mm if np.isfinite(series.thickness_mm) else 0.0
-    sharp = bool(_SHARP.search(f"{series.kernel.lower()} {series.description}"))
-    return (
-        sharp,
-        "ORIGINAL" not in series.image_type,
-        abs(thickness - USUAL_THICKNESS_MM),
-        -len(series.places_mm),
-        series.number,
-        series.uid,
-    )
-
-
-def _in_time(scans: list[Series]) -> list[Choice]:
-    """The first scan, and of the later ones within three days the one nearest to a day after it."""
-    if len(scans) > 1 and any(scan.taken_at is None for scan in scans):
-        return [Choice(scan, "none", f"which of {len(scans)} studies is the first is not said") for scan in scans]
-    if not scans:
-        return []
-    first, *later = sorted(scans, key=lambda scan: (scan.taken_at is not None and scan.taken_at.isoformat(), scan.uid))
-    within = [scan for scan in later if FOLLOWUP_H[0] <= hours_between(first, scan) <= FOLLOWUP_H[1]]
-    chosen = min(within, key=lambda scan: abs(hours_between(first, scan) - USUAL_FOLLOWUP_H), default=None)
-    choices = [Choice(first, "baseline", "the first")]
-    for scan in later:
-        hours = hours_between(first, scan)
-        if scan is chosen:
-            choices.append(Choice(scan, "followup", f"{hours:.1f} h after the first"))
-        else:
-            choices.append(Choice(scan, "none", f"{hours:.1f} h after the first"))
-    return choices
+    return judge(series, words or load_words()).against
 
 
 def hours_between(first: Series, later: Series) -> float:
@@ -146,3 +92,117 @@ def hours_between(first: Series, later: Series) -> float:
     if first.taken_at is None or later.taken_at is None:
         return float("nan")
     return (later.taken_at - first.taken_at).total_seconds() / 3600
+
+
+def _require_one_each(part: Mapping[int, Series], told: Mapping[int, str]) -> None:
+    """Refuse two baselines, or two follow-ups, of one patient by hand: one would replace the other."""
+    for use in USES[:2]:
+        numbers = [str(part[k].number) for k, by in told.items() if by == use]
+        if len(numbers) > 1:
+            raise ManifestError(
+                f"by_hand must name one {use} for each patient, got {len(numbers)} for one: series "
+                f"{' and '.join(numbers)} (series.csv)."
+            )
+
+
+def _of_one_patient(found: Sequence[Series], words: Words, first: Series | None) -> list[Choice]:
+    """A choice for each series, in the order given; ``first`` is the first scan where a reader has said it."""
+    verdicts = [judge(series, words) for series in found]
+    reasons = {id(v.series): Choice(v.series, "none", v.against) for v in verdicts if v.against}
+    doubt = ("PatientID is empty, and only the folder says whose it is",) if only_the_folder_says(found, words) else ()
+    scans = []
+    for _, group in groupby(sorted(verdicts, key=lambda v: v.series.study), key=lambda v: v.series.study):
+        study = list(group)
+        ranked = sorted((_among(v, study) for v in study if not v.against), key=_rank)
+        scans += [replace(best, doubts=(*best.doubts, *doubt)) for best in ranked[:1]]
+        for other in ranked[1:]:
+            reasons[id(other.series)] = Choice(other.series, "none", "another series of this study suits better")
+    for choice in _in_time(scans, first):
+        reasons[id(choice.series)] = choice
+    return [reasons[id(series)] for series in found]
+
+
+def _among(verdict: Verdict, study: Sequence[Verdict]) -> Verdict:
+    """A verdict that says neither native nor contrast, in the light of the other series of the study."""
+    if verdict.native or verdict.contradicts:
+        return verdict
+    heads = [v for v in study if v is not verdict and not v.against]
+    apart = [v for v in heads if acquired_apart(v.series, verdict.series)]
+    natives = [v for v in heads if v.native]
+    rivals = [v for v in apart if not (v.native or v.contradicts or v.sharp)]
+    doubt = ""
+    if natives and all(v in apart for v in natives):
+        doubt = f"{NOT_SAID}, and another series of the study is native"
+    elif rivals and not natives:
+        doubt = f"{NOT_SAID}, and {len(rivals)} more of the study may be native"
+    elif verdict.hint and not any(v.with_contrast for v in study):
+        doubt = verdict.hint
+    hours = [hours_between(v.series, verdict.series) for v in rivals]
+    return replace(verdict, doubts=(*verdict.doubts, *filter(None, [doubt])), after_h=max(np.nan_to_num([0.0, *hours])))
+
+
+def _rank(verdict: Verdict) -> tuple:
+    """Best first: without doubt, of a soft kernel, named native, original, early, of slices near 5 mm, of many."""
+    series = verdict.series
+    thickness = series.thickness_mm if np.isfinite(series.thickness_mm) else 0.0
+    return (
+        verdict.contradicts,
+        bool(verdict.doubts),
+        verdict.sharp,
+        not verdict.native,
+        "ORIGINAL" not in series.image_type,
+        verdict.after_h,
+        abs(thickness - USUAL_THICKNESS_MM),
+        -len(series.places_mm),
+        series.number,
+        series.uid,
+    )
+
+
+def _in_time(scans: Sequence[Verdict], first: Series | None) -> list[Choice]:
+    """The first scan, and of the later ones within three days the one nearest to a day after it."""
+    if first is None and len(scans) > 1:
+        if any(scan.series.taken_at is None for scan in scans):
+            return [_not_in_order(scan, len(scans), "first", "a time is missing") for scan in scans]
+        start = min(scan.series.taken_at for scan in scans)
+        equal = sum(scan.series.taken_at == start for scan in scans)
+        if equal > 1:
+            return [_not_in_order(scan, equal, "first", "their times are equal") for scan in scans]
+    choices, later = [], list(scans)
+    if first is None and scans:
+        scan = min(scans, key=lambda scan: len(scans) > 1 and scan.series.taken_at.isoformat())
+        first, choices = scan.series, [_use(scan, "baseline", "the first")]
+        later.remove(scan)
+    return choices + _after(first, later)
+
+
+def _after(first: Series | None, later: Sequence[Verdict]) -> list[Choice]:
+    """What the other scans are used as, by their hours after the first."""
+    hours = {id(scan): hours_between(first, scan.series) for scan in later}
+    within = [scan for scan in later if FOLLOWUP_H[0] <= hours[id(scan)] <= FOLLOWUP_H[1]]
+    chosen = min(within, key=lambda scan: abs(hours[id(scan)] - USUAL_FOLLOWUP_H), default=None)
+    equal = [scan for scan in within if scan.series.taken_at == chosen.series.taken_at]
+    choices = []
+    for scan in later:
+        if scan in equal and len(equal) > 1:
+            choices.append(_not_in_order(scan, len(equal), "follow-up", "their times are equal"))
+        elif np.isnan(hours[id(scan)]):
+            choices.append(Choice(scan.series, "none", "the time between it and the first is not known"))
+        else:
+            choices.append(_use(scan, "followup" if scan is chosen else "none", _apart(hours[id(scan)])))
+    return choices
+
+
+def _apart(hours: float) -> str:
+    return f"{hours:.1f} h after the first" if hours >= 0 else f"{-hours:.1f} h before the first"
+
+
+def _not_in_order(scan: Verdict, count: int, which: str, why: str) -> Choice:
+    return Choice(scan.series, "none", f"which of {count} studies is the {which} is not said: {why}")
+
+
+def _use(scan: Verdict, use: str, reason: str) -> Choice:
+    """A choice with its doubts."""
+    if use == "none" or not scan.doubts:
+        return Choice(scan.series, use, reason)
+    return Choice(scan.series, use, f"{reason}; unsure: {'; '.join(scan.doubts)}", unsure=True)

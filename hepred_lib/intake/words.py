@@ -33,6 +33,7 @@ _UNBLANKED = "\u1100-\u11ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
 _LETTER = rf"[^\W\d_{_UNBLANKED}]"
 _SINGLE = str.maketrans({"ł": "l", "ø": "o", "đ": "d", "ı": "i", "æ": "ae", "œ": "oe", "\u2212": "-"})
 # Texts whose header does not say how they are written come as if written in ISO 8859-1.
+_RUN_TOGETHER = re.compile(r"(?<=[^\W\d_])(?=[A-ZÀ-ÖØ-Þ][a-zß-öø-ÿ])|(?<=[a-zß-öø-ÿ]{2})(?=[A-ZÀ-ÖØ-Þ])")
 _LONGEST_TEXT = 400  # three descriptions of 64 characters
 _CHARSETS = ("gb18030", "big5", "shift_jis", "euc_kr", "iso8859_2", "iso8859_9")
 
@@ -131,20 +132,30 @@ class Words:
 
     def _read_once(self, text: str) -> Said:
         found: dict[str, str] = {}
-        for reading in _readings(text):
-            hits = self._hits(reading)
-            for kinds in _GROUPS:
-                spans = [hit for hit in hits if hit.entry.section in (*kinds, "neutral")]
-                if "contrast" in kinds:
-                    agents = [hit for hit in hits if hit.entry.section == "agent"]
-                    spans += [replace(hit, entry=replace(hit.entry, section="contrast")) for hit in agents]
-                    spans += [span for language in self.languages for span in phrases(reading, hits, language)]
-                for hit in _first_and_longest(spans):
-                    section = hit.entry.section
-                    for kind in ("contrast", "native") if section == "both" else (section,):
-                        found.setdefault(kind, hit.entry.word)
-        found.pop("neutral", None)
+        silent, before = list(_GROUPS), ""
+        for readings in _readings(text):
+            for reading in readings:
+                hits = self._hits(reading)
+                for kinds in silent:
+                    for hit in _first_and_longest(self._spans(reading, hits, kinds), kinds):
+                        section = hit.entry.section
+                        if before and reading[hit.start : hit.end] in before:
+                            continue  # part of a longer word of the text as it is
+                        word = reading[hit.start : hit.end] if hit.entry.word.endswith("*") else hit.entry.word
+                        for kind in ("contrast", "native") if section == "both" else (section,):
+                            found.setdefault(kind, word)
+            silent = [kinds for kinds in silent if not found.keys() & set(kinds)]
+            before += f"{' '.join(readings)} "
         return Said(**found)
+
+    def _spans(self, text: str, hits: list[Hit], kinds: tuple[str, ...]) -> list[Hit]:
+        """What a folded text says of one group of kinds."""
+        spans = [hit for hit in hits if hit.entry.section in (*kinds, "neutral")]
+        if "contrast" in kinds:
+            agents = [hit for hit in hits if hit.entry.section == "agent"]
+            spans += [replace(hit, entry=replace(hit.entry, section="contrast")) for hit in agents]
+            spans += [span for language in self.languages for span in phrases(text, hits, language)]
+        return spans
 
     def _hits(self, text: str) -> list[Hit]:
         """Every word of the data file in a folded text, wherever it is a whole word."""
@@ -173,15 +184,24 @@ def _joined(text: str, place: int) -> bool:
     return bool(re.fullmatch(rf"{_LETTER}{{2}}|\d{{2}}", pair))
 
 
-def _first_and_longest(spans: list[Hit]) -> Iterator[Hit]:
-    """From left to right, the longest of those that begin at a place, and none that overlaps one before."""
+def _first_and_longest(spans: list[Hit], kinds: tuple[str, ...]) -> Iterator[Hit]:
+    """From left to right, the longest of those that begin at a place, and none that overlaps one before.
+
+    Of two equally long ones the one with more letters before its star counts. The neutral "c-spine" counts before
+    contrast, but not before a part of the body.
+    """
+    order = ("neutral", "native", "both", "contrast") if "contrast" in kinds else (*kinds, "neutral")
     place = 0
-    order = ("neutral", "both", "native")
-    rank = {section: number for number, section in enumerate(order)}
-    for span in sorted(spans, key=lambda span: (span.start, -span.end, rank.get(span.entry.section, len(order)))):
+
+    def rank(span: Hit) -> tuple:
+        star = len(span.entry.word) if span.entry.word.endswith("*") else 1000
+        return span.start, -span.end, -star, order.index(span.entry.section)
+
+    for span in sorted(spans, key=rank):
         if span.start >= place:
-            yield span
             place = span.end
+            if span.entry.section != "neutral":
+                yield span
 
 
 @lru_cache(maxsize=16384)
@@ -205,16 +225,16 @@ def fold(text: str) -> str:
     return " ".join(re.sub(r"\s*/\s*", "/", text).split())
 
 
-def _readings(text: str) -> list[str]:
-    """A text folded as it is, and as it may have been meant: words run together, or another character set."""
-    meant = {text: None}
+def _readings(text: str) -> list[list[str]]:
+    """A text folded as it is and with "HeadNative" taken apart; then in the character sets that may have been meant.
+
+    The later ones are for what the earlier ones say nothing of.
+    """
+    meant = [text]
     if any("\x80" <= sign <= "\xff" for sign in text) and all(sign <= "\xff" for sign in text):
         content = text.encode("latin-1")
-        meant = {text: None, **dict.fromkeys(filter(None, (_decoded(content, name) for name in ("utf-8", *_CHARSETS))))}
-        unicode = _decoded(content, "utf-8")
-        meant = {unicode: None} if unicode else meant  # no other text is UTF-8 by chance
-    apart = [re.sub(r"(?<=[^\W\d_])(?=[A-ZÄÖÜ][^\W\d_A-Z])|(?<=[a-zà-ÿ])(?=[A-Z])", " ", one) for one in meant]
-    return list(dict.fromkeys(map(fold, [*meant, *apart])))
+        meant = filter(None, [_decoded(content, "utf-8"), text, *(_decoded(content, name) for name in _CHARSETS)])
+    return [list(dict.fromkeys((fold(one), fold(_RUN_TOGETHER.sub(" ", one))))) for one in meant]
 
 
 def _decoded(content: bytes, charset: str) -> str:
