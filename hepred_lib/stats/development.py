@@ -21,10 +21,14 @@ from hepred_lib.stats import checks
 from hepred_lib.stats.added_test import AddedTest, likelihood_ratio_of_added
 from hepred_lib.stats.coding import Array, check_outcome, unscale
 from hepred_lib.stats.imputation import Imputer, impute_development
-from hepred_lib.stats.irls import information_inverse
+from hepred_lib.stats.irls import information_inverse, varying_rows
 from hepred_lib.stats.optimism import Optimism, judge
 from hepred_lib.stats.procedure import DevelopmentSettings, Procedure, fit_robustly
 from hepred_lib.stats.resampling import Pooled, rubin_pool
+
+
+# A patient far outside the others has a probability that rounds to 0 or 1, without a logit: moved in by a trace.
+WITHIN = 1e-12, 1 - 1e-12
 
 
 @dataclass(frozen=True)
@@ -47,17 +51,17 @@ class DevelopedModel:
     path : tuple of str
         Predictors chosen in more than half of the imputed sets, by their mean rank of entry.
     shrinkage : float in [0, 1]
-        Mean calibration slope of the resamples' models on the development data.
+        Mean calibration slope of the resamples' models on the development data; 1 for an intercept alone.
     optimism : dict
         auc_apparent, auc_corrected, brier_apparent, brier_corrected, slope_corrected (of the unshrunk model) and
-        n_resamples.
+        n_resamples; an intercept alone has no optimism, and no slope (NaN).
     inclusion_frequency : Series
         Share of the resamples that chose each candidate, by name.
     added_test : AddedTest or None
     imputer : Imputer
     settings : DevelopmentSettings
     notes : tuple of str
-        What a reader must know: nothing selected, separation, constant candidates.
+        What a reader must know: nothing selected, separation, constant and collinear columns.
 
     References
     ----------
@@ -189,16 +193,17 @@ def develop(x: pd.DataFrame, y: ArrayLike, settings: DevelopmentSettings) -> Dev
         n_resamples=settings.n_resamples,
         rng=rng,
     )
+    shrinkage = judged.shrinkage if fitted.names else 1.0
     draft = DevelopedModel(
         names=fitted.names,
         intercept=0.0,
-        coefficients=fitted.pooled.estimate[1:] * judged.shrinkage,
+        coefficients=fitted.pooled.estimate[1:] * shrinkage,
         unshrunk_intercept=float(fitted.pooled.estimate[0]),
         unshrunk_coefficients=fitted.pooled.estimate[1:],
         standard_errors=fitted.pooled.standard_error[1:],
         covariance=fitted.pooled.total_variance,
         path=tuple(settings.candidates[block] for block in fitted.path),
-        shrinkage=judged.shrinkage,
+        shrinkage=shrinkage,
         optimism={},
         inclusion_frequency=pd.Series(judged.inclusion, index=list(settings.candidates), name="inclusion_frequency"),
         added_test=fitted.added_test,
@@ -207,14 +212,15 @@ def develop(x: pd.DataFrame, y: ArrayLike, settings: DevelopmentSettings) -> Dev
         notes=_notes(fitted, judged, columns),
     )
     intercept = _intercept(draft.linear_predictors(columns), outcome.mean())
-    optimism = judged.corrected(outcome, draft.predict(columns, shrunk=False))
+    optimism = judged.corrected(outcome, draft.predict(columns, shrunk=False), empty=not fitted.names)
     return replace(draft, intercept=intercept, optimism=optimism)
 
 
 def cross_fit(x: pd.DataFrame, y: ArrayLike, fold: ArrayLike, settings: DevelopmentSettings) -> Array:
     """Probabilities of development patients from models that have not seen them.
 
-    For each fold the whole of `develop` is repeated on the other folds, with a seed of its own.
+    For each fold the whole of `develop` is repeated on the other folds, with a seed of its own; a candidate of which
+    the others hold no value cannot be chosen there.
 
     Parameters
     ----------
@@ -242,8 +248,15 @@ def cross_fit_sets(x: pd.DataFrame, y: ArrayLike, fold: ArrayLike, settings: Dev
     p = np.empty((settings.n_imputations, len(x)))
     for k in range(number.max() + 1):
         seed = int(np.random.SeedSequence([settings.seed, k]).generate_state(1)[0])
-        model = develop(x[number != k], outcome[number != k], replace(settings, seed=seed))
-        p[:, number == k] = expit(model.linear_predictors(x[number == k]))
+        rest, y_rest = x[number != k], outcome[number != k]
+        lost = {name for name in settings.candidates if rest[name].isna().all() and x[name].notna().any()}
+        known = tuple(name for name in settings.candidates if name not in lost)
+        if not (known or settings.added):
+            p[:, number == k] = y_rest.mean()
+            continue
+        forced = tuple(name for name in settings.forced if name in known)
+        model = develop(rest, y_rest, replace(settings, candidates=known, forced=forced, seed=seed))
+        p[:, number == k] = expit(model.linear_predictors(x[number == k])).clip(*WITHIN)
     return p
 
 
@@ -256,6 +269,7 @@ class _Fitted:
     pooled: Pooled
     separated: bool
     added_test: AddedTest | None
+    redundant: tuple[str, ...]
 
 
 def _fit_pooled(procedure: Procedure, designs: Array, y: Array) -> _Fitted:
@@ -263,6 +277,7 @@ def _fit_pooled(procedure: Procedure, designs: Array, y: Array) -> _Fitted:
     ones = np.ones((len(designs), y.size))
     path = _majority(procedure.select(designs, y, ones), len(procedure.plan.blocks))
     member = procedure.members(designs, ones, [path] * len(designs)).all(axis=0)
+    varying = varying_rows(designs, ones).all(axis=0)
     members = np.tile(member, (len(designs), 1))
     coefficients, separated = fit_robustly(designs, y, ones, members)
     rows = np.array([row for row in procedure.rows(path) if member[row]], dtype=np.intp)
@@ -273,9 +288,9 @@ def _fit_pooled(procedure: Procedure, designs: Array, y: Array) -> _Fitted:
     ]
     pooled = rubin_pool(np.stack([fit[0] for fit in fits]), np.stack([fit[1] for fit in fits]))
     names = tuple(procedure.names[row] for row in rows)
-    return _Fitted(
-        path, names, pooled, bool(separated.any()), likelihood_ratio_of_added(procedure, designs, y, members)
-    )
+    redundant = tuple(procedure.names[row] for row in procedure.rows(path) if varying[row] and not member[row])
+    added = likelihood_ratio_of_added(procedure, designs, y, members)
+    return _Fitted(path, names, pooled, bool(separated.any()), added, redundant)
 
 
 def _majority(paths: list[list[int]], last: int) -> list[int]:
@@ -293,12 +308,16 @@ def _intercept(linear_predictors: Array, prevalence: float) -> float:
 
 def _notes(fitted: _Fitted, judged: Optimism, columns: pd.DataFrame) -> tuple[str, ...]:
     constant = [str(name) for name, column in columns.items() if column.nunique() < 2]
-    empty = int(np.isnan(judged.slopes).sum())
+    empty, size = int(np.isnan(judged.slopes).sum()), judged.slopes.size
     notes = {
-        "No predictor was selected: the model is the intercept alone.": not fitted.names,
+        "No predictor was selected: the model is the intercept alone, which has no optimism.": not fitted.names,
         "The predictors separate the outcome: estimated with Firth's penalty.": fitted.separated,
         f"Constant in development, so never selected: {', '.join(constant)}.": bool(constant),
-        f"{empty} of {judged.slopes.size} resamples selected nothing and do not enter the shrinkage.": empty > 0,
+        f"Without coefficient, since collinear with those before: {', '.join(fitted.redundant)}.": fitted.redundant,
+        f"{empty} of {size} resamples selected nothing and do not enter the shrinkage.": empty > 0,
+        f"{judged.separated} of {size} resamples separate the outcome: estimated with Firth's penalty.": (
+            judged.separated > 0
+        ),
     }
     return tuple(note for note, holds in notes.items() if holds)
 

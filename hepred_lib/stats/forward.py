@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.special import chdtrc, expit, gammaln
 
 from hepred_lib.stats.coding import Array, Coding
-from hepred_lib.stats.irls import DAMPING, NEGLIGIBLE, BatchedFit, fit_rows, varying_rows
+from hepred_lib.stats.irls import DAMPING, NEGLIGIBLE, BatchedFit, fit_rows, independent_rows, varying_rows
 
 # Merits closer than this are ties, and the first column wins.
 _TIE = 1e-9
@@ -144,6 +144,7 @@ def _select_chunk(designs: Array, y: Array, weights: Array, plan: Plan, rule: Ru
     varying = varying_rows(designs, weights)
     member = np.zeros_like(varying)
     member[:, plan.forced] = varying[:, plan.forced]
+    member = independent_rows(designs, weights, member)
     fit = fit_rows(designs, y, weights, member=member)
     coefficients, likelihood = fit.coefficients, fit.log_likelihood
     paths: list[list[int]] = [[] for _ in weights]
@@ -158,6 +159,8 @@ def _select_chunk(designs: Array, y: Array, weights: Array, plan: Plan, rule: Ru
         for resample, block in zip(active, winner[entered], strict=True):
             paths[resample].append(int(block))
             member[resample, plan.blocks[block]] = varying[resample, plan.blocks[block]]
+        if max(map(len, plan.blocks)) > 1:  # of a category, levels can follow from what is in the model already
+            member[active] = independent_rows(_of(designs, active), weights[active], member[active])
     return paths
 
 

@@ -21,7 +21,7 @@ from hepred_lib.stats.development import DevelopedModel
 from hepred_lib.stats.effects import UNITS, odds_ratios
 from hepred_lib.stats.imputation import impute_development
 from hepred_lib.stats.irls import information_inverse
-from hepred_lib.stats.likelihood import maximum_given
+from hepred_lib.stats.likelihood import FAILED_SEARCH, maximum_given
 from hepred_lib.stats.logistic import fit_logistic
 from hepred_lib.stats.separation import separating_columns
 
@@ -48,8 +48,9 @@ def multivariable_odds_ratios(
     -------
     DataFrame
         The columns of :func:`hepred_lib.stats.effects.odds_ratios`, then `profile_low, profile_high` (0 and infinity
-        where the likelihood never falls that far), and `method`: "maximum likelihood" or "firth", where the predictors
-        separate the outcome in a set. Both kinds of limits take the selection as given.
+        where the likelihood never falls that far, NaN where the search for a limit fails), and `method`: "maximum
+        likelihood" or "firth", where the predictors separate the outcome in a set. Both kinds of limits take the
+        selection as given.
 
     Raises
     ------
@@ -102,7 +103,7 @@ def pooled_profile_limits(
     Returns
     -------
     (float, float)
-        Infinite where the distribution never comes to the limit.
+        Infinite where the distribution never comes to the limit; NaN where a limit cannot be found.
 
     References
     ----------
@@ -110,7 +111,10 @@ def pooled_profile_limits(
     """
     tail = (1 - checks.between(level, "level", 0, 1)) / 2
     every = np.ones(start.size, dtype=bool)
-    tops = [maximum_given(design, y, start, every, penalized=penalized) for design in designs]
+    try:
+        tops = [maximum_given(design, y, start, every, penalized=penalized) for design in designs]
+    except FAILED_SEARCH:
+        return np.nan, np.nan
     free = every.copy()
     free[column] = False
 
@@ -189,10 +193,13 @@ def _designs(model: DevelopedModel, x: pd.DataFrame) -> tuple[list[Array], Array
 
 
 def _quantile(distribution: Callable[[float], float], tail: float, *, center: float, reach: float) -> float:
-    """Where the distribution reaches `tail`, sought from a center outwards; infinite where it does not."""
+    """Where the distribution reaches `tail`, sought from a center outwards; infinite where it does not, NaN if lost."""
     inner, outer = center, center + reach
     for _ in range(_DOUBLINGS):
-        if (distribution(outer) - tail) * reach >= 0:
-            return float(brentq(lambda value: distribution(value) - tail, inner, outer, xtol=1e-7))
+        try:
+            if (distribution(outer) - tail) * reach >= 0:
+                return float(brentq(lambda value: distribution(value) - tail, inner, outer, xtol=1e-7))
+        except FAILED_SEARCH:
+            return np.nan
         inner, outer = outer, center + 2 * (outer - center)
     return float(np.inf * np.sign(reach))

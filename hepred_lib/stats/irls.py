@@ -109,6 +109,34 @@ def varying_rows(designs: Array, weights: Array) -> NDArray[np.bool_]:
     return varying
 
 
+def independent_rows(designs: Array, weights: Array, member: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Those rows of each model that do not follow from the rows before them, shape (b, p + 1).
+
+    Parameters
+    ----------
+    designs : ndarray, shape (b, p + 1, n) or (p + 1, n)
+        Columns roughly standardized, the intercept first.
+    weights : ndarray, shape (b, n)
+    member : ndarray of bool, shape (b, p + 1)
+
+    Returns
+    -------
+    ndarray of bool, shape (b, p + 1)
+        A row is left out where its variance that the rows before it leave unexplained is negligible.
+    """
+    share = (weights / weights.sum(axis=1, keepdims=True))[:, None, :]
+    left = (designs * share) @ np.swapaxes(designs, -1, -2)
+    left = np.where(member[:, :, None] & member[:, None, :], left, 0.0)
+    kept = member.copy()
+    for row in range(member.shape[1]):
+        size = left[:, row, row]
+        kept[:, row] &= size > NEGLIGIBLE
+        # Gaussian elimination: what this row explains is taken out of those after it.
+        scaled = np.where(kept[:, row], 1.0 / np.where(kept[:, row], size, 1.0), 0.0)
+        left = left - left[:, :, [row]] * left[:, [row], :] * scaled[:, None, None]
+    return kept
+
+
 def information_inverse(design: Array, coefficients: Array, weights: Array | None = None) -> Array:
     """Inverse of X'WX at the coefficients, shape (q, q): the covariance of the maximum-likelihood estimate."""
     p = expit(design @ coefficients)

@@ -19,6 +19,10 @@ from hepred_lib.stats.irls import information_inverse, log_likelihood
 from hepred_lib.stats.separation import penalized_score
 
 _STEPS = 200
+# Gain of a step, and its share of the log-likelihood (rounding in a sum over many patients), below which none is left.
+_LEAST_GAIN, _ROUNDING = 1e-13, 1e-15
+# What makes one search for a limit fail: no maximum there, or no crossing between its ends.
+FAILED_SEARCH = (ValueError, RuntimeError, FloatingPointError)
 
 
 def maximum_given(
@@ -52,16 +56,18 @@ def maximum_given(
     coefficients, reached = start.astype(float), _objective(design, y, start, penalized)
     for _ in range(_STEPS if free.any() else 0):
         step, gain = _step(design, y, coefficients, free, penalized=penalized)
-        if gain < 1e-13:
+        if gain < max(_LEAST_GAIN, _ROUNDING * abs(reached)):
             break
-        for _ in range(40):
+        for halved in range(40):
             trial = _objective(design, y, coefficients + step, penalized)
-            if trial >= reached:
+            if trial > reached or (trial == reached and not halved):
                 break
             step /= 2
         else:
             break  # no step leads up: the maximum to rounding
-        coefficients, reached = coefficients + step, trial
+        coefficients, before, reached = coefficients + step, reached, trial
+        if reached == before:
+            break  # the likelihood is flat to rounding: a further step would only wander
     else:
         if free.any():
             raise ValueError(f"The likelihood has no maximum that {_STEPS} steps reach: the classes are separated.")
@@ -86,14 +92,17 @@ def profile_limits(
     Returns
     -------
     (float, float)
-        Infinite where the likelihood never falls that far.
+        Infinite where the likelihood never falls that far; NaN where a limit cannot be found.
 
     References
     ----------
     Venzon, Moolgavkar. Appl Stat 1988;37:87-94.
     """
     every = np.ones(estimate.size, dtype=bool)
-    best, top = maximum_given(design, y, estimate, every, penalized=penalized)
+    try:
+        best, top = maximum_given(design, y, estimate, every, penalized=penalized)
+    except FAILED_SEARCH:
+        return np.nan, np.nan
     allowed = chi2.ppf(level, 1) / 2
     free = every.copy()
     free[column] = False
@@ -112,8 +121,11 @@ def _crossing(drop: Callable[[float], float], center: float, reach: float) -> fl
     """Where `drop` turns positive on one side of the centre; infinite if it does not within 2^12 of the Wald reach."""
     inner, outer = center, center + reach
     for _ in range(12):
-        if drop(outer) >= 0:
-            return float(brentq(drop, inner, outer, xtol=1e-9))
+        try:
+            if drop(outer) >= 0:
+                return float(brentq(drop, inner, outer, xtol=1e-9))
+        except FAILED_SEARCH:
+            return np.nan
         inner, outer = outer, center + 2 * (outer - center)
     return float(np.inf * np.sign(reach))
 
@@ -129,6 +141,10 @@ def _step(
         score, curvature, _ = penalized_score(design, y, coefficients, np.ones(y.size))
     inside = np.ix_(free, free)
     move = np.linalg.pinv(curvature[inside], rtol=1e-12) @ score[free]
+    if penalized:  # where the penalized likelihood curves upwards Newton's step leads to a saddle: turn it round
+        size, axes = np.linalg.eigh(curvature[inside])
+        if size.min(initial=1.0) < 0:
+            move = axes @ (axes.T @ score[free] / np.maximum(np.abs(size), 1e-12 * np.abs(size).max()))
     if score[free] @ move < 0:
         move = np.linalg.pinv(information[inside], rtol=1e-12, hermitian=True) @ score[free]
     step = np.zeros(coefficients.size)

@@ -19,6 +19,8 @@ from hepred_lib.stats.resampling import bootstrap_indices, resample_counts
 _CHUNK = 50
 # Draws of a resample before giving up: a column observed once is in 63 % of them.
 _MAX_DRAWS = 200
+# Calibration slopes are winsorized at these before they are averaged.
+_SLOPES = (0.0, 2.0)
 
 
 @dataclass(frozen=True)
@@ -33,12 +35,15 @@ class Optimism:
         Figure on the resample minus figure on the development data.
     inclusion : ndarray, shape (candidates,)
         Share of the resamples that chose each candidate.
+    separated : int
+        Resamples whose model separates the outcome.
     """
 
     slopes: Array
     auc_optimism: Array
     brier_optimism: Array
     inclusion: Array
+    separated: int = 0
 
     @property
     def shrinkage(self) -> float:
@@ -48,19 +53,22 @@ class Optimism:
 
     @property
     def slope(self) -> float:
-        """Mean slope over the resamples whose model is more than an intercept."""
-        known = self.slopes[~np.isnan(self.slopes)]
-        return float(known.mean()) if known.size else np.nan
+        """Mean slope over the resamples whose model is more than an intercept, each kept within 0 and 2.
 
-    def corrected(self, y: Array, p: Array) -> dict[str, float | int]:
-        """Apparent and optimism-corrected figures of probabilities p."""
+        A resample that separates the outcome, or is fitted to noise, would otherwise outweigh all others.
+        """
+        known = self.slopes[~np.isnan(self.slopes)]
+        return float(np.clip(known, *_SLOPES).mean()) if known.size else np.nan
+
+    def corrected(self, y: Array, p: Array, *, empty: bool = False) -> dict[str, float | int]:
+        """Apparent and optimism-corrected figures of probabilities p; an empty model has no optimism and no slope."""
         apparent, brier = float(auc(y, p)), float(np.mean((y - p) ** 2))
         return {
             "auc_apparent": apparent,
-            "auc_corrected": apparent - float(self.auc_optimism.mean()),
+            "auc_corrected": apparent - (0.0 if empty else float(self.auc_optimism.mean())),
             "brier_apparent": brier,
-            "brier_corrected": brier - float(self.brier_optimism.mean()),
-            "slope_corrected": self.slope,
+            "brier_corrected": brier - (0.0 if empty else float(self.brier_optimism.mean())),
+            "slope_corrected": np.nan if empty else self.slope,
             "n_resamples": int(self.slopes.size),
         }
 
@@ -93,21 +101,24 @@ def judge(
     Van Houwelingen, Le Cessie. Stat Med 1990;9:1303-1325. Harrell, Lee, Mark. Stat Med 1996;15:361-387.
     """
     designs, applied, y = completed
-    parts, chosen = [], np.zeros(len(procedure.plan.blocks))
+    parts, chosen, separated = [], np.zeros(len(procedure.plan.blocks)), 0
     for first in range(0, n_resamples, _CHUNK):
-        drawn = _usable_resamples(values, y, min(_CHUNK, n_resamples - first), rng)
+        drawn = _usable_resamples(values, y, min(_CHUNK, n_resamples - first), rng, coding.names)
         counts = resample_counts(drawn)
         training = _resampled_designs(procedure, values, coding, (drawn, counts), rng)
         paths = procedure.select(training, y, counts)
-        coefficients, _ = fit_robustly(training, y, counts, procedure.members(training, counts, paths))
+        coefficients, apart = fit_robustly(training, y, counts, procedure.members(training, counts, paths))
         original = designs[np.arange(first, first + len(drawn)) % len(designs)]
         slopes = _slopes(coefficients, applied, y)
         parts.append(np.vstack([slopes, _measure(coefficients, (training, original), y, drawn)]))
         chosen += np.bincount([block for path in paths for block in path], minlength=chosen.size)
-    return Optimism(*np.concatenate(parts, axis=1), chosen / n_resamples)
+        separated += int(apart.sum())
+    return Optimism(*np.concatenate(parts, axis=1), chosen / n_resamples, separated)
 
 
-def _usable_resamples(values: Array, y: Array, n_resamples: int, rng: np.random.Generator) -> NDArray[np.intp]:
+def _usable_resamples(
+    values: Array, y: Array, n_resamples: int, rng: np.random.Generator, names: tuple[str, ...]
+) -> NDArray[np.intp]:
     """Resamples with the observed number of events; one that leaves a column without any value is drawn again."""
     observed = ~np.isnan(values)
     drawn = bootstrap_indices(y, n_resamples, rng)
@@ -116,8 +127,12 @@ def _usable_resamples(values: Array, y: Array, n_resamples: int, rng: np.random.
         if not empty:
             return drawn
         drawn[empty] = bootstrap_indices(y, len(empty), rng)
-    rarest = int(observed.sum(axis=0).min())
-    raise ValueError(f"Predictors must be observed often enough to resample, got one with {rarest} of {len(y)} values.")
+    counts = observed.sum(axis=0)
+    rarest = int(counts.argmin())
+    raise ValueError(
+        f"Predictors must be observed often enough to resample, got {counts[rarest]} of {len(y)} values in "
+        f"{names[rarest]}; leave it out of the candidates."
+    )
 
 
 def _resampled_designs(

@@ -18,6 +18,7 @@ from sklearn.model_selection import StratifiedKFold
 from hepred_lib.stats import checks
 from hepred_lib.stats.calibration import calibrate
 from hepred_lib.stats.coding import Array, check_outcome
+from hepred_lib.stats.development import WITHIN
 from hepred_lib.stats.discrimination import auc, compare_auc
 from hepred_lib.stats.imputation import Imputer, impute_development
 
@@ -113,8 +114,8 @@ def cross_fit_penalized(
     Parameters
     ----------
     x, y, penalty, n_imputations, seed
-        As for `fit_penalized`, all of which is repeated without each fold; the inner cross-validation has ten folds, or
-        as many as the rarer class has patients.
+        As for `fit_penalized`, all of which is repeated without each fold, on the columns that have values there; the
+        inner cross-validation has ten folds, or as many as the rarer class has patients.
     fold : array_like, shape (n,)
 
     Returns
@@ -132,8 +133,10 @@ def cross_fit_penalized(
         rest = number != k
         rarer = int(min(outcome[rest].sum(), (1 - outcome[rest]).sum()))
         how = {"penalty": penalty, "n_imputations": n_imputations, "n_folds": max(2, min(10, rarer)), "seed": seed + k}
-        model = fit_penalized(x[rest], outcome[rest], **how)
-        p[~rest] = model.predict(x[~rest])
+        known = x.loc[rest, x[rest].notna().any() | x.isna().all()]
+        p[~rest] = outcome[rest].mean()
+        if known.shape[1]:
+            p[~rest] = fit_penalized(known, outcome[rest], **how).predict(x[~rest])
     return p
 
 
@@ -161,7 +164,7 @@ def compare_penalties(x: pd.DataFrame, y: ArrayLike, fold: ArrayLike, p: ArrayLi
     outcome, model = checks.outcome_and_probability(y, p)
     rows = []
     for penalty in ("lasso", "ridge") if min(outcome.sum(), (1 - outcome).sum()) >= _RARER else ():
-        other = cross_fit_penalized(x, y, fold, penalty=penalty, n_imputations=1, seed=seed)
+        other = cross_fit_penalized(x, y, fold, penalty=penalty, n_imputations=1, seed=seed).clip(*WITHIN)
         gain, slope = compare_auc(outcome, other, model), calibrate(outcome, other).slope
         rows.append((penalty, auc(outcome, other), slope, gain.difference, gain.low, gain.high, gain.p))
     return pd.DataFrame(rows, columns=["penalty", "auc", "slope", "difference", "low", "high", "p"])

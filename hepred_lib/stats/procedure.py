@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from hepred_lib.stats import checks
 from hepred_lib.stats.coding import Array, Coding
 from hepred_lib.stats.forward import Plan, Rule, group_columns, select_paths
-from hepred_lib.stats.irls import fit_rows, varying_rows
+from hepred_lib.stats.irls import fit_rows, independent_rows, varying_rows
 from hepred_lib.stats.separation import firth, separating_columns
 
 # Log odds beyond which a fit is examined for separation.
@@ -108,12 +109,12 @@ class Procedure:
         return select_paths(designs, y, weights, plan=self.plan, rule=self.rule)
 
     def members(self, designs: Array, weights: Array, paths: list[list[int]]) -> NDArray[np.bool_]:
-        """Design rows of each path's model that can be estimated, as booleans, shape (b, q + 1)."""
+        """Design rows of each path's model that vary and do not follow from those before, shape (b, q + 1)."""
         member = np.zeros((len(paths), len(self.names)), dtype=bool)
         member[:, 0] = True
         for one, path in zip(member, paths, strict=True):
             one[self.rows(path)] = True
-        return member & varying_rows(designs, weights)
+        return independent_rows(designs, weights, member & varying_rows(designs, weights))
 
 
 def fit_robustly(
@@ -131,6 +132,7 @@ def fit_robustly(
     Returns
     -------
     coefficients, shape (b, q + 1), and whether each was separated, shape (b,)
+        Where Firth's estimate does not converge, the finite end of the search for the maximum is kept.
     """
     coefficients = fit_rows(designs, y, weights, member=member).coefficients
     reach = np.abs((coefficients[:, None] @ designs)[:, 0]) * (weights > 0)
@@ -139,6 +141,7 @@ def fit_robustly(
         rows, used = np.flatnonzero(member[b]), weights[b] > 0
         design = designs[b][np.ix_(rows, used)].T
         if separating_columns(design[:, 1:], y[used], tuple(map(str, rows[1:]))):
-            coefficients[b, rows] = firth(design, y[used], weights[b, used])
             separated[b] = True
+            with contextlib.suppress(ValueError):
+                coefficients[b, rows] = firth(design, y[used], weights[b, used])
     return coefficients, separated

@@ -39,7 +39,7 @@ def separating_columns(x: Array, y: Array, names: tuple[str, ...]) -> tuple[str,
     signed = (2 * y - 1)[:, None] * np.column_stack([np.ones(len(y)), x])
     answer = linprog(-signed.sum(axis=0), A_ub=-signed, b_ub=np.zeros(len(y)), bounds=(-1, 1), method="highs")
     # Separating directions form a cone, so the best one reaches a bound; less is the solver's tolerance.
-    if -answer.fun < 1e-6 or np.abs(answer.x).max() < 0.5:
+    if answer.x is None or -answer.fun < 1e-6 or np.abs(answer.x).max() < 0.5:
         return ()
     return tuple(name for name, weight in zip(names, answer.x[1:], strict=True) if abs(weight) > 1e-6)
 

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
+from scipy.special import expit
 
 from hepred_lib.stats import checks
 from hepred_lib.stats.coding import Array, Coding, check_outcome, standardize
 from hepred_lib.stats.forward import Plan, Rule, group_columns, select_paths
-from hepred_lib.stats.irls import varying_rows
+from hepred_lib.stats.irls import independent_rows, varying_rows
 from hepred_lib.stats.procedure import fit_robustly
 from hepred_lib.stats.resampling import bootstrap_indices, resample_counts
 
@@ -28,7 +29,8 @@ class Stability:
     models : DataFrame
         `predictors, n_predictors, frequency`: each different set that was chosen, the most frequent first.
     coefficients : DataFrame
-        By coded column, per unit: `full`, the estimate with all candidates in the model; `median, low, high`, the 2.5,
+        By coded column, per unit: `full`, the estimate with all candidates in the model (NaN for one that follows from
+        those before it); `median, low, high`, the 2.5,
         50 and 97.5 % points of the resamples' estimates, 0 where not chosen; `relative_bias_pct` of the estimates
         *where chosen*, against `full`: what selection adds to the size of an effect; `rmsd_ratio`, the root mean
         squared difference from `full` over the standard error of `full`: above 1, selection makes the estimate worse.
@@ -106,19 +108,24 @@ def _members(chosen: Array, plan: Plan, width: int) -> Array:
 def _estimates(design: Array, y: Array, counts: Array, member: Array) -> tuple[Array, tuple[Array, Array]]:
     """Slopes of the resamples, shape (b, q); slopes and standard errors with all candidates."""
     shared = np.broadcast_to(design, (len(counts), *design.shape))
-    drawn, _ = fit_robustly(shared, y, counts, member & varying_rows(design, counts))
+    usable = independent_rows(design, counts, member & varying_rows(design, counts))
+    drawn, _ = fit_robustly(shared, y, counts, usable)
     ones = np.ones((1, y.size))
-    full, _ = fit_robustly(design[None], y, ones, varying_rows(design, ones))
-    p = 1 / (1 + np.exp(-(full[0] @ design)))
-    covariance = np.linalg.pinv((design * p * (1 - p)) @ design.T, rtol=1e-12, hermitian=True)
-    return drawn[:, 1:], (full[0, 1:], np.sqrt(np.diag(covariance))[1:])
+    every = independent_rows(design, ones, varying_rows(design, ones))
+    full, _ = fit_robustly(design[None], y, ones, every)
+    used = design[every[0]]
+    p = expit(full[0] @ design)
+    covariance = np.linalg.pinv((used * p * (1 - p)) @ used.T, rtol=1e-12, hermitian=True)
+    error = np.full(len(design), np.nan)
+    error[every[0]] = np.sqrt(np.diag(covariance))
+    return drawn[:, 1:], (np.where(every, full, np.nan)[0, 1:], error[1:])
 
 
 def _describe(drawn: Array, full: Array, error: Array) -> pd.DataFrame:
     low, median, high = np.quantile(drawn, (0.025, 0.5, 0.975), axis=0)
     taken = drawn != 0
     mean = np.sum(drawn, axis=0) / np.maximum(taken.sum(axis=0), 1)
-    known = taken.any(axis=0) & (full != 0)
+    known = taken.any(axis=0) & (full != 0) & np.isfinite(full)
     bias = np.where(known, 100 * (mean / np.where(known, full, 1.0) - 1), np.nan)
     ratio = np.sqrt(np.mean((drawn - full) ** 2, axis=0)) / error
     columns = {"full": full, "median": median, "low": low, "high": high}
