@@ -121,7 +121,7 @@ montage = {
     "hu": shown_hu(slices[:, HU].astype(float) - HU_OFFSET, slices[:, BRAIN], field_mm / matrix),
     "mask": slices[:, BLOOD] >= 128,
     "brain": slices[:, BRAIN] > 0,
-    "titles": np.array([f"{patient}, slice {index[patient] + 1}" for patient in drawn]),
+    "titles": np.array([f"slice {index[patient] + 1} of {len(planes[patient])}" for patient in drawn]),
     "pixel_mm": np.array(field_mm / matrix),
     "window": np.array([40.0, 80.0]),
     "simulated": np.array(bool(truth)),

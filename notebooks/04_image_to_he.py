@@ -171,7 +171,7 @@ places |= dict.fromkeys(ranked[:2], "best")
 chosen = sorted(places, key=ranked.index)
 dice_of = bloody.set_index("patient_id")["dice"]
 outlines = {key: np.array([pictures[name][key] for name in chosen]) for key in ("hu", "reference", "predicted")} | {
-    "titles": np.array([f"{places[name]}: {name}, Dice {dice_of[name]:.2f}" for name in chosen]),
+    "titles": np.array([f"{places[name]}, Dice {dice_of[name]:.2f}" for name in chosen]),
     "pixel_mm": np.array(reader.options["field_mm"] / reader.options["matrix"] if reader else np.nan),
     "window": np.array([40.0, 80.0]),
     "simulated": np.array(bool(truth)),
@@ -213,7 +213,7 @@ ordered = judged.sort_values("p_image", ascending=False)
 extreme = pd.concat(
     [rows.iloc[[0 if "positive" in kind else -1]] for kind, rows in ordered.groupby("kind")] or [ordered]
 )
-titles = [f"{row.kind}\n{row.patient_id}, p = {row.p_image:.2f}" for row in extreme.itertuples()]
+titles = [f"{row.kind}\np = {row.p_image:.2f}" for row in extreme.itertuples()]
 explained = explained_pictures(reader.networks, [readings[name] for name in extreme["patient_id"]]) if titles else {}
 shown = {"titles": np.array(titles), "window": np.array([40.0, 80.0]), "simulated": np.array(bool(truth))}
 shown |= {"pixel_mm": np.array(reader.options["field_mm"] / reader.options["matrix"] if reader else np.nan)} | explained

@@ -130,7 +130,7 @@ chosen = sorted(places, key=ranked.index)
 dice_of = bloody.set_index("patient_id")["dice"]
 pictures = readings.pictures
 outlines = {key: np.array([pictures[name][key] for name in chosen]) for key in ("hu", "reference", "predicted")} | {
-    "titles": np.array([f"{places[name]}: {name}, Dice {dice_of[name]:.2f}" for name in chosen]),
+    "titles": np.array([f"{places[name]}, Dice {dice_of[name]:.2f}" for name in chosen]),
     "pixel_mm": np.array(
         frozen.reader.options["field_mm"] / frozen.reader.options["matrix"] if frozen.reader else np.nan
     ),
@@ -147,8 +147,7 @@ show(folder, "outlines", outlines) if chosen else Markdown("No segmentations to 
 
 # %%
 known = patients[patients["he"].notna()].reset_index(drop=True)
-notes += [] if len(known) else ["models: no outcomes."]
-models = results.evaluate_models(known, frozen.thresholds if len(known) else {}, notes=notes)
+models = results.evaluate_models(known, frozen.thresholds, notes=notes)
 judged = {name: models[name] for name in frozen.models if models.get(name)}
 publish(folder, "performance", results.performance_table(judged))
 

@@ -24,7 +24,7 @@ DOCS = PROJECT / "docs"
 GLOSSARY, REFERENCES = "glossary.md", "references.bib"
 
 
-def build_site(run: Path, out: Path | None = None) -> Path:
+def build_site(run: Path, out: Path | None = None, *, patients: bool = False) -> Path:
     """Build the site of a finished study.
 
     Parameters
@@ -34,6 +34,8 @@ def build_site(run: Path, out: Path | None = None) -> Path:
         there is one. Nothing is run again.
     out : Path, optional
         Folder of the pages, replaced as a whole; by default ``site/`` in the run.
+    patients : bool
+        Publish tables of single patients too.
 
     Returns
     -------
@@ -51,17 +53,17 @@ def build_site(run: Path, out: Path | None = None) -> Path:
     _require(run, out)
     with tempfile.TemporaryDirectory(prefix="hepred-site-") as folder:
         source, pages = Path(folder) / "source", Path(folder) / "pages"
-        write_source(run, source)
+        write_source(run, source, patients=patients)
         _render(source, pages)
         _replace(out, pages)
     return out / "index.html"
 
 
-def write_source(run: Path, source: Path) -> None:
+def write_source(run: Path, source: Path, *, patients: bool = False) -> None:
     """Write what Sphinx reads: settings, front page, chapters, figures, risk page, report."""
     shutil.copytree(DOCS / "_static", source / "_static")
     shutil.copy(DOCS / "conf.py", source)
-    results, chapters = read_json(run / "results.json"), read_chapters(run)
+    results, chapters = read_json(run / "results.json"), read_chapters(run, patients=patients)
     for chapter in chapters:
         _write_chapter(chapter, source)
     (source / "figures.md").write_text(figures_page(chapters), encoding="utf-8")

@@ -1,6 +1,7 @@
 """An executed notebook as a chapter of the site: numbered figures with captions, folded code, links between chapters.
 
 A notebook's own picture may be missing or small; the figure that the study saved under the same name is shown instead.
+What a cell says of single patients is left out unless it is asked for: a site may be seen by everybody.
 """
 
 from __future__ import annotations
@@ -18,11 +19,14 @@ import nbformat
 from nbformat import NotebookNode
 
 from hepred_lib.site.captions import Picture, for_screen, saved_picture
+from hepred_lib.study import read_printed
 
 # Last values of cells that say where a file went, or whether it changed: of no use to a reader.
 _ASIDES = re.compile(r"^(?:(?:Posix|Windows)Path\(.*\)|True|False|None)$", re.DOTALL)
 _MENTION = re.compile(r"\bnotebook (\d\d)\b(?![^\[]*\])")
 _FOLD = re.compile(r"_fold(\d+)$")
+_COLUMN_OF_PATIENTS = re.compile(r"<th[^>]*>\s*patient_id\s*</th>|^\s*patient_id\b|\|\s*patient_id\s*\|", re.MULTILINE)
+LEFT_OUT = "Rows of single patients are not published (`hepred site --patients` publishes them)."
 
 
 @dataclass(frozen=True)
@@ -36,14 +40,17 @@ class Chapter:
     pictures: tuple[Picture, ...]
 
 
-def read_chapters(run: Path) -> list[Chapter]:
+def read_chapters(run: Path, *, patients: bool = False) -> list[Chapter]:
     """Every executed notebook of a finished study, in the order of the book.
 
     Parameters
     ----------
     run : Path
         Folder of the study, with ``notebooks/``, ``figures/`` and perhaps ``external/figures/``.
+    patients : bool
+        Keep what cells say of single patients: tables with a column of them, and words that name one.
     """
+    private = None if patients else _names_of_patients(run)
     paths = sorted((run / "notebooks").glob("[0-9][0-9]_*.ipynb"))
     names: dict[str, str] = {}
     for path in paths:
@@ -51,11 +58,21 @@ def read_chapters(run: Path) -> list[Chapter]:
     chapters: list[Chapter] = []
     for path in paths:
         used = {picture.name for chapter in chapters for picture in chapter.pictures}
-        chapters.append(_chapter(path, run, names=names, used=used))
+        chapters.append(_chapter(path, run, names=names, used=used, private=private))
     return chapters
 
 
-def _chapter(path: Path, run: Path, *, names: Mapping[str, str], used: set[str]) -> Chapter:
+def _names_of_patients(run: Path) -> re.Pattern:
+    """What finds a pseudonym of the study in a text; those that are short, or numbers, would be found by chance."""
+    found: set[str] = set()
+    for path in (*run.glob("*.csv"), *run.glob("external/*.csv")):
+        table = read_printed(path)
+        found |= set(table["patient_id"]) if "patient_id" in table else set()
+    telling = sorted(name for name in found if len(name) > 3 and not name.isdigit())
+    return re.compile(rf"(?<![\w-])(?:{'|'.join(map(re.escape, telling))})(?![\w-])" if telling else r"(?!)")
+
+
+def _chapter(path: Path, run: Path, *, names: Mapping[str, str], used: set[str], private: re.Pattern | None) -> Chapter:
     notebook, name = nbformat.read(path, as_version=4), path.stem
     pictures: list[Picture] = []
     cells: list[NotebookNode] = []
@@ -68,6 +85,8 @@ def _chapter(path: Path, run: Path, *, names: Mapping[str, str], used: set[str])
             cells.append(cell)
             continue
         _tidy(cell)
+        if private is not None:
+            _leave_out_patients(cell, private)
         found = _figure_of(cell, run, prefix=name, heading=heading)
         cells.append(cell)
         if found:
@@ -118,6 +137,15 @@ def _tidy(cell: NotebookNode) -> None:
         if not (output.output_type == "stream" and output.name == "stderr")
         and not (set(output.get("data", {})) == {"text/plain"} and _ASIDES.match(output.data["text/plain"]))
     ]
+
+
+def _leave_out_patients(cell: NotebookNode, private: re.Pattern) -> None:
+    """One sentence in place of every output that lists single patients."""
+    for k, output in enumerate(cell.outputs):
+        data = {"text/plain": output.get("text", ""), **output.get("data", {})}
+        texts = [str(text) for kind, text in data.items() if kind.startswith("text/")]
+        if any(private.search(text) or _COLUMN_OF_PATIENTS.search(text) for text in texts):
+            cell.outputs[k] = nbformat.v4.new_output("display_data", {"text/markdown": LEFT_OUT})
 
 
 def _figure_of(cell: NotebookNode, run: Path, *, prefix: str, heading: str) -> Picture | None:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from hepred_lib.figures.catalogue import FIGURES
 from hepred_lib.figures.style import render
 from hepred_lib.site.captions import CAPTIONS, for_screen
-from hepred_lib.site.chapters import read_chapters
+from hepred_lib.site.chapters import LEFT_OUT, read_chapters
 
 
 @pytest.fixture
@@ -132,3 +132,29 @@ def test_a_sentence_in_the_place_of_a_figure_stays(tmp_path):
 
 def test_every_figure_of_the_catalogue_has_a_caption():
     assert set(FIGURES) <= set(CAPTIONS)
+
+
+def patients_page(tmp_path, text: dict):
+    (tmp_path / "cohort.csv").write_text("patient_id,he\nHE-012,1\n7,0\n", encoding="utf-8")
+    return folder_with(tmp_path, nbformat.v4.new_markdown_cell("# 00 The paper"), cell_showing(text, "table"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        {"text/html": "<table><tr><th>patient_id</th><th>he</th></tr><tr><td>7</td><td>1</td></tr></table>"},
+        {"text/plain": "  patient_id  he\n0          7   1"},
+        {"text/markdown": "Look at HE-012 first."},
+    ],
+)
+def test_single_patients_are_published_only_where_that_is_asked_for(tmp_path, text):
+    run = patients_page(tmp_path, text)
+    for asked, shown in ((False, {"text/markdown": LEFT_OUT}), (True, text)):
+        (chapter,) = read_chapters(run, patients=asked)
+        assert dict(chapter.notebook.cells[1].outputs[0].data) == shown
+
+
+def test_what_says_nothing_of_single_patients_is_published(tmp_path):
+    text = {"text/markdown": "7 patients of HE-01234 and HE-012-B, 12 %", "text/html": "<th>n</th>"}
+    (chapter,) = read_chapters(patients_page(tmp_path, text))
+    assert dict(chapter.notebook.cells[1].outputs[0].data) == text
