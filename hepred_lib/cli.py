@@ -301,6 +301,7 @@ def site(
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder of the pages instead of RUN/site.", show_default=False)
     ] = None,
+    patients: Annotated[bool, typer.Option("--patients", help="Publish rows of single patients too.")] = False,
 ) -> None:
     """Build the executed book of a finished study as a static site, with a page that computes a risk.
 
@@ -309,7 +310,7 @@ def site(
     _require_run(run)
     from hepred_lib.site import build_site
 
-    print(build_site(run.resolve(), out.resolve() if out else None))
+    print(build_site(run.resolve(), out.resolve() if out else None, patients=patients))
 
 
 def summary(results: Path) -> str:
