@@ -33,11 +33,16 @@ def character_names(text: str) -> str:
     return " and ".join(f"{name} (U+{ord(c):04X})" for c, name in zip(found, names, strict=True))
 
 
+def _blank(match: re.Match[str]) -> str:
+    """A plain blank for another kind of blank, nothing for what takes no room."""
+    return " " if match.group() == "\t" or unicodedata.category(match.group()) == "Zs" else ""
+
+
 def visible_header(header: list[str], line: int) -> tuple[list[str], list[Problem]]:
     """The names without invisible characters (other blanks become plain ones), and a problem for each that had one."""
     names, problems = [], []
     for place, name in enumerate(header, start=1):
-        seen = INVISIBLE.sub(lambda match: " " if match.group().isspace() else "", name).strip()
+        seen = INVISIBLE.sub(_blank, name).strip()
         if seen != name:
             rule, value = "have no invisible character", f"{character_names(name)} in column {place}"
             problems.append(Problem("", line, seen or "the header", "", rule, value, remedy="Type the name anew"))

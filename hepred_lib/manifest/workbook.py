@@ -66,7 +66,8 @@ def _archive(content: bytes) -> zipfile.ZipFile:
         raise TableError(RULE, "an OpenDocument spreadsheet (.ods)" if "spreadsheet" in kind else found, SAVE_AS)
     size, packed = (sum(getattr(entry, key) for entry in archive.infolist()) for key in ("file_size", "compress_size"))
     if size > LARGEST_UNPACKED_MB * 2**20 or (size > 10 * 2**20 and size > MOST_TIMES * packed):
-        raise TableError(f"unpack to at most {LARGEST_UNPACKED_MB} MB", f"{size / 2**20:.0f} MB", SAVE_AS)
+        rule = f"unpack to at most {LARGEST_UNPACKED_MB} MB and {MOST_TIMES} times its size"
+        raise TableError(rule, f"{size / 2**20:.0f} MB from {packed / 2**20:.2f} MB", SAVE_AS)
     return archive
 
 
