@@ -135,6 +135,7 @@ def import_dicom(
     """
     if not source.is_dir():
         raise ScanError(f"SOURCE must be a folder of DICOM files, got {'a file' if source.exists() else 'none'}.")
+    _require_folder(out)
     clear_work(out)
     vocabulary = load_words(words)
     bedside = read_clinical(clinical, mapping) if clinical else no_table()
@@ -174,6 +175,13 @@ def import_dicom(
         damaged=len(damaged),
         notes=tuple(notes),
     )
+
+
+def _require_folder(out: Path) -> None:
+    """Refuse an OUT in which nothing can be written, before hours of work."""
+    place = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        raise ScanError(f"OUT must be a folder that can be written, got {'no folder' if place.is_file() else 'none'}.")
 
 
 def _people(found: Iterable[Series]) -> dict[str, Person]:
@@ -239,11 +247,11 @@ def _unchanged(
 ) -> dict[str, str]:
     """Path by SeriesInstanceUID, relative to ``out``, of the scans that an earlier import made as they are wanted."""
     written = {}
-    for choice in choices:
+    for choice in (choice for choice in choices if choice.use != "none"):
         uid, place = choice.series.uid, _place(choice, names)
         wanted = {"scan": place, "files": str(len(choice.series.files)), "face": face_word(place, without_face)}
         same = uid in known.index and all(known.at[uid, column] == value for column, value in wanted.items())
-        if choice.use != "none" and same and (out / place).exists():
+        if same and (out / place).exists():
             written[uid] = place
     return written
 
@@ -361,10 +369,13 @@ def _without_baseline(
     choices: list[Choice], names: Mapping[str, str], table: pd.DataFrame, told: pd.DataFrame
 ) -> list[str]:
     """A line for each patient who has no first scan, with the reasons against their series."""
-    reasons: dict[str, list[str]] = {name: [] for name in told.index}
+    reasons: dict[str, dict[str, list[str]]] = {name: {} for name in told.index}
     for choice in choices:
-        of_patient = reasons.setdefault(names[choice.series.patient], [])
         reason = choice.reason if choice.use == "none" else "could not be converted"
-        of_patient.append(f"series {choice.series.number} {reason}")
+        of_patient = reasons.setdefault(names[choice.series.patient], {})
+        of_patient.setdefault(reason, []).append(str(choice.series.number))
+    said = {
+        name: "; ".join(f"series {', '.join(n)} {why}" for why, n in part.items()) for name, part in reasons.items()
+    }
     missing = table.loc[table["baseline_ct"].eq("") & table["patient_id"].isin(list(reasons)), "patient_id"]
-    return [f"patient {name} has no first scan: {'; '.join(reasons[name]) or 'no series at all'}." for name in missing]
+    return [f"patient {name} has no first scan: {said[name] or 'no series at all'}." for name in missing]

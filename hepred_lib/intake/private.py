@@ -11,6 +11,7 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +19,10 @@ import pandas as pd
 
 from hepred_lib.intake.choice import USES, Choice
 from hepred_lib.intake.series import Series
-from hepred_lib.manifest import ManifestError
+from hepred_lib.manifest import ManifestError, read_cells
 from hepred_lib.scans import ScanError
-from hepred_lib.study import read_printed
 
 FOLDER, WORK = "identifying", "work"
-_NEEDED = ("patient_id", "by_hand", "use", "files", "scan", "face", "series_uid")
 
 
 def clear_work(out: Path) -> None:
@@ -57,11 +56,33 @@ def workplace(out: Path) -> Iterator[Path]:
             shutil.rmtree(work, ignore_errors=True)
 
 
+def read_own(path: Path, needed: tuple[str, ...]) -> pd.DataFrame:
+    """A table that an earlier import wrote, as text; without rows where there is none.
+
+    Users fill in these tables with a spreadsheet program, which may have written semicolons: the one reader of tables
+    understands that. What cannot be read is refused, or the next table would be written without what they filled in.
+
+    Raises
+    ------
+    ManifestError
+        The table cannot be read, or lacks a column.
+    """
+    if not path.exists():
+        return pd.DataFrame(columns=list(needed), dtype=str)
+    cells = read_cells(path)
+    faults = [str(replace(problem, patient_id="")) for problem in cells.problems if problem.severity == "refuse"]
+    if faults:
+        raise ManifestError(faults[0])
+    lacking = [name for name in needed if name not in cells.table]
+    if lacking:
+        raise ManifestError(f"{path.name} of an earlier import must have the column {lacking[0]}: restore it.")
+    return cells.table.astype(object)
+
+
 def earlier_series(out: Path) -> pd.DataFrame:
     """``series.csv`` of the last import as text, by SeriesInstanceUID; empty where there was none."""
-    path = out / FOLDER / "series.csv"
-    table = read_printed(path) if path.exists() else pd.DataFrame(dtype=str)
-    return table.reindex(columns=list(dict.fromkeys([*table, *_NEEDED])), fill_value="").set_index("series_uid")
+    table = read_own(out / FOLDER / "series.csv", ("patient_id", "by_hand", "use", "files", "scan", "series_uid"))
+    return table.reindex(columns=list(dict.fromkeys([*table, "face"])), fill_value="").set_index("series_uid")
 
 
 def by_hand(known: pd.DataFrame) -> dict[str, str]:
@@ -81,8 +102,7 @@ def by_hand(known: pd.DataFrame) -> dict[str, str]:
 
 def earlier_key(out: Path) -> dict[str, str]:
     """PatientID to pseudonym, as earlier imports gave them."""
-    path = out / FOLDER / "key.csv"
-    key = read_printed(path) if path.exists() else pd.DataFrame(columns=["patient_id", "dicom_patient_id"], dtype=str)
+    key = read_own(out / FOLDER / "key.csv", ("patient_id", "dicom_patient_id"))
     return dict(zip(key["dicom_patient_id"], key["patient_id"], strict=True))
 
 
@@ -100,13 +120,14 @@ def write_series(
     without_face: bool,
 ) -> None:
     """Write ``series.csv``: the choices in their order, then the series of earlier imports that are not here."""
+    told = known["by_hand"][known["by_hand"] != ""].to_dict()  # one uid may be in two rows, under two patients
     rows = [
         {
             "patient_id": names[series.patient],
             "use": choice.use,
             "unsure": "yes" if choice.unsure else "",
             "reason": choice.reason,
-            "by_hand": known["by_hand"].get(series.uid, ""),
+            "by_hand": told.get(series.uid, ""),
             "taken_at": series.taken_at.isoformat(sep=" ") if series.taken_at else "",
             "number": series.number,
             "description": series.description,
