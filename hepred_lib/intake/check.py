@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from threadpoolctl import threadpool_limits
 from hepred_lib.intake.check_cohort import cohort_problems, named_afterwards, numbered
 from hepred_lib.intake.check_images import MASKS, MOMENTS, REMEDIES, Images, read_images, same_but_turned
 from hepred_lib.intake.spreadsheet import apply_mapping, load_mapping
-from hepred_lib.manifest import Cells, Problem, cells_problems, read_cells, valid_cells
+from hepred_lib.manifest import COLUMNS, Cells, Problem, cells_problems, read_cells, valid_cells
 from hepred_lib.progress import progress as progress_bar
 from hepred_lib.scans import ScanError, read_mask, read_scan
 from hepred_lib.volume import mask_volume_ml
@@ -181,8 +181,17 @@ def _measured(row: pd.Series, moment: str, mask: str) -> float:
 
 
 def _ordered(problems: Iterable[Problem]) -> list[Problem]:
-    """Each problem once, refusals first, in the order of the lines."""
-    return sorted(dict.fromkeys(problems), key=lambda problem: (problem.severity != "refuse", problem.line))
+    """Each problem once, refusals first, in the order of the lines; none without a remedy."""
+    told = [problem if problem.remedy else replace(problem, remedy=_general_remedy(problem)) for problem in problems]
+    return sorted(dict.fromkeys(told), key=lambda problem: (problem.severity != "refuse", problem.line))
+
+
+def _general_remedy(problem: Problem) -> str:
+    if problem.column == "patient_id":
+        return "Give every patient a pseudonym of their own."
+    if problem.line > 1 and problem.column in COLUMNS:
+        return "Correct the cell, or leave it empty where the value is not known."
+    return "Correct the table."
 
 
 def _image_problems(table: pd.DataFrame, file: str, *, cores: int, progress: bool) -> list[Problem]:

@@ -18,6 +18,9 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 
+from hepred_lib.imaging.head import cut_ends
+from hepred_lib.imaging.masks import mask_faults
+from hepred_lib.preprocessing import Head, bone_threshold, find_head
 from hepred_lib.scans import Scan, ScanError, read_mask, read_scan
 from hepred_lib.volume import mask_volume_ml
 
@@ -76,6 +79,8 @@ def read_images(row: Mapping[str, Any]) -> Images:
 
 REMEDIES = {
     "read": "Export or convert the scan again, and look at it in a viewer.",
+    "header": "Nothing has to be done; write the scan anew to be rid of this warning.",
+    "cut": "Look whether the hematoma is whole; use another series if there is one.",
     "mask": "Draw or export the mask again on this very scan.",
     "scan": "Add the scan, or remove its mask.",
     "volume": "Correct the printed volume or the mask; leave the volume empty to use that of the mask.",
@@ -126,15 +131,14 @@ def _moment_faults(row: Mapping, moment: str, images: Images, masks: dict[str, b
     path = Path(row[column])
     if not path.is_file():
         return  # a fault of the manifest, found before
-    try:
-        scan = read_scan(path)
-    except ScanError as error:
-        yield _refused(column, error, path)
+    scan, head, faults = _judged(column, path)
+    yield from faults
+    if scan is None:
         return
     images.contents[column] = content(scan.hu)
     read: dict[str, np.ndarray] = {}
     for mask, volume in MASKS:
-        yield from _mask_faults(row, (f"{moment}_{mask}", f"{moment}_{volume}"), scan, read)
+        yield from _mask_faults(row, (f"{moment}_{mask}", f"{moment}_{volume}"), scan, read, head)
     for name, voxels in read.items():
         images.volumes_ml[name] = mask_volume_ml(voxels, scan.affine)
         if voxels.any():
@@ -142,7 +146,31 @@ def _moment_faults(row: Mapping, moment: str, images: Images, masks: dict[str, b
     yield from _ventricular_faults(row, moment, read, images)
 
 
-def _mask_faults(row: Mapping, columns: tuple[str, str], scan: Scan, read: dict[str, np.ndarray]) -> Iterator[Fault]:
+def _judged(column: str, path: Path) -> tuple[Scan | None, Head | None, list[Fault]]:
+    """A scan and its head, as far as they can be had, and what is wrong with them."""
+    scan = None
+    try:
+        scan = read_scan(path)
+        head = find_head(scan.hu, scan.spacing_mm, name=str(path))
+    except ScanError as error:
+        return scan, None, [_refused(column, error, path)]
+    rule, remedy = "have an undamaged header", REMEDIES["header"]
+    noted = [Fault(column, rule, f"{note} in {path.name}", "warn", remedy) for note in scan.notes]
+    return scan, head, [*noted, *_cut_faults(column, head, path)]
+
+
+def _cut_faults(column: str, head: Head, path: Path) -> Iterator[Fault]:
+    """Warnings for a head that goes on beyond the scan: a part of the hematoma may be missing."""
+    base, vertex = cut_ends(head.brain)
+    for cut, words, which in ((base, "down to the skull base", "first"), (vertex, "up to the vertex", "last")):
+        if cut:
+            value = f"brain in the {which} slice of {path.name}"
+            yield Fault(column, f"show the brain {words}", value, "warn", REMEDIES["cut"])
+
+
+def _mask_faults(
+    row: Mapping, columns: tuple[str, str], scan: Scan, read: dict[str, np.ndarray], head: Head | None
+) -> Iterator[Fault]:
     mask, volume = columns
     if not given(row, mask) or not Path(row[mask]).is_file():
         return
@@ -152,6 +180,12 @@ def _mask_faults(row: Mapping, columns: tuple[str, str], scan: Scan, read: dict[
         fault = _refused(mask, error, Path(row[mask]))
         yield _on_the_other_grid(row, fault) or fault
         return
+    brain_hu, bone_hu = (np.nan, bone_threshold(scan.hu)) if head is None else (head.brain_hu, head.bone_hu)
+    found = mask_faults(
+        read[mask], scan.hu, scan.spacing_mm, brain_hu=brain_hu, bone_hu=bone_hu, ventricular="ivh" in mask
+    )
+    for fault in found:
+        yield Fault(mask, fault.rule, f"{fault.value} in {Path(row[mask]).name}", fault.severity, fault.remedy)
     measured = mask_volume_ml(read[mask], scan.affine)
     if given(row, volume) and _far(row[volume], measured):
         rule = f"lie within {VOLUME_TOLERANCE:.0%} of the {measured:.2f} mL of {mask}"
@@ -234,4 +268,6 @@ def _refused(column: str, error: ScanError, path: Path) -> Fault:
     rule, _, value = str(error).removeprefix(f"{path} must ").removesuffix(".").partition(", got ")
     value, _, own = value.partition(": ")
     general = REMEDIES["mask"] if column.endswith("mask") else REMEDIES["read"]
-    return Fault(column, rule, f"{value} in {path.name}", "refuse", f"{own[0].upper()}{own[1:]}." if own else general)
+    cause = f"{own[0].upper()}{own[1:]}." if own else ""
+    remedy = general if not own else f"{cause} {general}" if own.endswith("wrong") else cause
+    return Fault(column, rule, f"{value} in {path.name}", "refuse", remedy)

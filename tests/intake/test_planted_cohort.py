@@ -326,6 +326,124 @@ def test_a_test_set_without_an_event_is_doubted(cohort):
     assert "0 with expansion among 15" in cohort.the("split", "into the test set", "warn").value
 
 
+def without_skull(hu, mask):
+    return np.where(ellipsoid((0, 0, 0), (69, 81, 61)), hu, -1000.0), mask, AFFINE
+
+
+def windowed(hu, mask):
+    return np.clip(hu, 0, 80) * 3, mask, AFFINE
+
+
+def without_intercept(hu, mask):
+    return hu + 1024, mask, AFFINE
+
+
+def without_slice_distance(hu, mask):
+    return hu, mask, AFFINE @ np.diag([1, 1, 0.2, 1])
+
+
+def in_centimetres(hu, mask):
+    return hu, mask, AFFINE @ np.diag([0.1, 0.1, 0.1, 1])
+
+
+def of_one_value(hu, mask):
+    return np.full_like(hu, 30.0), mask, AFFINE
+
+
+SCANS = [without_skull, windowed, without_intercept, without_slice_distance, in_centimetres, of_one_value]
+
+
+@pytest.mark.parametrize("spoilt", SCANS, ids=lambda spoilt: spoilt.__name__)
+def test_a_scan_that_is_not_what_it_seems_is_refused(cohort, spoilt):
+    hu, mask, affine = spoilt(*head(10, 16))
+    write_nifti(cohort.folder / "1_baseline_ct.nii.gz", hu, affine, dtype=np.int16)
+    write_nifti(cohort.folder / "1_baseline_mask.nii.gz", mask, affine, dtype=np.uint8)
+    cohort.table.loc[1, ["baseline_volume_ml", "he"]] = ""
+    problem = cohort.the("baseline_ct", "baseline_ct must")
+    assert (problem.patient_id, problem.line) == ("P-002", 3)
+
+
+def test_a_head_that_is_cut_at_the_vertex_is_doubted(cohort):
+    hu, mask = head(10, 16)
+    write_nifti(cohort.folder / "1_baseline_ct.nii.gz", hu[:, :, :20], AFFINE, dtype=np.int16)
+    write_nifti(cohort.folder / "1_baseline_mask.nii.gz", mask[:, :, :20], AFFINE, dtype=np.uint8)
+    assert "last slice" in cohort.the("baseline_ct", "up to the vertex", "warn").value
+
+
+def test_a_broken_quaternion_beside_a_good_affine_is_doubted_only(cohort):
+    path = cohort.folder / "1_baseline_ct.nii.gz"
+    data = bytearray(gzip.decompress(path.read_bytes()))
+    data[256:268] = np.array([3.0, 3.0, 3.0], np.float32).tobytes()  # quatern_b, c, d
+    path.write_bytes(gzip.compress(bytes(data), 1))
+    assert cohort.the("baseline_ct", "undamaged header", "warn").patient_id == "P-002"
+
+
+MASKS = {
+    "mirrored": (lambda mask: mask[::-1], "mirrored"),
+    "in_air": (lambda mask: np.roll(mask, 32, axis=0), "head"),
+    "of_brain": (lambda mask: ellipsoid((-30, 30, 10), (12, 12, 12)), "blood"),
+    "inverted": (lambda mask: ~mask, "inverted"),
+    "of_everything": (lambda mask: np.ones_like(mask), "every voxel"),
+    "of_255": (lambda mask: 255 * mask.astype(int), "255"),
+    "with_a_second_label": (lambda mask: mask * (1 + (PLACES[2] > 4)), "2"),
+    "cropped": (lambda mask: mask[1:], "grid"),
+}
+
+
+@pytest.mark.parametrize("kind", MASKS)
+def test_a_mask_that_is_not_the_scans_hematoma_is_refused(cohort, kind):
+    spoil, words = MASKS[kind]
+    write_nifti(cohort.folder / "1_baseline_mask.nii.gz", spoil(head(10, 16)[1]), AFFINE, dtype=np.uint8)
+    cohort.table.loc[1, ["baseline_volume_ml", "he"]] = ""
+    said = [str(p) for p in cohort.problems() if p.column == "baseline_mask" and p.severity == "refuse" and p.remedy]
+    assert any(words in sentence and "patient P-002" in sentence for sentence in said), said
+
+
+FILES = {
+    "empty": b"",
+    "a web page": b"<!DOCTYPE html><html><body>404</body></html>",
+    "a Git LFS pointer": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n",
+    "truncated": gzip.compress(b"n" * 100)[:20],
+}
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_a_file_that_is_no_scan_is_refused(cohort, kind):
+    (cohort.folder / "1_baseline_ct.nii.gz").write_bytes(FILES[kind])
+    assert cohort.the("baseline_ct", "1_baseline_ct.nii.gz").patient_id == "P-002"
+
+
+CELLS = [
+    ("age", 640, "age must"),
+    ("age", "64 y", "age must"),
+    ("sex", "male", "sex must"),
+    ("gcs", 2, "gcs must"),
+    ("gcs", 14.5, "gcs must"),
+    ("sbp_mmhg", 1700, "sbp_mmhg must"),
+    ("onset_to_ct_h", -1, "onset_to_ct_h must"),
+    ("onset_to_ct_h", 999, "onset_to_ct_h must"),
+    ("ct_to_followup_h", 1440, "ct_to_followup_h must"),
+    ("baseline_volume_ml", 12000, "baseline_volume_ml must"),
+    ("followup_volume_ml", -9, "followup_volume_ml must"),
+    ("glucose_mmol_l", 126, "glucose_mmol_l must"),
+    ("hypertension", 2, "hypertension must"),
+    ("inr", "NA", "inr must"),
+    ("split", "validation", "split must"),
+    ("split", "", "split must"),
+    ("patient_id", "Doe, Jane", "patient_id must"),
+    ("patient_id", "", "patient_id must"),
+    ("baseline_ct", "lost.nii.gz", "baseline_ct must"),
+]
+
+
+@pytest.mark.parametrize(("column", "value", "words"), CELLS, ids=[f"{column}={value}" for column, value, _ in CELLS])
+def test_a_wrong_cell_is_refused_with_its_line(cohort, column, value, words):
+    cohort.table[column] = cohort.table[column].astype(object)
+    cohort.table.loc[33, column] = value
+    said = cohort.the(column, words)
+    assert said.line == 35
+
+
 def test_an_unreadable_scan_hides_no_other_patients_fault(cohort):
     (cohort.folder / "0_baseline_ct.nii.gz").write_bytes(b"<html>not found</html>")
     cohort.table.loc[44, "age"] = 300
