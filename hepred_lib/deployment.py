@@ -388,8 +388,8 @@ def _never_measured(frozen: FrozenStudy, patients: pd.DataFrame, imputed: pd.Dat
     """Predictors, and candidates that only help to impute them, of which no patient has a value."""
     notes, selected = [], set(imputed["predictor"])
     for predictor, rows in imputed[~imputed["measured"]].groupby("predictor", sort=False):
-        models = listed([f"the {name} model" for name in rows["model"]])
-        notes.append(f"{predictor} was never measured in these patients: it is imputed in {models}.")
+        models = f"the models {listed(rows['model'].tolist())}"
+        notes.append(f"{predictor} was never measured in these patients, but {models} read it: it is imputed in all.")
     empty: dict[str, None] = {}
     for model in frozen.models.values():
         x = _frame(patients, model)

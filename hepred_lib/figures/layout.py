@@ -1,7 +1,8 @@
 """Small conventions that all figures share: panels, legends with sample sizes, and what stands where nothing can."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from math import ceil
 
 import numpy as np
@@ -9,13 +10,28 @@ import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
+from matplotlib.font_manager import findfont, get_font
 
-from hepred_lib.figures.style import GREY, VERMILLION, LineStyle, line_styles
+from hepred_lib.figures.style import GREY, SHEET, VERMILLION, LineStyle, line_styles
+from hepred_lib.literal import shortened
 
 OUTCOMES = {
     0: LineStyle("no HE", "#3A8FC4", "--", "o"),  # sky blue, darkened until a thin line stands out on white
     1: LineStyle("HE", VERMILLION, "-", "^"),
 }
+
+
+# Signs a line of what is drawn: names of predictors and places must leave room for the figure.
+LONGEST = {"group": 36, "split": 36, "label": 64, "unit": 36, "text": 200, "variable": 36}
+NO_GLYPH = "□"
+
+
+def printable(data: pd.DataFrame | Mapping[str, np.ndarray]) -> pd.DataFrame | Mapping[str, np.ndarray]:
+    """Return a figure's data with text that the font has and the page holds; everything else is as it was."""
+    if not isinstance(data, pd.DataFrame):
+        return {key: _printable_array(np.asarray(values)) for key, values in data.items()}
+    words = {name: data[name].map(_drawn(LONGEST.get(name, 200)), na_action="ignore") for name in _text_columns(data)}
+    return data.assign(**words) if words else data
 
 
 def panels(figure: FigureBase, count: int, *, columns: int, **shared: bool) -> list[Axes]:
@@ -62,7 +78,8 @@ def legend_title(table: pd.DataFrame, *, interval: str) -> str:
 def model_label(rows: pd.DataFrame, *, common_size: str | None) -> str:
     """Return a model's label; its own sample size is added where the models do not share one."""
     label, own_size = typeset(str(rows["label"].iloc[0])), sample_size(rows)
-    return label if common_size or not own_size else f"{label}; {own_size}"
+    between = "\n" if "\n" in label else "; "
+    return label if common_size or not own_size else f"{label}{between}{own_size}"
 
 
 def band(axes: Axes, x: pd.Series, rows: pd.DataFrame, style: LineStyle) -> None:
@@ -104,3 +121,32 @@ def finite(values: pd.Series) -> np.ndarray:
     """Return the finite values as an array of float."""
     array = values.to_numpy(dtype=float)
     return array[np.isfinite(array)]
+
+
+def _text_columns(table: pd.DataFrame) -> list[str]:
+    return [name for name in table if pd.api.types.infer_dtype(table[name], skipna=True) == "string"]
+
+
+def _printable_array(values: np.ndarray) -> np.ndarray:
+    if values.dtype.kind != "U" or not values.size:
+        return values
+    return np.array([_drawn(200)(text) for text in values.ravel().tolist()]).reshape(values.shape)
+
+
+def _drawn(longest: int) -> Callable[[str], str]:
+    """Return what makes a text printable: visible signs of the font, in lines that are not too long."""
+
+    def plain(text: str) -> str:
+        known = _glyphs()
+        signs = (
+            " " if sign.isspace() and sign != "\n" else sign for sign in text if sign == "\n" or sign.isprintable()
+        )
+        return shortened("".join(sign if sign in " \n" or ord(sign) in known else NO_GLYPH for sign in signs), longest)
+
+    return plain
+
+
+@cache
+def _glyphs() -> frozenset[int]:
+    """Return the numbers of all signs that the figures' font has."""
+    return frozenset(get_font(findfont(SHEET["font.family"])).get_charmap())

@@ -74,8 +74,11 @@ def evaluate_models(rows: pd.DataFrame, thresholds: Mapping[str, float], *, note
     -------
     dict
         By model, what :func:`hepred_lib.stats.evaluation.evaluate` gives after `n` and `n_events`, or None where no
-        patient has its input; and `null`.
+        patient has its input; and `null`. Empty where no outcome is known.
     """
+    if rows.empty:
+        notes.append("models: no outcomes.")
+        return {}
     found: dict[str, Any] = {}
     for name, threshold in thresholds.items():
         judged = rows[rows[f"p_{name}"].notna()]

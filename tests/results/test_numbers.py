@@ -77,6 +77,12 @@ def test_a_model_without_any_input_is_null_with_a_reason(rows):
     assert any(note.startswith("models.image: no patient") for note in notes)
 
 
+def test_without_outcomes_no_model_is_judged_and_a_note_says_so(rows):
+    notes = []
+    assert results.evaluate_models(rows.iloc[:0], {"clinical": 0.3}, notes=notes) == {}
+    assert notes == ["models: no outcomes."]
+
+
 def test_two_models_are_compared_on_the_patients_who_have_both(rows):
     gaps = rows.assign(p_image=rows["p_image"].where(rows.index >= 3))
     pairs = {(pair["a"], pair["b"]): pair for pair in results.compare(gaps, list(results.MODELS), notes=[])}
