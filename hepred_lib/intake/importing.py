@@ -38,6 +38,7 @@ from hepred_lib.intake.private import (
     earlier_key,
     earlier_series,
     face_word,
+    read_own,
     workplace,
     write_damaged,
     write_key,
@@ -48,7 +49,7 @@ from hepred_lib.intake.words import load_words
 from hepred_lib.manifest import ManifestError
 from hepred_lib.progress import progress
 from hepred_lib.scans import ScanError, write_nifti
-from hepred_lib.study import read_printed, write_table
+from hepred_lib.study import write_table
 
 SCANS = ("baseline", "followup")
 BY_HAND = "write baseline, followup or none into by_hand where a choice is wrong, and import again."
@@ -144,6 +145,7 @@ def import_dicom(
         broken = f" and {len(damaged)} that cannot be read" if damaged else ""
         raise ScanError(f"SOURCE must hold DICOM images, got {foreign} files that are none{broken}.")
     known, key = earlier_series(out), earlier_key(out)
+    earlier = read_own(out / "manifest.csv", ("patient_id",)).set_index("patient_id")
     choices = choose(found, by_hand(known), vocabulary)
     bedside = joined(bedside, _people(found), key)
     names = _pseudonyms(key, choices, bedside)
@@ -156,7 +158,6 @@ def import_dicom(
         notes = _convert(choices, names, out, written, work, without_face)
         write_series(out, choices, names, known, written, without_face)
         write_damaged(out, damaged)
-    earlier = _earlier_manifest(out / "manifest.csv")
     rows = bedside.table.set_axis(_row_names(bedside, names))
     table = _manifest(choices, names, rows, written, earlier)
     write_table(out / "manifest.csv", table)
@@ -213,12 +214,21 @@ def _pseudonyms(before: Mapping[str, str], choices: list[Choice], bedside: Clini
         (twice, _), *_ = Counter(taken).most_common(1)
         raise ManifestError(f"patient_id must stand for one PatientID, got {twice} for two (--clinical and key.csv).")
     numbers = [int(name[1:]) for name in taken if re.fullmatch(r"P\d{4,}", name)]
-    new = {*(choice.series.patient for choice in choices), *(patient for patient in bedside.ids if patient)} - set(
-        names
-    )
+    new = {*(choice.series.patient for choice in choices), *filter(None, bedside.ids)} - set(names)
+    _require_whole_numbers(before, new)
     for number, patient in enumerate(sorted(new, key=lambda patient: hashlib.sha256(patient.encode()).digest())):
         names[patient] = f"P{max(numbers, default=0) + 1 + number:04d}"
     return names
+
+
+def _require_whole_numbers(before: Mapping[str, str], new: Iterable[str]) -> None:
+    """Refuse a key whose numbers a spreadsheet has stripped of zeros: their patients would get a second pseudonym."""
+    lost = [before[short] for patient in new if (short := patient.lstrip("0")) != patient and short in before]
+    if lost:
+        raise ManifestError(
+            f"key.csv must have the PatientIDs as in the files, but that of {lost[0]} has lost its zeros, as a "
+            f"spreadsheet does: restore {FOLDER}/key.csv."
+        )
 
 
 def _row_names(bedside: Clinical, names: Mapping[str, str]) -> list[str]:
@@ -246,7 +256,7 @@ def _unchanged(
     choices: list[Choice], names: Mapping[str, str], out: Path, known: pd.DataFrame, without_face: bool
 ) -> dict[str, str]:
     """Path by SeriesInstanceUID, relative to ``out``, of the scans that an earlier import made as they are wanted."""
-    written = {}
+    written, known = {}, known[~known.index.duplicated()]
     for choice in (choice for choice in choices if choice.use != "none"):
         uid, place = choice.series.uid, _place(choice, names)
         wanted = {"scan": place, "files": str(len(choice.series.files)), "face": face_word(place, without_face)}
@@ -304,11 +314,6 @@ def _without_paths(text: str, series: Series) -> str:
     for folder in sorted({file.parent for file in series.files}, key=lambda folder: -len(str(folder))):
         text = text.replace(str(folder), "its folder")
     return text
-
-
-def _earlier_manifest(path: Path) -> pd.DataFrame:
-    table = read_printed(path) if path.exists() else pd.DataFrame()
-    return table.set_index("patient_id") if "patient_id" in table else pd.DataFrame()
 
 
 def _manifest(

@@ -240,7 +240,7 @@ def test_a_number_that_a_spreadsheet_has_changed_is_refused(tmp_path, number):
     clinical = tmp_path / "bedside.csv"
     clinical.write_text(f"patient_id,dicom_patient_id,gcs\nHE-1,{number},14\n", encoding="utf-8")
     with pytest.raises(
-        ManifestError, match="must be a PatientID exactly as in the files, .* line 2 of bedside.csv"
+        ManifestError, match=r"must be a PatientID exactly as in the files, .* line 2 of bedside\.csv"
     ) as e:
         import_dicom(tmp_path / "export", tmp_path / "out", clinical)
     assert "77" not in str(e.value)
@@ -334,3 +334,58 @@ def test_a_real_tilted_uneven_scan(tmp_path, shared):
     scan = read_scan(tmp_path / "out" / "scans" / "P0001_baseline.nii.gz")
     assert scan.hu.min() == -1500  # padding passes
     assert scan.hu.shape[2] * scan.spacing_mm[2] == pytest.approx(147, abs=5)
+
+
+def test_tables_that_a_spreadsheet_saved_with_semicolons_keep_what_was_filled_in(export, tmp_path):
+    out = tmp_path / "out"
+    import_dicom(export, out)
+    path = out / "identifying" / "series.csv"
+    series = table(path)
+    series.loc[series["series_uid"] == "1.2.3.2.1", "by_hand"] = "none"
+    series.to_csv(path, index=False, sep=";")
+    table(out / "manifest.csv").assign(gcs=["13", "9"]).to_csv(out / "manifest.csv", index=False, sep=";")
+    assert import_dicom(export, out).with_followup == 0
+    assert table(out / "manifest.csv")["gcs"].to_list() == ["13", "9"]
+
+
+@pytest.mark.parametrize("name", ["manifest.csv", "identifying/series.csv", "identifying/key.csv"])
+def test_a_table_of_an_earlier_import_that_cannot_be_read_is_not_replaced(export, tmp_path, name):
+    out = tmp_path / "out"
+    import_dicom(export, out)
+    (out / name).write_text("a,b\n1,2\n", encoding="utf-8")
+    with pytest.raises(ManifestError, match="of an earlier import must have the column"):
+        import_dicom(export, out)
+    assert (out / name).read_text(encoding="utf-8") == "a,b\n1,2\n"
+
+
+def test_a_key_that_has_lost_its_zeros_gives_no_second_pseudonym(tmp_path):
+    write_series(tmp_path / "export", patient="0077")
+    import_dicom(tmp_path / "export", tmp_path / "out")
+    key = tmp_path / "out" / "identifying" / "key.csv"
+    key.write_text(key.read_text(encoding="utf-8").replace("0077", "77"), encoding="utf-8")
+    with pytest.raises(ManifestError, match="that of P0001 has lost its zeros"):
+        import_dicom(tmp_path / "export", tmp_path / "out")
+
+
+def test_a_mapping_and_words_of_the_hospital(export, tmp_path):
+    (tmp_path / "bedside.csv").write_text("Fall;Nr;Alter;m_w\nHE-1;MRN-77;68;w\n", encoding="utf-8")
+    (tmp_path / "map.yaml").write_text(
+        "Fall: patient_id\nNr: dicom_patient_id\nAlter: age\nm_w: {column: sex, values: {m: M, w: F}}\n",
+        encoding="utf-8",
+    )
+    (tmp_path / "words.yaml").write_text("ours:\n  contrast: [Head 5.0 H31s]\n", encoding="utf-8")
+    arguments = (export, tmp_path / "out", tmp_path / "bedside.csv")
+    import_dicom(*arguments, mapping=tmp_path / "map.yaml")
+    row = table(tmp_path / "out" / "manifest.csv").set_index("patient_id").loc["HE-1"]
+    assert row[["age", "sex", "baseline_ct"]].to_list() == ["68", "F", "scans/HE-1_baseline.nii.gz"]
+    assert import_dicom(export, tmp_path / "other", words=tmp_path / "words.yaml").with_baseline == 0
+
+
+def test_what_cannot_be_a_folder_of_results_is_refused_in_one_line(export, tmp_path, capsys, monkeypatch):
+    (tmp_path / "file").write_text("x", encoding="utf-8")
+    for out in (tmp_path / "file", tmp_path / "file" / "out"):
+        monkeypatch.setattr("sys.argv", ["hepred", "import-dicom", str(export), str(out)])
+        with pytest.raises(SystemExit) as left:
+            main()
+        assert left.value.code == 2
+        assert capsys.readouterr().err.strip().splitlines()[-1].startswith("hepred: OUT must be a folder")
