@@ -212,7 +212,8 @@ def _source(path: Path, name: str, told: dict | list | str) -> Source:
         raise _error(path, name, f"have no other parts than {', '.join(PARTS)}", got)
     target = told.get("column", name)
     if target not in TARGETS:
-        got = f"{target or 'nothing'}{_closest(str(target), TARGETS)}"
+        turned = f" (the other way round: {target}: {name})" if name in TARGETS and target else ""
+        got = f"{target or 'nothing'}{turned or _closest(str(target), TARGETS)}"
         raise _error(path, name, "lead to a column of the manifest (or be under keep)", got)
     values, factor = told.get("values", {}), told.get("factor")
     if not isinstance(values, dict) or any(not isinstance(code, str) for code in values.values()):

@@ -102,7 +102,7 @@ def wrong_throughout(column: Column, numbers: pd.Series, follows: pd.Series) -> 
     if len(wrong) < FEWEST_VALUES or 2 * len(wrong) < len(values):
         return None
     unit = likely_unit(column.name, values)
-    dates = values.between(*EXCEL_DATES).mean() > 0.5
+    dates = bool(values.between(*EXCEL_DATES).all())
     if unit is None and not dates:
         return None
     kind = "dates as Excel counts days" if dates else f"as in {unit.name}"

@@ -12,8 +12,10 @@ from hepred_lib.manifest.rules import PATIENT_ID, Problem
 SAVE_AS = "Save it as a CSV file (UTF-8) or as an Excel workbook (.xlsx)"
 LOOK_ALIKES = str.maketrans("аеорсухіјѕАВЕКМНОРСТХІЈЅαορυνΑΒΕΗΙΚΜΝΟΡΤΥΧ", "aeopcyxijsABEKMHOPCTXIJSaopuvABEHIKMNOPTYX")
 PATIENT_COLUMN = re.compile(
-    r"(dicom|study|hospital)?pat(ient)?(en)?(s)?(id|nr|no|num|nummer|number|code|identifier|identifiant)?"
-    r"|(subject|case|record|study|fall|proband(en)?|participant)(id|nr|no|nummer|number|code)|id|pseudonym|mrn"
+    r"(dicom|study|hospital|n|no|nr|id|numero|codigo|codice)?(pat|patient|patients|patienten|paciente|paziente)"
+    r"(id|nr|no|num|nummer|number|code|identifier|identifiant)?"
+    r"|(subject|case|record|study|fall|proband|probanden|participant)(id|nr|no|nummer|number|code)"
+    r"|id|pseudonym|mrn|患者编号|患者番号|환자번호"
 )
 
 

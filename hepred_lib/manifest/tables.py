@@ -184,7 +184,8 @@ def _row_remedy(row: list[str], header: list[str], delimited: bool) -> str:
     if not any(row[len(header) :]):
         return "Remove the separators at the end of the row, once it is certain that no cell has moved"
     if pairs:
-        return f"Write a decimal point, or put the cell in quotation marks, if {' or '.join(map(','.join, pairs[:3]))} is one number"
+        numbers = " or ".join(map(",".join, pairs[:3]))
+        return f"Write a decimal point, or put the cell in quotation marks, if {numbers} is one number"
     return "Put a cell that contains a separator in quotation marks"
 
 

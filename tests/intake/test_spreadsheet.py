@@ -1,0 +1,290 @@
+"""A hospital's table in the manifest's columns: by a mapping, and by one that is suggested."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hepred_lib.intake.spreadsheet import apply_mapping, load_mapping, read_factor, write_manifest
+from hepred_lib.intake.suggestion import suggest_mapping
+from hepred_lib.manifest import ManifestError, cells_problems, manifest_problems, read_cells, read_manifest
+
+HOSPITAL = "patient_id,age_years,glucose_mg_dl,sex,ward\nHE-1,66,130,1,north\nHE-2,-9,999,2,NA\nHE-3,71,90,1,\n"
+MAPPING = """
+age_years: age
+glucose_mg_dl: {column: glucose_mmol_l, factor: 0.0555}
+sex: {1: M, 2: F}
+missing: [999, -9, NA]
+"""
+
+
+@pytest.fixture
+def load(tmp_path):
+    """Load a mapping of this text."""
+
+    def load_text(text):
+        path = tmp_path / "map.yaml"
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return load_mapping(path)
+
+    return load_text
+
+
+@pytest.fixture
+def mapped(tmp_path, load):
+    """A table of this text, read through a mapping of that text."""
+
+    def read(table, mapping):
+        (tmp_path / "hospital.csv").write_text(table, encoding="utf-8")
+        return apply_mapping(read_cells(tmp_path / "hospital.csv"), load(mapping))
+
+    return read
+
+
+@pytest.mark.parametrize(
+    "mapping",
+    [
+        MAPPING,
+        "columns:" + MAPPING.replace("\n", "\n  ").replace("  missing", "missing"),
+        MAPPING.replace(": {", ":\n  {"),
+    ],
+)
+def test_names_units_codes_and_missing_values_are_mapped(mapped, mapping):
+    cells = mapped(HOSPITAL, mapping)
+    assert cells.problems == []
+    assert cells.table.to_dict("list") == {
+        "patient_id": ["HE-1", "HE-2", "HE-3"],
+        "age": ["66", "", "71"],
+        "glucose_mmol_l": ["7.215", "", "4.995"],
+        "sex": ["M", "F", "M"],
+    }
+    assert cells.table.index.tolist() == [2, 3, 4]
+    assert cells_problems(cells) == []
+
+
+def test_what_was_emptied_and_left_out_is_said(mapped):
+    notes = mapped(HOSPITAL, MAPPING).notes
+    assert "missing: -9 in 1 cells, 999 in 1 cells" in notes
+    assert "left out (not in the mapping): ward" in notes
+
+
+def test_a_column_is_kept_where_the_mapping_says_so(mapped):
+    cells = mapped(HOSPITAL, MAPPING + "keep: [ward]\n")
+    assert cells.table["ward"].tolist() == ["north", "", ""]
+
+
+def test_words_that_yaml_takes_for_truth_values_are_texts(mapped):
+    cells = mapped("patient_id,dm\na,yes\nb,No\nc,\n", "dm: {column: diabetes, values: {yes: 1, no: 0}}")
+    assert cells.table["diabetes"].tolist() == ["1", "0", ""]
+
+
+def test_numbers_are_the_same_however_they_are_written(mapped):
+    cells = mapped("patient_id,sex,age\na,1.0,999.00\nb,02,70\n", "sex: {1: M, 2: F}\nmissing: [999]")
+    assert cells.table[["sex", "age"]].to_numpy().tolist() == [["M", ""], ["F", "70"]]
+
+
+def test_an_identifier_is_never_a_missing_code(mapped):
+    assert mapped("patient_id,age\n999,70\n", "missing: [999]").table["patient_id"].tolist() == ["999"]
+
+
+def test_a_value_without_a_code_is_a_problem_with_its_line(mapped):
+    (problem,) = mapped("patient_id,sex\na,1\nb,3\n", "sex: {1: M, 2: F}").problems
+    assert (problem.line, problem.column, problem.patient_id, problem.value) == (3, "sex", "b", "3")
+    assert "be one of the values of map.yaml (1, 2)" in problem.rule
+
+
+def test_a_missing_code_that_is_a_value_of_another_column_is_a_warning(mapped):
+    table = "patient_id,nihss,age\n" + "".join(f"p{k},{k},{60 + k}\n" for k in range(20))
+    cells = mapped(table, "age: {column: age, missing: [70]}\nmissing: [9]")
+    (problem,) = cells.problems
+    assert (problem.severity, problem.column) == ("warn", "nihss")
+    assert problem.value == "9 in 1 rows, amid values from 0 to 19"
+
+
+def test_a_name_that_is_spelt_otherwise_is_not_left_out_silently(mapped):
+    (problem,) = cells_problems(mapped("patient_id,Age\na,70\n", "missing: [999]"))
+    assert "the header must spell age, got Age" in str(problem)
+
+
+@pytest.mark.parametrize(
+    ("mapping", "message"),
+    [
+        ("age_year: age", "age_year must be a column of hospital.csv, got none of that name (closest: age_years)"),
+        ("age_years: age\nkeep: [wards]", "wards must be a column of hospital.csv (keep and ignore), got none"),
+    ],
+)
+def test_a_name_that_the_table_lacks_is_a_problem_with_the_closest_one(mapped, mapping, message):
+    (problem,) = mapped(HOSPITAL, mapping).problems
+    assert message in str(problem)
+
+
+def test_two_columns_for_one_of_the_manifest_are_refused(mapped):
+    (problem,) = mapped("patient_id,age,age_years\na,70,71\n", "age_years: age").problems
+    assert "age must come from one column, got age_years too (map.yaml)" in str(problem)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("age_years: agee", r"age_years must lead to a column of the manifest .*, got agee \(closest: age\)"),
+        ("age: age_years", r"got age_years \(the other way round: age_years: age\)"),
+        ("a: age\nb: age", "b must be the only one for age, got a too"),
+        ("a: age\na: sex", "every key must be a text of its own, got a again on line 2"),
+        ("a: {column: age, factr: 2}", r"a must have no other parts than .*, got factr \(closest: factor\)"),
+        ("a: {column: age, factor: '0,5'}", "a must have a factor > 0, such as 0.0555 or 1/60, got 0,5"),
+        ("a: {column: age, factor: -1}", "a must have a factor > 0"),
+        ("a: {column: age, factor: 1/0}", "a must have a factor > 0"),
+        ("a: {column: sex, factor: 2}", "a must have a factor only for a number, got one for sex"),
+        ("a: {column: age, factor: 2, values: {1: 2}}", "a must have values or a factor, got both"),
+        ("sex: {1: male, 2: F}", "sex must give F or M for each value of sex, got 1: male"),
+        ("dm: {column: diabetes, values: {ja: '?'}}", "dm must give 0 or 1 for each value of diabetes"),
+        ("a: {column: age, values: [1]}", "a must have values of the form"),
+        ("a: [age]", "a must be a name, or .*, got a list"),
+        ("a: {column: age, missing: {1: 2}}", "missing must be|a must be a list such as"),
+        ("a:", "a must lead to a column of the manifest .*, got nothing"),
+        ("", "must be YAML of the form their_column: our_column, got none"),
+        ("- age", "must be YAML of the form their_column: our_column, got none"),
+        ("a: {column: age", "must be YAML of the form .* on line 1"),
+        ("a: &x age\nb: *x", "must say everything in full, got an alias"),
+        ("a: {b: {c: {d: {e: f}}}}", "must have at most three levels"),
+        ("[" * 3000, "must be YAML of the form"),
+        ("a: \x00", "must be YAML of the form"),
+        (b"a: \xff\xfe", "must be UTF-8 text, got byte 0xff"),
+        ("a: " + "b" * 300_000, "must be a small mapping, got more than 200 kB"),
+    ],
+)
+def test_a_mapping_with_a_fault_is_refused_in_one_line(load, text, message):
+    with pytest.raises(ManifestError, match=message) as caught:
+        load(text)
+    assert "\n" not in str(caught.value)
+    assert "map.yaml" in str(caught.value)
+
+
+def test_a_mapping_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(ManifestError, match=r"cannot read the mapping .*none\.yaml: No such file"):
+        load_mapping(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize(("told", "factor"), [("0.0555", 0.0555), ("1/60", 1 / 60), ("88.4", 88.4)])
+def test_a_factor_is_a_decimal_or_a_fraction(told, factor):
+    assert read_factor(told) == factor
+
+
+def test_the_written_manifest_has_paths_from_its_own_folder_and_no_hospital_number(tmp_path, mapped):
+    (tmp_path / "scan.nii.gz").touch()
+    cells = mapped("PID,dicom_patient_id,ct\na,4711,scan.nii.gz\n", "PID: patient_id\nct: baseline_ct")
+    write_manifest(cells, tmp_path / "study" / "manifest.csv")
+    assert "4711" not in (tmp_path / "study" / "manifest.csv").read_text()
+    assert manifest_problems(tmp_path / "study" / "manifest.csv") == []
+    assert read_manifest(tmp_path / "study" / "manifest.csv")["baseline_ct"][0] == str(tmp_path / "scan.nii.gz")
+
+
+def test_the_written_manifest_never_replaces_the_table(tmp_path, mapped):
+    with pytest.raises(ManifestError, match="must be another file than the table"):
+        write_manifest(mapped(HOSPITAL, MAPPING), tmp_path / "hospital.csv")
+
+
+def hospital(language, n=40):
+    """A hospital's own table: its names, units and codes in one of several languages."""
+    rng = np.random.default_rng(1)
+    names = {
+        "German": [
+            "Pat-Nr",
+            "Alter (Jahre)",
+            "Geschlecht",
+            "RR syst",
+            "Blutzucker [mg/dl]",
+            "Hämatomvolumen",
+            "Hypertonie",
+        ],
+        "French": ["N° patient", "Âge", "Sexe", "PAS", "Glycémie (mg/dL)", "Volume hématome (ml)", "HTA"],
+        "Spanish": [
+            "ID paciente",
+            "Edad",
+            "Sexo",
+            "Presión sistólica",
+            "Glucemia mg/dl",
+            "Volumen hematoma",
+            "Hipertensión",
+        ],
+        "Chinese": ["患者编号", "年龄", "性别", "收缩压", "血糖(mg/dl)", "血肿体积", "高血压"],
+        "English": ["Patient ID", "Age", "Gender", "Systolic BP (mmHg)", "Glucose, mg/dL", "ICH volume (cc)", "HTN"],
+        "plain": ["patient_id", "age_years", "sex", "sbp", "glucose_mg_dl", "volume_ml", "hypertension"],
+    }[language]
+    yes, no = {
+        "German": ("ja", "nein"),
+        "French": ("oui", "non"),
+        "Spanish": ("sí", "no"),
+        "Chinese": ("是", "否"),
+    }.get(language, ("Yes", "No"))
+    man, woman = {
+        "German": ("m", "w"),
+        "French": ("homme", "femme"),
+        "Spanish": ("hombre", "mujer"),
+        "Chinese": ("男", "女"),
+    }.get(language, ("1", "2"))
+    columns = [
+        [f"{k:04d}" for k in range(n)],
+        rng.integers(40, 90, n).astype(str),
+        rng.choice([man, woman], n),
+        rng.integers(120, 220, n).astype(str),
+        rng.integers(80, 300, n).astype(str),
+        rng.uniform(3, 60, n).round(1).astype(str),
+        rng.choice([yes, no], n),
+    ]
+    table = pd.DataFrame(dict(zip(names, columns, strict=True)))
+    table["Name"] = "Mustermann"
+    table.iloc[[3, 5, 8], 3] = "999"
+    table.iloc[[2, 4], 6] = "NA"
+    return table
+
+
+@pytest.mark.parametrize("language", ["German", "French", "Spanish", "Chinese", "English", "plain"])
+def test_a_suggested_mapping_gives_a_clean_manifest(tmp_path, language):
+    table = hospital(language)
+    table.to_csv(tmp_path / "hospital.csv", index=False)
+    cells = read_cells(tmp_path / "hospital.csv")
+    (tmp_path / "map.yaml").write_text(suggest_mapping(cells), encoding="utf-8")
+    mapped = apply_mapping(cells, load_mapping(tmp_path / "map.yaml"))
+    assert cells_problems(mapped) == []
+    assert list(mapped.table) == [
+        "patient_id",
+        "age",
+        "sex",
+        "sbp_mmhg",
+        "glucose_mmol_l",
+        "baseline_volume_ml",
+        "hypertension",
+    ]
+    assert set(mapped.table["sex"]) == {"M", "F"}
+    assert (mapped.table["sbp_mmhg"] == "").sum() == 3
+    assert pd.to_numeric(mapped.table["glucose_mmol_l"]).between(4, 17).all()
+
+
+def test_a_unit_that_no_header_names_follows_from_the_median(tmp_path):
+    rows = "".join(f"p{k},{130 + k},{0.8 + k / 100:.2f}\n" for k in range(20))
+    (tmp_path / "t.csv").write_text("patient_id,Hb,Creatinine\n" + rows)
+    text = suggest_mapping(read_cells(tmp_path / "t.csv"))
+    assert "Hb: {column: hemoglobin_g_dl, factor: 0.1}  # median 139.5, as in g/L?" in text
+    assert "Creatinine: {column: creatinine_umol_l, factor: 88.4}" in text
+
+
+def test_a_code_for_missing_that_another_column_has_as_a_value_stays_with_its_own(tmp_path):
+    rows = "".join(f"p{k},{k},{'9' if k in (3, 4, 5) else '1.1'}\n" for k in range(20))
+    (tmp_path / "t.csv").write_text("patient_id,nihss,inr\n" + rows)
+    text = suggest_mapping(read_cells(tmp_path / "t.csv"))
+    assert "inr: {column: inr, missing: [9]}" in text
+    assert "\nmissing:" not in text
+
+
+def test_a_value_that_nobody_can_guess_is_left_for_a_person(tmp_path, load):
+    (tmp_path / "t.csv").write_text("patient_id,Diabetes\na,A\nb,B\n")
+    text = suggest_mapping(read_cells(tmp_path / "t.csv"))
+    assert "# write the code of A, B?" in text
+    with pytest.raises(ManifestError, match="must give 0 or 1 for each value of diabetes"):
+        load(text)
+
+
+def test_no_mapping_is_suggested_for_what_is_no_table(tmp_path):
+    (tmp_path / "t.csv").touch()
+    with pytest.raises(ManifestError, match="got an empty file"):
+        suggest_mapping(read_cells(tmp_path / "t.csv"))
