@@ -150,7 +150,8 @@ class Words:
 
     def _spans(self, text: str, hits: list[Hit], kinds: tuple[str, ...]) -> list[Hit]:
         """What a folded text says of one group of kinds."""
-        spans = [hit for hit in hits if hit.entry.section in (*kinds, "neutral")]
+        wanted = kinds if "head" in kinds else (*kinds, "neutral")
+        spans = [hit for hit in hits if hit.entry.section in wanted]
         if "contrast" in kinds:
             agents = [hit for hit in hits if hit.entry.section == "agent"]
             spans += [replace(hit, entry=replace(hit.entry, section="contrast")) for hit in agents]
@@ -187,10 +188,9 @@ def _joined(text: str, place: int) -> bool:
 def _first_and_longest(spans: list[Hit], kinds: tuple[str, ...]) -> Iterator[Hit]:
     """From left to right, the longest of those that begin at a place, and none that overlaps one before.
 
-    Of two equally long ones the one with more letters before its star counts. The neutral "c-spine" counts before
-    contrast, but not before a part of the body.
+    Of two equally long ones the one with more letters before its star counts.
     """
-    order = ("neutral", "native", "both", "contrast") if "contrast" in kinds else (*kinds, "neutral")
+    order = ("neutral", "native", "both", "contrast") if "contrast" in kinds else ("neutral", *kinds)
     place = 0
 
     def rank(span: Hit) -> tuple:

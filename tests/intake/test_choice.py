@@ -6,9 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
-from hepred_lib.intake.choice import choose, reason_against
+from hepred_lib.intake.choice import Choice, choose, reason_against
 from hepred_lib.intake.series import Series
+from hepred_lib.intake.words import load_words
+from hepred_lib.manifest import ManifestError
 
 FIRST = Series(
     patient="A",
@@ -31,10 +34,28 @@ FIRST = Series(
 )
 
 
+WARD = [
+    *("post op", "Kopf post", "post EVD", "post Trauma", "post-OP Kontrolle", "ICU monitoring", "low dose", "Head 5.0"),
+    *("post iv lysis", "Schädel nach Lyse", "Crâne post-op", "头颅术后", "頭部 術後", "두부 저선량", "głowa po EVD"),
+]
+
+
 def later(hours: float, **changes: object) -> Series:
     """A scan of another study, some hours after the first."""
     uid = f"9.{hours:g}"
     return replace(FIRST, study=uid, uid=f"{uid}.1", taken_at=FIRST.taken_at + timedelta(hours=hours), **changes)
+
+
+def named(series: str = "", protocol: str = "", study: str = "", **changes: object) -> Series:
+    """The first scan, with its three descriptions apart."""
+    texts = (series, protocol, study)
+    return replace(FIRST, texts=texts, description=" ".join(filter(None, texts)).lower(), **changes)
+
+
+def chosen(*found: Series) -> Choice:
+    """The one series that is proposed as the first scan."""
+    (choice,) = (choice for choice in choose(found) if choice.use == "baseline")
+    return choice
 
 
 def uses(*found: Series, **by_hand: str) -> list[str]:
@@ -133,3 +154,152 @@ def test_a_readers_word_stands_above_every_rule():
     assert uses(FIRST, bone, later(24), told={"1.0": "baseline"}) == ["none", "baseline", "followup"]
     assert uses(FIRST, later(24), told={"9.24.1": "none"}) == ["baseline", "none"]
     assert uses(replace(FIRST, body_part="CHEST"), told={"1.1": "baseline"}) == ["baseline"]
+
+
+def test_two_series_that_are_the_baseline_by_hand_are_refused():
+    with pytest.raises(ManifestError, match="by_hand must name one baseline for each patient, got 2 for one"):
+        uses(FIRST, later(24), told={"1.1": "baseline", "9.24.1": "baseline"})
+
+
+def test_a_follow_up_is_after_the_baseline_that_a_reader_chose():
+    assert uses(FIRST, later(24), later(48), told={"9.24.1": "baseline"}) == ["none", "baseline", "followup"]
+    choices = choose([FIRST, later(24)], {"9.24.1": "baseline"})
+    assert choices[0].reason == "24.0 h before the first"
+
+
+def test_studies_at_one_moment_cannot_be_put_in_order():
+    copy = replace(FIRST, study="2", uid="2.1")
+    assert uses(FIRST, copy, later(24)) == ["none", "none", "none"]
+    assert choose([FIRST, copy])[1].reason == "which of 2 studies is the first is not said: their times are equal"
+    assert uses(FIRST, copy, told={"1.1": "baseline", "2.1": "none"}) == ["baseline", "none"]
+
+
+def test_two_follow_ups_at_one_moment_leave_the_first_scan():
+    again = later(24, patient="A")
+    assert uses(FIRST, again, replace(again, study="8", uid="8.1")) == ["baseline", "none", "none"]
+    assert uses(FIRST, later(24), later(60), replace(later(60), study="8", uid="8.1"))[:2] == ["baseline", "followup"]
+
+
+def test_two_series_of_one_study_at_one_moment_are_no_problem():
+    assert uses(FIRST, replace(FIRST, uid="1.2", number=3)) == ["baseline", "none"]
+
+
+@pytest.mark.parametrize("text", WARD)
+def test_words_of_the_ward_are_no_contrast_and_no_overview(text):
+    choice = chosen(named(text))
+    assert (choice.reason, choice.unsure) == ("the first", False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"series": "5.0 H31s", "body_part": ""}, "the header does not say which part of the body it shows"),
+        ({"series": "axial nativ", "body_part": "UNKNOWN"}, "the header does not say which part"),
+        ({"series": "Schädel nativ", "contrast": "IOMERON"}, "contrast agent 'IOMERON', but named 'nativ"),
+        (
+            {"series": "5.0", "study": "CT head without contrast", "contrast": "IOMERON"},
+            "contrast agent 'IOMERON', but",
+        ),
+        ({"series": "Kopf nativ + KM"}, "named as with and without contrast: 'nativ"),
+        ({"series": "Kopf mit und ohne KM", "contrast": "IOMERON"}, "contrast agent 'IOMERON', but named"),
+        ({"series": "Head 5.0", "study": "CTA head"}, "the header does not say whether contrast was given"),
+        ({"series": "Head 5.0", "contrast": "UNKNOWN"}, "the header does not say whether contrast was given"),
+        ({"series": "Head 5.0", "body_part": "CHEST"}, "named 'head', and 'CHEST'"),
+        ({"series": "Head/Neck 5.0"}, "named 'head', and 'neck'"),
+        ({"series": "5.0 H31s", "protocol": "Thorax"}, "BodyPartExamined is HEAD, the examination is named 'thorax'"),
+    ],
+)
+def test_what_is_silent_or_contradicts_itself_is_proposed_and_marked(changes, reason):
+    choice = chosen(named(**changes))
+    assert choice.unsure
+    assert choice.reason.startswith(f"the first; unsure: {reason}")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"series": "Kopf nativ 5.0", "study": "CT Schädel nativ und KM"},
+        {"series": "Head 5.0", "contrast": "NONE", "study": "CTA head"},
+        {"series": "nativ", "study": "CT Schädel", "body_part": ""},
+        {"series": "5.0 H31s", "body_part": "頭部"},
+        {"series": "5.0 H31s", "body_part": "SCHÄDEL"},
+        {"series": "Head 5.0", "body_part": "UNKNOWN"},
+        {"series": "Head 5.0", "body_part": "HEADNECK"},
+        {"series": "5.0 H31s"},
+    ],
+)
+def test_what_the_header_says_clearly_is_not_marked(changes):
+    assert not chosen(named(**changes)).unsure
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"series": "Kopf mit KM", "study": "CT nativ"}, "named as with contrast: 'mit km'"),
+        ({"series": "Topogram 0.6"}, "an overview or a record: 'topogram'"),
+        ({"series": "Patientenprotokoll"}, "an overview or a record: 'Patientenprotokoll'"),
+        ({"series": "HWS nativ"}, "named as of another part: 'hws'"),
+        ({"series": "5.0 B31f", "body_part": "CHEST", "study": "CT head and chest"}, "of the chest"),
+        ({"series": "5.0", "body_part": "", "study": "CT Thorax"}, "named as of another part: 'thorax'"),
+        ({"series": "Head MIP"}, "a rendering: 'mip'"),
+        ({"series": "Head 5.0", "contrast": "IOMERON 400"}, "contrast agent 'IOMERON 400'"),
+    ],
+)
+def test_reasons_quote_the_word_that_speaks_against_a_series(changes, reason):
+    (choice,) = choose([named(**changes)])
+    assert (choice.use, choice.reason) == ("none", reason)
+
+
+def test_the_series_with_contrast_tells_that_the_silent_one_is_native():
+    silent = named("Kopf 5.0", study="CT Schädel nativ und KM")
+    given = named("Kopf 5.0", uid="1.0", contrast="IOMERON", taken_at=FIRST.taken_at + timedelta(minutes=5))
+    assert chosen(silent).unsure
+    assert not chosen(silent, given).unsure
+    assert uses(given, silent) == ["none", "baseline"]
+
+
+def test_of_two_silent_acquisitions_the_first_is_proposed_and_marked():
+    second = named("Head 3.0", uid="1.0", number=1, taken_at=FIRST.taken_at + timedelta(minutes=5))
+    choice = chosen(second, named("Head 1.0", thickness_mm=1.0))
+    assert choice.series.uid == "1.1"
+    assert choice.reason == (
+        "the first; unsure: the header does not say whether contrast was given, and 1 more of the study may be native"
+    )
+
+
+def test_reconstructions_of_one_acquisition_are_not_marked():
+    thin, bone = named("Head 1.0", uid="1.2", thickness_mm=1.0), named("Head bone", uid="1.3", kernel="H60s")
+    choice = chosen(thin, bone, named("Head 5.0"))
+    assert (choice.series.uid, choice.unsure) == ("1.1", False)
+
+
+def test_the_native_series_is_taken_before_the_silent_and_the_contradictory():
+    when = FIRST.taken_at + timedelta(minutes=5)
+    silent, odd = named("Head 5.0", uid="1.0", taken_at=when), named("nativ", uid="1.2", contrast="X", taken_at=when)
+    choice = chosen(silent, odd, named("Head native", thickness_mm=1.0))
+    assert (choice.series.uid, choice.unsure) == ("1.1", False)
+
+
+def test_a_word_of_the_user_decides(tmp_path):
+    path = tmp_path / "words.yaml"
+    path.write_text("xx: {contrast: [Spritze], native: [Blindserie]}", encoding="utf-8")
+    found = [named("Kopf Spritze", uid="1.0"), named("Kopf Blindserie")]
+    choices = choose(found, words=load_words(path))
+    assert [(choice.use, choice.reason) for choice in choices] == [
+        ("none", "named as with contrast: 'Spritze'"),
+        ("baseline", "the first"),
+    ]
+
+
+DESCRIPTIONS = yaml.safe_load(Path(__file__).with_name("descriptions.yaml").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("language", sorted(DESCRIPTIONS))
+def test_in_each_language_every_native_series_is_found_among_all_others(language):
+    """Each native description of a language in one study with all that it has of contrast, overviews and both."""
+    texts = DESCRIPTIONS[language]
+    others = [text for kind in ("contrast", "both", "overview", "rendering") for text in texts.get(kind, [])]
+    messy = [named(text, uid=f"2.{number}", number=0) for number, text in enumerate(others)]
+    for text in texts["native"]:
+        choice = chosen(*messy, named(text))
+        assert (choice.series.uid, choice.unsure) == ("1.1", False), text

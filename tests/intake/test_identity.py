@@ -1,0 +1,261 @@
+"""One patient is one person, one UID is one patient's; what is in doubt is refused by its name and nobody vanishes."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pandas as pd
+import pytest
+
+from hepred_lib.intake.choice import choose
+from hepred_lib.intake.identity import identity_conflicts
+from hepred_lib.intake.importing import import_dicom
+from hepred_lib.intake.series import find_series
+from tests.intake.conftest import write_series
+from tests.intake.test_choice import FIRST
+
+JANE = replace(
+    FIRST,
+    patient="MRN-1",
+    names=frozenset({"Doe^Jane"}),
+    birth_dates=frozenset({"19500101"}),
+    sexes=frozenset({"F"}),
+    instances=frozenset({"1.1.1", "1.1.2"}),
+)
+
+SPELLINGS = [
+    *("DOE^JANE", "doe^jane", "Doe Jane", "Jane^Doe", "DOE,JANE", "Dôe^Jané", "Doe^Jane^^Dr", "Doe^Jane^Ann"),
+    *("Doe-Smith^Jane", "Doe^Jane=杜^珍"),
+]
+PLACEHOLDERS = [
+    *("ANONYMOUS", "anon", "Anonymized", "UNKNOWN", "PATIENT", "0", "000000", "TEST", "xxxx", "-", "NONE", "123456"),
+    *("ANONYM", "Inconnu", "匿名", "Anonymous^Patient", "n/a", "99999"),
+]
+PSEUDONYMS = ["ANON0001", "ANON_17", "PAT-3", "TEST12", "1", "42", "1000", "QMNx85rKkkg", "1234"]
+
+
+def another(name: str = "Doe^Jane", born: str = "19500101", sex: str = "F", **changes: object):
+    """A scan of the day after, of another study."""
+    said = {"names": name, "birth_dates": born, "sexes": sex}
+    found = {key: frozenset(filter(None, [value])) for key, value in said.items()}
+    changes = {"study": "2", "uid": "2.1", "instances": frozenset({"2.1.1"}), "patient": "MRN-1"} | found | changes
+    return replace(FIRST, taken_at=FIRST.taken_at + timedelta(days=1), **changes)
+
+
+def reasons(*found) -> list[str]:
+    """The reason against each series, in order."""
+    choices = choose(found)
+    assert [choice.series for choice in choices] == list(found)
+    return [choice.reason if choice.use == "none" else "" for choice in choices]
+
+
+def test_one_person_in_two_studies_is_no_conflict():
+    assert identity_conflicts([JANE, another()]) == {}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "DOE^JANE",
+        "doe^jane",
+        "Doe Jane",
+        "Jane^Doe",
+        "Doe^Jane^^Dr",
+        "Doe^Jane^Ann",
+        "Dôe^Jané",
+        "Doe^Jane=杜^珍",
+        "DOE,JANE",
+    ],
+)
+def test_a_name_may_be_written_in_many_ways(name):
+    assert identity_conflicts([JANE, another(name, born="", sex="")]) == {}
+
+
+def test_umlauts_and_other_scripts_are_one_name():
+    mueller = replace(JANE, names=frozenset({"Müller^Jörg"}))
+    assert identity_conflicts([mueller, another("MUELLER^JOERG", born="", sex="")]) == {}
+    yamada = replace(JANE, names=frozenset({"Yamada^Tarou=山田^太郎=やまだ^たろう"}))
+    assert identity_conflicts([yamada, another("山田太郎", born="", sex="")]) == {}
+
+
+@pytest.mark.parametrize("name", ["Smith^Jane", "Doe^Janet", "Dow^Jane"])
+def test_a_maiden_name_or_a_letter_is_one_person_only_where_birth_date_and_sex_agree(name):
+    assert identity_conflicts([JANE, another(name)]) == {}
+    conflicts = identity_conflicts([JANE, another(name, born="")])
+    assert set(conflicts) == {"1.1", "2.1"}
+    assert conflicts["1.1"].startswith("one PatientID has two names: correct the export, or mark")
+
+
+@pytest.mark.parametrize(
+    ("other", "kind"),
+    [
+        (another("Roe^Robert"), "names"),
+        (another(born="19600101"), "birth dates"),
+        (another(sex="M"), "sexes"),
+        (another(name="", born="", sex="", age=31.0), "ages"),
+        (another(name="Doe^Jane", born="1951"), "birth dates"),
+    ],
+)
+def test_one_patient_id_of_two_people_is_refused_by_what_differs(other, kind):
+    assert (
+        reasons(JANE, other)
+        == [f"one PatientID has two {kind}: correct the export, or mark this patient's series in by_hand"] * 2
+    )
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        another(name="ANONYMOUS"),
+        another(name="", born="", sex=""),
+        another(born="1950"),
+        another(born="19000101"),
+        another(sex="O"),
+        another(sex="female"),
+        another(age=68.0),
+    ],
+)
+def test_what_is_not_said_contradicts_nothing(other):
+    assert identity_conflicts([JANE, other]) == {}
+
+
+def test_two_people_in_one_series_are_refused():
+    both = replace(JANE, names=frozenset({"Doe^Jane", "Roe^Robert"}), birth_dates=frozenset())
+    assert reasons(both)[0].startswith("one PatientID has two names")
+
+
+@pytest.mark.parametrize(
+    ("same", "name"),
+    [
+        ({"uid": "1.1"}, "SeriesInstanceUID"),
+        ({"uid": "1.1#2"}, "SeriesInstanceUID"),
+        ({"study": "1"}, "StudyInstanceUID"),
+        ({"instances": frozenset({"1.1.2", "9"})}, "SOPInstanceUID"),
+    ],
+)
+def test_one_uid_under_two_patients_is_refused_for_both(same, name):
+    other, third = (
+        another(patient="MRN-2", **same),
+        another(patient="MRN-3", study="3", uid="3.1", instances=frozenset()),
+    )
+    assert reasons(JANE, other, third) == [f"one {name} under two patients: correct the export"] * 2 + [""]
+
+
+def test_the_other_series_of_a_doubtful_patient_are_not_used_either():
+    other = another(patient="MRN-2", uid="1.1", study="9", instances=frozenset())
+    assert reasons(JANE, other, another())[2] == (
+        "another series of this patient is in doubt: one SeriesInstanceUID under two patients: correct the export"
+    )
+
+
+def test_one_series_uid_in_two_studies_is_refused_and_both_rows_stay():
+    assert (
+        reasons(JANE, another(uid="1.1"))
+        == ["one SeriesInstanceUID in two studies of a patient: correct the export"] * 2
+    )
+
+
+def test_by_hand_cannot_tell_two_series_of_one_uid_apart():
+    found = [JANE, another(patient="MRN-2", uid="1.1")]
+    assert [choice.use for choice in choose(found, {"1.1": "baseline"})] == ["none", "none"]
+    assert [choice.reason for choice in choose(found, {"1.1": "none"})] == ["by hand", "by hand"]
+
+
+def test_by_hand_says_which_series_are_the_patients():
+    found = [JANE, another("Roe^Robert")]
+    assert [choice.use for choice in choose(found, {"1.1": "baseline"})] == ["baseline", "none"]
+
+
+@pytest.mark.parametrize("placeholder", PLACEHOLDERS)
+def test_a_placeholder_as_patient_id_with_several_studies_is_refused(placeholder):
+    found = [replace(JANE, patient=placeholder), another(patient=placeholder, name="", born="", sex="")]
+    assert (
+        reasons(*found)
+        == [
+            "PatientID is a placeholder, which several people may share: correct the export, "
+            "or mark this patient's series in by_hand"
+        ]
+        * 2
+    )
+
+
+@pytest.mark.parametrize("pseudonym", PSEUDONYMS)
+def test_a_pseudonym_is_no_placeholder(pseudonym):
+    nameless = [replace(series, names=frozenset()) for series in (JANE, another())]
+    assert identity_conflicts([replace(series, patient=pseudonym) for series in nameless]) == {}
+
+
+def test_a_placeholder_with_one_study_or_one_name_and_birth_date_is_one_person():
+    assert identity_conflicts([replace(JANE, patient="ANON")]) == {}
+    assert identity_conflicts([replace(JANE, patient="ANON"), another(patient="ANON")]) == {}
+
+
+def test_a_placeholder_of_two_people_is_named_as_one():
+    found = [replace(JANE, patient="ANON"), another("Roe^Robert", patient="ANON", born="19700101")]
+    assert reasons(*found)[0].startswith("one PatientID (a placeholder) has two birth dates")
+
+
+def nameless(series, folder: str):
+    return replace(series, patient=folder, has_patient_id=False, names=frozenset({"REMOVED"}), birth_dates=frozenset())
+
+
+def test_without_a_patient_id_a_folder_of_two_people_is_refused():
+    found = [replace(JANE, has_patient_id=False), another("Roe^Robert", has_patient_id=False)]
+    assert reasons(*found)[0].startswith("PatientID is empty, and one folder has two names")
+
+
+def test_without_a_patient_id_and_a_name_one_folder_of_all_studies_is_refused():
+    found = [nameless(JANE, "DICOM"), nameless(another(), "DICOM")]
+    assert reasons(*found)[0].startswith("PatientID is empty, and all studies are in one folder: correct the export")
+    assert reasons(found[0]) == [""]
+
+
+def test_without_a_patient_id_and_a_name_a_folder_of_its_own_is_taken_and_marked():
+    found = [nameless(JANE, "a"), nameless(another(), "a"), nameless(another(study="3", uid="3.1", instances=[]), "b")]
+    choices = choose(found)
+    assert [choice.use for choice in choices] == ["baseline", "followup", "baseline"]
+    assert [choice.unsure for choice in choices] == [True, True, False]
+
+
+def test_without_a_patient_id_a_study_in_two_folders_is_refused():
+    found = [nameless(JANE, "a"), nameless(another(study="1"), "b")]
+    assert (
+        reasons(*found)
+        == [
+            "PatientID is empty, and one StudyInstanceUID is in two folders: put each patient into one folder of SOURCE"
+        ]
+        * 2
+    )
+
+
+def test_a_folder_with_the_name_of_a_patient_id_is_refused():
+    found = [JANE, another(has_patient_id=False)]
+    assert reasons(*found)[0].startswith("PatientID is empty, and the folder has the name of another PatientID")
+
+
+def test_files_in_the_source_itself_are_one_folder(tmp_path):
+    write_series(tmp_path / "export", PatientID="")
+    (series,) = find_series(tmp_path / "export").series
+    assert (series.patient, series.has_patient_id, len(series.files)) == ("export", False, 33)
+
+
+def test_an_import_keeps_each_patient_and_each_row_and_says_why_and_can_be_repeated(tmp_path):
+    source, out = tmp_path / "export", tmp_path / "out"
+    write_series(source / "a", patient="MRN-1")
+    write_series(source / "b", patient="MRN-2", PatientName="Roe^Robert")
+    write_series(source / "c", patient="MRN-3", study="3", uid="3.1")
+    for _ in range(2):
+        imported = import_dicom(source, out)
+        assert (imported.patients, imported.with_baseline) == (3, 1)
+        assert len(imported.notes) == 2
+        assert all("one SeriesInstanceUID under two patients: correct the export" in note for note in imported.notes)
+        rows = pd.read_csv(out / "identifying" / "series.csv", dtype=str, keep_default_na=False)
+        assert sorted(rows["use"]) == ["baseline", "none", "none"]
+        assert rows["patient_id"].nunique() == 3
+
+
+def test_notes_of_doubtful_identity_name_nobody(tmp_path):
+    write_series(tmp_path / "export" / "a", patient="ANONYMOUS", PatientName="Doe^Jane")
+    write_series(tmp_path / "export" / "b", patient="ANONYMOUS", PatientName="Roe^Bob", study="2", uid="2.1")
+    (note,) = import_dicom(tmp_path / "export", tmp_path / "out").notes
+    assert "has two names" in note
+    assert not any(word in note for word in ("Doe", "Jane", "Roe", "Bob", "ANONYMOUS"))
