@@ -10,7 +10,7 @@ Arrays are (x, y, z) in RAS+ as everywhere in the library; only ``slices`` reord
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
 
 import numpy as np
@@ -22,6 +22,7 @@ from hepred_lib.scans import HeadError
 
 BONE_HU = 150.0
 BRIGHT_HU = 60.0  # bone, and dense blood
+CAP_HU = 50.0  # median of a slice of brain, beyond any hematoma: half bone, half brain or air, where HU were clipped
 TISSUE_HU = (-15.0, 95.0)
 COARSE_MM = 2.0
 GAPS_MM = (8.0, 16.0, 24.0, np.inf)  # of the skull, tried in this order
@@ -151,7 +152,10 @@ def find_head(
         raise HeadError(f"{name} must {fault[0]}, got {fault[1]}.")
     grid = _coarse_grid(hu.shape, spacing_mm, max(1, round(thickness_mm / spacing_mm[2])))
     coarse, bone_hu = grid.to_slices(hu), bone_threshold(hu)
-    brain = brain_mask(coarse, grid.pixel_mm, bone_hu=bone_hu)
+    if bone_hu < BONE_HU:
+        brain = _clipped_brain(hu, coarse, grid, bone_hu)
+    else:
+        brain = brain_mask(coarse, grid.pixel_mm, bone_hu=bone_hu)
     fault = head_fault(coarse, brain, coarse >= bone_hu, (grid.pixel_mm, grid.pixel_mm, grid.thickness_mm))
     if fault:
         raise HeadError(f"{name} must {fault[0]}, got {fault[1]}.")
@@ -357,6 +361,24 @@ def _quality(hu: np.ndarray, slices: np.ndarray, brain: np.ndarray, grid: SliceG
         # Neighbouring pixels share little but noise: the robust SD of their difference over the root of two.
         "noise_hu": float(1.4826 * np.median(np.abs(step)) / np.sqrt(2.0)) if step.size else np.nan,
     }
+
+
+def _clipped_brain(hu: np.ndarray, coarse: np.ndarray, grid: SliceGrid, bone_hu: float) -> np.ndarray:
+    """The brain where HU were clipped: bone that was averaged or interpolated with brain or air looks like blood."""
+    if grid.group > 1:
+        # Bone in any slice of a group makes its average bone, as it does where bone has 1000 HU.
+        single = replace(grid, group=1).to_slices(hu) >= bone_hu
+        bone = np.maximum.reduceat(single, np.arange(0, grid.shape[2], grid.group), axis=2)
+        coarse = np.where(bone, np.maximum(coarse, bone_hu), coarse)
+    brain = brain_mask(coarse, grid.pixel_mm, bone_hu=bone_hu)
+    # The last slices at either end can be made of the skull's cap or base alone.
+    for slices in (range(brain.shape[2]), range(brain.shape[2] - 1, -1, -1)):
+        for z in slices:
+            if brain[:, :, z].any():
+                if np.median(coarse[:, :, z][brain[:, :, z]]) <= CAP_HU:
+                    break
+                brain[:, :, z] = False
+    return brain
 
 
 def _tissue_hu(hu: np.ndarray, brain: np.ndarray) -> float:
