@@ -16,7 +16,7 @@ import pandas as pd
 
 from hepred_lib.intake.private import FOLDER
 from hepred_lib.intake.spreadsheet import apply_mapping, load_mapping
-from hepred_lib.manifest import COLUMNS, PATIENT_ID, ManifestError
+from hepred_lib.manifest import COLUMNS, PATIENT_ID, ManifestError, Problem
 from hepred_lib.manifest.tables import near_names, read_cells
 
 NAME, KEY = "patient_id", "dicom_patient_id"
@@ -88,6 +88,7 @@ _DATE = re.compile(
     r"|(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(\d{4,6})?|.*[12]\d{3}[年년].*"
 )
 _SCIENTIFIC = re.compile(r"\d([.,]\d+)?e\+?\d+", re.IGNORECASE)
+_VALUE = re.compile(r"([-+]?\d{1,5}([.,]\d*)?)?")
 _SAMPLE = re.compile(r" \(such as .*?\)(?= |$)")
 _SHORT_ID = 4  # characters: a number as short may stand in a column by chance
 
@@ -119,6 +120,8 @@ class Clinical:
         The column that the PatientIDs come from.
     notes : tuple of str
         What should be known, one line each.
+    chosen : bool
+        Whether a mapping has named the columns.
     """
 
     file: str
@@ -127,6 +130,7 @@ class Clinical:
     pseudonyms: pd.Series
     key: str
     notes: tuple[str, ...] = ()
+    chosen: bool = False
 
     def lines(self, wrong: pd.Series) -> str:
         """Where a condition holds, for a message: "line 3 of bedside.csv"."""
@@ -152,8 +156,8 @@ def read_clinical(path: Path, mapping: Path | None = None) -> Clinical:
     cells = read_cells(path)
     if mapping is not None:
         cells = apply_mapping(cells, load_mapping(mapping))
-    # A row's first cell may be a hospital number, and a sample of its text a name: neither is repeated.
-    _refuse([str(replace(problem, patient_id="")) for problem in cells.problems if problem.severity == "refuse"])
+    # A row's first cell may be a hospital number, and what is quoted of a cell a name: neither is repeated.
+    _refuse([str(replace(p, patient_id="", value=_unquoted(p))) for p in cells.problems if p.severity == "refuse"])
     table, notes = cells.table, [f"{path.name}: {_SAMPLE.sub('', note)}" for note in cells.notes]
     near = near_names(list(table.columns), [KEY])
     if NAME in table and KEY not in table and not near:  # "PatientID" beside a patient_id is DICOM's
@@ -172,7 +176,7 @@ def read_clinical(path: Path, mapping: Path | None = None) -> Clinical:
     notes += [f"{path.name}: the column {name} is not used: the import fills it." for name in made]
     names = table[NAME] if NAME in table and key == KEY else pd.Series("", table.index, dtype="string")
     columns = table.drop(columns=[NAME, KEY, *made], errors="ignore")
-    clinical = Clinical(path.name, columns, table[key], names, key, tuple(notes))
+    clinical = Clinical(path.name, columns, table[key], names, key, tuple(notes), mapping is not None)
     _require_unique(clinical, NAME in table)
     return clinical
 
@@ -301,6 +305,8 @@ def _reason_against(column: str, cells: pd.Series, clinical: Clinical, people: M
         return "it holds dates"
     if column in COLUMNS and COLUMNS[column].kind not in ("text", "path"):
         return ""
+    if column not in COLUMNS and not clinical.chosen and not cells.str.fullmatch(_VALUE).all():
+        return "only short numbers pass under a name that hepred check --rules does not list; a mapping can keep it"
     rows = list(zip(cells, clinical.ids, strict=True))
     if any(_names(cell, patient, people.get(patient, Person())) for cell, patient in rows):
         return "it names a patient as the files do"
@@ -324,6 +330,11 @@ def _bare(text: str) -> str:
     """A number as it is left by spreadsheets: without leading zeros, signs, case, blanks and ``.0``."""
     text = re.sub(r"[.,]0+$", "", unicodedata.normalize("NFKC", text).casefold())
     return "".join(filter(str.isalnum, text)).lstrip("0")
+
+
+def _unquoted(problem: Problem) -> str:
+    """What a problem found, without the text of a cell that it quotes."""
+    return re.sub(r"'.*'", "the cell", problem.value) if problem.line > 1 else problem.value
 
 
 def _refuse(problems: list[str]) -> None:

@@ -44,7 +44,7 @@ from hepred_lib.intake.private import (
     write_key,
     write_series,
 )
-from hepred_lib.intake.series import Series, find_series
+from hepred_lib.intake.series import Found, Series, find_series
 from hepred_lib.intake.words import load_words
 from hepred_lib.manifest import ManifestError
 from hepred_lib.progress import progress
@@ -140,10 +140,7 @@ def import_dicom(
     clear_work(out)
     vocabulary = load_words(words)
     bedside = read_clinical(clinical, mapping) if clinical else no_table()
-    found, foreign, damaged = find_series(source)
-    if not found:
-        broken = f" and {len(damaged)} that cannot be read" if damaged else ""
-        raise ScanError(f"SOURCE must hold DICOM images, got {foreign} files that are none{broken}.")
+    found, foreign, damaged = _found(source)
     known, key = earlier_series(out), earlier_key(out)
     earlier = read_own(out / "manifest.csv", ("patient_id",)).set_index("patient_id")
     choices = choose(found, by_hand(known), vocabulary)
@@ -176,6 +173,15 @@ def import_dicom(
         damaged=len(damaged),
         notes=tuple(notes),
     )
+
+
+def _found(source: Path) -> Found:
+    """What lies below the source; refused where that is no image."""
+    found = find_series(source)
+    if not found.series:
+        broken = f" and {len(found.damaged)} that cannot be read" if found.damaged else ""
+        raise ScanError(f"SOURCE must hold DICOM images, got {found.foreign} files that are none{broken}.")
+    return found
 
 
 def _require_folder(out: Path) -> None:

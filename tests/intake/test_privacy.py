@@ -141,6 +141,14 @@ def test_columns_that_name_patients_stay_behind(export, tmp_path):
         assert any(f"the column {column!r} is left out of manifest.csv" in note for note in notes)
 
 
+def test_a_refusal_of_the_clinical_table_quotes_no_cell(tmp_path):
+    path = tmp_path / "bedside.csv"
+    path.write_text("patient_id,dicom_patient_id\nMRN-77,MRN-77\u200b\n", encoding="utf-8")
+    with pytest.raises(ManifestError, match="line 2") as refused:
+        read_clinical(path)
+    assert "77" not in str(refused.value)
+
+
 @pytest.mark.parametrize("name", ["Doe-Jane", "jane_3", "P19510203", "03021951", "MRN77", "HE-MRN-77"])
 def test_a_pseudonym_that_names_the_patient_is_replaced(tmp_path, name):
     path = tmp_path / "bedside.csv"
@@ -154,9 +162,11 @@ def test_a_pseudonym_that_names_the_patient_is_replaced(tmp_path, name):
 def test_ordinary_pseudonyms_and_columns_stay(tmp_path):
     path = tmp_path / "bedside.csv"
     path.write_text("patient_id,dicom_patient_id,ward,ldl\nHE-1,MRN-77,stroke unit,77\n", encoding="utf-8")
-    clinical = joined(read_clinical(path), {"MRN-77": Person(frozenset({"Doe^Jane"}))}, {})
+    people = {"MRN-77": Person(frozenset({"Doe^Jane"}))}
+    clinical = joined(read_clinical(path), people, {})
     assert clinical.pseudonyms.to_list() == ["HE-1"]
-    assert list(clinical.table) == ["ward", "ldl"]
+    assert list(clinical.table) == ["ldl"]
+    assert "'ward' is left out of manifest.csv: only short numbers pass" in clinical.notes[-1]
 
 
 def test_the_face_goes_and_the_brain_stays(heads):
