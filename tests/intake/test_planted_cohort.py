@@ -117,6 +117,14 @@ def cohort(tmp_path, images):
     return Cohort(tmp_path, images)
 
 
+@pytest.fixture
+def tables(cohort):
+    """The cohort without its images: what is wrong in a table is found without reading them."""
+    for name in [f"{moment}_{kind}" for moment in ("baseline", "followup") for kind in ("ct", "mask")]:
+        cohort.table[name] = ""
+    return cohort
+
+
 def test_the_clean_cohort_raises_nothing(cohort):
     assert [str(problem) for problem in cohort.problems()] == []
 
@@ -132,29 +140,29 @@ def test_two_processes_find_the_same_in_the_same_order(cohort, monkeypatch):
     assert len(alone) >= 3
 
 
-def test_one_patient_in_both_splits_is_found(cohort):
-    cohort.table.loc[50, ["patient_id", "split"]] = cohort.table.loc[3, "patient_id"], "development"
-    assert "development" in cohort.the("split", "be one").value
+def test_one_patient_in_both_splits_is_found(tables):
+    tables.table.loc[50, ["patient_id", "split"]] = tables.table.loc[3, "patient_id"], "development"
+    assert "development" in tables.the("split", "be one").value
 
 
 @pytest.mark.parametrize("spelt", ["p-004", "P004", "P_4"])
-def test_one_identifier_spelt_in_two_ways_is_found(cohort, spelt):
-    cohort.table.loc[50, "patient_id"] = spelt
-    assert cohort.the("patient_id", "leading zeros").patient_id == spelt
+def test_one_identifier_spelt_in_two_ways_is_found(tables, spelt):
+    tables.table.loc[50, "patient_id"] = spelt
+    assert tables.the("patient_id", "leading zeros").patient_id == spelt
 
 
-def test_a_row_entered_twice_under_two_names_is_found(cohort):
-    facts = [name for name in cohort.table if name not in ("patient_id", "split")]
-    cohort.table.loc[43, facts] = cohort.table.loc[22, facts]
-    problem = cohort.the("the row", "P-023 on line 24")
+def test_a_row_entered_twice_under_two_names_is_found(tables):
+    facts = [name for name in tables.table if name not in ("patient_id", "split")]
+    tables.table.loc[43, facts] = tables.table.loc[22, facts]
+    problem = tables.the("the row", "P-023 on line 24")
     assert problem.patient_id == "P-044"
     assert "one in development and one in test" in problem.value
 
 
-def test_rows_that_agree_in_a_few_coarse_values_are_no_duplicates(cohort):
-    cohort.table = cohort.table[["patient_id", "he", "age", "sex", "gcs"]]
-    cohort.table.loc[43, ["age", "sex", "gcs"]] = cohort.table.loc[22, ["age", "sex", "gcs"]]
-    assert cohort.problems() == []
+def test_rows_that_agree_in_a_few_coarse_values_are_no_duplicates(tables):
+    tables.table = tables.table[["patient_id", "he", "age", "sex", "gcs"]]
+    tables.table.loc[43, ["age", "sex", "gcs"]] = tables.table.loc[22, ["age", "sex", "gcs"]]
+    assert tables.problems() == []
 
 
 def test_the_same_scan_compressed_again_under_another_name_is_found(cohort):
@@ -215,18 +223,17 @@ def test_exchanged_scans_are_told_by_their_names(cohort):
     assert cohort.the("baseline_ct", "name a file of the first scan", "warn").line == 3
 
 
-def test_a_hematoma_that_shrinks_within_a_day_is_doubted(cohort):
-    cohort.table.loc[30, ["baseline_volume_ml", "followup_volume_ml", "he"]] = 40.0, 12.0, 0
-    assert cohort.the("followup_volume_ml", "two thirds", "warn").patient_id == "P-031"
+def test_a_hematoma_that_shrinks_within_a_day_is_doubted(tables):
+    tables.table.loc[30, ["baseline_volume_ml", "followup_volume_ml", "he"]] = 40.0, 12.0, 0
+    assert tables.the("followup_volume_ml", "two thirds", "warn").patient_id == "P-031"
 
 
-def test_volume_columns_exchanged_in_the_header_are_found(cohort):
-    images = [name for name in cohort.table if name.endswith(("ct", "mask"))]
-    table = cohort.table.drop(columns=["he", *images])
+def test_volume_columns_exchanged_in_the_header_are_found(tables):
+    table = tables.table.drop(columns="he")
     before, after = "baseline_volume_ml", "followup_volume_ml"
     table[after] = table[before] * 1.1
-    cohort.table = table.rename(columns={before: after, after: before})
-    assert cohort.the(after, "in most patients").remedy.startswith("The two columns")
+    tables.table = table.rename(columns={before: after, after: before})
+    assert tables.the(after, "in most patients").remedy.startswith("The two columns")
 
 
 def test_masks_exchanged_between_two_grids_are_found(cohort):
@@ -242,19 +249,19 @@ def test_a_volume_that_is_not_the_masks_is_found(cohort):
     assert "of followup_mask" in cohort.the("followup_volume_ml", "within 25%").rule
 
 
-def test_two_scans_of_one_moment_are_no_pair(cohort):
-    cohort.table.loc[9, "ct_to_followup_h"] = 0
-    assert cohort.the("ct_to_followup_h", "be above 0").patient_id == "P-010"
+def test_two_scans_of_one_moment_are_no_pair(tables):
+    tables.table.loc[9, "ct_to_followup_h"] = 0
+    assert tables.the("ct_to_followup_h", "be above 0").patient_id == "P-010"
 
 
-def test_a_negative_time_to_follow_up_is_found(cohort):
-    cohort.table.loc[9, "ct_to_followup_h"] = -20
-    assert [p.patient_id for p in cohort.problems() if p.column == "ct_to_followup_h"] == ["P-010"]
+def test_a_negative_time_to_follow_up_is_found(tables):
+    tables.table.loc[9, "ct_to_followup_h"] = -20
+    assert [p.patient_id for p in tables.problems() if p.column == "ct_to_followup_h"] == ["P-010"]
 
 
-def test_exchanged_blood_pressures_are_found(cohort):
-    cohort.table.loc[9, ["sbp_mmhg", "dbp_mmhg"]] = 90, 160
-    assert cohort.the("dbp_mmhg", "above the systolic").patient_id == "P-010"
+def test_exchanged_blood_pressures_are_found(tables):
+    tables.table.loc[9, ["sbp_mmhg", "dbp_mmhg"]] = 90, 160
+    assert tables.the("dbp_mmhg", "above the systolic").patient_id == "P-010"
 
 
 def test_ventricular_blood_inside_the_other_mask_is_found(cohort):
@@ -275,55 +282,55 @@ def test_a_reading_that_denies_the_ventricular_mask_is_doubted(cohort):
     assert cohort.the("ivh", "baseline_ivh_mask", "warn").patient_id == "P-002"
 
 
-def test_a_printed_outcome_that_the_volumes_contradict_is_found(cohort):
-    cohort.table.loc[20, "he"] = 1 - cohort.table.loc[20, "he"]
-    assert cohort.the("he", "by the printed volumes").patient_id == "P-021"
+def test_a_printed_outcome_that_the_volumes_contradict_is_found(tables):
+    tables.table.loc[20, "he"] = 1 - tables.table.loc[20, "he"]
+    assert tables.the("he", "by the printed volumes").patient_id == "P-021"
 
 
-def test_a_constant_predictor_is_doubted(cohort):
-    cohort.table["hypertension"] = 1
-    assert "in all 60 patients" in cohort.the("hypertension", "vary", "warn").value
+def test_a_constant_predictor_is_doubted(tables):
+    tables.table["hypertension"] = 1
+    assert "in all 60 patients" in tables.the("hypertension", "vary", "warn").value
 
 
-def test_a_predictor_that_equals_the_outcome_is_refused(cohort):
-    cohort.table["diabetes"] = cohort.table["he"]
-    assert "AUC of 1.000" in cohort.the("diabetes", "give the outcome away").value
+def test_a_predictor_that_equals_the_outcome_is_refused(tables):
+    tables.table["diabetes"] = tables.table["he"]
+    assert "AUC of 1.000" in tables.the("diabetes", "give the outcome away").value
 
 
-def test_a_predictor_that_nearly_separates_the_outcomes_is_refused(cohort):
+def test_a_predictor_that_nearly_separates_the_outcomes_is_refused(tables):
     noise = np.random.default_rng(2).uniform(0, 1.02, PATIENTS)
-    cohort.table["nihss"] = np.round(10 * (cohort.table["he"].astype(float) + noise)).astype(int)
-    assert "AUC of" in cohort.the("nihss", "give the outcome away").value
+    tables.table["nihss"] = np.round(10 * (tables.table["he"].astype(float) + noise)).astype(int)
+    assert "AUC of" in tables.the("nihss", "give the outcome away").value
 
 
-def test_a_foreign_column_that_repeats_the_outcome_in_words_is_doubted(cohort):
-    cohort.table["course"] = np.where(cohort.table["he"] == 1, "grown", "stable")
-    assert cohort.the("course", "give the outcome away", "warn").remedy
+def test_a_foreign_column_that_repeats_the_outcome_in_words_is_doubted(tables):
+    tables.table["course"] = np.where(tables.table["he"] == 1, "grown", "stable")
+    assert tables.the("course", "give the outcome away", "warn").remedy
 
 
 @pytest.mark.parametrize("name", ["absolute", "relative", "second"])
-def test_a_foreign_column_that_follows_the_growth_is_doubted(cohort, name):
-    before, after = (cohort.table[f"{m}_volume_ml"].astype(float) for m in ("baseline", "followup"))
+def test_a_foreign_column_that_follows_the_growth_is_doubted(tables, name):
+    before, after = (tables.table[f"{m}_volume_ml"].astype(float) for m in ("baseline", "followup"))
     told = {"absolute": np.cbrt(after - before), "relative": 100 * after / before, "second": after * 1000}
-    cohort.table["extra"] = told[name]
-    assert cohort.the("extra", "give the outcome away", "warn").remedy
+    tables.table["extra"] = told[name]
+    assert tables.the("extra", "give the outcome away", "warn").remedy
 
 
-def test_a_column_filled_in_only_after_expansion_is_found(cohort):
+def test_a_column_filled_in_only_after_expansion_is_found(tables):
     values = np.random.default_rng(3).integers(5, 20, PATIENTS)
-    cohort.table["nihss"] = np.where(cohort.table["he"] == 1, values, "")
-    assert "filled in almost only" in cohort.the("nihss", "give the outcome away").value
+    tables.table["nihss"] = np.where(tables.table["he"] == 1, values, "")
+    assert "filled in almost only" in tables.the("nihss", "give the outcome away").value
 
 
-def test_a_site_at_which_everybody_expands_is_doubted(cohort):
-    cohort.table["site"] = np.where(cohort.table["he"] == 1, "north", "south")
-    assert "learn the site" in cohort.the("site", "give the outcome away", "warn").remedy
+def test_a_site_at_which_everybody_expands_is_doubted(tables):
+    tables.table["site"] = np.where(tables.table["he"] == 1, "north", "south")
+    assert "learn the site" in tables.the("site", "give the outcome away", "warn").remedy
 
 
-def test_a_test_set_without_an_event_is_doubted(cohort):
-    cohort.table["split"] = np.where(cohort.table["he"] == 1, "development", "development")
-    cohort.table.loc[cohort.table.index[cohort.table["he"] == 0][:15], "split"] = "test"
-    assert "0 with expansion among 15" in cohort.the("split", "into the test set", "warn").value
+def test_a_test_set_without_an_event_is_doubted(tables):
+    tables.table["split"] = np.where(tables.table["he"] == 1, "development", "development")
+    tables.table.loc[tables.table.index[tables.table["he"] == 0][:15], "split"] = "test"
+    assert "0 with expansion among 15" in tables.the("split", "into the test set", "warn").value
 
 
 def without_skull(hu, mask):
@@ -437,10 +444,10 @@ CELLS = [
 
 
 @pytest.mark.parametrize(("column", "value", "words"), CELLS, ids=[f"{column}={value}" for column, value, _ in CELLS])
-def test_a_wrong_cell_is_refused_with_its_line(cohort, column, value, words):
-    cohort.table[column] = cohort.table[column].astype(object)
-    cohort.table.loc[33, column] = value
-    said = cohort.the(column, words)
+def test_a_wrong_cell_is_refused_with_its_line(tables, column, value, words):
+    tables.table[column] = tables.table[column].astype(object)
+    tables.table.loc[33, column] = value
+    said = tables.the(column, words)
     assert said.line == 35
 
 
