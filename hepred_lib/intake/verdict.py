@@ -32,7 +32,7 @@ LEAST_SLICES, LEAST_EXTENT_MM = 8, 80.0
 AXIAL = 0.7  # cosine with the body's axis: gantries tilt by 30 degrees at most
 
 # Kernels by their names: Siemens H60s, Hr64; GE BONEPLUS; Canon FC30, FC81; Philips YA to YE.
-_SHARP_KERNEL = re.compile(r"bone|edge|sharp|lung|detail|\b[bhu][hrvf]?(5[5-9]|[6-9]\d)|\bfc(3\d|5\d|8\d)|\by[a-e]\b")
+_SHARP_KERNEL = re.compile(r"bone|edge|sharp|lung|detail|\b[bhuq][hrvfcl]?(5[5-9]|[6-9]\d)|\bfc(3\d|5\d|8\d)|\by[a-e]\b")
 _RENDERED = {"MIP", "3D", "VRT", "VOLREN", "PROJECTION IMAGE", "SCREEN SAVE", "SCREENSAVE"}
 NOT_SAID = "the header does not say whether contrast was given"
 
@@ -159,7 +159,8 @@ def _no_head(series: Series) -> str:
     slices, extent = len(series.places_mm), series.extent_mm
     if slices < LEAST_SLICES or extent < LEAST_EXTENT_MM:
         return f"{slices} slices over {extent:.0f} mm, a head needs {LEAST_SLICES} over {LEAST_EXTENT_MM:.0f} mm"
-    return f"slices are missing: a gap of {series.hole_mm:.1f} mm" if series.hole_mm > 0 else ""
+    hole = series.hole_mm
+    return f"slices are missing: a gap of {hole:.1f} mm" if hole > 0 else ""
 
 
 def _named_sharp(series: Series, own: Said) -> bool:
