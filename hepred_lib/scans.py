@@ -114,8 +114,10 @@ def read_mask(path: str | os.PathLike, scan: Scan) -> np.ndarray:
     path = Path(path)
     stored = _load(path)
     voxels, affine = stored.voxels, stored.affine
-    if np.isfinite(affine).all() and np.linalg.det(affine) != 0:
-        voxels, affine = _to_ras(voxels, affine)
+    invertible = np.isfinite(affine).all() and 1e-9 < abs(np.linalg.det(affine[:3, :3])) < 1e9
+    if not invertible or np.isnan(io_orientation(affine)).any():
+        raise ScanError(f"{path} must have a finite affine that can be inverted, got {affine[:3].tolist()}.")
+    voxels, affine = _to_ras(voxels, affine)
     _check_grid(voxels.shape, affine, scan, path)
     if stored.slope != 1.0 or stored.intercept != 0.0:
         voxels = voxels * stored.slope + stored.intercept

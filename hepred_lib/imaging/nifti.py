@@ -7,6 +7,7 @@ a damaged header nor a compressed file that unpacks to gigabytes costs time or m
 
 from __future__ import annotations
 
+import logging
 import math
 import zlib
 from collections.abc import Iterator
@@ -28,6 +29,7 @@ NIFTI = "be a NIfTI image"
 WHOLE = "be a whole, readable NIfTI image"
 VOLUME = "be a three-dimensional scan"
 
+_QUIET = logging.Logger(__name__, logging.CRITICAL + 1)
 _LENGTHS = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
 # What other files begin with, in lower case.
 _BEGINNINGS = (
@@ -218,7 +220,9 @@ def _header(beginning: bytes) -> nib.Nifti1Header:
         if not any(beginning[344:348]):
             raise NiftiError(NIFTI, "an Analyze 7.5 header, which does not tell left from right: export NIfTI")
     try:
-        return kind(beginning[:length])
+        header = kind(beginning[:length], check=False)
+        header.check_fix(logger=_QUIET)  # as nibabel repairs it, without its messages
+        return header
     except (HeaderDataError, WrapStructError, ValueError, OverflowError, KeyError) as error:
         raise NiftiError(WHOLE, f"a damaged header ({_reason(error)}): copy or export the file again") from error
 
