@@ -1,8 +1,8 @@
 """A study as a graph of notebook runs. Called by `hepred run`; reads everything from the study file.
 
-Each rule runs one notebook by papermill. The executed notebook is a log, so that a failed run keeps it. What a step is
-made from (code, parameters, manifest, scans and masks) is a rule parameter: a change of any reruns it, whatever the
-time stamps.
+Each rule runs one notebook by papermill. The executed notebook is no output of a rule, so that a failed run keeps it.
+What a step is made from (code, parameters, manifest, scans and masks) is a rule parameter: a change of any reruns it,
+whatever the time stamps.
 """
 
 import os
@@ -109,8 +109,6 @@ if STUDY.external and STUDY.external.get("simulate"):
 rule paper:
     output:
         kept(left("00_the_paper")),
-    log:
-        "notebooks/00_the_paper.ipynb",
     params:
         identity=identity("00_the_paper"),
     threads: STUDY.notebook_threads("00_the_paper")
@@ -124,8 +122,6 @@ rule cohort:
         TRUTH,
     output:
         kept(left("01_cohort")),
-    log:
-        "notebooks/01_cohort.ipynb",
     params:
         identity=identity("01_cohort"),
     threads: STUDY.notebook_threads("01_cohort")
@@ -140,8 +136,6 @@ if STUDY.image_source == "scans":
             left("01_cohort"),
         output:
             kept(left("02_preprocessing")),
-        log:
-            "notebooks/02_preprocessing.ipynb",
         params:
             identity=identity("02_preprocessing"),
         threads: STUDY.notebook_threads("02_preprocessing")
@@ -154,8 +148,6 @@ if STUDY.image_source == "scans":
             QUALITY,
         output:
             kept(left("03_multitask_training", "{fold}")),
-        log:
-            "notebooks/03_multitask_training_fold{fold}.ipynb",
         params:
             identity=lambda wildcards: identity("03_multitask_training", fold=int(wildcards.fold)),
         threads: STUDY.notebook_threads("03_multitask_training")
@@ -173,8 +165,6 @@ if IMAGE:
             NETWORKS,
         output:
             kept(IMAGE),
-        log:
-            "notebooks/04_image_to_he.ipynb",
         params:
             identity=identity("04_image_to_he"),
         threads: STUDY.notebook_threads("04_image_to_he")
@@ -189,8 +179,6 @@ if IMAGE:
             left("05_clinical_to_he"),
         output:
             kept(INTEGRATED),
-        log:
-            "notebooks/06_integrated_to_he.ipynb",
         params:
             identity=identity("06_integrated_to_he"),
         threads: STUDY.notebook_threads("06_integrated_to_he")
@@ -203,8 +191,6 @@ rule clinical:
         left("01_cohort"),
     output:
         kept(left("05_clinical_to_he")),
-    log:
-        "notebooks/05_clinical_to_he.ipynb",
     params:
         identity=identity("05_clinical_to_he"),
     threads: STUDY.notebook_threads("05_clinical_to_he")
@@ -222,8 +208,6 @@ rule figures:
         TRUTH,
     output:
         kept(left("07_roc_calibration_figures")),
-    log:
-        "notebooks/07_roc_calibration_figures.ipynb",
     params:
         identity=identity("07_roc_calibration_figures"),
     threads: STUDY.notebook_threads("07_roc_calibration_figures")
@@ -240,8 +224,6 @@ if STUDY.external:
             left("07_roc_calibration_figures"),
         output:
             kept(left("08_new_patients")),
-        log:
-            "notebooks/08_new_patients.ipynb",
         params:
             identity=identity("08_new_patients"),
         threads: STUDY.notebook_threads("08_new_patients")

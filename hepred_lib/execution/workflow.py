@@ -140,6 +140,8 @@ def reasons_to_make(
     ]
     if missing:
         return [f"{missing[0]} is not in its record"]
+    if not (folder / "notebooks" / f"{step}.ipynb").is_file():
+        return ["its executed notebook is not there"]
     wanted = wanted_identity(study, notebook, fold, digests=digests)
     return differences(wanted, record["identity"]) + disagreements(folder, step, record, digests)
 

@@ -1,0 +1,239 @@
+"""A run is what its study file says, whatever happened before: the short form of ``run_matrix.py``."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from hepred_lib.study import PROJECT, read_json, write_bytes
+from hepred_lib.study.identity import FileDigests
+from tests.faults import harness
+from tests.faults.harness import FILE_FAULTS, STEPS, WORDS_OF, copy_of, hepred, kill_at_work, rewrite, stale, verdict
+
+pytestmark = pytest.mark.book
+
+
+@pytest.fixture
+def study(tables_study, tmp_path):
+    """A copy of the finished study, to be harmed."""
+    return copy_of(tables_study, tmp_path / "root")
+
+
+@pytest.fixture
+def temporary(tmp_path):
+    """A temporary folder of its own; short, for the sockets of kernels."""
+    folder = tmp_path / "t"
+    folder.mkdir()
+    return folder
+
+
+def test_a_copy_of_a_finished_study_is_up_to_date(study):
+    assert stale(study) == {}
+
+
+@pytest.mark.parametrize("fault", ["deleted", "truncated", "replaced"])
+def test_every_harmed_file_makes_its_step_stale(study, fault):
+    harmed = {number: name for number, name in STEPS.items() if number in ("01", "04", "05", "06", "07")}
+    for name in harmed.values():
+        FILE_FAULTS[fault](study.run / name)
+    told = stale(study)
+    assert sorted(step[:2] for step in told) == sorted(harmed)
+    for step, why in told.items():
+        assert harmed[step[:2]] in why
+
+
+def test_harmed_files_of_all_steps_are_made_again_as_they_were(study, clean, temporary):
+    (study.run / "cohort.csv").unlink()
+    harness.truncate(study.run / "clinical_model.json")
+    harness.replace(study.run / "figures" / "roc.pdf")
+    harness.touch_ahead(study.run / "image.csv")
+    (study.run / "tables" / "performance.tex").unlink()
+    assert verdict(study, clean, temporary=temporary) == ""
+
+
+def test_a_study_with_time_stamps_a_day_ahead_is_up_to_date(study):
+    for name in ("cohort.csv", "clinical.csv", "results.json"):
+        harness.touch_ahead(study.run / name)
+    assert stale(study) == {}
+
+
+@pytest.mark.parametrize("how", ["SIGTERM", "SIGKILL of the kernel"])
+def test_a_run_that_is_ended_says_what_is_kept_and_the_next_one_finishes(study, clean, temporary, how):
+    (study.run / "clinical.csv").unlink()
+    status, said = kill_at_work(study, how, temporary=temporary, after_s=0.5)
+    assert status == 1
+    assert WORDS_OF[how] in said
+    assert "Traceback" not in said
+    assert verdict(study, clean, temporary=temporary) == ""
+
+
+def test_a_corrected_manifest_under_its_old_time_stamp_is_seen(study):
+    manifest = study.root / "cohort" / "manifest.csv"
+    content = manifest.read_bytes()
+    rewrite(manifest, content.replace(b",M,", b",F,", 1))
+    assert "the manifest changed" in stale(study)["01_cohort"]
+
+
+def test_a_changed_library_names_the_module(study, tmp_path):
+    library = tmp_path / "library"
+    shutil.copytree(PROJECT, library, ignore=shutil.ignore_patterns(".venv", ".git", "runs", "cohorts", ".*_cache"))
+    module = library / "hepred_lib" / "stats" / "logistic.py"
+    module.write_text(module.read_text(encoding="utf-8") + "\nANOTHER = 1\n", encoding="utf-8")
+    command = [sys.executable, "-m", "hepred_lib.cli", "run", str(study.study_file), "--explain"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=True, env=os.environ | {"PYTHONPATH": str(library)}
+    )
+    assert "05_clinical_to_he: code changed: hepred_lib/stats/logistic.py" in done.stdout
+
+
+def test_papermill_by_hand_leaves_the_finished_study_alone(study, clean, tmp_path):
+    papermill = [sys.executable, "-m", "papermill", str(PROJECT / "notebooks" / "05_clinical_to_he.ipynb")]
+    given = {"study": study.name, "runs_dir": str(study.run.parent), "alpha": 0.0001, "n_resamples": 10}
+    given |= {"candidates": "age gcs onset_to_ct_h", "n_imputations": 2, "seed": 3, "truth": ""}
+    options = [word for name, value in given.items() for word in ("-p", name, str(value))]
+    done = subprocess.run(
+        [*papermill, str(tmp_path / "out.ipynb"), *options, "--cwd", str(PROJECT / "notebooks")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "writes to" in (tmp_path / "out.ipynb").read_text(encoding="utf-8")
+    assert harness.differing(study.run, clean) == []
+    scratch = study.run.with_name("faults-scratch")
+    assert read_json(scratch / "clinical_model.json")["logistic"]["path"] != ["gcs", "onset_to_ct_h"]
+    assert stale(study) == {}
+
+
+def test_another_image_source_leaves_nothing_of_the_first(study, temporary):
+    study.study_file.write_text(study.study_file.read_text().replace("image_source: column", "image_source: none"))
+    done = hepred("run", study.study_file, "--cores", 2, temporary=temporary)
+    assert done.returncode == 0, done.stderr
+    assert "04_image_to_he is not part of this study any more" in done.stderr
+    assert not list(study.run.glob("image*")) + list(study.run.glob("integrated*"))
+    assert not (study.run / "notebooks" / "04_image_to_he.ipynb").exists()
+    assert not (study.run / "figures" / "dl_score.pdf").exists()
+    found = read_json(study.run / "results.json")
+    assert found["models"]["image"] is None
+    assert found["models"]["clinical"] is not None
+
+
+def test_predict_report_and_site_refuse_a_run_whose_files_disagree(study, tmp_path):
+    harness.replace(study.run / "clinical_model.json")
+    for arguments in (
+        ("report", study.run),
+        ("site", study.run, "--out", tmp_path / "site"),
+        ("figures", study.run),
+        ("predict", study.run, "--ct", "x.nii", "--out", tmp_path / "p"),
+        ("external", study.run, study.root / "cohort" / "manifest.csv", "--out", tmp_path / "e"),
+    ):
+        done = hepred(*arguments)
+        (line,) = done.stderr.strip().splitlines()
+        assert done.returncode == 2
+        assert "clinical_model.json was changed or deleted after the step" in line
+
+
+def test_a_second_study_of_the_same_name_is_refused(study):
+    other = study.study_file.with_name("other.yaml")
+    other.write_text(study.study_file.read_text().replace("cohort/manifest.csv", "cohort/other.csv"))
+    shutil.copy(study.root / "cohort" / "manifest.csv", study.root / "cohort" / "other.csv")
+    done = hepred("run", other)
+    assert done.returncode == 2
+    assert "Give one of them another name" in done.stderr
+
+
+def test_two_runs_of_one_study_at_once_are_refused_at_once(study):
+    lock = study.run / ".lock"
+    code = (
+        "import fcntl, sys, time; stream = open(sys.argv[1], 'a+'); fcntl.flock(stream, fcntl.LOCK_EX); "
+        "import os, socket; stream.truncate(0); stream.write(f'{socket.gethostname()}:{os.getpid()}'); stream.flush(); "
+        "print('held', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(lock)], stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout.readline() == "held\n"
+        done = hepred("run", study.study_file, timeout=30)
+        holder.kill()
+    assert done.returncode == 2
+    assert "another run is at work on" in done.stderr
+
+
+def test_a_missing_manifest_is_said_before_anything_runs(study):
+    (study.root / "cohort" / "manifest.csv").unlink()
+    done = hepred("run", study.study_file)
+    (line,) = done.stderr.strip().splitlines()
+    assert done.returncode == 2
+    assert "manifest of study faults must name a file" in line
+
+
+@pytest.mark.parametrize("name", ["a {b} #c", "2024", "null", "ä ö"])
+def test_any_folder_of_runs_passes_through_to_the_engine(study, name, tmp_path):
+    folder = tmp_path / name
+    shutil.copytree(study.run.parent, folder, copy_function=os.link)
+    done = hepred("run", study.study_file, "--runs-dir", folder, "--", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    done = hepred("run", study.study_file, "--runs-dir", folder)
+    assert done.returncode == 0, done.stderr
+    assert "Study faults:" in done.stdout
+
+
+@pytest.mark.skipif(not harness.can_mount(), reason="needs the right to mount a file system")
+def test_a_finished_run_that_cannot_be_written_can_be_read(study, tmp_path):
+    with harness.read_only(study.run.parent):
+        assert "Study faults:" in hepred("run", study.study_file).stdout
+        done = hepred("figures", study.run, "--out", tmp_path / "drawn")
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / "drawn" / "figures" / "roc.pdf").read_bytes() == (
+            study.run / "figures" / "roc.pdf"
+        ).read_bytes()
+        done = hepred("figures", study.run)
+        (line,) = done.stderr.strip().splitlines()
+        assert "Read-only file system" in line
+
+
+@pytest.mark.skipif(not harness.can_mount(), reason="needs the right to mount a file system")
+def test_a_full_disk_is_one_sentence_and_room_finishes_the_study(study, clean, temporary):
+    (study.run / "clinical.csv").unlink()
+    with harness.full_disk(study.run, room=20_000):
+        done = hepred("run", study.study_file, temporary=temporary)
+    assert done.returncode == 1
+    assert "No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert verdict(study, clean, temporary=temporary) == ""
+
+
+# -- with networks: the smoke study -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def scanned(run, root, study_file, tmp_path):
+    """A copy of the finished smoke study."""
+    return copy_of(harness.Finished(root, study_file, "smoke"), tmp_path / "root")
+
+
+def test_a_fold_of_an_earlier_setting_is_moved_aside(scanned, temporary):
+    before = harness.results(scanned.run)
+    shutil.copytree(scanned.run / "folds" / "1", scanned.run / "folds" / "2", copy_function=os.link)
+    left = json.loads((scanned.run / "records" / "03_multitask_training_fold1.json").read_text())
+    write_bytes(scanned.run / "records" / "03_multitask_training_fold2.json", json.dumps(left).encode())
+    done = hepred("run", scanned.study_file, temporary=temporary)
+    assert done.returncode == 0, done.stderr
+    assert "03_multitask_training_fold2 is not part of this study any more" in done.stderr
+    assert not (scanned.run / "folds" / "2").exists()
+    assert harness.differing(scanned.run, before) == []
+
+
+def test_a_corrected_outline_under_its_old_time_stamp_is_seen_where_it_is_read(scanned):
+    mask = sorted(scanned.root.glob("cohorts/smoke/scans/*_baseline_mask.nii.gz"))[0]
+    FileDigests(scanned.run).save()
+    harness.replace(mask)
+    told = stale(scanned)
+    assert {"01_cohort", "02_preprocessing", "04_image_to_he"} <= set(told)
+    assert told["02_preprocessing"] == "scans or masks changed"
+
+
+def test_deleted_weights_are_made_again(scanned):
+    (scanned.run / "folds" / "0" / "network.safetensors").unlink()
+    assert "network.safetensors was changed or deleted" in stale(scanned)["03_multitask_training_fold0"]
