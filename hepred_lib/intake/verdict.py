@@ -32,7 +32,9 @@ LEAST_SLICES, LEAST_EXTENT_MM = 8, 80.0
 AXIAL = 0.7  # cosine with the body's axis: gantries tilt by 30 degrees at most
 
 # Kernels by their names: Siemens H60s, Hr64; GE BONEPLUS; Canon FC30, FC81; Philips YA to YE.
-_SHARP_KERNEL = re.compile(r"bone|edge|sharp|lung|detail|\b[bhuq][hrvfcl]?(5[5-9]|[6-9]\d)|\bfc(3\d|5\d|8\d)|\by[a-e]\b")
+_SHARP_KERNEL = re.compile(
+    r"bone|edge|sharp|lung|detail|\b[bhuq][hrvfcl]?(5[5-9]|[6-9]\d)|\bfc(3\d|5\d|8\d)|\by[a-e]\b"
+)
 _RENDERED = {"MIP", "3D", "VRT", "VOLREN", "PROJECTION IMAGE", "SCREEN SAVE", "SCREENSAVE"}
 NOT_SAID = "the header does not say whether contrast was given"
 
