@@ -222,6 +222,9 @@ def test_a_frequent_value_amid_others_is_no_code(clean, check, column, value):
         (lambda t: planted(t, "patient_id", ""), "patient_id", LINE, "be 1 to 64 letters, digits"),
         (lambda t: planted(t, "patient_id", "Jane Doe"), "patient_id", LINE, "Use a pseudonym, not a name"),
         (lambda t: planted(t, "patient_id", "2024-03-01"), "patient_id", LINE, "A spreadsheet may have changed it"),
+        (lambda t: planted(t, "patient_id", "Mean"), "patient_id", LINE, "Delete the row"),
+        (lambda t: planted(t, "patient_id", "unknown"), "patient_id", LINE, "Give the patient a pseudonym"),
+        (lambda t: pd.concat([t[:10], t.columns.to_frame().T, t[11:]]), "the row", LINE, "got the header again"),
         (lambda t: planted(t, "site", "NA"), "site", LINE, "Leave the cell empty"),
         (
             lambda t: planted(t.assign(split="test"), "split", ""),

@@ -14,7 +14,7 @@ import pandas as pd
 
 from hepred_lib.manifest.labels import label_conflicts
 from hepred_lib.manifest.plausibility import doubtful, wrong_throughout
-from hepred_lib.manifest.remedies import MISSING_WORDS, remedy_for
+from hepred_lib.manifest.remedies import MISSING_WORDS, WORDS, remedy_for
 from hepred_lib.manifest.rules import COLUMNS, PATIENT_ID, Column, ManifestError, Problem
 from hepred_lib.manifest.sheet import looks_like_patient
 from hepred_lib.manifest.tables import Cells, near_names, read_cells
@@ -200,13 +200,25 @@ def _follows(numbers: pd.Series, column: Column) -> pd.Series:
     return good & (numbers == numbers.round()) if column.kind in ("integer", "binary") else good
 
 
+def _doubtful_names(names: pd.Series) -> Iterator[Problem]:
+    """Identifiers that a spreadsheet has changed, and rows that are of no patient."""
+    words = names.str.casefold()
+    for line in names.index[names.str.fullmatch(SPOILT_ID) | words.isin(WORDS["summary"] | MISSING_WORDS)]:
+        name = names[line]
+        rule, severity, remedy = "be a pseudonym", "warn", "Give the patient a pseudonym"
+        value = f"{name}, a word for missing"
+        if words[line] in WORDS["summary"]:
+            severity, value, remedy = "refuse", f"{name}, as in a row of summaries", "Delete the row"
+        elif words[line] not in MISSING_WORDS:
+            value = f"{name}, which looks like a date or a long number"
+            remedy = "A spreadsheet may have changed it: format the column as text"
+        yield Problem("", int(line), "patient_id", name, rule, value, severity, remedy)
+
+
 def _identity_problems(cells: pd.DataFrame) -> list[Problem]:
     """Patients that are there twice, in both splits, or outside a split that others have."""
     problems = []
-    for line, name in cells.loc[cells["patient_id"].str.fullmatch(SPOILT_ID), "patient_id"].items():
-        rule, remedy = "be a pseudonym as it was given", "A spreadsheet may have changed it: format the column as text"
-        value = f"{name}, which looks like a date or a long number"
-        problems.append(Problem("", int(line), "patient_id", name, rule, value, "warn", remedy))
+    problems += _doubtful_names(cells["patient_id"])
     twice = cells["patient_id"].duplicated(keep=False) & (cells["patient_id"] != "")
     for patient, rows in cells[twice].groupby("patient_id"):
         first, *again = rows.index

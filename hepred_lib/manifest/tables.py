@@ -170,7 +170,12 @@ def _counted(
         for line, row in wrong:
             patient, remedy = patient_of(row, header), _row_remedy(row, header, delimited)
             problems.append(Problem("", line, "the row", patient, rule, str(len(row)), remedy=remedy))
-    refused = {line for line, _ in wrong}
+    again = [line for line, row in zip(lines, rows, strict=True) if row == header]
+    remedy = "Delete the line; where tables were joined, look whether their columns are in the same order"
+    problems += [
+        Problem("", line, "the row", "", "be of a patient", "the header again", remedy=remedy) for line in again
+    ]
+    refused = {line for line, _ in wrong} | set(again)
     return {line: row for line, row in zip(lines, rows, strict=True) if line not in refused}, problems
 
 
@@ -180,7 +185,11 @@ def _row_remedy(row: list[str], header: list[str], delimited: bool) -> str:
         return "Give every column a name, and empty the cells beside the table"
     if len(row) < len(header):
         return "Add the missing separators; an empty cell needs its separator too"
-    pairs = [(a, b) for a, b in pairwise(row) if re.fullmatch(r"-?\d+", a) and b.isdigit()]
+    pairs = [
+        (a, b)
+        for place, (a, b) in enumerate(pairwise(row))
+        if re.fullmatch(r"-?\d+", a) and b.isdigit() and not looks_like_patient(header[min(place, len(header) - 1)])
+    ]
     if not any(row[len(header) :]):
         return "Remove the separators at the end of the row, once it is certain that no cell has moved"
     if pairs:
