@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +25,7 @@ import numpy as np
 import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 
 from hepred_lib.intake.pixels import PixelError, Stored, read_stored
 from hepred_lib.intake.series import Series
@@ -41,6 +41,7 @@ EXACT = 1e-4  # of a gap: a slice so near to a plane of the volume is that plane
 USUAL_GAP = 0.1  # quantile of the gaps of uneven slices that the volume gets
 AIR_HU = -1024.0  # what is darker lies outside the field of view
 TISSUE_HU, LARGE = -400.0, 0.2  # what is no air; share of the largest section
+_INT16 = {"BitsAllocated": 16, "BitsStored": 16, "HighBit": 15, "PixelRepresentation": 1}
 _TO_RAS = np.diag([-1.0, -1.0, 1.0])
 
 
@@ -139,18 +140,17 @@ def _geometry(series: Series, name: str) -> _Geometry:
 
 
 def _stack(series: Series, place: Path, name: str) -> np.ndarray:
-    """Hounsfield units of every slice in order of position; shape (slices, rows, columns)."""
+    """Hounsfield units of every slice in order of position; int16, shape (slices, rows, columns)."""
     images = list(_images(series, name))
     unscaled = sum(image.rescale is None for image in images)
     if 0 < unscaled < len(images):
         raise ScanError(f"{name} must have a RescaleIntercept in every image, got none in {unscaled} of {len(images)}.")
+    if len({image.layout["Rows"] * 2**16 + image.layout["Columns"] for image in images}) > 1:
+        raise ScanError(f"{name} must have one matrix, got several.")
     packed = [image for image in images if image.values is None]
     unpacked = iter(_decoded(packed, place, name) if packed else ())
     hu = [image.hu(next(unpacked) if image.values is None else None) for image in images]
-    shapes = {image.shape for image in hu}
-    if len(shapes) > 1:
-        raise ScanError(f"{name} must have one matrix, got {' and '.join(map(str, sorted(shapes)))}.")
-    return np.array(hu)
+    return np.array(hu, dtype=np.int16)
 
 
 def _images(series: Series, name: str) -> Iterator[Stored]:
@@ -177,12 +177,12 @@ def _written(hu: np.ndarray, geometry: _Geometry, place: Path, name: str) -> Pat
     places, even = geometry.places, geometry.even_places
     if len(even) != len(places) or not is_even(places):
         lower = np.clip(np.searchsorted(places, even, side="right") - 1, 0, len(places) - 2)
-        share = ((even - places[lower]) / (places[lower + 1] - places[lower]))[:, None, None]
+        share = ((even - places[lower]) / (places[lower + 1] - places[lower])).astype(np.float32)[:, None, None]
         hu = (1 - share) * hu[lower] + share * hu[lower + 1]
     affine = np.eye(4)
     affine[:3, :3] = _TO_RAS @ geometry.axes.T * [*geometry.pixel_mm, even[1]]
     affine[:3, 3] = _TO_RAS @ geometry.corners[0]
-    write_nifti(place / "scan.nii", np.clip(hu, -32768, 32767).transpose(2, 1, 0), affine, dtype=np.int16)
+    write_nifti(place / "scan.nii", hu.transpose(2, 1, 0), affine, dtype=np.int16)
     return place / "scan.nii"
 
 
@@ -200,7 +200,7 @@ def _corrected(hu: np.ndarray, geometry: _Geometry, place: Path, name: str) -> P
     images = place / "tilted"
     images.mkdir()
     for number, (values, corner) in enumerate(zip(hu, corners, strict=True)):
-        copy = _copy(number, values.shape, np.int16)
+        copy = _copy(number, {"Rows": values.shape[0], "Columns": values.shape[1], **_INT16})
         copy.ImagePositionPatient, copy.ImageOrientationPatient = (
             _decimals(corner),
             _decimals(axes.ravel()),
@@ -208,8 +208,8 @@ def _corrected(hu: np.ndarray, geometry: _Geometry, place: Path, name: str) -> P
         copy.PixelSpacing = _decimals(geometry.pixel_mm[::-1])
         copy.Manufacturer, copy.GantryDetectorTilt = "GE MEDICAL SYSTEMS", f"{abs(geometry.tilt):.2f}"
         if hu.min() < AIR_HU:  # else it would be mixed with the air beside it
-            copy.PixelPaddingValue = max(round(float(hu.min())), -32768)
-        copy.PixelData = np.clip(np.rint(values), -32768, 32767).astype("<i2").tobytes()
+            copy.PixelPaddingValue = int(hu.min())
+        copy.PixelData = values.astype("<i2").tobytes()
         pydicom.dcmwrite(images / f"{number:05d}.dcm", copy, enforce_file_format=True)
     volumes = sorted(_dcm2niix(images, len(hu), name), key=_preference)
     return volumes[0]
@@ -225,11 +225,8 @@ def _decoded(images: list[Stored], place: Path, name: str) -> list[np.ndarray]:
     folder = place / "compressed"
     folder.mkdir()
     for number, image in enumerate(images):
-        header = image.header
-        copy = _copy(number, (header.Rows, header.Columns), np.int16)
-        copy.file_meta.TransferSyntaxUID = header.file_meta.TransferSyntaxUID
-        for tag in ("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"):
-            setattr(copy, tag, header.get(tag))
+        copy = _copy(number, image.layout)
+        copy.file_meta.TransferSyntaxUID = UID(image.syntax)
         copy.ImagePositionPatient, copy.ImageOrientationPatient = [0, 0, number], [1, 0, 0, 0, 1, 0]
         copy.PixelSpacing = [1, 1]
         copy.PixelData = encapsulate([image.compressed])
@@ -237,7 +234,7 @@ def _decoded(images: list[Stored], place: Path, name: str) -> list[np.ndarray]:
         pydicom.dcmwrite(folder / f"{number:05d}.dcm", copy, enforce_file_format=True)
     volumes = _dcm2niix(folder, len(images), name)
     volume = nib.load(volumes[0])
-    rows, columns = images[0].header.Rows, images[0].header.Columns
+    rows, columns = images[0].layout["Rows"], images[0].layout["Columns"]
     voxels = np.asarray(volume.dataobj).reshape((*volume.shape[:2], -1))
     if len(volumes) > 1 or voxels.shape != (columns, rows, len(images)):
         got = " and ".join(str(nib.load(each).shape) for each in volumes)
@@ -245,7 +242,7 @@ def _decoded(images: list[Stored], place: Path, name: str) -> list[np.ndarray]:
     return list(voxels[:, ::-1].transpose(2, 1, 0))  # NIfTI counts rows from the back
 
 
-def _copy(number: int, shape: tuple[int, int], dtype: type) -> Dataset:
+def _copy(number: int, layout: Mapping[str, int]) -> Dataset:
     """A slice that holds nothing but what a converter needs, its position and pixels still to come."""
     copy = Dataset()
     copy.file_meta = FileMetaDataset()
@@ -255,9 +252,9 @@ def _copy(number: int, shape: tuple[int, int], dtype: type) -> Dataset:
     copy.StudyInstanceUID, copy.SeriesInstanceUID, copy.Modality = "2.25.1000001", "2.25.1000002", "CT"
     copy.ImageType, copy.PatientPosition = ["ORIGINAL", "PRIMARY", "AXIAL"], "HFS"
     copy.SeriesNumber, copy.AcquisitionNumber, copy.InstanceNumber = 1, 1, number + 1
-    copy.Rows, copy.Columns, copy.SamplesPerPixel, copy.PhotometricInterpretation = *shape, 1, "MONOCHROME2"
-    bits = 8 * np.dtype(dtype).itemsize
-    copy.BitsAllocated, copy.BitsStored, copy.HighBit, copy.PixelRepresentation = bits, bits, bits - 1, 1
+    copy.SamplesPerPixel, copy.PhotometricInterpretation = 1, "MONOCHROME2"
+    for name, value in layout.items():
+        setattr(copy, name, value)
     copy.RescaleIntercept, copy.RescaleSlope = 0, 1
     return copy
 
@@ -316,7 +313,7 @@ def _require_values(scan: Scan, hu: np.ndarray, geometry: _Geometry, order: list
         steps = np.arange(len(hu))
     for k in np.flatnonzero(np.abs(steps - np.rint(steps)) < EXACT):
         slice_hu = got[int(np.rint(steps[k]))]
-        apart = np.abs(slice_hu - np.clip(hu[k], -32768, 32767))
+        apart = np.abs(slice_hu - hu[k])
         if apart.max() > 1:
             row, column = np.unravel_index(apart.argmax(), apart.shape)
             raise ScanError(

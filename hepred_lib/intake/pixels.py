@@ -16,9 +16,10 @@ import numpy as np
 import pydicom
 from pydicom.encaps import get_frame
 from pydicom.pixels import pixel_array
-from pydicom.uid import UID, RLELossless
+from pydicom.uid import UID, ImplicitVRLittleEndian, RLELossless
 
 GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
+_LAYOUT = ("Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation")
 
 
 class PixelError(ValueError):
@@ -36,19 +37,24 @@ class Stored:
     compressed : bytes
         The image as it stands in the file where ``values`` is None.
     rescale : tuple of float, or None
-        Slope and intercept; None where the header has neither.
-    header : Dataset
+        Slope and intercept; None where the header has no intercept.
+    layout : dict
+        Rows, columns and bits by their DICOM names.
+    syntax : str
+        TransferSyntaxUID.
     """
 
     values: np.ndarray | None
     compressed: bytes
     rescale: tuple[float, float] | None
-    header: pydicom.Dataset
+    layout: dict[str, int]
+    syntax: str
 
     def hu(self, values: np.ndarray | None = None) -> np.ndarray:
-        """Stored values (by default its own) in Hounsfield units; float32."""
+        """Stored values (by default its own) in Hounsfield units, rounded to int16."""
         slope, intercept = self.rescale or (1.0, 0.0)
-        return np.asarray(self.values if values is None else values, dtype=np.float32) * slope + intercept
+        hu = np.asarray(self.values if values is None else values, dtype=np.float32) * slope + intercept
+        return np.clip(np.rint(hu), -32768, 32767).astype(np.int16)
 
 
 def read_stored(path: Path, frames: Sequence[int]) -> list[Stored]:
@@ -105,11 +111,20 @@ def _check(header: pydicom.Dataset) -> None:
         raise PixelError(f"the image has {header.SamplesPerPixel} values a pixel, as a colour picture has")
     if header.get("HighBit", header.BitsStored - 1) != header.BitsStored - 1:
         raise PixelError(f"the highest of {header.BitsStored} bits is said to be bit {header.HighBit}")
+    if not _syntax(header).is_compressed:
+        got, frames = len(header.PixelData), int(header.get("NumberOfFrames") or 1)
+        needed = header.Rows * header.Columns * header.BitsAllocated // 8 * frames
+        if got < needed:
+            raise PixelError(f"pixel data are short, {got} of {needed} bytes")
+
+
+def _syntax(header: pydicom.Dataset) -> UID:
+    return UID(header.file_meta.get("TransferSyntaxUID", ImplicitVRLittleEndian))
 
 
 def _stored(header: pydicom.Dataset, frame: int) -> Stored:
-    syntax = UID(header.file_meta.get("TransferSyntaxUID", pydicom.uid.ImplicitVRLittleEndian))
-    header.file_meta.TransferSyntaxUID = syntax
+    header.file_meta.TransferSyntaxUID = syntax = _syntax(header)
+    layout = {name: int(header[name].value) for name in _LAYOUT}
     groups = groups_of(header, frame)
     told = [within(groups, "PixelValueTransformationSequence", f"Rescale{name}") for name in ("Slope", "Intercept")]
     # a slope without an intercept says nothing of where water is
@@ -119,5 +134,5 @@ def _stored(header: pydicom.Dataset, frame: int) -> Stored:
     if syntax.is_encapsulated and syntax != RLELossless:
         count = int(header.get("NumberOfFrames") or 1)
         data = get_frame(header.PixelData, frame, number_of_frames=count)
-        return Stored(None, data, rescale, header)
-    return Stored(pixel_array(header, index=frame), b"", rescale, header)
+        return Stored(None, data, rescale, layout, syntax)
+    return Stored(pixel_array(header, index=frame), b"", rescale, layout, syntax)

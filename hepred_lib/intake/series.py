@@ -18,7 +18,7 @@ from pydicom.errors import InvalidDicomError
 from pydicom.uid import MediaStorageDirectoryStorage
 
 from hepred_lib.intake.pixels import GROUPS, groups_of, within
-from hepred_lib.intake.stacks import Slice, Stack, hole_mm, places, split
+from hepred_lib.intake.stacks import Slice, Stack, hole_mm, in_order, places, split
 from hepred_lib.progress import progress
 
 _TEXTS = ("SeriesDescription", "ProtocolName", "StudyDescription")  # the nearest to the series first
@@ -39,6 +39,7 @@ _TAGS = [
     *(f"{moment}{part}" for moment in _MOMENTS for part in ("Date", "Time")),
 ]
 _CALLED_DICOM = (".dcm", ".dicom", ".ima")
+RIGHT_ANGLE = 0.01  # of the products of two directions
 # What programs write for an unknown day or time: New Year of round years, and the days their calendars count from.
 _FIRST_CT, _FIRST_YEAR = 1972, 1900
 _NO_YEAR = (1980, 1990, 2000)
@@ -252,7 +253,9 @@ def _alone(header: pydicom.Dataset, path: Path, folder: str) -> Series:
 def _series_of(files: list[_File]) -> list[Series]:
     """One series for each stack under a UID; those after the largest carry a number behind it."""
     by_path = {file.series.files[0]: file.series for file in files}
-    stacks = split(image for file in files for image in file.slices)
+    images = [image for file in files for image in file.slices]
+    # Echoes and directions of another modality need not be told apart: it is no CT.
+    stacks = split(images) if files[0].series.modality == "CT" else [Stack(tuple(in_order(images)))]
     return [_joined(stack, by_path, "" if k == 0 else f"#{k + 1}") for k, stack in enumerate(stacks)]
 
 
@@ -293,7 +296,7 @@ def _slice(header: pydicom.Dataset, path: Path, frame: int) -> Slice:
     return Slice(
         path=path,
         frame=frame,
-        turn=_numbers(within(groups, "PlaneOrientationSequence", "ImageOrientationPatient"), 6),
+        turn=_right_angled(_numbers(within(groups, "PlaneOrientationSequence", "ImageOrientationPatient"), 6)),
         corner=_numbers(within(groups, "PlanePositionSequence", "ImagePositionPatient"), 3),
         pixel_mm=_sizes(_numbers(within(groups, "PixelMeasuresSequence", "PixelSpacing"), 2)),
         shape=(int(_number(header, "Rows", 0)), int(_number(header, "Columns", 0))),
@@ -332,6 +335,15 @@ def _numbers(values: Sequence[float], count: int) -> tuple[float, ...] | None:
         return None
     numbers = tuple(map(float, values))
     return numbers if np.isfinite(numbers).all() else None
+
+
+def _right_angled(turn: tuple[float, ...] | None) -> tuple[float, ...] | None:
+    """Two directions at right angles, or None."""
+    if turn is None:
+        return None
+    rows, columns = np.array(turn).reshape(2, 3)
+    products = (rows @ rows - 1, columns @ columns - 1, rows @ columns)
+    return turn if np.abs(products).max() < RIGHT_ANGLE else None
 
 
 def _sizes(pair: tuple[float, ...] | None) -> tuple[float, float] | None:

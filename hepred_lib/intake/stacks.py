@@ -105,9 +105,9 @@ class Stack:
 
 # What tells two renderings of one pass apart, and what two passes.
 _RENDERINGS: tuple[Callable[[Slice], object], ...] = (
-    lambda image: image.frame_of_reference,
     lambda image: image.kernel,
     lambda image: image.image_type[:3],
+    lambda image: image.frame_of_reference,
 )
 _PASSES: tuple[Callable[[Slice], object], ...] = (
     lambda image: image.thickness_mm,
@@ -143,8 +143,8 @@ def _order(stack: Stack) -> tuple:
 def in_order(images: Iterable[Slice]) -> list[Slice]:
     """Images along the normal of the first; those without a place as they come."""
     images = list(images)
-    if not images or not images[0].placed:
-        return images
+    if not all(image.placed for image in images):
+        return sorted(images, key=lambda image: not image.placed)
     return [images[k] for k in np.argsort(places(images), kind="stable")]
 
 
@@ -314,8 +314,10 @@ def _apart(
     parts: dict[object, list[Slice]] = defaultdict(list)
     for image in images:
         parts[attribute(image)].append(image)
-    stacks: list[list[Slice]] = []
-    for value in sorted(parts):
+    if len(parts) == len(images) and is_other is _is_rendering:
+        return [images]  # a value for every image tells nothing apart
+    stacks: list[list[Slice]] = _in_turn(images, attribute) if len(parts) == len(images) else []
+    for value in sorted(parts) if not stacks else ():
         home = next((stack for stack in stacks if not is_other(stack, parts[value])), None)
         if home is None:
             stacks.append(list(parts[value]))
@@ -325,6 +327,12 @@ def _apart(
             home += [image for image, mm in zip(parts[value], away, strict=True) if mm >= SAME_MM]
     to_and_fro = attribute is _PASSES[-1] and any(_interlaced(a, b) for a, b in pairwise(stacks))
     return [images] if to_and_fro else stacks
+
+
+def _in_turn(images: list[Slice], attribute: Callable[[Slice], object]) -> list[list[Slice]]:
+    """The first image at every place, the second, and so on: what parts of one image each come to."""
+    ranked = [sorted(rivals, key=attribute) for rivals in _at_one_place(images)]
+    return [[rivals[k] for rivals in ranked if len(rivals) > k] for k in range(max(map(len, ranked)))]
 
 
 def _interlaced(a: list[Slice], b: list[Slice]) -> bool:

@@ -223,6 +223,14 @@ def test_two_kernels_under_one_uid_are_two_series_and_the_soft_one_is_chosen(tmp
     assert [choice.use for choice in choose([series, other])] == ["baseline", "none"]
 
 
+def test_frames_of_reference_that_an_anonymizer_made_up_mix_no_kernels(tmp_path):
+    write_series(tmp_path / "b")
+    change(write_series(tmp_path / "a", ConvolutionKernel="H70h"), bleached)
+    for folder in ("a", "b"):
+        change(tmp_path / folder, lambda k, image, f=folder: setattr(image, "FrameOfReferenceUID", f"1.{ord(f)}.{k}"))
+    assert [len({path.parent for path in series.files}) for series in find_series(tmp_path).series] == [1, 1]
+
+
 def test_two_kernels_that_the_header_does_not_tell_are_told_by_number(tmp_path):
     write_series(tmp_path / "b", ConvolutionKernel="")
     change(write_series(tmp_path / "a", ConvolutionKernel=""), lambda k, i: (bleached(k, i), renumber(k, i)))
