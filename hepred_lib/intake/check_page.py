@@ -7,7 +7,6 @@ names, text cells and what stood in place of a pseudonym are left out.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from html import escape
 from pathlib import Path
 
@@ -76,10 +75,10 @@ def _scans_at_fault(checked: Checked) -> dict[tuple[int, str], list[Problem]]:
     return dict(sorted(scans.items(), key=lambda item: (item[1][0].severity != "refuse", item[0])))
 
 
-def _card(checked: Checked, line: int, moment: str, problems: Iterable[Problem]) -> str:
+def _card(checked: Checked, line: int, moment: str, problems: list[Problem]) -> str:
     """One scan: whose it is, what is wrong with it, and its pictures."""
     row = checked.table.loc[line]
-    mask = row[f"{moment}_mask"]
+    mask = row[f"{moment}_ivh_mask" if all("ivh" in problem.column for problem in problems) else f"{moment}_mask"]
     shown = pictures(row[f"{moment}_ct"], None if pd.isna(mask) else mask)
     drawn = "".join(f"<figure>{svg}<figcaption>{escape(said)}</figcaption></figure>" for svg, said in shown)
     said = "".join(

@@ -21,7 +21,7 @@ from hepred_lib.preprocessing import prepare
 from hepred_lib.scans import ScanError, read_mask, read_scan
 
 WINDOW_HU = (0.0, 80.0)  # level 40, width 80
-MATRIX, FIELD_MM, SKULL_MM = 224, 190.0, 14.0
+MATRIX, FIELD_MM, SKULL_MM = 224, 205.0, 14.0
 LARGEST_VOXELS = 2**28  # of a scan that is refused and read for its picture only
 SHARE_OF_BRAIN = 0.55  # of the largest slice's: no slice through orbits and nose reaches it
 AXIAL_STEP = 1.5  # slices thicker than pixels by so much are axial in head CT

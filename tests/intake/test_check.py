@@ -1,11 +1,16 @@
 """A manifest with its images: nothing stops at the first problem."""
 
+import json
+
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from hepred_lib import cli
 from hepred_lib.intake.check import check, check_manifest, fill_volumes
 from hepred_lib.manifest import read_manifest
 from hepred_lib.scans import ScanError, write_nifti
+from hepred_lib.study import StudyError
 
 
 def rewrite(folder, old, new):
@@ -121,3 +126,53 @@ def test_a_patient_whose_images_break_the_reader_hides_nobody(cohort_folder, mon
 
 def test_the_real_scans_have_no_problem(shared):
     assert check(shared / "data/phe_sich/manifest.csv") == []
+
+
+def command(*arguments):
+    return CliRunner().invoke(cli.app, ["check", *map(str, arguments)])
+
+
+def test_warnings_alone_are_printed_and_leave_status_0(cohort_folder):
+    shown = command(rewrite(cohort_folder, "17.5,18.0,0", "17.5,11.0,0"))
+    assert shown.exit_code == 0
+    assert shown.stdout.splitlines()[-1] == "2 patients, 1 warning."
+
+
+def test_json_is_one_object_with_every_field(cohort_folder):
+    shown = command(rewrite(cohort_folder, "71,F", "260,F"), "--json")
+    told = json.loads(shown.stdout)
+    assert shown.exit_code == 2
+    assert (told["patients"], told["refusals"], told["warnings"]) == (2, 1, 0)
+    (problem,) = told["problems"]
+    assert {"severity", "line", "patient_id", "column", "rule", "value", "remedy", "message"} == set(problem)
+    assert all(problem.values())
+
+
+def test_the_page_is_written_where_it_is_asked_for_and_never_over_the_table(cohort_folder):
+    path = cohort_folder / "manifest.csv"
+    assert command(path, "--html", cohort_folder / "pages" / "check.html").exit_code == 0
+    assert (cohort_folder / "pages" / "check.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+    assert isinstance(command(path, "--html", path).exception, StudyError)
+
+
+def test_an_unknown_definition_is_refused_in_one_line(cohort_folder, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["hepred", "check", str(cohort_folder / "manifest.csv"), "--definition", "foo"])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "--definition must be one of" in line
+
+
+def test_a_table_is_mapped_checked_and_written_as_a_manifest(cohort_folder):
+    table, manifest = cohort_folder / "ward.csv", cohort_folder / "mapped.csv"
+    rewrite(cohort_folder, "age,sex", "Alter,Geschlecht").rename(table)
+    assert command(table, "--suggest-mapping", cohort_folder / "map.yaml").exit_code == 0
+    assert command(table, "--mapping", cohort_folder / "map.yaml", "--write", manifest).exit_code == 0
+    assert read_manifest(manifest)["age"].tolist() == [71.0, 64.0]
+
+
+def test_a_table_that_is_refused_is_not_written(cohort_folder):
+    shown = command(rewrite(cohort_folder, "71,F", "260,F"), "--write", cohort_folder / "mapped.csv")
+    assert shown.exit_code == 2
+    assert not (cohort_folder / "mapped.csv").exists()
