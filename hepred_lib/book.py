@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from IPython.display import Image
+from IPython.display import Markdown as Formatted
 from matplotlib.figure import Figure
 
 from hepred_lib.figures.catalogue import FIGURES, describe, draw
 from hepred_lib.figures.style import png, render
+from hepred_lib.literal import without_html
 from hepred_lib.study import (
     read_figure_data,
     read_printed,
@@ -25,6 +27,13 @@ from hepred_lib.study.identity import renew_records
 
 PRINT_DPI, SCREEN_DPI = 600, 200
 CSS_PIXELS_PER_INCH = 96
+
+
+class Markdown(Formatted):
+    """Sentences of a notebook, in Markdown; a name in them that looks like HTML stays text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(without_html(text))
 
 
 def show(folder: Path, name: str, data: pd.DataFrame | Mapping[str, np.ndarray]) -> Image:

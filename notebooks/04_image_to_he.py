@@ -27,10 +27,10 @@
 import numpy as np
 import pandas as pd
 import torch
-from IPython.display import Markdown
 from scipy.stats import mannwhitneyu
 
-from hepred_lib.book import publish, show
+from hepred_lib import results
+from hepred_lib.book import Markdown, publish, show
 from hepred_lib.manifest import read_manifest
 from hepred_lib.multitask.explanation import explained_pictures
 from hepred_lib.multitask.inference import column_scores, normalized_scores, score_scales
@@ -80,10 +80,13 @@ scales
 spread = {split: rows["dl_score"].std(ddof=1) for split, rows in image.groupby("split")}
 between = float(image.loc[image["split"] == "test", "dl_score_spread"].mean())
 Markdown(
-    f"SD of the score: {spread['development']:.2f} in development, {spread['test']:.2f} in test patients (ratio "
-    f"{spread['test'] / spread['development']:.2f}; a mean of networks varies less than one network). "
-    f"Spread between networks in a test patient: {between:.2f} on average. "
+    f"SD of the score: {spread['development']:.2f} in development, {results.two_digits(spread['test'])} in test patients (ratio "
+    f"{results.two_digits(spread['test'] / spread['development'])}; a mean of networks varies less than one network). "
+    f"Spread between networks in a test patient: {results.two_digits(between)} on average. "
     f"No hematoma was detected in {int((image['hematoma_detected'] == 0).sum())} of {len(image)} scans."
+    if paths
+    else f"SD of the score: {spread['development']:.2f} in development, {results.two_digits(spread['test'])} in test patients. It was "
+    "made elsewhere: no network of this study reads a scan."
 )
 
 # %% [markdown]
@@ -106,7 +109,8 @@ image.loc[fitted.index, "p_image"] = p_cross
 out_of_fold = auc_interval(fitted["he"].astype(int), fitted["dl_score"], method="logit")
 Markdown(
     f"Out-of-fold AUC of the score in {len(fitted)} development patients ({int(fitted['he'].sum())} with HE): "
-    f"**{out_of_fold.auc:.2f}** (95 % interval {out_of_fold.low:.2f}-{out_of_fold.high:.2f}). "
+    f"**{out_of_fold.auc:.2f}** (95 % interval {results.limits_words(out_of_fold.low, out_of_fold.high)}). "
+    f"{' '.join(model.notes)} "
     "The verdict belongs to the test patients, in notebook 07."
 )
 

@@ -24,14 +24,14 @@
 # %%
 import numpy as np
 import pandas as pd
-from IPython.display import Markdown
 
 from hepred_lib import results
-from hepred_lib.book import show
+from hepred_lib.book import Markdown, show
+from hepred_lib.literal import for_markdown
 from hepred_lib.manifest import CLINICAL_CANDIDATES, RADIOLOGICAL_CANDIDATES, predictor_frame, predictor_label
 from hepred_lib.stats.coding import Coding
 from hepred_lib.stats.development import DevelopmentSettings, cross_fit_sets, develop
-from hepred_lib.stats.diagnostics import events_per_parameter, linearity_tests, variance_inflation
+from hepred_lib.stats.diagnostics import collinear_predictors, events_per_parameter, linearity_tests, variance_inflation
 from hepred_lib.stats.discrimination import auc_interval
 from hepred_lib.stats.forward import Rule
 from hepred_lib.stats.imputed_effects import multivariable_odds_ratios, univariable_odds_ratios
@@ -70,8 +70,9 @@ assert not set(development["patient_id"]) & set(cohort.loc[cohort["split"].eq("t
 # outcome, since the outcome is not known when the model is used.
 
 # %%
-offered = candidates.split() or [name for name in CLINICAL_CANDIDATES if cohort.get(name, pd.Series()).notna().any()]
-offered += [name for name in RADIOLOGICAL_CANDIDATES if radiological and cohort.get(name, pd.Series()).notna().any()]
+known = [name for name in development if development[name].notna().any()]
+offered = candidates.split() or [name for name in CLINICAL_CANDIDATES if name in known]
+offered += [name for name in RADIOLOGICAL_CANDIDATES if radiological and name in known]
 x, y = predictor_frame(development, offered), development["he"].astype(int)
 missing = x.isna().mean().sort_values(ascending=False)
 results.save_table(run.folder, "missing", missing.rename("missing").rename_axis("predictor").reset_index())
@@ -81,7 +82,7 @@ incomplete = missing[missing > 0]
 Markdown(
     f"{len(y)} development patients, {y.sum()} with HE. "
     + (
-        f"{len(incomplete)} of {x.shape[1]} candidates have missing values, most often {incomplete.index[0]} "
+        f"{len(incomplete)} of {x.shape[1]} candidates have missing values, most often {for_markdown(incomplete.index[0])} "
         f"({incomplete.iloc[0]:.0%}); {x.notna().all(axis=1).sum()} patients have them all."
         if len(incomplete)
         else f"All {x.shape[1]} candidates are complete: imputation changes nothing here."
@@ -130,9 +131,9 @@ settings = DevelopmentSettings(
 )
 model = develop(x, y, settings)
 Markdown(
-    f"Selected: **{', '.join(map(predictor_label, model.path)) or 'nothing'}**. Shrinkage factor {model.shrinkage:.2f}; AUC apparent "
+    f"Selected: **{', '.join(map(results.predictor_words, model.path)) or 'nothing'}**. Shrinkage factor {model.shrinkage:.2f}; AUC apparent "
     f"{model.optimism['auc_apparent']:.2f}, corrected for optimism {model.optimism['auc_corrected']:.2f} "
-    f"({n_resamples} resamples)."
+    f"({n_resamples} resamples). {' '.join(map(for_markdown, model.notes))}"
 )
 
 # %% [markdown]
@@ -156,17 +157,21 @@ both = results.odds_ratios_beside(univariable_odds_ratios(x, y), steps)
 results.save_table(run.folder, "univariable_multivariable_clinical", both, printed=results.odds_ratios_page(both))
 
 # %%
-reach = {kind: np.log(steps[f"{kind}high"] / steps[f"{kind}low"]) for kind in ("", "profile_")}
+limits = np.log(steps[["low", "high", "profile_low", "profile_high"]].astype(float).replace(0.0, np.nan))
+wider = ((limits["profile_high"] - limits["profile_low"]) / (limits["high"] - limits["low"])).replace(np.inf, np.nan)
+lost = [for_markdown(name) for name in steps.loc[steps[["profile_low", "profile_high"]].isna().any(axis=1), "name"]]
 Markdown(
     "In the model: "
     + "; ".join(
-        f"{row.label} {row.wald:.2f} (Wald {row.wald_low:.2f}-{row.wald_high:.2f}, profile {row.profile_low:.2f}-"
-        f"{row.profile_high:.2f})"
+        f"{for_markdown(row.label)} {results.two_digits(row.wald)} (Wald "
+        f"{results.limits_words(row.wald_low, row.wald_high)}, profile "
+        f"{results.limits_words(row.profile_low, row.profile_high)})"
         for row in both.dropna(subset=["wald"]).itertuples(index=False)
     )
     + f". {(steps['low'].gt(1) | steps['high'].lt(1)).sum()} of {len(steps)} Wald intervals exclude 1, as selection by "
-    "significance makes them do: that is no confirmation. On the log scale the profile intervals are "
-    f"{(reach['profile_'] / reach['']).median():.2f} times as wide in the median"
+    "significance makes them do: that is no confirmation. "
+    + (f"No profile limit was found for {results.listed(lost)}. " if lost else "")
+    + f"On the log scale the profile intervals are {results.two_digits(wider.median())} times as wide in the median"
     + (", by Firth's penalty, since predictors separate the outcome." if steps["method"].eq("firth").any() else ".")
     if len(steps)
     else "No predictor was selected; alone, "
@@ -192,9 +197,15 @@ completed = model.imputer.impute(x)[0].loc[:, lambda table: table.nunique() > 1]
 numbers = [name for name in model.path if name in completed and completed[name].nunique() > 10]
 straight = linearity_tests(completed.reindex(columns=[n for n in model.names if n in completed]), y, numbers)
 results.save_table(run.folder, "linearity", straight)
-inflation = variance_inflation(completed).sort_values("gvif", ascending=False)
+columns = ["predictor", "df", "gvif", "per_df"]
+inflation = variance_inflation(completed) if completed.shape[1] else pd.DataFrame(columns=columns)
+inflation = inflation.sort_values("gvif", ascending=False)
 results.save_table(run.folder, "variance_inflation", inflation)
-bent = straight.loc[straight["p"] < 0.05, "column"].map(predictor_label)
+follow = [
+    f"{results.predictor_words(name)} from {results.listed(list(map(results.predictor_words, others)))}"
+    for name, others in collinear_predictors(x).items()
+]
+bent = straight.loc[straight["p"] < 0.05, "column"].map(results.predictor_words)
 Markdown(
     (
         f"Of {len(straight)} selected number{'s' * (len(straight) != 1)} {len(bent)} depart{'s' * (len(bent) == 1)} from a "
@@ -203,7 +214,8 @@ Markdown(
         else "No selected variable takes more than ten values: there is no line to test. "
     )
     + (
-        f"Highest variance inflation: {inflation['predictor'].iloc[0]}, {inflation['gvif'].iloc[0]:.1f}"
+        f"Highest variance inflation: {for_markdown(inflation['predictor'].iloc[0])}, "
+        f"{results.with_interval(inflation['gvif'].iloc[0], None, digits=1)}"
         + (
             " (below 5: no concern)."
             if inflation["gvif"].iloc[0] < 5
@@ -211,6 +223,11 @@ Markdown(
         )
         if len(inflation) > 1
         else "A single candidate cannot repeat another."
+    )
+    + (
+        f" Collinear, so that no model needs them all: {'; '.join(follow)} (in the patients whose values are all known)."
+        if follow
+        else ""
     )
 )
 
@@ -237,12 +254,12 @@ show(run.folder, "inclusion_frequency", table.assign(simulated=bool(truth)))
 unsure = frequency[frequency.index.isin(model.path) & (frequency < 0.5)]
 Markdown(
     (
-        f"Chosen here, but in fewer than half of the resamples: {results.listed(list(map(predictor_label, unsure.index)))}. "
+        f"Chosen here, but in fewer than half of the resamples: {results.listed(list(map(results.predictor_words, unsure.index)))}. "
         if len(unsure)
         else f"{'Nothing was chosen' if not model.path else 'All that was chosen was chosen in at least half of the resamples'}. "
     )
     + "Most often: "
-    + results.listed([f"{predictor_label(name)} ({share:.0%})" for name, share in frequency.head(5).items()])
+    + results.listed([f"{results.predictor_words(name)} ({share:.0%})" for name, share in frequency.head(5).items()])
     + f". With {n_resamples} resamples a frequency of one half is known to within {98 / np.sqrt(n_resamples):.0f} points."
 )
 
@@ -262,7 +279,7 @@ top, often = (
 )
 Markdown(
     f"{len(stability.models)} different model{'s were' if len(stability.models) != 1 else ' was'} chosen in {draws} resamples "
-    f"of the first imputed data set, the most frequent one ({top['predictors']}) in {top['frequency']:.0%}: "
+    f"of the first imputed data set, the most frequent one ({for_markdown(top['predictors'])}) in {top['frequency']:.0%}: "
     + ("there is no such thing as *the* selected model. " if top["frequency"] < 0.5 else "one model prevails. ")
     + (
         f"Where a variable was chosen (in at least a tenth of the resamples), its coefficient differs from that of the model "
@@ -321,12 +338,12 @@ cross = auc_interval(y, p_cross, method="logit")
 # %%
 pooled = {"AUC": pool_auc(y, p_sets), "slope": pool_slope(y, p_sets)}
 said = {name: results.with_interval(found.estimate, [found.low, found.high]) for name, found in pooled.items()}
-lost = pooled["AUC"].missing_information
+share = pooled["AUC"].missing_information
 Markdown(
-    f"Cross-fitted in development, each patient's probability averaged over the imputed sets: AUC **{cross.auc:.2f}** "
-    f"({cross.low:.2f}-{cross.high:.2f}). Judged in each set and pooled by Rubin's rules instead: AUC {said['AUC']}, "
+    f"Cross-fitted in development, each patient's probability averaged over the imputed sets: AUC "
+    f"**{results.with_interval(cross.auc, [cross.low, cross.high])}**. Judged in each set and pooled by Rubin's rules instead: AUC {said['AUC']}, "
     f"calibration slope {said['slope']}"
-    + (f"; {lost:.0%} of the AUC's variance comes from what is missing. " if lost >= 0.005 else ". ")
+    + (f"; {share:.0%} of the AUC's variance comes from what is missing. " if share >= 0.005 else ". ")
     + f"Threshold (Youden): {threshold:.3f}."
 )
 
@@ -359,13 +376,14 @@ Markdown(
     if whole.all()
     else (
         f"The model's predictors are complete in {beside['n'].iloc[0]} of {len(y)} patients ({beside['events'].iloc[0]} with "
-        f"HE). The largest shift of an estimate is {100 * differ:.0f} % of its Wald interval's width. "
+        f"HE). The largest shift of an estimate is {results.with_interval(100 * differ, None, digits=0)} % of its Wald "
+        "interval's width. "
         if beside is not None
         else ""
     )
     + (
         f"Selected anew among the {cases.n} patients with every candidate known ({cases.n_dropped} dropped, "
-        f"{cases.events_dropped} of them with HE): {results.listed(list(map(predictor_label, cases.model.path)))}."
+        f"{cases.events_dropped} of them with HE): {results.listed(list(map(results.predictor_words, cases.model.path)))}."
         if cases
         else f"Every candidate is known in {whole.sum()} patients, too few events to select anew."
     )

@@ -24,10 +24,10 @@
 
 # %%
 import pandas as pd
-from IPython.display import Markdown
 
 from hepred_lib import results
-from hepred_lib.book import show
+from hepred_lib.book import Markdown, show
+from hepred_lib.literal import for_markdown
 from hepred_lib.manifest import predictor_frame
 from hepred_lib.stats.development import DevelopmentSettings, cross_fit_sets, develop
 from hepred_lib.stats.discrimination import auc_interval, compare_auc
@@ -103,16 +103,16 @@ results.save_table(run.folder, "univariable_multivariable_integrated", both, pri
 # %%
 score = both.set_index("name").loc["dl_score"]
 Markdown(
-    f"One standard deviation of the DL score multiplies the odds of expansion by **{score['wald']:.2f}** (Wald "
-    f"{score['wald_low']:.2f}-{score['wald_high']:.2f}, profile {score['profile_low']:.2f}-{score['profile_high']:.2f}) at "
-    f"equal bedside variables, by {score['univariable']:.2f} alone. Shrinkage factor {model.shrinkage:.2f}. "
+    f"One standard deviation of the DL score multiplies the odds of expansion by **{results.two_digits(score['wald'])}** "
+    f"(Wald {results.limits_words(score['wald_low'], score['wald_high'])}, profile "
+    f"{results.limits_words(score['profile_low'], score['profile_high'])}) at equal bedside variables, by {results.two_digits(score['univariable'])} alone. Shrinkage factor {model.shrinkage:.2f}. "
     f"Likelihood-ratio test of the score over the bedside variables: {results.p_words(model.added_test.p)}; each "
     "patient's score has seen the others' outcomes, so the statistic is up to twice too large for a score of noise, and "
     f"from half of it **{results.p_words(model.added_test.cross_fitted_p)}**. Optimism of the AUC with everything "
     f"repeated but the network: {model.optimism['auc_apparent']:.2f} apparent, {model.optimism['auc_corrected']:.2f} "
     "corrected."
     if model.added_test
-    else "The DL score does not vary: nothing can be said of it."
+    else f"The DL score adds nothing that can be estimated. {' '.join(map(for_markdown, model.notes))}"
 )
 
 # %% [markdown]
@@ -136,14 +136,15 @@ write_printed(run.folder, "complete_cases_integrated", shown)
 shown if beside is not None else Markdown("No predictor, or too few complete cases: nothing to set beside imputation.")
 
 # %%
-moved = beside.set_index("name").reindex(["dl_score"]).iloc[0] if beside is not None else None
+estimable = beside is not None and beside["name"].eq("dl_score").any()
+moved = beside.set_index("name").loc["dl_score"] if estimable else None
 Markdown(
     "No value of the model's predictors is missing: complete cases are all patients."
-    if moved is not None and moved["n"] == len(y)
+    if estimable and moved["n"] == len(y)
     else f"In {moved['n']:.0f} of {len(y)} patients ({moved['events']:.0f} with HE) the score's odds ratio is "
     f"{results.with_interval(moved['complete'], [moved['complete_low'], moved['complete_high']])}, after imputation "
     f"{results.with_interval(moved['imputed'], [moved['imputed_low'], moved['imputed_high']])}."
-    if beside is not None
+    if estimable
     else "Complete cases cannot be judged here."
 )
 
@@ -205,7 +206,7 @@ cross, gain = auc_interval(y, p_cross, method="logit"), compare_auc(y, p_cross, 
 pooled = {"AUC": pool_auc(y, p_sets), "slope": pool_slope(y, p_sets)}
 said = {name: results.with_interval(found.estimate, [found.low, found.high]) for name, found in pooled.items()}
 Markdown(
-    f"Cross-fitted AUC in development: **{cross.auc:.2f}** ({cross.low:.2f}-{cross.high:.2f}), "
+    f"Cross-fitted AUC in development: **{results.with_interval(cross.auc, [cross.low, cross.high])}**, "
     f"{gain.difference:+.2f} ({gain.low:+.2f} to {gain.high:+.2f}) against the clinical model. Judged in each imputed set "
     f"and pooled by Rubin's rules: AUC {said['AUC']}, calibration slope {said['slope']}. Threshold (Youden): "
     f"{threshold:.3f}."

@@ -7,7 +7,7 @@ import pytest
 
 LIBRARY = Path(__file__).resolve().parents[1] / "hepred_lib"
 FLOORS = {
-    0: {"volume", "expansion", "markers", "scores", "segmentation", "morphology", "stats", "progress"},
+    0: {"volume", "expansion", "markers", "scores", "segmentation", "morphology", "stats", "progress", "literal"},
     0.5: {"imaging"},
     1: {"manifest", "scans"},
     1.5: {"study"},

@@ -149,6 +149,7 @@ def draw(name: str, data: Data) -> Figure:
         If the name is unknown, or a required column or key is missing.
     """
     spec = _checked(name, data)
+    data = layout.printable(data)
     empty = spec.kind == "table" and not len(data)
     with style.sheet():
         figure = style.new_figure(spec.width_mm, 40 if empty else spec.height_for(data))

@@ -137,10 +137,8 @@ def _drawn(longest: int) -> Callable[[str], str]:
     """Return what makes a text printable: visible signs of the font, in lines that are not too long."""
 
     def plain(text: str) -> str:
-        known = _glyphs()
-        signs = (
-            " " if sign.isspace() and sign != "\n" else sign for sign in text if sign == "\n" or sign.isprintable()
-        )
+        known, spaced = _glyphs(), re.sub(r"[^\S\n]", " ", text)
+        signs = (sign for sign in spaced if sign == "\n" or sign.isprintable())
         return shortened("".join(sign if sign in " \n" or ord(sign) in known else NO_GLYPH for sign in signs), longest)
 
     return plain

@@ -32,6 +32,7 @@ METADATA = {
 SHEET = {
     "font.family": "DejaVu Sans",  # matplotlib brings it along: the same glyphs on every machine
     "font.size": 7,
+    "text.parse_math": False,  # a dollar sign in the name of a site is no formula
     "text.hinting": "none",  # letters as wide in the PNG as in the PDF, at any resolution
     "figure.dpi": 300,
     "axes.labelsize": 7.5,

@@ -16,6 +16,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from hepred_lib.manifest import ManifestError
 from hepred_lib.multitask.bags import Patient
 from hepred_lib.multitask.descriptors import measured_descriptors
 from hepred_lib.multitask.devices import half_precision_pays
@@ -169,7 +170,20 @@ def column_scores(cohort: pd.DataFrame) -> pd.DataFrame:
     """A score made elsewhere (column ``dl_score``) in the form of one fold's predictions.
 
     One network that trained on none of these patients: development patients are held out, in one fold.
+
+    Raises
+    ------
+    ManifestError
+        Every development patient with an outcome has the same score.
     """
+    judged = cohort.dropna(subset=[name for name in ("he", "dl_score") if name in cohort])
+    scores = judged.loc[judged["split"].eq("development"), "dl_score"]
+    if scores.nunique() < 2:
+        got = f"{scores.iloc[0]:g} for all {len(scores)}" if len(scores) else "none"
+        raise ManifestError(
+            f"dl_score must vary among the development patients, got {got}; give each patient's own score, or set "
+            "image_source to none."
+        )
     return pd.DataFrame(
         {
             "patient_id": cohort["patient_id"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from hepred_lib.literal import for_markdown
 from hepred_lib.manifest import COLUMNS
 from hepred_lib.reporting.evidence import AbsentError, Evidence
 from hepred_lib.reporting.markdown import document, link, section, table
@@ -47,7 +48,7 @@ def characteristics(cohort: pd.DataFrame) -> pd.DataFrame:
     known = cohort[cohort["he"].notna()]
     rows = []
     for name in known.columns:
-        if name in NO_CHARACTERISTIC or known[name].isna().all():
+        if name in NO_CHARACTERISTIC or known[name].isna().all() or _is_free_text(known[name]):
             continue
         for level in _levels(known[name]):
             cells = {split: _cell(values, level) for split, values in known[name].groupby(known["split"])}
@@ -55,6 +56,11 @@ def characteristics(cohort: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows).rename(
         columns={"development": _titled(known, "development"), "test": _titled(known, "test")}
     )
+
+
+def _is_free_text(values: pd.Series) -> bool:
+    """Whether a column holds words that no rule knows: a remark about one patient belongs on no card."""
+    return values.name not in COLUMNS and not pd.api.types.is_numeric_dtype(values)
 
 
 def _titled(known: pd.DataFrame, split: str) -> str:
@@ -84,7 +90,7 @@ def _cell(values: pd.Series, level: object) -> str:
 def _words(name: str, level: object) -> str:
     unit = COLUMNS[name].unit if name in COLUMNS and level is None else ""
     detail = f": {level}" if isinstance(level, str) else ""
-    return f"{name}{detail}" + (f" [{unit}]" if unit else "")
+    return for_markdown(f"{name}{detail}") + (f" [{unit}]" if unit else "")
 
 
 def _missing(values: pd.Series) -> str:
@@ -95,7 +101,7 @@ def _counts(evidence: Evidence, cohort: pd.DataFrame) -> str:
     n, counts = evidence.known("results.json", "n"), evidence.value("results.json", "n")
     words = {"without_outcome": "hemorrhages without an outcome", "blood_free": "rows without a hemorrhage"}
     missing = "".join(f"{counts[key]} {said}; " for key, said in words.items() if counts.get(key) is not None)
-    sites = sorted(cohort["site"].dropna().astype(str).unique()) if "site" in cohort else []
+    sites = sorted(map(for_markdown, cohort["site"].dropna().astype(str).unique())) if "site" in cohort else []
     lines = [
         f"- {n['patients']} patients with an outcome: {n['development']} for development ({n['he_development']} with "
         f"expansion), {n['test']} for evaluation ({n['he_test']}); {missing}{n['excluded']} rows excluded.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hepred_lib.expansion import DEFINITIONS
+from hepred_lib.literal import for_markdown
 from hepred_lib.manifest import COLUMNS
 from hepred_lib.reporting.entries import Entry, by_origin, claim
 from hepred_lib.reporting.evidence import Evidence
@@ -28,9 +29,7 @@ def _source(evidence: Evidence) -> str:
 @claim(DATA_CARD)
 def _centers(evidence: Evidence) -> str:
     sites = evidence.table("cohort.csv", "site")["site"].dropna().unique()
-    return (
-        f"{len(sites)} {'site' if len(sites) == 1 else 'sites'} in the cohort ({', '.join(map(str, sorted(sites)))})."
-    )
+    return f"{len(sites)} {'site' if len(sites) == 1 else 'sites'} in the cohort ({', '.join(map(for_markdown, sorted(map(str, sites))))})."
 
 
 @claim(COHORT, "figures/flow.png")

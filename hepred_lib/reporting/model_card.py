@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from hepred_lib.literal import for_markdown
 from hepred_lib.reporting.evidence import AbsentError, Evidence
 from hepred_lib.reporting.markdown import counted, document, link, section, table
 from hepred_lib.reporting.performance import needed_patients, printed
@@ -109,7 +110,7 @@ def _training(evidence: Evidence) -> str:
         "Training data",
         f"{n['development']} development patients, {n['he_development']} with expansion, in {folds} folds; see the "
         f"{link('report/data_card.md')}. Selected bedside variables: "
-        f"{', '.join(evidence.value('clinical_model.json', 'logistic', 'path')) or 'none'}, of "
+        f"{', '.join(map(for_markdown, evidence.value('clinical_model.json', 'logistic', 'path'))) or 'none'}, of "
         f"{len(evidence.value('clinical_model.json', 'candidates'))} candidates; uniform shrinkage "
         f"{evidence.value('clinical_model.json', 'logistic', 'shrinkage'):.2f}.",
     )

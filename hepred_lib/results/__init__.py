@@ -45,7 +45,15 @@ from hepred_lib.results.printed import (
 )
 from hepred_lib.results.saved import as_printed, save_table
 from hepred_lib.results.subgroups import subgroup_splits, subgroup_table
-from hepred_lib.results.wording import listed, p_value, p_words, with_interval
+from hepred_lib.results.wording import (
+    limits_words,
+    listed,
+    p_value,
+    p_words,
+    predictor_words,
+    two_digits,
+    with_interval,
+)
 
 __all__ = [
     "MIN_TEST_EVENTS",
@@ -65,6 +73,7 @@ __all__ = [
     "evaluate_models",
     "exclusions",
     "flow_table",
+    "limits_words",
     "listed",
     "mark_hemorrhages",
     "missing_outcomes",
@@ -83,6 +92,7 @@ __all__ = [
     "paper_comparison",
     "penalties_words",
     "performance_table",
+    "predictor_words",
     "printed_comparison",
     "reclassification_data",
     "roc_table",
@@ -90,5 +100,6 @@ __all__ = [
     "segmentation",
     "subgroup_splits",
     "subgroup_table",
+    "two_digits",
     "with_interval",
 ]

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from hepred_lib.literal import for_formula, for_markdown
 from hepred_lib.manifest import predictor_label, predictor_unit
 from hepred_lib.results.saved import as_printed
 from hepred_lib.results.wording import two_digits, with_interval
@@ -20,7 +21,8 @@ def odds_ratio_table(model: DevelopedModel, name: str) -> pd.DataFrame:
     """Odds ratios per unit of the unshrunk model with Wald intervals, one row a coefficient."""
     half = 1.959963984540054 * model.standard_errors
     middle = model.unshrunk_coefficients
-    columns = {"odds_ratio": np.exp(middle), "low": np.exp(middle - half), "high": np.exp(middle + half)}
+    with np.errstate(over="ignore"):  # beyond 1e308 an odds ratio is infinite
+        columns = {"odds_ratio": np.exp(middle), "low": np.exp(middle - half), "high": np.exp(middle + half)}
     words = {"label": map(_coded_label, model.names), "unit": map(_coded_unit, model.names)}
     return pd.DataFrame({"model": name, "name": model.names, **words, **columns})
 
@@ -70,14 +72,16 @@ def model_formula(model: DevelopedModel) -> str:
     """The shrunk model as one line of LaTeX between dollar signs; coefficients per unit, four significant digits."""
     terms = [f"{model.intercept:.4g}"]
     for name, coefficient in zip(model.names, model.coefficients, strict=True):
-        words = _coded_label(name).replace(" ", r"\ ").replace("_", r"\_")
+        words = for_formula(_coded_label(name))
         terms.append(rf"{'+' if coefficient >= 0 else '-'} {abs(coefficient):.4g}\;\mathrm{{{words}}}")
     return rf"$\mathrm{{logit}}\,p = {' '.join(terms)}$"
 
 
 def model_words(model: DevelopedModel) -> str:
     """The formula in a sentence: what each value is counted in, and what is done where one is missing."""
-    units = [f"{_coded_label(name)} {_coded_unit(name) or '1 if present, else 0'}" for name in model.names]
+    units = [
+        f"{for_markdown(_coded_label(name))} {_coded_unit(name) or '1 if present, else 0'}" for name in model.names
+    ]
     counted = f", with {'; '.join(units)}" if units else ": everybody has the prevalence"
     imputed = "Where a value is missing, the probability is the mean over the imputed sets."
     return f"{model_formula(model)}{counted}.{f' {imputed}' if units else ''}"
@@ -88,8 +92,9 @@ def penalties_words(table: pd.DataFrame) -> str:
     if table.empty:
         return "Too few events for a penalty chosen by cross-validation."
     parts = [
-        f"{row.penalty} {row.auc:.2f} (difference {row.difference:+.3f}, {row.low:+.3f} to {row.high:+.3f}), "
-        f"calibration slope {two_digits(row.slope)}"
+        f"{row.penalty} {row.auc:.2f} (difference {row.difference:+.3f}, "
+        + ("interval not estimable), " if np.isnan(row.low) else f"{row.low:+.3f} to {row.high:+.3f}), ")
+        + f"calibration slope {two_digits(row.slope)}"
         for row in table.itertuples()
     ]
     beyond = int(table["p"].lt(0.05).sum())

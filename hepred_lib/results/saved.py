@@ -64,6 +64,8 @@ def _cell(value: float, name: str, digits: int) -> str:
         return "yes" if value else "no"
     if pd.isna(value):
         return NOT_ESTIMABLE
+    if np.isinf(value):
+        return "infinite" if value > 0 else "-infinite"
     return f"{value:g}" if value == round(value) else f"{value:.{digits}f}"
 
 

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from hepred_lib.literal import for_markdown
+from hepred_lib.manifest import predictor_label
+
 NOT_ESTIMABLE = "not estimable"
 
 
@@ -19,11 +22,24 @@ def with_interval(value: float | None, interval: Sequence[float] | None, *, scal
     """
     if value is None or pd.isna(value):
         return NOT_ESTIMABLE
-    estimate = f"{scale * value:.{digits}f}".replace("inf", "infinite")
+    estimate = _written(scale * value, digits)
     if interval is None or pd.isna(list(interval)).any():
         return estimate
-    limits = [f"{scale * limit:.{digits}f}".replace("inf", "infinite") for limit in interval]
-    return f"{estimate} ({(' to ' if limits[0].startswith('-') else '-').join(limits)})"
+    return f"{estimate} ({limits_words(*interval, scale=scale, digits=digits)})"
+
+
+def limits_words(low: float, high: float, *, scale: float = 1.0, digits: int = 2) -> str:
+    """Two limits alone.
+
+    Examples
+    --------
+    >>> limits_words(0.25, 0.75), limits_words(-0.1, 3e7), limits_words(float("nan"), 2.0)
+    ('0.25-0.75', '-0.10 to 3e+07', 'not estimable')
+    """
+    if pd.isna(low) or pd.isna(high):
+        return NOT_ESTIMABLE
+    limits = [_written(scale * limit, digits) for limit in (low, high)]
+    return (" to " if limits[0].startswith("-") else "-").join(limits)
 
 
 def two_digits(value: float | None) -> str:
@@ -62,6 +78,17 @@ def p_words(p: float | None) -> str:
     return f"p < {value[1:]}" if value.startswith("<") else f"p {value}" if value == NOT_ESTIMABLE else f"p = {value}"
 
 
+def predictor_words(name: str) -> str:
+    """The words for a predictor in a sentence of Markdown, whatever signs its column's name has.
+
+    Examples
+    --------
+    >>> predictor_words("sbp_mmhg")
+    'Systolic pressure'
+    """
+    return for_markdown(predictor_label(name))
+
+
 def listed(words: Sequence[str], *, empty: str = "nothing") -> str:
     """Words as a sentence lists them.
 
@@ -73,3 +100,9 @@ def listed(words: Sequence[str], *, empty: str = "nothing") -> str:
     if not words:
         return empty
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def _written(value: float, digits: int) -> str:
+    """A number with its decimals; a power of ten where it has more than six digits before them."""
+    written = f"{value:.{digits}f}" if abs(value) < 1e6 else f"{value:.3g}"
+    return written.replace("inf", "infinite")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -64,8 +65,9 @@ class Picture:
     @property
     def directive(self) -> str:
         """The picture as a numbered figure in MyST."""
+        quoted = json.dumps(self.alternative, ensure_ascii=False)  # an option's value: # would begin a comment
         return (
-            f"```{{figure}} {self.file}\n:name: {self.label}\n:alt: {self.alternative}\n:width: {self.width_px}px\n\n"
+            f"```{{figure}} {self.file}\n:name: {self.label}\n:alt: {quoted}\n:width: {self.width_px}px\n\n"
             f"{self.caption}\n```"
         )
 

@@ -102,7 +102,7 @@ def risk_html(models: list[RiskModel], fields: list[Field]) -> str:
         "\n".join(_entry(field) for field in fields) or "<p>No predictor was selected: there is nothing to enter.</p>"
     )
     answers = "\n".join(_answer(model) for model in models)
-    data = json.dumps(content).replace("</", "<\\/")  # no value may end the script that carries it
+    data = json.dumps(content).replace("<", "\\u003c")  # no value may end the script that carries it
     return f"""<div class="risk" id="risk">
 <form class="risk-fields" aria-label="The patient" onsubmit="return false" autocomplete="off">
 {entries}
@@ -126,7 +126,7 @@ def points_html(models: list[RiskModel], fields: list[Field]) -> str:
     head = "".join(f'<th scope="col">{model.name.capitalize()}</th>' for model in models)
     rows = [
         f'<tr><th scope="row">{escape(field.label)}</th>'
-        + "".join(f'<td data-model="{model.name}" data-points="{field.name}">–</td>' for model in models)
+        + "".join(f'<td data-model="{model.name}" data-points="{escape(field.name)}">–</td>' for model in models)
         + "</tr>"
         for field in fields
     ]
@@ -167,11 +167,12 @@ def _field(predictor: str, imputation: Mapping[str, Any]) -> Field:
 
 
 def _entry(field: Field) -> str:
-    name, unit = f"risk-{field.name}", f" ({escape(field.unit)})" if field.unit else ""
+    column, unit = escape(field.name), f" ({escape(field.unit)})" if field.unit else ""
+    name = f"risk-{column}"
     label = f'<label for="{name}">{escape(field.label)}{unit}</label>'
     if field.options:
         options = "".join(f'<option value="{escape(value)}">{escape(words)}</option>' for value, words in field.options)
-        return f'<div class="risk-field">{label}<select id="{name}" name="{field.name}">{options}</select></div>'
+        return f'<div class="risk-field">{label}<select id="{name}" name="{column}">{options}</select></div>'
     limits = "".join(
         f' {key}="{value:g}"' for key, value in (("min", field.low), ("max", field.high)) if value is not None
     )
@@ -179,9 +180,9 @@ def _entry(field: Field) -> str:
     seen = f"development patients: {low} to {high}"
     return (
         f'<div class="risk-field">{label}'
-        f'<input type="number" id="{name}" name="{field.name}" value="{start}" step="{1 if field.whole else "any"}"'
+        f'<input type="number" id="{name}" name="{column}" value="{start}" step="{1 if field.whole else "any"}"'
         f'{limits} required inputmode="decimal" aria-describedby="{name}-note">'
-        f'<input type="range" id="{name}-slider" data-field="{field.name}" min="{low}" max="{high}" step="{step}"'
+        f'<input type="range" id="{name}-slider" data-field="{column}" min="{low}" max="{high}" step="{step}"'
         f' value="{start}" aria-label="{escape(field.label)}, slider">'
         f'<small id="{name}-note" class="risk-note" data-range="{seen}">{seen}</small></div>'
     )

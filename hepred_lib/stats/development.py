@@ -20,12 +20,12 @@ from scipy.special import expit
 from hepred_lib.stats import checks
 from hepred_lib.stats.added_test import AddedTest, likelihood_ratio_of_added
 from hepred_lib.stats.coding import Array, check_outcome, unscale
+from hepred_lib.stats.diagnostics import collinear_predictors
 from hepred_lib.stats.imputation import Imputer, impute_development
 from hepred_lib.stats.irls import information_inverse, varying_rows
 from hepred_lib.stats.optimism import Optimism, judge
 from hepred_lib.stats.procedure import DevelopmentSettings, Procedure, fit_robustly
 from hepred_lib.stats.resampling import Pooled, rubin_pool
-
 
 # A patient far outside the others has a probability that rounds to 0 or 1, without a logit: moved in by a trace.
 WITHIN = 1e-12, 1 - 1e-12
@@ -181,7 +181,9 @@ def develop(x: pd.DataFrame, y: ArrayLike, settings: DevelopmentSettings) -> Dev
     outcome = check_outcome(columns, y)
     rng = np.random.default_rng(settings.seed)
     imputer, completed = impute_development(columns, n_imputations=settings.n_imputations, rng=rng, observed=False)
-    procedure = Procedure.of(imputer.coding, settings, completed[0])
+    # Imputed apart, a copy of a column seems to be another predictor where values are missing.
+    copies = collinear_predictors(columns[[name for name in settings.candidates if name not in settings.forced]])
+    procedure = Procedure.of(imputer.coding, settings, completed[0], left_out=copies)
     designs = np.stack([procedure.design(values) for values in completed])
     applied = np.stack([procedure.design(table.to_numpy()) for table in imputer.impute(columns)])
     fitted = _fit_pooled(procedure, designs, outcome)
@@ -209,7 +211,7 @@ def develop(x: pd.DataFrame, y: ArrayLike, settings: DevelopmentSettings) -> Dev
         added_test=fitted.added_test,
         imputer=imputer,
         settings=settings,
-        notes=_notes(fitted, judged, columns),
+        notes=_notes(fitted, judged, columns, tuple(copies)),
     )
     intercept = _intercept(draft.linear_predictors(columns), outcome.mean())
     optimism = judged.corrected(outcome, draft.predict(columns, shrunk=False), empty=not fitted.names)
@@ -306,13 +308,14 @@ def _intercept(linear_predictors: Array, prevalence: float) -> float:
     return float(brentq(lambda a: expit(a + linear_predictors).mean() - prevalence, -reach, reach, xtol=1e-13))
 
 
-def _notes(fitted: _Fitted, judged: Optimism, columns: pd.DataFrame) -> tuple[str, ...]:
+def _notes(fitted: _Fitted, judged: Optimism, columns: pd.DataFrame, copies: tuple[str, ...]) -> tuple[str, ...]:
     constant = [str(name) for name, column in columns.items() if column.nunique() < 2]
     empty, size = int(np.isnan(judged.slopes).sum()), judged.slopes.size
     notes = {
         "No predictor was selected: the model is the intercept alone, which has no optimism.": not fitted.names,
         "The predictors separate the outcome: estimated with Firth's penalty.": fitted.separated,
         f"Constant in development, so never selected: {', '.join(constant)}.": bool(constant),
+        f"Collinear with candidates before them, so never selected: {', '.join(copies)}.": copies,
         f"Without coefficient, since collinear with those before: {', '.join(fitted.redundant)}.": fitted.redundant,
         f"{empty} of {size} resamples selected nothing and do not enter the shrinkage.": empty > 0,
         f"{judged.separated} of {size} resamples separate the outcome: estimated with Firth's penalty.": (

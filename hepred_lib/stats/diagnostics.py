@@ -11,6 +11,7 @@ from scipy.stats import chi2
 
 from hepred_lib.stats import checks
 from hepred_lib.stats.coding import Coding, check_outcome, standardize
+from hepred_lib.stats.irls import NEGLIGIBLE
 from hepred_lib.stats.logistic import fit_logistic
 
 # Where Harrell puts the knots of a restricted cubic spline, as quantiles.
@@ -101,6 +102,47 @@ def variance_inflation(x: pd.DataFrame) -> pd.DataFrame:
             {"predictor": name, "df": len(block), "gvif": factor, "per_df": factor ** (1 / (2 * max(len(block), 1)))}
         )
     return pd.DataFrame(found, columns=["predictor", "df", "gvif", "per_df"])
+
+
+def collinear_predictors(x: pd.DataFrame) -> dict[str, tuple[str, ...]]:
+    """Predictors that follow from those before them, in the patients whose values are all known.
+
+    Parameters
+    ----------
+    x : DataFrame, shape (n, p)
+        Numbers, 0/1 and categories; NaN where missing.
+
+    Returns
+    -------
+    dict of str to tuple of str
+        Each predictor whose coded columns are all sums of others, and those others. Empty where fewer than five
+        complete patients for each coded column are left: with so few everything follows from everything.
+
+    Examples
+    --------
+    >>> x = pd.DataFrame({"gcs": [3.0, 9, 15, 4, 7] * 4, "nihss": [30.0, 12, 0, 22, 1] * 4})
+    >>> collinear_predictors(x.assign(total=x["gcs"] + x["nihss"]))
+    {'total': ('gcs', 'nihss')}
+    """
+    coding = Coding.of(x)
+    coded = coding.matrix(x).dropna()
+    owner = {column: name for name, block in coding.blocks.items() for column in block}
+    coded = coded.loc[:, coded.nunique() > 1]
+    if len(coded) < 5 * max(coded.shape[1], 1):
+        return {}
+    rows, _, _ = standardize(coded)
+    found: dict[str, set[str]] = {}
+    free: list[int] = []
+    for row in range(1, len(rows)):
+        weights = np.linalg.lstsq(rows[free].T, rows[row], rcond=None)[0] if free else np.empty(0)
+        if np.mean((rows[row] - weights @ rows[free]) ** 2) > NEGLIGIBLE:
+            free.append(row)
+            continue
+        used = {owner[coded.columns[free[k] - 1]] for k in np.flatnonzero(np.abs(weights) > 1e-4)}
+        found.setdefault(owner[coded.columns[row - 1]], set()).update(used)
+    kept = {owner[coded.columns[row - 1]] for row in free}
+    whole = {name: others for name, others in found.items() if name not in kept}
+    return {name: tuple(one for one in x.columns if one in others) for name, others in whole.items()}
 
 
 def spline_knots(values: ArrayLike, n_knots: int = 4) -> NDArray[np.float64]:

@@ -19,6 +19,7 @@ from hepred_lib.stats import checks
 from hepred_lib.stats.calibration import calibrate
 from hepred_lib.stats.coding import Array, check_outcome
 from hepred_lib.stats.development import WITHIN
+from hepred_lib.stats.diagnostics import collinear_predictors
 from hepred_lib.stats.discrimination import auc, compare_auc
 from hepred_lib.stats.imputation import Imputer, impute_development
 
@@ -154,7 +155,8 @@ def compare_penalties(x: pd.DataFrame, y: ArrayLike, fold: ArrayLike, p: ArrayLi
     -------
     DataFrame
         `penalty, auc, slope`, then `difference, low, high, p`: the AUC minus that of the model (paired DeLong, which
-        takes the probabilities as given). No row where the rarer class has fewer than ten patients.
+        takes the probabilities as given). No row where the rarer class has fewer than ten patients. Columns that follow
+        from others are left out.
 
     Raises
     ------
@@ -162,6 +164,7 @@ def compare_penalties(x: pd.DataFrame, y: ArrayLike, fold: ArrayLike, p: ArrayLi
         As `cross_fit_penalized`; for probabilities outside [0, 1].
     """
     outcome, model = checks.outcome_and_probability(y, p)
+    x = x.drop(columns=list(collinear_predictors(x)))
     rows = []
     for penalty in ("lasso", "ridge") if min(outcome.sum(), (1 - outcome).sum()) >= _RARER else ():
         other = cross_fit_penalized(x, y, fold, penalty=penalty, n_imputations=1, seed=seed).clip(*WITHIN)

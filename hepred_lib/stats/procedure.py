@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -85,11 +86,14 @@ class Procedure:
     scale: Array
 
     @classmethod
-    def of(cls, coding: Coding, settings: DevelopmentSettings, values: Array) -> Procedure:
-        """Procedure for complete coded values, shape (n, q)."""
+    def of(
+        cls, coding: Coding, settings: DevelopmentSettings, values: Array, *, left_out: Collection[str] = ()
+    ) -> Procedure:
+        """Procedure for complete coded values, shape (n, q); candidates that are left out only serve the imputation."""
         whole = Plan.of(coding, group_columns(settings.columns), settings.forced)
         n = len(settings.candidates)
-        plan = replace(whole, blocks=whole.blocks[:n], candidates=tuple(i for i in whole.candidates if i < n))
+        offered = tuple(i for i in whole.candidates if i < n and settings.candidates[i] not in left_out)
+        plan = replace(whole, blocks=whole.blocks[:n], candidates=offered)
         added = np.concatenate([[], *whole.blocks[n:]]).astype(np.intp)
         spread = values.std(axis=0)
         scale = np.where(spread > 0, spread, 1.0)

@@ -20,33 +20,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from hepred_lib.literal import for_latex
 from hepred_lib.study.definition import StudyError
 
-# What LaTeX would read as a command, and signs that it cannot set without one.
-LATEX = {character: f"\\{character}" for character in "&%_#${}"} | {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": "$<$",
-    ">": "$>$",
-    "−": "$-$",
-    "–": "--",
-    "—": "---",
-    "…": r"\dots{}",
-    "×": r"$\times$",
-    "±": r"$\pm$",
-    "≤": r"$\le$",
-    "≥": r"$\ge$",
-    "→": r"$\to$",
-    "µ": r"$\mu$",
-    "μ": r"$\mu$",
-    "χ": r"$\chi$",
-    "²": "$^2$",
-    "³": "$^3$",
-    "⁹": "$^9$",
-    "°": r"$^\circ$",
-    "\n": " ",
-}
 NUMBER = re.compile(r"-?\d+(\.\d+)?(e[-+]?\d+)?")
 LONG_NUMBER = re.compile(r"-?\d+\.(0|\d{4,})|-?\d+(\.\d+)?e[-+]?\d+")
 
@@ -204,13 +180,9 @@ def _latex_cell(cell: object) -> str:
     if NUMBER.fullmatch(text):
         mantissa, _, exponent = text.replace("-", "−", text.startswith("-")).partition("e")
         power = rf"$\times10^{{{int(exponent)}}}$" if exponent else ""
-        return _escaped(mantissa) + power
-    # A line that begins with a bracket would be read as the spacing of the line before.
-    return "{}" * text.startswith("[") + _escaped(text)
-
-
-def _escaped(text: str) -> str:
-    return "".join(LATEX.get(character, character) for character in text)
+        return for_latex(mantissa) + power
+    # A line that begins with a bracket or a star would be read as an option of the line break before.
+    return "{}" * text.startswith(("[", "*")) + for_latex(text)
 
 
 def _rounded(number: float) -> str:

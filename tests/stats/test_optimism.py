@@ -61,5 +61,5 @@ def test_each_resample_equals_a_plain_fit_on_its_rows():
 def test_columns_too_rarely_observed_to_resample_are_refused_not_drawn_for_ever():
     x, y = cohort()
     x = pd.DataFrame(np.where(np.eye(150, 60, dtype=bool), 1.0, np.nan), columns=[f"x{k}" for k in range(60)])
-    with pytest.raises(ValueError, match="observed often enough to resample, got one with 1 of 150 values"):
+    with pytest.raises(ValueError, match="observed often enough to resample, got 1 of 150 values in x0"):
         judged(x, y, DevelopmentSettings(tuple(x.columns)))
