@@ -176,7 +176,7 @@ def test_days_of_excel_in_a_whole_column_are_said_once(clean, check):
 @pytest.mark.parametrize(
     ("column", "code", "rows"),
     [
-        ("age", "99", 4),
+        ("age", "99", 5),
         ("platelets_10e9_l", "999", 3),
         ("creatinine_umol_l", "999", 3),
         ("creatinine_umol_l", "888", 5),

@@ -146,8 +146,10 @@ def _stands_out(column: Column, present: pd.Series, code: float) -> bool:
     if code < 0:
         return others.min() >= 0
     if column.name == "age":  # the oldest may be 99
-        return count > ((others > code - 6) & (others <= code)).sum()
+        return count > SEVERAL + 1 + 3 * ((others > code - 6) & (others <= code)).sum()
     if code > (2.0 if code == 9 else 1.3) * others.max():
         return True
+    if code == 9:  # amid values of one decimal, whole numbers come often
+        return False
     near = others[(others > code / 1.25) & (others < code * 1.25) & (others == np.round(others))]
-    return count >= FEWEST_VALUES and count > 4 * near.value_counts().max() if len(near) else code != 9 and count >= 8
+    return count >= FEWEST_VALUES and count > 4 * near.value_counts().max() if len(near) else count >= 8
