@@ -23,6 +23,7 @@ from hepred_lib.study import NOTEBOOKS, PROJECT, Study, StudyError, check_parame
 from hepred_lib.study.run import RUNNER
 
 OWNER = "HEPRED_OWNER"
+LONGEST_PLACE = 60  # bytes: a socket's whole path may have 107
 
 
 # Errors by which the library says that the input is at fault, by name: they come back from a kernel as text.
@@ -90,6 +91,7 @@ def execute(notebook: str, parameters: Mapping[str, Any], *, output: Path, root:
         raise StudyError(f"there is no notebook '{notebook}' (known: {', '.join(NOTEBOOKS)}).")
     check_parameters(notebook, parameters)
     import papermill  # with jupyter_client half a second, spent only where a notebook is run
+    from nbclient.exceptions import DeadKernelError
 
     output.parent.mkdir(parents=True, exist_ok=True)
     with _environment(threads, root):
@@ -107,6 +109,12 @@ def execute(notebook: str, parameters: Mapping[str, Any], *, output: Path, root:
         except papermill.PapermillExecutionError as error:
             message = f"{error.evalue} ({notebook}; the executed notebook is kept at {output})"
             raise NotebookError(message, input_at_fault=error.ename in INPUT_ERRORS) from error
+        except (DeadKernelError, RuntimeError) as error:
+            message = (
+                f"the process of {notebook} ended before the notebook did, most likely because the memory ran out "
+                f"(what was executed is kept at {output})"
+            )
+            raise NotebookError(message, input_at_fault=False) from error
 
 
 def watch_owner() -> None:
@@ -164,7 +172,7 @@ def _local_kernel_manager() -> type:
 @contextmanager
 def _environment(threads: int, root: Path) -> Iterator[None]:
     """What a kernel inherits: its threads, the root, and a folder of its own for its sockets."""
-    sockets = tempfile.mkdtemp(prefix="hepred-")
+    sockets = _socket_folder()
     # Threads that wait do not spin: on a shared machine spinning starves the very threads that are waited for.
     counts = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
     counts["OMP_WAIT_POLICY"] = "passive"
@@ -176,6 +184,22 @@ def _environment(threads: int, root: Path) -> Iterator[None]:
         os.environ.clear()
         os.environ.update(before)
         shutil.rmtree(sockets, ignore_errors=True)
+
+
+def _socket_folder() -> str:
+    """A private folder whose sockets' paths are short enough; folders of processes that are gone are removed."""
+    places = dict.fromkeys([tempfile.gettempdir(), "/tmp", "/var/tmp", "/dev/shm"])
+    for place in places:
+        for left in Path(place).glob("hepred-*-*"):
+            pid = left.name.split("-")[1]
+            if pid.isdigit() and not _alive(int(pid)):
+                shutil.rmtree(left, ignore_errors=True)
+    for place in places:
+        if len(os.fsencode(place)) <= LONGEST_PLACE and os.access(place, os.W_OK):
+            return tempfile.mkdtemp(prefix=f"hepred-{os.getpid()}-", dir=place)
+    raise StudyError(
+        f"TMPDIR must be a folder that can be written, of a path of at most {LONGEST_PLACE} bytes, got {places}."
+    )
 
 
 def _alive(pid: int) -> bool:

@@ -3,11 +3,19 @@
 import os
 import subprocess
 import sys
+import tempfile
 import time
 
 import pytest
 
-from hepred_lib.execution.notebook import NotebookError, execute, owner_lives, owner_mark, study_parameters
+from hepred_lib.execution.notebook import (
+    NotebookError,
+    _environment,
+    execute,
+    owner_lives,
+    owner_mark,
+    study_parameters,
+)
 from hepred_lib.study import PROJECT, StudyError, load_study, read_json
 
 
@@ -65,3 +73,22 @@ def test_a_child_ends_when_the_run_that_owns_it_is_gone():
     owner.kill()
     owner.wait()
     assert child.wait(timeout=20) == 1
+
+
+def test_a_temporary_folder_of_a_long_path_does_not_hold_the_sockets(tmp_path, monkeypatch):
+    long = tmp_path / ("x" * 120)
+    long.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    with _environment(1, tmp_path):
+        assert len(os.environ["JUPYTER_RUNTIME_DIR"]) < 90
+    assert list(long.iterdir()) == []
+
+
+def test_sockets_of_a_process_that_is_gone_are_removed(tmp_path, monkeypatch):
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    (tmp_path / f"hepred-{gone.pid}-abc").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with _environment(1, tmp_path):
+        pass
+    assert list(tmp_path.iterdir()) == []

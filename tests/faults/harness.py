@@ -173,7 +173,8 @@ def kill_at_work(study: Finished, how: str, *, temporary: Path, after_s: float =
     wait_until(lambda: bool(kernels(study.root)), 60)
     time.sleep(after_s)
     KILLS[how](process, study)
-    rest, _ = process.stderr.read(), process.wait(timeout=120)
+    with process.stderr:
+        rest, _ = process.stderr.read(), process.wait(timeout=120)
     wait_until(lambda: not kernels(study.root), 30)
     return process.returncode, said + rest
 

@@ -84,7 +84,7 @@ def test_a_changed_library_names_the_module(study, tmp_path):
     module.write_text(module.read_text(encoding="utf-8") + "\nANOTHER = 1\n", encoding="utf-8")
     command = [sys.executable, "-m", "hepred_lib.cli", "run", str(study.study_file), "--explain"]
     done = subprocess.run(
-        command, capture_output=True, text=True, check=True, env=os.environ | {"PYTHONPATH": str(library)}
+        command, capture_output=True, text=True, check=True, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(library)}
     )
     assert "05_clinical_to_he: code changed: hepred_lib/stats/logistic.py" in done.stdout
 
