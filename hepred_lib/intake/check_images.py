@@ -14,12 +14,12 @@ from itertools import permutations, product
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 import pandas as pd
 
 from hepred_lib.imaging.head import cut_ends
 from hepred_lib.imaging.masks import mask_faults
+from hepred_lib.imaging.nifti import read_nifti
 from hepred_lib.preprocessing import Head, bone_threshold, find_head
 from hepred_lib.scans import Scan, ScanError, read_mask, read_scan
 from hepred_lib.volume import mask_volume_ml
@@ -204,17 +204,24 @@ def _on_the_other_grid(row: Mapping, fault: Fault) -> Fault | None:
     if not given(row, f"{other}_ct") or not Path(other_ct).is_file():
         return None
     try:
-        mask, own, others = (nib.load(path) for path in (row[fault.column], own_ct, other_ct))
-    except Exception:  # whatever nibabel stumbles over: the mask's own fault is reported as it is
+        mask, own, others = (_grid(Path(path)) for path in (row[fault.column], own_ct, other_ct))
+    except Exception:  # whatever the file does to its reader: the mask's own fault is reported as it is
         return None
 
-    def fits(scan: nib.Nifti1Image) -> bool:
-        return mask.shape == scan.shape and np.allclose(mask.affine, scan.affine, atol=1e-2)
+    def fits(scan: tuple[tuple[int, ...], np.ndarray]) -> bool:
+        return mask[0] == scan[0] and np.allclose(mask[1], scan[1], atol=1e-2)
 
     if fits(own) or not fits(others):
         return None
     rule, value = f"lie on the grid of {moment}_ct", f"that of {other}_ct"
     return Fault(fault.column, rule, value, "refuse", f"Exchange {moment}_{kind} and {other}_{kind}, or the scans.")
+
+
+def _grid(path: Path) -> tuple[tuple[int, ...], np.ndarray]:
+    """Shape and affine of an image, in its own order of axes."""
+    with path.open("rb") as stream:
+        stored = read_nifti(stream, path.stat().st_size)
+    return stored.voxels.shape, stored.affine
 
 
 def _ventricular_faults(row: Mapping, moment: str, read: Mapping[str, np.ndarray], images: Images) -> Iterator[Fault]:

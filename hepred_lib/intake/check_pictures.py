@@ -9,20 +9,20 @@ from __future__ import annotations
 from base64 import b64encode
 from dataclasses import dataclass
 from io import BytesIO
-from math import prod
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
+from nibabel.orientations import apply_orientation, io_orientation
 from PIL import Image
 
+from hepred_lib.imaging.nifti import read_nifti
 from hepred_lib.morphology import dilated
 from hepred_lib.preprocessing import prepare
 from hepred_lib.scans import ScanError, read_mask, read_scan
 
 WINDOW_HU = (0.0, 80.0)  # level 40, width 80
 MATRIX, FIELD_MM, SKULL_MM = 224, 205.0, 14.0
-LARGEST_VOXELS = 2**28  # of a scan that is refused and read for its picture only
+LARGEST_MM = 1000.0  # of a voxel in a header that is not to be trusted
 SHARE_OF_BRAIN = 0.55  # of the largest slice's: no slice through orbits and nose reaches it
 AXIAL_STEP = 1.5  # slices thicker than pixels by so much are axial in head CT
 NEAR_HU = (-30.0, 120.0)
@@ -71,20 +71,23 @@ def _read(path: Path, mask: Path | None) -> Voxels | None:
 
 
 def _lenient(path: Path) -> tuple[np.ndarray, tuple[float, float, float]] | None:
-    """Voxels and spacing of any three-dimensional image of bounded size; None where that fails."""
+    """Voxels in RAS+ order and spacing of any three-dimensional image; None where that fails."""
+    if not path.is_file():
+        return None
     try:
-        if not path.is_file():
+        with path.open("rb") as stream:
+            stored = read_nifti(stream, path.stat().st_size)
+        if stored.voxels.ndim != 3:
             return None
-        image = nib.load(path)
-        if not 0 < prod(image.shape) <= LARGEST_VOXELS or len([n for n in image.shape if n > 1]) != 3:
-            return None
-        image = nib.as_closest_canonical(image)
+        turned = apply_orientation(stored.voxels, io_orientation(stored.affine))
         with np.errstate(all="ignore"):
-            values = np.nan_to_num(np.asarray(image.dataobj, dtype=np.float32)).reshape(image.shape[:3])
-        spacing = tuple(float(size) if 0 < size < 1000 else 1.0 for size in image.header.get_zooms()[:3])
-        return values, spacing
+            values = np.nan_to_num(turned * np.float32(stored.slope) + np.float32(stored.intercept))
+            sizes = np.linalg.norm(stored.affine[:3, :3], axis=0)
     except Exception:  # whatever a damaged file does to its reader, the page goes on without its picture
         return None
+    order = io_orientation(stored.affine)[:, 0].argsort()
+    x, y, z = (float(size) if 0 < size < LARGEST_MM else 1.0 for size in sizes[order])
+    return np.asarray(values, dtype=np.float32), (x, y, z)
 
 
 def _lenient_mask(path: Path | None, shape: tuple[int, ...]) -> np.ndarray | None:
