@@ -288,9 +288,9 @@ def _other_scale(low: float, high: float, empty: float) -> str:
         return ": the rescale intercept (often -1024) was not applied, or this is no CT"
     if low >= -1.0 and high <= 1.5:
         return ": intensities were scaled to 0-1, or are attenuation"
-    if high < BRAIN_HU:
+    if high < BRAIN_HU and low > -50.0:
         return ": intensities were standardized (z-scores)"
-    if high > 255.0:
+    if high > 255.0 or low < -300.0:
         return ""
     extracted = ", or the brain was extracted" if empty > OUTSIDE_SHARE else ""
     return f": a display window (such as 0-80 HU) was applied{extracted}"

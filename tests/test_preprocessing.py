@@ -2,17 +2,21 @@
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
+from hepred_lib.imaging.head import cut_ends
 from hepred_lib.preprocessing import (
     SliceGrid,
     area_weights,
     bone_threshold,
     brain_mask,
+    find_head,
     grid_from_record,
     grid_record,
     linear_weights,
     prepare,
 )
+from hepred_lib.scans import HeadError, read_scan
 
 
 def head(n: int = 96, slices: int = 8, pixel_mm: float = 2.0, *, ceiling: float = 1200.0) -> np.ndarray:
@@ -94,6 +98,108 @@ def test_turning_the_head_by_a_quarter_turns_its_brain_mask():
 
 def test_a_scan_without_skull_has_an_empty_brain_mask():
     assert not brain_mask(np.full((40, 40, 3), -1000.0), 2.0).any()
+
+
+def ball(shape=(96, 96, 30), spacing_mm=(2.0, 2.0, 5.0)):
+    """A closed head: brain of 132 x 164 x 140 mm in a skull of 8 mm, skin, air; HU and spacing."""
+    places = np.meshgrid(
+        *((np.arange(n) - (n - 1) / 2) * mm for n, mm in zip(shape, spacing_mm, strict=True)), indexing="ij"
+    )
+    hu = np.full(shape, -1000.0, dtype=np.float32)
+    for grow, value in ((14.0, 40.0), (8.0, 1200.0), (0.0, 34.0)):
+        hu[sum((p / (half + grow)) ** 2 for p, half in zip(places, (66, 82, 66), strict=True)) < 1] = value
+    return hu, spacing_mm
+
+
+@pytest.mark.parametrize(("ceiling", "expected"), [(1200.0, 150.0), (301.0, 150.0), (100.0, 92.0), (80.0, 73.6)])
+def test_bone_begins_at_150_or_below_the_ceiling_of_a_clipped_scan(ceiling, expected):
+    assert bone_threshold(np.minimum(head(), ceiling)) == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_few_bright_voxels_do_not_raise_the_ceiling():
+    hu = np.clip(head(), -20.0, 100.0)
+    hu[40:44, 40:44, 3] = 3071.0
+    assert bone_threshold(hu) == pytest.approx(92.0)
+
+
+def test_a_scan_without_skull_is_refused_where_it_would_look_free_of_blood():
+    hu, spacing = ball()
+    with pytest.raises(HeadError, match="the scan must show a head with its skull, got no brain inside a skull"):
+        prepare(np.where((hu > 0) & (hu < 40), hu, -1000.0), spacing)
+
+
+def test_a_brain_with_bone_on_one_side_only_is_refused():
+    hu, spacing = ball()
+    hu[:, :70][hu[:, :70] > 100] = -1000.0
+    with pytest.raises(HeadError, match="its skull, got"):
+        find_head(hu, spacing, name="ct.nii")
+
+
+def test_a_window_in_the_skull_after_surgery_is_no_lack_of_skull():
+    hu, spacing = ball()
+    hu[60:, 30:66, 12:22][hu[60:, 30:66, 12:22] > 100] = 40.0
+    whole = find_head(*ball()).brain.sum()
+    assert find_head(hu, spacing).brain.sum() == pytest.approx(whole, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("spacing_mm", "message"),
+    [
+        ((0.2, 0.2, 0.5), r"a head of 16 x 19 x 15 mm: the voxel size \(0\.2 x 0\.2 x 0\.5 mm\) is wrong"),
+        ((1.0, 1.0, 1.0), r"a head of 80 x 96 x 30 mm: the voxel size"),
+        ((2.0, 2.0, 1.0), r"x 30 mm: the distance between slices is wrong"),
+        ((2.0, 2.0, 12.0), r"the distance between slices is wrong"),
+        ((4.0, 4.0, 5.0), r"a brain 3\d\d mm long in the slice: the pixel size is wrong"),
+        ((15.0, 15.0, 5.0), r"the voxel size \(15 x 15 x 5 mm\) is wrong"),
+    ],
+)
+def test_a_head_of_impossible_size_is_refused_with_its_size(spacing_mm, message):
+    with pytest.raises(HeadError, match=message):
+        find_head(ball()[0], spacing_mm)
+
+
+def test_a_part_of_a_head_is_no_lost_spacing():
+    hu, spacing = ball()
+    assert cut_ends(find_head(hu[:, :, 10:18], spacing).brain) == (True, True)
+    assert cut_ends(find_head(hu, spacing).brain) == (False, False)
+
+
+def test_a_brain_of_impossible_hu_is_refused():
+    hu, spacing = ball()
+    with pytest.raises(HeadError, match="a brain of 10 to 60 HU, got a median of 7 HU"):
+        find_head(np.where((hu > 0) & (hu < 100), 0.2 * hu, hu), spacing)
+
+
+def test_clipped_bone_that_was_averaged_with_brain_is_no_brain():
+    hu, spacing = ball(shape=(96, 96, 75), spacing_mm=(2.0, 2.0, 2.0))
+    whole, clipped = find_head(hu, spacing), find_head(np.clip(hu, -20, 100), spacing)
+    assert clipped.grid.group > 1
+    assert clipped.brain.sum() == pytest.approx(whole.brain.sum(), rel=0.02)
+
+
+REAL = ("0001", "0131")
+
+
+@pytest.mark.parametrize("case", REAL)
+def test_a_real_scan_keeps_its_brain_whatever_a_voxel_or_a_spline_does(shared, case):
+    scan = read_scan(shared / f"data/phe_sich/{case}_ct.nii.gz")
+    whole = find_head(scan.hu, scan.spacing_mm)
+    bright = scan.hu.copy()
+    bright[250, 250, 12] = 400.0
+    assert find_head(bright, scan.spacing_mm).brain.sum() == whole.brain.sum()
+    spline = ndimage.zoom(scan.hu, (0.5, 0.5, 1.0), order=3, grid_mode=True, mode="nearest")
+    assert spline.max() > 105
+    resampled = find_head(spline, tuple(np.multiply(scan.spacing_mm, (2.0, 2.0, 1.0))))
+    assert resampled.brain.sum() == pytest.approx(whole.brain.sum(), rel=0.05)
+
+
+@pytest.mark.parametrize("outside", [-1024.0, -20.0])
+def test_a_real_scan_without_its_skull_is_refused(shared, outside):
+    scan = read_scan(shared / "data/phe_sich/0001_ct.nii.gz")
+    head = find_head(scan.hu, scan.spacing_mm)
+    brain = head.grid.to_scan(head.brain) >= 0.5
+    with pytest.raises(HeadError, match="a head with its skull, got no brain inside a skull"):
+        find_head(np.where(brain, scan.hu, outside), scan.spacing_mm)
 
 
 def test_prepare_centres_the_field_on_the_brain():
