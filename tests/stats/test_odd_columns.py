@@ -1,0 +1,199 @@
+"""Columns that stop a study elsewhere: collinear, constant, nearly empty, separating; each a result, and named."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.special import expit
+
+from hepred_lib.stats.development import DevelopmentSettings, cross_fit, develop
+from hepred_lib.stats.diagnostics import collinear_predictors, variance_inflation
+from hepred_lib.stats.imputed_effects import multivariable_odds_ratios
+from hepred_lib.stats.irls import independent_rows
+from hepred_lib.stats.likelihood import maximum_given, profile_limits
+from hepred_lib.stats.penalized import compare_penalties
+from hepred_lib.stats.selection import forward_select
+from hepred_lib.stats.stability import selection_stability
+
+PLACES = ("deep", "lobar", "stem")
+
+
+def cohort(n=240, seed=0):
+    rng = np.random.default_rng(seed)
+    x = pd.DataFrame({"gcs": rng.integers(3, 16, n), "nihss": rng.integers(0, 43, n)}).astype(float)
+    x["place"] = pd.Categorical(rng.choice(PLACES, n), PLACES)
+    y = (rng.random(n) < expit(-0.25 * (x["gcs"] - 8) - 0.5 + (x["place"] == "stem"))).astype(int)
+    return x, y
+
+
+COLLINEAR = {
+    "a copy": lambda x: x.assign(copy=x["gcs"]),
+    "other units": lambda x: x.assign(copy=1.8 * x["gcs"] + 32),
+    "a sum": lambda x: x.assign(copy=x["gcs"] + x["nihss"]),
+    "a level": lambda x: x.assign(copy=x["place"].eq("stem").astype(float)),
+    "nearly a copy": lambda x: x.assign(copy=x["gcs"] * (1 + 1e-12)),
+}
+
+
+@pytest.mark.parametrize("add", COLLINEAR.values(), ids=COLLINEAR)
+def test_a_collinear_candidate_is_named_and_moves_no_prediction(add):
+    x, y = cohort()
+    settings = DevelopmentSettings(tuple(x), alpha=0.9, n_imputations=2, n_resamples=4)
+    wider = DevelopmentSettings((*x, "copy"), alpha=0.9, n_imputations=2, n_resamples=4)
+    model = develop(add(x), y, wider)
+    assert "copy" not in model.path
+    assert any("copy" in note and "ollinear" in note for note in model.notes)
+    assert np.abs(model.predict(add(x)) - develop(x, y, settings).predict(x)).max() < 0.02
+
+
+@pytest.mark.parametrize("add", COLLINEAR.values(), ids=COLLINEAR)
+def test_collinear_candidates_have_tables_without_gaps(add):
+    x, y = cohort()
+    table = add(x)
+    model = develop(table, y, DevelopmentSettings(tuple(table), forced=tuple(table), n_imputations=2, n_resamples=4))
+    odds = multivariable_odds_ratios(model, table, y)
+    assert odds.drop(columns=["name", "method"]).notna().all(axis=None)
+    assert "Without coefficient" in " ".join(model.notes)
+    assert np.isinf(variance_inflation(table).set_index("predictor").loc["copy", "gvif"])
+    stability = selection_stability(table, y, n_resamples=5, rng=np.random.default_rng(0), forced=["gcs", "copy"])
+    assert np.isfinite(stability.coefficients[["median", "low", "high"]]).all(axis=None)
+    assert stability.coefficients["full"].isna().sum() == 1
+
+
+def test_a_copy_with_gaps_is_no_second_predictor():
+    x, y = cohort()
+    x["gcs"] = x["gcs"].where(np.arange(len(x)) % 5 > 0)
+    settings = DevelopmentSettings((*x, "copy"), alpha=0.99, n_imputations=3, n_resamples=4)
+    model = develop(x.assign(copy=x["gcs"]), y, settings)
+    assert "copy" not in model.path
+    assert np.abs(model.unshrunk_coefficients).max() < 3
+
+
+def test_a_score_that_copies_a_chosen_candidate_has_no_coefficient():
+    x, y = cohort()
+    table = x.assign(dl_score=2 * x["gcs"] - 7)
+    model = develop(table, y, DevelopmentSettings(tuple(x), added=("dl_score",), n_imputations=2, n_resamples=4))
+    assert "dl_score" not in model.names
+    assert model.added_test is None
+    assert any("dl_score" in note for note in model.notes)
+
+
+def test_collinear_predictors_are_told_with_what_they_follow_from():
+    x, _ = cohort()
+    dummies = {f"is_{place}": x["place"].eq(place).astype(float) for place in PLACES}
+    found = collinear_predictors(x.drop(columns="place").assign(total=x["gcs"] + x["nihss"], **dummies))
+    assert found == {"total": ("gcs", "nihss"), "is_stem": ("is_deep", "is_lobar")}
+
+
+def test_columns_of_few_patients_are_not_called_collinear():
+    x, _ = cohort(12)
+    assert collinear_predictors(x) == {}
+
+
+def test_a_category_keeps_the_levels_that_do_not_follow_from_the_model():
+    x, y = cohort()
+    chosen = forward_select(x.assign(stem=x["place"].eq("stem").astype(float))[["stem", "gcs"]], y)
+    assert chosen.path
+    design = np.vstack([np.ones(6), [1, 1, 0, 0, 0, 0], [0, 0, 1, 1, 0, 0], [0, 0, 0, 0, 1, 1]]).astype(float)
+    kept = independent_rows(design, np.ones((1, 6)), np.ones((1, 4), dtype=bool))
+    assert kept.tolist() == [[True, True, True, False]]
+
+
+def test_a_column_known_in_one_fold_only_is_cross_fitted():
+    x, y = cohort()
+    fold = np.arange(len(x)) % 2
+    x["rare"] = np.where((np.arange(len(x)) % 40 == 0), x["gcs"], np.nan)
+    settings = DevelopmentSettings(("gcs", "rare"), n_imputations=2, n_resamples=2)
+    assert np.isfinite(cross_fit(x, y, fold, settings)).all()
+    assert np.isfinite(cross_fit(x, y, fold, DevelopmentSettings(("rare",), n_imputations=2, n_resamples=2))).all()
+    assert compare_penalties(x, y, fold, np.full(len(x), 0.3)).notna().all(axis=None)
+
+
+@pytest.mark.parametrize("positive", [0, 1])
+def test_a_binary_column_with_one_positive_gives_a_model(positive):
+    x, y = cohort()
+    x["rare"] = 0.0
+    x.loc[np.flatnonzero(y == positive)[0], "rare"] = 1.0
+    model = develop(x, y, DevelopmentSettings(tuple(x), forced=("rare",), n_imputations=2, n_resamples=6))
+    assert np.isfinite(model.predict(x)).all()
+    assert np.isfinite(model.standard_errors).all()
+
+
+def test_one_extreme_value_does_not_stop_the_cross_fitting():
+    x, y = cohort()
+    x.loc[3, "nihss"] = 1e12
+    p = cross_fit(x, y, np.arange(len(x)) % 2, DevelopmentSettings(("nihss", "gcs"), forced=("nihss",), n_resamples=2))
+    assert ((p > 0) & (p < 1)).all()
+    assert compare_penalties(x, y, np.arange(len(x)) % 2, p)["slope"].notna().all()
+
+
+def test_separating_resamples_are_counted_and_cannot_outweigh_the_others():
+    rng = np.random.default_rng(4)
+    x = pd.DataFrame({"marker": np.r_[rng.normal(0, 1, 12), rng.normal(3.2, 1, 6)]})
+    y = np.repeat([0, 1], [12, 6])
+    model = develop(x, y, DevelopmentSettings(("marker",), forced=("marker",), n_resamples=40))
+    assert any("resamples separate the outcome" in note for note in model.notes)
+    assert 0 <= model.shrinkage <= 1
+    assert 0 <= model.optimism["slope_corrected"] <= 2
+
+
+def test_an_empty_model_has_no_optimism():
+    x, y = cohort()
+    model = develop(x, y, DevelopmentSettings(("nihss",), alpha=1e-9, n_resamples=5))
+    assert model.shrinkage == 1
+    assert model.optimism["auc_apparent"] == model.optimism["auc_corrected"] == 0.5
+    assert model.optimism["brier_apparent"] == model.optimism["brier_corrected"]
+    assert model.to_json()["optimism"]["slope_corrected"] is None
+    assert "no optimism" in " ".join(model.notes)
+
+
+def saddle(seed=3):
+    """A separating score: held far out, its penalized likelihood has a saddle, to which Newton's steps lead."""
+    rng = np.random.default_rng(seed)
+    y = np.repeat([0.0, 1.0], [60, 20])
+    score = 10 * y + rng.random(80)
+    design = np.column_stack([np.ones(80), rng.normal(size=80) - y, (score - score.mean()) / score.std()])
+    return design, y
+
+
+@pytest.mark.parametrize("seed", [3, 6, 7, 17, 19])
+def test_a_separating_score_has_profile_limits(seed):
+    design, y = saddle(seed)
+    for column in (1, 2):
+        low, high = profile_limits(design, y, np.zeros(3), column, level=0.95, penalized=True)
+        assert -np.inf < low < high < np.inf
+
+
+def test_the_search_ends_where_the_likelihood_is_flat_to_rounding():
+    design, y = saddle()
+    free = np.array([True, True, False])
+    for value in np.linspace(2.0, 12.0, 21):
+        found, reached = maximum_given(design, y, np.array([-3.0, 0, value]), free, penalized=True)
+        again = maximum_given(design, y, found, free, penalized=True)[1]
+        assert again == pytest.approx(reached, abs=1e-9)
+
+
+@pytest.mark.parametrize("size", [1e-4, 1.0, 1e4])
+def test_a_large_cohort_has_profile_limits_whatever_the_unit(size):
+    rng = np.random.default_rng(0)
+    n = 50_000
+    design = np.column_stack([np.ones(n), rng.normal(size=n), rng.normal(size=n)])
+    y = (rng.random(n) < expit(design @ [-1, 1e-4, 0.5])).astype(float)
+    expected = profile_limits(design, y, np.zeros(3), 1, level=0.95, penalized=False)
+    scaled = design * [1, size, 1]
+    found = profile_limits(scaled, y, np.zeros(3), 1, level=0.95, penalized=False)
+    assert np.array(found) * size == pytest.approx(np.array(expected), rel=1e-3, abs=1e-6)
+
+
+def test_one_interval_that_cannot_be_found_leaves_the_others(monkeypatch):
+    x, y = cohort()
+    model = develop(x, y, DevelopmentSettings(tuple(x), forced=("gcs", "nihss"), n_imputations=2, n_resamples=2))
+
+    def lost(design, outcome, start, free, **how):
+        if not free[1]:
+            raise ValueError("no maximum")
+        return maximum_given(design, outcome, start, free, **how)
+
+    monkeypatch.setattr("hepred_lib.stats.imputed_effects.maximum_given", lost)
+    table = multivariable_odds_ratios(model, x, y).set_index("name")
+    assert table.loc["gcs", ["profile_low", "profile_high"]].isna().all()
+    assert table.drop(index="gcs")[["profile_low", "profile_high"]].notna().all(axis=None)
