@@ -110,8 +110,8 @@ out_of_fold = auc_interval(fitted["he"].astype(int), fitted["dl_score"], method=
 Markdown(
     f"Out-of-fold AUC of the score in {len(fitted)} development patients ({int(fitted['he'].sum())} with HE): "
     f"**{out_of_fold.auc:.2f}** (95 % interval {results.limits_words(out_of_fold.low, out_of_fold.high)}). "
-    f"{' '.join(model.notes)} "
-    "The verdict belongs to the test patients, in notebook 07."
+    + "".join(f"{note} " for note in model.notes)
+    + "The verdict belongs to the test patients, in notebook 07."
 )
 
 # %%

@@ -26,10 +26,9 @@
 # %%
 import numpy as np
 import pandas as pd
-from IPython.display import Markdown
 
 from hepred_lib import results
-from hepred_lib.book import show
+from hepred_lib.book import Markdown, show
 from hepred_lib.manifest import read_manifest
 from hepred_lib.stats.auc_tests import compare_aucs
 from hepred_lib.stats.calibration_tests import spiegelhalter_test
@@ -94,7 +93,9 @@ assert test[[f"p_{name}" for name in names]].notna().all(axis=None), "every test
 # Accuracy stands beside that of calling nobody positive.
 
 # %%
-thresholds = {name: read_json(run.path(f"{name}_model.json"))["threshold"] for name in names}
+described = {name: read_json(run.path(f"{name}_model.json")) for name in names}
+thresholds = {name: described[name]["threshold"] for name in names}
+notes += [f"{name} model: {note}" for name in names for note in described[name]["logistic"]["notes"]]
 models = results.evaluate_models(test, thresholds, notes=notes)
 null = models["null"]["accuracy"]
 judged = {name: models[name] for name in names}
