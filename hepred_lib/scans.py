@@ -88,7 +88,7 @@ def read_scan(path: str | os.PathLike) -> Scan:
     notes = _check_header(stored.header, path)
     turned, affine = _to_ras(stored.voxels, stored.affine)
     if turned.shape[2] < 2:
-        raise ScanError(f"{path} must have at least 2 slices, got {turned.shape[2]}.")
+        raise ScanError(f"{path} must have at least 2 slices, got {turned.shape[2]}: save the whole scan as one file.")
     hu = np.asarray(turned, dtype=np.float32, order="F")
     if (stored.slope, stored.intercept) != (1.0, 0.0):
         hu *= np.float32(stored.slope)

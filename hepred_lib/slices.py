@@ -122,7 +122,7 @@ def store_patient(folder: Path, row: dict, **options: float) -> dict[str, object
         for mask, key in zip(masks, ("baseline_mask", "baseline_ivh_mask"), strict=True):
             refuse_other_masks(mask, scan, slices, row.get(key), ventricular=key == "baseline_ivh_mask")
     except ScanError as error:
-        raise type(error)(f"{error} (patient {patient})") from error
+        raise type(error)(f"{str(error).removesuffix('.')} (patient {patient}).") from error
     planes = encode(slices, *masks)
     buffer = BytesIO()
     np.save(buffer, planes, allow_pickle=False)

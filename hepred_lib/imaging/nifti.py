@@ -169,16 +169,16 @@ def _read(source: _Bytes, most: int) -> Stored:
     shape, dtype = _shape_and_type(header)
     first, needed = _first_byte(header), math.prod(shape) * dtype.itemsize
     if first + needed > most:
-        got = f"a file that ends too early: {_times(shape)} voxels of {dtype} need {needed} bytes"
-        raise NiftiError(WHOLE, f"{got}; copy or export it again")
+        got = f"a file that ends too early ({_times(shape)} voxels of {dtype} need {needed} bytes)"
+        raise NiftiError(WHOLE, f"{got}: copy or export it again")
     early = beginning[first:]
     source.skip(first - len(beginning))
     if early:
         source.rest = early + source.rest
     data = source.take(needed)
     if len(data) < needed:
-        got = f"a file that ends too early: {len(data)} of the {needed} bytes of {_times(shape)} voxels"
-        raise NiftiError(WHOLE, f"{got}; copy or export it again")
+        got = f"a file that ends too early ({len(data)} of the {needed} bytes of {_times(shape)} voxels)"
+        raise NiftiError(WHOLE, f"{got}: copy or export it again")
     # To the end of the file, where the checksum is, unless far more follows than belongs to the image.
     source.skip(SPARE)
     voxels = np.frombuffer(data, dtype).reshape(shape, order="F")
@@ -213,7 +213,7 @@ def _header(beginning: bytes) -> nib.Nifti1Header:
     kind = _LENGTHS[int.from_bytes(beginning[:4], orders[0])]
     length = int(kind.sizeof_hdr)
     if len(beginning) < length:
-        raise NiftiError(WHOLE, f"a file that ends too early: {len(beginning)} bytes; copy or export it again")
+        raise NiftiError(WHOLE, f"a file that ends too early ({len(beginning)} bytes): copy or export it again")
     if kind is nib.Nifti1Header and beginning[344:348] != b"n+1\0":
         if beginning[344:348] == b"ni1\0":
             raise NiftiError(NIFTI, "the header half of a .hdr/.img pair: save both as one .nii or .nii.gz file")
@@ -241,9 +241,9 @@ def _shape_and_type(header: nib.Nifti1Header) -> tuple[tuple[int, ...], np.dtype
     if dtype.kind not in "iuf":
         raise NiftiError("hold one plain number per voxel", _kind_of_voxel(dtype))
     if len(shape) > 3:
-        raise NiftiError(VOLUME, f"shape {_times(shape)}: several frames or volumes in one file, save one of them")
+        raise NiftiError(VOLUME, f"shape {_times(shape)} (several frames or volumes in one file): save one of them")
     if len(shape) < 3:
-        raise NiftiError(VOLUME, f"shape {_times(shape)}: a single slice, save the whole scan as one file")
+        raise NiftiError(VOLUME, f"shape {_times(shape)} (a single slice): save the whole scan as one file")
     if math.prod(shape) * (dtype.itemsize + 4) > MEMORY:
         gigabytes = math.prod(shape) * dtype.itemsize / 1e9
         got = f"{_times(shape)} voxels of {dtype} ({gigabytes:,.3g} GB)"

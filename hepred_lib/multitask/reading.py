@@ -95,7 +95,7 @@ def read_with(reader: Reader, row: Mapping[str, object]) -> tuple[Reading, np.nd
         refuse_other_masks(masks[0], scan, slices, row.get("baseline_mask"))
         refuse_other_masks(masks[1], scan, slices, row.get("baseline_ivh_mask"), ventricular=True)
     except ScanError as error:
-        raise type(error)(f"{error} (patient {row['patient_id']})") from error
+        raise type(error)(f"{str(error).removesuffix('.')} (patient {row['patient_id']}).") from error
     grid = slices.grid
     planes = encode(slices, *masks)
     patient = Patient(str(row["patient_id"]), planes, grid.pixel_mm, grid.voxel_ml, np.nan, masks[0] is not None)
