@@ -34,7 +34,10 @@ from hepred_lib.scans import HeadError, ScanError, write_like
 from hepred_lib.slices import BRAIN_HU, BRAIN_ML, from_torch, shown_hu
 from hepred_lib.stats.development import DevelopedModel
 from hepred_lib.study import StudyError, read_json, read_table
+from hepred_lib.study.model_files import read_model_file
 
+# What numbers that fit their schema, but not one another, lead to.
+MISFITS = (KeyError, IndexError, TypeError, ValueError, np.linalg.LinAlgError)
 IMPUTATIONS = {"image": None, "clinical": "imputation.json", "integrated": "integrated_imputation.json"}
 NO_BEDSIDE = "no bedside value"
 READ = (
@@ -118,11 +121,17 @@ def load_frozen(folder: Path) -> FrozenStudy:
     """
     if not (folder / "clinical_model.json").is_file():
         raise StudyError(f"RUN must be the folder of a finished study, but {folder} holds no clinical_model.json.")
-    models = {name: _load_model(folder, name) for name in IMPUTATIONS if (folder / f"{name}_model.json").is_file()}
+    # What a study of another image source may have left is no part of this one.
+    finished = folder / "results.json"
+    source = read_json(finished).get("image_source") if finished.is_file() else None
+    names = [name for name in IMPUTATIONS if name == "clinical" or source != "none"]
+    models = {name: _load_model(folder, name) for name in names if (folder / f"{name}_model.json").is_file()}
     if "image" not in models:
         return FrozenStudy(folder, None, models)
-    image = read_json(folder / "image_model.json")
+    image = read_model_file(folder / "image_model.json", "image_model")
     scales = pd.DataFrame(image["scales"]).set_index("fold")
+    if scales.index.has_duplicates:
+        raise StudyError(f"{folder / 'image_model.json'}: scales: every fold must be listed once.")
     reader = load_reader(folder, scales, image["preprocessing"]) if image["image_source"] == "scans" else None
     return FrozenStudy(folder, reader, models, image["image_source"], scales)
 
@@ -349,9 +358,21 @@ def predict_one(frozen: FrozenStudy, ct: Path, bedside: Mapping[str, Any] | None
 
 
 def _load_model(folder: Path, name: str) -> FrozenModel:
-    described = read_json(folder / f"{name}_model.json")
-    imputation = read_json(folder / IMPUTATIONS[name]) if IMPUTATIONS[name] else described.get("imputation")
-    logistic = DevelopedModel.from_json(described["logistic"], imputation)
+    """One model of a run; its file must fit its schema and itself, and give a probability where nothing is known."""
+    path = folder / f"{name}_model.json"
+    described = read_model_file(path, "image_model" if name == "image" else "model")
+    kept_apart = IMPUTATIONS[name]
+    imputation = read_model_file(folder / kept_apart, "imputation") if kept_apart else described["imputation"]
+    if described["model"] != name:
+        raise StudyError(f"{path}: model: must be {name!r}, got {described['model']!r}.")
+    try:
+        logistic = DevelopedModel.from_json(described["logistic"], imputation)
+        logistic.predict(logistic.unknown_patient())
+    except MISFITS as error:
+        beside = f" or {kept_apart}" if kept_apart else ""
+        raise StudyError(
+            f"{path}: its parts{beside} do not fit one another: {' '.join(str(error).split())}."
+        ) from error
     return FrozenModel(name, logistic, described["threshold"], tuple(described.get("candidates", ())))
 
 

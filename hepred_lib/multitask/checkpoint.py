@@ -8,11 +8,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save, save_file
 from torch import Tensor
 
 from hepred_lib.multitask.network import MultitaskNetwork, NetworkSettings
-from hepred_lib.study import write_bytes
+from hepred_lib.study import StudyError, write_bytes
+from hepred_lib.study.artifacts import damaged
+
+# What a file that is cut, edited or of another network leads to.
+UNUSABLE = (OSError, ValueError, KeyError, TypeError, RuntimeError, RecursionError, SafetensorError)
 
 
 @dataclass
@@ -33,10 +38,19 @@ def save_network(network: MultitaskNetwork, path: Path) -> None:
 
 
 def load_network(path: Path) -> MultitaskNetwork:
-    """The network that :func:`save_network` wrote, in evaluation mode on the CPU."""
-    settings = NetworkSettings(**json.loads(_read_metadata(path)["network"]))
-    network = MultitaskNetwork(settings)
-    network.load_state_dict(load_file(path))
+    """The network that :func:`save_network` wrote, in evaluation mode on the CPU.
+
+    Raises
+    ------
+    StudyError
+        The file is missing or damaged.
+    """
+    try:
+        settings = NetworkSettings(**json.loads(_read_metadata(path)["network"]))
+        network = MultitaskNetwork(settings)
+        network.load_state_dict(load_file(path))
+    except UNUSABLE as error:
+        raise StudyError(damaged(path, error)) from error
     return network.to(memory_format=torch.channels_last).eval()
 
 
@@ -54,16 +68,23 @@ def save_state(state: TrainingState, history: list[dict], checkpoint: Path, fing
 def resume_state(state: TrainingState, checkpoint: Path, fingerprint: str) -> list[dict]:
     """Take up a state made from the same patients and settings; returns its history, empty where there is none.
 
-    What a kill in the middle of writing left behind is removed.
+    What a kill in the middle of writing left behind is removed, and so is a damaged checkpoint: training starts anew.
     """
     for rest in checkpoint.parent.glob(f".{checkpoint.name}.*.tmp"):
         rest.unlink(missing_ok=True)
     if not checkpoint.exists():
         return []
-    metadata = _read_metadata(checkpoint)
-    if metadata["fingerprint"] != fingerprint:
+    try:
+        metadata = _read_metadata(checkpoint)
+        if metadata["fingerprint"] != fingerprint:
+            return []
+        progress = json.loads(metadata["progress"])
+        epoch, step, history = progress["epoch"], progress["step"], progress["history"]
+        tensors = load_file(checkpoint)
+        _require_state(tensors, state)
+    except UNUSABLE:
+        checkpoint.unlink()
         return []
-    tensors = load_file(checkpoint)
     for name, module in (("network", state.network), ("average", state.average)):
         module.load_state_dict(_part(tensors, name))
     slots: dict[int, dict[str, Tensor]] = {}
@@ -74,9 +95,17 @@ def resume_state(state: TrainingState, checkpoint: Path, fingerprint: str) -> li
         like = torch.empty_like(parameters[int(index)], device="cpu") if value.dim() else torch.empty(())
         slots.setdefault(int(index), {})[slot] = like.copy_(value)
     state.optimizer.load_state_dict({**state.optimizer.state_dict(), "state": slots})
-    progress = json.loads(metadata["progress"])
-    state.epoch, state.step = progress["epoch"], progress["step"]
-    return progress["history"]
+    state.epoch, state.step = epoch, step
+    return history
+
+
+def _require_state(tensors: dict[str, Tensor], state: TrainingState) -> None:
+    """Refuse a checkpoint that lacks a part of the state, or holds one that is not finite."""
+    for name, module in (("network", state.network), ("average", state.average)):
+        if _part(tensors, name).keys() != module.state_dict().keys():
+            raise ValueError(f"the checkpoint must hold the whole {name}")
+    if not all(torch.isfinite(value).all() for value in tensors.values() if value.is_floating_point()):
+        raise ValueError("the checkpoint must be finite")
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -86,11 +115,17 @@ def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 def _save_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    save_file(tensors, temporary, metadata=metadata)
-    os.replace(temporary, path)
+    try:
+        save_file(tensors, temporary, metadata=metadata)
+        with open(temporary, "rb") as stream:
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except (OSError, SafetensorError):
+        temporary.unlink(missing_ok=True)  # half a file of a full disk
+        raise
 
 
 def _read_metadata(path: Path) -> dict[str, str]:
     with open(path, "rb") as stream:
-        size = int.from_bytes(stream.read(8), "little")
+        size = min(int.from_bytes(stream.read(8), "little"), path.stat().st_size)
         return json.loads(stream.read(size))["__metadata__"]

@@ -7,6 +7,7 @@ the whole state is saved after each epoch: a killed training goes on where it wa
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -28,6 +29,7 @@ from hepred_lib.multitask.descriptors import descriptor_scale
 from hepred_lib.multitask.network import MultitaskNetwork, NetworkSettings
 from hepred_lib.multitask.objective import LOSSES, LossWeights, joint_loss
 from hepred_lib.progress import progress
+from hepred_lib.study.identity import library_code
 
 CHECKED_EVERY = 16
 # The gradient of most steps is longer than this: every step is about as long, and no hard patient turns it alone.
@@ -299,9 +301,15 @@ def _new_state(
 
 def _fingerprint(patients: Sequence[Patient], network: NetworkSettings, settings: TrainingSettings) -> str:
     """What a checkpoint must have been made from to be taken up again."""
-    pixels = [int(patient.planes.sum(dtype="uint64")) for patient in patients]
     people = [
-        (patient.patient_id, repr(patient.he), repr(patient.descriptors), total)
-        for patient, total in zip(patients, pixels, strict=True)
+        (
+            patient.patient_id,
+            repr(patient.he),
+            repr(patient.descriptors),
+            hashlib.sha256(np.ascontiguousarray(patient.planes)).hexdigest(),
+        )
+        for patient in patients
     ]
-    return json.dumps({"network": asdict(network), "training": asdict(settings), "patients": people}, sort_keys=True)
+    made_of = {"network": asdict(network), "training": asdict(settings), "patients": people}
+    made_of["code"] = library_code("multitask", "training.py")
+    return json.dumps(made_of, sort_keys=True)

@@ -104,6 +104,14 @@ class DevelopedModel:
         """
         return expit(self.linear_predictors(x, shrunk=shrunk)).mean(axis=0)
 
+    def unknown_patient(self) -> pd.DataFrame:
+        """One patient of whom nothing is known but the added scores, which are 0: every model must have an answer."""
+        columns: dict[str, Any] = {
+            name: [np.nan] if levels is None else pd.Categorical([None], categories=list(levels))
+            for name, levels in self.imputer.coding.levels.items()
+        }
+        return pd.DataFrame(columns | {name: [0.0] for name in self.settings.added})
+
     def missing(self, x: pd.DataFrame) -> pd.DataFrame:
         """Which of the model's predictors have to be imputed in each row, as booleans."""
         return x[list(self.predictors)].isna()
@@ -133,6 +141,12 @@ class DevelopedModel:
     def from_json(cls, model: dict[str, Any], imputation: dict[str, Any]) -> DevelopedModel:
         """Rebuild a model from what `to_json` and `imputer.to_json` wrote."""
         settings = {k: tuple(v) if isinstance(v, list) else v for k, v in model["settings"].items()}
+        imputer = Imputer.from_json(imputation)
+        imputer.check()
+        names = list(model["coefficients"])
+        for key in ("unshrunk_coefficients", "standard_errors"):
+            if list(model[key]) != names:
+                raise ValueError(f"{key} must name {names}, got {list(model[key])}")
         return cls(
             names=tuple(model["coefficients"]),
             intercept=model["intercept"],
@@ -146,7 +160,7 @@ class DevelopedModel:
             optimism={name: np.nan if value is None else value for name, value in model["optimism"].items()},
             inclusion_frequency=pd.Series(model["inclusion_frequency"], name="inclusion_frequency", dtype=float),
             added_test=None if model["added_test"] is None else AddedTest(**model["added_test"]),
-            imputer=Imputer.from_json(imputation),
+            imputer=imputer,
             settings=DevelopmentSettings(**settings),
             notes=tuple(model["notes"]),
         )

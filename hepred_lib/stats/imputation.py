@@ -99,6 +99,26 @@ class Imputer:
             "scores": self.scores.tolist(),
         }
 
+    def check(self) -> None:
+        """Refuse parts that do not fit one another, as in a file edited by hand.
+
+        Raises
+        ------
+        ValueError
+            Arrays of other shapes than the columns ask for, covariances that are none, or knots out of order.
+        """
+        m, k = len(self.means), len(self.coding.names)
+        shapes = {"means": (m, k), "covariances": (m, k, k), "scores": (m, k)}
+        wrong = [name for name, shape in shapes.items() if getattr(self, name).shape != shape or m < 1]
+        if wrong or len(self.knots) != k:
+            raise ValueError(f"{(wrong or ['knots'])[0]} must have the shape of {k} columns in {m} imputed sets")
+        for knots in filter(None, self.knots):
+            if len({len(part) for part in knots}) != 1 or any(not (np.diff(part) >= 0).all() for part in knots):
+                raise ValueError("knots must be two increasing lists of one length")
+        lowest = np.linalg.eigvalsh(self.covariances).min(initial=0.0) if k else 0.0
+        if not np.allclose(self.covariances, np.swapaxes(self.covariances, 1, 2)) or lowest < -1e-6:
+            raise ValueError("covariances must be symmetric and positive")
+
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> Imputer:
         """Rebuild what `to_json` wrote."""

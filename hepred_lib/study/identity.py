@@ -142,8 +142,25 @@ def code_digests(notebook: str) -> dict[str, str]:
     shows it.
     """
     source = PROJECT / "notebooks" / f"{notebook}.py"
-    left_out = NOT_TRAINED_BY if notebook == TRAINING else ()
-    found: dict[str, str] = {f"notebooks/{notebook}.py": _short(source.read_bytes())}
+    reached = _reachable(source, NOT_TRAINED_BY if notebook == TRAINING else ())
+    return {f"notebooks/{notebook}.py": _short(source.read_bytes()), **reached}
+
+
+def library_code(*names: str) -> str:
+    """One short digest of a module of the library and of all that it can reach.
+
+    Parameters
+    ----------
+    *names : str
+        Path of the module below ``hepred_lib``: ``"multitask", "training.py"``.
+    """
+    module = PROJECT.joinpath("hepred_lib", *names)
+    return _short(json.dumps([_module_digest(module), _reachable(module, ())]).encode())
+
+
+def _reachable(source: Path, left_out: tuple[str, ...]) -> dict[str, str]:
+    """Digests of the modules of the library that a file can reach, by path, without those of some rooms."""
+    found: dict[str, str] = {}
     waiting = list(_imports(source))
     while waiting:
         module = waiting.pop()
