@@ -8,16 +8,16 @@ import pytest
 LIBRARY = Path(__file__).resolve().parents[1] / "hepred_lib"
 FLOORS = {
     0: {"volume", "expansion", "markers", "scores", "segmentation", "morphology", "stats", "progress", "literal"},
-    0.5: {"imaging"},
-    1: {"manifest", "scans"},
-    1.5: {"study"},
-    2: {"results", "preprocessing", "simulation", "execution"},
-    3: {"slices", "reporting", "intake"},
-    4: {"multitask"},
-    5: {"deployment"},
-    6: {"figures"},
-    7: {"book", "site"},
-    8: {"cli"},
+    1: {"imaging"},
+    2: {"manifest", "scans"},
+    3: {"study"},
+    4: {"results", "preprocessing", "simulation", "execution"},
+    5: {"slices", "reporting", "intake"},
+    6: {"multitask"},
+    7: {"deployment"},
+    8: {"figures"},
+    9: {"book", "site"},
+    10: {"cli"},
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names}
 FORBIDDEN = {"utils", "helpers", "common", "misc", "core"}
