@@ -23,6 +23,8 @@ import pandas as pd
 from hepred_lib.literal import for_latex
 from hepred_lib.study.definition import StudyError
 
+# What a spreadsheet takes for a formula; a number or an interval is none, and neither is a lone sign.
+FORMULA = re.compile(r"[=@\t\r]|[+-]\s*[^\s\d.,(]")
 NUMBER = re.compile(r"-?\d+(\.\d+)?(e[-+]?\d+)?")
 LONG_NUMBER = re.compile(r"-?\d+\.(0|\d{4,})|-?\d+(\.\d+)?e[-+]?\d+")
 
@@ -86,8 +88,22 @@ def _refuse_constant(name: str) -> None:
 
 
 def write_table(path: Path, table: pd.DataFrame, *, index: bool = False) -> bool:
-    """Write a table as CSV: UTF-8, shortest decimals that give the same number again, empty where missing."""
+    """Write a table as CSV: UTF-8, shortest decimals that give the same number again, empty where missing.
+
+    Text that a spreadsheet would run as a formula is written after an apostrophe, as spreadsheets themselves mark text.
+    """
+    columns = [table.iloc[:, k] for k in range(table.shape[1])]  # a table may name two columns alike
+    kept = [
+        column if column.name == "patient_id" or pd.api.types.is_numeric_dtype(column) else column.map(_no_formula)
+        for column in columns
+    ]
+    table = pd.concat(kept, axis=1) if kept else table
+    table.columns = [_no_formula(name) for name in table.columns]
     return write_bytes(path, table.to_csv(index=index, lineterminator="\n").encode())
+
+
+def _no_formula(cell: Any) -> Any:
+    return f"'{cell}" if isinstance(cell, str) and FORMULA.match(cell) else cell
 
 
 def read_table(path: Path) -> pd.DataFrame:

@@ -129,3 +129,22 @@ def test_checksums_of_scans_do_not_depend_on_their_order(tmp_path):
     assert scan_checksums(paths) == scan_checksums(paths[::-1])
     paths[0].write_bytes(b"changed")
     assert scan_checksums(paths) != scan_checksums([tmp_path / "b"])
+
+
+@pytest.mark.parametrize("text", ["=1+1", "@SUM(A1)", "+cmd|' /C calc'!A0", "-cmd|x", "\t=1"])
+def test_text_that_a_spreadsheet_would_run_is_marked_as_text(tmp_path, text):
+    write_table(tmp_path / "table.csv", pd.DataFrame({"patient_id": ["1"], "site": [text], "=n()": [1.5]}))
+    read = pd.read_csv(tmp_path / "table.csv")
+    assert read["site"].tolist() == ["'" + text]
+    assert read.columns.tolist() == ["patient_id", "site", "'=n()"]
+
+
+@pytest.mark.parametrize("text", ["-0.05 (-0.10 to 0.02)", "-", "+1", "- 3", "A+B", "1=1", "-.5", "Zürich"])
+def test_numbers_intervals_and_plain_text_stay_as_they_are(tmp_path, text):
+    write_table(tmp_path / "table.csv", pd.DataFrame({"site": [text]}))
+    assert (tmp_path / "table.csv").read_text(encoding="utf-8") == f"site\n{text}\n"
+
+
+def test_a_table_with_repeated_column_names_can_be_written(tmp_path):
+    write_table(tmp_path / "table.csv", pd.DataFrame([["a", "b"]], columns=["x", "x"]))
+    assert (tmp_path / "table.csv").read_text() == "x,x\na,b\n"
