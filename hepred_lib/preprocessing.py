@@ -152,11 +152,11 @@ def find_head(
         raise HeadError(f"{name} must {fault[0]}, got {fault[1]}.")
     grid = _coarse_grid(hu.shape, spacing_mm, max(1, round(thickness_mm / spacing_mm[2])))
     coarse, bone_hu = grid.to_slices(hu), bone_threshold(hu)
+    bone = _bone(hu, coarse, grid, bone_hu)
+    brain = brain_mask(np.where(bone, np.maximum(coarse, bone_hu), coarse), grid.pixel_mm, bone_hu=bone_hu)
     if bone_hu < BONE_HU:
-        brain = _clipped_brain(hu, coarse, grid, bone_hu)
-    else:
-        brain = brain_mask(coarse, grid.pixel_mm, bone_hu=bone_hu)
-    fault = head_fault(coarse, brain, coarse >= bone_hu, (grid.pixel_mm, grid.pixel_mm, grid.thickness_mm))
+        brain = _without_caps(coarse, brain)
+    fault = head_fault(coarse, brain, bone, (grid.pixel_mm, grid.pixel_mm, grid.thickness_mm))
     if fault:
         raise HeadError(f"{name} must {fault[0]}, got {fault[1]}.")
     return Head(grid, coarse, brain, bone_hu, _tissue_hu(coarse, brain))
@@ -363,22 +363,23 @@ def _quality(hu: np.ndarray, slices: np.ndarray, brain: np.ndarray, grid: SliceG
     }
 
 
-def _clipped_brain(hu: np.ndarray, coarse: np.ndarray, grid: SliceGrid, bone_hu: float) -> np.ndarray:
-    """The brain where HU were clipped: bone that was averaged or interpolated with brain or air looks like blood."""
-    if grid.group > 1:
-        # Bone in any slice of a group makes its average bone, as it does where bone has 1000 HU.
-        single = replace(grid, group=1).to_slices(hu) >= bone_hu
-        bone = np.maximum.reduceat(single, np.arange(0, grid.shape[2], grid.group), axis=2)
-        coarse = np.where(bone, np.maximum(coarse, bone_hu), coarse)
-    brain = brain_mask(coarse, grid.pixel_mm, bone_hu=bone_hu)
-    # The last slices at either end can be made of the skull's cap or base alone.
+def _bone(hu: np.ndarray, coarse: np.ndarray, grid: SliceGrid, bone_hu: float) -> np.ndarray:
+    """Bone on the coarse grid. Where HU were clipped, bone averaged with brain looks like blood: any slice counts."""
+    if bone_hu >= BONE_HU or grid.group == 1:
+        return coarse >= bone_hu
+    single = replace(grid, group=1).to_slices(hu) >= bone_hu
+    return np.maximum.reduceat(single, np.arange(0, grid.shape[2], grid.group), axis=2)
+
+
+def _without_caps(coarse: np.ndarray, brain: np.ndarray) -> np.ndarray:
+    """The brain of a clipped scan without end slices that are the skull's cap or base, blended with brain or air."""
+    kept = brain.copy()
     for slices in (range(brain.shape[2]), range(brain.shape[2] - 1, -1, -1)):
         for z in slices:
-            if brain[:, :, z].any():
-                if np.median(coarse[:, :, z][brain[:, :, z]]) <= CAP_HU:
-                    break
-                brain[:, :, z] = False
-    return brain
+            if kept[:, :, z].any() and np.median(coarse[:, :, z][kept[:, :, z]]) <= CAP_HU:
+                break
+            kept[:, :, z] = False
+    return kept
 
 
 def _tissue_hu(hu: np.ndarray, brain: np.ndarray) -> float:

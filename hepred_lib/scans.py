@@ -89,6 +89,9 @@ def read_scan(path: str | os.PathLike) -> Scan:
     turned, affine = _to_ras(stored.voxels, stored.affine)
     if turned.shape[2] < 2:
         raise ScanError(f"{path} must have at least 2 slices, got {turned.shape[2]}: save the whole scan as one file.")
+    if stored.voxels.min() == stored.voxels.max():  # before millions of equal voxels are turned to HU
+        value = float(stored.voxels.flat[0]) * stored.slope + stored.intercept
+        raise ScanError(f"{path} must show a head, got {value:g} in every voxel.")
     hu = np.asarray(turned, dtype=np.float32, order="F")
     if (stored.slope, stored.intercept) != (1.0, 0.0):
         hu *= np.float32(stored.slope)

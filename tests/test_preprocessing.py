@@ -128,6 +128,14 @@ def test_a_scan_without_skull_is_refused_where_it_would_look_free_of_blood():
         prepare(np.where((hu > 0) & (hu < 40), hu, -1000.0), spacing)
 
 
+def test_a_rim_of_bone_that_brain_extraction_left_is_no_skull():
+    hu, spacing = ball()
+    brain = (hu > 0) & (hu < 40)
+    rim = ndimage.binary_dilation(brain, ndimage.generate_binary_structure(3, 1)[:, :, 1:2])
+    with pytest.raises(HeadError, match=r"its skull, got bone of \d\.\d% of the brain's area \(was it extracted\?\)"):
+        find_head(np.where(rim, hu, -1024.0), spacing)
+
+
 def test_a_brain_with_bone_on_one_side_only_is_refused():
     hu, spacing = ball()
     hu[:, :70][hu[:, :70] > 100] = -1000.0
@@ -148,6 +156,7 @@ def test_a_window_in_the_skull_after_surgery_is_no_lack_of_skull():
         ((0.2, 0.2, 0.5), r"a head of 16 x 19 x 15 mm: the voxel size \(0\.2 x 0\.2 x 0\.5 mm\) is wrong"),
         ((1.0, 1.0, 1.0), r"a head of 80 x 96 x 30 mm: the voxel size"),
         ((2.0, 2.0, 1.0), r"x 30 mm: the distance between slices is wrong"),
+        ((1.0, 2.0, 5.0), r"a brain of 6\d x 16\d mm in the slice: the pixel size is wrong"),
         ((2.0, 2.0, 12.0), r"the distance between slices is wrong"),
         ((4.0, 4.0, 5.0), r"a brain 3\d\d mm long in the slice: the pixel size is wrong"),
         ((15.0, 15.0, 5.0), r"the voxel size \(15 x 15 x 5 mm\) is wrong"),

@@ -13,7 +13,10 @@ FIELD_MM = (120.0, 1000.0)  # longer side of a slice; a head is 180 to 210 mm lo
 LENGTH_MM = (100.0, 230.0)  # of an adult brain in the slice: 145 to 195 mm
 HEIGHT_MM = 170.0  # 95 to 125 mm
 HEIGHT_SHARE = (0.36, 1.1)  # height over length: 0.5 to 0.75
+CUT_SHARE = 0.2  # height over length of a part of the head that has the vertex or the base
+WIDTH_SHARE = 0.55  # shorter over longer side in the slice: 0.75 or more
 LARGE_SLICE = 0.25  # of the largest area of the brain: such slices count for its height
+LEAST_BONE = 0.1  # bone over brain, by area: 0.23 or more; 0.07 where 3 mm around an extracted brain were left
 ENCLOSED = 0.4  # of the brain's edge lies near bone: 0.96 or more of a head's, under 0.15 without skull
 NEAR_BONE_MM = 8.0
 MEDIAN_HU = (10.0, 60.0)
@@ -57,16 +60,20 @@ def head_fault(
         return SKULL, "no brain inside a skull (was it extracted?): use the original scan"
     areas = brain.sum(axis=(0, 1))
     large = areas >= LARGE_SLICE * areas.max()
-    enclosed = _enclosed_share(brain[:, :, large], bone[:, :, large], spacing_mm[0])
+    inside, around = brain[:, :, large], bone[:, :, large]
+    share = around.sum() / inside.sum()
+    if share < LEAST_BONE:
+        return SKULL, f"bone of {share:.1%} of the brain's area (was it extracted?): use the original scan"
+    fault = _size_fault(hu, brain, float(large.sum()) * spacing_mm[2], spacing_mm)
+    if fault:
+        return fault
+    enclosed = _enclosed_share(inside, around, spacing_mm[0])
     if enclosed < ENCLOSED:
-        return (
-            SKULL,
-            f"bone around {enclosed:.0%} of the brain (was it extracted?): use the original scan",
-        )
+        return SKULL, f"bone around {enclosed:.0%} of the brain (was it extracted?): use the original scan"
     median = float(np.median(hu[brain]))
     if not MEDIAN_HU[0] <= median <= MEDIAN_HU[1]:
         return f"show a brain of {MEDIAN_HU[0]:g} to {MEDIAN_HU[1]:g} HU", f"a median of {median:.0f} HU"
-    return _size_fault(hu, brain, float(large.sum()) * spacing_mm[2], spacing_mm)
+    return None
 
 
 def cut_ends(brain: np.ndarray) -> tuple[bool, bool]:
@@ -87,12 +94,14 @@ def _size_fault(
     hu: np.ndarray, brain: np.ndarray, height_mm: float, spacing_mm: tuple[float, float, float]
 ) -> tuple[str, str] | None:
     sides = [np.flatnonzero(brain.any(axis=axes)) for axes in ((1, 2), (0, 2))]
-    length_mm = max((side[-1] - side[0] + 1) * mm for side, mm in zip(sides, spacing_mm[:2], strict=True))
+    width_mm, length_mm = sorted((side[-1] - side[0] + 1) * mm for side, mm in zip(sides, spacing_mm[:2], strict=True))
+    if width_mm < WIDTH_SHARE * length_mm:
+        return SIZE, f"a brain of {width_mm:.0f} x {length_mm:.0f} mm in the slice: the pixel size is wrong"
     if not LENGTH_MM[0] <= length_mm <= LENGTH_MM[1]:
         return SIZE, f"a brain {length_mm:.0f} mm long in the slice: the pixel size is wrong, or this is no head"
     # A scan of a part of the head is short as well, but it ends within the brain.
     share = height_mm / length_mm
-    short = share < HEIGHT_SHARE[0] and not any(cut_ends(brain))
+    short = share < (HEIGHT_SHARE[0], CUT_SHARE, 0.0)[sum(cut_ends(brain))]
     if short or share > HEIGHT_SHARE[1] or height_mm > HEIGHT_MM:
         return SIZE, f"a head of {_head_size(hu, spacing_mm)} mm: the distance between slices is wrong"
     return None

@@ -22,7 +22,7 @@ from nibabel.wrapstruct import WrapStructError
 CHUNK = 1 << 16  # compressed bytes at a time: at most 66 MB when unpacked
 DEFLATE_RATIO = 1032  # deflate shrinks no further
 SPARE = 1 << 20  # bytes that may follow the voxels
-MEMORY = 900_000_000  # bytes of the voxels as stored and as float32: 512 x 512 x 570 voxels of int16
+MEMORY = 800_000_000  # bytes of the voxels as stored and as float32: 512 x 512 x 508 voxels of int16
 EXTENSIONS = 1 << 26  # bytes between header and voxels
 
 NIFTI = "be a NIfTI image"
