@@ -84,6 +84,23 @@ def without_html(text: str) -> str:
     return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", text)
 
 
+def shown(value: object, most: int = 80) -> str:
+    r"""A value as a refusal cites it: one line of at most so many signs, in which nothing is invisible.
+
+    Examples
+    --------
+    >>> print(shown("71\n\x00 years"), shown("a" * 9, 5))
+    71 \x00 years aaaa…
+    """
+    try:
+        text = str(value)
+    except ValueError:  # Python converts no whole number of thousands of digits
+        text = "a number of thousands of digits"
+    line = " ".join(text[: 10 * most].split())
+    line = line if line.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+    return line if len(line) <= most else f"{line[: most - 1]}…"
+
+
 def shortened(text: str, most: int) -> str:
     """Text of at most so many signs a line, one word of it no longer than half of that.
 

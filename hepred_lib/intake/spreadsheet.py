@@ -27,7 +27,9 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
+from hepred_lib.literal import shown
 from hepred_lib.manifest import COLUMNS, Cells, ManifestError, Problem, near_names
+from hepred_lib.regular_file import UnreadableError, regular_bytes
 from hepred_lib.study import write_table
 
 LARGEST_BYTES = 200_000
@@ -147,22 +149,21 @@ def _relative(cell: str, old: Path, new: Path) -> str:
 def _top(path: Path) -> dict:
     """The mapping's keys and values as text."""
     try:
-        with path.open("rb") as handle:
-            content = handle.read(LARGEST_BYTES + 1) if path.is_file() else b""
+        content = regular_bytes(path, LARGEST_BYTES)
         text = content.decode("utf-8-sig")
-        if len(content) > LARGEST_BYTES:
-            raise ManifestError(f"{path.name} must be a small mapping, got more than {LARGEST_BYTES // 1000} kB.")
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.BaseLoader)):
             raise ManifestError(f"{path.name} must say everything in full, got an alias (*).")
         told = _plain(path, yaml.compose(text, Loader=yaml.BaseLoader), 0)
-    except OSError as error:
+    except FileNotFoundError as error:
         raise ManifestError(f"cannot read the mapping {path}: {error.strerror}.") from error
+    except UnreadableError as error:
+        raise ManifestError(f"{path.name} must be a small mapping, got {error}.") from error
     except UnicodeDecodeError as error:
         raise ManifestError(f"{path.name} must be UTF-8 text, got byte 0x{content[error.start]:02x}.") from error
     except (yaml.YAMLError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" on line {mark.line + 1}" if mark else ""
-        words = getattr(error, "problem", None) or "a structure that is too deep"
+        words = getattr(error, "problem", None) or getattr(error, "reason", None) or "a structure that is too deep"
         raise ManifestError(f"{path.name} must {FORM}, got {words}{where}.") from error
     if not isinstance(told, dict) or not told:
         raise ManifestError(f"{path.name} must {FORM}, got none.")
@@ -182,7 +183,8 @@ def _plain(path: Path, node: yaml.Node | None, depth: int) -> dict | list | str:
         name = key.value.strip() if isinstance(key, yaml.ScalarNode) else "a list"
         if not isinstance(key, yaml.ScalarNode) or name in told:
             line = key.start_mark.line + 1
-            raise ManifestError(f"{path.name}: every key must be a text of its own, got {name} again on line {line}.")
+            got = f"{shown(name)} again on line {line}"
+            raise ManifestError(f"{path.name}: every key must be a text of its own, got {got}.")
         told[name] = _plain(path, value, depth + 1)
     return told
 
@@ -262,7 +264,7 @@ def _closest(name: str, known: Iterable[str]) -> str:
 
 
 def _error(path: Path, key: str, rule: str, got: str) -> ManifestError:
-    return ManifestError(f"{path.name}: {key} must {rule}, got {got}.")
+    return ManifestError(f"{path.name}: {shown(key)} must {rule}, got {shown(got, 160)}.")
 
 
 def _fault(mapping: ColumnMapping, key: str, rule: str, got: str, remedy: str = "") -> Problem:

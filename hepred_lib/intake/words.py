@@ -19,7 +19,9 @@ from pathlib import Path
 import yaml
 
 from hepred_lib.intake.phrases import EITHER, GIVEN, MINUS, NOT, PARTS, Entry, Hit, phrases
+from hepred_lib.literal import shown
 from hepred_lib.manifest import ManifestError
+from hepred_lib.regular_file import UnreadableError, regular_bytes
 
 WORDS = Path(__file__).with_name("words.yaml")
 # Words that name something, by what is read together: within a group, a stretch of text is read once.
@@ -34,6 +36,9 @@ _LETTER = rf"[^\W\d_{_UNBLANKED}]"
 _SINGLE = str.maketrans({"ł": "l", "ø": "o", "đ": "d", "ı": "i", "æ": "ae", "œ": "oe", "\u2212": "-"})
 # Texts whose header does not say how they are written come as if written in ISO 8859-1.
 _RUN_TOGETHER = re.compile(r"(?<=[^\W\d_])(?=[A-ZÀ-ÖØ-Þ][a-zß-öø-ÿ])|(?<=[a-zß-öø-ÿ]{2})(?=[A-ZÀ-ÖØ-Þ])")
+LARGEST_BYTES = 200_000
+# A tag or a date that YAML's own constructor stumbles over, beside faults of the text.
+YAML_FAULTS = (yaml.YAMLError, ValueError, RecursionError, OverflowError, AttributeError, TypeError)
 _LONGEST_TEXT = 400  # three descriptions of 64 characters
 _CHARSETS = ("gb18030", "big5", "shift_jis", "euc_kr", "iso8859_2", "iso8859_9")
 
@@ -263,10 +268,10 @@ def load_words(path: Path | None = None) -> Words:
     ManifestError
         A file that cannot be read, or is not of that form.
     """
-    languages = yaml.safe_load(WORDS.read_text(encoding="utf-8"))
     if path is None:
-        return Words(languages)
+        return Words(_package_words())
     own = _own_words(path)
+    languages = {name: dict(sections) for name, sections in _package_words().items()}
     for sections in own.values():
         for section, words in sections.items():
             taken = set(map(fold, words))
@@ -280,6 +285,11 @@ def load_words(path: Path | None = None) -> Words:
     return Words(languages)
 
 
+@cache
+def _package_words() -> Mapping[str, Mapping[str, list[str]]]:
+    return yaml.load(WORDS.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
+
+
 def _rivals(section: str) -> tuple[str, ...]:
     """Sections that cannot have a word which this section has."""
     group = next((group for group in _GROUPS if section in group), ())
@@ -289,32 +299,35 @@ def _rivals(section: str) -> tuple[str, ...]:
 def _own_words(path: Path) -> dict[str, dict[str, list[str]]]:
     where = f"--words {path.name}"
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise ManifestError(f"{where}: cannot be read: {error.strerror or error}.") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ManifestError(f"{where}: not a YAML file in UTF-8: {' '.join(str(error).split())[:200]}.") from error
+        text = regular_bytes(path, LARGEST_BYTES).decode("utf-8-sig")
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.CSafeLoader)):
+            raise ManifestError(f"{where}: must say everything in full, got an alias (*).")
+        raw = yaml.load(text, Loader=yaml.CSafeLoader)
+    except (FileNotFoundError, UnreadableError) as error:
+        raise ManifestError(f"{where}: cannot be read: {getattr(error, 'strerror', None) or error}.") from error
+    except YAML_FAULTS as error:
+        raise ManifestError(f"{where}: not a YAML file in UTF-8: {shown(error, 200)}.") from error
     form = "required is 'de: {native: [blank], contrast: [mit KM]}'"
     if not isinstance(raw, dict) or not raw:
         raise ManifestError(f"{where}: must map languages to sections, got {type(raw).__name__}; {form}.")
     for language, sections in raw.items():
         if not isinstance(language, str) or not isinstance(sections, dict) or language in SECTIONS:
-            raise ManifestError(f"{where}: {str(language)[:40]!r} must be a language with its sections; {form}.")
+            raise ManifestError(f"{where}: {shown(language, 40)!r} must be a language with its sections; {form}.")
         for section, words in sections.items():
-            _check_words(section, words, f"{where}, {language}")
+            _check_words(section, words, f"{where}, {shown(language, 40)}")
     return raw
 
 
 def _check_words(section: object, words: object, where: str) -> None:
     """Refuse a section that is none, and what is no word."""
     if section not in SECTIONS:
-        raise ManifestError(f"{where}: unknown section {str(section)[:40]!r}; sections are {', '.join(SECTIONS)}.")
+        raise ManifestError(f"{where}: unknown section {shown(section, 40)!r}; sections are {', '.join(SECTIONS)}.")
     if not isinstance(words, list):
-        raise ManifestError(f"{where}, {section}: must be a list of words, got {str(words)[:40]!r}.")
+        raise ManifestError(f"{where}, {section}: must be a list of words, got {shown(words, 40)!r}.")
     for word in words:
         if not isinstance(word, str):
-            raise ManifestError(f"{where}, {section}: a word must be text, got {word!r}; put it in quotes.")
+            raise ManifestError(f"{where}, {section}: a word must be text, got {shown(word, 40)}; put it in quotes.")
         text = fold(word.rstrip("*"))
         short = len(text) == 1 and re.match(_LETTER, text) and (section not in _LATIN_SINGLE or word.endswith("*"))
         if (section not in _WHOLE and not re.search(r"\w", text)) or short or len(word) > 100:
-            raise ManifestError(f"{where}, {section}: a word must have 2 to 100 letters, got {word[:40]!r}.")
+            raise ManifestError(f"{where}, {section}: a word must have 2 to 100 letters, got {shown(word, 40)!r}.")

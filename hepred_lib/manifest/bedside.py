@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 from hepred_lib.manifest.plausibility import MISSING_CODES
 from hepred_lib.manifest.remedies import MISSING_WORDS, remedy_for
 from hepred_lib.manifest.rules import COLUMNS, Column, ManifestError
+from hepred_lib.regular_file import UnreadableError, regular_bytes
 
 LARGEST_BYTES = 1_000_000
 SHOWN = 60
@@ -57,14 +58,11 @@ class _NotAllowedError(Exception):
 
 def _text(path: Path) -> str:
     try:
-        if path.exists() and not path.is_file():
-            raise ManifestError(f"{path.name} must be a JSON file, got a folder, pipe or device.")
-        with path.open("rb") as handle:
-            content = handle.read(LARGEST_BYTES + 1)
-    except (OSError, ValueError) as error:
-        raise ManifestError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}.") from error
-    if len(content) > LARGEST_BYTES:
-        raise ManifestError(f"{path.name} must be the values of one patient, got more than 1 MB.")
+        content = regular_bytes(path, LARGEST_BYTES)
+    except FileNotFoundError as error:
+        raise ManifestError(f"cannot read {path}: {error.strerror}.") from error
+    except UnreadableError as error:
+        raise ManifestError(f"{path.name} must be a JSON file of one patient's values, got {error}.") from error
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -241,10 +241,13 @@ def _identity_problems(cells: pd.DataFrame) -> list[Problem]:
 def _typed(cells: pd.DataFrame, folder: Path) -> pd.DataFrame:
     """Text cells as numbers, absolute paths and strings; cells that break their rule become missing."""
     columns = {}
+    no_text, no_number = (pd.Series(np.nan, cells.index, dtype=dtype) for dtype in ("string", float))
     for name in [*COLUMNS, *(name for name in cells.columns if name not in COLUMNS)]:
-        text = cells[name] if name in cells else pd.Series("", index=cells.index, dtype="string")
-        text = text.mask(text == "")
         kind = COLUMNS[name].kind if name in COLUMNS else "extra"
+        if name not in cells:
+            columns[name] = no_number if kind in ("number", "integer", "binary") else no_text
+            continue
+        text = cells[name].mask(cells[name] == "")
         numbers = _numbers(text) if kind in ("number", "integer", "binary", "extra") else None
         if kind == "path":
             columns[name] = text.map(lambda value: os.path.abspath(folder / value), na_action="ignore").astype("string")

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from hepred_lib.literal import shown
+
 PATIENT_ID = r"[A-Za-z0-9_-]{1,64}"
+LONGEST_LINE = 480  # signs of a printed problem, however long its names and values are
 SPLITS = ("development", "test")
 LOCATIONS = ("basal_ganglia", "thalamus", "lobar", "brainstem", "cerebellum")
 
@@ -119,9 +122,9 @@ class Problem:
     def __str__(self) -> str:
         where = f"{self.file} line {self.line}" if self.line else self.file
         patient = f"patient {self.patient_id}, " if self.patient_id else ""
-        sentence = f"{self.column} must {self.rule}, got {self.value} ({patient}{where})."
+        sentence = f"{shown(self.column, 60)} must {shown(self.rule, 160)}, got {shown(self.value, 160)}"
         remedy = f" {self.remedy.rstrip('.')}." if self.remedy else ""
-        return " ".join(f"{sentence}{remedy}".splitlines())
+        return shown(f"{sentence} ({patient}{where}).{remedy}", LONGEST_LINE)
 
 
 def rules_table() -> pd.DataFrame:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -21,6 +20,7 @@ from hepred_lib.manifest.invisible import invisible_problems, visible_header
 from hepred_lib.manifest.rules import Problem
 from hepred_lib.manifest.sheet import SAVE_AS, Sheet, TableError, bare_name, looks_like_patient, patient_of
 from hepred_lib.manifest.workbook import read_workbook
+from hepred_lib.regular_file import UnreadableError, regular_bytes
 
 LARGEST_MB = 200
 OTHER_FILES = (
@@ -107,18 +107,11 @@ def near_names(header: Iterable[str], known: Iterable[str]) -> dict[str, str]:
 def _content(path: Path) -> bytes:
     """The bytes of a regular file of a size that a table can have."""
     try:
-        state = path.stat()
-        if not stat.S_ISREG(state.st_mode):
-            kind = "a folder" if stat.S_ISDIR(state.st_mode) else "a pipe or device"
-            raise TableError("be a readable file", f"{kind} at {path}")
-        with path.open("rb") as handle:
-            content = handle.read(LARGEST_MB * 2**20 + 1)
-    except OSError as error:
+        content = regular_bytes(path, LARGEST_MB * 1_000_000)
+    except FileNotFoundError as error:
         raise TableError("be a readable file", f"{error.strerror} at {path}") from error
-    except ValueError as error:
-        raise TableError("be a readable file", f"a path with a NUL character: {str(path)!r}") from error
-    if len(content) > LARGEST_MB * 2**20:
-        raise TableError(f"be at most {LARGEST_MB} MB", f"{max(state.st_size, len(content)) / 2**20:.0f} MB")
+    except UnreadableError as error:
+        raise TableError("be a readable file", f"{error} at {path}") from error
     start = content[:200].lstrip().lower()
     for signature, kind in OTHER_FILES:
         if start.startswith(signature.lower()):

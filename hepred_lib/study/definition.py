@@ -9,6 +9,7 @@ import ast
 import difflib
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -16,6 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from hepred_lib.literal import shown
+from hepred_lib.regular_file import UnreadableError, regular_bytes
 
 PROJECT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = (
@@ -89,7 +93,7 @@ _RANGES = {
     "matrix": (64, 1024),
     "threads": (1, 256),
 }
-LONGEST_FILE = 1_000_000  # bytes of a study file
+LONGEST_FILE = 200_000  # bytes of a study file
 
 
 def load_study(path: Path | str) -> Study:
@@ -156,19 +160,17 @@ def check_parameters(notebook: str, given: Mapping[str, Any]) -> None:
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise StudyError(f"The study file {path} is not there.")
     try:
-        if path.stat().st_size > LONGEST_FILE:
-            raise StudyError(f"{path.name} must be a study file of at most 1 MB, got {path.stat().st_size} bytes.")
-        text = path.read_text(encoding="utf-8")
+        text = regular_bytes(path, LONGEST_FILE).decode("utf-8-sig")
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.CSafeLoader)):
             raise StudyError(f"{path.name} must not use YAML anchors and aliases (& and *).")
         raw = yaml.load(text, Loader=_StrictLoader)
     except StudyError:
         raise
-    except OSError as error:
-        raise StudyError(f"cannot read {path}: {error.strerror}.") from error
+    except FileNotFoundError as error:
+        raise StudyError(f"The study file {path} is not there.") from error
+    except UnreadableError as error:
+        raise StudyError(f"{path.name} must be a study file, got {error}.") from error
     except (yaml.YAMLError, ValueError, RecursionError, OverflowError, AttributeError, TypeError) as error:
         raise StudyError(f"{path.name} is not valid YAML: {_short(error)}") from error
     if not isinstance(raw, dict):
@@ -176,15 +178,15 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return raw
 
 
-class _StrictLoader(yaml.SafeLoader):
+class _StrictLoader(yaml.CSafeLoader):
     """YAML in which a key is given once."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         """Refuse a key that is given twice, which YAML's own loader would silently take last."""
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.YAMLError(f"the key {key!r} is given twice")
+        for key, count in Counter(keys).items():
+            if count > 1:
+                raise yaml.YAMLError(f"the key {_short(key)} is given twice")
         return super().construct_mapping(node, deep)
 
 
@@ -203,13 +205,8 @@ def _check_text(text: str, key: str, where: str) -> None:
 
 
 def _short(value: Any) -> str:
-    """A value as a refusal shows it: one line, at most 80 characters."""
-    try:
-        text = value if isinstance(value, str) else str(value)
-    except ValueError:  # a whole number of thousands of digits
-        return "a number of thousands of digits"
-    text = ascii(text) if isinstance(value, str) else " ".join(text.split())
-    return text if len(text) <= 120 else f"{text[:117]}..."
+    """A value as a refusal shows it; text in quotation marks."""
+    return shown(ascii(value[:200]) if isinstance(value, str) else value, 120)
 
 
 def _check_mapping(given: Mapping[str, Any], allowed: Mapping[str, type], *, where: str) -> None:
@@ -254,7 +251,10 @@ def _check_notebook_names(raw: Mapping[str, Any], where: str) -> None:
     for notebook, given in raw.get("parameters", {}).items():
         if not isinstance(given, dict):
             raise StudyError(f"{where}, parameters: '{notebook}' must be a mapping, got {_short(given)}.")
-        check_parameters(notebook, given)
+        try:
+            check_parameters(notebook, given)
+        except StudyError as error:
+            raise StudyError(f"{where}: {error}") from error
 
 
 def closest(name: str, known: Iterable[str]) -> str:
