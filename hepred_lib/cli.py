@@ -18,7 +18,15 @@ import typer
 from threadpoolctl import threadpool_limits
 
 from hepred_lib.execution.notebook import NotebookError, execute, is_owned, study_parameters, watch_owner
-from hepred_lib.execution.workflow import FAULT_FILE, Interrupted, explain, reasons_to_make, run_folder, run_study
+from hepred_lib.execution.workflow import (
+    FAULT_FILE,
+    REPORTED,
+    Interrupted,
+    explain,
+    reasons_to_make,
+    run_folder,
+    run_study,
+)
 from hepred_lib.study import NOTEBOOKS, StudyError, load_study, project_root, read_json, write_bytes
 from hepred_lib.study.identity import require_consistent, step_name
 from hepred_lib.study.run import study_threads
@@ -179,7 +187,7 @@ def run(
 
         print(summary(results))
         # After the graph, not in it: the report reads what every rule left, the executed notebooks included.
-        if os.access(results.parent, os.W_OK):
+        if os.access(results.parent, os.W_OK) and not (results.parent / REPORTED).exists():
             write_report(results.parent)
 
 

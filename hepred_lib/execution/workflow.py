@@ -51,6 +51,7 @@ FAULT_FILE = ".fault"
 CONFIG_FILE = ".engine.json"
 WAIT_S = 60.0
 EARLIER = "earlier"
+REPORTED = "tables/tripod_ai.tex"  # the last file of the report of a finished run
 SHOWN_LINES = 12
 QUIET = ("--quiet", "all")  # the notebooks speak for themselves
 # The rule of each notebook, to force one; folds are forced by their files.
@@ -112,7 +113,11 @@ def run_study(path: Path, *, cores: int, runs_dir: str = "", engine_arguments: S
                 return status
             move_aside(study, folder)
             write_json(folder / ASKED_FILE, _asked(study, Path(path)))
-        status = engine.run([*_forced(study, explain(study, folder)), *(engine_arguments or QUIET)])
+        reasons = explain(study, folder)
+        if not engine_arguments and not any(reasons.values()):
+            return 0
+        (folder / REPORTED).unlink(missing_ok=True)
+        status = engine.run([*_forced(study, reasons), *(engine_arguments or QUIET)])
         if not (status or engine_arguments):
             _remove_leftovers(study, folder)
         return status
