@@ -7,10 +7,13 @@ import struct
 
 import nibabel as nib
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import ndimage
 
+from hepred_lib.deployment import FrozenStudy, predict_one
 from hepred_lib.imaging.masks import mask_faults
+from hepred_lib.multitask.reading import Reader
 from hepred_lib.preprocessing import find_head
 from hepred_lib.scans import ScanError, read_mask, read_scan
 
@@ -242,6 +245,16 @@ def test_the_overshoot_of_a_cubic_spline_is_not_taken_for_bone_of_a_whole_scan(t
         heads.append(find_head(scan.hu, SPACING))
     assert scan.hu.max() > 105
     assert heads[1].brain.sum() == pytest.approx(heads[0].brain.sum(), rel=0.05)
+
+
+def test_a_prediction_without_a_head_is_null_with_its_reason(tmp_path):
+    frozen = FrozenStudy(tmp_path, Reader((), pd.DataFrame(), {}), {})
+    (tmp_path / "hematoma.nii.gz").write_bytes(b"of an earlier scan")
+    path = write(tmp_path, image(np.where(BRAIN, HU, -1024)))
+    answer = predict_one(frozen, path, None, out=tmp_path).answer
+    assert {answer[name] for name in answer if name != "warnings"} == {None}
+    assert answer["warnings"][0].startswith("the scan cannot be used: ct.nii.gz must show a head with its skull")
+    assert not (tmp_path / "hematoma.nii.gz").exists()
 
 
 U8 = BLOOD.astype(np.uint8)
