@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pandas as pd
 
-from hepred_lib.literal import for_markdown
+from hepred_lib.literal import for_markdown, shortened
 from hepred_lib.reporting.evidence import AbsentError, Evidence
 from hepred_lib.reporting.markdown import counted, document, link, section, table
 from hepred_lib.reporting.performance import needed_patients, printed
-from hepred_lib.results import MIN_TEST_EVENTS, performance_table
+from hepred_lib.results import MIN_TEST_EVENTS, performance_table, with_interval
 from hepred_lib.study import file_sha256
 
 KINDS = {
@@ -140,11 +140,11 @@ def _factors(evidence: Evidence) -> str:
 
 
 def _estimate(row: tuple) -> str:
-    return f"{row.auc:.2f} ({row.auc_low:.2f}-{row.auc_high:.2f})" if pd.notna(row.auc) else "-"
+    return with_interval(row.auc, [row.auc_low, row.auc_high]) if pd.notna(row.auc) else "-"
 
 
 def _group(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value).removesuffix(".0")
+    return f"{value:g}" if isinstance(value, float) else for_markdown(shortened(str(value).removesuffix(".0"), 80))
 
 
 def _performance(evidence: Evidence) -> str:
@@ -233,7 +233,7 @@ def _limits(evidence: Evidence) -> str:
         "A development patient's score comes from a network that has seen the labels of the other folds.",
         "Forward selection is unstable; the inclusion frequencies stand in notebook 05.",
         *(["Simulated heads lack much of what real scans hold; see the data card."] if evidence.simulated else []),
-        *notes,
+        *map(for_markdown, notes),
     ]
     return section("Limits", "\n".join(f"- {limit}" for limit in limits))
 

@@ -115,8 +115,9 @@ def collinear_predictors(x: pd.DataFrame) -> dict[str, tuple[str, ...]]:
     Returns
     -------
     dict of str to tuple of str
-        Each predictor whose coded columns are all sums of others, and those others. Empty where fewer than five
-        complete patients for each coded column are left: with so few everything follows from everything.
+        Each predictor whose coded columns are all sums of others, and those others. Predictors that are known too
+        seldom are left out, until there are five complete patients for each coded column: with fewer everything
+        follows from everything.
 
     Examples
     --------
@@ -125,10 +126,15 @@ def collinear_predictors(x: pd.DataFrame) -> dict[str, tuple[str, ...]]:
     {'total': ('gcs', 'nihss')}
     """
     coding = Coding.of(x)
-    coded = coding.matrix(x).dropna()
+    coded = coding.matrix(x)
     owner = {column: name for name, block in coding.blocks.items() for column in block}
+    for column in coded.notna().sum().sort_values(kind="stable").index:  # the least known first
+        if coded.notna().all(axis=1).sum() >= 5 * coded.shape[1]:
+            break
+        coded = coded.drop(columns=column)
+    coded = coded.dropna()
     coded = coded.loc[:, coded.nunique() > 1]
-    if len(coded) < 5 * max(coded.shape[1], 1):
+    if coded.empty:
         return {}
     rows, _, _ = standardize(coded)
     found: dict[str, set[str]] = {}

@@ -1,0 +1,184 @@
+"""Studies of odd tables, run through as a user runs them: a result or one line, and no name that is read as markup."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from hepred_lib.site import build_site
+from hepred_lib.study import read_json
+
+pytestmark = pytest.mark.book
+NAMES = (
+    "$$",
+    r"\frac{1}{0}$",
+    "<script>alert(1)</script>",
+    "50 % {download}`x` #1 & _a_^2 ~",
+    "München 東京 🏥 | *b* `c` [l](http://x)",
+    "x" * 300,
+    "",
+)
+BROKEN = re.compile(r"\bnan\b|\bNone\b|\binf\b|\(\)|\*\*\*\*|[;,:] ?\.|\.\.|\b0 of 0\b|: ;|; ;")
+CANDIDATES = "age onset_to_ct_h gcs copy total constant one seldom"
+
+
+def hepred(*arguments: object) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "hepred_lib.cli", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PYTHONWARNINGS": "default"},
+    )
+
+
+def simulated(root: Path, patients: int) -> pd.DataFrame:
+    done = hepred("simulate", root / "cohort", "--patients", patients, "--seed", 1, "--no-scans")
+    assert done.returncode == 0, done.stderr
+    table = pd.read_csv(root / "cohort" / "manifest.csv")
+    return table[table["he"].notna()].reset_index(drop=True)
+
+
+def write_study(root: Path, table: pd.DataFrame, *, candidates: str = "", image_source: str = "column") -> Path:
+    table.to_csv(root / "manifest.csv", index=False)
+    few = {"n_imputations": 2, "n_resamples": 6}
+    parameters = {
+        "00_the_paper": {"n_simulations": 20},
+        "04_image_to_he": {"n_resamples": 6},
+        "05_clinical_to_he": few | ({"candidates": candidates} if candidates else {}),
+        "06_integrated_to_he": few,
+        "07_roc_calibration_figures": {"n_resamples": 10},
+    }
+    if image_source == "none":
+        parameters = {name: parameters[name] for name in parameters if name[:2] not in ("04", "06")}
+    study = {"study": "odd", "manifest": "manifest.csv", "seed": 3, "image_source": image_source, "folds": 2}
+    path = root / "odd.yaml"
+    path.write_text(yaml.safe_dump(study | {"parameters": parameters}), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    """A study with names that other programs read as markup, in every column of text, and with odd candidates."""
+    root = tmp_path_factory.mktemp("odd")
+    table = simulated(root, 700)
+    n, he = len(table), table["he"].to_numpy()
+    rng = np.random.default_rng(0)
+    names = np.array(NAMES)[np.arange(n) % len(NAMES)]
+    table = table.assign(
+        site=names,
+        hospital=names[::-1],
+        remark=names,
+        dl_score=(10 * he + rng.random(n)).round(4),
+        copy=table["gcs"],
+        total=table["gcs"] + table["onset_to_ct_h"],
+        constant=3,
+        one=(np.arange(n) == np.flatnonzero(he)[0]).astype(int),
+        seldom=np.where(np.arange(n) % 60 == 0, rng.normal(size=n).round(3), np.nan),
+    )
+    done = hepred("run", write_study(root, table, candidates=CANDIDATES), "--cores", 2)
+    assert done.returncode == 0, done.stderr
+    return root / "runs" / "odd"
+
+
+def test_the_collinear_and_constant_candidates_are_named_in_the_results(run):
+    notes = " ".join(read_json(run / "results.json")["notes"])
+    assert "Constant in development, so never selected: constant" in notes
+    assert "Collinear with candidates before them, so never selected: copy, total" in notes
+    assert "separate the outcome" in notes
+
+
+def test_tables_have_no_nan_as_text(run):
+    for path in [*run.glob("tables/*.tex"), *run.glob("report/*.md")]:
+        assert not re.search(r"\bnan\b", path.read_text(encoding="utf-8")), path.name
+    inflation = pd.read_csv(run / "tables" / "variance_inflation.csv")
+    assert np.isinf(inflation["gvif"]).any()
+    assert "infinite" in (run / "tables" / "variance_inflation.tex").read_text()
+
+
+def test_sentences_are_whole(run):
+    cells = [cell for path in run.glob("notebooks/*.ipynb") for cell in json.loads(path.read_text("utf-8"))["cells"]]
+    outputs = [output for cell in cells for output in cell.get("outputs", [])]
+    sentences = ["".join(output.get("data", {}).get("text/markdown", "")) for output in outputs]
+    assert not [sentence for sentence in sentences if BROKEN.search(sentence)]
+    assert not ["".join(output["text"]) for output in outputs if "Glyph" in "".join(output.get("text", ""))]
+
+
+def test_latex_reads_no_name_as_a_command(run):
+    text = (run / "tables" / "subgroups.tex").read_text(encoding="utf-8")
+    assert r"\$\$" in text
+    assert r"\textbackslash{}frac\{1\}\{0\}\$" in text
+    assert r"\fbox{\tiny 6771}" in text
+    assert all(ord(sign) < 0x180 for path in run.glob("tables/*.tex") for sign in path.read_text(encoding="utf-8"))
+
+
+def test_every_figure_is_drawn(run):
+    assert (run / "figures" / "subgroups.png").stat().st_size > 10_000
+    drawn = {path.stem for path in run.glob("figures/*.png")}
+    assert {"roc", "calibration", "decision_curve", "odds_ratios_integrated", "inclusion_frequency"} <= drawn
+
+
+def test_no_name_is_live_html(run):
+    build_site(run)
+    for path in (run / "site").rglob("*.html"):
+        scripts = _Scripts()
+        scripts.feed(path.read_text(encoding="utf-8"))
+        assert not [script for script in scripts.found if "alert" in script], path.name
+
+
+def test_a_remark_about_a_patient_is_on_no_card(run):
+    assert "remark" not in (run / "report" / "data_card.md").read_text(encoding="utf-8")
+
+
+REFUSED = {
+    "a constant score": (lambda t: t.assign(dl_score=1.5), "dl_score must vary"),
+    "a test set without events": (
+        lambda t: t.assign(split=np.where(t["he"].eq(0) & (np.arange(len(t)) % 3 == 0), "test", "development")),
+        "the test set must hold at least 1 patients with expansion",
+    ),
+    "a candidate without values": (lambda t: t.assign(gcs=np.nan), "gcs must have a value"),
+}
+
+
+@pytest.mark.parametrize(("change", "message"), REFUSED.values(), ids=REFUSED)
+def test_what_cannot_be_studied_is_refused_in_one_line(tmp_path, change, message):
+    table = change(simulated(tmp_path, 120).assign(dl_score=lambda t: t["age"]))
+    done = hepred("run", write_study(tmp_path, table, candidates="age gcs"), "--cores", 1)
+    said = [line for line in done.stderr.splitlines() if line.startswith("hepred: ")]
+    assert done.returncode == 2
+    assert len(said) == 1
+    assert message in said[0]
+    assert "Traceback" not in done.stderr
+
+
+def test_the_smallest_study_runs(tmp_path):
+    table = simulated(tmp_path, 120)
+    table = pd.concat([table[table["he"].eq(1)].head(6), table[table["he"].eq(0)].head(6)]).assign(site="A$")
+    done = hepred("run", write_study(tmp_path, table, image_source="none"), "--cores", 2)
+    assert done.returncode == 0, done.stderr
+    assert read_json(tmp_path / "runs" / "odd" / "results.json")["n"]["patients"] == 12
+
+
+class _Scripts(HTMLParser):
+    """The text of every script of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found, self._inside = [], False
+
+    def handle_starttag(self, tag, attrs):
+        self._inside = tag == "script"
+
+    def handle_data(self, data):
+        self.found += [data] if self._inside else []
+
+    def handle_endtag(self, tag):
+        self._inside = False
