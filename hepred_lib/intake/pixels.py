@@ -18,6 +18,8 @@ from pydicom.encaps import get_frame
 from pydicom.pixels import pixel_array
 from pydicom.uid import UID, ImplicitVRLittleEndian, RLELossless
 
+from hepred_lib.literal import shown
+
 GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 _LAYOUT = ("Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation")
 
@@ -74,8 +76,7 @@ def read_stored(path: Path, frames: Sequence[int]) -> list[Stored]:
     except PixelError:
         raise
     except Exception as error:  # values are decoded one by one, and a damaged one may raise anything
-        reason = " ".join(str(error).split()).rstrip(".")
-        raise PixelError(f"pixel data cannot be read ({reason[:160]})") from error
+        raise PixelError(f"pixel data cannot be read ({shown(error, 160).rstrip('.')})") from error
 
 
 def digest(path: Path, frame: int) -> str:

@@ -261,7 +261,7 @@ def _series_of(files: list[_File]) -> list[Series]:
 
 def _joined(stack: Stack, by_path: Mapping[Path, Series], suffix: str) -> Series:
     """The series of all files of a stack: the first header's words, every slice's place, the earliest time."""
-    first = stack.slices[0]
+    first, placed = stack.slices[0], all(image.placed for image in stack.slices)
     paths = tuple(dict.fromkeys(image.path for image in stack.slices))
     parts = [by_path[path] for path in paths]
     moments = [part.taken_at for part in parts if part.taken_at is not None]
@@ -271,8 +271,8 @@ def _joined(stack: Stack, by_path: Mapping[Path, Series], suffix: str) -> Series
         kernel=first.kernel,
         image_type=first.image_type,
         thickness_mm=first.thickness_mm or np.nan,
-        upright=float(abs(first.normal[2])) if first.placed else np.nan,
-        places_mm=tuple(dict.fromkeys(np.round(places(stack.slices), 2).tolist())) if first.placed else (),
+        upright=float(abs(first.normal[2])) if placed else np.nan,
+        places_mm=tuple(dict.fromkeys(np.round(places(stack.slices), 2).tolist())) if placed else (),
         taken_at=min(moments, default=None),
         files=paths,
         names=frozenset().union(*(part.names for part in parts)),

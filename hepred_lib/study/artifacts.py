@@ -11,22 +11,33 @@ import json
 import math
 import os
 import re
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterable, Mapping
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pandas as pd
 
-from hepred_lib.literal import for_latex
+from hepred_lib.literal import for_latex, shown
+from hepred_lib.regular_file import UnreadableError, regular_bytes
 from hepred_lib.study.definition import StudyError
 
 # What a spreadsheet takes for a formula; a number or an interval is none, and neither is a lone sign.
 FORMULA = re.compile(r"[=@\t\r]|[+-]\s*[^\s\d.,(]")
+LARGEST_BYTES = 500_000_000  # of a table, a record or the arrays of a figure; weights are read elsewhere
 NUMBER = re.compile(r"-?\d+(\.\d+)?(e[-+]?\d+)?")
 LONG_NUMBER = re.compile(r"-?\d+\.(0|\d{4,})|-?\d+(\.\d+)?e[-+]?\d+")
+
+
+# What zipfile and numpy raise for a damaged archive.
+NPZ_FAULTS = (
+    *(OSError, ValueError, EOFError, KeyError, RuntimeError, SyntaxError, OverflowError, TypeError, MemoryError),
+    *(zipfile.BadZipFile, zlib.error, struct.error),
+)
 
 
 # What this process wrote, by absolute path: size and SHA-256. A notebook is one process, and its record lists them.
@@ -55,7 +66,7 @@ def write_bytes(path: Path, content: bytes) -> bool:
 
 def damaged(path: Path, reason: object) -> str:
     """The refusal of a file of a run that cannot be used."""
-    told = " ".join(str(reason).split())[:200].rstrip(".")
+    told = shown(reason, 200).rstrip(".")
     return f"cannot use {path}: {told}. Run the study again (hepred run): it makes damaged and missing files anew."
 
 
@@ -73,18 +84,31 @@ def read_json(path: Path) -> dict[str, Any]:
         There is none, or it is damaged.
     """
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=_refuse_constant)
-    except FileNotFoundError as error:
-        raise StudyError(damaged(path, "it is not there")) from error
-    except (OSError, ValueError, RecursionError) as error:
+        text = _content(path).decode("utf-8")
+        content = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+    except (ValueError, RecursionError) as error:
         raise StudyError(damaged(path, error)) from error
     if not isinstance(content, dict):
         raise StudyError(damaged(path, f"it must be a JSON object, got {type(content).__name__}"))
     return content
 
 
-def _refuse_constant(name: str) -> None:
+def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number of JSON")
+
+
+def _finite(number: str) -> float:
+    return float(number) if math.isfinite(float(number)) else _refuse_constant(shown(number, 20))
+
+
+def _content(path: Path) -> bytes:
+    """The bytes of a file of a run."""
+    try:
+        return regular_bytes(Path(path), LARGEST_BYTES)
+    except FileNotFoundError as error:
+        raise StudyError(damaged(path, "it is not there")) from error
+    except UnreadableError as error:
+        raise StudyError(damaged(path, f"it is {error}")) from error
 
 
 def write_table(path: Path, table: pd.DataFrame, *, index: bool = False) -> bool:
@@ -127,14 +151,14 @@ def read_printed(path: Path) -> pd.DataFrame:
 
 def _read_csv(path: Path, **options: Any) -> pd.DataFrame:
     try:
-        return pd.read_csv(path, **options)
+        return pd.read_csv(BytesIO(_content(path)), **options)
+    except StudyError:
+        raise
     except pd.errors.EmptyDataError as error:
         if "keep_default_na" in options:
             raise
         raise StudyError(damaged(path, "it is empty")) from error
-    except FileNotFoundError as error:
-        raise StudyError(damaged(path, "it is not there")) from error
-    except (OSError, ValueError) as error:  # pandas' parser errors are ValueErrors
+    except (ValueError, OverflowError) as error:  # pandas' parser errors are ValueErrors
         raise StudyError(damaged(path, error)) from error
 
 
@@ -155,12 +179,32 @@ def read_figure_data(folder: Path) -> dict[str, pd.DataFrame | dict[str, np.ndar
         if path.suffix == ".csv":
             data[path.stem] = _read_csv(path)
         elif path.suffix == ".npz":
-            try:
-                with np.load(path, allow_pickle=False) as arrays:
-                    data[path.stem] = {key: arrays[key] for key in arrays.files}
-            except (OSError, ValueError, zipfile.BadZipFile) as error:
-                raise StudyError(damaged(path, error)) from error
+            data[path.stem] = _read_arrays(path)
     return data
+
+
+def _read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of an npz file, unless it unpacks to more than a figure can have."""
+    try:
+        with zipfile.ZipFile(BytesIO(_content(path))) as archive:
+            if sum(entry.file_size for entry in archive.infolist()) > LARGEST_BYTES:
+                raise StudyError(damaged(path, "it unpacks to too much"))
+            return {name.removesuffix(".npy"): _array(archive.read(name)) for name in archive.namelist()}
+    except StudyError:
+        raise
+    except NPZ_FAULTS as error:
+        raise StudyError(damaged(path, error)) from error
+
+
+def _array(content: bytes) -> np.ndarray:
+    """One array; numpy would make room for whatever its header asks before it sees how much there is."""
+    stream = BytesIO(content)
+    version = np.lib.format.read_magic(stream)
+    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read_header(stream)
+    if math.prod(shape) * dtype.itemsize != len(content) - stream.tell():
+        raise ValueError(f"an array of shape {shown(shape, 40)} and type {dtype} has other than {len(content)} bytes")
+    return np.lib.format.read_array(BytesIO(content), allow_pickle=False)
 
 
 def write_latex(path: Path, table: pd.DataFrame) -> bool:

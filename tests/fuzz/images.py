@@ -1,0 +1,333 @@
+"""Readers of scans, masks and DICOM, and whole images of a few voxels for them."""
+
+import bz2
+import gzip
+import random
+import struct
+import zlib
+from io import BytesIO
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pydicom
+from PIL import Image
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate
+from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, ExplicitVRLittleEndian, JPEGBaseline8Bit, RLELossless
+
+from hepred_lib.imaging.masks import mask_faults
+from hepred_lib.intake.choice import choose
+from hepred_lib.intake.conversion import convert_series
+from hepred_lib.intake.series import find_series
+from hepred_lib.preprocessing import find_head
+from hepred_lib.scans import ScanError, read_mask, read_scan
+from tests.fuzz.mutations import HUGE, NUMBERS, WORDS, damaged_bytes
+
+FLOATS = (0.0, -0.0, 1.0, -1.0, 1e-45, 1e-30, 1e30, 3.4e38, float("nan"), float("inf"), float("-inf"), 0.9, 348.0)
+BEGINNINGS = (
+    b"DICM",
+    b"\x1f\x8b\x08\x00",
+    b"PK\x03\x04",
+    b"<html>",
+    b"NRRD0004\n",
+    b"version https://git-lfs",
+    b"ni1\0",
+)
+LONG_FORM = (b"OB", b"OW", b"SQ", b"UN", b"UT", b"UC", b"UR", b"OF", b"OD", b"OL")
+KINDS = (*LONG_FORM, b"US", b"SS", b"UL", b"DS", b"IS", b"CS", b"LO", b"PN", b"DA", b"TM", b"UI", b"FD", b"AT", b"ZZ")
+SEARCHED = 0.05  # share of scans in which a head is searched
+CONVERTED = 0.05  # share of series that are converted
+
+
+class Images:
+    """Scans, and masks of a scan, compressed or not."""
+
+    def __init__(self, folder: Path) -> None:
+        hu, mask, affine = _head()
+        (folder / "whole.nii").write_bytes(_forms(hu, affine)[0])
+        self.scan, self.path = read_scan(folder / "whole.nii"), folder / "damaged.nii.gz"
+        self.scans, self.masks, self.is_mask = _forms(hu, affine), _forms(mask, affine), False
+
+    def damage(self, chance: random.Random) -> list[Path]:
+        """Header, voxels or bytes; then perhaps compressed, and the compressed bytes damaged."""
+        self.is_mask = chance.random() < 0.3
+        data = bytearray(chance.choice(self.masks if self.is_mask else self.scans))
+        for _ in range(chance.choice((1, 1, 2, 3))):
+            chance.choice(NIFTI_DAMAGES)(data, chance)
+        content = bytes(data)
+        if chance.random() < 0.5:
+            content = damaged_bytes(content, chance, (*self.scans, *self.masks))
+        if chance.random() < 0.5:
+            content = gzip.compress(content, 1, mtime=0)
+            content = damaged_bytes(content, chance) if chance.random() < 0.5 else content
+        self.path.write_bytes(content)
+        return [self.path]
+
+    def read(self, chance: random.Random) -> None:
+        """Whole and finite, and now and then with a search for the head."""
+        if self.is_mask:
+            mask = read_mask(self.path, self.scan)
+            mask_faults(mask, self.scan.hu, self.scan.spacing_mm, brain_hu=35.0, bone_hu=150.0)
+            return
+        scan = read_scan(self.path)
+        assert np.isfinite(scan.hu).all()
+        if chance.random() < SEARCHED and scan.hu.size < 100_000:
+            find_head(scan.hu, scan.spacing_mm, name=str(self.path))
+
+
+class Dicom:
+    """A folder of three slices of one series, one or two of them damaged."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.out = folder / "export", folder / "scan.nii.gz"
+        self.folder.mkdir(exist_ok=True)
+        self.paths = [self.folder / f"{number}.dcm" for number in range(3)]
+        self.series = [
+            [_slice(number) for number in range(3)],
+            [_slice(number, RLELossless) for number in range(3)],
+            [_slice(number, JPEGBaseline8Bit) for number in range(3)],
+            [_slice(number, tilt=0.3) for number in range(3)],
+            [_enhanced()],
+        ]
+        self.whole = tuple(file for series in self.series for file in series)
+
+    def damage(self, chance: random.Random) -> list[Path]:
+        """One element's value, kind or place; or bytes."""
+        files = list(chance.choice(self.series))
+        for _ in range(chance.choice((1, 1, 1, 2))):
+            place = chance.randrange(len(files))
+            whole = chance.random() < 0.3
+            files[place] = (
+                damaged_bytes(files[place], chance, self.whole) if whole else _other_element(files[place], chance)
+            )
+        for path in self.paths:
+            path.unlink(missing_ok=True)
+        for path, content in zip(self.paths, files, strict=False):
+            path.write_bytes(content)
+        return self.paths
+
+    def read(self, chance: random.Random) -> None:
+        """Found and chosen, none lost; now and then converted."""
+        found = find_series(self.folder)
+        told = [path for series in found.series for path in series.files]
+        assert len(choose(found.series)) == len(found.series)
+        assert len(set(told)) + found.foreign + len(found.damaged) <= len(self.paths)
+        if found.series and chance.random() < CONVERTED:
+            convert_series(found.series[0], self.out, workplace=self.out.parent)
+        if not found.series:
+            raise ScanError(f"no DICOM images found in {self.folder} ({self.paths[0].name})")
+
+
+def _head() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """HU, mask and affine of a head in 12 x 14 x 8 voxels."""
+    x, y, z = np.indices((12, 14, 8))
+    radius = np.sqrt((x - 5.5) ** 2 + (y - 6.5) ** 2 + (1.5 * (z - 3.5)) ** 2)
+    hu = np.select([radius < 4.6, radius < 6.0], [35, 1000], -1000).astype(np.int16)
+    mask = np.zeros(hu.shape, dtype=np.uint8)
+    mask[6:8, 6:8, 3:5] = 1
+    hu[mask > 0] = 65
+    affine = np.diag([14.0, 14.0, 14.0, 1.0])
+    affine[:3, 3] = -80.0, -90.0, -50.0
+    return hu, mask, affine
+
+
+def _forms(array: np.ndarray, affine: np.ndarray) -> list[bytes]:
+    """One image in several valid forms."""
+    forms = []
+    for kind, dtype in ((nib.Nifti1Image, array.dtype), (nib.Nifti2Image, np.float32), (nib.Nifti1Image, ">i4")):
+        image = kind(array.astype(dtype), affine)
+        image.set_qform(affine, code=1)
+        image.set_sform(affine, code=1)
+        forms.append(image.to_bytes())
+    scaled = nib.Nifti1Image(array.astype(np.int16), affine)
+    scaled.header.set_slope_inter(1.0, 0.0)
+    return [*forms, scaled.to_bytes()]
+
+
+def _header_byte(data: bytearray, chance: random.Random) -> None:
+    if len(data) > 348:
+        data[chance.randrange(348)] = chance.randrange(256)
+
+
+def _header_number(data: bytearray, chance: random.Random) -> None:
+    """A number that programs stumble over, in the place of one of the header's."""
+    order, form = chance.choice("<>"), chance.choice("hiq")
+    size, place = struct.calcsize(order + form), 2 * chance.randrange(174)
+    value = chance.choice(HUGE) * chance.choice((1, -1))
+    if place + size <= len(data):
+        data[place : place + size] = (value % 2 ** (8 * size)).to_bytes(size, "little" if order == "<" else "big")
+
+
+def _header_float(data: bytearray, chance: random.Random) -> None:
+    place = 4 * chance.randrange(10, 87)
+    if place + 4 <= len(data):
+        data[place : place + 4] = struct.pack("<f", chance.choice(FLOATS))
+
+
+def _shape(data: bytearray, chance: random.Random) -> None:
+    if len(data) >= 56:
+        place = 40 + 2 * chance.randrange(8)
+        data[place : place + 2] = struct.pack("<H", chance.choice((0, 1, 2, 7, 8, 127, 255, 32767, 65535)))
+
+
+def _beginning(data: bytearray, chance: random.Random) -> None:
+    """The beginning of another kind of file."""
+    other, place = chance.choice(BEGINNINGS), chance.choice((0, 128, 344))
+    data[place : place + len(other)] = other
+
+
+def _voxels(data: bytearray, chance: random.Random) -> None:
+    if len(data) > 360:
+        start = chance.randrange(352, len(data))
+        data[start : start + 200] = chance.randbytes(min(200, len(data) - start))
+
+
+def _bomb(data: bytearray, chance: random.Random) -> None:
+    """Many more zeros than the header's shape needs."""
+    if chance.random() < 0.02:
+        data.extend(bytes(4_000_000))
+
+
+def _wrap(data: bytearray, chance: random.Random) -> None:
+    if chance.random() < 0.1:
+        data[:] = chance.choice((gzip.compress, bz2.compress, zlib.compress))(bytes(data))
+
+
+NIFTI_DAMAGES = (
+    *(_header_byte, _header_byte, _header_number, _header_number, _header_float, _header_float),
+    *(_shape, _beginning, _voxels, _bomb, _wrap),
+)
+
+
+def _slice(number: int, syntax: str = ExplicitVRLittleEndian, tilt: float = 0.0) -> bytes:
+    """A slice of 16 x 16 pixels of 14 mm through a head."""
+    x, y = np.indices((16, 16)) - 7.5
+    hu = np.select([np.hypot(x, y) < 5, np.hypot(x, y) < 7], [35, 900], -1000)
+    image = _header(CTImageStorage, syntax)
+    image.InstanceNumber = number + 1
+    image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.4.{number + 1}"
+    image.ImageOrientationPatient = [1, 0, 0, 0, round(np.cos(tilt), 6), round(-np.sin(tilt), 6)]
+    image.ImagePositionPatient = [-105, -105, 20 * number]
+    image.PixelSpacing, image.SliceThickness, image.ConvolutionKernel = [14, 14], 20, "H31s"
+    image.ImageType, image.AcquisitionDate, image.AcquisitionTime = (
+        ["ORIGINAL", "PRIMARY", "AXIAL"],
+        "20240103",
+        "081500",
+    )
+    if syntax == JPEGBaseline8Bit:
+        image.BitsAllocated, image.BitsStored, image.HighBit, image.RescaleIntercept = 8, 8, 7, 0
+        stream = BytesIO()
+        Image.fromarray(np.clip(hu, 0, 255).astype(np.uint8)).save(stream, "jpeg")
+        image.PixelData = encapsulate([stream.getvalue()])
+        image["PixelData"].is_undefined_length = True
+    else:
+        image.PixelData = (hu + 1024).astype("<u2").tobytes()
+        if syntax == RLELossless:
+            image.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+            image.compress(RLELossless, generate_instance_uid=False)
+    return _written(image)
+
+
+def _enhanced() -> bytes:
+    """Three slices in one file of many frames."""
+    image = _header(EnhancedCTImageStorage, ExplicitVRLittleEndian)
+    image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = "1.2.3.5"
+    image.NumberOfFrames, image.ImageType = 3, ["ORIGINAL", "PRIMARY", "VOLUME"]
+    measures, orientation, scale = Dataset(), Dataset(), Dataset()
+    measures.PixelSpacing, measures.SliceThickness = [14, 14], 20
+    orientation.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+    scale.RescaleIntercept, scale.RescaleSlope = -1024, 1
+    shared = Dataset()
+    shared.PixelMeasuresSequence, shared.PlaneOrientationSequence = [measures], [orientation]
+    shared.PixelValueTransformationSequence = [scale]
+    frames = []
+    for number in range(3):
+        position, frame = Dataset(), Dataset()
+        position.ImagePositionPatient = [-105, -105, 20 * number]
+        frame.PlanePositionSequence = [position]
+        frames.append(frame)
+    image.SharedFunctionalGroupsSequence, image.PerFrameFunctionalGroupsSequence = [shared], frames
+    image.PixelData = np.full((3, 16, 16), 1059, "<u2").tobytes()
+    return _written(image)
+
+
+def _header(kind: str, syntax: str) -> Dataset:
+    image = Dataset()
+    image.file_meta = FileMetaDataset()
+    image.file_meta.TransferSyntaxUID, image.file_meta.MediaStorageSOPClassUID = syntax, kind
+    image.SOPClassUID, image.Modality, image.SeriesNumber = kind, "CT", 2
+    image.PatientName, image.PatientID, image.PatientAge, image.PatientSex = "Doe^Jane", "MRN-77", "067Y", "F"
+    image.PatientBirthDate, image.StudyDate, image.StudyTime = "19570102", "20240103", "080000"
+    image.StudyInstanceUID, image.SeriesInstanceUID, image.FrameOfReferenceUID = "1.2.3", "1.2.3.4", "1.2.9"
+    image.SeriesDescription, image.BodyPartExamined, image.ContrastBolusAgent = "Schädel nativ", "HEAD", "NONE"
+    image.SpecificCharacterSet, image.AcquisitionNumber = "ISO_IR 100", 1
+    image.Rows = image.Columns = 16
+    image.SamplesPerPixel, image.PhotometricInterpretation, image.PixelRepresentation = 1, "MONOCHROME2", 0
+    image.BitsAllocated, image.BitsStored, image.HighBit = 16, 12, 11
+    image.RescaleIntercept, image.RescaleSlope = -1024, 1
+    return image
+
+
+def _written(image: Dataset) -> bytes:
+    stream = BytesIO()
+    pydicom.dcmwrite(stream, image, enforce_file_format=True)
+    return stream.getvalue()
+
+
+def _other_element(data: bytes, chance: random.Random) -> bytes:
+    """A file of which one element is gone, twice, elsewhere, or has another value, kind or length."""
+    elements = _elements(data)
+    if not elements:
+        return damaged_bytes(data, chance)
+    for _ in range(chance.choice((1, 1, 2, 3))):
+        place = chance.randrange(len(elements))
+        tag, kind, value = elements[place]
+        change = chance.random()
+        if change < 0.1:
+            del elements[place]
+        elif change < 0.2:
+            elements.insert(chance.randrange(len(elements) + 1), elements[place])
+        elif change < 0.3:
+            elements[place] = tag, chance.choice(KINDS), value
+        elif change < 0.5:
+            elements[place] = tag, kind, damaged_bytes(value, chance)
+        elif change < 0.6:
+            elements[place] = tag, kind, elements[chance.randrange(len(elements))][2]
+        else:
+            elements[place] = tag, kind, _text_value(value, chance)
+        if not elements:
+            break
+    lie = chance.randrange(len(elements) + 1) if chance.random() < 0.1 else -1
+    return data[:132] + b"".join(_element(*parts, k == lie, chance) for k, parts in enumerate(elements))
+
+
+def _text_value(value: bytes, chance: random.Random) -> bytes:
+    """One of several values, or all of them, another text."""
+    parts = value.split(b"\\")
+    text = chance.choice(NUMBERS if chance.random() < 0.6 else WORDS)[:64]
+    parts[chance.randrange(len(parts))] = text.encode(chance.choice(("utf-8", "latin-1", "shift_jis")), "replace")
+    joined = b"\\".join(parts[: chance.choice((len(parts), len(parts), 1))])
+    return joined + b" " * (len(joined) % 2)
+
+
+def _elements(data: bytes) -> list[tuple[bytes, bytes, bytes]]:
+    """Tag, kind and value of each element of a file in explicit little endian."""
+    place, found = 132, []
+    while place + 8 <= len(data):
+        tag, kind = data[place : place + 4], data[place + 4 : place + 6]
+        head, size = (12, 4) if kind in LONG_FORM else (8, 2)
+        length = int.from_bytes(data[place + head - size : place + head], "little")
+        length = len(data) - place - head if length == 2**32 - 1 else length
+        found.append((tag, kind, data[place + head : place + head + length]))
+        place += head + length
+    return found
+
+
+def _element(tag: bytes, kind: bytes, value: bytes, lies: bool, chance: random.Random) -> bytes:
+    """An element's bytes; its length may be a lie."""
+    undefined = tag == b"\xe0\x7f\x10\x00" and value[:4] == b"\xfe\xff\x00\xe0"
+    length = 2**32 - 1 if undefined else chance.choice(HUGE) if lies else len(value)
+    if kind in LONG_FORM:
+        return tag + kind + b"\0\0" + struct.pack("<I", length % 2**32) + value
+    return tag + kind + struct.pack("<H", length % 2**16) + value
