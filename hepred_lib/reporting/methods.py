@@ -28,8 +28,9 @@ def _source(evidence: Evidence) -> str:
 
 @claim(DATA_CARD)
 def _centers(evidence: Evidence) -> str:
-    sites = evidence.table("cohort.csv", "site")["site"].dropna().unique()
-    return f"{len(sites)} {'site' if len(sites) == 1 else 'sites'} in the cohort ({', '.join(map(for_markdown, sorted(map(str, sites))))})."
+    sites = sorted(evidence.table("cohort.csv", "site")["site"].dropna().astype(str).unique())
+    words = ", ".join(map(for_markdown, sites))
+    return f"{len(sites)} {'site' if len(sites) == 1 else 'sites'} in the cohort ({words})."
 
 
 @claim(COHORT, "figures/flow.png")
