@@ -7,10 +7,16 @@ gets the compressed bytes as they are.
 from __future__ import annotations
 
 import hashlib
+import os
+import re
+import stat
 import warnings
-from collections.abc import Iterable, Sequence
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pydicom
@@ -22,6 +28,16 @@ from hepred_lib.literal import shown
 
 GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 _LAYOUT = ("Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation")
+
+
+LARGEST_SIDE = 8192  # pixels; a CT has 512, seldom 2048
+LARGEST_UNPACKED = 200_000_000  # bytes of a deflated file: pydicom unpacks it as a whole
+_META = 8192
+_DEFLATED = re.compile(rb"\x02\x00\x10\x00UI..1\.2\.840\.10008\.1\.2\.1\.99", re.DOTALL)  # TransferSyntaxUID
+
+
+class NoFileError(Exception):
+    """What is no regular file: a pipe, a device."""
 
 
 class PixelError(ValueError):
@@ -59,6 +75,40 @@ class Stored:
         return np.clip(np.rint(hu), -32768, 32767).astype(np.int16)
 
 
+@contextmanager
+def opened(path: Path) -> Iterator[BinaryIO]:
+    """A DICOM file; a pipe is not waited for, and a small file that unpacks to gigabytes is not unpacked.
+
+    Raises
+    ------
+    NoFileError
+        A pipe or a device.
+    OSError
+        It may not be read, or is such a file.
+    """
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY), "rb") as stream:
+        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+            raise NoFileError
+        start = stream.read(_META)
+        if _DEFLATED.search(start):
+            _require_bounded(start, stream)
+        stream.seek(0)
+        yield stream
+
+
+def _require_bounded(start: bytes, stream: BinaryIO) -> None:
+    """Refuse deflated data that are damaged, or unpack to more than an image has."""
+    stream.seek(144 + int.from_bytes(start[140:144], "little"))  # behind the file meta information, by its own length
+    unpacking, total = zlib.decompressobj(wbits=-15), 0
+    try:
+        while not unpacking.eof and (packed := unpacking.unconsumed_tail or stream.read(1 << 16)):
+            total += len(unpacking.decompress(packed, 1 << 22))
+            if total > LARGEST_UNPACKED:
+                raise OSError(f"deflated data that unpack to more than {LARGEST_UNPACKED // 1_000_000} MB")
+    except zlib.error as error:
+        raise OSError("damaged deflated data") from error
+
+
 def read_stored(path: Path, frames: Sequence[int]) -> list[Stored]:
     """The stored values of some images of one file.
 
@@ -70,7 +120,8 @@ def read_stored(path: Path, frames: Sequence[int]) -> list[Stored]:
     try:
         with warnings.catch_warnings():  # of values against the standard, and of bytes behind the last image
             warnings.simplefilter("ignore")
-            header = pydicom.dcmread(path, force=True)
+            with opened(path) as stream:
+                header = pydicom.dcmread(stream, force=True)
             _check(header)
             return [_stored(header, frame) for frame in frames]
     except PixelError:
@@ -108,6 +159,8 @@ def groups_of(header: pydicom.Dataset, frame: int) -> tuple[pydicom.Dataset, ...
 def _check(header: pydicom.Dataset) -> None:
     if "PixelData" not in header or not header.PixelData:
         raise PixelError("pixel data are missing")
+    if not (0 < header.Rows <= LARGEST_SIDE and 0 < header.Columns <= LARGEST_SIDE):
+        raise PixelError(f"the image has {header.Rows} x {header.Columns} pixels, as no CT has")
     if header.get("SamplesPerPixel", 1) != 1:
         raise PixelError(f"the image has {header.SamplesPerPixel} values a pixel, as a colour picture has")
     if header.get("HighBit", header.BitsStored - 1) != header.BitsStored - 1:

@@ -17,7 +17,7 @@ import pydicom
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import MediaStorageDirectoryStorage
 
-from hepred_lib.intake.pixels import GROUPS, groups_of, within
+from hepred_lib.intake.pixels import GROUPS, NoFileError, groups_of, opened, within
 from hepred_lib.intake.stacks import Slice, Stack, hole_mm, in_order, places, split
 from hepred_lib.progress import progress
 
@@ -39,6 +39,7 @@ _TAGS = [
     *(f"{moment}{part}" for moment in _MOMENTS for part in ("Date", "Time")),
 ]
 _CALLED_DICOM = (".dcm", ".dicom", ".ima")
+_FAR = 1e6  # mm: no table is so long
 RIGHT_ANGLE = 0.01  # of the products of two directions
 # What programs write for an unknown day or time: New Year of round years, and the days their calendars count from.
 _FIRST_CT, _FIRST_YEAR = 1972, 1900
@@ -200,10 +201,11 @@ def _file(path: Path, folder: str) -> _File | None:
     try:
         with warnings.catch_warnings():  # of values against the standard, which scanners write
             warnings.simplefilter("ignore")
-            header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS)
+            with opened(path) as stream:
+                header = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=_TAGS)
             kind = header.file_meta.get("MediaStorageSOPClassUID", "")
             file = _File(_alone(header, path, folder), _slices(header, path))
-    except InvalidDicomError:
+    except (InvalidDicomError, NoFileError):
         return _require_foreign(path)
     except OSError:
         raise _DamagedError from None
@@ -334,7 +336,7 @@ def _numbers(values: Sequence[float], count: int) -> tuple[float, ...] | None:
     if isinstance(values, str) or not hasattr(values, "__len__") or len(values) != count:
         return None
     numbers = tuple(map(float, values))
-    return numbers if np.isfinite(numbers).all() else None
+    return numbers if max(map(abs, numbers)) < _FAR else None  # False for NaN too
 
 
 def _right_angled(turn: tuple[float, ...] | None) -> tuple[float, ...] | None:

@@ -11,6 +11,7 @@ import ast
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -20,6 +21,8 @@ from hepred_lib.manifest import COLUMNS, read_valid_cells
 from hepred_lib.study.artifacts import WRITTEN, damaged, file_sha256, read_json, write_bytes, write_json
 from hepred_lib.study.definition import NOTEBOOKS, PROJECT, StudyError
 
+SEAL = "seal"
+RECORDED = ("parameters", "results", "identity", "files", "upstream")
 DIGEST_FILE = ".digests.json"
 TRAINING = "03_multitask_training"
 # The chapters that each chapter reads, by number; folds of 03 are steps of their own.
@@ -116,12 +119,14 @@ class FileDigests:
         """SHA-256 of one file, None where there is none that can be read."""
         try:
             status = os.stat(path)
+            if not stat.S_ISREG(status.st_mode):
+                return None
             mark = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
             kept = self._kept.get(str(path))
             if not (isinstance(kept, list) and kept[:4] == mark and len(kept) == 5):
                 self._kept[str(path)] = kept = [*mark, file_sha256(path)]
                 self._changed = True
-        except OSError:
+        except (OSError, ValueError):
             return None
         return kept[4]
 
@@ -230,8 +235,16 @@ def read_record(folder: Path, step: str) -> dict[str, Any] | None:
         record = read_json(folder / "records" / f"{step}.json")
     except (OSError, StudyError):
         return None
-    whole = all(isinstance(record.get(key), dict) for key in ("identity", "files", "upstream"))
-    return record if whole else None
+    whole = record.pop(SEAL, None) == _seal(record)
+    return record if whole and all(isinstance(record.get(key), dict) for key in RECORDED) else None
+
+
+def write_record(folder: Path, step: str, record: Mapping[str, Any]) -> Path:
+    """Write the record of a step with a digest of itself, by which damage to it is seen; its path."""
+    path = folder / "records" / f"{step}.json"
+    write_json(path, record)
+    write_json(path, {**record, SEAL: _seal(read_json(path))})
+    return path
 
 
 def changed_files(folder: Path, record: Mapping[str, Any], digests: FileDigests) -> list[str]:
@@ -270,7 +283,7 @@ def renew_records(folder: Path) -> None:
         if record is None:
             continue
         drawn = {name: WRITTEN[folder / name] for name in record["files"] if folder / name in WRITTEN}
-        write_json(path, record | {"files": record["files"] | drawn})
+        write_record(folder, path.stem, record | {"files": record["files"] | drawn})
 
 
 def require_consistent(folder: Path) -> None:
@@ -344,6 +357,10 @@ def _parsed_digest(path: Path, _: int) -> str:
         if is_text and isinstance(body[0].value, ast.Constant) and isinstance(body[0].value.value, str):
             node.body = body[1:]
     return _short(ast.dump(tree).encode())
+
+
+def _seal(record: Mapping[str, Any]) -> str:
+    return _short(json.dumps(record, sort_keys=True).encode())
 
 
 def _short(content: bytes) -> str:

@@ -20,7 +20,7 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-from hepred_lib.study.artifacts import WRITTEN, read_json, write_json
+from hepred_lib.study.artifacts import WRITTEN, damaged, read_json
 from hepred_lib.study.definition import (
     DEFAULT_THREADS,
     NOTEBOOKS,
@@ -38,6 +38,7 @@ from hepred_lib.study.identity import (
     step_name,
     steps_of,
     upstream_of,
+    write_record,
 )
 
 RUNNER = "HEPRED_RUNNER"  # set for kernels that `hepred` starts
@@ -90,8 +91,13 @@ class Run:
 
     def records(self) -> dict[str, dict[str, Any]]:
         """Parameters and results of the steps that this one is made from, by their names."""
-        found = {name: read_json(self.path("records", f"{name}.json")) for name in self._upstream()}
-        return {name: {key: record[key] for key in ("parameters", "results")} for name, record in found.items()}
+        found = {}
+        for name in self._upstream():
+            record = read_record(self.folder, name)
+            if record is None:
+                raise StudyError(damaged(self.folder / "records" / f"{name}.json", "it is no record of a step"))
+            found[name] = {key: record[key] for key in ("parameters", "results")}
+        return found
 
     def record(self, **results: Any) -> Path:
         """Keep in ``records/`` what this step was made from, its named results, and every file that it wrote.
@@ -102,7 +108,6 @@ class Run:
         earlier = read_record(self.folder, self.step)
         written = {path.relative_to(self.folder): kept for path, kept in WRITTEN.items() if self._is_own(path)}
         files = {path.as_posix(): written[path] for path in sorted(written)}
-        path = self.path("records", f"{self.step}.json")
         record = {
             "notebook": self.notebook,
             "parameters": dict(self.parameters),
@@ -112,7 +117,7 @@ class Run:
             "upstream": {name: record_digest(self.folder, name) for name in self._upstream()},
             "files": files,
         }
-        write_json(path, record)
+        path = write_record(self.folder, self.step, record)
         if earlier is not None:
             remove_files(self.folder, set(earlier["files"]) - set(files))
         return path
