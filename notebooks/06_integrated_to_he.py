@@ -66,7 +66,7 @@ assert len(patients) == len(cohort), "every patient with an outcome must have a 
 # it far too much.
 
 # %%
-offered = clinical_model["candidates"]
+offered = [name for name in clinical_model["candidates"] if name != "dl_score"]  # which joins in any case
 x = pd.concat([predictor_frame(patients, offered), patients["dl_score"]], axis=1)
 rows = patients["split"].eq("development")
 y = patients.loc[rows, "he"].astype(int)

@@ -89,7 +89,8 @@ def predictor_frame(table: pd.DataFrame, names: Iterable[str], *, allow_empty: b
             raise ManifestError(f"a predictor must be known at the first scan, got {name!r}.")
         if table[column].isna().all() and not allow_empty:
             raise ManifestError(
-                f"{name} must have a value in at least one patient to be a predictor, got none in these {len(table)}; leave it out of the candidates."
+                f"{name} must have a value in at least one patient to be a predictor, got none in these {len(table)}; "
+                "leave it out of the candidates."
             )
         columns["male" if column == "sex" else column] = _predictor(table[column])
     return pd.DataFrame(columns, index=table.index)
