@@ -97,8 +97,8 @@ def execute(notebook: str, parameters: Mapping[str, Any], *, output: Path, root:
     with _environment(threads, root):
         try:
             papermill.execute_notebook(
-                str(PROJECT / "notebooks" / f"{notebook}.ipynb"),
-                str(output),
+                _literal(PROJECT / "notebooks" / f"{notebook}.ipynb"),
+                _literal(output),
                 parameters=dict(parameters),
                 cwd=str(PROJECT / "notebooks"),
                 kernel_manager_class=_local_kernel_manager(),
@@ -149,6 +149,11 @@ def owner_lives(mark: str) -> bool:
 def owner_mark() -> dict[str, str]:
     """The environment entry by which children watch this process."""
     return {OWNER: f"{socket.gethostname()}:{os.getpid()}"}
+
+
+def _literal(path: Path) -> str:
+    """A path for papermill, in which braces would be the places of parameters."""
+    return str(path).replace("{", "{{").replace("}", "}}")
 
 
 def _local_kernel_manager() -> type:

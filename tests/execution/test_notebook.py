@@ -92,3 +92,12 @@ def test_sockets_of_a_process_that_is_gone_are_removed(tmp_path, monkeypatch):
     with _environment(1, tmp_path):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.book
+def test_a_folder_with_braces_in_its_name_is_no_template(tmp_path):
+    folder = tmp_path / "of {x} {} #1"
+    parameters = {"study": "try", "runs_dir": str(folder), "n_simulations": 50}
+    execute("00_the_paper", parameters, output=folder / "00.ipynb", root=tmp_path)
+    assert (folder / "00.ipynb").is_file()
+    assert read_json(folder / "try" / "paper.json")
