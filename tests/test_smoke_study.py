@@ -122,9 +122,7 @@ def test_cross_fitted_and_apparent_probabilities_differ_in_development_only(run)
 
 
 def test_a_second_run_does_nothing(run, study_file):
-    kept = [
-        path for path in run.rglob("*") if path.is_file() and ".snakemake" not in path.parts and path.name != ".lock"
-    ]
+    kept = [path for path in run.rglob("*") if path.is_file() and not path.relative_to(run).as_posix().startswith(".")]
     before = [path.stat().st_mtime_ns for path in kept]
     done = hepred("run", study_file, "--cores", 2)
     assert [path.stat().st_mtime_ns for path in kept] == before
@@ -230,5 +228,6 @@ def test_a_truncated_scan_stops_the_run_with_one_line_that_names_the_patient(tmp
     scan.write_bytes(scan.read_bytes()[:500])
     done = hepred("check", cohort_folder / "manifest.csv", check=False)
     assert done.returncode == 2
-    (line,) = done.stdout.strip().splitlines()
+    line, verdict = done.stdout.strip().splitlines()
+    assert "2 patients, 1 refusal" in verdict
     assert "HE-2" in line

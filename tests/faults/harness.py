@@ -58,6 +58,8 @@ def copy_of(finished: Finished, folder: Path) -> Finished:
     """A copy of a finished study by hard links; what decides by content must not care."""
     shutil.copytree(finished.root, folder, copy_function=os.link)
     study_file = folder / finished.study_file.relative_to(finished.root)
+    study_file.unlink()  # it will be written over
+    shutil.copy2(finished.study_file, study_file)
     asked = folder / "runs" / finished.name / "study.json"
     if asked.exists():  # paths of the copy
         text = asked.read_text(encoding="utf-8").replace(str(finished.root), str(folder))
