@@ -27,8 +27,9 @@ from hepred_lib.execution.workflow import (
     run_folder,
     run_study,
 )
-from hepred_lib.study import NOTEBOOKS, StudyError, load_study, project_root, read_json, write_bytes
+from hepred_lib.study import NOTEBOOKS, StudyError, load_study, project_root, write_bytes
 from hepred_lib.study.identity import require_consistent, step_name
+from hepred_lib.study.model_files import read_results
 from hepred_lib.study.run import study_threads
 
 if TYPE_CHECKING:
@@ -323,23 +324,23 @@ def site(
 
 def summary(results: Path) -> str:
     """The models' table of a study, and where its figures are."""
-    content = read_json(results)
-    n = content["n"]
+    content = read_results(results)
+    n, models, oracle = (content.get(key) or {} for key in ("n", "models", "oracle"))
     lines = [
-        f"Study {content['study']}: {n['test']} test patients, {n['he_test']} with hematoma expansion.",
+        f"Study {content.get('study') or '-'}: {n.get('test', '-')} test patients, {n.get('he_test', '-')} with "
+        "hematoma expansion.",
         f"{'model':<12}{'AUC (95 % CI)':<22}{'sensitivity':<13}{'specificity':<13}{'slope':<8}oracle AUC",
     ]
     for name in ("image", "clinical", "integrated"):
-        model = content["models"].get(name)
+        model = models.get(name)
         if model:
-            oracle = (content["oracle"] or {}).get(f"{name}_auc")
-            interval = "-".join(_number(value, 2) for value in model["auc_ci"] or (None, None))
-            auc = f"{_number(model['auc'], 2)} ({interval})"
+            interval = "-".join(_number(value, 2) for value in model.get("auc_ci") or (None, None))
+            rates = [_number(model.get(key), 2) for key in ("auc", "sensitivity", "specificity", "calibration_slope")]
+            auc = f"{rates[0]} ({interval})"
             lines.append(
-                f"{name:<12}{auc:<22}{_number(model['sensitivity'], 2):<13}{_number(model['specificity'], 2):<13}"
-                f"{_number(model['calibration_slope'], 2):<8}{_number(oracle, 2)}"
+                f"{name:<12}{auc:<22}{rates[1]:<13}{rates[2]:<13}{rates[3]:<8}{_number(oracle.get(f'{name}_auc'), 2)}"
             )
-    if content["oracle"]:
+    if oracle:
         lines.append("Patients and scans are simulated: these figures say that the method works, nothing of care.")
     folders = ("figures", "tables", "report")
     lines.append("   ".join(f"{name.capitalize()}: {results.parent / name}" for name in folders))

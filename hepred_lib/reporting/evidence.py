@@ -15,6 +15,9 @@ import pandas as pd
 
 from hepred_lib.results import MODELS
 from hepred_lib.study import StudyError, read_json, read_table
+from hepred_lib.study.model_files import read_results
+
+RESULTS = ("results.json", "external.json")
 
 
 class AbsentError(StudyError):
@@ -94,7 +97,9 @@ class Evidence:
         AbsentError
             The file, the key or the value is missing.
         """
-        value: Any = read_json(self.folder / self.locate(name))
+        located = self.locate(name)
+        read = read_results if located in RESULTS else read_json
+        value: Any = read(self.folder / located)
         for key in keys:
             value = value.get(key) if isinstance(value, Mapping) else None
         if value is None:

@@ -11,6 +11,7 @@ from hepred_lib.reporting.evidence import Evidence
 from hepred_lib.reporting.model_card import model_card
 from hepred_lib.reporting.tripod import tripod_page, tripod_table
 from hepred_lib.study import write_bytes, write_latex, write_table
+from hepred_lib.study.identity import blaming_damage
 
 
 def write_report(run_folder: Path, out: Path | None = None) -> list[Path]:
@@ -32,8 +33,13 @@ def write_report(run_folder: Path, out: Path | None = None) -> list[Path]:
     Raises
     ------
     StudyError
-        The study is not finished.
+        The study is not finished, or its files are damaged.
     """
+    with blaming_damage(Path(run_folder)):
+        return _write(run_folder, out)
+
+
+def _write(run_folder: Path, out: Path | None) -> list[Path]:
     evidence = Evidence(run_folder)
     report, tables = (out or evidence.folder) / "report", (out or evidence.folder) / "tables"
     paths = [report / "model_card.md", report / "data_card.md", report / "tripod_ai.md"]

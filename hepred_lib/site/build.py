@@ -18,7 +18,8 @@ import nbformat
 from hepred_lib.site.chapters import Chapter, read_chapters
 from hepred_lib.site.front import figures_page, front_page, is_simulated
 from hepred_lib.site.risk import points_html, read_risk_models, risk_html
-from hepred_lib.study import PROJECT, StudyError, read_json
+from hepred_lib.study import PROJECT, StudyError
+from hepred_lib.study.model_files import read_results
 
 DOCS = PROJECT / "docs"
 GLOSSARY, REFERENCES = "glossary.md", "references.bib"
@@ -63,7 +64,7 @@ def write_source(run: Path, source: Path, *, patients: bool = False) -> None:
     """Write what Sphinx reads: settings, front page, chapters, figures, risk page, report."""
     shutil.copytree(DOCS / "_static", source / "_static")
     shutil.copy(DOCS / "conf.py", source)
-    results, chapters = read_json(run / "results.json"), read_chapters(run, patients=patients)
+    results, chapters = read_results(run / "results.json"), read_chapters(run, patients=patients)
     for chapter in chapters:
         _write_chapter(chapter, source)
     (source / "figures.md").write_text(figures_page(chapters), encoding="utf-8")

@@ -12,15 +12,19 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from hepred_lib.literal import shown
 from hepred_lib.manifest import COLUMNS, read_valid_cells
 from hepred_lib.study.artifacts import WRITTEN, damaged, file_sha256, read_json, write_bytes, write_json
 from hepred_lib.study.definition import NOTEBOOKS, PROJECT, StudyError
 
+# What values of another kind than expected lead to.
+LED_TO = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
 SEAL = "seal"
 RECORDED = ("parameters", "results", "identity", "files", "upstream")
 DIGEST_FILE = ".digests.json"
@@ -309,6 +313,30 @@ def require_consistent(folder: Path) -> None:
         reasons = disagreements(folder, path.stem, record | {"files": files}, digests)
         if reasons:
             raise StudyError(f"{folder} is not one study: {path.stem}: {reasons[0]}. Run the study again to mend it.")
+
+
+@contextmanager
+def blaming_damage(folder: Path) -> Iterator[None]:
+    """Turn what damaged files of a run lead to into the refusal that names them.
+
+    An error of a run whose files are all those that its steps wrote stays an error. Of a run whose records list no
+    files nobody can say.
+
+    Raises
+    ------
+    StudyError
+        Instead of the error, where the run's files are damaged.
+    """
+    try:
+        yield
+    except StudyError:
+        raise
+    except LED_TO as error:
+        require_consistent(folder)
+        if any("files" not in read_json(path) for path in (folder / "records").glob("*.json")):
+            reason = f"its files do not fit one another ({type(error).__name__}: {shown(error, 100)})"
+            raise StudyError(damaged(folder, reason)) from error
+        raise
 
 
 def _images_digest(manifest: Path, digests: FileDigests) -> str:

@@ -1,4 +1,4 @@
-"""Model files of a run, read through their schema: what was edited by hand or damaged is refused with its key."""
+"""Models and results of a run, read through their schema: what was edited or damaged is refused with its key."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from typing import Any
 import yaml
 from jsonschema import Draft202012Validator
 
+from hepred_lib.literal import shown
 from hepred_lib.study.artifacts import read_json
 from hepred_lib.study.definition import StudyError
 
-SCHEMA = Path(__file__).with_name("model_files.yaml")
-KINDS = ("image_model", "model", "imputation")
-SHOWN = 80
+SHOWN = 160
+SCHEMAS = {
+    Path(__file__).with_name("model_files.yaml"): ("image_model", "model", "imputation"),
+    Path(__file__).with_name("results_files.yaml"): ("results", "external"),
+}
 
 
 def read_model_file(path: Path, kind: str) -> dict[str, Any]:
@@ -31,15 +34,31 @@ def read_model_file(path: Path, kind: str) -> dict[str, Any]:
     StudyError
         In one line: the file, the key, what is required and what came.
     """
+    return _valid(path, kind)
+
+
+def read_results(path: Path) -> dict[str, Any]:
+    """``results.json`` of a run, or its ``external.json``.
+
+    Raises
+    ------
+    StudyError
+        In one line: the file, the key, what is required and what came.
+    """
+    return _valid(path, "external" if path.name == "external.json" else "results")
+
+
+def _valid(path: Path, kind: str) -> dict[str, Any]:
     content = read_json(path)
     for error in _validator(kind).iter_errors(content):
-        key = ".".join(map(str, error.absolute_path)) or "the whole file"
-        told = " ".join(error.message.split())
-        raise StudyError(f"{path}: {key}: {told if len(told) <= 2 * SHOWN else '... ' + told[-2 * SHOWN :]}.")
+        key = shown(".".join(map(str, error.absolute_path)), 60) or "the whole file"
+        told = shown(error.message, 10_000)
+        raise StudyError(f"{path}: {key}: {told if len(told) <= SHOWN else f'... {told[-SHOWN:]}'}.")
     return content
 
 
-@lru_cache(maxsize=len(KINDS))
+@lru_cache
 def _validator(kind: str) -> Draft202012Validator:
-    schema = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
+    (path,) = (path for path, kinds in SCHEMAS.items() if kind in kinds)
+    schema = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
     return Draft202012Validator({"$ref": f"#/$defs/{kind}", "$defs": schema["$defs"]})

@@ -258,4 +258,5 @@ def _other_value(value: object, chance: random.Random, bare: list[str]) -> objec
     nested: object = value
     for _ in range(chance.choice((1, 2, 100))):
         nested = [nested] if chance.random() < 0.5 else {"a": nested}
-    return chance.choice((None, True, False, [], {}, "", [value], {"a": value}, nested, _value(chance), [value] * 1000))
+    many = [value] * (3 if isinstance(value, dict | list) else 1000)
+    return chance.choice((None, True, False, [], {}, "", [value], {"a": value}, nested, _value(chance), many))

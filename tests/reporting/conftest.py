@@ -69,7 +69,12 @@ def made_results(cohort: pd.DataFrame) -> dict:
 @pytest.fixture
 def run(tmp_path) -> Path:
     """The folder of a finished simulated study."""
-    folder, cohort = tmp_path / "small", made_cohort()
+    return write_run(tmp_path / "small")
+
+
+def write_run(folder: Path) -> Path:
+    """Write every file of the study."""
+    cohort = made_cohort()
     found = made_results(cohort)
     write_json(folder / "results.json", found)
     write_json(folder / "external.json", made_external(found))
