@@ -31,17 +31,18 @@ def regular_bytes(path: Path, most: int) -> bytes:
         # Without O_NONBLOCK a pipe would be waited for; what it is, the descriptor says, whatever takes its place.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
         with open(descriptor, "rb") as stream:
-            kind = stat.S_IFMT(os.fstat(descriptor).st_mode)
+            status = os.fstat(descriptor)
+            kind = stat.S_IFMT(status.st_mode)
             if kind != stat.S_IFREG:
                 raise UnreadableError("a pipe" if kind == stat.S_IFIFO else "a device")
-            content = stream.read(most + 1)
+            content = stream.read() if status.st_size <= most else None
     except FileNotFoundError:
         raise
     except IsADirectoryError as error:
         raise UnreadableError("a folder") from error
     except (OSError, ValueError) as error:
         raise UnreadableError(_reason(path, error)) from error
-    if len(content) > most:
+    if content is None or len(content) > most:
         size = f"{most / 1e6:g} MB" if most >= 1e6 else f"{most / 1e3:g} kB"
         raise UnreadableError(f"more than {size}")
     return content
