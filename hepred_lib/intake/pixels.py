@@ -43,6 +43,9 @@ class NoFileError(Exception):
 class PixelError(ValueError):
     """An image whose pixel data cannot be used, and why."""
 
+    def __init__(self, words: str) -> None:
+        super().__init__(shown(words, 240))
+
 
 @dataclass(frozen=True, eq=False)
 class Stored:
