@@ -408,7 +408,7 @@ def _unmeasured(patients: pd.DataFrame) -> pd.Series:
 def _never_measured(frozen: FrozenStudy, patients: pd.DataFrame, imputed: pd.DataFrame) -> list[str]:
     """Predictors, and candidates that only help to impute them, of which no patient has a value."""
     notes, selected = [], set(imputed["predictor"])
-    for predictor, rows in imputed[~imputed["measured"]].groupby("predictor", sort=False):
+    for predictor, rows in imputed[~imputed["measured"].astype(bool)].groupby("predictor", sort=False):
         models = f"the models {listed(rows['model'].tolist())}"
         notes.append(f"{predictor} was never measured in these patients, but {models} read it: it is imputed in all.")
     empty: dict[str, None] = {}
