@@ -12,7 +12,7 @@ from hepred_lib.cli import summary
 from hepred_lib.deployment import load_frozen, predict_table
 from hepred_lib.reporting import write_report
 from hepred_lib.stats.development import DevelopmentSettings, develop
-from hepred_lib.study import read_figure_data, read_json, read_table, write_figure_data, write_json
+from hepred_lib.study import file_sha256, read_figure_data, read_json, read_table, write_figure_data, write_json
 from hepred_lib.study.artifacts import read_printed
 from hepred_lib.study.identity import read_record, require_consistent, write_record
 from tests.fuzz.mutations import as_json, damaged_bytes, damaged_text, damaged_tree
@@ -100,7 +100,7 @@ class Records:
         self.folder = folder / "recorded"
         (self.folder / "records").mkdir(parents=True, exist_ok=True)
         (self.folder / "cohort.csv").write_bytes(b"patient_id\nHE-1\n")
-        files = {"cohort.csv": {"bytes": 16, "sha256": "5" * 64}}
+        files = {"cohort.csv": {"bytes": 16, "sha256": file_sha256(self.folder / "cohort.csv")}}
         self.steps = ("01_cohort", "05_clinical_to_he")
         for step in self.steps:
             record = {"notebook": step, "parameters": {"seed": 7}, "results": {"auc": 0.7}, "by_hand": ""}

@@ -1,6 +1,9 @@
 """Readers of tables and of small text files, and whole files for them."""
 
+import csv
+import io
 import random
+import zipfile
 from pathlib import Path
 
 import openpyxl
@@ -12,12 +15,13 @@ from hepred_lib.manifest.bedside import read_bedside
 from hepred_lib.study import load_study
 from tests.fuzz.mutations import as_json, as_yaml, damaged_bytes, damaged_text, damaged_tree
 
+TYPED = 0.2  # share of tables that are read as well as checked
 TABLES = (
     "patient_id,baseline_ct,baseline_volume_ml,followup_volume_ml,he,age,sex,onset_to_ct_h\n"
     "HE-1,ct.nii.gz,18.0,30.0,1,71,F,2.5\nHE-2,,17.5,18.0,0,64,M,\nHE-3,,3.25,,,80,F,1.0\n",
     'patient_id;site;glucose_mmol_l;gcs;location;ward\nHE-1;"A; B";5,5;12;lobar;"the ""first"""\n'
     "HE-2;B;6,1;;thalamus;\nHE-3;;7,25;3;;2\n",
-    "Pat-ID\tAlter\tage\tsplit\ndev1\t70\t70\tdevelopment\ndev2\t71\t71\tdevelopment\nt1\t72\t72\ttest\n",
+    "patient_id\tAlter\tage\tsplit\ndev1\t70\t70\tdevelopment\ndev2\t71\t71\tdevelopment\nt1\t72\t72\ttest\n",
 )
 BEDSIDE = {"patient_id": "HE-1", "age": 71, "sex": "F", "gcs": 12, "onset_to_ct_h": 2.5, "ivh": 1, "inr": None}
 MAPPINGS = (
@@ -55,7 +59,7 @@ class Manifest:
     def __init__(self, folder: Path) -> None:
         self.csv, self.xlsx = folder / "damaged.csv", folder / "damaged.xlsx"
         (folder / "ct.nii.gz").write_bytes(b"")
-        self.books = tuple(_workbook(table, folder / "whole.xlsx") for table in TABLES)
+        self.books = tuple(_workbook(TABLES[k], ",;\t"[k], folder / "whole.xlsx") for k in range(len(TABLES)))
         self.path = self.csv
 
     def damage(self, chance: random.Random) -> list[Path]:
@@ -72,22 +76,20 @@ class Manifest:
         return [self.path]
 
     def read(self, chance: random.Random) -> None:
-        """Every problem, one line each; then the table, refused exactly where a problem says so."""
+        """Every problem, one line each; now and then the table, refused where a problem says so."""
         problems = manifest_problems(self.path)
-        refusals = [problem for problem in problems if problem.severity == "refuse"]
-        try:
-            read_manifest(self.path)
-            read = True
-        except ManifestError:
-            read = False
-        assert read or refusals, "read_manifest refuses what manifest_problems finds nothing wrong with"
-        for problem in problems:
-            line = str(problem)
-            if problem is problems[0] and not read:
-                raise ManifestError(line)
+        for line in map(str, problems):
             assert self.path.name in line, line
             assert len(line) <= 500, line
             assert line.isprintable(), line
+        refusals = [problem for problem in problems if problem.severity == "refuse"]
+        if chance.random() < TYPED:
+            try:
+                read_manifest(self.path)
+            except ManifestError as error:
+                assert refusals, f"read_manifest refuses what manifest_problems finds nothing wrong with: {error}"
+        if refusals:
+            raise ManifestError(str(refusals[0]))
 
 
 class Bedside:
@@ -160,21 +162,17 @@ class StudyFile:
         load_study(self.path)
 
 
-def _workbook(table: str, path: Path) -> bytes:
+def _workbook(table: str, separator: str, path: Path) -> bytes:
     """A table as a workbook; numbers as numbers."""
     book = openpyxl.Workbook()
-    for line in table.strip().split("\n"):
-        cells = line.replace(";", ",").replace("\t", ",").split(",")
-        book.active.append([float(cell) if cell.replace(".", "", 1).isdigit() else cell or None for cell in cells])
+    for row in csv.reader(table.splitlines(), delimiter=separator):
+        book.active.append([float(cell) if cell.replace(".", "", 1).isdigit() else cell or None for cell in row])
     book.save(path)
     return path.read_bytes()
 
 
 def _with_damaged_part(book: bytes, chance: random.Random) -> bytes:
     """A workbook in which the text of one part is damaged."""
-    import io
-    import zipfile
-
     changed = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(book)) as old, zipfile.ZipFile(changed, "w") as new:
         names = old.namelist()
