@@ -39,7 +39,8 @@ from hepred_lib.preprocessing import (
     prepare,
 )
 from hepred_lib.scans import Scan, ScanError, read_mask, read_scan
-from hepred_lib.study import read_table, write_bytes
+from hepred_lib.study import StudyError, read_table, write_bytes
+from hepred_lib.study.artifacts import damaged
 
 HU, BLOOD, IVH, BRAIN = range(4)
 HU_OFFSET = 32
@@ -176,8 +177,21 @@ def quality_flags(slices: BrainSlices) -> str:
 
 
 def open_patient(folder: Path, patient_id: str) -> np.ndarray:
-    """The planes of one patient, memory-mapped read-only."""
-    return np.load(stored_path(folder, patient_id), mmap_mode="r", allow_pickle=False)
+    """The planes of one patient, memory-mapped read-only.
+
+    Raises
+    ------
+    StudyError
+        The patient's file is missing or damaged.
+    """
+    path = stored_path(folder, patient_id)
+    try:
+        planes = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError, SyntaxError) as error:
+        raise StudyError(damaged(path, error)) from error
+    if planes.ndim != 4 or planes.dtype != np.uint8 or planes.shape[1] != 4:
+        raise StudyError(damaged(path, f"it must hold four planes per slice, got {planes.dtype} {planes.shape}"))
+    return planes
 
 
 def stored_path(folder: Path, patient_id: str) -> Path:

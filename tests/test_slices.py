@@ -23,6 +23,7 @@ from hepred_lib.slices import (
     store_patient,
     stored_grid,
 )
+from hepred_lib.study import StudyError
 
 
 def planes_with(blood_pixels: list[int], ivh_pixels: list[int]) -> np.ndarray:
@@ -101,3 +102,15 @@ def test_a_figure_shows_a_skull_around_the_brain_and_no_eye():
     assert (shown[0, 5:27, 12:28] == 30.0).all()
     assert (shown[0, 27:] == -1000.0).all()
     assert (shown[1] == -1000.0).all()
+
+
+@pytest.mark.parametrize("harm", ["missing", "truncated", "text", "other"])
+def test_a_damaged_file_of_the_store_is_named_with_the_remedy(tmp_path, harm):
+    path = tmp_path / "HE-1.npy"
+    np.save(path, np.zeros((2, 4, 8, 8), dtype=np.uint8 if harm != "other" else float))
+    if harm == "missing":
+        path.unlink()
+    elif harm != "other":
+        path.write_bytes(path.read_bytes()[:150] if harm == "truncated" else b"no array")
+    with pytest.raises(StudyError, match=r"cannot use .*HE-1\.npy: .* Run the study again"):
+        open_patient(tmp_path, "HE-1")
