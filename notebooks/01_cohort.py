@@ -23,10 +23,9 @@
 
 # %%
 import pandas as pd
-from IPython.display import Markdown
 
 from hepred_lib import results
-from hepred_lib.book import publish, show
+from hepred_lib.book import Markdown, publish, show
 from hepred_lib.intake.patients import read_patients
 from hepred_lib.manifest import (
     CLINICAL_CANDIDATES,

@@ -30,10 +30,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from IPython.display import Markdown
 
 from hepred_lib import results
-from hepred_lib.book import publish, show
+from hepred_lib.book import Markdown, publish, show
 from hepred_lib.deployment import imputed_predictors, input_notes, load_frozen, new_patients, predict_cohort, read_scans
 from hepred_lib.study import open_notebook, read_json, versions, write_json, write_table
 
