@@ -8,7 +8,7 @@ import pytest
 LIBRARY = Path(__file__).resolve().parents[1] / "hepred_lib"
 FLOORS = {
     0: {"volume", "expansion", "markers", "scores", "segmentation", "morphology", "stats", "progress", "literal"},
-    1: {"imaging", "regular_file"},
+    1: {"imaging", "plain_yaml", "regular_file"},
     2: {"manifest", "scans"},
     3: {"study"},
     4: {"results", "preprocessing", "simulation", "execution"},

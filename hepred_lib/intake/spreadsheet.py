@@ -29,6 +29,7 @@ import yaml
 
 from hepred_lib.literal import shown
 from hepred_lib.manifest import COLUMNS, Cells, ManifestError, Problem, near_names
+from hepred_lib.plain_yaml import AliasError, require_plain
 from hepred_lib.regular_file import UnreadableError, regular_bytes
 from hepred_lib.study import write_table
 
@@ -151,8 +152,7 @@ def _top(path: Path) -> dict:
     try:
         content = regular_bytes(path, LARGEST_BYTES)
         text = content.decode("utf-8-sig")
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.BaseLoader)):
-            raise ManifestError(f"{path.name} must say everything in full, got an alias (*).")
+        require_plain(text, yaml.BaseLoader)
         told = _plain(path, yaml.compose(text, Loader=yaml.BaseLoader), 0)
     except FileNotFoundError as error:
         raise ManifestError(f"cannot read the mapping {path}: {error.strerror}.") from error
@@ -160,6 +160,8 @@ def _top(path: Path) -> dict:
         raise ManifestError(f"{path.name} must be a small mapping, got {error}.") from error
     except UnicodeDecodeError as error:
         raise ManifestError(f"{path.name} must be UTF-8 text, got byte 0x{content[error.start]:02x}.") from error
+    except AliasError as error:
+        raise ManifestError(f"{path.name} must say everything in full, got an alias (*).") from error
     except (yaml.YAMLError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" on line {mark.line + 1}" if mark else ""

@@ -21,6 +21,7 @@ import yaml
 from hepred_lib.intake.phrases import EITHER, GIVEN, MINUS, NOT, PARTS, Entry, Hit, phrases
 from hepred_lib.literal import shown
 from hepred_lib.manifest import ManifestError
+from hepred_lib.plain_yaml import AliasError, require_plain
 from hepred_lib.regular_file import UnreadableError, regular_bytes
 
 WORDS = Path(__file__).with_name("words.yaml")
@@ -300,11 +301,12 @@ def _own_words(path: Path) -> dict[str, dict[str, list[str]]]:
     where = f"--words {path.name}"
     try:
         text = regular_bytes(path, LARGEST_BYTES).decode("utf-8-sig")
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.CSafeLoader)):
-            raise ManifestError(f"{where}: must say everything in full, got an alias (*).")
+        require_plain(text, yaml.CSafeLoader)
         raw = yaml.load(text, Loader=yaml.CSafeLoader)
     except (FileNotFoundError, UnreadableError) as error:
         raise ManifestError(f"{where}: cannot be read: {getattr(error, 'strerror', None) or error}.") from error
+    except AliasError as error:
+        raise ManifestError(f"{where}: must say everything in full, got an alias (*).") from error
     except YAML_FAULTS as error:
         raise ManifestError(f"{where}: not a YAML file in UTF-8: {shown(error, 200)}.") from error
     form = "required is 'de: {native: [blank], contrast: [mit KM]}'"

@@ -19,6 +19,7 @@ from typing import Any
 import yaml
 
 from hepred_lib.literal import shown
+from hepred_lib.plain_yaml import AliasError, require_plain
 from hepred_lib.regular_file import UnreadableError, regular_bytes
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -104,8 +105,7 @@ def load_study(path: Path | str) -> Study:
     StudyError
         Naming the file, the key, what is required and what came.
     """
-    path = Path(path).resolve()
-    raw = _read_yaml(path)
+    raw, path = _read_yaml(Path(path)), Path(path).resolve()
     _check_mapping(raw, _KEYS, where=str(path.name))
     for key in ("study", "manifest", "seed"):
         if key not in raw:
@@ -162,11 +162,10 @@ def check_parameters(notebook: str, given: Mapping[str, Any]) -> None:
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         text = regular_bytes(path, LONGEST_FILE).decode("utf-8-sig")
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.CSafeLoader)):
-            raise StudyError(f"{path.name} must not use YAML anchors and aliases (& and *).")
+        require_plain(text, yaml.CSafeLoader)
         raw = yaml.load(text, Loader=_StrictLoader)
-    except StudyError:
-        raise
+    except AliasError as error:
+        raise StudyError(f"{path.name} must not use YAML anchors and aliases (& and *).") from error
     except FileNotFoundError as error:
         raise StudyError(f"The study file {path} is not there.") from error
     except UnreadableError as error:
