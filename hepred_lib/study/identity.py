@@ -113,8 +113,8 @@ class FileDigests:
     def __init__(self, folder: Path) -> None:
         self._path = folder / DIGEST_FILE
         try:
-            kept = json.loads(self._path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            kept = read_json(self._path)
+        except StudyError:
             kept = {}
         self._kept: dict[str, list] = kept if isinstance(kept, dict) else {}
         self._changed = False

@@ -47,7 +47,7 @@ def header_of(shape: tuple[int, int, int]) -> bytes:
 
 
 def deflated_bomb() -> bytes:
-    """A DICOM file of deflated transfer syntax whose data set unpacks to 600 MB."""
+    """A DICOM file of deflated transfer syntax whose data set unpacks to 2 GB."""
     whole = _slice(0)
     meta = whole[: 144 + int.from_bytes(whole[140:144], "little")]
     old, new = ExplicitVRLittleEndian.encode(), b"1.2.840.10008.1.2.1.99"
