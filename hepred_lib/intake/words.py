@@ -38,6 +38,7 @@ _SINGLE = str.maketrans({"ł": "l", "ø": "o", "đ": "d", "ı": "i", "æ": "ae",
 # Texts whose header does not say how they are written come as if written in ISO 8859-1.
 _RUN_TOGETHER = re.compile(r"(?<=[^\W\d_])(?=[A-ZÀ-ÖØ-Þ][a-zß-öø-ÿ])|(?<=[a-zß-öø-ÿ]{2})(?=[A-ZÀ-ÖØ-Þ])")
 LARGEST_BYTES = 200_000
+MOST_PARTS = 6  # of a word, which is entered in each of its forms: "non con", "noncon"
 # A tag or a date that YAML's own constructor stumbles over, beside faults of the text.
 YAML_FAULTS = (yaml.YAMLError, ValueError, RecursionError, OverflowError, AttributeError, TypeError)
 _LONGEST_TEXT = 400  # three descriptions of 64 characters
@@ -333,3 +334,5 @@ def _check_words(section: object, words: object, where: str) -> None:
         short = len(text) == 1 and re.match(_LETTER, text) and (section not in _LATIN_SINGLE or word.endswith("*"))
         if (section not in _WHOLE and not re.search(r"\w", text)) or short or len(word) > 100:
             raise ManifestError(f"{where}, {section}: a word must have 2 to 100 letters, got {shown(word, 40)!r}.")
+        if text.count(" ") >= MOST_PARTS:
+            raise ManifestError(f"{where}, {section}: at most {MOST_PARTS} words in one, got {shown(word, 40)!r}.")

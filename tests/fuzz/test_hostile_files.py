@@ -212,6 +212,11 @@ def test_json_of_endless_nesting_or_numbers_is_refused(tmp_path, reader, text):
     assert refusal(read, tmp_path / name)
 
 
+def test_a_word_of_many_parts_is_refused(tmp_path):
+    (tmp_path / "damaged.yaml").write_text(f"de: {{native: ['{'ab ' * 30}']}}")
+    assert "at most 6 words in one" in refusal(load_words, tmp_path / "damaged.yaml")
+
+
 def test_arrays_that_unpack_to_more_than_they_have_are_refused(tmp_path):
     from hepred_lib.study import read_figure_data
 
