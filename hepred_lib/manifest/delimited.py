@@ -18,6 +18,7 @@ BYTE_ORDER_MARKS = (  # UTF-32 first: its mark begins with that of UTF-16
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+LINE = re.compile(r"[^\r\n]*(\r\n|\r|\n)")
 CLOSE_QUOTE = "Close or remove the quotation mark"
 
 
@@ -64,18 +65,20 @@ def _unmarked(content: bytes) -> str:
 
 def _without_preamble(text: str) -> tuple[str, int, str, list[str]]:
     """The text from its header on, the header's line, the separator that a ``sep=`` line names, and notes."""
-    first, separator, notes = 1, "", []
-    while line := re.match(r"[^\r\n]*(\r\n|\r|\n)", text):
+    first, place, separator, comments = 1, 0, "", []
+    while line := LINE.match(text, place):
         words = line.group().strip()
         named_separator = re.fullmatch(r'"?sep=(.)"?\1*', line.group().strip("\r\n "), re.IGNORECASE)
         if named_separator and not separator:
             separator = named_separator.group(1)
         elif words.startswith("#") and "patientid" not in bare_name(words):
-            notes.append(f"comment on line {first} left out")
+            comments.append(str(first))
         elif words.strip('",;\t| '):
             break
-        text, first = text[line.end() :], first + 1
-    return text, first, separator, notes
+        place, first = line.end(), first + 1
+    shown = ", ".join(comments[:3]) + ", ..." * (len(comments) > 3)
+    notes = [f"comment on line {shown} left out"] if comments else []
+    return text[place:], first, separator, notes
 
 
 def _separator(text: str) -> str:

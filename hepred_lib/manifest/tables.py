@@ -38,6 +38,7 @@ OTHER_FILES = (
     (b"{", "a JSON file"),
 )
 TITLE_ROWS = 10
+MOST_COLUMNS = 4000
 DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(?:[.,]\d{3})+")  # 1,250 or 1.250: a thousand and more, or one and a quarter
 
@@ -124,6 +125,8 @@ def _framed(sheet: Sheet, notes: list[str]) -> tuple[pd.DataFrame, list[Problem]
     if not sheet.rows:
         raise TableError("have a header and one row per patient", "an empty file")
     header, lines, rows = sheet.rows[0], sheet.lines[1:], sheet.rows[1:]
+    if len(header) > MOST_COLUMNS:
+        raise TableError(f"have at most {MOST_COLUMNS} columns", str(len(header)), "", sheet.lines[0])
     header, problems = visible_header(header, sheet.lines[0])
     _require_header_first(sheet)
     kept, problems_of_rows = _counted(header, lines, rows, sheet.delimited)

@@ -217,6 +217,14 @@ def test_a_word_of_many_parts_is_refused(tmp_path):
     assert "at most 6 words in one" in refusal(load_words, tmp_path / "damaged.yaml")
 
 
+@pytest.mark.parametrize(
+    "text", ["\n" * 400_000, "# why\n" * 100_000, ",".join(f"Age {k}" for k in range(40_000)) + "\n"]
+)
+def test_a_table_of_blank_lines_of_comments_or_of_columns_is_refused(tmp_path, text):
+    (tmp_path / "damaged.csv").write_text(text)
+    assert refusal(read_manifest, tmp_path / "damaged.csv")
+
+
 def test_arrays_that_unpack_to_more_than_they_have_are_refused(tmp_path):
     from hepred_lib.study import read_figure_data
 
