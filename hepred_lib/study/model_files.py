@@ -52,8 +52,8 @@ def _valid(path: Path, kind: str) -> dict[str, Any]:
     content = read_json(path)
     for error in _validator(kind).iter_errors(content):
         key = shown(".".join(map(str, error.absolute_path)), 60) or "the whole file"
-        told = shown(error.message, 10_000)
-        raise StudyError(f"{path}: {key}: {told if len(told) <= SHOWN else f'... {told[-SHOWN:]}'}.")
+        told = error.message if len(error.message) <= SHOWN else f"... {error.message[-SHOWN:]}"
+        raise StudyError(f"{path}: {key}: {shown(told, SHOWN + 5)}.")
     return content
 
 
