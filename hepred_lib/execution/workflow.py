@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 from hepred_lib.execution.notebook import owner_lives, owner_mark, study_parameters
-from hepred_lib.manifest import COLUMNS, read_valid_cells
 from hepred_lib.study import (
     PROJECT,
     Study,
@@ -38,6 +37,7 @@ from hepred_lib.study.identity import (
     FileDigests,
     differences,
     disagreements,
+    named_images,
     outputs_of,
     read_record,
     simulation_code,
@@ -293,9 +293,7 @@ def _is_whole(manifest: Path) -> bool:
     settings = manifest.parent / "scans" / "settings.json"
     if settings.is_file() and read_json(settings).get("code", simulation_code()) != simulation_code():
         return False
-    table = read_valid_cells(manifest)
-    paths = [name for name, column in COLUMNS.items() if column.kind == "path"]
-    return all(os.path.isfile(path) for path in table[paths].stack().dropna())
+    return all(os.path.isfile(path) for path in named_images(manifest, FileDigests(manifest.parent)))
 
 
 def _forced(study: Study, reasons: dict[str, list[str]]) -> list[str]:

@@ -343,11 +343,23 @@ def _images_digest(manifest: Path, digests: FileDigests) -> str:
     """Of every scan and mask that the manifest names: its name there, and its content."""
     if not manifest.is_file():
         return "absent"
+    lines = [
+        f"{os.path.relpath(path, manifest.parent)} {digests.of(Path(path))}\n"
+        for path in named_images(manifest, digests)
+    ]
+    return _short("".join(lines).encode())
+
+
+def named_images(manifest: Path, digests: FileDigests) -> tuple[str, ...]:
+    """Every scan and mask that a manifest names, as absolute paths, sorted."""
+    return _named_images(manifest, digests.of(manifest))
+
+
+@lru_cache(maxsize=16)
+def _named_images(manifest: Path, _: str) -> tuple[str, ...]:
     table = read_valid_cells(manifest)
     paths = [name for name, column in COLUMNS.items() if column.kind == "path" and name in table]
-    named = sorted(set(table[paths].stack().dropna())) if paths else []
-    lines = [f"{os.path.relpath(path, manifest.parent)} {digests.of(Path(path))}\n" for path in named]
-    return _short("".join(lines).encode())
+    return tuple(sorted(set(table[paths].stack().dropna()))) if paths else ()
 
 
 def _imports(path: Path) -> list[Path]:

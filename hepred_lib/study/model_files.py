@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
-from jsonschema import Draft202012Validator
 
 from hepred_lib.literal import shown
 from hepred_lib.study.artifacts import read_json
 from hepred_lib.study.definition import StudyError
+
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator
 
 SHOWN = 160
 SCHEMAS = {
@@ -59,6 +61,8 @@ def _valid(path: Path, kind: str) -> dict[str, Any]:
 
 @lru_cache
 def _validator(kind: str) -> Draft202012Validator:
+    from jsonschema import Draft202012Validator  # its grammars take a second to load
+
     (path,) = (path for path, kinds in SCHEMAS.items() if kind in kinds)
     schema = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
     return Draft202012Validator({"$ref": f"#/$defs/{kind}", "$defs": schema["$defs"]})
