@@ -18,34 +18,39 @@ from hepred_lib.study.identity import read_record, require_consistent, write_rec
 from tests.fuzz.mutations import as_json, damaged_bytes, damaged_text, damaged_tree
 from tests.reporting.conftest import write_run
 
-REPORTED = 0.02  # share of damaged results that a report is written of
+MODEL_FILES = {
+    "image": ("image_model.json",),
+    "clinical": ("clinical_model.json", "imputation.json"),
+    "integrated": ("integrated_model.json", "integrated_imputation.json"),
+}
+REPORTED = 0.01  # share of damaged results that a report is written of
 
 
 class Models:
-    """The model files of a study with a score from elsewhere, one of them damaged."""
+    """The model files of a study with a score from elsewhere, one of them damaged; a run has no more than it needs."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder / "run"
-        self.folder.mkdir(exist_ok=True)
-        self.whole = _models()
-        for name, content in self.whole.items():
-            write_json(self.folder / name, content)
-        self.whole = {name: read_json(self.folder / name) for name in self.whole}
-        self.path = self.folder / "clinical_model.json"
+        self.whole: dict[Path, dict] = {}
+        models = _models()
+        for kind in MODEL_FILES:
+            for name in dict.fromkeys((*MODEL_FILES["clinical"], *MODEL_FILES[kind])):
+                write_json(folder / kind / name, models[name])
+                if name in MODEL_FILES[kind]:
+                    self.whole[folder / kind / name] = read_json(folder / kind / name)
+        self.path = next(iter(self.whole))
         known = {"age": 70.0, "gcs": 12.0, "sex": "F", "dl_score": 0.5}
         self.patients = pd.DataFrame([known, {"age": 55.0}])
 
     def damage(self, chance: random.Random) -> list[Path]:
         """JSON with other values, keys, bytes; the one before is whole again."""
-        if self.path.exists():
-            self.path.write_bytes(as_json(self.whole[self.path.name]).encode())
-        self.path = self.folder / chance.choice(list(self.whole))
-        self.path.write_bytes(damaged_tree(self.whole[self.path.name], chance, as_json))
+        self.path.write_bytes(as_json(self.whole[self.path]).encode())
+        self.path = chance.choice(list(self.whole))
+        self.path.write_bytes(damaged_tree(self.whole[self.path], chance, as_json))
         return [self.path]
 
     def read(self, chance: random.Random) -> None:
         """Loaded, and two patients predicted: nothing is no probability."""
-        p = predict_table(load_frozen(self.folder), self.patients).to_numpy()
+        p = predict_table(load_frozen(self.path.parent), self.patients).to_numpy()
         assert ((p >= 0) & (p <= 1) | np.isnan(p)).all(), p
 
 
