@@ -118,7 +118,7 @@ def convert_series(series: Series, path: Path, *, workplace: Path | None = None)
 
 def _geometry(series: Series, name: str) -> _Geometry:
     """What the headers say of the slices' places, refused where no one volume has them."""
-    if not series.places_mm or series.fault:
+    if not series.places_mm or series.fault or any(image.pixel_mm is None for image in series.slices):
         raise ScanError(f"{name} must say where each slice lies and how large it is: {series.fault or 'no place'}.")
     turn = np.array(series.slices[0].turn)
     axes = np.array([turn[:3], turn[3:], np.cross(turn[:3], turn[3:])])

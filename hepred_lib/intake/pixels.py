@@ -74,8 +74,9 @@ class Stored:
     def hu(self, values: np.ndarray | None = None) -> np.ndarray:
         """Stored values (by default its own) in Hounsfield units, rounded to int16."""
         slope, intercept = self.rescale or (1.0, 0.0)
-        hu = np.asarray(self.values if values is None else values, dtype=np.float32) * slope + intercept
-        return np.clip(np.rint(hu), -32768, 32767).astype(np.int16)
+        with np.errstate(over="ignore", invalid="ignore"):  # of a slope that no scanner writes
+            hu = np.asarray(self.values if values is None else values, dtype=np.float32) * slope + intercept
+        return np.clip(np.rint(np.nan_to_num(hu, nan=-32768.0)), -32768, 32767).astype(np.int16)
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """The volume is what the headers say, whatever the order, the numbering and the encoding of the files."""
 
 import copy
+import dataclasses
 
 import nibabel as nib
 import numpy as np
@@ -343,3 +344,18 @@ def test_the_real_head_without_spacing_is_refused(tmp_path, shared):
         image.save_as(folder / path.name)
     with pytest.raises(ScanError, match="PixelSpacing is missing in 6 of 28 images"):
         converted(folder, tmp_path)
+
+
+def test_a_slope_beyond_any_scanner_is_refused_without_a_warning(tmp_path):
+    write_series(tmp_path / "dicom", RescaleSlope="1e300", RescaleIntercept="-1e300")
+    with pytest.raises(ScanError):
+        converted(tmp_path / "dicom", tmp_path)
+
+
+def test_slices_of_unknown_size_are_refused_even_where_no_fault_was_noted(tmp_path):
+    write_series(tmp_path / "dicom")
+    ((series,), *_) = find_series(tmp_path / "dicom")
+    unknown = dataclasses.replace(series.slices[0], pixel_mm=None)
+    series = dataclasses.replace(series, slices=(unknown, *series.slices[1:]), fault="")
+    with pytest.raises(ScanError, match="must say where each slice lies and how large it is"):
+        convert_series(series, tmp_path / "scan.nii.gz", workplace=tmp_path)
