@@ -6,13 +6,9 @@ import re
 import pytest
 
 from hepred_lib.study import NOTEBOOKS, PROJECT
+from hepred_lib.study.identity import outputs_of
 
 NAMED = re.compile(r"`([^`\s]+\.\w+)`")
-FILES_OF = {
-    "IMAGE": {"image.csv", "image_model.json"},
-    "INTEGRATED": {"integrated.csv", "integrated_model.json", "integrated_imputation.json"},
-    "READINGS": {"segmentation.csv", "detection.csv"},
-}
 
 
 def source(name: str) -> str:
@@ -34,14 +30,7 @@ def read_and_written(name: str) -> tuple[set[str], set[str]]:
 
 def outputs() -> dict[str, set[str]]:
     """What the workflow expects of each notebook, folds as ``<k>``."""
-    found = {}
-    for rule in re.split(r"\n *rule ", (PROJECT / "Snakefile").read_text(encoding="utf-8"))[1:]:
-        name, listed = re.search(r'call\("(\w+)"\)', rule), re.search(r"output:\n(.*?)\n *log:", rule, re.DOTALL)
-        if name and listed:
-            files = {path.replace("{fold}", "<k>") for path in re.findall(r'at\("([^"]+)"\)', listed.group(1))}
-            sets = [files_ for word, files_ in FILES_OF.items() if re.search(rf"\b{word}\b", listed.group(1))]
-            found[name.group(1)] = files.union(*sets)
-    return found
+    return {name: {path.replace("{fold}", "<k>") for path in outputs_of(name, "{fold}")} for name in NOTEBOOKS}
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
@@ -50,8 +39,9 @@ def test_a_notebook_opens_with_its_title_and_its_question(name):
     assert re.match(rf"# # {name[:2]} .+\n#\n# \*\*.+\?\*\*", text)
 
 
-def test_the_workflow_knows_every_notebook():
-    assert set(outputs()) == set(NOTEBOOKS)
+def test_the_workflow_runs_every_notebook():
+    called = re.findall(r'call\("(\w+)"\)', (PROJECT / "Snakefile").read_text(encoding="utf-8"))
+    assert sorted(called) == sorted(NOTEBOOKS)
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
