@@ -31,6 +31,7 @@ _LAYOUT = ("Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRe
 
 
 LARGEST_SIDE = 8192  # pixels; a CT has 512, seldom 2048
+LARGEST_SLOPE, LARGEST_INTERCEPT = 1000, 100_000  # a CT's are 1 and -1024
 LARGEST_UNPACKED = 200_000_000  # bytes of a deflated file: pydicom unpacks it as a whole
 _META = 8192
 _DEFLATED = re.compile(rb"\x02\x00\x10\x00UI..1\.2\.840\.10008\.1\.2\.1\.99", re.DOTALL)  # TransferSyntaxUID
@@ -74,9 +75,8 @@ class Stored:
     def hu(self, values: np.ndarray | None = None) -> np.ndarray:
         """Stored values (by default its own) in Hounsfield units, rounded to int16."""
         slope, intercept = self.rescale or (1.0, 0.0)
-        with np.errstate(over="ignore", invalid="ignore"):  # of a slope that no scanner writes
-            hu = np.asarray(self.values if values is None else values, dtype=np.float32) * slope + intercept
-        return np.clip(np.rint(np.nan_to_num(hu, nan=-32768.0)), -32768, 32767).astype(np.int16)
+        hu = np.asarray(self.values if values is None else values, dtype=np.float32) * slope + intercept
+        return np.clip(np.rint(hu), -32768, 32767).astype(np.int16)
 
 
 @contextmanager
@@ -187,8 +187,10 @@ def _stored(header: pydicom.Dataset, frame: int) -> Stored:
     told = [within(groups, "PixelValueTransformationSequence", f"Rescale{name}") for name in ("Slope", "Intercept")]
     # a slope without an intercept says nothing of where water is
     rescale = None if told[1] == () else (1.0 if told[0] == () else float(told[0]), float(told[1]))
-    if rescale and not (np.isfinite(rescale).all() and rescale[0] > 0):
-        raise PixelError(f"RescaleSlope must be above 0, got {rescale[0]:g}")
+    if rescale and not 0 < rescale[0] <= LARGEST_SLOPE:
+        raise PixelError(f"RescaleSlope must be above 0 and at most {LARGEST_SLOPE}, got {rescale[0]:g}")
+    if rescale and not abs(rescale[1]) <= LARGEST_INTERCEPT:
+        raise PixelError(f"RescaleIntercept must be within {LARGEST_INTERCEPT} of 0, got {rescale[1]:g}")
     if syntax.is_encapsulated and syntax != RLELossless:
         count = int(header.get("NumberOfFrames") or 1)
         data = get_frame(header.PixelData, frame, number_of_frames=count)

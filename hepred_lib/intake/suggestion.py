@@ -22,6 +22,7 @@ NUMBER = ("number", "integer")
 LEFT_OUT = {"date", "datum", "fecha", "data", "time", "uhrzeit", "zeitpunkt", "mrs", "death", "tod", "90d", "discharge"}
 CODES_OF_SEX = {"1": "M", "2": "F", "0": "F"}
 CODES_OF_YES = {"1": "1", "2": "0"}  # as SPSS files have them
+LONGEST_NAME = 300  # signs; more are no name
 FEWEST_LETTERS = 4
 DONE = "Confirm each line; a line that ends in ? was guessed"
 
@@ -92,6 +93,8 @@ LOCATIONS = {_folded(word): code for code, words in _TOLD["locations"].items() f
 
 def _named(name: str) -> _Guess | None:
     """The target of a column's name: the name itself, without its unit, or a known name within it."""
+    if len(name) > LONGEST_NAME:
+        return None
     if _folded(name) in SYNONYMS:
         return _Guess(name, SYNONYMS[_folded(name)], sure=True)
     for base, unit in _without_unit(name):

@@ -229,7 +229,7 @@ def fold(text: str) -> str:
     text = re.sub(r"[(\[] ?(?:-|neg\.?) ?[)\]]", NOT, re.sub(r"[(\[] ?(?:\+|pos\.?) ?[)\]]", GIVEN, text))
     text = re.sub(r"(?<=[^\W_])-(?![^\W_])|(?<![^\W_])-(?=[^\W\d_])", MINUS, text)
     text = re.sub(rf"[^\w+/{MINUS}{GIVEN}{NOT}{EITHER}]|_", " ", text)
-    return " ".join(re.sub(r"\s*/\s*", "/", text).split())
+    return re.sub(" ?/ ?", "/", " ".join(text.split()))
 
 
 def _readings(text: str) -> list[list[str]]:
@@ -330,7 +330,7 @@ def _check_words(section: object, words: object, where: str) -> None:
     for word in words:
         if not isinstance(word, str):
             raise ManifestError(f"{where}, {section}: a word must be text, got {shown(word, 40)}; put it in quotes.")
-        text = fold(word.rstrip("*"))
+        text = fold(word[:101].rstrip("*"))
         short = len(text) == 1 and re.match(_LETTER, text) and (section not in _LATIN_SINGLE or word.endswith("*"))
         if (section not in _WHOLE and not re.search(r"\w", text)) or short or len(word) > 100:
             raise ManifestError(f"{where}, {section}: a word must have 2 to 100 letters, got {shown(word, 40)!r}.")

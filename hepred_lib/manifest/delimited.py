@@ -8,7 +8,7 @@ import re
 from io import StringIO
 
 from hepred_lib.manifest.rules import Problem
-from hepred_lib.manifest.sheet import SAVE_AS, Sheet, TableError, bare_name, looks_like_patient, patient_of
+from hepred_lib.manifest.sheet import SAVE_AS, Sheet, TableError, bare_name, looks_like_patient, one_line, patient_of
 
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
 BYTE_ORDER_MARKS = (  # UTF-32 first: its mark begins with that of UTF-16
@@ -49,9 +49,10 @@ def _decoded(content: bytes) -> tuple[str, list[str]]:
         text = content.decode("cp1252")
     except UnicodeDecodeError as error:
         raise TableError("be UTF-8 text", got, SAVE_AS) from error
-    word = re.search(r"\w*[^\W\x00-\x7f]\w*|[^\x00-\x7f]", text)
-    at = content.count(b"\n", 0, word.start()) + 1 if word else line
-    return text, [f"Windows-1252 text (such as {word.group()[:30]!r} on line {at})" if word else "Windows-1252 text"]
+    place = re.search(r"[^\x00-\x7f]", text).start()  # there is one, or it were UTF-8
+    before = re.search(r"\w*\Z", text[max(place - 15, 0) : place]).group()
+    word = before + text[place] + re.match(r"\w*", text[place + 1 : place + 15]).group()
+    return text, [f"Windows-1252 text (such as {word!r} on line {content.count(bytes([10]), 0, place) + 1})"]
 
 
 def _unmarked(content: bytes) -> str:
@@ -142,7 +143,7 @@ def _on_one_line(
                     "", begin, column, patient_of(row, header), "be on one line", "a line break in the cell", "warn"
                 )
             )
-    return [re.sub(r"\s*[\r\n]+\s*", " ", cell) for cell in row], problems
+    return [one_line(cell) for cell in row], problems
 
 
 def _open_quote(text: str, rows: list[list[str]], separator: str, at: tuple[int, int, int]) -> TableError:

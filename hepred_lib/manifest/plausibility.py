@@ -62,7 +62,7 @@ def likely_unit(name: str, values: pd.Series) -> Unit | None:
     """The other unit that the median of a column's values suggests."""
     if values.empty:
         return None
-    median = float(values.median())
+    median = float(values.clip(-1e12, 1e12).median())  # the mean of two huge numbers is none
     return next((unit for unit in UNITS.get(name, ()) if unit.low <= median <= unit.high), None)
 
 

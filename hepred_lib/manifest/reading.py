@@ -23,7 +23,7 @@ SHOWN_PROBLEMS = 20
 SPOILT_ID = re.compile(
     r"\d{4}-\d\d-\d\d|\d{1,2}-(jan|feb|m[aä]r|apr|ma[iy]|jun|jul|aug|sep|o[ck]t|nov|de[cz])|\d+E\d{2,}", re.I
 )
-NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
+NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 
 
 def manifest_problems(path: str | os.PathLike, *, definition: str = "6ml_or_33pct") -> list[Problem]:

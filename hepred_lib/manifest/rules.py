@@ -121,7 +121,7 @@ class Problem:
 
     def __str__(self) -> str:
         where = f"{self.file} line {self.line}" if self.line else self.file
-        patient = f"patient {self.patient_id}, " if self.patient_id else ""
+        patient = f"patient {shown(self.patient_id, 64)}, " if self.patient_id else ""
         sentence = f"{shown(self.column, 60)} must {shown(self.rule, 160)}, got {shown(self.value, 160)}"
         remedy = f" {self.remedy.rstrip('.')}." if self.remedy else ""
         return shown(f"{sentence} ({patient}{where}).{remedy}", LONGEST_LINE)

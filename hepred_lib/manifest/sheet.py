@@ -42,6 +42,11 @@ class TableError(Exception):
         return Problem(file, *self.parts)
 
 
+def one_line(text: str) -> str:
+    """A cell's text with a blank for each line break and the blanks around it."""
+    return " ".join(part.strip() for part in re.split(r"[\r\n]+", text)) if "\n" in text or "\r" in text else text
+
+
 def bare_name(name: str) -> str:
     """Letters and digits of a name in lower case; Cyrillic and Greek letters as the Latin ones that they look like."""
     latin = unicodedata.normalize("NFKC", name).translate(LOOK_ALIKES)

@@ -12,7 +12,7 @@ from itertools import islice
 from typing import Any
 
 from hepred_lib.manifest.rules import Problem
-from hepred_lib.manifest.sheet import SAVE_AS, Sheet, TableError, looks_like_patient
+from hepred_lib.manifest.sheet import SAVE_AS, Sheet, TableError, looks_like_patient, one_line
 
 LARGEST_UNPACKED_MB = 200
 MOST_TIMES = 100  # worksheets are packed 5 to 40 times smaller; more is a file made to fill the memory
@@ -137,7 +137,7 @@ def _written(cell: Any) -> str:
     if isinstance(value, datetime.timedelta):
         minutes, seconds = divmod(int(value.total_seconds()), 60)
         return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
-    return re.sub(r"\s*[\r\n]+\s*", " ", str(value).strip())
+    return one_line(str(value).strip())
 
 
 def _require_plain_cells(raw: bytes) -> None:

@@ -305,7 +305,7 @@ def _other_element(data: bytes, chance: random.Random) -> bytes:
 def _text_value(value: bytes, chance: random.Random) -> bytes:
     """One of several values, or all of them, another text."""
     parts = value.split(b"\\")
-    text = chance.choice(NUMBERS if chance.random() < 0.6 else WORDS)[:64]
+    text = chance.choice(NUMBERS if chance.random() < 0.6 else WORDS)[: 64 if chance.random() < 0.95 else 60_000]
     parts[chance.randrange(len(parts))] = text.encode(chance.choice(("utf-8", "latin-1", "shift_jis")), "replace")
     joined = b"\\".join(parts[: chance.choice((len(parts), len(parts), 1))])
     return joined + b" " * (len(joined) % 2)

@@ -7,6 +7,7 @@ import time
 import tracemalloc
 import zipfile
 import zlib
+from contextlib import suppress
 from pathlib import Path
 
 import nibabel as nib
@@ -18,8 +19,9 @@ from pydicom.uid import ExplicitVRLittleEndian
 from hepred_lib.intake.conversion import convert_series
 from hepred_lib.intake.series import find_series
 from hepred_lib.intake.spreadsheet import load_mapping
-from hepred_lib.intake.words import load_words
-from hepred_lib.manifest import ManifestError, read_manifest
+from hepred_lib.intake.suggestion import suggest_mapping
+from hepred_lib.intake.words import fold, load_words
+from hepred_lib.manifest import ManifestError, manifest_problems, read_cells, read_manifest
 from hepred_lib.manifest.bedside import read_bedside
 from hepred_lib.scans import Scan, ScanError, read_mask, read_scan
 from hepred_lib.study import StudyError, load_study, read_json, read_table
@@ -223,6 +225,41 @@ def test_a_word_of_many_parts_is_refused(tmp_path):
 def test_a_table_of_blank_lines_of_comments_or_of_columns_is_refused(tmp_path, text):
     (tmp_path / "damaged.csv").write_text(text)
     assert refusal(read_manifest, tmp_path / "damaged.csv")
+
+
+RUNS = (
+    "9" * 100_000 + "x",
+    "a" * 100_000,
+    " " * 100_000 + "x",
+    "_" * 100_000,
+    "- " * 50_000,
+    "/ " * 50_000,
+    "9." * 50_000,
+)
+
+
+@pytest.mark.parametrize("run", RUNS, ids=lambda run: run[:2])
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252"])
+def test_a_long_run_of_one_sign_is_read_in_linear_time(tmp_path, run, encoding):
+    begin = time.perf_counter()
+    table = f'patient_id,age,site,ward\nHE-1,{run},"a{run}\nb",é{run}\n{run},71,{run},\n'
+    (tmp_path / "damaged.csv").write_bytes(table.encode(encoding))
+    assert len(manifest_problems(tmp_path / "damaged.csv")) < 10
+    (tmp_path / "damaged.csv").write_bytes(f"{run},{run}é\n1,2\n".encode(encoding))
+    cells = read_cells(tmp_path / "damaged.csv")
+    if cells.table is not None:
+        suggest_mapping(cells)
+    assert fold(run) == fold(run)
+    for text in (f'{{"age": "{run}"}}', f'{{"{run}": 1}}', f'{{"age": {run}}}'):
+        (tmp_path / "damaged.json").write_text(text)
+        with pytest.raises(ManifestError):
+            read_bedside(tmp_path / "damaged.json")
+    for text in (f"'{run}': age\n", f"age: '{run}'\n", f"study: '{run}'\n", f"de: {{native: ['{run}']}}\n"):
+        (tmp_path / "damaged.yaml").write_text(text)
+        for read in (load_mapping, load_words, load_study):
+            with suppress(ManifestError, StudyError):
+                read(tmp_path / "damaged.yaml")
+    assert time.perf_counter() - begin < SECONDS
 
 
 def test_arrays_that_unpack_to_more_than_they_have_are_refused(tmp_path):

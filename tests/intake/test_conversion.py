@@ -197,7 +197,7 @@ def test_uneven_slices_are_resampled_to_the_thin_ones(tmp_path):
         (lambda image: image.pop("RescaleIntercept"), "RescaleIntercept in every image, got none in 2 of 33"),
         (lambda image: setattr(image, "SamplesPerPixel", 3), "2 of 33 files.*3 values a pixel"),
         (lambda image: setattr(image, "HighBit", 15), "2 of 33 files.*12 bits is said to be bit 15"),
-        (lambda image: setattr(image, "RescaleSlope", 0), "RescaleSlope must be above 0, got 0"),
+        (lambda image: setattr(image, "RescaleSlope", 0), "RescaleSlope must be above 0 and at most 1000, got 0"),
     ],
 )
 def test_a_series_of_which_some_images_cannot_be_used_is_refused_whole(tmp_path, edit, message):
