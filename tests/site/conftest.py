@@ -69,7 +69,8 @@ def write_models(run: Path, patients: pd.DataFrame) -> None:
             candidates=candidates, added=added, n_imputations=2, n_resamples=3, seed=1, alpha=0.2
         )
         model = develop(x, patients["he"], settings)
-        content = {"model": name, "threshold": 0.3, "candidates": BEDSIDE, "logistic": model.to_json()}
+        content = {"model": name, "definition": "6ml_or_33pct", "threshold": 0.3, "candidates": BEDSIDE}
+        content["logistic"] = model.to_json()
         content["nomogram"] = nomogram_by_hand(model.intercept, content["logistic"]["coefficients"], LEVELS)
         write_json(run / f"{name}_model.json", content)
         write_json(run / imputation, model.imputer.to_json())
