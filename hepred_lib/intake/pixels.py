@@ -194,5 +194,7 @@ def _stored(header: pydicom.Dataset, frame: int) -> Stored:
     if syntax.is_encapsulated and syntax != RLELossless:
         count = int(header.get("NumberOfFrames") or 1)
         data = get_frame(header.PixelData, frame, number_of_frames=count)
+        if len(data) < 2:  # no fragment is shorter
+            raise PixelError("the compressed image is empty")
         return Stored(None, data, rescale, layout, syntax)
     return Stored(pixel_array(header, index=frame), b"", rescale, layout, syntax)

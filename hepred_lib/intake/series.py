@@ -39,6 +39,7 @@ _TAGS = [
     *(f"{moment}{part}" for moment in _MOMENTS for part in ("Date", "Time")),
 ]
 _CALLED_DICOM = (".dcm", ".dicom", ".ima")
+_LARGEST_INTEGER = 2**31  # of a DICOM integer string
 _FAR = 1e6  # mm: no table is so long
 RIGHT_ANGLE = 0.01  # of the products of two directions
 # What programs write for an unknown day or time: New Year of round years, and the days their calendars count from.
@@ -405,6 +406,7 @@ def _several(value: object, joint: str) -> str:
 
 def _number(header: pydicom.Dataset, name: str, otherwise: float) -> float:
     try:
-        return float(_text(header, name))
+        number = float(_text(header, name))
     except ValueError:
         return otherwise
+    return number if abs(number) < _LARGEST_INTEGER else otherwise  # NaN too

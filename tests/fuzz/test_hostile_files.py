@@ -14,7 +14,7 @@ import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit
 
 from hepred_lib.intake.conversion import convert_series
 from hepred_lib.intake.series import find_series
@@ -182,6 +182,21 @@ def test_a_deflated_bomb_counts_as_a_damaged_dicom_file(tmp_path):
     found = find_series(tmp_path)
     assert time.perf_counter() - begin < SECONDS
     assert found.damaged == (tmp_path / "bomb.dcm",)
+
+
+def test_a_compressed_image_without_content_and_a_number_of_300_digits_are_refused_in_one_line(tmp_path):
+    for number in range(3):
+        (tmp_path / f"{number}.dcm").write_bytes(_slice(number, JPEGBaseline8Bit))
+        image = pydicom.dcmread(tmp_path / f"{number}.dcm")
+        image.PixelData = b"\xfe\xff\x00\xe0\0\0\0\0" * 2 + b"\xfe\xff\xdd\xe0\0\0\0\0"  # two items of nothing
+        image["PixelData"].is_undefined_length = True
+        image["SeriesNumber"]._value = "1e300"
+        image.save_as(tmp_path / f"{number}.dcm")
+    (series,) = find_series(tmp_path).series
+    assert series.number == 0
+    with pytest.raises(ScanError, match=r"series 0 .* cannot be used") as caught:
+        convert_series(series, tmp_path / "scan.nii.gz")
+    assert len(str(caught.value)) < 500
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(65535, 65535), (16, 0), (9000, 2)])
