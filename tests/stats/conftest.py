@@ -1,0 +1,35 @@
+"""R's figures for tables that ``tests/data/r`` simulates, and for data sets of R where these are at hand."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+FOLDERS = {
+    "simulated": Path(__file__).resolve().parents[1] / "data" / "r",
+    "data_sets_of_r": Path(__file__).resolve().parents[2] / "../shared/oracles",
+}
+DATA_SETS = {
+    "roc.csv": "asah.csv",
+    "roc.json": "asah_roc.json",
+    "selection.csv": "birthwt.csv",
+    "selection.json": "birthwt_forward.json",
+    "validate.json": "birthwt_validate.json",
+}
+
+
+@pytest.fixture(scope="module", params=FOLDERS)
+def reference(request):
+    """A function that reads a table (``roc.csv``; the outcome is ``y``) or R's figures for it (``roc.json``)."""
+    folder = FOLDERS[request.param]
+    if not folder.is_dir():
+        pytest.skip("the data sets of R are not beside the project")
+
+    def read(name):
+        path = folder / (name if request.param == "simulated" else DATA_SETS.get(name, name))
+        if path.suffix == ".json":
+            return json.loads(path.read_text(encoding="utf-8"))
+        return pd.read_csv(path, dtype={"race": "category", "location": "category"}).rename(columns={"low": "y"})
+
+    return read
