@@ -66,12 +66,13 @@ def run(name: str, root: Path) -> None:
 
 
 def keep(folder: Path, kept: Path) -> None:
-    """Copy every table and every JSON file below a folder, apart from what says how it was made."""
+    """Copy every table and JSON file below a study's root, the run's own to the top, apart from how it was made."""
     for path in sorted([*folder.rglob("*.json"), *folder.rglob("*.csv")]):
         inside = path.relative_to(folder)
         if not any(part in HOW_MADE or part.startswith(".") for part in inside.parts):
-            (kept / inside).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(path, kept / inside)
+            target = kept / inside.as_posix().removeprefix(f"runs/{folder.name}/")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, target)
 
 
 if __name__ == "__main__":
