@@ -9,8 +9,8 @@ import os
 import shlex
 import sys
 
-from hepred_lib.execution.workflow import run_folder, wanted_identity
-from hepred_lib.study import load_study
+from hepred_lib.study.running import run_folder, wanted_identity
+from hepred_lib.study.definition import load_study
 from hepred_lib.study.identity import FileDigests, outputs_of, short_identity
 
 STUDY_FILE = config["study_file"]

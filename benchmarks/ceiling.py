@@ -32,14 +32,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from tables import markdown
 
-from hepred_lib.multitask.bags import load_patients
-from hepred_lib.multitask.checkpoint import load_network
-from hepred_lib.multitask.descriptors import DESCRIPTORS
-from hepred_lib.multitask.devices import pick_device
-from hepred_lib.multitask.inference import normalized_scores, predict_cohort, score_scales
+from hepred_lib.multitask.data import DESCRIPTORS, load_patients
 from hepred_lib.multitask.network import FINDINGS
-from hepred_lib.multitask.readout import ridge_weights
-from hepred_lib.study import file_sha256
+from hepred_lib.multitask.prediction import normalized_scores, predict_cohort, ridge_weights, score_scales
+from hepred_lib.multitask.training import load_network, pick_device
+from hepred_lib.study.files import file_sha256
 
 LATENTS = ("z_volume", "density", "shape")
 TOLD, MEASURED = (tuple(f"{how}_{name}" for name in DESCRIPTORS) for how in ("told", "measured"))

@@ -20,10 +20,9 @@ from tables import markdown, share_with_error
 
 from hepred_lib.stats.bootstrap import bootstrap_auc_interval
 from hepred_lib.stats.calibration import calibrate
-from hepred_lib.stats.comparison import binormal_separation
 from hepred_lib.stats.decision import decision_curve, net_benefit_difference
-from hepred_lib.stats.discrimination import auc_interval, compare_auc
-from hepred_lib.stats.irls import batched_irls
+from hepred_lib.stats.discrimination import auc_interval, binormal_separation, compare_auc
+from hepred_lib.stats.logistic import batched_irls
 from hepred_lib.stats.operating_point import RATES, confusion
 
 SIZES = ((107, 21), (500, 100))

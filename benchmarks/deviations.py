@@ -16,12 +16,16 @@ import numpy as np
 import pandas as pd
 from tables import markdown
 
-from hepred_lib.stats.auc_tests import delong_covariance
-from hepred_lib.stats.calibration import calibrate
-from hepred_lib.stats.calibration_tests import spiegelhalter_test
-from hepred_lib.stats.comparison import likelihood_ratio_p, mcnemar_exact
+from hepred_lib.stats.calibration import calibrate, spiegelhalter_test
 from hepred_lib.stats.development import DevelopmentSettings, develop
-from hepred_lib.stats.discrimination import auc, auc_interval, compare_auc
+from hepred_lib.stats.discrimination import (
+    auc,
+    auc_interval,
+    compare_auc,
+    delong_covariance,
+    likelihood_ratio_p,
+    mcnemar_exact,
+)
 from hepred_lib.stats.logistic import fit_logistic
 from hepred_lib.stats.operating_point import confusion, exact_interval, youden_threshold
 from hepred_lib.stats.selection import forward_select

@@ -29,12 +29,12 @@ import torch
 from stores import write_store
 from tables import markdown
 
-from hepred_lib.multitask import bags, training
-from hepred_lib.multitask.bags import load_patients
+from hepred_lib.imaging.slices import read_quality
+from hepred_lib.multitask import data, training
+from hepred_lib.multitask.data import load_patients
 from hepred_lib.multitask.network import NetworkSettings
 from hepred_lib.multitask.training import TrainingSettings, train_fold
-from hepred_lib.slices import read_quality
-from hepred_lib.study import read_json, read_table, write_json, write_table
+from hepred_lib.study.files import read_json, read_table, write_json, write_table
 
 CPU, MATRIX = torch.device("cpu"), 128
 GIB = 1 << 30
@@ -64,7 +64,7 @@ def measure(folder: Path, n_patients: int, place: str, seconds: float) -> dict[s
     watch.start()
     cohort, quality = read_table(folder / "cohort.csv")[:n_patients], read_quality(folder)
     start = time.perf_counter()
-    with patch.object(bags, "MEMORY_SHARE", 1.0 if place == "memory" else 0.0):
+    with patch.object(data, "MEMORY_SHARE", 1.0 if place == "memory" else 0.0):
         patients = load_patients(folder, cohort, quality)
     reading = time.perf_counter() - start
     first, slices, last = train_for(patients, folder / f"state-{place}", seconds)

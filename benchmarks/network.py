@@ -25,16 +25,14 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from tables import markdown
 
-from hepred_lib.multitask.bags import Patient, fold_roles, load_patients, training_patients
-from hepred_lib.multitask.inference import Prediction, predict_patient
-from hepred_lib.multitask.network import FINDINGS, MultitaskNetwork, NetworkSettings
-from hepred_lib.multitask.presence import EVIDENCE, fit_presence
-from hepred_lib.multitask.readout import fit_readout, read_out
+from hepred_lib.imaging.segmentation import dice, fill_holes
+from hepred_lib.imaging.slices import BLOOD, POSITIVE_SLICE_MM2, from_torch, read_quality
+from hepred_lib.multitask.data import Patient, fold_roles, load_patients, training_patients
+from hepred_lib.multitask.network import EVIDENCE, FINDINGS, MultitaskNetwork, NetworkSettings, fit_presence
+from hepred_lib.multitask.prediction import Prediction, fit_readout, predict_patient, read_out
 from hepred_lib.multitask.training import TrainingSettings, train_fold
-from hepred_lib.segmentation import dice, fill_holes
-from hepred_lib.slices import BLOOD, POSITIVE_SLICE_MM2, from_torch, read_quality
 from hepred_lib.stats.discrimination import auc
-from hepred_lib.study import read_table
+from hepred_lib.study.files import read_table
 
 
 def main() -> None:

@@ -15,11 +15,11 @@ import numpy as np
 import pandas as pd
 from tables import markdown
 
-from hepred_lib.manifest import read_manifest
-from hepred_lib.multitask.checkpoint import load_network
-from hepred_lib.multitask.reading import Reader, outline_agreement, read_with, slice_calls
+from hepred_lib.cohort.manifest import read_manifest
+from hepred_lib.imaging.slices import POSITIVE_SLICE_MM2
+from hepred_lib.multitask.prediction import Reader, outline_agreement, read_with, slice_calls
+from hepred_lib.multitask.training import load_network
 from hepred_lib.progress import progress
-from hepred_lib.slices import POSITIVE_SLICE_MM2
 
 
 def main() -> None:

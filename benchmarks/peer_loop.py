@@ -10,13 +10,25 @@ import torch
 from timing import seconds_now
 from torch import nn
 
-from hepred_lib.multitask.augmentation import BLUR_PIXELS, NOISE_HU, OFFSET_HU, SCALE, SHEAR_DEG, SHIFT, TURN_DEG
-from hepred_lib.multitask.bags import Batch, Patient, draw_slices, epoch_steps
+from hepred_lib.imaging.slices import BLOOD
+from hepred_lib.multitask.data import (
+    BLUR_PIXELS,
+    NOISE_HU,
+    OFFSET_HU,
+    SCALE,
+    SHEAR_DEG,
+    SHIFT,
+    TURN_DEG,
+    WINDOW_HU,
+    Batch,
+    Patient,
+    draw_slices,
+    epoch_steps,
+    stored_to_hu,
+    with_neighbours,
+)
 from hepred_lib.multitask.network import MultitaskNetwork, NetworkSettings
-from hepred_lib.multitask.objective import joint_loss
-from hepred_lib.multitask.training import TrainingSettings
-from hepred_lib.multitask.window import WINDOW_HU, stored_to_hu, with_neighbours
-from hepred_lib.slices import BLOOD
+from hepred_lib.multitask.training import TrainingSettings, joint_loss
 
 
 class PlainNetwork(nn.Module):

@@ -9,9 +9,9 @@ import time
 
 import torch
 
-from hepred_lib.multitask.devices import half_precision_pays, pick_device
+from hepred_lib.multitask.data import N_CHANNELS
 from hepred_lib.multitask.network import MultitaskNetwork, NetworkSettings
-from hepred_lib.multitask.window import N_CHANNELS
+from hepred_lib.multitask.training import half_precision_pays, pick_device
 
 SLICES, MATRIX, ROUNDS = 36, 128, 4
 

@@ -19,10 +19,10 @@ from tables import markdown
 from threadpoolctl import threadpool_limits
 from timing import alternate, median_with_range
 
-from hepred_lib.preprocessing import SliceGrid, prepare
-from hepred_lib.scans import read_scan
+from hepred_lib.imaging.preprocessing import SliceGrid, prepare
+from hepred_lib.imaging.scans import read_scan
+from hepred_lib.imaging.slices import HU_OFFSET, encode
 from hepred_lib.simulation.cohort import simulate_cohort
-from hepred_lib.slices import HU_OFFSET, encode
 
 MATRIX, FIELD_MM = 128, 200.0
 SEED = 1  # its first patient has 32 slices of 5 mm

@@ -24,7 +24,7 @@ import torch
 from stores import write_store
 from tables import markdown
 
-from hepred_lib.multitask.bags import load_patients
+from hepred_lib.multitask.data import load_patients
 from hepred_lib.multitask.network import NetworkSettings
 from hepred_lib.multitask.training import TrainingSettings, train_fold
 

@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from hepred_lib.reporting import markdown
-from hepred_lib.results import MIN_TEST_EVENTS, MODELS, performance_table
-from hepred_lib.study import PROJECT, read_json, write_bytes, write_json
+from hepred_lib.study.definition import PROJECT
+from hepred_lib.study.files import read_json, write_bytes, write_json
+from hepred_lib.study.summary import MIN_TEST_EVENTS, MODELS
+from hepred_lib.study.tables import performance_table
 
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 NUMBERS = PROJECT / "docs" / "demo_results.json"

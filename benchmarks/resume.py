@@ -26,13 +26,12 @@ import torch
 from stores import write_store
 from tables import markdown
 
+from hepred_lib.imaging.slices import read_quality
 from hepred_lib.multitask import training
-from hepred_lib.multitask.bags import load_patients
-from hepred_lib.multitask.checkpoint import save_network
+from hepred_lib.multitask.data import load_patients
 from hepred_lib.multitask.network import NetworkSettings
-from hepred_lib.multitask.training import TrainingSettings, train_fold
-from hepred_lib.slices import read_quality
-from hepred_lib.study import read_json, read_table, write_json, write_table
+from hepred_lib.multitask.training import TrainingSettings, save_network, train_fold
+from hepred_lib.study.files import read_json, read_table, write_json, write_table
 
 MATRIX, N_PATIENTS = 64, 8
 

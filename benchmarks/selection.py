@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from tables import markdown, mean_with_error
 
-from hepred_lib.manifest import predictor_frame
+from hepred_lib.cohort.predictors import predictor_frame
 from hepred_lib.simulation.cohort import NULLS, PREDICTORS, PROXIES, cohort_tables
 from hepred_lib.stats.calibration import calibrate
 from hepred_lib.stats.development import DevelopedModel, DevelopmentSettings, develop

@@ -45,11 +45,11 @@ from skill_network import ImageSettings, dl_scores, outline_groups, read_images,
 from skill_scores import Bedside, development_auc, expected_auc, model_probabilities, radiomics_score, skill
 from tables import markdown
 
-from hepred_lib.results import detection
-from hepred_lib.scores import SCORES
+from hepred_lib.cohort.scores import SCORES
 from hepred_lib.stats.calibration import calibrate
 from hepred_lib.stats.discrimination import auc, auc_interval
-from hepred_lib.study import write_bytes, write_table
+from hepred_lib.study.files import write_bytes, write_table
+from hepred_lib.study.summary import detection
 
 METHODS = ("image", "radiomics", "predicted", "densenet", "volume", "bedside", "models")
 IMAGE_SCORES = ("image", "radiomics", "predicted", "densenet")

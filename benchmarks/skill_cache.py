@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from hepred_lib.study import read_json, read_table, write_json, write_table
+from hepred_lib.study.files import read_json, read_table, write_json, write_table
 
 
 def settings_hold(path: Path, settings: Mapping[str, Any]) -> bool:

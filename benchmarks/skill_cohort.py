@@ -30,14 +30,14 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from hepred_lib.manifest import assign_folds, derive_labels, read_manifest
-from hepred_lib.markers import Markers, measure_markers
-from hepred_lib.preprocessing import SliceGrid, grid_from_record
+from hepred_lib.cohort.manifest import assign_folds, derive_labels, read_manifest
+from hepred_lib.imaging.markers import Markers, measure_markers
+from hepred_lib.imaging.preprocessing import SliceGrid, grid_from_record
+from hepred_lib.imaging.scans import read_mask, read_scan, write_nifti
+from hepred_lib.imaging.slices import BRAIN, HU_OFFSET, from_torch, open_patient, read_quality, store_patient
 from hepred_lib.progress import progress
-from hepred_lib.scans import read_mask, read_scan, write_nifti
 from hepred_lib.simulation.cohort import cohort_tables, simulate_scan
-from hepred_lib.slices import BRAIN, HU_OFFSET, from_torch, open_patient, read_quality, store_patient
-from hepred_lib.study import read_json, read_table, write_bytes, write_json, write_table
+from hepred_lib.study.files import read_json, read_table, write_bytes, write_json, write_table
 
 MARGIN_MM = 8.0
 BLOOD_FREE = 10  # hemorrhages of the development set to one blood-free scan

@@ -18,12 +18,11 @@ import torch
 from skill_cache import kept_table, timed
 from torch import Tensor, nn
 
-from hepred_lib.multitask.bags import mixed_seed
-from hepred_lib.multitask.devices import half_precision_pays, pick_device
-from hepred_lib.multitask.inference import normalized_scores, score_scales
-from hepred_lib.multitask.window import NEIGHBOURS, network_input
+from hepred_lib.imaging.slices import BLOOD, open_patient
+from hepred_lib.multitask.data import NEIGHBOURS, mixed_seed, network_input
+from hepred_lib.multitask.prediction import normalized_scores, score_scales
+from hepred_lib.multitask.training import half_precision_pays, pick_device
 from hepred_lib.progress import progress
-from hepred_lib.slices import BLOOD, open_patient
 
 CROP = (32, 64, 64)  # slices, rows, columns: 160 x 100 x 100 mm at 128 pixels; halved five times, hence 32 at least
 BATCH, LEARNING_RATE, WEIGHT_DECAY = 8, 1e-4, 1e-4

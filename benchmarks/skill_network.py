@@ -15,19 +15,21 @@ import pandas as pd
 from skill_cache import settings_hold, timed
 from skill_cohort import open_inside
 
-from hepred_lib.markers import measure_markers
-from hepred_lib.multitask.bags import Patient, fold_roles, load_patients, training_patients
-from hepred_lib.multitask.checkpoint import load_network, save_network
-from hepred_lib.multitask.devices import pick_device
-from hepred_lib.multitask.inference import normalized_scores, predict_cohort, predict_ensemble, score_scales
-from hepred_lib.multitask.network import MultitaskNetwork, NetworkSettings
-from hepred_lib.multitask.presence import fit_presence
-from hepred_lib.multitask.readout import fit_readout
-from hepred_lib.multitask.training import TrainingSettings, train_fold
+from hepred_lib.imaging.markers import measure_markers
+from hepred_lib.imaging.segmentation import agreement_by_group, dice, fill_holes, hd95_mm
+from hepred_lib.imaging.slices import from_torch, stored_grid
+from hepred_lib.multitask.data import Patient, fold_roles, load_patients, training_patients
+from hepred_lib.multitask.network import MultitaskNetwork, NetworkSettings, fit_presence
+from hepred_lib.multitask.prediction import (
+    fit_readout,
+    normalized_scores,
+    predict_cohort,
+    predict_ensemble,
+    score_scales,
+)
+from hepred_lib.multitask.training import TrainingSettings, load_network, pick_device, save_network, train_fold
 from hepred_lib.progress import progress
-from hepred_lib.segmentation import agreement_by_group, dice, fill_holes, hd95_mm
-from hepred_lib.slices import from_torch, stored_grid
-from hepred_lib.study import file_sha256, read_json, write_json, write_table
+from hepred_lib.study.files import file_sha256, read_json, write_json, write_table
 
 
 @dataclass(frozen=True)

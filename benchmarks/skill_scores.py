@@ -14,10 +14,10 @@ from numpy.typing import ArrayLike
 from scipy.special import logit
 from scipy.stats import norm
 
-from hepred_lib.manifest import CLINICAL_CANDIDATES, predictor_frame
+from hepred_lib.cohort.predictors import CLINICAL_CANDIDATES, predictor_frame
 from hepred_lib.stats.development import DevelopmentSettings, cross_fit, develop
 from hepred_lib.stats.discrimination import auc, delong_variance, placements
-from hepred_lib.stats.penalized import cross_fit_penalized, fit_penalized
+from hepred_lib.stats.sensitivity import cross_fit_penalized, fit_penalized
 
 INNER_FOLDS = 10
 

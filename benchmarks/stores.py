@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hepred_lib.multitask.descriptors import DESCRIPTORS
-from hepred_lib.preprocessing import SliceGrid, grid_record
-from hepred_lib.slices import BLOOD, BRAIN, HU, HU_OFFSET, stored_path
+from hepred_lib.imaging.preprocessing import SliceGrid, grid_record
+from hepred_lib.imaging.slices import BLOOD, BRAIN, HU, HU_OFFSET, stored_path
+from hepred_lib.multitask.data import DESCRIPTORS
 
 N_SLICES, FIELD_MM, THICKNESS_MM = 31, 200.0, 5.0
 
@@ -34,7 +34,7 @@ def write_store(folder: Path, n_patients: int, *, matrix: int, n_distinct: int) 
     Returns
     -------
     cohort, quality : DataFrame
-        As :func:`hepred_lib.multitask.bags.load_patients` takes them; every fifth patient expands.
+        As :func:`hepred_lib.multitask.data.load_patients` takes them; every fifth patient expands.
     """
     folder.mkdir(parents=True, exist_ok=True)
     names = [f"P{number:05d}" for number in range(n_patients)]

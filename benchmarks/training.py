@@ -31,19 +31,16 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from hepred_lib.multitask import bags, training
-from hepred_lib.multitask.augmentation import augment
-from hepred_lib.multitask.bags import Patient, draw_batch, load_patients
-from hepred_lib.multitask.devices import half_precision_pays
+from hepred_lib.multitask import data, training
+from hepred_lib.multitask.data import Patient, augment, draw_batch, load_patients
 from hepred_lib.multitask.network import MultitaskNetwork, NetworkSettings
-from hepred_lib.multitask.objective import joint_loss
-from hepred_lib.multitask.training import TrainingSettings, train_fold
+from hepred_lib.multitask.training import TrainingSettings, half_precision_pays, joint_loss, train_fold
 
 CPU, MATRIX = torch.device("cpu"), 128
 SETTINGS = TrainingSettings(epochs=1)
 DEMO_STEPS = TrainingSettings().epochs * 134 // SETTINGS.patients_per_step  # of one fold, about 134 patients
 PARTS = {  # what is timed inside a training, and where its modules find it
-    "draw": (bags, "draw_batch"),
+    "draw": (data, "draw_batch"),
     "augment": (training, "augment"),
     "forward and loss": (training, "joint_loss"),
     "backward": (torch.Tensor, "backward"),

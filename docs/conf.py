@@ -1,26 +1,43 @@
-"""Settings of the site; ``hepred site`` copies them beside the pages that it writes.
+"""Settings of the site; ``hepred site`` copies this folder beside the notebooks of a study and calls Sphinx.
 
-Notebooks are shown as a study left them, never run again, and no page asks for a file from elsewhere.
+Notebooks are shown as the study left them, never run again, and no page asks for a file from elsewhere.
 """
 
 from pathlib import Path
+
+from docutils import nodes
+from docutils.utils.math.latex2mathml import tex2mathml
+
+import hepred_lib
 
 project = "hepred"
 author = "The hepred authors"
 root_doc = "index"
 language = "en"
-extensions = ["myst_nb", "hepred_lib.site.mathml"]
-bibtex_bibfiles = [path.name for path in Path(__file__).parent.glob("*.bib")]
-if bibtex_bibfiles:
-    extensions.append("sphinxcontrib.bibtex")
+extensions = ["myst_nb", "sphinxcontrib.bibtex", "sphinx.ext.apidoc", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+bibtex_bibfiles = ["references.bib"]
+exclude_patterns = ["api/modules.rst"]
 
 nb_execution_mode = "off"
+nb_output_stderr = "remove"
 nb_ipywidgets_js = {}
 nb_code_prompt_show = "Show code"
 nb_code_prompt_hide = "Hide code"
 myst_enable_extensions = ["dollarmath", "deflist"]
 myst_update_mathjax = False
 html_math_renderer = "mathml"
+
+apidoc_modules = [
+    {
+        "path": str(Path(hepred_lib.__file__).parent),
+        "destination": "api",
+        "module_first": True,
+        "automodule_options": {"members"},
+    }
+]
+autodoc_typehints = "none"
+autodoc_member_order = "bysource"
+napoleon_google_docstring = False
 
 numfig = True
 numfig_secnum_depth = 0
@@ -48,3 +65,18 @@ html_show_copyright = False
 html_show_sphinx = False
 html_show_sourcelink = False
 html_copy_source = False
+
+
+def setup(app):
+    """Formulas as MathML, which browsers draw themselves: no script and no font has to be fetched."""
+    app.add_html_math_renderer("mathml", inline_renderers=(_inline, None), block_renderers=(_block, None))
+
+
+def _inline(translator, node):
+    translator.body.append(tex2mathml(node.astext(), as_block=False))
+    raise nodes.SkipNode
+
+
+def _block(translator, node):
+    translator.body.append(f'<div class="formula">{tex2mathml(node.astext(), as_block=True)}</div>\n')
+    raise nodes.SkipNode

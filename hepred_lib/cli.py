@@ -17,20 +17,25 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from threadpoolctl import threadpool_limits
 
-from hepred_lib.execution.notebook import NotebookError, execute, is_owned, study_parameters, watch_owner
-from hepred_lib.execution.workflow import (
+from hepred_lib.errors import InputError
+from hepred_lib.study.definition import NOTEBOOKS, StudyError, load_study
+from hepred_lib.study.files import read_results, write_bytes
+from hepred_lib.study.identity import require_consistent, step_name
+from hepred_lib.study.run import project_root, study_threads
+from hepred_lib.study.running import (
     FAULT_FILE,
     REPORTED,
     Interrupted,
+    NotebookError,
+    execute,
     explain,
+    is_owned,
     reasons_to_make,
     run_folder,
     run_study,
+    study_parameters,
+    watch_owner,
 )
-from hepred_lib.study import NOTEBOOKS, StudyError, load_study, project_root, write_bytes
-from hepred_lib.study.identity import require_consistent, step_name
-from hepred_lib.study.model_files import read_results
-from hepred_lib.study.run import study_threads
 
 if TYPE_CHECKING:
     from hepred_lib.intake.check import Checked
@@ -130,7 +135,7 @@ def check(
     Example: hepred check data_manifest.csv --html check.html
     """
     if rules:
-        from hepred_lib.manifest import rules_table
+        from hepred_lib.cohort.rules import rules_table
 
         print(rules_table().to_string(index=False))
         return
@@ -139,7 +144,7 @@ def check(
     if suggest_mapping is not None:
         _suggest_mapping(manifest, suggest_mapping)
         return
-    from hepred_lib.expansion import DEFINITIONS
+    from hepred_lib.cohort.expansion import DEFINITIONS
 
     if definition not in DEFINITIONS:
         raise StudyError(f"--definition must be one of {', '.join(DEFINITIONS)}, got {definition!r}.")
@@ -184,7 +189,7 @@ def run(
         raise typer.Exit(status)
     results = run_folder(load_study(study), runs_dir) / "results.json"
     if results.exists() and not context.args:
-        from hepred_lib.reporting import write_report
+        from hepred_lib.reporting.report import write_report
 
         print(summary(results))
         # After the graph, not in it: the report reads what every rule left, the executed notebooks included.
@@ -264,9 +269,10 @@ def predict(
     Example: hepred predict runs/demo --ct scan.nii.gz --clinical patient.json --out prediction
     """
     _require_run(run)
-    from hepred_lib.deployment import load_frozen, predict_one, read_bedside
+    from hepred_lib.cohort.manifest import read_bedside
     from hepred_lib.figures.catalogue import draw
     from hepred_lib.figures.style import render
+    from hepred_lib.study.deployment import load_frozen, predict_one
 
     frozen = load_frozen(run.resolve())
     with threadpool_limits(study_threads(run, "08")):
@@ -282,7 +288,7 @@ def report(run: RunFolder, out: OtherFolder = None) -> None:
     Example: hepred report runs/demo
     """
     _require_run(run)
-    from hepred_lib.reporting import write_report
+    from hepred_lib.reporting.report import write_report
 
     for path in write_report(run, out):
         print(path)
@@ -295,8 +301,8 @@ def figures(run: RunFolder, out: OtherFolder = None) -> None:
     Example: hepred figures runs/demo
     """
     _require_run(run)
-    from hepred_lib.book import redraw
-    from hepred_lib.reporting import write_report
+    from hepred_lib.reporting.report import write_report
+    from hepred_lib.study.drawing import redraw
 
     # The report last: of its table only what fits a page is set.
     target = None if out is None else out.resolve()
@@ -317,7 +323,7 @@ def site(
     Example: hepred site runs/demo
     """
     _require_run(run)
-    from hepred_lib.site import build_site
+    from hepred_lib.site.build import build_site
 
     print(build_site(run.resolve(), out.resolve() if out else None, patients=patients))
 
@@ -354,7 +360,7 @@ def main() -> None:
         app(standalone_mode=True)
     except NotebookError as error:
         _leave(str(error), 2 if error.input_at_fault else 1)
-    except (StudyError, *_input_errors()) as error:
+    except InputError as error:
         _leave(str(error), 2)
     except OSError as error:
         if error.errno not in NOT_WRITTEN:
@@ -380,15 +386,9 @@ def _answer_signals() -> None:
         signal.signal(number, interrupt)
 
 
-def _input_errors() -> tuple[type[Exception], ...]:
-    """Refusals by the modules that were loaded; those that were not cannot have raised one."""
-    homes = {"hepred_lib.manifest": "ManifestError", "hepred_lib.scans": "ScanError"}
-    return tuple(getattr(sys.modules[home], name) for home, name in homes.items() if home in sys.modules)
-
-
 def _suggest_mapping(manifest: Path, path: Path) -> None:
-    from hepred_lib.intake.suggestion import suggest_mapping
-    from hepred_lib.manifest import read_cells
+    from hepred_lib.cohort.cells import read_cells
+    from hepred_lib.intake.spreadsheet import suggest_mapping
 
     _write(path, suggest_mapping(read_cells(manifest)), manifest)
     print(f"{path}: confirm every line of it, then: hepred check {manifest} --mapping {path}")

@@ -32,11 +32,9 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 
-from hepred_lib.book import publish, show
-from hepred_lib.stats.comparison import combination_correlation, delong_power, implied_correlation
 from hepred_lib.stats.decision import net_benefit_from_counts
-from hepred_lib.stats.operating_point import RATES, confusion_from_counts
-from hepred_lib.stats.proportions import wilson_interval
+from hepred_lib.stats.discrimination import combination_correlation, delong_power, implied_correlation
+from hepred_lib.stats.operating_point import RATES, confusion_from_counts, wilson_interval
 from hepred_lib.stats.published import (
     AUCS,
     PERCENTAGES,
@@ -46,7 +44,9 @@ from hepred_lib.stats.published import (
     hanley_mcneil_interval,
 )
 from hepred_lib.stats.sample_size import cox_snell_r2_from_auc, riley_minimum, supported_parameters
-from hepred_lib.study import open_notebook, write_json
+from hepred_lib.study.drawing import publish, show
+from hepred_lib.study.files import write_json
+from hepred_lib.study.run import open_notebook
 
 # %% tags=["parameters"]
 study = "demo"  # folder under runs/

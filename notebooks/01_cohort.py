@@ -24,21 +24,21 @@
 # %%
 import pandas as pd
 
-from hepred_lib import results
-from hepred_lib.book import Markdown, publish, show
-from hepred_lib.intake.patients import read_patients
-from hepred_lib.manifest import (
+from hepred_lib.cohort.manifest import assign_folds, split_patients
+from hepred_lib.cohort.predictors import (
     CLINICAL_CANDIDATES,
     RADIOLOGICAL_CANDIDATES,
-    assign_folds,
     predictor_frame,
     predictor_quantity,
-    split_patients,
 )
+from hepred_lib.intake.identity import read_patients
 from hepred_lib.simulation.portrait import portray_truth, within_class_correlation
 from hepred_lib.stats.baseline import Contrast, baseline_table, cumulative_distribution, standardized_difference
 from hepred_lib.stats.sample_size import supported_parameters
-from hepred_lib.study import open_notebook, read_table, write_table
+from hepred_lib.study import summary
+from hepred_lib.study.drawing import Markdown, publish, show
+from hepred_lib.study.files import read_table, write_table
+from hepred_lib.study.run import open_notebook
 
 # %% tags=["parameters"]
 study = "demo"  # folder under runs/
@@ -68,7 +68,7 @@ run = open_notebook("01_cohort", globals())
 
 # %%
 table = read_patients(run.resolve(manifest), definition=definition)
-reasons = results.exclusions(table, image_source=image_source)
+reasons = summary.exclusions(table, image_source=image_source)
 cohort = table[reasons.eq("")].copy()
 excluded = table.assign(reason=reasons).loc[reasons.ne(""), ["patient_id", "reason", "he", "has_hemorrhage"]]
 assert len(cohort) + len(excluded) == len(table), "included and excluded patients must add up to the manifest"
@@ -87,7 +87,7 @@ write_table(run.path("cohort.csv"), cohort.drop(columns=[name for name in cohort
 write_table(run.path("excluded.csv"), excluded)
 
 # %%
-publish(run.folder, "cohort", results.counts_by_set(cohort))
+publish(run.folder, "cohort", summary.counts_by_set(cohort))
 
 # %%
 known = cohort[cohort["he"].notna()]
@@ -106,7 +106,7 @@ Markdown(
 # From the rows of the manifest to the two sets, with the reasons of exclusion.
 
 # %%
-flow = results.flow_table(table, cohort, excluded, folds=folds)
+flow = summary.flow_table(table, cohort, excluded, folds=folds)
 show(run.folder, "flow", flow.assign(simulated=bool(truth)))
 
 # %% [markdown]
@@ -114,7 +114,7 @@ show(run.folder, "flow", flow.assign(simulated=bool(truth)))
 # has no second scan. The table is empty where every outcome is known.
 
 # %%
-publish(run.folder, "missing_outcomes", results.missing_outcomes(table))
+publish(run.folder, "missing_outcomes", summary.missing_outcomes(table))
 
 # %% [markdown]
 # ## Table 1

@@ -28,9 +28,7 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 
-from hepred_lib.book import show
-from hepred_lib.progress import progress
-from hepred_lib.slices import (
+from hepred_lib.imaging.slices import (
     BLOOD,
     BRAIN,
     HU,
@@ -41,7 +39,10 @@ from hepred_lib.slices import (
     shown_hu,
     store_patient,
 )
-from hepred_lib.study import open_notebook, read_table, write_table
+from hepred_lib.progress import progress
+from hepred_lib.study.drawing import show
+from hepred_lib.study.files import read_table, write_table
+from hepred_lib.study.run import open_notebook
 
 # %% tags=["parameters"]
 study = "demo"  # folder under runs/

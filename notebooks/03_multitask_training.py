@@ -27,18 +27,14 @@ import pandas as pd
 import torch
 from IPython.display import Markdown
 
-from hepred_lib.book import show
-from hepred_lib.multitask.architecture import block_table
-from hepred_lib.multitask.bags import fold_roles, load_patients, training_patients
-from hepred_lib.multitask.checkpoint import save_network
-from hepred_lib.multitask.devices import pick_device
-from hepred_lib.multitask.inference import predict_cohort
-from hepred_lib.multitask.network import FINDINGS, NetworkSettings
-from hepred_lib.multitask.presence import EVIDENCE, fit_presence
-from hepred_lib.multitask.readout import fit_readout, read_out
-from hepred_lib.multitask.training import TrainingSettings, train_fold
-from hepred_lib.slices import read_quality
-from hepred_lib.study import open_notebook, read_table, write_table
+from hepred_lib.imaging.slices import read_quality
+from hepred_lib.multitask.data import fold_roles, load_patients, training_patients
+from hepred_lib.multitask.network import EVIDENCE, FINDINGS, NetworkSettings, block_table, fit_presence
+from hepred_lib.multitask.prediction import fit_readout, predict_cohort, read_out
+from hepred_lib.multitask.training import TrainingSettings, pick_device, save_network, train_fold
+from hepred_lib.study.drawing import show
+from hepred_lib.study.files import read_table, write_table
+from hepred_lib.study.run import open_notebook
 
 # %% tags=["parameters"]
 study = "demo"  # folder under runs/

@@ -29,18 +29,27 @@ import pandas as pd
 import torch
 from scipy.stats import mannwhitneyu
 
-from hepred_lib import results
-from hepred_lib.book import Markdown, publish, show
-from hepred_lib.manifest import read_manifest
+from hepred_lib.cohort.manifest import read_manifest
+from hepred_lib.imaging.segmentation import agreement_bands, agreement_by_group, volume_agreement
 from hepred_lib.multitask.explanation import explained_pictures
-from hepred_lib.multitask.inference import column_scores, normalized_scores, score_scales
-from hepred_lib.multitask.reading import load_reader, outline_agreement, picture, read_with, slice_calls
+from hepred_lib.multitask.prediction import (
+    column_scores,
+    load_reader,
+    normalized_scores,
+    outline_agreement,
+    picture,
+    read_with,
+    score_scales,
+    slice_calls,
+)
 from hepred_lib.progress import progress
-from hepred_lib.segmentation import agreement_bands, agreement_by_group, volume_agreement
 from hepred_lib.stats.development import DevelopmentSettings, cross_fit, develop
 from hepred_lib.stats.discrimination import auc_interval
 from hepred_lib.stats.operating_point import youden_threshold
-from hepred_lib.study import open_notebook, read_json, read_table, write_json, write_table
+from hepred_lib.study import tables
+from hepred_lib.study.drawing import Markdown, publish, show
+from hepred_lib.study.files import read_json, read_table, write_json, write_table
+from hepred_lib.study.run import open_notebook
 
 # %% tags=["parameters"]
 study = "demo"  # folder under runs/
@@ -80,12 +89,12 @@ scales
 spread = {split: rows["dl_score"].std(ddof=1) for split, rows in image.groupby("split")}
 between = float(image.loc[image["split"] == "test", "dl_score_spread"].mean())
 Markdown(
-    f"SD of the score: {spread['development']:.2f} in development, {results.two_digits(spread['test'])} in test patients (ratio "
-    f"{results.two_digits(spread['test'] / spread['development'])}; a mean of networks varies less than one network). "
-    f"Spread between networks in a test patient: {results.two_digits(between)} on average. "
+    f"SD of the score: {spread['development']:.2f} in development, {tables.two_digits(spread['test'])} in test patients (ratio "
+    f"{tables.two_digits(spread['test'] / spread['development'])}; a mean of networks varies less than one network). "
+    f"Spread between networks in a test patient: {tables.two_digits(between)} on average. "
     f"No hematoma was detected in {int((image['hematoma_detected'] == 0).sum())} of {len(image)} scans."
     if paths
-    else f"SD of the score: {spread['development']:.2f} in development, {results.two_digits(spread['test'])} in test patients. It was "
+    else f"SD of the score: {spread['development']:.2f} in development, {tables.two_digits(spread['test'])} in test patients. It was "
     "made elsewhere: no network of this study reads a scan."
 )
 
@@ -109,7 +118,7 @@ image.loc[fitted.index, "p_image"] = p_cross
 out_of_fold = auc_interval(fitted["he"].astype(int), fitted["dl_score"], method="logit")
 Markdown(
     f"Out-of-fold AUC of the score in {len(fitted)} development patients ({int(fitted['he'].sum())} with HE): "
-    f"**{out_of_fold.auc:.2f}** (95 % interval {results.limits_words(out_of_fold.low, out_of_fold.high)}). "
+    f"**{out_of_fold.auc:.2f}** (95 % interval {tables.limits_words(out_of_fold.low, out_of_fold.high)}). "
     + "".join(f"{note} " for note in model.notes)
     + "The verdict belongs to the test patients, in notebook 07."
 )

@@ -25,24 +25,29 @@
 import numpy as np
 import pandas as pd
 
-from hepred_lib import results
-from hepred_lib.book import Markdown, show
+from hepred_lib.cohort.predictors import CLINICAL_CANDIDATES, RADIOLOGICAL_CANDIDATES, predictor_frame, predictor_label
 from hepred_lib.literal import for_markdown
-from hepred_lib.manifest import CLINICAL_CANDIDATES, RADIOLOGICAL_CANDIDATES, predictor_frame, predictor_label
-from hepred_lib.stats.coding import Coding
 from hepred_lib.stats.development import DevelopmentSettings, cross_fit_sets, develop
 from hepred_lib.stats.diagnostics import collinear_predictors, events_per_parameter, linearity_tests, variance_inflation
 from hepred_lib.stats.discrimination import auc_interval
-from hepred_lib.stats.forward import Rule
-from hepred_lib.stats.imputed_effects import multivariable_odds_ratios, univariable_odds_ratios
+from hepred_lib.stats.effects import multivariable_odds_ratios, univariable_odds_ratios
+from hepred_lib.stats.imputation import pool_auc, pool_slope
+from hepred_lib.stats.logistic import Coding
 from hepred_lib.stats.operating_point import youden_threshold
-from hepred_lib.stats.penalized import compare_penalties
-from hepred_lib.stats.pooling import pool_auc, pool_slope
 from hepred_lib.stats.published import AUCS
 from hepred_lib.stats.sample_size import cox_snell_r2_from_auc, riley_minimum, supported_parameters
-from hepred_lib.stats.sensitivity import complete_case_odds_ratios, develop_complete_cases, naive_optimism
-from hepred_lib.stats.stability import selection_stability
-from hepred_lib.study import open_notebook, read_json, read_table, write_json, write_printed, write_table
+from hepred_lib.stats.selection import Rule
+from hepred_lib.stats.sensitivity import (
+    compare_penalties,
+    complete_case_odds_ratios,
+    develop_complete_cases,
+    naive_optimism,
+    selection_stability,
+)
+from hepred_lib.study import drawing, tables
+from hepred_lib.study.drawing import Markdown, show
+from hepred_lib.study.files import read_json, read_table, write_json, write_printed, write_table
+from hepred_lib.study.run import open_notebook
 
 # %% tags=["parameters"]
 study = "demo"  # folder under runs/
@@ -75,7 +80,7 @@ offered = candidates.split() or [name for name in CLINICAL_CANDIDATES if name in
 offered += [name for name in RADIOLOGICAL_CANDIDATES if radiological and name in known]
 x, y = predictor_frame(development, offered), development["he"].astype(int)
 missing = x.isna().mean().sort_values(ascending=False)
-results.save_table(run.folder, "missing", missing.rename("missing").rename_axis("predictor").reset_index())
+tables.save_table(run.folder, "missing", missing.rename("missing").rename_axis("predictor").reset_index())
 
 # %%
 incomplete = missing[missing > 0]
@@ -131,7 +136,7 @@ settings = DevelopmentSettings(
 )
 model = develop(x, y, settings)
 Markdown(
-    f"Selected: **{', '.join(map(results.predictor_words, model.path)) or 'nothing'}**. Shrinkage factor {model.shrinkage:.2f}; AUC apparent "
+    f"Selected: **{', '.join(map(tables.predictor_words, model.path)) or 'nothing'}**. Shrinkage factor {model.shrinkage:.2f}; AUC apparent "
     f"{model.optimism['auc_apparent']:.2f}, corrected for optimism {model.optimism['auc_corrected']:.2f} "
     f"({n_resamples} resamples). {' '.join(map(for_markdown, model.notes))}"
 )
@@ -145,16 +150,16 @@ Markdown(
 # Beyea 2013). Both ignore that the variables were selected: they are too narrow.
 
 # %%
-odds = results.odds_ratio_table(model, "clinical").assign(simulated=bool(truth))
-results.save_table(run.folder, "odds_ratios_clinical", odds.drop(columns=["simulated"]))
+odds = tables.odds_ratio_table(model, "clinical").assign(simulated=bool(truth))
+tables.save_table(run.folder, "odds_ratios_clinical", odds.drop(columns=["simulated"]))
 show(run.folder, "odds_ratios_clinical", odds) if len(odds) else Markdown(
     "Nothing was selected: no odds ratio to draw."
 )
 
 # %%
 steps = multivariable_odds_ratios(model, x, y)
-both = results.odds_ratios_beside(univariable_odds_ratios(x, y), steps)
-results.save_table(run.folder, "univariable_multivariable_clinical", both, printed=results.odds_ratios_page(both))
+both = tables.odds_ratios_beside(univariable_odds_ratios(x, y), steps)
+tables.save_table(run.folder, "univariable_multivariable_clinical", both, printed=tables.odds_ratios_page(both))
 
 # %%
 limits = np.log(steps[["low", "high", "profile_low", "profile_high"]].astype(float).replace(0.0, np.nan))
@@ -163,15 +168,15 @@ lost = [for_markdown(name) for name in steps.loc[steps[["profile_low", "profile_
 Markdown(
     "In the model: "
     + "; ".join(
-        f"{for_markdown(row.label)} {results.two_digits(row.wald)} (Wald "
-        f"{results.limits_words(row.wald_low, row.wald_high)}, profile "
-        f"{results.limits_words(row.profile_low, row.profile_high)})"
+        f"{for_markdown(row.label)} {tables.two_digits(row.wald)} (Wald "
+        f"{tables.limits_words(row.wald_low, row.wald_high)}, profile "
+        f"{tables.limits_words(row.profile_low, row.profile_high)})"
         for row in both.dropna(subset=["wald"]).itertuples(index=False)
     )
     + f". {(steps['low'].gt(1) | steps['high'].lt(1)).sum()} of {len(steps)} Wald intervals exclude 1, as selection by "
     "significance makes them do: that is no confirmation. "
-    + (f"No profile limit was found for {results.listed(lost)}. " if lost else "")
-    + f"On the log scale the profile intervals are {results.two_digits(wider.median())} times as wide in the median"
+    + (f"No profile limit was found for {tables.listed(lost)}. " if lost else "")
+    + f"On the log scale the profile intervals are {tables.two_digits(wider.median())} times as wide in the median"
     + (", by Firth's penalty, since predictors separate the outcome." if steps["method"].eq("firth").any() else ".")
     if len(steps)
     else "No predictor was selected; alone, "
@@ -184,7 +189,7 @@ Markdown(
 # After shrinkage, in the predictors' own units, so that a probability can be recomputed by hand.
 
 # %%
-Markdown(results.model_words(model))
+Markdown(tables.model_words(model))
 
 # %% [markdown]
 # ## Do straight lines do, and do the candidates repeat each other?
@@ -196,26 +201,26 @@ Markdown(results.model_words(model))
 completed = model.imputer.impute(x)[0].loc[:, lambda table: table.nunique() > 1]
 numbers = [name for name in model.path if name in completed and completed[name].nunique() > 10]
 straight = linearity_tests(completed.reindex(columns=[n for n in model.names if n in completed]), y, numbers)
-results.save_table(run.folder, "linearity", straight)
+tables.save_table(run.folder, "linearity", straight)
 columns = ["predictor", "df", "gvif", "per_df"]
 inflation = variance_inflation(completed) if completed.shape[1] else pd.DataFrame(columns=columns)
 inflation = inflation.sort_values("gvif", ascending=False)
-results.save_table(run.folder, "variance_inflation", inflation)
+tables.save_table(run.folder, "variance_inflation", inflation)
 follow = [
-    f"{results.predictor_words(name)} from {results.listed(list(map(results.predictor_words, others)))}"
+    f"{tables.predictor_words(name)} from {tables.listed(list(map(tables.predictor_words, others)))}"
     for name, others in collinear_predictors(x).items()
 ]
-bent = straight.loc[straight["p"] < 0.05, "column"].map(results.predictor_words)
+bent = straight.loc[straight["p"] < 0.05, "column"].map(tables.predictor_words)
 Markdown(
     (
         f"Of {len(straight)} selected number{'s' * (len(straight) != 1)} {len(bent)} depart{'s' * (len(bent) == 1)} from a "
-        f"straight line at the 5 % level ({results.listed(list(bent), empty='none')}). "
+        f"straight line at the 5 % level ({tables.listed(list(bent), empty='none')}). "
         if len(straight)
         else "No selected variable takes more than ten values: there is no line to test. "
     )
     + (
         f"Highest variance inflation: {for_markdown(inflation['predictor'].iloc[0])}, "
-        f"{results.with_interval(inflation['gvif'].iloc[0], None, digits=1)}"
+        f"{tables.with_interval(inflation['gvif'].iloc[0], None, digits=1)}"
         + (
             " (below 5: no concern)."
             if inflation["gvif"].iloc[0] < 5
@@ -247,30 +252,30 @@ table = pd.DataFrame(
         "selected": frequency.index.isin(model.path),
     }
 )
-results.save_table(run.folder, "inclusion_frequency", table)
+tables.save_table(run.folder, "inclusion_frequency", table)
 show(run.folder, "inclusion_frequency", table.assign(simulated=bool(truth)))
 
 # %%
 unsure = frequency[frequency.index.isin(model.path) & (frequency < 0.5)]
 Markdown(
     (
-        f"Chosen here, but in fewer than half of the resamples: {results.listed(list(map(results.predictor_words, unsure.index)))}. "
+        f"Chosen here, but in fewer than half of the resamples: {tables.listed(list(map(tables.predictor_words, unsure.index)))}. "
         if len(unsure)
         else f"{'Nothing was chosen' if not model.path else 'All that was chosen was chosen in at least half of the resamples'}. "
     )
     + "Most often: "
-    + results.listed([f"{results.predictor_words(name)} ({share:.0%})" for name, share in frequency.head(5).items()])
+    + tables.listed([f"{tables.predictor_words(name)} ({share:.0%})" for name, share in frequency.head(5).items()])
     + f". With {n_resamples} resamples a frequency of one half is known to within {98 / np.sqrt(n_resamples):.0f} points."
 )
 
 # %%
 rng, draws = np.random.default_rng(seed), max(n_resamples, 100)
 stability = selection_stability(completed, y, n_resamples=draws, rng=rng, rule=Rule(criterion, alpha))
-results.save_table(run.folder, "model_frequency", stability.models)
+tables.save_table(run.folder, "model_frequency", stability.models)
 steadiness = stability.coefficients.rename_axis("name").reset_index()
 steadiness.insert(1, "inclusion", stability.inclusion.reindex(steadiness["name"]).to_numpy())
 steadiness = steadiness.sort_values("inclusion", ascending=False)
-results.save_table(run.folder, "coefficient_stability", steadiness, printed=results.as_printed(steadiness, digits=3))
+tables.save_table(run.folder, "coefficient_stability", steadiness, printed=tables.as_printed(steadiness, digits=3))
 
 # %%
 top, often = (
@@ -308,7 +313,7 @@ optimism = pd.DataFrame(
         },
     }
 )
-results.save_table(run.folder, "optimism_clinical", optimism.rename_axis("figure").reset_index())
+tables.save_table(run.folder, "optimism_clinical", optimism.rename_axis("figure").reset_index())
 
 # %%
 Markdown(
@@ -337,11 +342,11 @@ cross = auc_interval(y, p_cross, method="logit")
 
 # %%
 pooled = {"AUC": pool_auc(y, p_sets), "slope": pool_slope(y, p_sets)}
-said = {name: results.with_interval(found.estimate, [found.low, found.high]) for name, found in pooled.items()}
+said = {name: tables.with_interval(found.estimate, [found.low, found.high]) for name, found in pooled.items()}
 share = pooled["AUC"].missing_information
 Markdown(
     f"Cross-fitted in development, each patient's probability averaged over the imputed sets: AUC "
-    f"**{results.with_interval(cross.auc, [cross.low, cross.high])}**. Judged in each set and pooled by Rubin's rules instead: AUC {said['AUC']}, "
+    f"**{tables.with_interval(cross.auc, [cross.low, cross.high])}**. Judged in each set and pooled by Rubin's rules instead: AUC {said['AUC']}, "
     f"calibration slope {said['slope']}"
     + (f"; {share:.0%} of the AUC's variance comes from what is missing. " if share >= 0.005 else ". ")
     + f"Threshold (Youden): {threshold:.3f}."
@@ -355,7 +360,7 @@ Markdown(
 
 # %%
 beside = complete_case_odds_ratios(x, y, model)
-shown = results.complete_cases_printed(beside) if beside is not None else pd.DataFrame({"label": []})
+shown = tables.complete_cases_printed(beside) if beside is not None else pd.DataFrame({"label": []})
 write_table(run.path("tables", "complete_cases.csv"), beside if beside is not None else shown)
 write_printed(run.folder, "complete_cases", shown)
 shown if beside is not None else Markdown("No predictor, or too few complete cases: nothing to set beside imputation.")
@@ -376,14 +381,14 @@ Markdown(
     if whole.all()
     else (
         f"The model's predictors are complete in {beside['n'].iloc[0]} of {len(y)} patients ({beside['events'].iloc[0]} with "
-        f"HE). The largest shift of an estimate is {results.with_interval(100 * differ, None, digits=0)} % of its Wald "
+        f"HE). The largest shift of an estimate is {tables.with_interval(100 * differ, None, digits=0)} % of its Wald "
         "interval's width. "
         if beside is not None
         else ""
     )
     + (
         f"Selected anew among the {cases.n} patients with every candidate known ({cases.n_dropped} dropped, "
-        f"{cases.events_dropped} of them with HE): {results.listed(list(map(results.predictor_words, cases.model.path)))}."
+        f"{cases.events_dropped} of them with HE): {tables.listed(list(map(tables.predictor_words, cases.model.path)))}."
         if cases
         else f"Every candidate is known in {whole.sum()} patients, too few events to select anew."
     )
@@ -395,10 +400,10 @@ Markdown(
 
 # %%
 penalized = compare_penalties(x, y, development["fold"], p_cross, seed=seed)
-results.save_table(run.folder, "penalized_clinical", penalized)
+tables.save_table(run.folder, "penalized_clinical", penalized)
 
 # %%
-Markdown(results.penalties_words(penalized))
+Markdown(tables.penalties_words(penalized))
 
 # %% [markdown]
 # ## Limits
@@ -407,7 +412,7 @@ Markdown(results.penalties_words(penalized))
 # Selection makes p values and intervals of the final model too optimistic; the frequencies above show how much.
 
 # %%
-described, scale = model.to_json(), results.nomogram_of(model, x)
+described, scale = model.to_json(), drawing.nomogram_of(model, x)
 write_table(run.path("clinical.csv"), clinical)
 write_json(run.path("imputation.json"), model.imputer.to_json())
 write_json(

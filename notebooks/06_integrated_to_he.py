@@ -25,18 +25,18 @@
 # %%
 import pandas as pd
 
-from hepred_lib import results
-from hepred_lib.book import Markdown, show
+from hepred_lib.cohort.predictors import predictor_frame
 from hepred_lib.literal import for_markdown
-from hepred_lib.manifest import predictor_frame
 from hepred_lib.stats.development import DevelopmentSettings, cross_fit_sets, develop
 from hepred_lib.stats.discrimination import auc_interval, compare_auc
-from hepred_lib.stats.imputed_effects import multivariable_odds_ratios, univariable_odds_ratios
+from hepred_lib.stats.effects import multivariable_odds_ratios, univariable_odds_ratios
+from hepred_lib.stats.imputation import pool_auc, pool_slope
 from hepred_lib.stats.operating_point import youden_threshold
-from hepred_lib.stats.penalized import compare_penalties
-from hepred_lib.stats.pooling import pool_auc, pool_slope
-from hepred_lib.stats.sensitivity import complete_case_odds_ratios, leak_demonstration
-from hepred_lib.study import open_notebook, read_json, read_table, write_json, write_printed, write_table
+from hepred_lib.stats.sensitivity import compare_penalties, complete_case_odds_ratios, leak_demonstration
+from hepred_lib.study import drawing, tables
+from hepred_lib.study.drawing import Markdown, show
+from hepred_lib.study.files import read_json, read_table, write_json, write_printed, write_table
+from hepred_lib.study.run import open_notebook
 
 # %% tags=["parameters"]
 study = "demo"  # folder under runs/
@@ -89,26 +89,26 @@ model = develop(x[rows], y, settings)
 # ignore that the bedside variables were selected.
 
 # %%
-odds = results.odds_ratio_table(model, "integrated").assign(simulated=bool(truth))
-results.save_table(run.folder, "odds_ratios_integrated", odds.drop(columns=["simulated"]))
+odds = tables.odds_ratio_table(model, "integrated").assign(simulated=bool(truth))
+tables.save_table(run.folder, "odds_ratios_integrated", odds.drop(columns=["simulated"]))
 show(run.folder, "odds_ratios_integrated", odds) if len(odds) else Markdown(
     "Neither the score nor a variable: no odds ratio."
 )
 
 # %%
 steps = multivariable_odds_ratios(model, x[rows], y)
-both = results.odds_ratios_beside(univariable_odds_ratios(x[rows], y), steps)
-results.save_table(run.folder, "univariable_multivariable_integrated", both, printed=results.odds_ratios_page(both))
+both = tables.odds_ratios_beside(univariable_odds_ratios(x[rows], y), steps)
+tables.save_table(run.folder, "univariable_multivariable_integrated", both, printed=tables.odds_ratios_page(both))
 
 # %%
 score = both.set_index("name").loc["dl_score"]
 Markdown(
-    f"One standard deviation of the DL score multiplies the odds of expansion by **{results.two_digits(score['wald'])}** "
-    f"(Wald {results.limits_words(score['wald_low'], score['wald_high'])}, profile "
-    f"{results.limits_words(score['profile_low'], score['profile_high'])}) at equal bedside variables, by {results.two_digits(score['univariable'])} alone. Shrinkage factor {model.shrinkage:.2f}. "
-    f"Likelihood-ratio test of the score over the bedside variables: {results.p_words(model.added_test.p)}; each "
+    f"One standard deviation of the DL score multiplies the odds of expansion by **{tables.two_digits(score['wald'])}** "
+    f"(Wald {tables.limits_words(score['wald_low'], score['wald_high'])}, profile "
+    f"{tables.limits_words(score['profile_low'], score['profile_high'])}) at equal bedside variables, by {tables.two_digits(score['univariable'])} alone. Shrinkage factor {model.shrinkage:.2f}. "
+    f"Likelihood-ratio test of the score over the bedside variables: {tables.p_words(model.added_test.p)}; each "
     "patient's score has seen the others' outcomes, so the statistic is up to twice too large for a score of noise, and "
-    f"from half of it **{results.p_words(model.added_test.cross_fitted_p)}**. Optimism of the AUC with everything "
+    f"from half of it **{tables.p_words(model.added_test.cross_fitted_p)}**. Optimism of the AUC with everything "
     f"repeated but the network: {model.optimism['auc_apparent']:.2f} apparent, {model.optimism['auc_corrected']:.2f} "
     "corrected."
     if model.added_test
@@ -121,7 +121,7 @@ Markdown(
 # After shrinkage, in the predictors' own units.
 
 # %%
-Markdown(results.model_words(model))
+Markdown(tables.model_words(model))
 
 # %% [markdown]
 # ### Complete cases beside imputation
@@ -130,7 +130,7 @@ Markdown(results.model_words(model))
 
 # %%
 beside = complete_case_odds_ratios(x[rows], y, model)
-shown = results.complete_cases_printed(beside) if beside is not None else pd.DataFrame({"label": []})
+shown = tables.complete_cases_printed(beside) if beside is not None else pd.DataFrame({"label": []})
 write_table(run.path("tables", "complete_cases_integrated.csv"), beside if beside is not None else shown)
 write_printed(run.folder, "complete_cases_integrated", shown)
 shown if beside is not None else Markdown("No predictor, or too few complete cases: nothing to set beside imputation.")
@@ -142,8 +142,8 @@ Markdown(
     "No value of the model's predictors is missing: complete cases are all patients."
     if estimable and moved["n"] == len(y)
     else f"In {moved['n']:.0f} of {len(y)} patients ({moved['events']:.0f} with HE) the score's odds ratio is "
-    f"{results.with_interval(moved['complete'], [moved['complete_low'], moved['complete_high']])}, after imputation "
-    f"{results.with_interval(moved['imputed'], [moved['imputed_low'], moved['imputed_high']])}."
+    f"{tables.with_interval(moved['complete'], [moved['complete_low'], moved['complete_high']])}, after imputation "
+    f"{tables.with_interval(moved['imputed'], [moved['imputed_low'], moved['imputed_high']])}."
     if estimable
     else "Complete cases cannot be judged here."
 )
@@ -171,10 +171,10 @@ in_sample = patients.loc[rows, "patient_id"].map(leaked.groupby("patient_id")["d
 held = patients["split"].eq("test")
 unseen = (x[held], patients.loc[held, "he"].astype(int))
 leak = leak_demonstration(x[rows], y, settings, in_sample=in_sample, test=unseen) if paths else pd.DataFrame()
-results.save_table(run.folder, "leak", leak.rename_axis("score").reset_index()) if paths else None
+tables.save_table(run.folder, "leak", leak.rename_axis("score").reset_index()) if paths else None
 
 # %%
-cells = results.as_printed(leak.rename_axis("score").reset_index()) if paths else pd.DataFrame()
+cells = tables.as_printed(leak.rename_axis("score").reset_index()) if paths else pd.DataFrame()
 Markdown(
     "One SD of the score, before shrinkage: "
     + "; ".join(
@@ -204,9 +204,9 @@ clinical = read_table(run.path("clinical.csv")).set_index("patient_id")["p_clini
 p_clinical = patients.loc[rows, "patient_id"].map(clinical)
 cross, gain = auc_interval(y, p_cross, method="logit"), compare_auc(y, p_cross, p_clinical)
 pooled = {"AUC": pool_auc(y, p_sets), "slope": pool_slope(y, p_sets)}
-said = {name: results.with_interval(found.estimate, [found.low, found.high]) for name, found in pooled.items()}
+said = {name: tables.with_interval(found.estimate, [found.low, found.high]) for name, found in pooled.items()}
 Markdown(
-    f"Cross-fitted AUC in development: **{results.with_interval(cross.auc, [cross.low, cross.high])}**, "
+    f"Cross-fitted AUC in development: **{tables.with_interval(cross.auc, [cross.low, cross.high])}**, "
     f"{gain.difference:+.2f} ({gain.low:+.2f} to {gain.high:+.2f}) against the clinical model. Judged in each imputed set "
     f"and pooled by Rubin's rules: AUC {said['AUC']}, calibration slope {said['slope']}. Threshold (Youden): "
     f"{threshold:.3f}."
@@ -220,10 +220,10 @@ Markdown(
 
 # %%
 penalized = compare_penalties(x[rows], y, patients.loc[rows, "fold"], p_cross, seed=seed)
-results.save_table(run.folder, "penalized_integrated", penalized)
+tables.save_table(run.folder, "penalized_integrated", penalized)
 
 # %%
-Markdown(results.penalties_words(penalized))
+Markdown(tables.penalties_words(penalized))
 
 # %% [markdown]
 # ## Limits
@@ -232,7 +232,7 @@ Markdown(results.penalties_words(penalized))
 # integrated model are therefore slightly optimistic. The verdict belongs to the test patients.
 
 # %%
-scale = results.nomogram_of(model, x[rows])
+scale = drawing.nomogram_of(model, x[rows])
 write_table(run.path("integrated.csv"), integrated)
 write_json(run.path("integrated_imputation.json"), model.imputer.to_json())
 write_json(

@@ -27,24 +27,16 @@
 import numpy as np
 import pandas as pd
 
-from hepred_lib import results
-from hepred_lib.book import Markdown, show
-from hepred_lib.manifest import read_manifest
-from hepred_lib.stats.auc_tests import compare_aucs
-from hepred_lib.stats.calibration_tests import spiegelhalter_test
+from hepred_lib.cohort.manifest import read_manifest
+from hepred_lib.stats.calibration import spiegelhalter_test
 from hepred_lib.stats.decision import net_benefit_difference
-from hepred_lib.stats.diagnostic_accuracy import compare_calls, likelihood_ratios
+from hepred_lib.stats.discrimination import compare_aucs
 from hepred_lib.stats.nomogram import Nomogram
-from hepred_lib.study import (
-    file_sha256,
-    open_notebook,
-    read_json,
-    read_table,
-    scan_checksums,
-    versions,
-    write_json,
-    write_table,
-)
+from hepred_lib.stats.operating_point import compare_calls, likelihood_ratios
+from hepred_lib.study import drawing, summary, tables
+from hepred_lib.study.drawing import Markdown, show
+from hepred_lib.study.files import file_sha256, read_json, read_table, scan_checksums, write_json, write_table
+from hepred_lib.study.run import open_notebook, versions
 
 # %% tags=["parameters"]
 study = "demo"  # folder under runs/
@@ -58,7 +50,7 @@ seed = 7  # of the resamples
 
 # %%
 run = open_notebook("07_roc_calibration_figures", globals())
-names = [name for name in results.MODELS if image_source != "none" or name == "clinical"]
+names = [name for name in summary.MODELS if image_source != "none" or name == "clinical"]
 simulated = bool(truth)
 rng = np.random.default_rng(seed)
 notes = []
@@ -77,7 +69,7 @@ for name in names:
 columns = [
     "dl_score_raw",
     "dl_score",
-    *(f"p_{name}" for name in results.MODELS),
+    *(f"p_{name}" for name in summary.MODELS),
     *(f"p_{name}_apparent" for name in names),
 ]
 predictions = predictions.reindex(columns=[*keys, *columns])
@@ -96,11 +88,11 @@ assert test[[f"p_{name}" for name in names]].notna().all(axis=None), "every test
 described = {name: read_json(run.path(f"{name}_model.json")) for name in names}
 thresholds = {name: described[name]["threshold"] for name in names}
 notes += [f"{name} model: {note}" for name in names for note in described[name]["logistic"]["notes"]]
-models = results.evaluate_models(test, thresholds, notes=notes)
+models = summary.evaluate_models(test, thresholds, notes=notes)
 null = models["null"]["accuracy"]
 judged = {name: models[name] for name in names}
-performance = results.performance_table(judged)
-results.save_table(run.folder, "performance", performance)
+performance = tables.performance_table(judged)
+tables.save_table(run.folder, "performance", performance)
 
 # %%
 best = max(names, key=lambda name: models[name]["auc"] or 0.0)
@@ -120,8 +112,8 @@ Markdown(
 
 # %%
 here = {"n": len(test), "events": int(test["he"].sum()), "simulated": simulated}
-paper = results.paper_comparison(judged, **here)
-beside = results.save_table(run.folder, "paper_comparison", paper, printed=results.printed_comparison(paper))
+paper = tables.paper_comparison(judged, **here)
+beside = tables.save_table(run.folder, "paper_comparison", paper, printed=tables.printed_comparison(paper))
 beside
 
 # %%
@@ -130,7 +122,7 @@ inside = areas[areas["ours"].between(areas["published_low"], areas["published_hi
 width = {side: (areas[f"{side}_high"] - areas[f"{side}_low"]).mean() for side in ("published", "ours")}
 Markdown(
     f"Of {len(areas)} AUC{'s' * (len(areas) != 1)} here, {len(inside)} lie{'s' * (len(inside) == 1)} inside the interval "
-    f"of the published one ({results.listed(list(inside), empty='none')}). The intervals are on average "
+    f"of the published one ({tables.listed(list(inside), empty='none')}). The intervals are on average "
     f"{width['published']:.2f} wide in the publication ({areas['published_n'].iloc[0]} patients, "
     f"{areas['published_events'].iloc[0]} with HE)"
     + (f" and {width['ours']:.2f} here" if np.isfinite(width["ours"]) else "")
@@ -141,12 +133,12 @@ Markdown(
 both = test["he"].nunique() == 2
 counts = {name: {count: models[name][count] for count in ("tp", "fp", "fn", "tn")} for name in names}
 ratios = pd.DataFrame({name: vars(likelihood_ratios(**counts[name])) for name in names if both}).T
-results.save_table(run.folder, "likelihood_ratios", ratios.rename_axis("model").reset_index())
+tables.save_table(run.folder, "likelihood_ratios", ratios.rename_axis("model").reset_index())
 Markdown(
     "; ".join(
         f"{row.Index}: likelihood ratio of a positive call "
-        f"{results.with_interval(row.positive, [row.positive_low, row.positive_high], digits=1)}, of a negative one "
-        f"{results.with_interval(row.negative, [row.negative_low, row.negative_high])}"
+        f"{tables.with_interval(row.positive, [row.positive_low, row.positive_high], digits=1)}, of a negative one "
+        f"{tables.with_interval(row.negative, [row.negative_low, row.negative_high])}"
         for row in ratios.itertuples()
     )
     + ": by so much a call multiplies the odds of expansion."
@@ -158,12 +150,12 @@ Markdown(
 # ## Discrimination
 
 # %%
-show(run.folder, "roc", results.roc_table(test, judged, n_resamples=n_resamples, rng=rng).assign(simulated=simulated))
+show(run.folder, "roc", drawing.roc_table(test, judged, n_resamples=n_resamples, rng=rng).assign(simulated=simulated))
 
 # %%
-comparisons = results.compare(test, names, notes=notes)
-described = results.comparison_table(comparisons)
-printed = results.save_table(run.folder, "comparisons", described)
+comparisons = summary.compare(test, names, notes=notes)
+described = tables.comparison_table(comparisons)
+printed = tables.save_table(run.folder, "comparisons", described)
 printed if comparisons else Markdown("With one model there is nothing to compare.")
 
 # %%
@@ -172,7 +164,7 @@ Markdown(
     "Paired DeLong tests in test patients: "
     + "; ".join(
         f"{pair['a']} minus {pair['b']} {pair['difference']:+.2f} ({pair['ci'][0]:+.2f} to {pair['ci'][1]:+.2f}), "
-        f"{results.p_words(pair['p'])}"
+        f"{tables.p_words(pair['p'])}"
         for pair in tested
     )
     + f". {sum(pair['p'] < 0.05 for pair in tested)} of {len(tested)} differences exceed chance at the 5 % level; one that "
@@ -191,13 +183,13 @@ operating = [
     for a, b in pairs
 ]
 together_rates = pd.concat(operating, ignore_index=True) if operating else pd.DataFrame({"rate": []})
-results.save_table(run.folder, "operating_points", together_rates)
+tables.save_table(run.folder, "operating_points", together_rates)
 Markdown(
     f"All {len(names)} curves at once: chi-squared {together.statistic:.2f} on {together.df} degrees of freedom, "
-    f"{results.p_words(together.p)}. At the frozen thresholds, "
+    f"{tables.p_words(together.p)}. At the frozen thresholds, "
     + "; ".join(
         f"{row.rate} of {row.first} minus {row.second} {100 * row.difference:+.0f} points ({100 * row.low:+.0f} to "
-        f"{100 * row.high:+.0f}, exact McNemar {results.p_words(row.p)})"
+        f"{100 * row.high:+.0f}, exact McNemar {tables.p_words(row.p)})"
         for table in operating
         for row in table.itertuples()
         if row.rate != "accuracy"
@@ -214,7 +206,7 @@ Markdown(
 # too low or too high on the whole. Drawn on test patients only, with nothing refitted.
 
 # %%
-curves = results.calibration_table(test, judged, n_resamples=n_resamples, rng=rng)
+curves = drawing.calibration_table(test, judged, n_resamples=n_resamples, rng=rng)
 show(run.folder, "calibration", curves.assign(simulated=simulated))
 
 # %%
@@ -223,11 +215,11 @@ Markdown(
     + f". With {int(test['he'].sum())} events "
     + (
         "calibration can hardly be assessed."
-        if test["he"].sum() < results.MIN_TEST_EVENTS
+        if test["he"].sum() < summary.MIN_TEST_EVENTS
         else "these slopes are informative."
     )
     + " Spiegelhalter's test of calibration: "
-    + "; ".join(f"{name} {results.p_words(spiegelhalter_test(y_test, test[f'p_{name}']).p)}" for name in names)
+    + "; ".join(f"{name} {tables.p_words(spiegelhalter_test(y_test, test[f'p_{name}']).p)}" for name in names)
     + "; a large p is no proof of calibration."
 )
 
@@ -237,7 +229,7 @@ Markdown(
 # Of acting on a model against treating everybody or nobody, at thresholds a clinician might choose.
 
 # %%
-benefit = results.decision_table(test, judged)
+benefit = drawing.decision_table(test, judged)
 show(run.folder, "decision_curve", benefit.assign(simulated=simulated))
 
 # %%
@@ -269,7 +261,7 @@ Markdown(
 # %%
 limits = [float(limit) for limit in strata.split()]
 moved = (
-    results.reclassification_data(test, "clinical", "integrated", strata=limits, n_resamples=n_resamples, rng=rng)
+    drawing.reclassification_data(test, "clinical", "integrated", strata=limits, n_resamples=n_resamples, rng=rng)
     if several and "integrated" in names
     else None
 )
@@ -278,7 +270,7 @@ show(run.folder, "reclassification", moved.assign(simulated=simulated)) if moved
 )
 
 # %%
-results.save_table(run.folder, "reclassification", moved) if moved is not None else None
+tables.save_table(run.folder, "reclassification", moved) if moved is not None else None
 shift = moved[moved["old"] != moved["new"]] if moved is not None else pd.DataFrame()
 index = moved.iloc[0] if moved is not None else None
 Markdown(
@@ -305,9 +297,9 @@ judge = "integrated" if "integrated" in names else "clinical"
 described_model = read_json(run.path(f"{judge}_model.json"))
 known = test[["patient_id"]].merge(cohort, on="patient_id", how="left")
 develop_rows = cohort[cohort["split"].eq("development") & cohort["he"].notna()]
-splits = results.subgroup_splits(known, develop_rows, described_model["logistic"]["path"])
-subgroups = results.subgroup_table(y_test, test[f"p_{judge}"], splits, model=judge)
-results.save_table(run.folder, "subgroups", subgroups.drop(columns="model"))
+splits = summary.subgroup_splits(known, develop_rows, described_model["logistic"]["path"])
+subgroups = summary.subgroup_table(y_test, test[f"p_{judge}"], splits, model=judge)
+tables.save_table(run.folder, "subgroups", subgroups.drop(columns="model"))
 show(run.folder, "subgroups", subgroups.assign(simulated=simulated))
 
 # %%
@@ -316,7 +308,7 @@ questions = parts.drop_duplicates("split").dropna(subset=["p_auc", "p_in_the_lar
 Markdown(
     f"{parts['auc'].notna().sum()} of {len(parts)} subgroups have the ten events, and as many others, that a figure needs. "
     + "; ".join(
-        f"{row.split}: interaction {results.p_words(row.p_auc)} (AUC), {results.p_words(row.p_in_the_large)} (calibration)"
+        f"{row.split}: interaction {tables.p_words(row.p_auc)} (AUC), {tables.p_words(row.p_in_the_large)} (calibration)"
         for row in questions.itertuples()
     )
     + (
@@ -336,7 +328,7 @@ Markdown(
 
 # %%
 scale = described_model["nomogram"]
-axes = results.nomogram_table(Nomogram.from_json(scale) if scale else None)
+axes = drawing.nomogram_table(Nomogram.from_json(scale) if scale else None)
 show(run.folder, "nomogram", axes.assign(simulated=simulated)) if scale else Markdown(
     "No predictor has an effect: there is nothing to add up."
 )
@@ -347,7 +339,7 @@ chance = axes[axes["kind"].eq("probability")]["value"]
 Markdown(
     f"Most points can come from {widest.index[0]} ({widest.iloc[0]:.0f})"
     + (
-        f", then {results.listed([f'{name} ({most:.0f})' for name, most in widest[1:].items()])}"
+        f", then {tables.listed([f'{name} ({most:.0f})' for name, most in widest[1:].items()])}"
         if len(widest) > 1
         else ""
     )
@@ -367,8 +359,8 @@ signs = ["patient_id", "blend_sign", "any_hypodensity"]
 measured = read_table(run.path("slices", "quality.csv"))[signs] if image_source == "scans" else cohort[signs]
 bedside = cohort[cohort["patient_id"].isin(test["patient_id"])].set_index("patient_id")
 bedside = bedside.fillna(measured.set_index("patient_id").reindex(bedside.index))
-scores = results.bedside_scores(bedside, notes=notes)
-results.save_table(run.folder, "bedside_scores", results.bedside_table(scores))
+scores = summary.bedside_scores(bedside, notes=notes)
+tables.save_table(run.folder, "bedside_scores", tables.bedside_table(scores))
 
 # %%
 Markdown(
@@ -376,7 +368,7 @@ Markdown(
         f"{row.score} {row.auc:.2f} ({row.auc_low:.2f}-{row.auc_high:.2f}, {row.n} patients)"
         if np.isfinite(row.auc_low)
         else f"{row.score} cannot be judged ({row.n} patients)"
-        for row in results.bedside_table(scores).itertuples()
+        for row in tables.bedside_table(scores).itertuples()
     )
     + ". These scores were made for other hospitals; none was refitted."
 )
@@ -387,8 +379,8 @@ Markdown(
 # Where patients are simulated the oracle's AUC is known; no model can beat it but by luck.
 
 # %%
-oracle = results.oracle_auc(test, read_table(run.resolve(truth)) if truth else None, notes=notes)
-best_possible = results.oracle_table(test, judged, oracle).assign(simulated=True) if oracle else None
+oracle = summary.oracle_auc(test, read_table(run.resolve(truth)) if truth else None, notes=notes)
+best_possible = drawing.oracle_table(test, judged, oracle).assign(simulated=True) if oracle else None
 show(run.folder, "oracle", best_possible) if oracle else Markdown("The patients are real: no oracle.")
 
 # %%
@@ -409,8 +401,8 @@ calls = (
     read_table(run.path("detection.csv")) if image_source == "scans" else pd.DataFrame(columns=["patient_id", "blood"])
 )
 agreement = read_table(run.path("segmentation.csv")) if image_source == "scans" else pd.DataFrame({"reference_ml": []})
-detection = results.detection(calls, n_resamples=n_resamples, rng=rng, notes=notes)
-segmentation = results.segmentation(agreement, notes=notes)
+detection = summary.detection(calls, n_resamples=n_resamples, rng=rng, notes=notes)
+segmentation = summary.segmentation(agreement, notes=notes)
 shown = pd.Series({**detection, **segmentation}, name="value").to_frame()
 shown if image_source == "scans" else Markdown("No scan was read: there are no outlines and no calls of blood.")
 
@@ -448,10 +440,10 @@ content = {
     "image_source": image_source,
     "he_definition": clinical["definition"],
     "auc_ci_method": "logit",
-    "n": results.count_patients(cohort, excluded),
+    "n": summary.count_patients(cohort, excluded),
     "detection": detection,
     "segmentation": segmentation,
-    "models": {**{name: models.get(name) for name in results.MODELS}, "null": models["null"]},
+    "models": {**{name: models.get(name) for name in summary.MODELS}, "null": models["null"]},
     "scores": scores,
     "comparisons": comparisons,
     "selection": {

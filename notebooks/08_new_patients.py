@@ -31,10 +31,18 @@ import numpy as np
 import pandas as pd
 import torch
 
-from hepred_lib import results
-from hepred_lib.book import Markdown, publish, show
-from hepred_lib.deployment import imputed_predictors, input_notes, load_frozen, new_patients, predict_cohort, read_scans
-from hepred_lib.study import open_notebook, read_json, versions, write_json, write_table
+from hepred_lib.study import drawing, summary, tables
+from hepred_lib.study.deployment import (
+    imputed_predictors,
+    input_notes,
+    load_frozen,
+    new_patients,
+    predict_cohort,
+    read_scans,
+)
+from hepred_lib.study.drawing import Markdown, publish, show
+from hepred_lib.study.files import read_json, write_json, write_table
+from hepred_lib.study.run import open_notebook, versions
 
 # %% tags=["parameters"]
 study = "demo"  # the frozen study: folder under runs/
@@ -61,7 +69,7 @@ rng, notes = np.random.default_rng(seed), []
 frozen = load_frozen(source.folder)
 table = new_patients(frozen, run.resolve(manifest))
 simulated = table["patient_id"].str.startswith("SIM-").all()
-n = {"patients": int(table["he"].count()), "he": int(table["he"].sum()), **results.count_missing(table)}
+n = {"patients": int(table["he"].count()), "he": int(table["he"].sum()), **summary.count_missing(table)}
 n |= {"with_scan": int(table["baseline_ct"].count())}
 pd.DataFrame([n])
 
@@ -85,7 +93,7 @@ readings = read_scans(frozen, table)
 # %%
 patients = predict_cohort(frozen, table, readings)
 columns = ["patient_id", "site", "he", "has_hemorrhage", "dl_score", "dl_score_spread", "hematoma_detected"]
-columns += ["predicted_volume_ml", "flags", *(f"p_{name}" for name in results.MODELS), "reason"]
+columns += ["predicted_volume_ml", "flags", *(f"p_{name}" for name in summary.MODELS), "reason"]
 write_table(folder / "predictions.csv", patients[columns])
 patients[columns].describe().T
 
@@ -103,10 +111,10 @@ publish(folder, "imputed", imputed_predictors(frozen, patients))
 
 # %%
 segmentation_table, calls = readings.agreement, readings.slices
-segmentation = results.segmentation(segmentation_table, notes=notes) | {
+segmentation = summary.segmentation(segmentation_table, notes=notes) | {
     "per_patient": segmentation_table.to_dict("records")
 }
-detection = results.detection(calls, n_resamples=n_resamples, rng=rng, notes=notes)
+detection = summary.detection(calls, n_resamples=n_resamples, rng=rng, notes=notes)
 clean = calls[calls["blood"].eq(0.0)]
 false_alarms = float((clean["predicted_mm2"] >= 20.0).mean()) if len(clean) else np.nan
 bloody = segmentation_table[segmentation_table["reference_ml"] > 0].sort_values("dice", ascending=False)
@@ -146,21 +154,21 @@ show(folder, "outlines", outlines) if chosen else Markdown("No segmentations to 
 
 # %%
 known = patients[patients["he"].notna()].reset_index(drop=True)
-models = results.evaluate_models(known, frozen.thresholds, notes=notes)
+models = summary.evaluate_models(known, frozen.thresholds, notes=notes)
 judged = {name: models[name] for name in frozen.models if models.get(name)}
-publish(folder, "performance", results.performance_table(judged))
+publish(folder, "performance", tables.performance_table(judged))
 
 # %%
-curves = results.roc_table(known, judged, n_resamples=n_resamples, rng=rng)
+curves = drawing.roc_table(known, judged, n_resamples=n_resamples, rng=rng)
 show(folder, "roc", curves.assign(simulated=simulated)) if len(curves) else Markdown("No ROC curve.")
 
 # %%
-shapes = results.calibration_table(known, judged, n_resamples=n_resamples, rng=rng)
+shapes = drawing.calibration_table(known, judged, n_resamples=n_resamples, rng=rng)
 show(folder, "calibration", shapes.assign(simulated=simulated)) if len(shapes) else Markdown("No calibration curve.")
 
 # %%
-comparisons = results.compare(known, list(judged), notes=notes)
-results.save_table(folder, "comparisons", results.comparison_table(comparisons))
+comparisons = summary.compare(known, list(judged), notes=notes)
+tables.save_table(folder, "comparisons", tables.comparison_table(comparisons))
 
 # %% [markdown]
 # ## What to know about these figures
@@ -168,7 +176,7 @@ results.save_table(folder, "comparisons", results.comparison_table(comparisons))
 # Every figure that is null, every model without a probability for some patients, and every imputed predictor.
 
 # %%
-scores = results.bedside_scores(known, notes=notes) if len(known) else {}
+scores = summary.bedside_scores(known, notes=notes) if len(known) else {}
 Markdown("\n".join(f"- {note}" for note in notes))
 
 # %% [markdown]

@@ -12,8 +12,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 import numpy as np
 import pytest
 
-from hepred_lib.scans import write_nifti
-from hepred_lib.study import PROJECT
+from hepred_lib.imaging.scans import write_nifti
+from hepred_lib.study.definition import PROJECT
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,8 @@ import matplotlib.image
 import pandas as pd
 import pytest
 
-from hepred_lib.book import publish, redraw, show
-from hepred_lib.results import save_table
+from hepred_lib.study.drawing import publish, redraw, show
+from hepred_lib.study.tables import save_table
 
 FLOW = pd.DataFrame(
     [("assessed", "Rows of the manifest", 9, 2), ("included", "With outcome", 9, 2)],

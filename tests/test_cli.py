@@ -4,7 +4,7 @@ import pytest
 from typer.testing import CliRunner
 
 from hepred_lib import cli
-from hepred_lib.study import write_json
+from hepred_lib.study.files import write_json
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_figures_and_tables_set_again_leave_the_reports_table_as_it_was(tmp_path
     (tmp_path / "results.json").write_text("{}")
     written = []
     monkeypatch.setattr(
-        "hepred_lib.book.redraw", lambda run, out: written.append("set") or [run / "tables" / "tripod_ai.tex"]
+        "hepred_lib.study.drawing.redraw", lambda run, out: written.append("set") or [run / "tables" / "tripod_ai.tex"]
     )
     monkeypatch.setattr(
         "hepred_lib.reporting.write_report", lambda run, out: written.append("report") or [run / "report"]

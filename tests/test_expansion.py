@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from hepred_lib.expansion import DEFINITIONS, expansion_label
+from hepred_lib.cohort.expansion import DEFINITIONS, expansion_label
 
 
 @pytest.mark.parametrize(

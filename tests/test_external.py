@@ -10,8 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hepred_lib import deployment
-from hepred_lib.deployment import (
+from hepred_lib.cohort.rules import COLUMNS
+from hepred_lib.imaging.scans import ScanError
+from hepred_lib.stats.development import DevelopmentSettings, develop
+from hepred_lib.study import deployment
+from hepred_lib.study.deployment import (
     FrozenModel,
     FrozenStudy,
     column_score,
@@ -21,10 +24,7 @@ from hepred_lib.deployment import (
     predict_table,
     read_scans,
 )
-from hepred_lib.manifest import COLUMNS
-from hepred_lib.scans import ScanError
-from hepred_lib.stats.development import DevelopmentSettings, develop
-from hepred_lib.study import read_json
+from hepred_lib.study.files import read_json
 
 MODELS = ("image", "clinical", "integrated")
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from hepred_lib.study import NOTEBOOKS, PROJECT
+from hepred_lib.study.definition import NOTEBOOKS, PROJECT
 
 
 @pytest.fixture(scope="module")

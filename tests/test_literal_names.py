@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 from markdown_it import MarkdownIt
 
-from hepred_lib.book import Markdown
 from hepred_lib.figures.catalogue import draw
 from hepred_lib.figures.style import png
 from hepred_lib.literal import for_formula, for_latex, for_markdown
-from hepred_lib.results import as_printed
+from hepred_lib.study.drawing import Markdown
+from hepred_lib.study.tables import as_printed
 
 NAMES = [
     "$", "$$", r"$\frac{1}{0}$", "a_b^c", "50 % {download}`x`", "<script>alert(1)</script>", "back\\slash", "| pipe |",

@@ -4,20 +4,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hepred_lib.manifest import (
+from hepred_lib.cohort.manifest import assign_folds, derive_labels, manifest_problems, read_manifest, split_patients
+from hepred_lib.cohort.predictors import (
     CLINICAL_CANDIDATES,
-    COLUMNS,
     RADIOLOGICAL_CANDIDATES,
-    ManifestError,
-    assign_folds,
-    derive_labels,
-    manifest_problems,
     predictor_frame,
     predictor_quantity,
-    read_manifest,
-    rules_table,
-    split_patients,
 )
+from hepred_lib.cohort.rules import COLUMNS, ManifestError, rules_table
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hepred_lib.markers import measure_markers, surface_irregularity
+from hepred_lib.imaging.markers import measure_markers, surface_irregularity
 
 SPACING = (1.0, 1.0, 2.0)
 

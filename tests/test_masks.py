@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hepred_lib.imaging.masks import mask_faults
+from hepred_lib.imaging.scans import mask_faults
 
 SPACING = (2.0, 2.0, 5.0)
 BRAIN_HU = 30.0

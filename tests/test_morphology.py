@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from hepred_lib.morphology import components, dilated, eroded, filled, opened, overlapping
+from hepred_lib.imaging.head import components, dilated, eroded, filled, opened, overlapping
 
 
 def disk(radius: int) -> np.ndarray:

@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hepred_lib.multitask.bags import fold_roles
-from hepred_lib.multitask.descriptors import DESCRIPTORS
-from hepred_lib.slices import read_quality, stored_path
-from hepred_lib.study import file_sha256, read_table, write_table
+from hepred_lib.imaging.slices import read_quality, stored_path
+from hepred_lib.multitask.data import DESCRIPTORS, fold_roles
+from hepred_lib.study.files import file_sha256, read_table, write_table
 
 pytestmark = pytest.mark.book
 

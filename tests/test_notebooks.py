@@ -7,7 +7,7 @@ from pathlib import Path
 import jupytext
 import pytest
 
-from hepred_lib.study import NOTEBOOKS, notebook_defaults
+from hepred_lib.study.definition import NOTEBOOKS, notebook_defaults
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 

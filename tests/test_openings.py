@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from hepred_lib.study import NOTEBOOKS, PROJECT
+from hepred_lib.study.definition import NOTEBOOKS, PROJECT
 from hepred_lib.study.identity import outputs_of
 
 NAMED = re.compile(r"`([^`\s]+\.\w+)`")

@@ -11,11 +11,10 @@ import pandas as pd
 import pytest
 from scipy import ndimage
 
-from hepred_lib.deployment import FrozenStudy, predict_one
-from hepred_lib.imaging.masks import mask_faults
-from hepred_lib.multitask.reading import Reader
-from hepred_lib.preprocessing import find_head
-from hepred_lib.scans import ScanError, read_mask, read_scan
+from hepred_lib.imaging.preprocessing import find_head
+from hepred_lib.imaging.scans import ScanError, mask_faults, read_mask, read_scan
+from hepred_lib.multitask.prediction import Reader
+from hepred_lib.study.deployment import FrozenStudy, predict_one
 
 SHAPE, SPACING = (48, 56, 30), (4.0, 4.0, 5.0)
 AFFINE = np.diag([*SPACING, 1.0])

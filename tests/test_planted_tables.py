@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hepred_lib.manifest import COLUMNS, ManifestError, manifest_problems, read_manifest
+from hepred_lib.cohort.manifest import manifest_problems, read_manifest
+from hepred_lib.cohort.rules import COLUMNS, ManifestError
 
 LINE = 12  # of the patient at fault
 PATIENT = "HE-010"

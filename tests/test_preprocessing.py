@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 
 from hepred_lib.imaging.head import cut_ends
-from hepred_lib.preprocessing import (
+from hepred_lib.imaging.preprocessing import (
     SliceGrid,
     area_weights,
     bone_threshold,
@@ -16,7 +16,7 @@ from hepred_lib.preprocessing import (
     linear_weights,
     prepare,
 )
-from hepred_lib.scans import HeadError, read_scan
+from hepred_lib.imaging.scans import HeadError, read_scan
 
 
 def head(n: int = 96, slices: int = 8, pixel_mm: float = 2.0, *, ceiling: float = 1200.0) -> np.ndarray:

@@ -4,7 +4,8 @@ import importlib.util
 
 import pytest
 
-from hepred_lib.study import PROJECT, read_json
+from hepred_lib.study.definition import PROJECT
+from hepred_lib.study.files import read_json
 
 
 @pytest.fixture(scope="module")

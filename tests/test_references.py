@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hepred_lib.study import PROJECT
+from hepred_lib.study.definition import PROJECT
 
 CITATION = re.compile(r"\b((?:18|19|20)\d\d);(\d+):([A-Za-z]?\d+)")
 DOI = re.compile(r"\b10\.\d{4,9}/[^\s,;)\"'`\]]+[^\s,;)\"'`\].]")

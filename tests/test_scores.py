@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hepred_lib.scores import SCORES, bat_score, brain_score, nag_score, nine_point_score
+from hepred_lib.cohort.scores import SCORES, bat_score, brain_score, nag_score, nine_point_score
 
 LOWEST = {
     "baseline_volume_ml": 5.0,

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hepred_lib.segmentation import agreement_bands, agreement_by_group, dice, hd95_mm, volume_agreement
+from hepred_lib.imaging.segmentation import agreement_bands, agreement_by_group, dice, hd95_mm, volume_agreement
 
 
 def box(*corner: int, size: int = 3, shape: tuple[int, ...] = (12, 12, 12)) -> np.ndarray:

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hepred_lib.preprocessing import BrainSlices, SliceGrid, prepare
-from hepred_lib.scans import ScanError, read_scan, write_nifti
-from hepred_lib.slices import (
+from hepred_lib.imaging.preprocessing import BrainSlices, SliceGrid, prepare
+from hepred_lib.imaging.scans import ScanError, read_scan, write_nifti
+from hepred_lib.imaging.slices import (
     BLOOD,
     BRAIN,
     HU,
@@ -23,7 +23,7 @@ from hepred_lib.slices import (
     store_patient,
     stored_grid,
 )
-from hepred_lib.study import StudyError
+from hepred_lib.study.definition import StudyError
 
 
 def planes_with(blood_pixels: list[int], ivh_pixels: list[int]) -> np.ndarray:

@@ -6,7 +6,8 @@ import runpy
 
 import pytest
 
-from hepred_lib.study import NOTEBOOKS, PROJECT, read_json, read_table
+from hepred_lib.study.definition import NOTEBOOKS, PROJECT
+from hepred_lib.study.files import read_json, read_table
 
 pytestmark = pytest.mark.book
 # What a study of any size reports; what only authors know, and what too few events allow, is another matter.

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hepred_lib.study import NOTEBOOKS, read_json, read_table
+from hepred_lib.study.definition import NOTEBOOKS
+from hepred_lib.study.files import read_json, read_table
 
 pytestmark = pytest.mark.book
 RATES = ("accuracy", "sensitivity", "specificity", "ppv", "npv")

@@ -8,7 +8,7 @@ import zipfile
 import openpyxl
 import pytest
 
-from hepred_lib.manifest import Cells, near_names, read_cells
+from hepred_lib.cohort.cells import Cells, near_names, read_cells
 
 TABLE = "patient_id,site,onset_to_ct_h,age\n0001,A,2.5,66\n0002,B,3.0,71\n"
 VALUES = [["0001", "A", "2.5", "66"], ["0002", "B", "3.0", "71"]]

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hepred_lib.study import read_json, read_table
+from hepred_lib.study.files import read_json, read_table
 
 pytestmark = pytest.mark.book
 STUDIES = {

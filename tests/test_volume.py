@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from hepred_lib.volume import abc2_ml, mask_volume_ml, voxel_volume_ml
+from hepred_lib.imaging.volume import abc2_ml, mask_volume_ml, voxel_volume_ml
 
 
 def rotated(affine, degrees, axis=0):

@@ -1,4 +1,4 @@
-"""Every figure of a study by its name: what it draws from, how large it is, and who draws it.
+"""Every figure of a study by its name: its caption, what it draws from, how large it is, and who draws it.
 
 A study keeps under each name the one table (CSV) or the named arrays (NPZ) that its figure shows, so that any figure
 can be drawn again without what computed it. A column or key `simulated` that is true prints "simulated" in a corner.
@@ -17,13 +17,11 @@ from hepred_lib.figures import (
     calibration,
     cohort,
     decision,
-    descriptions,
     discrimination,
     explanation,
     imaging,
     layout,
     models,
-    network,
     nomogram,
     reclassification,
     style,
@@ -39,8 +37,9 @@ SINGLE_MM, DOUBLE_MM = 84, 174
 
 @dataclass(frozen=True)
 class FigureSpec:
-    """One figure: its drawing function, its size in mm, and the columns or keys that its data must have."""
+    """One figure: its caption, drawing function, size in mm, and the columns or keys that its data must have."""
 
+    caption: str
     draw: Callable[[FigureBase, Data], list[Axes]]
     width_mm: float
     height_mm: float | Callable[[Data], float]
@@ -52,78 +51,116 @@ class FigureSpec:
         return self.height_mm(data) if callable(self.height_mm) else self.height_mm
 
 
-def _table(draw: Callable, width_mm: float, height_mm: float | Callable, *required: str) -> FigureSpec:
-    return FigureSpec(draw, width_mm, height_mm, "table", required)
+def _table(caption: str, draw: Callable, width_mm: float, height_mm: float | Callable, *required: str) -> FigureSpec:
+    return FigureSpec(caption, draw, width_mm, height_mm, "table", required)
 
 
-def _arrays(draw: Callable, height_mm: Callable, *required: str) -> FigureSpec:
-    return FigureSpec(draw, DOUBLE_MM, height_mm, "arrays", required)
+def _arrays(caption: str, draw: Callable, height_mm: Callable, *required: str) -> FigureSpec:
+    return FigureSpec(caption, draw, DOUBLE_MM, height_mm, "arrays", required)
 
 
 _MODEL = ("model", "label", "n", "events")
 _CT = ("hu", "titles", "pixel_mm", "window")
 
-_ODDS_RATIOS = _table(
+_ODDS_RATIOS = (
     models.odds_ratios, DOUBLE_MM, lambda table: 16 + 5 * (len(table) + table["model"].nunique()),
     "model", "name", "label", "unit", "odds_ratio", "low", "high",
 )  # fmt: skip
 
 FIGURES: dict[str, FigureSpec] = {
     "power": _table(
-        discrimination.power, SINGLE_MM, 88, "pair", "test_events", "power", "low", "high", "n_simulations"
+        "Power of DeLong's test for a difference of two AUCs, against the number of test patients with expansion.",
+        discrimination.power, SINGLE_MM, 88, "pair", "test_events", "power", "low", "high", "n_simulations",
     ),
-    "flow": _table(cohort.flow, DOUBLE_MM, cohort.flow_height_mm, "step", "text", "n", "events"),
+    "flow": _table(
+        "Flow of participants, from all assessed to the development and test sets.",
+        cohort.flow, DOUBLE_MM, cohort.flow_height_mm, "step", "text", "n", "events",
+    ),
     "cohort": _table(
-        cohort.cohort, DOUBLE_MM, cohort.cohort_height_mm, "variable", "he", "value", "proportion", "low", "high", "n"
+        "Bedside variables in patients with and without expansion: cumulative distributions with 95 % bands.",
+        cohort.cohort, DOUBLE_MM, cohort.cohort_height_mm, "variable", "he", "value", "proportion", "low", "high", "n",
     ),
-    "truth": _table(truth.truth, DOUBLE_MM, 128, "panel", "group", "x", "y", "low", "high"),
-    "quality": _table(cohort.quality, DOUBLE_MM, 55, *cohort.QUALITY, "outlier"),
-    "network": _table(
-        network.network, DOUBLE_MM, network.network_height_mm,
-        "part", "block", "operation", "channels", "height", "width", "parameters", "inputs",
+    "truth": _table(
+        "The simulated cohort: label by volume, the parts of the logit, ROC and calibration of the oracles.",
+        truth.truth, DOUBLE_MM, 128, "panel", "group", "x", "y", "low", "high",
     ),
-    "montage": _arrays(imaging.montage, imaging.slices_height_mm, *_CT, "mask", "brain"),
-    "outlines": _arrays(imaging.outlines, imaging.slices_height_mm, *_CT, "reference", "predicted"),
-    "overview": _arrays(imaging.overview, imaging.overview_height_mm, *_CT, "mask", "lines"),
+    "quality": _table(
+        "Quality of the scans: histograms of slice thickness, noise, brain volume and number of slices.",
+        cohort.quality, DOUBLE_MM, 55, *cohort.QUALITY, "outlier",
+    ),
+    "montage": _arrays(
+        "CT slices as the network sees them, with the outlines of the hematoma and of the brain.",
+        imaging.montage, imaging.slices_height_mm, *_CT, "mask", "brain",
+    ),
+    "outlines": _arrays(
+        "CT slices with the reference and the predicted outline of the hematoma.",
+        imaging.outlines, imaging.slices_height_mm, *_CT, "reference", "predicted",
+    ),
+    "overview": _arrays(
+        "One patient: CT slices with the predicted outline of the hematoma, and the models' predictions.",
+        imaging.overview, imaging.overview_height_mm, *_CT, "mask", "lines",
+    ),
     "attention": _arrays(
-        explanation.attention, explanation.attention_height_mm, *_CT, "predicted", "activation", "shown", "attention"
+        "Activation map of the DL score in one slice per patient, and the attention by slice below it.",
+        explanation.attention, explanation.attention_height_mm, *_CT, "predicted", "activation", "shown", "attention",
     ),
-    "learning_curves": _table(training.learning_curves, DOUBLE_MM, 58, "fold", "epoch", *training.LOSSES),
+    "learning_curves": _table(
+        "Training losses by epoch, one line per fold.",
+        training.learning_curves, DOUBLE_MM, 58, "fold", "epoch", *training.LOSSES,
+    ),
     "bland_altman": _table(
-        training.bland_altman, SINGLE_MM, 78, "reference_ml", "predicted_ml", "bias", "low", "high"
+        "Predicted against reference volumes (Bland-Altman plot), with bias and 95 % limits of agreement.",
+        training.bland_altman, SINGLE_MM, 78, "reference_ml", "predicted_ml", "bias", "low", "high",
     ),
-    "dl_score": _table(discrimination.dl_score, SINGLE_MM, 75, "he", "dl_score", "split", "p"),
-    "odds_ratios_clinical": _ODDS_RATIOS,
-    "odds_ratios_integrated": _ODDS_RATIOS,
+    "dl_score": _table(
+        "DL score by outcome, one point per patient over a box (quartiles).",
+        discrimination.dl_score, SINGLE_MM, 75, "he", "dl_score", "split", "p",
+    ),
+    "odds_ratios_clinical": _table(
+        "Odds ratios of the clinical model before shrinkage, with 95 % intervals.", *_ODDS_RATIOS,
+    ),
+    "odds_ratios_integrated": _table(
+        "Odds ratios of the integrated model before shrinkage, with 95 % intervals.", *_ODDS_RATIOS,
+    ),
     "inclusion_frequency": _table(
-        models.inclusion_frequency, SINGLE_MM, lambda table: 22 + 4.2 * len(table), "label", "frequency", "selected"
+        "How often each candidate is selected in bootstrap resamples; filled bars are in the final model.",
+        models.inclusion_frequency, SINGLE_MM, lambda table: 22 + 4.2 * len(table), "label", "frequency", "selected",
     ),
     "roc": _table(
+        "ROC curves with 95 % bands and the models' operating points.",
         discrimination.roc, SINGLE_MM, 107, *_MODEL, "false_positive_rate", "sensitivity", "low", "high",
         "operating_fpr", "operating_sensitivity",
     ),
     "calibration": _table(
-        calibration.calibration, DOUBLE_MM, 102, *_MODEL, "kind", "p", "observed", "low", "high", "y"
+        "Calibration curves with 95 % bands, over the distributions of the predictions.",
+        calibration.calibration, DOUBLE_MM, 102, *_MODEL, "kind", "p", "observed", "low", "high", "y",
     ),
     "decision_curve": _table(
-        decision.decision_curve, SINGLE_MM, 90, *_MODEL, "threshold", "net_benefit", "low", "high"
+        "Net benefit with 95 % bands against the threshold probability (decision curves).",
+        decision.decision_curve, SINGLE_MM, 90, *_MODEL, "threshold", "net_benefit", "low", "high",
     ),
     "nomogram": _table(
+        "Nomogram: the points of each predictor, and the probability that their total gives.",
         nomogram.nomogram, DOUBLE_MM, nomogram.nomogram_height_mm,
         "axis", "kind", "value", "label", "text", "tick", "points",
     ),
     "reclassification": _table(
+        "Patients moved between strata of risk by the second model, with and without expansion.",
         reclassification.reclassification, DOUBLE_MM, 84,
         "outcome", "old", "new", "old_label", "new_label", "patients", "share", "old_model", "new_model",
         *("nri", "nri_low", "nri_high", "nri_events", "nri_non_events", "idi", "idi_low", "idi_high"),
     ),
     "subgroups": _table(
+        "AUC and calibration in the large by subgroup, with 95 % intervals and tests of interaction.",
         subgroups.subgroups, DOUBLE_MM, subgroups.subgroups_height_mm,
         "model", "split", "group", "n", "events",
         *("auc", "auc_low", "auc_high", "in_the_large", "in_the_large_low", "in_the_large_high"),
         "p_auc", "p_in_the_large",
     ),
-    "oracle": _table(discrimination.oracle, SINGLE_MM, 66, *_MODEL, "auc", "low", "high", "oracle"),
+    "oracle": _table(
+        "AUC of each model with its 95 % interval, and the best achievable AUC (the oracle's).",
+        discrimination.oracle, SINGLE_MM, 66, *_MODEL, "auc", "low", "high", "oracle",
+    ),
 }  # fmt: skip
 
 
@@ -159,19 +196,19 @@ def draw(name: str, data: Data) -> Figure:
         return style.freeze(figure)
 
 
-def describe(name: str, data: Data) -> str:
-    """Return a figure in one sentence of plain text: what is drawn, of how many patients, and what it shows.
-
-    Made from the data that :func:`draw` draws, for the alternative text of the image; refuses what it refuses.
+def caption(name: str, data: Data) -> str:
+    """Return a figure's caption, which serves as its alternative text too; says where data are simulated or absent.
 
     Parameters
     ----------
     name : str
         One of :data:`FIGURES`.
     data : DataFrame or mapping of str to array
-        What the figure shows.
+        What the figure shows; refused where :func:`draw` refuses it.
     """
-    return descriptions.sentence(name, data, _checked(name, data).draw)
+    text = _checked(name, data).caption
+    simulated = " Simulated data." if "simulated" in data and np.any(data["simulated"]) else ""
+    return text + simulated + ("" if len(data.get("hu", data)) else " No data.")
 
 
 def _checked(name: str, data: Data) -> FigureSpec:

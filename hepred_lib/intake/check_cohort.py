@@ -13,15 +13,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from hepred_lib.manifest import (
-    CLINICAL_CANDIDATES,
-    COLUMNS,
-    RADIOLOGICAL_CANDIDATES,
-    Problem,
-    derive_labels,
-)
-from hepred_lib.manifest.labels import label_conflicts
-from hepred_lib.manifest.predictors import NO_PREDICTORS
+from hepred_lib.cohort.manifest import derive_labels, label_conflicts
+from hepred_lib.cohort.predictors import CLINICAL_CANDIDATES, NO_PREDICTORS, RADIOLOGICAL_CANDIDATES
+from hepred_lib.cohort.rules import COLUMNS, Problem
 from hepred_lib.stats.discrimination import auc
 
 MOMENTS = ("baseline", "followup")

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from hepred_lib.cohort.cells import near_names, read_cells
+from hepred_lib.cohort.rules import COLUMNS, PATIENT_ID, ManifestError, Problem
 from hepred_lib.intake.private import FOLDER
 from hepred_lib.intake.spreadsheet import apply_mapping, load_mapping
-from hepred_lib.manifest import COLUMNS, PATIENT_ID, ManifestError, Problem
-from hepred_lib.manifest.tables import near_names, read_cells
 
 NAME, KEY = "patient_id", "dicom_patient_id"
 MADE = ("baseline_ct", "followup_ct", "ct_to_followup_h")

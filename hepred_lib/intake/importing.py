@@ -27,10 +27,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from hepred_lib.cohort.rules import ManifestError
+from hepred_lib.imaging.scans import ScanError, write_nifti
 from hepred_lib.intake.choice import Choice, choose, hours_between
 from hepred_lib.intake.clinical import MADE, Clinical, Person, joined, no_table, read_clinical
-from hepred_lib.intake.conversion import convert_series
-from hepred_lib.intake.deface import deface
+from hepred_lib.intake.conversion import convert_series, deface
 from hepred_lib.intake.private import (
     FOLDER,
     by_hand,
@@ -46,10 +47,8 @@ from hepred_lib.intake.private import (
 )
 from hepred_lib.intake.series import Found, Series, find_series
 from hepred_lib.intake.words import load_words
-from hepred_lib.manifest import ManifestError
 from hepred_lib.progress import progress
-from hepred_lib.scans import ScanError, write_nifti
-from hepred_lib.study import write_table
+from hepred_lib.study.files import write_table
 
 SCANS = ("baseline", "followup")
 BY_HAND = "write baseline, followup or none into by_hand where a choice is wrong, and import again."
@@ -124,7 +123,7 @@ def import_dicom(
     words : Path, optional
         YAML of a hospital's own words in series descriptions, in addition to the library's.
     without_face : bool
-        Remove the face from every scan: see :mod:`hepred_lib.intake.deface`.
+        Remove the face from every scan: see :mod:`hepred_lib.intake.conversion`.
 
     Raises
     ------

@@ -17,10 +17,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from hepred_lib.cohort.cells import read_cells
+from hepred_lib.cohort.rules import ManifestError
+from hepred_lib.imaging.scans import ScanError
 from hepred_lib.intake.choice import USES, Choice
 from hepred_lib.intake.series import Series
-from hepred_lib.manifest import ManifestError, read_cells
-from hepred_lib.scans import ScanError
 
 FOLDER, WORK = "identifying", "work"
 

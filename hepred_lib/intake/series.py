@@ -17,8 +17,19 @@ import pydicom
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import MediaStorageDirectoryStorage
 
-from hepred_lib.intake.pixels import GROUPS, NoFileError, groups_of, opened, within
-from hepred_lib.intake.stacks import Slice, Stack, hole_mm, in_order, places, split
+from hepred_lib.intake.stacks import (
+    GROUPS,
+    NoFileError,
+    Slice,
+    Stack,
+    groups_of,
+    hole_mm,
+    in_order,
+    opened,
+    places,
+    split,
+    within,
+)
 from hepred_lib.progress import progress
 
 _TEXTS = ("SeriesDescription", "ProtocolName", "StudyDescription")  # the nearest to the series first

@@ -21,11 +21,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from hepred_lib.multitask.bags import Patient
-from hepred_lib.multitask.inference import predict_ensemble, predict_patient
+from hepred_lib.imaging.slices import BRAIN, HU, HU_OFFSET, shown_hu
+from hepred_lib.multitask.data import Patient, cut, network_input, uncut
 from hepred_lib.multitask.network import MultitaskNetwork
-from hepred_lib.multitask.window import cut, network_input, uncut
-from hepred_lib.slices import BRAIN, HU, HU_OFFSET, shown_hu
+from hepred_lib.multitask.prediction import predict_ensemble, predict_patient
 
 
 @dataclass(frozen=True)

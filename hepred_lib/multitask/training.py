@@ -10,26 +10,341 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save, save_file
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from hepred_lib.multitask import devices
-from hepred_lib.multitask.augmentation import augment
-from hepred_lib.multitask.bags import Batch, Patient, epoch_steps, mixed_seed, step_batches, step_parts
-from hepred_lib.multitask.checkpoint import TrainingState, resume_state, save_state
-from hepred_lib.multitask.descriptors import descriptor_scale
+from hepred_lib.multitask.data import (
+    Batch,
+    Patient,
+    augment,
+    descriptor_scale,
+    epoch_steps,
+    mixed_seed,
+    normalize,
+    step_batches,
+    step_parts,
+)
 from hepred_lib.multitask.network import MultitaskNetwork, NetworkSettings
-from hepred_lib.multitask.objective import LOSSES, LossWeights, joint_loss
 from hepred_lib.progress import progress
+from hepred_lib.study.definition import StudyError
+from hepred_lib.study.files import damaged, write_bytes
 from hepred_lib.study.identity import library_code
+
+# --- devices: On what a network is trained: one device, or several that share each step
+
+
+def pick_device() -> torch.device:
+    """The accelerator where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def half_precision_pays(device: torch.device) -> bool:
+    """Whether bfloat16 is computed by the device itself: every GPU in use; a CPU only with the instructions for it.
+
+    A CPU without them emulates bfloat16 at half the speed of float32.
+    """
+    if device.type != "cpu":
+        return True
+    known = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(known.get("amx_bf16") or known.get("avx512_bf16"))
+
+
+@contextmanager
+def deterministic(device: torch.device) -> Iterator[None]:
+    """Repeatable kernels on a GPU, so that an interrupted training ends with the same bits; the CPU has no others."""
+    if device.type == "cpu":
+        yield
+        return
+    before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.benchmark = False
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0])
+        torch.backends.cudnn.benchmark = before[1]
+
+
+def run_on(n_devices: int, work: Callable[..., None], *arguments: object) -> None:
+    """Call ``work(device, *arguments)`` in one process a device, joined in a process group, and wait for all.
+
+    Parameters
+    ----------
+    n_devices : int
+        >= 2.
+    work : callable
+        Importable by name; its arguments must pickle.
+
+    Raises
+    ------
+    ValueError
+        If there are GPUs, but fewer than asked for.
+    """
+    found = torch.cuda.device_count()
+    if 0 < found < n_devices:
+        raise ValueError(f"devices must be at most the {found} GPUs of this machine, got {n_devices}.")
+    with tempfile.TemporaryDirectory(prefix="hepred-") as folder:
+        meeting = f"file://{Path(folder) / 'meeting'}"
+        torch.multiprocessing.start_processes(
+            _join_and_work,
+            args=(n_devices, meeting, torch.get_num_threads(), work, arguments),
+            nprocs=n_devices,
+            start_method="spawn",
+        )
+
+
+def _join_and_work(
+    rank: int, n_devices: int, meeting: str, n_threads: int, work: Callable[..., None], arguments: tuple
+) -> None:
+    on_gpu = torch.cuda.is_available()
+    device = torch.device("cuda", rank) if on_gpu else torch.device("cpu")
+    if on_gpu:
+        torch.cuda.set_device(device)
+    else:
+        torch.set_num_threads(max(1, n_threads // n_devices))
+    torch.distributed.init_process_group(
+        "nccl" if on_gpu else "gloo", init_method=meeting, rank=rank, world_size=n_devices
+    )
+    try:
+        work(device, *arguments)
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def rank() -> int:
+    """Number of this process among those that share a training; 0 where it trains alone."""
+    return torch.distributed.get_rank() if _joined() else 0
+
+
+def shared(network: nn.Module, device: torch.device) -> nn.Module:
+    """The network as it is called in training: itself, or wrapped so that gradients are averaged over processes."""
+    if not _joined():
+        return network
+    return DistributedDataParallel(network, device_ids=[device] if device.type == "cuda" else None)
+
+
+def averaged(values: Tensor) -> Tensor:
+    """The mean of each process's values where several train together, else the values."""
+    if _joined():
+        torch.distributed.all_reduce(values)
+        values = values / torch.distributed.get_world_size()
+    return values
+
+
+def _joined() -> bool:
+    return torch.distributed.is_available() and torch.distributed.is_initialized()
+
+
+# --- objective: What training minimizes: outline, presence of blood, expansion, and the hematoma's measured des
+
+SMOOTH_PIXELS, CROSS_ENTROPY_WEIGHT, COARSE_WEIGHT = 20.0, 20.0, 0.3
+LOSSES = ("loss", "loss_segmentation", "loss_presence", "loss_expansion", "loss_descriptors")
+
+
+class LossWeights(NamedTuple):
+    """Weights of the losses that are added to that of the outline."""
+
+    presence: float
+    expansion: float
+    descriptors: float
+
+
+def joint_loss(model: nn.Module, batch: Batch, weights: LossWeights) -> Tensor:
+    """The weighted sum of the losses and its parts, shape (5,), in the order of :data:`LOSSES`.
+
+    The sum holds the coarse outlines' losses too; they are not listed.
+
+    Parameters
+    ----------
+    model : MultitaskNetwork, or the same shared among processes
+    batch : Batch
+    weights : LossWeights
+    """
+    network = getattr(model, "module", model)
+    slices = normalize(batch.hu).contiguous(memory_format=torch.channels_last)
+    half = half_precision_pays(batch.hu.device)
+    with torch.autocast(batch.hu.device.type, dtype=torch.bfloat16, enabled=half):
+        output = model(slices)
+    features = tuple(level.float() for level in output.features)
+    bags = network.expand(features, slices, batch.blood, batch.bag, batch.voxel_ml)
+    outline = outline_loss(output.outline.float(), batch.blood, batch.bag)
+    coarse = sum(outline_loss(level.float(), _shrunk(batch.blood, level), batch.bag) for level in output.coarse)
+    presence = _masked_bce(output.presence.float(), batch.presence, torch.isfinite(batch.presence))
+    expansion = _masked_bce(bags.expansion, batch.he, torch.isfinite(batch.he))
+    description = _masked_smooth_l1(
+        bags.findings[:, : batch.descriptors.shape[1]], network.expansion.standardize(batch.descriptors)
+    )
+    heads = weights.presence * presence + weights.expansion * expansion + weights.descriptors * description
+    total = outline + COARSE_WEIGHT * coarse + heads
+    return torch.stack([total, outline, presence, expansion, description])
+
+
+def outline_loss(logits: Tensor, blood: Tensor, bag: Tensor) -> Tensor:
+    """Soft Dice by patient plus pixel-wise cross-entropy; targets are shares of a pixel in [0, 1].
+
+    One Dice a patient, as outlines are judged: a small hematoma counts as much as a large one, and a patient without
+    blood through the false positives.
+    """
+    probability = torch.sigmoid(logits)
+    sums = torch.stack([2.0 * probability * blood, probability**2 + blood**2]).sum(dim=(2, 3, 4))
+    overlap, total = sums.new_zeros(2, int(bag.max()) + 1).index_add(1, bag, sums)
+    dice = ((overlap + SMOOTH_PIXELS) / (total + SMOOTH_PIXELS)).mean()
+    # Blood is about one pixel in a hundred: a plain mean would drown it, and Dice alone is slow at margins.
+    cross_entropy = nn.functional.binary_cross_entropy_with_logits(logits, blood, reduction="mean")
+    return 1.0 - dice + CROSS_ENTROPY_WEIGHT * cross_entropy
+
+
+def _shrunk(blood: Tensor, level: Tensor) -> Tensor:
+    """The share of blood in each pixel of a coarser level."""
+    return nn.functional.adaptive_avg_pool2d(blood, level.shape[-2:])
+
+
+def _masked_bce(logits: Tensor, target: Tensor, known: Tensor) -> Tensor:
+    if not known.any():
+        return logits.sum() * 0.0
+    return nn.functional.binary_cross_entropy_with_logits(logits[known], target[known])
+
+
+def _masked_smooth_l1(value: Tensor, target: Tensor) -> Tensor:
+    known = torch.isfinite(target).all(dim=1)
+    if not known.any():
+        return value.sum() * 0.0
+    return nn.functional.smooth_l1_loss(value[known], target[known])
+
+
+# --- checkpoint: Weights and training state in safetensors: no pickle, written under a temporary name and rename
+
+# What a file that is cut, edited or of another network leads to.
+UNUSABLE = (OSError, ValueError, KeyError, TypeError, RuntimeError, RecursionError, SafetensorError)
+
+
+@dataclass
+class TrainingState:
+    """Everything that changes from step to step; what a checkpoint holds."""
+
+    network: MultitaskNetwork
+    average: MultitaskNetwork
+    optimizer: torch.optim.Optimizer
+    epoch: int = 0
+    step: int = 0
+
+
+def save_network(network: MultitaskNetwork, path: Path) -> None:
+    """Weights as safetensors, the settings that rebuild the network in its metadata; replaced only when they change."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    write_bytes(path, save(tensors, metadata={"network": json.dumps(asdict(network.settings))}))
+
+
+def load_network(path: Path) -> MultitaskNetwork:
+    """The network that :func:`save_network` wrote, in evaluation mode on the CPU.
+
+    Raises
+    ------
+    StudyError
+        The file is missing or damaged.
+    """
+    try:
+        settings = NetworkSettings(**json.loads(_read_metadata(path)["network"]))
+        network = MultitaskNetwork(settings)
+        network.load_state_dict(load_file(path))
+    except UNUSABLE as error:
+        raise StudyError(damaged(path, error)) from error
+    return network.to(memory_format=torch.channels_last).eval()
+
+
+def save_state(state: TrainingState, history: list[dict], checkpoint: Path, fingerprint: str) -> None:
+    """Keep all that the next epoch starts from, marked by what it was made from."""
+    tensors = {f"network.{name}": value for name, value in state.network.state_dict().items()}
+    tensors |= {f"average.{name}": value for name, value in state.average.state_dict().items()}
+    for index, slots in state.optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{name}": value for name, value in slots.items()}
+    tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    progress = {"epoch": state.epoch, "step": state.step, "history": history}
+    _save_tensors(tensors, checkpoint, {"fingerprint": fingerprint, "progress": json.dumps(progress)})
+
+
+def resume_state(state: TrainingState, checkpoint: Path, fingerprint: str) -> list[dict]:
+    """Take up a state made from the same patients and settings; returns its history, empty where there is none.
+
+    What a kill in the middle of writing left behind is removed, and so is a damaged checkpoint: training starts anew.
+    """
+    for rest in checkpoint.parent.glob(f".{checkpoint.name}.*.tmp"):
+        rest.unlink(missing_ok=True)
+    if not checkpoint.exists():
+        return []
+    try:
+        metadata = _read_metadata(checkpoint)
+        if metadata["fingerprint"] != fingerprint:
+            return []
+        progress = json.loads(metadata["progress"])
+        epoch, step, history = progress["epoch"], progress["step"], progress["history"]
+        tensors = load_file(checkpoint)
+        _require_state(tensors, state)
+    except UNUSABLE:
+        checkpoint.unlink()
+        return []
+    for name, module in (("network", state.network), ("average", state.average)):
+        module.load_state_dict(_part(tensors, name))
+    slots: dict[int, dict[str, Tensor]] = {}
+    parameters = [weights for group in state.optimizer.param_groups for weights in group["params"]]
+    for name, value in _part(tensors, "optimizer").items():
+        index, slot = name.split(".", 1)
+        # The moments must lie in memory as their weights do, or the fused optimizer rounds differently.
+        like = torch.empty_like(parameters[int(index)], device="cpu") if value.dim() else torch.empty(())
+        slots.setdefault(int(index), {})[slot] = like.copy_(value)
+    state.optimizer.load_state_dict({**state.optimizer.state_dict(), "state": slots})
+    state.epoch, state.step = epoch, step
+    return history
+
+
+def _require_state(tensors: dict[str, Tensor], state: TrainingState) -> None:
+    """Refuse a checkpoint that lacks a part of the state, or holds one that is not finite."""
+    for name, module in (("network", state.network), ("average", state.average)):
+        if _part(tensors, name).keys() != module.state_dict().keys():
+            raise ValueError(f"the checkpoint must hold the whole {name}")
+    if not all(torch.isfinite(value).all() for value in tensors.values() if value.is_floating_point()):
+        raise ValueError("the checkpoint must be finite")
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(f"{prefix}."): value for name, value in tensors.items() if name.startswith(f"{prefix}.")}
+
+
+def _save_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        save_file(tensors, temporary, metadata=metadata)
+        with open(temporary, "rb") as stream:
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except (OSError, SafetensorError):
+        temporary.unlink(missing_ok=True)  # half a file of a full disk
+        raise
+
+
+def _read_metadata(path: Path) -> dict[str, str]:
+    with open(path, "rb") as stream:
+        size = min(int.from_bytes(stream.read(8), "little"), path.stat().st_size)
+        return json.loads(stream.read(size))["__metadata__"]
+
+
+# --- training: Training of one fold's network: a fixed schedule, read top to bottom
 
 CHECKED_EVERY = 16
 # The gradient of most steps is longer than this: every step is about as long, and no hard patient turns it alone.
@@ -115,13 +430,13 @@ def train_fold(
     ValueError
         A step has fewer patients than parts, or there are fewer GPUs than `devices`.
     """
-    device = device or devices.pick_device()
+    device = device or pick_device()
     fewest = len(patients) // math.ceil(len(patients) / settings.patients_per_step)
     step_parts(np.arange(fewest), settings.devices * settings.accumulation)
     if settings.devices > 1:
         light = [replace(patient, planes=None) if patient.path else patient for patient in patients]
         try:
-            devices.run_on(settings.devices, _train_share, light, network_settings, settings, checkpoint)
+            run_on(settings.devices, _train_share, light, network_settings, settings, checkpoint)
         except torch.multiprocessing.ProcessRaisedException as error:
             raise TrainingError(str(error).strip().splitlines()[-1]) from error
     mark = _fingerprint(patients, network_settings, settings)
@@ -143,7 +458,7 @@ def _train_share(
     mark = _fingerprint(opened, network_settings, settings)
     state = _new_state(opened, network_settings, settings, device)
     history = resume_state(state, checkpoint, mark)
-    first = devices.rank() == 0
+    first = rank() == 0
     _train(
         state, history, opened, settings, save=lambda: save_state(state, history, checkpoint, mark) if first else None
     )
@@ -162,15 +477,15 @@ def _train(
         return
     device = next(state.network.parameters()).device
     n_steps = math.ceil(len(patients) / settings.patients_per_step)
-    model = devices.shared(state.network, device)
+    model = shared(state.network, device)
     bar = progress(
         total=settings.epochs * n_steps,
         initial=state.step,
         desc=f"fold {settings.fold}",
         unit="step",
-        quiet=devices.rank() > 0,
+        quiet=rank() > 0,
     )
-    with bar, devices.deterministic(device):
+    with bar, deterministic(device):
         while state.epoch < settings.epochs:
             key = (settings.seed, settings.fold, state.epoch)
             pending, sums = _Pending([], []), torch.zeros(len(LOSSES), device=device)
@@ -182,13 +497,13 @@ def _train(
                     slices_per_patient=settings.slices_per_patient,
                     seed=key,
                     device=device,
-                    parts=(devices.rank(), settings.devices, settings.accumulation),
+                    parts=(rank(), settings.devices, settings.accumulation),
                 )
                 sums += _train_step(state, model, (augment(b, seed=key) for b in batches), settings, pending)
                 bar.update()
             _require_finite(pending, state.step)
             state.epoch += 1
-            means = dict(zip(LOSSES, (devices.averaged(sums) / n_steps).tolist(), strict=True))
+            means = dict(zip(LOSSES, (averaged(sums) / n_steps).tolist(), strict=True))
             history.append({"epoch": state.epoch, **means})
             bar.set_postfix({"loss": f"{means['loss']:.3f}"})
             save()
@@ -203,7 +518,7 @@ def _train_step(
 ) -> Tensor:
     """Forward and backward of a step's parts, one update; returns the mean losses, still on the device."""
     # Dropout draws from the global generator: seed it by step, so that a resumed run draws the same.
-    torch.manual_seed(mixed_seed((settings.seed, settings.fold, devices.rank(), state.step)))
+    torch.manual_seed(mixed_seed((settings.seed, settings.fold, rank(), state.step)))
     state.optimizer.zero_grad(set_to_none=True)
     losses = 0.0
     for part, batch in enumerate(batches):

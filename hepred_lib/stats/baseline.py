@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.stats import chi2_contingency, fisher_exact, mannwhitneyu
 
-from hepred_lib.stats.proportions import wilson_interval
+from hepred_lib.stats.operating_point import wilson_interval
 
 
 @dataclass(frozen=True)

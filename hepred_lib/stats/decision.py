@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from hepred_lib.stats import checks
-from hepred_lib.stats.proportions import combination_interval
+from hepred_lib.stats.operating_point import combination_interval
 
 
 def net_benefit(y: ArrayLike, p: ArrayLike, thresholds: ArrayLike) -> NDArray[np.float64]:

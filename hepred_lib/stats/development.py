@@ -8,24 +8,406 @@ resamples' models have on the development data, and re-estimate the intercept.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
-from scipy.special import expit
+from scipy.special import expit, logit
+from scipy.stats import chi2, f
 
 from hepred_lib.stats import checks
-from hepred_lib.stats.added_test import AddedTest, likelihood_ratio_of_added
-from hepred_lib.stats.coding import Array, check_outcome, unscale
+from hepred_lib.stats.bootstrap import Pooled, bootstrap_indices, resample_counts, rubin_pool
 from hepred_lib.stats.diagnostics import collinear_predictors
-from hepred_lib.stats.imputation import Imputer, impute_development
-from hepred_lib.stats.irls import information_inverse, varying_rows
-from hepred_lib.stats.optimism import Optimism, judge
-from hepred_lib.stats.procedure import DevelopmentSettings, Procedure, fit_robustly
-from hepred_lib.stats.resampling import Pooled, rubin_pool
+from hepred_lib.stats.discrimination import auc
+from hepred_lib.stats.imputation import Imputer, describe, draw_once, impute_development
+from hepred_lib.stats.logistic import (
+    Array,
+    Coding,
+    batched_irls,
+    check_outcome,
+    firth,
+    fit_rows,
+    independent_rows,
+    information_inverse,
+    separating_columns,
+    unscale,
+    varying_rows,
+)
+from hepred_lib.stats.selection import Plan, Rule, group_columns, select_paths
+
+# --- procedure: The procedure that develops a model, in terms of design rows: select, then fit, in many data se
+
+# Log odds beyond which a fit is examined for separation.
+_EXTREME = 10.0
+
+
+@dataclass(frozen=True)
+class DevelopmentSettings:
+    """How one model is developed.
+
+    Attributes
+    ----------
+    candidates : tuple of str
+        Columns that forward selection may choose; categorical columns enter as a whole.
+    added : tuple of str
+        Columns that join after the selection and take no part in it, such as a DL score; never missing.
+    forced : tuple of str
+        Candidates that are in the model from the start.
+    criterion : {"lr", "aic", "bic"}
+    alpha : float
+        Entry limit of "lr".
+    n_imputations, n_resamples, seed : int
+    """
+
+    candidates: tuple[str, ...]
+    added: tuple[str, ...] = ()
+    forced: tuple[str, ...] = ()
+    criterion: str = "lr"
+    alpha: float = 0.05
+    n_imputations: int = 5
+    n_resamples: int = 50
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        columns = self.columns
+        if not columns or len(set(columns)) < len(columns):
+            raise ValueError(f"candidates and added must name at least one column, each once, got {columns}.")
+        if not set(self.forced) <= set(self.candidates):
+            raise ValueError(f"forced must be among the candidates {self.candidates}, got {self.forced}.")
+        checks.at_least(self.n_imputations, "n_imputations", 1)
+        checks.at_least(self.n_resamples, "n_resamples", 1)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """All columns that the model may use."""
+        return (*self.candidates, *self.added)
+
+
+@dataclass(frozen=True)
+class Procedure:
+    """The settings in terms of design rows (0 is the intercept), and the scale of the design.
+
+    Attributes
+    ----------
+    names : tuple of str
+        The design's rows.
+    plan : Plan
+        Candidates, in the order of the settings, and forced rows.
+    added : int array
+        Rows that join after the selection.
+    rule : Rule
+    center, scale : ndarray, shape (q,)
+        Taken out of each coded column: a fixed change of units, without influence on any result.
+    """
+
+    names: tuple[str, ...]
+    plan: Plan
+    added: NDArray[np.intp]
+    rule: Rule
+    center: Array
+    scale: Array
+
+    @classmethod
+    def of(
+        cls, coding: Coding, settings: DevelopmentSettings, values: Array, *, left_out: Collection[str] = ()
+    ) -> Procedure:
+        """Procedure for complete coded values, shape (n, q); candidates that are left out only serve the imputation."""
+        whole = Plan.of(coding, group_columns(settings.columns), settings.forced)
+        n = len(settings.candidates)
+        offered = tuple(i for i in whole.candidates if i < n and settings.candidates[i] not in left_out)
+        plan = replace(whole, blocks=whole.blocks[:n], candidates=offered)
+        added = np.concatenate([[], *whole.blocks[n:]]).astype(np.intp)
+        spread = values.std(axis=0)
+        scale = np.where(spread > 0, spread, 1.0)
+        rule = Rule(settings.criterion, settings.alpha)
+        return cls(("intercept", *coding.names), plan, added, rule, values.mean(axis=0), scale)
+
+    def design(self, values: Array) -> Array:
+        """Standardized rows of complete coded values, the intercept first, shape (q + 1, n)."""
+        return np.vstack([np.ones(len(values)), ((values - self.center) / self.scale).T])
+
+    def rows(self, path: list[int]) -> NDArray[np.intp]:
+        """Design rows of a model but the intercept: forced, path, added."""
+        return np.concatenate([self.plan.forced[1:], *(self.plan.blocks[block] for block in path), self.added])
+
+    def select(self, designs: Array, y: Array, weights: Array) -> list[list[int]]:
+        """Forward selection in each data set: positions of the candidates in their order of entry."""
+        return select_paths(designs, y, weights, plan=self.plan, rule=self.rule)
+
+    def members(self, designs: Array, weights: Array, paths: list[list[int]]) -> NDArray[np.bool_]:
+        """Design rows of each path's model that vary and do not follow from those before, shape (b, q + 1)."""
+        member = np.zeros((len(paths), len(self.names)), dtype=bool)
+        member[:, 0] = True
+        for one, path in zip(member, paths, strict=True):
+            one[self.rows(path)] = True
+        return independent_rows(designs, weights, member & varying_rows(designs, weights))
+
+
+def fit_robustly(
+    designs: Array, y: Array, weights: Array, member: NDArray[np.bool_]
+) -> tuple[Array, NDArray[np.bool_]]:
+    """Maximum likelihood, or Firth's estimate where a model's rows separate the classes.
+
+    Parameters
+    ----------
+    designs : ndarray, shape (b, q + 1, n)
+    y : ndarray, shape (n,)
+    weights : ndarray, shape (b, n)
+    member : ndarray of bool, shape (b, q + 1)
+
+    Returns
+    -------
+    coefficients, shape (b, q + 1), and whether each was separated, shape (b,)
+        Where Firth's estimate does not converge, the finite end of the search for the maximum is kept.
+    """
+    coefficients = fit_rows(designs, y, weights, member=member).coefficients
+    reach = np.abs((coefficients[:, None] @ designs)[:, 0]) * (weights > 0)
+    separated = np.zeros(len(weights), dtype=bool)
+    for b in np.flatnonzero(reach.max(axis=1) > _EXTREME):
+        rows, used = np.flatnonzero(member[b]), weights[b] > 0
+        design = designs[b][np.ix_(rows, used)].T
+        if separating_columns(design[:, 1:], y[used], tuple(map(str, rows[1:]))):
+            separated[b] = True
+            with contextlib.suppress(ValueError):
+                coefficients[b, rows] = firth(design, y[used], weights[b, used])
+    return coefficients, separated
+
+
+# --- added_test: What an added score is worth over the other predictors of a model: the likelihood-ratio test ov
+
+
+@dataclass(frozen=True)
+class AddedTest:
+    """Likelihood-ratio test of the added predictors over the others, pooled over the imputed sets.
+
+    With complete data the statistic is the likelihood ratio over df and p comes from chi-squared; otherwise the
+    statistics are pooled by the D2 rule. The selection is taken as given.
+
+    References
+    ----------
+    Li, Meng, Raghunathan, Rubin. Stat Sinica 1991;1:65-92.
+    """
+
+    statistic: float
+    df: int
+    p: float
+
+    @property
+    def cross_fitted_p(self) -> float:
+        """P for an added score that was cross-fitted on these same patients, from half the chi-squared statistic.
+
+        Patient i's score has seen j's outcome and j's score i's, so that each pair counts twice: for a score of noise
+        the variance of the score's sum is up to double (Cauchy and Schwarz), and `p` is below 5 % in 15 % of tables.
+        """
+        return float(chi2.sf(chi2.isf(self.p, self.df) / 2, self.df))
+
+
+def likelihood_ratio_of_added(
+    procedure: Procedure, designs: Array, y: Array, member: NDArray[np.bool_]
+) -> AddedTest | None:
+    """Likelihood-ratio statistics of the added rows in each imputed set, pooled by the D2 rule.
+
+    Parameters
+    ----------
+    procedure : Procedure
+        Names the added rows.
+    designs : ndarray, shape (m, q + 1, n)
+    y : ndarray, shape (n,)
+    member : ndarray of bool, shape (m, q + 1)
+        Design rows of the whole model.
+
+    Returns
+    -------
+    AddedTest or None
+        None where nothing is added, or what is added does not vary.
+    """
+    df = int(member[0, procedure.added].sum())
+    if df == 0:
+        return None
+    without = member.copy()
+    without[:, procedure.added] = False
+    ones = np.ones((len(designs), y.size))
+    full, reduced = (fit_rows(designs, y, ones, member=rows).log_likelihood for rows in (member, without))
+    statistics, m = 2 * np.maximum(full - reduced, 0.0), len(designs)
+    increase = (1 + 1 / m) * np.var(np.sqrt(statistics), ddof=1) if m > 1 else 0.0
+    if increase < 1e-12:
+        return AddedTest(float(statistics.mean() / df), df, float(chi2.sf(statistics.mean(), df)))
+    pooled = max(0.0, (statistics.mean() / df - (m + 1) / (m - 1) * increase) / (1 + increase))
+    freedom = df ** (-3 / m) * (m - 1) * (1 + 1 / increase) ** 2
+    return AddedTest(float(pooled), df, float(f.sf(pooled, df, freedom)))
+
+
+# --- optimism: How much a model flatters itself: the whole procedure repeated in resamples and judged on the d
+
+# Resamples handled together.
+_CHUNK = 50
+# Draws of a resample before giving up: a column observed once is in 63 % of them.
+_MAX_DRAWS = 200
+# Calibration slopes are winsorized at these before they are averaged.
+_SLOPES = (0.0, 2.0)
+
+
+@dataclass(frozen=True)
+class Optimism:
+    """What the resamples say.
+
+    Attributes
+    ----------
+    slopes : ndarray, shape (b,)
+        Calibration slope of each resample's model on the development data; NaN where it is an intercept only.
+    auc_optimism, brier_optimism : ndarray, shape (b,)
+        Figure on the resample minus figure on the development data.
+    inclusion : ndarray, shape (candidates,)
+        Share of the resamples that chose each candidate.
+    separated : int
+        Resamples whose model separates the outcome.
+    """
+
+    slopes: Array
+    auc_optimism: Array
+    brier_optimism: Array
+    inclusion: Array
+    separated: int = 0
+
+    @property
+    def shrinkage(self) -> float:
+        """Mean slope, kept in [0, 1]; 1 where no resample chose anything (there is nothing to shrink)."""
+        slope = self.slope
+        return 1.0 if np.isnan(slope) else float(np.clip(slope, 0.0, 1.0))
+
+    @property
+    def slope(self) -> float:
+        """Mean slope over the resamples whose model is more than an intercept, each kept within 0 and 2.
+
+        A resample that separates the outcome, or is fitted to noise, would otherwise outweigh all others.
+        """
+        known = self.slopes[~np.isnan(self.slopes)]
+        return float(np.clip(known, *_SLOPES).mean()) if known.size else np.nan
+
+    def corrected(self, y: Array, p: Array, *, empty: bool = False) -> dict[str, float | int]:
+        """Apparent and optimism-corrected figures of probabilities p; an empty model has no optimism and no slope."""
+        apparent, brier = float(auc(y, p)), float(np.mean((y - p) ** 2))
+        return {
+            "auc_apparent": apparent,
+            "auc_corrected": apparent - (0.0 if empty else float(self.auc_optimism.mean())),
+            "brier_apparent": brier,
+            "brier_corrected": brier - (0.0 if empty else float(self.brier_optimism.mean())),
+            "slope_corrected": np.nan if empty else self.slope,
+            "n_resamples": int(self.slopes.size),
+        }
+
+
+def judge(
+    procedure: Procedure,
+    values: Array,
+    completed: tuple[Array, Array, Array],
+    *,
+    coding: Coding,
+    n_resamples: int,
+    rng: np.random.Generator,
+) -> Optimism:
+    """Repeat imputation (one stochastic set), selection and fit in resamples, and judge each model.
+
+    Parameters
+    ----------
+    procedure : Procedure
+    values : ndarray, shape (n, q)
+        Coded columns, NaN where missing: each resample is imputed from its own rows.
+    completed : two arrays of designs, shape (m, q + 1, n), and y, shape (n,)
+        The development data as drawn for fitting (AUC and Brier score of resample b are judged on set b modulo m,
+        as drawn as its own) and as imputed for new patients (slopes are judged on p averaged over these sets).
+    coding : Coding
+    n_resamples : int
+    rng : numpy.random.Generator
+
+    References
+    ----------
+    Van Houwelingen, Le Cessie. Stat Med 1990;9:1303-1325. Harrell, Lee, Mark. Stat Med 1996;15:361-387.
+    """
+    designs, applied, y = completed
+    parts, chosen, separated = [], np.zeros(len(procedure.plan.blocks)), 0
+    for first in range(0, n_resamples, _CHUNK):
+        drawn = _usable_resamples(values, y, min(_CHUNK, n_resamples - first), rng, coding.names)
+        counts = resample_counts(drawn)
+        training = _resampled_designs(procedure, values, coding, (drawn, counts), rng)
+        paths = procedure.select(training, y, counts)
+        coefficients, apart = fit_robustly(training, y, counts, procedure.members(training, counts, paths))
+        original = designs[np.arange(first, first + len(drawn)) % len(designs)]
+        slopes = _slopes(coefficients, applied, y)
+        parts.append(np.vstack([slopes, _measure(coefficients, (training, original), y, drawn)]))
+        chosen += np.bincount([block for path in paths for block in path], minlength=chosen.size)
+        separated += int(apart.sum())
+    return Optimism(*np.concatenate(parts, axis=1), chosen / n_resamples, separated)
+
+
+def _usable_resamples(
+    values: Array, y: Array, n_resamples: int, rng: np.random.Generator, names: tuple[str, ...]
+) -> NDArray[np.intp]:
+    """Resamples with the observed number of events; one that leaves a column without any value is drawn again."""
+    observed = ~np.isnan(values)
+    drawn = bootstrap_indices(y, n_resamples, rng)
+    for _ in range(_MAX_DRAWS):
+        empty = [b for b, rows in enumerate(drawn) if not observed[rows].any(axis=0).all()]
+        if not empty:
+            return drawn
+        drawn[empty] = bootstrap_indices(y, len(empty), rng)
+    counts = observed.sum(axis=0)
+    rarest = int(counts.argmin())
+    raise ValueError(
+        f"Predictors must be observed often enough to resample, got {counts[rarest]} of {len(y)} values in "
+        f"{names[rarest]}; leave it out of the candidates."
+    )
+
+
+def _resampled_designs(
+    procedure: Procedure,
+    values: Array,
+    coding: Coding,
+    resamples: tuple[NDArray[np.intp], Array],
+    rng: np.random.Generator,
+) -> Array:
+    """Designs of the resamples, shape (b, q + 1, n): imputed from each resample's own rows."""
+    drawn, counts = resamples
+    if not np.isnan(values).any():
+        return np.broadcast_to(procedure.design(values), (len(drawn), len(procedure.names), len(values)))
+    designs = []
+    for rows, weights in zip(drawn, counts, strict=True):
+        knots = describe(values[rows], coding)
+        designs.append(procedure.design(draw_once(values, coding, knots, weights=weights, rng=rng)[0]))
+    return np.stack(designs)
+
+
+def _measure(coefficients: Array, designs: tuple[Array, Array], y: Array, drawn: NDArray[np.intp]) -> Array:
+    """Optimism of AUC and of Brier score, shape (2, b)."""
+    inside, outside = ((coefficients[:, None] @ design)[:, 0] for design in designs)
+    squares = (y - expit(outside)) ** 2
+    figures = [
+        (
+            auc(y[rows], inside[b, rows]) - auc(y, outside[b]),
+            np.mean((y[rows] - expit(inside[b, rows])) ** 2) - squares[b].mean(),
+        )
+        for b, rows in enumerate(drawn)
+    ]
+    return np.array(figures).T
+
+
+def _slopes(coefficients: Array, applied: Array, y: Array) -> Array:
+    """Calibration slopes on the development data, p averaged over the imputed sets; NaN for an intercept alone."""
+    outside = logit(np.clip(expit(coefficients @ applied).mean(axis=0), 1e-12, 1 - 1e-12))
+    spread = outside.std(axis=1, keepdims=True)
+    flat = spread < 1e-9
+    scaled = (outside - outside.mean(axis=1, keepdims=True)) / np.where(flat, 1.0, spread)
+    pairs = np.stack([np.ones_like(scaled), scaled], axis=1)
+    fitted = batched_irls(pairs, y, np.ones_like(scaled)).coefficients[:, 1]
+    return np.where(flat[:, 0], np.nan, fitted / np.where(flat, 1.0, spread)[:, 0])
+
+
+# --- development: One logistic model developed as it will be used, and judged with the whole procedure repeated i
 
 # A patient far outside the others has a probability that rounds to 0 or 1, without a logit: moved in by a trace.
 WITHIN = 1e-12, 1 - 1e-12

@@ -10,9 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import chi2
 
 from hepred_lib.stats import checks
-from hepred_lib.stats.coding import Coding, check_outcome, standardize
-from hepred_lib.stats.irls import NEGLIGIBLE
-from hepred_lib.stats.logistic import fit_logistic
+from hepred_lib.stats.logistic import NEGLIGIBLE, Coding, check_outcome, fit_logistic, standardize
 
 # Where Harrell puts the knots of a restricted cubic spline, as quantiles.
 KNOT_QUANTILES = {

@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit, logit
 
-from hepred_lib.stats.coding import Array
 from hepred_lib.stats.development import DevelopedModel
+from hepred_lib.stats.logistic import Array
 
 WIDEST = 100.0
 TOTAL, PROBABILITY = "total_points", "probability"

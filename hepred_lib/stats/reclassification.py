@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from hepred_lib.stats import checks
-from hepred_lib.stats.resampling import bootstrap_indices, percentile_interval
+from hepred_lib.stats.bootstrap import bootstrap_indices, percentile_interval
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import log_expit, logit
 
 from hepred_lib.stats import checks
-from hepred_lib.stats.comparison import binormal_separation
+from hepred_lib.stats.discrimination import binormal_separation
 
 OPTIMISM_IN_R2 = 0.05
 RISK_HALF_WIDTH = 0.05

@@ -11,14 +11,262 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
-from scipy.special import chdtrc
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import chdtrc, expit, gammaln
 
-from hepred_lib.stats.coding import Array, Coding, check_outcome, standardize
-from hepred_lib.stats.forward import Plan, Rule, group_columns, select_paths
-from hepred_lib.stats.irls import fit_rows
-from hepred_lib.stats.logistic import LogisticModel, fit_logistic
-from hepred_lib.stats.resampling import bootstrap_indices, resample_counts
+from hepred_lib.stats.bootstrap import bootstrap_indices, resample_counts
+from hepred_lib.stats.logistic import (
+    DAMPING,
+    NEGLIGIBLE,
+    Array,
+    BatchedFit,
+    Coding,
+    LogisticModel,
+    check_outcome,
+    fit_logistic,
+    fit_rows,
+    independent_rows,
+    standardize,
+    varying_rows,
+)
+
+# --- forward: The engine of forward selection: all resamples take their steps together, as case weights over
+
+# Merits closer than this are ties, and the first column wins.
+_TIE = 1e-9
+# Resamples that take their steps together: their tables should stay in the processor's cache.
+_CHUNK = 50
+
+
+@dataclass(frozen=True)
+class Rule:
+    """When a candidate is better than another, and when it is good enough.
+
+    Attributes
+    ----------
+    criterion : {"lr", "aic", "bic"}
+    alpha : float
+        Entry limit of "lr"; the others ignore it.
+    """
+
+    criterion: str = "lr"
+    alpha: float = 0.05
+
+    def __post_init__(self) -> None:
+        if self.criterion not in ("lr", "aic", "bic"):
+            raise ValueError(f"criterion must be 'lr', 'aic' or 'bic', got {self.criterion!r}.")
+        if not 0 < self.alpha < 1:
+            raise ValueError(f"alpha must lie in (0, 1), got {self.alpha}.")
+
+    @property
+    def limit(self) -> float:
+        """The merit that a candidate must exceed, by more than rounding."""
+        return -np.log(self.alpha) if self.criterion == "lr" else 0.0
+
+    def merit(self, statistic: Array, df: Array, n: Array) -> Array:
+        """Minus log p for "lr", the drop of the criterion otherwise; minus infinity where df is 0."""
+        if self.criterion == "lr":
+            merit = _minus_log_p(statistic, df)
+        else:
+            merit = statistic - df * (2.0 if self.criterion == "aic" else np.log(n))
+        return np.where(df > 0, merit, -np.inf)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which rows of a design belong together.
+
+    Attributes
+    ----------
+    blocks : tuple of int arrays
+        Design rows of each predictor; row 0 is the intercept.
+    forced : int array
+        Design rows that are always in the model, the intercept among them.
+    candidates : tuple of int
+        Positions in `blocks` that may be chosen.
+    """
+
+    blocks: tuple[NDArray[np.intp], ...]
+    forced: NDArray[np.intp]
+    candidates: tuple[int, ...]
+
+    @classmethod
+    def of(cls, coding: Coding, predictors: Mapping[str, Sequence[str]], forced: Sequence[str]) -> Plan:
+        """Plan for predictors (name to columns of the table) under a coding."""
+        unknown = [name for name in forced if name not in predictors]
+        if unknown:
+            raise ValueError(f"forced must name predictors among {list(predictors)}, got {unknown}.")
+        row = {name: position + 1 for position, name in enumerate(coding.names)}
+        blocks = tuple(
+            np.array([row[coded] for column in columns for coded in coding.blocks[column]], dtype=np.intp)
+            for columns in predictors.values()
+        )
+        held = [i for i, name in enumerate(predictors) if name in forced]
+        rows = np.concatenate([[0], *(blocks[i] for i in held)]).astype(np.intp)
+        return cls(blocks, rows, tuple(i for i in range(len(blocks)) if i not in held))
+
+
+def group_columns(
+    columns: Sequence[str], blocks: Mapping[str, Sequence[str]] | None = None
+) -> dict[str, tuple[str, ...]]:
+    """Predictors and their columns: each block where its first column stands, other columns by themselves."""
+    owner: dict[str, str] = {}
+    for name, members in (blocks or {}).items():
+        wrong = [member for member in members if member not in columns or member in owner]
+        if wrong or not members or (name in columns and name not in members):
+            raise ValueError(f"blocks must name each column of x at most once; block {name} has {list(members)}.")
+        owner |= dict.fromkeys(members, name)
+    names = dict.fromkeys(owner.get(column, column) for column in columns)
+    return {name: tuple(c for c in columns if owner.get(c, c) == name) for name in names}
+
+
+def select_paths(designs: Array, y: Array, weights: Array, *, plan: Plan, rule: Rule) -> list[list[int]]:
+    """Forward selection in every resample at once.
+
+    Parameters
+    ----------
+    designs : ndarray, shape (p + 1, n) or (b, p + 1, n)
+        Standardized columns as rows, the intercept first; one design for all resamples or one for each.
+    y : ndarray, shape (n,)
+    weights : ndarray, shape (b, n)
+        Case weights: the counts of each resample, or ones.
+    plan : Plan
+    rule : Rule
+
+    Returns
+    -------
+    list of b paths, positions in plan.blocks in their order of entry
+    """
+    paths: list[list[int]] = []
+    for first in range(0, len(weights), _CHUNK):
+        part = slice(first, first + _CHUNK)
+        paths += _select_chunk(_of(designs, part), y, weights[part], plan, rule)
+    return paths
+
+
+@dataclass(frozen=True)
+class _Screen:
+    """One Newton step from the current model towards each candidate: shapes (b, j), steps (b, j, p + 1)."""
+
+    score: Array
+    df: NDArray[np.intp]
+    bound: Array
+    steps: Array
+
+
+def _select_chunk(designs: Array, y: Array, weights: Array, plan: Plan, rule: Rule) -> list[list[int]]:
+    varying = varying_rows(designs, weights)
+    member = np.zeros_like(varying)
+    member[:, plan.forced] = varying[:, plan.forced]
+    member = independent_rows(designs, weights, member)
+    fit = fit_rows(designs, y, weights, member=member)
+    coefficients, likelihood = fit.coefficients, fit.log_likelihood
+    paths: list[list[int]] = [[] for _ in weights]
+    active = np.arange(len(weights) if plan.candidates else 0)
+    while active.size:
+        here = (_of(designs, active), y, weights[active])
+        model = BatchedFit(coefficients[active], likelihood[active])
+        winner, fit = _enter(here, member[active], model, plan, rule)
+        entered = winner >= 0
+        active = active[entered]
+        coefficients[active], likelihood[active] = fit.coefficients[entered], fit.log_likelihood[entered]
+        for resample, block in zip(active, winner[entered], strict=True):
+            paths[resample].append(int(block))
+            member[resample, plan.blocks[block]] = varying[resample, plan.blocks[block]]
+        if max(map(len, plan.blocks)) > 1:  # of a category, levels can follow from what is in the model already
+            member[active] = independent_rows(_of(designs, active), weights[active], member[active])
+    return paths
+
+
+def _enter(
+    data: tuple[Array, Array, Array], member: NDArray[np.bool_], model: BatchedFit, plan: Plan, rule: Rule
+) -> tuple[NDArray[np.intp], BatchedFit]:
+    """The block that enters each resample's model (-1: none) and the model with it."""
+    screen = _screen(data, member, model, plan)
+    n = data[2].sum(axis=1, keepdims=True)
+    most = rule.merit(screen.bound, screen.df, n)
+    fits = BatchedFit(np.zeros_like(screen.steps), np.full(most.shape, -np.inf))
+    # First the most promising candidate alone, then those whose bound exceeds what it reached.
+    promise = np.where(most > rule.limit, rule.merit(screen.score, screen.df, n), -np.inf)
+    pending = (most > rule.limit) & (promise.argmax(axis=1)[:, None] == np.arange(most.shape[1]))
+    for _ in range(2):
+        _fit_candidates(data, member, plan, (model.coefficients[:, None] + screen.steps, pending), fits)
+        merit = rule.merit(2 * (fits.log_likelihood - model.log_likelihood[:, None]), screen.df, n)
+        best = merit.max(axis=1)
+        pending = np.isneginf(fits.log_likelihood) & (most > np.maximum(best, rule.limit)[:, None] - _TIE)
+    column = np.argmax(merit >= best[:, None] - _TIE, axis=1)
+    winner = np.where(best > rule.limit + _TIE, np.array(plan.candidates)[column], -1)
+    every = np.arange(len(column))
+    return winner, BatchedFit(fits.coefficients[every, column], fits.log_likelihood[every, column])
+
+
+def _fit_candidates(
+    data: tuple[Array, Array, Array],
+    member: NDArray[np.bool_],
+    plan: Plan,
+    wanted: tuple[Array, NDArray[np.bool_]],
+    fits: BatchedFit,
+) -> None:
+    """Fit the pending candidates from their starting values and write them into `fits`."""
+    designs, y, weights = data
+    start, pending = wanted
+    owner, column = np.nonzero(pending)
+    if not owner.size:
+        return
+    grown = member[owner]
+    for j in np.unique(column):
+        grown[np.ix_(column == j, plan.blocks[plan.candidates[j]])] = True
+    fit = fit_rows(designs, y, weights, member=grown, owner=owner, start=start[owner, column])
+    fits.coefficients[owner, column] = fit.coefficients
+    fits.log_likelihood[owner, column] = fit.log_likelihood
+
+
+def _screen(data: tuple[Array, Array, Array], member: NDArray[np.bool_], model: BatchedFit, plan: Plan) -> _Screen:
+    """Score statistics, Newton steps and bounds of all candidates from shared moments: no fit."""
+    designs, y, weights = data
+    p = expit((model.coefficients[:, None] @ designs)[:, 0])
+    w = weights * p * (1 - p)
+    gradient = (designs @ (weights * (y - p))[:, :, None])[:, :, 0]
+    information = (designs * w[:, None]) @ np.swapaxes(designs, -1, -2)
+    known = np.where(member[:, :, None], information, 0.0)
+    # The damping matters only where a model separates its resample, so that no information is left.
+    damping = np.where(member, DAMPING * weights.sum(axis=1)[:, None], 1.0)
+    inside = np.where(member[:, None, :], known, 0.0) + np.eye(member.shape[1]) * damping[:, None, :]
+    projection = np.linalg.solve(inside, known)
+    residual = information - known.swapaxes(1, 2) @ projection
+    negligible = NEGLIGIBLE * w.sum(axis=1)[:, None]
+    parts = []
+    for block in plan.candidates:
+        rows = plan.blocks[block]
+        size, axes = np.linalg.eigh(residual[:, rows][:, :, rows])
+        usable = (size > negligible) & ~member[:, rows].any(axis=1)[:, None]
+        slope = (gradient[:, None, rows] @ axes)[:, 0]
+        inner = np.where(usable, slope / np.where(usable, size, 1.0), 0.0)
+        move = axes @ inner[:, :, None]
+        step = -(projection[:, :, rows] @ move)[:, :, 0]
+        step[:, rows] = move[:, :, 0]
+        parts.append((np.sum(inner * slope, axis=1), usable.sum(axis=1), step))
+    score, df, steps = (np.stack(part, axis=1) for part in zip(*parts, strict=True))
+    reach = np.max(np.abs(steps @ designs) * (weights > 0)[:, None], axis=2)
+    most = -2 * model.log_likelihood[:, None]
+    bound = np.where(reach < 1, np.minimum(score / np.maximum(1 - reach, 1e-12), most), most)
+    return _Screen(score, df, bound, steps)
+
+
+def _minus_log_p(statistic: Array, df: Array) -> Array:
+    """Minus log of the chi-squared tail, also where the tail itself underflows."""
+    half, k = np.maximum(statistic, 0.0) / 2, np.maximum(df, 1) / 2
+    p = chdtrc(2 * k, 2 * half)
+    far = half - (k - 1) * np.log(np.maximum(half, 1.0)) + gammaln(k)
+    return np.where(p > 1e-300, -np.log(np.maximum(p, 1e-300)), far)
+
+
+def _of(designs: Array, resamples: slice | NDArray[np.intp]) -> Array:
+    """The designs of some resamples; one shared by all stays itself."""
+    return designs if designs.ndim == 2 else designs[resamples]
+
+
+# --- selection: Forward selection of predictors in logistic regression, and how often resamples would choose th
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,44 @@ from typing import Any
 
 import yaml
 
+from hepred_lib.errors import InputError
+from hepred_lib.imaging.nifti import UnreadableError, regular_bytes
 from hepred_lib.literal import shown
-from hepred_lib.plain_yaml import AliasError, require_plain
-from hepred_lib.regular_file import UnreadableError, regular_bytes
+
+# --- plain_yaml: What YAML allows and a small file of settings does not need: aliases, which multiply, and endle
+
+DEEPEST = 20
+
+
+class AliasError(yaml.MarkedYAMLError):
+    """An alias (``*name``): a few lines of them can stand for gigabytes."""
+
+
+def require_plain(text: str, loader: type) -> None:
+    """Refuse what would fill the memory or the stack of whoever builds values from it; nothing is built here.
+
+    Parameters
+    ----------
+    text : str
+    loader : type
+        Of PyYAML, that of the caller: its words for a fault of the form are raised too.
+
+    Raises
+    ------
+    AliasError
+    yaml.YAMLError
+        No YAML, or nested too deeply.
+    """
+    depth = 0
+    for event in yaml.parse(text, Loader=loader):
+        if isinstance(event, yaml.AliasEvent):
+            raise AliasError(problem="an alias (*)", problem_mark=event.start_mark)
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise yaml.MarkedYAMLError(problem="a structure that is too deep", problem_mark=event.start_mark)
+
+
+# --- definition: A study file (``studies/NAME.yaml``): a manifest and the parameters of each notebook, every key
 
 PROJECT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = (
@@ -38,7 +73,7 @@ IMAGE_SOURCES = ("scans", "column", "none")
 DEFAULT_THREADS = {name: 2 if name == "03_multitask_training" else 1 for name in NOTEBOOKS}
 
 
-class StudyError(ValueError):
+class StudyError(InputError):
     """The study file, or a parameter of a notebook, is not as it must be."""
 
 

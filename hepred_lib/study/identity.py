@@ -18,10 +18,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from hepred_lib.cohort.manifest import read_valid_cells
+from hepred_lib.cohort.rules import COLUMNS
 from hepred_lib.literal import shown
-from hepred_lib.manifest import COLUMNS, read_valid_cells
-from hepred_lib.study.artifacts import WRITTEN, damaged, file_sha256, read_json, write_bytes, write_json
 from hepred_lib.study.definition import NOTEBOOKS, PROJECT, StudyError
+from hepred_lib.study.files import WRITTEN, damaged, file_sha256, read_json, write_bytes, write_json
 
 # What values of another kind than expected lead to.
 LED_TO = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
@@ -59,7 +60,7 @@ READINGS = ("segmentation.csv", "detection.csv")  # of 04 too, where the study h
 # Files that no other step reads: drawing them anew does not make the steps after stale.
 SHOWN = ("figures", "figure_data", "tables", "table_data")
 # Training is not repeated because a figure is drawn in another way.
-NOT_TRAINED_BY = ("book", "figures")
+NOT_TRAINED_BY = ("hepred_lib/study/drawing.py", "hepred_lib/figures/")
 
 
 def steps_of(image_source: str, folds: int, *, external: bool) -> dict[str, tuple[str, int | None]]:
@@ -168,13 +169,13 @@ def library_code(*names: str) -> str:
 
 
 def _reachable(source: Path, left_out: tuple[str, ...]) -> dict[str, str]:
-    """Digests of the modules of the library that a file can reach, by path, without those of some rooms."""
+    """Digests of the modules of the library that a file can reach, by path, without those of some paths."""
     found: dict[str, str] = {}
     waiting = list(_imports(source))
     while waiting:
         module = waiting.pop()
         name = module.relative_to(PROJECT).as_posix()
-        if name not in found and module.relative_to(PROJECT).parts[1].removesuffix(".py") not in left_out:
+        if name not in found and not name.startswith(left_out):
             found[name] = _module_digest(module)
             waiting += _imports(module)
     return dict(sorted(found.items()))

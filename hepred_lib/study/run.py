@@ -20,7 +20,6 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-from hepred_lib.study.artifacts import WRITTEN, damaged, read_json
 from hepred_lib.study.definition import (
     DEFAULT_THREADS,
     NOTEBOOKS,
@@ -30,6 +29,7 @@ from hepred_lib.study.definition import (
     closest,
     notebook_defaults,
 )
+from hepred_lib.study.files import WRITTEN, damaged, read_json
 from hepred_lib.study.identity import (
     FileDigests,
     read_record,

@@ -17,13 +17,13 @@ from skill_densenet import crop_around
 from skill_network import dl_scores
 from skill_scores import expected_auc, marker_features, model_probabilities, radiomics_score, skill
 
-from hepred_lib.manifest import read_manifest
-from hepred_lib.markers import measure_markers
-from hepred_lib.scans import read_mask, read_scan
+from hepred_lib.cohort.manifest import read_manifest
+from hepred_lib.imaging.markers import measure_markers
+from hepred_lib.imaging.scans import read_mask, read_scan
+from hepred_lib.imaging.slices import open_patient, store_patient, stored_grid
 from hepred_lib.simulation.cohort import simulate_cohort
-from hepred_lib.slices import open_patient, store_patient, stored_grid
 from hepred_lib.stats.discrimination import auc
-from hepred_lib.study import write_table
+from hepred_lib.study.files import write_table
 
 
 def test_the_expected_auc_of_certain_outcomes_is_the_auc():

@@ -8,15 +8,9 @@ import time
 
 import pytest
 
-from hepred_lib.execution.notebook import (
-    NotebookError,
-    _environment,
-    execute,
-    owner_lives,
-    owner_mark,
-    study_parameters,
-)
-from hepred_lib.study import PROJECT, StudyError, load_study, read_json
+from hepred_lib.study.definition import PROJECT, StudyError, load_study
+from hepred_lib.study.files import read_json
+from hepred_lib.study.running import NotebookError, _environment, execute, owner_lives, owner_mark, study_parameters
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +60,7 @@ def test_an_owner_lives_while_its_process_does():
 def test_a_child_ends_when_the_run_that_owns_it_is_gone():
     owner = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     mark = {name: value.replace(f":{os.getpid()}", f":{owner.pid}") for name, value in owner_mark().items()}
-    code = "import time; from hepred_lib.execution.notebook import watch_owner; watch_owner(); time.sleep(60)"
+    code = "import time; from hepred_lib.study.running import watch_owner; watch_owner(); time.sleep(60)"
     child = subprocess.Popen([sys.executable, "-c", code], env=os.environ | mark)
     time.sleep(2.0)
     assert child.poll() is None

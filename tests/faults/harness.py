@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from hepred_lib.study import read_json
+from hepred_lib.study.files import read_json
 
 # What two runs may differ in: logs with times, records of where a run was made, the engine's own books.
 NOT_RESULTS = (".", "notebooks/", "report/", "site/", "earlier/", "study.json")

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from hepred_lib.study import PROJECT
+from hepred_lib.study.definition import PROJECT
 from tests.faults import harness
 from tests.faults.harness import FILE_FAULTS, KILLS, STEPS, Finished, copy_of, hepred, verdict
 
@@ -112,7 +112,7 @@ def _grow(mask: Path) -> None:
     import nibabel as nib
     import numpy as np
 
-    from hepred_lib.scans import write_nifti
+    from hepred_lib.imaging.scans import write_nifti
 
     image = nib.load(mask)
     voxels = np.asarray(image.dataobj).copy()

@@ -265,23 +265,6 @@ def attention(size=32):
     }
 
 
-def network():
-    rows = [
-        ("input", "slices", "", 1, 64, 64, 0, ""),
-        ("encoder", "stem", "7×7 convolution / 2, batch norm, ReLU", 16, 32, 32, 784, "slices"),
-        ("encoder", "stages.0", "2 × residual block", 32, 16, 16, 12000, "stem"),
-        ("decoder", "decoder.0", "3×3 convolution, batch norm, ReLU", 24, 32, 32, 10400, "stem;stages.0"),
-        ("outline", "outline", "3×3 convolution, pixel shuffle", 1, 64, 64, 868, "decoder.0"),
-        ("presence", "presence", "linear 64 → 1", 1, None, None, 65, "stages.0"),
-        ("expansion", "expansion.project", "linear 24 → 8, ReLU", 8, None, None, 200, "decoder.0;outline"),
-        ("expansion", "expansion.attention", "linear 8 → 1", 1, None, None, 9, "expansion.project"),
-        ("expansion", "expansion.classify", "linear 9 → 1", 1, None, None, 10, "expansion.project;expansion.attention"),
-        ("expansion", "expansion.describe", "linear 8 → 4", 4, None, None, 36, "expansion.attention"),
-    ]
-    columns = ["part", "block", "operation", "channels", "height", "width", "parameters", "inputs"]
-    return pd.DataFrame(rows, columns=columns)
-
-
 def power():
     events = np.array([21, 50, 200])
     rows = [
@@ -292,7 +275,7 @@ def power():
 
 
 BUILDERS = (
-    attention, network, power, flow, cohort, truth, quality, montage, outlines, overview, learning_curves,
+    attention, power, flow, cohort, truth, quality, montage, outlines, overview, learning_curves,
     bland_altman, dl_score, odds_ratios_clinical,
     odds_ratios_integrated, inclusion_frequency, nomogram, subgroups, reclassification,
     roc, calibration, decision_curve, oracle,

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hepred_lib.figures.catalogue import FIGURES, draw
+from hepred_lib.figures.catalogue import FIGURES, caption, draw
 from hepred_lib.figures.style import render
 
 TABLES = [name for name, spec in FIGURES.items() if spec.kind == "table"]
@@ -111,3 +111,23 @@ def test_a_missing_column_or_key_is_refused_by_name(name, examples):
 def test_an_unknown_name_is_refused_with_the_known_ones():
     with pytest.raises(ValueError, match=r"catalogue \(power, .*oracle\), got 'rocs'"):
         draw("rocs", pd.DataFrame())
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_caption_is_one_line_of_plain_text_that_says_where_data_are_simulated(name, examples):
+    data = examples[name]
+    marked = data.assign(simulated=True) if FIGURES[name].kind == "table" else data | {"simulated": np.array(True)}
+    assert caption(name, data).startswith(FIGURES[name].caption)
+    assert caption(name, marked) == f"{FIGURES[name].caption} Simulated data."
+    assert caption(name, data).endswith(".")
+    assert not set("\n<>*`$") & set(caption(name, data))
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_the_caption_of_an_empty_table_says_so(name, examples):
+    assert caption(name, examples[name].iloc[:0]).endswith(" No data.")
+
+
+def test_a_caption_of_incomplete_data_is_refused_as_in_drawing():
+    with pytest.raises(ValueError, match="must have"):
+        caption("flow", pd.DataFrame({"step": ["test"]}))

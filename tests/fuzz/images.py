@@ -16,12 +16,11 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, ExplicitVRLittleEndian, JPEGBaseline8Bit, RLELossless
 
-from hepred_lib.imaging.masks import mask_faults
+from hepred_lib.imaging.preprocessing import find_head
+from hepred_lib.imaging.scans import ScanError, mask_faults, read_mask, read_scan
 from hepred_lib.intake.choice import choose
 from hepred_lib.intake.conversion import convert_series
 from hepred_lib.intake.series import find_series
-from hepred_lib.preprocessing import find_head
-from hepred_lib.scans import ScanError, read_mask, read_scan
 from tests.fuzz.mutations import HUGE, NUMBERS, WORDS, damaged_bytes
 
 FLOATS = (0.0, -0.0, 1.0, -1.0, 1e-45, 1e-30, 1e30, 3.4e38, float("nan"), float("inf"), float("-inf"), 0.9, 348.0)

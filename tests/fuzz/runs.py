@@ -9,11 +9,18 @@ import numpy as np
 import pandas as pd
 
 from hepred_lib.cli import summary
-from hepred_lib.deployment import load_frozen, predict_table
-from hepred_lib.reporting import write_report
+from hepred_lib.reporting.report import write_report
 from hepred_lib.stats.development import DevelopmentSettings, develop
-from hepred_lib.study import file_sha256, read_figure_data, read_json, read_table, write_figure_data, write_json
-from hepred_lib.study.artifacts import read_printed
+from hepred_lib.study.deployment import load_frozen, predict_table
+from hepred_lib.study.files import (
+    file_sha256,
+    read_figure_data,
+    read_json,
+    read_printed,
+    read_table,
+    write_figure_data,
+    write_json,
+)
 from hepred_lib.study.identity import read_record, require_consistent, write_record
 from tests.fuzz.mutations import as_json, damaged_bytes, damaged_text, damaged_tree
 from tests.reporting.conftest import write_run

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import openpyxl
 
+from hepred_lib.cohort.cells import read_cells
+from hepred_lib.cohort.manifest import manifest_problems, read_bedside, read_manifest
+from hepred_lib.cohort.rules import ManifestError
 from hepred_lib.intake.spreadsheet import apply_mapping, load_mapping
 from hepred_lib.intake.words import load_words
-from hepred_lib.manifest import ManifestError, manifest_problems, read_cells, read_manifest
-from hepred_lib.manifest.bedside import read_bedside
-from hepred_lib.study import load_study
+from hepred_lib.study.definition import load_study
 from tests.fuzz.mutations import as_json, as_yaml, damaged_bytes, damaged_text, damaged_tree
 
 TYPED = 0.2  # share of tables that are read as well as checked

@@ -16,15 +16,16 @@ import pydicom
 import pytest
 from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit
 
+from hepred_lib.cohort.cells import read_cells
+from hepred_lib.cohort.manifest import manifest_problems, read_bedside, read_manifest
+from hepred_lib.cohort.rules import ManifestError
+from hepred_lib.imaging.scans import Scan, ScanError, read_mask, read_scan
 from hepred_lib.intake.conversion import convert_series
 from hepred_lib.intake.series import find_series
-from hepred_lib.intake.spreadsheet import load_mapping
-from hepred_lib.intake.suggestion import suggest_mapping
+from hepred_lib.intake.spreadsheet import load_mapping, suggest_mapping
 from hepred_lib.intake.words import fold, load_words
-from hepred_lib.manifest import ManifestError, manifest_problems, read_cells, read_manifest
-from hepred_lib.manifest.bedside import read_bedside
-from hepred_lib.scans import Scan, ScanError, read_mask, read_scan
-from hepred_lib.study import StudyError, load_study, read_json, read_table
+from hepred_lib.study.definition import StudyError, load_study
+from hepred_lib.study.files import read_json, read_table
 from tests.fuzz.images import _head, _slice
 
 SECONDS, MEGABYTES = 2.0, 1000
@@ -278,7 +279,7 @@ def test_a_long_run_of_one_sign_is_read_in_linear_time(tmp_path, run, encoding):
 
 
 def test_arrays_that_unpack_to_more_than_they_have_are_refused(tmp_path):
-    from hepred_lib.study import read_figure_data
+    from hepred_lib.study.files import read_figure_data
 
     array = bytearray(np.lib.format.magic(1, 0) + struct.pack("<H", 118))
     array += b"{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000000,)}".ljust(117) + b"\n"

@@ -7,10 +7,10 @@ import pytest
 from typer.testing import CliRunner
 
 from hepred_lib import cli
+from hepred_lib.cohort.manifest import read_manifest
+from hepred_lib.imaging.scans import ScanError, write_nifti
 from hepred_lib.intake.check import check, check_manifest, fill_volumes
-from hepred_lib.manifest import read_manifest
-from hepred_lib.scans import ScanError, write_nifti
-from hepred_lib.study import StudyError
+from hepred_lib.study.definition import StudyError
 
 
 def rewrite(folder, old, new):
@@ -120,7 +120,7 @@ def test_a_patient_whose_images_break_the_reader_hides_nobody(cohort_folder, mon
     def broken(path):
         raise RuntimeError("a reader\nthat fails")
 
-    monkeypatch.setattr("hepred_lib.intake.check_images.read_scan", broken)
+    monkeypatch.setattr("hepred_lib.intake.check.read_scan", broken)
     assert [problem.line for problem in check(cohort_folder / "manifest.csv")] == [2, 3]
 
 

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hepred_lib.imaging.scans import write_nifti
 from hepred_lib.intake.check import check_manifest
-from hepred_lib.intake.check_page import page
-from hepred_lib.intake.check_pictures import histogram_svg, outline_path, slice_svg
-from hepred_lib.scans import write_nifti
+from hepred_lib.intake.check_page import histogram_svg, outline_path, page, slice_svg
 
 
 def page_of(folder, old="", new=""):

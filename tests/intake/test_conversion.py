@@ -11,10 +11,10 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, RLELossless
 
+from hepred_lib.imaging.scans import ScanError, read_scan
 from hepred_lib.intake import conversion
 from hepred_lib.intake.conversion import convert_series
 from hepred_lib.intake.series import find_series
-from hepred_lib.scans import ScanError, read_scan
 from tests.intake.conftest import BLEED_MM, PIXEL_MM, SIZE, change, head_hu, write_series
 
 

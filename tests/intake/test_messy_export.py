@@ -21,7 +21,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from hepred_lib.cli import main
-from hepred_lib.scans import read_scan
+from hepred_lib.imaging.scans import read_scan
 from hepred_lib.simulation.cohort import cohort_tables, simulate_scan
 
 LONG = os.environ.get("HEPRED_LONG") == "1"

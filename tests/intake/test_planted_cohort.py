@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hepred_lib.expansion import expansion_label
+from hepred_lib.cohort.expansion import expansion_label
+from hepred_lib.imaging.scans import write_nifti
 from hepred_lib.intake.check import check
-from hepred_lib.scans import write_nifti
 
 PATIENTS, WITH_IMAGES = 60, 3
 SIZE, MM = (72, 72, 30), (2.8, 2.8, 5.0)

@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hepred_lib.intake.spreadsheet import apply_mapping, load_mapping, read_factor, write_manifest
-from hepred_lib.intake.suggestion import suggest_mapping
-from hepred_lib.manifest import ManifestError, cells_problems, manifest_problems, read_cells, read_manifest
+from hepred_lib.cohort.cells import read_cells
+from hepred_lib.cohort.manifest import cells_problems, manifest_problems, read_manifest
+from hepred_lib.cohort.rules import ManifestError
+from hepred_lib.intake.spreadsheet import apply_mapping, load_mapping, read_factor, suggest_mapping, write_manifest
 
 HOSPITAL = "patient_id,age_years,glucose_mg_dl,sex,ward\nHE-1,66,130,1,north\nHE-2,-9,999,2,NA\nHE-3,71,90,1,\n"
 MAPPING = """

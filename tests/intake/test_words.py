@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from hepred_lib.cohort.rules import ManifestError
 from hepred_lib.intake.words import WORDS, Said, fold, load_words
-from hepred_lib.manifest import ManifestError
 
 LANGUAGES = {"en", "de", "fr", "es", "it", "pt", "zh", "ja", "ko", "nl", "tr", "pl"}
 LISTED = [

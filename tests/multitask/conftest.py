@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from hepred_lib.multitask.bags import Patient
-from hepred_lib.multitask.descriptors import DESCRIPTORS
-from hepred_lib.slices import BLOOD, BRAIN, HU, HU_OFFSET
+from hepred_lib.imaging.slices import BLOOD, BRAIN, HU, HU_OFFSET
+from hepred_lib.multitask.data import DESCRIPTORS, Patient
 
 
 def make_patient(index: int, *, he: float = 0.0, radius: float = 6.0, n_slices: int = 8) -> Patient:

@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from hepred_lib.multitask.architecture import COLUMNS, block_table
-from hepred_lib.multitask.network import ENCODERS, MultitaskNetwork, NetworkSettings
+from hepred_lib.multitask.network import COLUMNS, ENCODERS, MultitaskNetwork, NetworkSettings, block_table
 
 
 @pytest.fixture(scope="module")

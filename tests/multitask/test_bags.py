@@ -7,18 +7,20 @@ import pandas as pd
 import pytest
 import torch
 
-from hepred_lib.multitask.augmentation import augment, change_hu, move
-from hepred_lib.multitask.bags import (
+from hepred_lib.imaging.slices import BRAIN
+from hepred_lib.multitask.data import (
+    DESCRIPTORS,
+    augment,
+    change_hu,
     draw_batch,
     draw_slices,
     epoch_steps,
     load_patients,
     make_batch,
+    move,
     step_batches,
     step_parts,
 )
-from hepred_lib.multitask.descriptors import DESCRIPTORS
-from hepred_lib.slices import BRAIN
 
 CPU = torch.device("cpu")
 
@@ -92,7 +94,7 @@ def test_a_store_that_fills_the_memory_stays_on_disk(patients, tmp_path, monkeyp
     np.save(tmp_path / "P00.npy", patients[0].planes)
     quality = pd.DataFrame({"has_mask": [1], **dict.fromkeys(DESCRIPTORS, 1.5)}, index=["P00"])
     cohort = pd.DataFrame({"patient_id": ["P00"], "he": [1.0]})
-    import hepred_lib.multitask.bags as module
+    import hepred_lib.multitask.data as module
 
     monkeypatch.setattr(
         module, "stored_grid", lambda *_: dataclasses.make_dataclass("G", ["pixel_mm", "voxel_ml"])(3.0, 0.045)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from hepred_lib.multitask.descriptors import DESCRIPTORS, changed_descriptors, descriptor_scale, measured_descriptors
+from hepred_lib.multitask.data import DESCRIPTORS, changed_descriptors, descriptor_scale, measured_descriptors
 from hepred_lib.multitask.network import ExpansionHead
 
 TABLE = np.arange(4 * len(DESCRIPTORS), dtype=float).reshape(4, -1)

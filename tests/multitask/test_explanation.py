@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from hepred_lib.imaging.slices import BRAIN, HU, HU_OFFSET
 from hepred_lib.multitask.explanation import explain_patient, explain_with, explained_pictures
 from hepred_lib.multitask.network import MultitaskNetwork, NetworkSettings
-from hepred_lib.slices import BRAIN, HU, HU_OFFSET
 
 
 def untrained(seed):

@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 import torch
 
-from hepred_lib.multitask.descriptors import DESCRIPTORS
-from hepred_lib.multitask.inference import (
+from hepred_lib.multitask.data import DESCRIPTORS
+from hepred_lib.multitask.network import EVIDENCE, FINDINGS, MultitaskNetwork, NetworkSettings
+from hepred_lib.multitask.prediction import (
     column_scores,
     normalized_scores,
     predict_cohort,
@@ -16,8 +17,6 @@ from hepred_lib.multitask.inference import (
     predict_patient,
     score_scales,
 )
-from hepred_lib.multitask.network import FINDINGS, MultitaskNetwork, NetworkSettings
-from hepred_lib.multitask.presence import EVIDENCE
 
 
 @pytest.fixture(scope="module")

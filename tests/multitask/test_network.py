@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
+from hepred_lib.multitask.data import N_CHANNELS
 from hepred_lib.multitask.network import FINDINGS, ExpansionHead, MultitaskNetwork, NetworkSettings
-from hepred_lib.multitask.window import N_CHANNELS
 
 
 @pytest.fixture(scope="module")

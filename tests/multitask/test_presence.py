@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from hepred_lib.multitask.presence import EVIDENCE, SliceContext, fit_presence, slice_evidence
+from hepred_lib.multitask.network import EVIDENCE, SliceContext, fit_presence, slice_evidence
 from hepred_lib.stats.discrimination import auc
 
 

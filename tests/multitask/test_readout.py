@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from hepred_lib.multitask.network import FINDINGS, MultitaskNetwork, NetworkSettings
-from hepred_lib.multitask.readout import fit_readout, read_out
+from hepred_lib.multitask.prediction import fit_readout, read_out
 
 
 @pytest.fixture

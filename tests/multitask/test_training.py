@@ -12,12 +12,19 @@ import pytest
 import torch
 from torch import nn
 
-from hepred_lib.multitask.bags import fold_roles, training_patients
-from hepred_lib.multitask.checkpoint import load_network, save_network
+from hepred_lib.multitask.data import fold_roles, training_patients
 from hepred_lib.multitask.explanation import explain_patient
 from hepred_lib.multitask.network import NetworkSettings
-from hepred_lib.multitask.objective import CROSS_ENTROPY_WEIGHT, LOSSES, outline_loss
-from hepred_lib.multitask.training import TrainingError, TrainingSettings, train_fold
+from hepred_lib.multitask.training import (
+    CROSS_ENTROPY_WEIGHT,
+    LOSSES,
+    TrainingError,
+    TrainingSettings,
+    load_network,
+    outline_loss,
+    save_network,
+    train_fold,
+)
 
 SETTINGS = TrainingSettings(epochs=2, patients_per_step=5, slices_per_patient=3, averaging=0.9)
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from hepred_lib.multitask.window import N_CHANNELS, brain_frame, cut, network_input, normalize, uncut, with_neighbours
-from hepred_lib.slices import BRAIN, HU, HU_OFFSET
+from hepred_lib.imaging.slices import BRAIN, HU, HU_OFFSET
+from hepred_lib.multitask.data import N_CHANNELS, brain_frame, cut, network_input, normalize, uncut, with_neighbours
 
 FRAME = (64, 64)
 

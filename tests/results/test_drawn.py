@@ -2,9 +2,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hepred_lib import results
-from hepred_lib.results.drawn import stratum_names
 from hepred_lib.stats.development import DevelopmentSettings, develop
+from hepred_lib.study import drawing, summary
+from hepred_lib.study.drawing import stratum_names
 
 
 @pytest.fixture(scope="module")
@@ -26,23 +26,23 @@ def predictors(n=240, seed=1):
 
 
 def test_tables_of_the_curves_repeat_by_seed_and_name_the_models(rows):
-    judged = results.evaluate_models(rows, {"clinical": 0.3, "integrated": 0.3}, notes=[])
+    judged = summary.evaluate_models(rows, {"clinical": 0.3, "integrated": 0.3}, notes=[])
     models = {name: judged[name] for name in ("clinical", "integrated")}
-    for make in (results.roc_table, results.calibration_table):
+    for make in (drawing.roc_table, drawing.calibration_table):
         first, second = (make(rows, models, n_resamples=10, rng=np.random.default_rng(3)) for _ in range(2))
         pd.testing.assert_frame_equal(first, second)
         assert {"clinical", "integrated"} <= set(first["model"])
 
 
 def test_the_decision_curve_has_its_two_references(rows):
-    table = results.decision_table(rows, ["clinical"])
+    table = drawing.decision_table(rows, ["clinical"])
     assert set(table["model"]) == {"clinical", "treat_all", "treat_none"}
     assert table.loc[table["model"] == "treat_none", ["net_benefit", "low", "high"]].eq(0).all(axis=None)
     assert table["label"].notna().all()
 
 
 def test_moves_are_counted_between_named_strata(rows):
-    table = results.reclassification_data(
+    table = drawing.reclassification_data(
         rows, "clinical", "integrated", strata=[0.1, 0.3], n_resamples=20, rng=np.random.default_rng(0)
     )
     assert table.groupby("outcome")["patients"].sum().tolist() == [30, 10]
@@ -63,7 +63,7 @@ def test_the_axes_of_a_nomogram_have_words_and_units():
     x, y = predictors()
     names = ("sbp_mmhg", "male", "anticoagulant")
     model = develop(x, y, DevelopmentSettings(names, ("dl_score",), forced=names, n_resamples=5))
-    table = results.nomogram_table(results.nomogram_of(model, x))
+    table = drawing.nomogram_table(drawing.nomogram_of(model, x))
     labels = table.drop_duplicates("axis").set_index("axis")["label"].to_dict()
     assert labels["sbp_mmhg"] == "Systolic pressure (mmHg)"
     assert labels["dl_score"] == "DL score (SD)"
@@ -73,4 +73,4 @@ def test_the_axes_of_a_nomogram_have_words_and_units():
 
 
 def test_a_model_without_an_effect_has_no_axes():
-    assert results.nomogram_table(None).empty
+    assert drawing.nomogram_table(None).empty

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hepred_lib import results
+from hepred_lib.study import summary
 
 NAN = np.nan
 
@@ -19,7 +19,7 @@ def patients(**columns) -> pd.DataFrame:
 
 def marked(**columns) -> pd.DataFrame:
     table = patients(**columns)
-    return results.mark_hemorrhages(table, table["he"])
+    return summary.mark_hemorrhages(table, table["he"])
 
 
 def test_no_volume_and_no_mask_is_no_hemorrhage_where_others_have_one():
@@ -44,7 +44,7 @@ def test_a_manifest_without_any_volume_or_mask_tells_nothing_and_all_are_hemorrh
 
 def test_two_volumes_of_zero_make_no_patient_without_expansion():
     table = patients(baseline_volume_ml=[0.0, 5.0], followup_volume_ml=[0.0, 5.0], he=[0.0, 0.0])
-    found = results.mark_hemorrhages(table, pd.Series([NAN, NAN]))
+    found = summary.mark_hemorrhages(table, pd.Series([NAN, NAN]))
     assert found["has_hemorrhage"].tolist() == [0, 1]
     assert found["he"].isna().tolist() == [True, False]
 
@@ -63,22 +63,22 @@ def test_reasons_are_facts_about_the_patient():
         "no hemorrhage",
         "",
     ]
-    assert results.outcome_reasons(table).tolist() == reasons
-    assert results.exclusions(table, image_source="none").tolist() == reasons
-    assert results.exclusions(table, image_source="column").tolist() == [*reasons[:4], "no DL score"]
-    assert set(results.exclusions(table, image_source="scans")) == {"no baseline CT"}
+    assert summary.outcome_reasons(table).tolist() == reasons
+    assert summary.exclusions(table, image_source="none").tolist() == reasons
+    assert summary.exclusions(table, image_source="column").tolist() == [*reasons[:4], "no DL score"]
+    assert set(summary.exclusions(table, image_source="scans")) == {"no baseline CT"}
 
 
 def test_with_scans_only_a_missing_first_scan_excludes():
     table = marked(baseline_volume_ml=[9.0, NAN], baseline_ct=["a.nii.gz", None], he=[NAN, NAN])
-    assert results.exclusions(table, image_source="scans").tolist() == ["", "no baseline CT"]
+    assert summary.exclusions(table, image_source="scans").tolist() == ["", "no baseline CT"]
 
 
 @pytest.mark.parametrize("split", [("development", "test"), ("test", "development")])
 def test_hemorrhages_without_an_outcome_are_never_counted_as_blood_free(split):
     cohort = pd.DataFrame({"split": [*split, *split, *split], "he": [1.0, 0.0, NAN, NAN, NAN, 1.0]})
     cohort["has_hemorrhage"] = [1, 1, 1, 1, 0, 1]
-    counted = results.count_patients(cohort, cohort.iloc[:0])
+    counted = summary.count_patients(cohort, cohort.iloc[:0])
     assert (counted["patients"], counted["without_outcome"], counted["blood_free"]) == (3, 2, 1)
     assert counted["development"] + counted["test"] == 3
 
@@ -86,7 +86,7 @@ def test_hemorrhages_without_an_outcome_are_never_counted_as_blood_free(split):
 def test_excluded_rows_are_counted_too():
     cohort = pd.DataFrame({"split": ["development", "test"], "he": [1.0, 0.0], "has_hemorrhage": 1})
     excluded = pd.DataFrame({"reason": ["no hemorrhage", "no follow-up CT"], "he": NAN, "has_hemorrhage": [0, 1]})
-    counted = results.count_patients(cohort, excluded)
+    counted = summary.count_patients(cohort, excluded)
     assert [counted[name] for name in ("excluded", "blood_free", "without_outcome")] == [2, 1, 1]
 
 
@@ -96,9 +96,9 @@ def test_the_boxes_of_the_flow_add_up():
         baseline_ct=["1", "2", "3", "4", None],
         he=[1.0, 0.0, NAN, NAN, 1.0],
     ).assign(split=["development", "test", "development", "test", "development"])
-    reasons = results.exclusions(table, image_source="scans")
-    flow = results.flow_table(table, table[reasons.eq("")], table.assign(reason=reasons)[reasons.ne("")], folds=3)
+    reasons = summary.exclusions(table, image_source="scans")
+    flow = summary.flow_table(table, table[reasons.eq("")], table.assign(reason=reasons)[reasons.ne("")], folds=3)
     n = flow.set_index("step")["n"]
     assert n["assessed"] == n["excluded"] + n["blood_free"] + n["without_outcome"] + n["included"] == 5
     assert n["included"] == n["development"] + n["test"] == 2
-    assert results.missing_outcomes(table).to_numpy().tolist() == [["no follow-up CT", 1]]
+    assert summary.missing_outcomes(table).to_numpy().tolist() == [["no follow-up CT", 1]]

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hepred_lib.results.saved import as_printed, save_table
+from hepred_lib.study.tables import as_printed, save_table
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 import numpy as np
 import pandas as pd
 
-from hepred_lib import results
+from hepred_lib.study import summary
 
 
 def patients(n=200, seed=0):
@@ -15,7 +15,7 @@ def patients(n=200, seed=0):
 
 def test_every_known_characteristic_splits_the_patients():
     table, *_ = patients()
-    splits = results.subgroup_splits(table, table, ["gcs", "dl_score"])
+    splits = summary.subgroup_splits(table, table, ["gcs", "dl_score"])
     sizes = {name: groups.value_counts().to_dict() for name, groups in splits.items()}
     assert sizes["Age (years)"] == {"65 or older": table["age"].ge(65).sum(), "under 65": table["age"].lt(65).sum()}
     assert sizes["Predictors"]["some imputed"] == table["gcs"].isna().sum()
@@ -26,28 +26,28 @@ def test_every_known_characteristic_splits_the_patients():
 
 def test_a_single_site_and_complete_predictors_make_no_subgroup():
     table, *_ = patients()
-    splits = results.subgroup_splits(table.assign(site="A"), table, ["age", "male"])
+    splits = summary.subgroup_splits(table.assign(site="A"), table, ["age", "male"])
     assert {"Site", "Predictors"} & set(splits) == set()
 
 
 def test_unknown_columns_and_values_make_no_subgroup():
     table, *_ = patients()
-    splits = results.subgroup_splits(table[["gcs", "age"]].assign(age=np.nan, site=None), table, [])
+    splits = summary.subgroup_splits(table[["gcs", "age"]].assign(age=np.nan, site=None), table, [])
     assert splits == {}
 
 
 def test_the_volumes_tertiles_are_those_of_development():
     table, *_ = patients()
     shifted = table.assign(baseline_volume_ml=table["baseline_volume_ml"] + 1000)
-    groups = results.subgroup_splits(table, table.assign(baseline_volume_ml=np.linspace(1, 31, 200)), [])
+    groups = summary.subgroup_splits(table, table.assign(baseline_volume_ml=np.linspace(1, 31, 200)), [])
     assert list(groups["Baseline volume"].cat.categories) == ["below 11 mL", "11 to 21 mL", "21 mL or more"]
-    assert "Baseline volume" not in results.subgroup_splits(table, shifted, [])
+    assert "Baseline volume" not in summary.subgroup_splits(table, shifted, [])
 
 
 def test_the_figure_begins_with_everybody_and_keeps_the_order_of_the_groups():
     table, y, p = patients()
     table.loc[:4, "sex"] = None
-    shown = results.subgroup_table(pd.Series(y), p, results.subgroup_splits(table, table, ["gcs"]), model="clinical")
+    shown = summary.subgroup_table(pd.Series(y), p, summary.subgroup_splits(table, table, ["gcs"]), model="clinical")
     assert shown.loc[0, ["split", "group", "n"]].tolist() == ["", "All test patients", 200]
     assert shown.loc[shown["split"] == "Sex", "group"].tolist() == ["female", "male", "missing"]
     assert shown.loc[shown["split"] == "Age (years)", "group"].tolist() == ["under 65", "65 or older"]
@@ -58,4 +58,4 @@ def test_the_figure_begins_with_everybody_and_keeps_the_order_of_the_groups():
 def test_certain_probabilities_are_moved_inwards():
     _, y, p = patients()
     p.iloc[0] = 1.0
-    assert np.isfinite(results.subgroup_table(pd.Series(y), p, {}, model="clinical").loc[0, "in_the_large"])
+    assert np.isfinite(summary.subgroup_table(pd.Series(y), p, {}, model="clinical").loc[0, "in_the_large"])

@@ -1,4 +1,4 @@
-from hepred_lib.results.wording import listed, p_value, two_digits, with_interval
+from hepred_lib.study.tables import listed, p_value, two_digits, with_interval
 
 
 def test_an_interval_that_begins_below_zero_is_read_with_to():

@@ -13,12 +13,13 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
+from hepred_lib.cohort.predictors import predictor_frame
+from hepred_lib.cohort.rules import COLUMNS
 from hepred_lib.figures.style import render
-from hepred_lib.manifest import COLUMNS, predictor_frame
-from hepred_lib.results import MODELS, evaluate_models
-from hepred_lib.site import build_site
+from hepred_lib.site.build import build_site
 from hepred_lib.stats.development import DevelopmentSettings, develop
-from hepred_lib.study import write_bytes, write_json
+from hepred_lib.study.files import write_bytes, write_json
+from hepred_lib.study.summary import MODELS, evaluate_models
 
 FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),

@@ -4,8 +4,9 @@ import shutil
 
 import pytest
 
-from hepred_lib.site import build, build_site
-from hepred_lib.study import StudyError
+from hepred_lib.site import build
+from hepred_lib.site.build import build_site
+from hepred_lib.study.definition import StudyError
 
 
 def test_the_site_stands_in_the_run_with_every_page(site, by_hand):

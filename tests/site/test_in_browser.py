@@ -5,10 +5,11 @@ import pandas as pd
 import pytest
 from scipy.special import expit, logit
 
-from hepred_lib.deployment import load_frozen, predict_table
-from hepred_lib.manifest import COLUMNS, predictor_frame
-from hepred_lib.site import build_site
-from hepred_lib.study import read_json
+from hepred_lib.cohort.predictors import predictor_frame
+from hepred_lib.cohort.rules import COLUMNS
+from hepred_lib.site.build import build_site
+from hepred_lib.study.deployment import load_frozen, predict_table
+from hepred_lib.study.files import read_json
 
 ENTER = """
 const [patients, done] = [arguments[0], []];

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from hepred_lib.site.risk import points_html, read_risk_models, risk_html
-from hepred_lib.study import read_json
+from hepred_lib.study.files import read_json
 
 
 @pytest.fixture

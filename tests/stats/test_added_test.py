@@ -4,10 +4,8 @@ import pytest
 from scipy.special import expit
 from scipy.stats import chi2, f
 
-from hepred_lib.stats.added_test import AddedTest, likelihood_ratio_of_added
-from hepred_lib.stats.coding import Coding
-from hepred_lib.stats.logistic import fit_logistic
-from hepred_lib.stats.procedure import DevelopmentSettings, Procedure
+from hepred_lib.stats.development import AddedTest, DevelopmentSettings, Procedure, likelihood_ratio_of_added
+from hepred_lib.stats.logistic import Coding, fit_logistic
 
 
 def pooled(tables, y, added=("dl_score",)):

@@ -6,10 +6,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hepred_lib.stats.auc_tests import compare_aucs, compare_unpaired, delong_covariance
-from hepred_lib.stats.discrimination import auc, auc_interval, compare_auc
+from hepred_lib.stats.discrimination import (
+    auc,
+    auc_interval,
+    compare_auc,
+    compare_aucs,
+    compare_unpaired,
+    delong_covariance,
+)
 
-ORACLES = Path(__file__).resolve().parents[2] / "../shared/oracles"
+R = Path(__file__).resolve().parents[1] / "data" / "r"
 
 
 def sample(n=120, seed=0):
@@ -69,15 +75,13 @@ def test_the_score_at_fault_is_named():
         compare_aucs([0, 1], {"a": [0, 1], "b": [0, np.nan]})
 
 
-def test_the_covariance_equals_proc():
-    if not ORACLES.is_dir():
-        pytest.skip("R's reference outputs are not at hand")
-    table, reference = pd.read_csv(ORACLES / "asah.csv"), json.loads((ORACLES / "asah_roc.json").read_text())
-    names = ["wfns", "s100b", "ndka"]
+def test_the_covariance_equals_proc(reference):
+    table, expected = reference("roc.csv"), reference("roc.json")
+    names = list(expected["auc"])
     _, covariance = delong_covariance(table["y"], {name: table[name] for name in names})
     for i, j in ((0, 1), (0, 2), (1, 2)):
-        assert covariance[i, j] == pytest.approx(reference["delong"][f"{names[i]}-{names[j]}"]["covariance"], abs=1e-12)
-    variances = [reference["auc"][name]["variance"] for name in names]
+        assert covariance[i, j] == pytest.approx(expected["delong"][f"{names[i]}-{names[j]}"]["covariance"], abs=1e-12)
+    variances = [expected["auc"][name]["variance"] for name in names]
     assert np.diag(covariance) == pytest.approx(variances, abs=1e-12)
 
 
@@ -87,6 +91,13 @@ def test_unpaired_by_hand():
     error = np.hypot(auc_interval(y, a).standard_error, auc_interval(z, b).standard_error)
     assert (found.difference, found.z) == pytest.approx((auc(y, a) - auc(z, b), (auc(y, a) - auc(z, b)) / error))
     assert found.high - found.low == pytest.approx(2 * 1.959963984540054 * error)
+
+
+def test_unpaired_equals_proc():
+    table, expected = pd.read_csv(R / "roc.csv"), json.loads((R / "roc.json").read_text())["unpaired_volume"]
+    a, b = (table[table["site"] == site] for site in "AB")
+    found = compare_unpaired((a["y"], a["volume"]), (b["y"], b["volume"]))
+    assert (found.difference, found.z) == pytest.approx((expected["difference"], expected["z"]), abs=1e-12)
 
 
 def test_a_group_without_variance_gives_the_difference_alone():

@@ -8,25 +8,37 @@ import pandas as pd
 import pytest
 
 from hepred_lib.stats import checks
-from hepred_lib.stats.auc_tests import compare_aucs, compare_unpaired, delong_covariance
 from hepred_lib.stats.bootstrap import bootstrap_auc_difference, bootstrap_auc_interval
-from hepred_lib.stats.calibration import brier_score, calibrate, calibration_curve, in_the_large_interval
-from hepred_lib.stats.calibration_tests import hosmer_lemeshow_test, spiegelhalter_test
+from hepred_lib.stats.calibration import (
+    brier_score,
+    calibrate,
+    calibration_curve,
+    hosmer_lemeshow_test,
+    in_the_large_interval,
+    spiegelhalter_test,
+)
 from hepred_lib.stats.decision import decision_curve, net_benefit, net_benefit_difference
 from hepred_lib.stats.development import DevelopmentSettings, cross_fit, develop
-from hepred_lib.stats.diagnostic_accuracy import compare_calls
 from hepred_lib.stats.diagnostics import events_per_parameter, linearity_tests
-from hepred_lib.stats.discrimination import auc, auc_interval, clustered_auc_interval, compare_auc, roc_band, roc_points
-from hepred_lib.stats.effects import profile_odds_ratios, term_tests
+from hepred_lib.stats.discrimination import (
+    auc,
+    auc_interval,
+    clustered_auc_interval,
+    compare_auc,
+    compare_aucs,
+    compare_unpaired,
+    delong_covariance,
+    roc_band,
+    roc_points,
+)
+from hepred_lib.stats.effects import profile_odds_ratios, term_tests, univariable_odds_ratios
 from hepred_lib.stats.evaluation import compare_models, evaluate, null_accuracy
-from hepred_lib.stats.imputed_effects import univariable_odds_ratios
+from hepred_lib.stats.imputation import pool_auc, pool_slope
 from hepred_lib.stats.logistic import fit_logistic
-from hepred_lib.stats.operating_point import confusion, sensitivity_threshold, youden_threshold
-from hepred_lib.stats.penalized import cross_fit_penalized, fit_penalized
-from hepred_lib.stats.pooling import pool_auc, pool_slope
+from hepred_lib.stats.operating_point import compare_calls, confusion, sensitivity_threshold, youden_threshold
 from hepred_lib.stats.reclassification import integrated_discrimination, net_reclassification, reclassification_table
 from hepred_lib.stats.selection import forward_select, inclusion_frequency
-from hepred_lib.stats.stability import selection_stability
+from hepred_lib.stats.sensitivity import cross_fit_penalized, fit_penalized, selection_stability
 from hepred_lib.stats.subgroups import interaction_test, subgroup_performance
 
 

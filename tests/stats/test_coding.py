@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hepred_lib.stats.coding import Coding, standardize, unscale
+from hepred_lib.stats.logistic import Coding, standardize, unscale
 
 TABLE = pd.DataFrame(
     {"age": [60.0, 70.0, 80.0], "location": pd.Categorical(["deep", "lobar", None], ["deep", "lobar"])}

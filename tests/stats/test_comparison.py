@@ -1,27 +1,16 @@
-import json
-from pathlib import Path
-
 import numpy as np
 import pytest
 from scipy.stats import norm
 
-from hepred_lib.stats.comparison import (
+from hepred_lib.stats.discrimination import (
     binormal_separation,
     combination_correlation,
+    compare_auc,
     delong_power,
     implied_correlation,
     likelihood_ratio_p,
     mcnemar_exact,
 )
-from hepred_lib.stats.discrimination import compare_auc
-
-ORACLES = Path(__file__).resolve().parents[2] / "../shared/oracles"
-
-
-def oracle(name):
-    if not ORACLES.is_dir():
-        pytest.skip("R's reference outputs are not at hand")
-    return json.loads((ORACLES / name).read_text())
 
 
 def power(aucs, correlation, *, seed=0, n_positive=21, n_negative=86, n_simulations=4000):
@@ -53,13 +42,13 @@ def test_calls_on_different_patients_are_refused():
         mcnemar_exact([0, 1], [0, 1, 1])
 
 
-def test_mcnemar_equals_r():
+def test_mcnemar_equals_r(reference):
     a, b = np.arange(86) < 55, np.arange(86) < 71
-    assert mcnemar_exact(a, b) == pytest.approx(oracle("counts.json")["mcnemar_exact_55_71"], rel=1e-10)
+    assert mcnemar_exact(a, b) == pytest.approx(reference("counts.json")["mcnemar_exact_55_71"], rel=1e-10)
 
 
-def test_likelihood_ratio_equals_r():
-    assert likelihood_ratio_p(-44.9, -40.1) == pytest.approx(oracle("counts.json")["lr_test"], abs=1e-12)
+def test_likelihood_ratio_equals_r(reference):
+    assert likelihood_ratio_p(-44.9, -40.1) == pytest.approx(reference("counts.json")["lr_test"], abs=1e-12)
 
 
 def test_equal_fits_have_p_one():

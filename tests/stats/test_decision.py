@@ -9,7 +9,7 @@ from hepred_lib.stats.decision import (
     net_benefit_difference,
     net_benefit_from_counts,
 )
-from hepred_lib.stats.proportions import wilson_interval
+from hepred_lib.stats.operating_point import wilson_interval
 
 THRESHOLDS = np.array([0.05, 0.2, 0.5])
 

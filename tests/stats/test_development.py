@@ -1,6 +1,5 @@
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -19,7 +18,6 @@ from hepred_lib.stats.development import (
 from hepred_lib.stats.logistic import fit_logistic
 from hepred_lib.stats.selection import forward_select
 
-ORACLES = Path(__file__).resolve().parents[2] / "../shared/oracles"
 SETTINGS = DevelopmentSettings(
     ("gcs", "onset_h", "anticoagulant", "place", "age", "sbp"), ("dl_score",), n_resamples=12
 )
@@ -247,13 +245,10 @@ def test_settings_that_contradict_themselves_are_refused(arguments, message):
         DevelopmentSettings(**arguments)
 
 
-def test_birth_weight_optimism_agrees_with_rms_validate():
-    if not ORACLES.exists():
-        pytest.skip("R's reference tables are not beside the project")
-    x = pd.read_csv(ORACLES / "birthwt.csv", dtype={"race": "category"})
-    expected = json.loads((ORACLES / "birthwt_validate.json").read_text())
-    names = ("age", "lwt", "race", "smoke", "ptd", "ht", "ui")
-    optimism = develop(x, x["low"], DevelopmentSettings(names, forced=names, n_resamples=600)).optimism
+def test_the_optimism_agrees_with_rms_validate(reference):
+    x, expected = reference("selection.csv"), reference("validate.json")
+    names = tuple(x.columns.drop(["y", "ftv2"], errors="ignore"))
+    optimism = develop(x, x["y"], DevelopmentSettings(names, forced=names, n_resamples=600)).optimism
     assert optimism["auc_apparent"] == pytest.approx((expected["dxy"]["index.orig"] + 1) / 2, abs=1e-8)
     assert optimism["auc_corrected"] == pytest.approx((expected["dxy"]["index.corrected"] + 1) / 2, abs=0.01)
     assert optimism["slope_corrected"] == pytest.approx(expected["slope"]["index.corrected"], abs=0.02)

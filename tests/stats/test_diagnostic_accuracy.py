@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scipy.stats import chi2
 
-from hepred_lib.stats.comparison import mcnemar_exact
-from hepred_lib.stats.diagnostic_accuracy import compare_calls, likelihood_ratios
+from hepred_lib.stats.discrimination import mcnemar_exact
+from hepred_lib.stats.operating_point import compare_calls, likelihood_ratios
 
 
 def test_the_papers_integrated_counts():

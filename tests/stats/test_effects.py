@@ -1,3 +1,6 @@
+import json
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,6 +10,8 @@ from scipy.stats import chi2
 
 from hepred_lib.stats.effects import odds_ratios, profile_odds_ratios, term_tests
 from hepred_lib.stats.logistic import fit_logistic
+
+R = Path(__file__).resolve().parents[1] / "data" / "r"
 
 
 def cohort(n=150, seed=0):
@@ -69,6 +74,20 @@ def test_the_likelihood_at_the_profile_limits_has_fallen_by_half_the_quantile():
     for name in ("age", "ivh"):
         for limit in table.loc[name, ["profile_low", "profile_high"]]:
             assert top - fixed(x, y, name, np.log(limit)) == pytest.approx(chi2.ppf(0.95, 1) / 2, abs=1e-6)
+
+
+def test_intervals_and_term_tests_equal_r():
+    table, expected = pd.read_csv(R / "selection.csv"), json.loads((R / "effects.json").read_text())
+    x, y = table.drop(columns="y").astype({"location": "category"}), table["y"]
+    found = profile_odds_ratios(x, y, units={})
+    # R interpolates the profile between points.
+    tolerances = {"odds_ratio": 1e-8, "low": 1e-8, "high": 1e-8, "p": 1e-7, "profile_low": 1e-4, "profile_high": 1e-4}
+    for key, tolerance in tolerances.items():
+        assert found[key].tolist() == pytest.approx([row[key] for row in expected["effects"].values()], rel=tolerance)
+    terms = term_tests(x, y)
+    assert terms["term"].tolist() == list(expected["terms"])
+    for key in ("df", "statistic", "p"):
+        assert terms[key].tolist() == pytest.approx([row[key] for row in expected["terms"].values()], rel=1e-7)
 
 
 def test_profile_and_wald_agree_in_large_cohorts():

@@ -3,9 +3,8 @@ import pytest
 from scipy.special import expit
 from scipy.stats import chi2
 
-from hepred_lib.stats.coding import Coding
-from hepred_lib.stats.forward import Plan, Rule, _screen, group_columns, select_paths
-from hepred_lib.stats.irls import batched_irls, fit_rows
+from hepred_lib.stats.logistic import Coding, batched_irls, fit_rows
+from hepred_lib.stats.selection import Plan, Rule, _screen, group_columns, select_paths
 
 PLAN = Plan(tuple(np.array([row]) for row in range(1, 5)), np.array([0]), (0, 1, 2, 3))
 

@@ -7,14 +7,14 @@ from scipy.special import expit
 from scipy.stats import norm
 
 from hepred_lib.stats.development import DevelopmentSettings, develop
-from hepred_lib.stats.effects import odds_ratios, profile_odds_ratios
-from hepred_lib.stats.imputed_effects import (
+from hepred_lib.stats.effects import (
     multivariable_odds_ratios,
+    odds_ratios,
     pooled_profile_limits,
+    profile_odds_ratios,
     univariable_odds_ratios,
 )
-from hepred_lib.stats.likelihood import maximum_given
-from hepred_lib.stats.logistic import fit_logistic
+from hepred_lib.stats.logistic import fit_logistic, maximum_given
 
 NAMES = ("age", "warfarin", "place")
 SETTINGS = DevelopmentSettings(NAMES, forced=NAMES, n_imputations=3, n_resamples=2)

@@ -3,7 +3,7 @@ import pytest
 import statsmodels.api as sm
 from scipy.special import expit
 
-from hepred_lib.stats.irls import batched_irls, fit_rows, log_likelihood, varying_rows
+from hepred_lib.stats.logistic import batched_irls, fit_rows, log_likelihood, varying_rows
 
 
 def sample(n=120, seed=0):

@@ -2,9 +2,7 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from hepred_lib.stats.irls import batched_irls
-from hepred_lib.stats.likelihood import maximum_given, profile_limits
-from hepred_lib.stats.separation import firth
+from hepred_lib.stats.logistic import batched_irls, firth, maximum_given, profile_limits
 
 
 def sample(n=80, seed=0):

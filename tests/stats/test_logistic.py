@@ -1,14 +1,9 @@
-import json
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.special import expit
 
 from hepred_lib.stats.logistic import fit_logistic
-
-ORACLES = Path(__file__).resolve().parents[2] / "../shared/oracles"
 
 
 def cohort(n=200, seed=0):
@@ -116,11 +111,8 @@ def test_missing_values_are_refused_in_prediction():
         fit_logistic(x, y).predict(x.assign(gcs=x["gcs"].where(x.index != 3)))
 
 
-def test_separated_data_equal_brglm2():
-    if not ORACLES.exists():
-        pytest.skip("R's reference tables are not beside the project")
-    x = pd.read_csv(ORACLES / "separated.csv")
-    expected = json.loads((ORACLES / "separated_firth.json").read_text())
+def test_separated_data_equal_brglm2(reference):
+    x, expected = reference("separated.csv"), reference("separated_firth.json")
     model = fit_logistic(x[["x1", "x2"]], x["y"], separation="firth")
     assert model.method == "firth"
     assert model.coefficients == pytest.approx(list(expected["coefficients"].values()), abs=1e-6)

@@ -7,12 +7,10 @@ from scipy.special import expit
 
 from hepred_lib.stats.development import DevelopmentSettings, cross_fit, develop
 from hepred_lib.stats.diagnostics import collinear_predictors, variance_inflation
-from hepred_lib.stats.imputed_effects import multivariable_odds_ratios
-from hepred_lib.stats.irls import independent_rows
-from hepred_lib.stats.likelihood import maximum_given, profile_limits
-from hepred_lib.stats.penalized import compare_penalties
+from hepred_lib.stats.effects import multivariable_odds_ratios
+from hepred_lib.stats.logistic import independent_rows, maximum_given, profile_limits
 from hepred_lib.stats.selection import forward_select
-from hepred_lib.stats.stability import selection_stability
+from hepred_lib.stats.sensitivity import compare_penalties, selection_stability
 
 PLACES = ("deep", "lobar", "stem")
 
@@ -193,7 +191,7 @@ def test_one_interval_that_cannot_be_found_leaves_the_others(monkeypatch):
             raise ValueError("no maximum")
         return maximum_given(design, outcome, start, free, **how)
 
-    monkeypatch.setattr("hepred_lib.stats.imputed_effects.maximum_given", lost)
+    monkeypatch.setattr("hepred_lib.stats.effects.maximum_given", lost)
     table = multivariable_odds_ratios(model, x, y).set_index("name")
     assert table.loc["gcs", ["profile_low", "profile_high"]].isna().all()
     assert table.drop(index="gcs")[["profile_low", "profile_high"]].notna().all(axis=None)

@@ -1,8 +1,4 @@
-import json
-from pathlib import Path
-
 import numpy as np
-import pandas as pd
 import pytest
 
 from hepred_lib.stats.operating_point import (
@@ -13,14 +9,6 @@ from hepred_lib.stats.operating_point import (
     sensitivity_threshold,
     youden_threshold,
 )
-
-ORACLES = Path(__file__).resolve().parents[2] / "../shared/oracles"
-
-
-def oracle(name):
-    if not ORACLES.is_dir():
-        pytest.skip("R's reference outputs are not at hand")
-    return json.loads((ORACLES / name).read_text())
 
 
 def sample(n=120, seed=0):
@@ -124,14 +112,14 @@ def test_youden_threshold_equals_trying_every_threshold(seed):
     ("name", "k", "n"),
     [("sensitivity", 17, 21), ("specificity", 55, 86), ("accuracy", 72, 107), ("zero", 0, 21), ("all", 21, 21)],
 )
-def test_exact_interval_equals_r(name, k, n):
-    assert exact_interval(k, n) == pytest.approx(oracle("counts.json")[name], abs=1e-12)
+def test_exact_interval_equals_r(reference, name, k, n):
+    assert exact_interval(k, n) == pytest.approx(reference("counts.json")[name], abs=1e-12)
 
 
-def test_youden_point_equals_proc():
-    expected = oracle("asah_roc.json")["youden_s100b"]
-    table = pd.read_csv(ORACLES / "asah.csv")
-    threshold = youden_threshold(table["y"], table["s100b"])
-    found = confusion(table["y"], table["s100b"], threshold)
+def test_youden_point_equals_proc(reference):
+    table, figures = reference("roc.csv"), reference("roc.json")
+    ((name, expected),) = ((key[7:], value) for key, value in figures.items() if key.startswith("youden_"))
+    threshold = youden_threshold(table["y"], table[name])
+    found = confusion(table["y"], table[name], threshold)
     assert threshold == pytest.approx(expected["threshold"], abs=1e-12)
     assert (found.sensitivity, found.specificity) == pytest.approx((expected["sensitivity"], expected["specificity"]))

@@ -3,12 +3,10 @@ import pandas as pd
 import pytest
 from scipy.special import expit
 
-from hepred_lib.stats.coding import Coding
+from hepred_lib.stats.bootstrap import bootstrap_indices
+from hepred_lib.stats.development import DevelopmentSettings, Optimism, Procedure, judge
 from hepred_lib.stats.discrimination import auc
-from hepred_lib.stats.logistic import fit_logistic
-from hepred_lib.stats.optimism import Optimism, judge
-from hepred_lib.stats.procedure import DevelopmentSettings, Procedure
-from hepred_lib.stats.resampling import bootstrap_indices
+from hepred_lib.stats.logistic import Coding, fit_logistic
 
 NAMES = ("a", "b", "c")
 

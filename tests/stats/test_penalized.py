@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from scipy.special import expit
 
-from hepred_lib.stats.penalized import compare_penalties, cross_fit_penalized, fit_penalized
+from hepred_lib.stats.sensitivity import compare_penalties, cross_fit_penalized, fit_penalized
 
 
 def cohort(n=160, seed=0):

@@ -5,7 +5,7 @@ from scipy.stats import t
 
 from hepred_lib.stats.calibration import calibrate
 from hepred_lib.stats.discrimination import auc_interval
-from hepred_lib.stats.pooling import pool_auc, pool_slope, rubin_interval
+from hepred_lib.stats.imputation import pool_auc, pool_slope, rubin_interval
 
 
 def sample(n=200, m=4, seed=0):

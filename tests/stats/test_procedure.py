@@ -2,10 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hepred_lib.stats.coding import Coding
-from hepred_lib.stats.irls import batched_irls
-from hepred_lib.stats.procedure import DevelopmentSettings, Procedure, fit_robustly
-from hepred_lib.stats.separation import firth
+from hepred_lib.stats.development import DevelopmentSettings, Procedure, fit_robustly
+from hepred_lib.stats.logistic import Coding, batched_irls, firth
 
 TABLE = pd.DataFrame({"gcs": [3.0, 9, 15, 15], "place": pd.Categorical(list("abca")), "dl_score": [0.1, 0.4, -1, 2]})
 SETTINGS = DevelopmentSettings(("gcs", "place"), ("dl_score",), forced=("place",))

@@ -1,7 +1,17 @@
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from hepred_lib.stats.proportions import combination_interval, wilson_interval
+from hepred_lib.stats.operating_point import combination_interval, wilson_interval
+
+R = Path(__file__).resolve().parents[1] / "data" / "r"
+
+
+def test_wilson_equals_prop_test():
+    expected = json.loads((R / "counts.json").read_text())["wilson"]
+    assert np.array(wilson_interval([17], 21)).ravel() == pytest.approx(expected, abs=1e-12)
 
 
 def test_wilsons_interval_by_hand():

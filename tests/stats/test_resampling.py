@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from hepred_lib.stats.resampling import bootstrap_indices, percentile_interval, resample_counts, rubin_pool
+from hepred_lib.stats.bootstrap import bootstrap_indices, percentile_interval, resample_counts, rubin_pool
 
 
 def rng(seed=0):

@@ -4,7 +4,7 @@ from scipy.integrate import quad
 from scipy.special import expit
 from scipy.stats import norm
 
-from hepred_lib.stats.comparison import binormal_separation
+from hepred_lib.stats.discrimination import binormal_separation
 from hepred_lib.stats.sample_size import cox_snell_r2_from_auc, riley_minimum, supported_parameters
 
 PREVALENCE = 21 / 107

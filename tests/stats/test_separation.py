@@ -5,7 +5,7 @@ import pytest
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from hepred_lib.stats.separation import firth, separating_columns
+from hepred_lib.stats.logistic import firth, separating_columns
 
 
 def penalized(coefficients, design, y, weights):

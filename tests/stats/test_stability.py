@@ -3,11 +3,10 @@ import pandas as pd
 import pytest
 from scipy.special import expit
 
-from hepred_lib.stats.forward import Rule
+from hepred_lib.stats.bootstrap import bootstrap_indices
 from hepred_lib.stats.logistic import fit_logistic
-from hepred_lib.stats.resampling import bootstrap_indices
-from hepred_lib.stats.selection import forward_select, inclusion_frequency
-from hepred_lib.stats.stability import selection_stability
+from hepred_lib.stats.selection import Rule, forward_select, inclusion_frequency
+from hepred_lib.stats.sensitivity import selection_stability
 
 
 def cohort(n=250, seed=0):

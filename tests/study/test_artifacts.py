@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hepred_lib.study import (
+from hepred_lib.study.files import (
     read_figure_data,
     read_printed,
     read_table,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hepred_lib.study import PROJECT, StudyError, check_parameters, load_study, notebook_defaults
+from hepred_lib.study.definition import PROJECT, StudyError, check_parameters, load_study, notebook_defaults
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import os
 
 import pytest
 
-from hepred_lib.study import PROJECT, StudyError, notebook_defaults, open_notebook, read_json, write_bytes
-from hepred_lib.study.artifacts import WRITTEN
+from hepred_lib.study.definition import PROJECT, StudyError, notebook_defaults
+from hepred_lib.study.files import WRITTEN, read_json, write_bytes
 from hepred_lib.study.identity import (
     FileDigests,
     code_digests,
@@ -21,6 +21,7 @@ from hepred_lib.study.identity import (
     steps_of,
     upstream_of,
 )
+from hepred_lib.study.run import open_notebook
 
 
 @pytest.fixture
@@ -85,7 +86,7 @@ def test_a_drawing_does_not_train_networks_again():
     assert not [
         name
         for name in code_digests("03_multitask_training")
-        if name.startswith(("hepred_lib/figures", "hepred_lib/book"))
+        if name.startswith(("hepred_lib/figures", "hepred_lib/study/drawing"))
     ]
     assert [name for name in code_digests("04_image_to_he") if "figures" in name]
 

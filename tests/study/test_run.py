@@ -2,7 +2,9 @@
 
 import pytest
 
-from hepred_lib.study import PROJECT, StudyError, notebook_defaults, open_notebook, open_run, project_root, read_json
+from hepred_lib.study.definition import PROJECT, StudyError, notebook_defaults
+from hepred_lib.study.files import read_json
+from hepred_lib.study.run import open_notebook, open_run, project_root
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""The patients of a study: manifest, expansion, predictors, published scores."""

@@ -1,0 +1,146 @@
+"""Candidate predictors, in the form that models use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+import pandas as pd
+
+from hepred_lib.cohort.rules import COLUMNS, LOCATIONS, ManifestError
+
+CLINICAL_CANDIDATES = (
+    "age",
+    "sex",
+    "onset_to_ct_h",
+    "gcs",
+    "nihss",
+    "sbp_mmhg",
+    "dbp_mmhg",
+    "hypertension",
+    "diabetes",
+    "smoking",
+    "alcohol",
+    "prior_stroke",
+    "antiplatelet",
+    "anticoagulant",
+    "inr",
+    "platelets_10e9_l",
+    "glucose_mmol_l",
+    "fibrinogen_g_l",
+    "hemoglobin_g_dl",
+    "creatinine_umol_l",
+    "wbc_10e9_l",
+)
+RADIOLOGICAL_CANDIDATES = ("baseline_volume_ml", "location", "ivh")
+LABELS = {
+    "male": "Male sex",
+    "onset_to_ct_h": "Onset to CT",
+    "gcs": "GCS",
+    "nihss": "NIHSS",
+    "sbp_mmhg": "Systolic pressure",
+    "dbp_mmhg": "Diastolic pressure",
+    "inr": "INR",
+    "platelets_10e9_l": "Platelets",
+    "glucose_mmol_l": "Glucose",
+    "fibrinogen_g_l": "Fibrinogen",
+    "hemoglobin_g_dl": "Hemoglobin",
+    "creatinine_umol_l": "Creatinine",
+    "wbc_10e9_l": "White blood cells",
+    "baseline_volume_ml": "Baseline volume",
+    "ivh": "Ventricular blood",
+    "dl_score": "DL score",
+}
+PRINTED_UNITS = {"y": "years", "umol/L": "µmol/L", "10^9/L": "10⁹/L"}
+NO_PREDICTORS = ("he", "ct_to_followup_h", "followup_volume_ml", "followup_ivh_ml")  # known only afterwards
+
+
+def predictor_frame(table: pd.DataFrame, names: Iterable[str], *, allow_empty: bool = False) -> pd.DataFrame:
+    """Predictors as models use them: floats, ``sex`` as ``male`` (1 = M), ``location`` as a category of all five codes.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Columns as :func:`read_manifest` gives them.
+    names : iterable of str
+        Columns of the table; ``male`` may stand for ``sex``.
+    allow_empty : bool
+        Pass a column without any value, as a new patient may have; nothing can be fitted on it.
+
+    Returns
+    -------
+    DataFrame
+        One column a name, in their order, on the table's index.
+
+    Raises
+    ------
+    ManifestError
+        For a name that is no column (the closest one is suggested), that holds text or no value at all, or that is
+        known only after the outcome.
+    """
+    columns = {}
+    for name in names:
+        column = "sex" if name == "male" and "sex" in table else name
+        if column not in table:
+            close = get_close_matches(column, [*table.columns, "male"], n=1)
+            hint = f" (closest: {close[0]})" if close else ""
+            raise ManifestError(f"a predictor must be a column of the manifest, got {name!r}{hint}.")
+        if column in NO_PREDICTORS:
+            raise ManifestError(f"a predictor must be known at the first scan, got {name!r}.")
+        if table[column].isna().all() and not allow_empty:
+            raise ManifestError(
+                f"{name} must have a value in at least one patient to be a predictor, got none in these {len(table)}; "
+                "leave it out of the candidates."
+            )
+        columns["male" if column == "sex" else column] = _predictor(table[column])
+    return pd.DataFrame(columns, index=table.index)
+
+
+def predictor_label(name: str) -> str:
+    """The words for a predictor in figures and tables.
+
+    Examples
+    --------
+    >>> predictor_label("prior_stroke"), predictor_label("gcs")
+    ('Prior stroke', 'GCS')
+    """
+    return LABELS.get(name, name.replace("_", " ").capitalize())
+
+
+def predictor_quantity(name: str) -> str:
+    """The words for a predictor with its unit, as a table's line or an axis names it.
+
+    Examples
+    --------
+    >>> predictor_quantity("sbp_mmhg"), predictor_quantity("diabetes")
+    ('Systolic pressure (mmHg)', 'Diabetes')
+    """
+    column = COLUMNS.get(name)
+    printed = "" if column is None or column.kind == "binary" else PRINTED_UNITS.get(column.unit, column.unit)
+    return f"{predictor_label(name)} ({printed})" if printed else predictor_label(name)
+
+
+def predictor_unit(name: str) -> str:
+    """What one step of a predictor is: "per mmHg", "per point"; empty for what is present or absent.
+
+    Examples
+    --------
+    >>> predictor_unit("sbp_mmhg"), predictor_unit("diabetes")
+    ('per mmHg', '')
+    """
+    if name == "dl_score":
+        return "per SD"
+    column = COLUMNS.get(name)
+    if column is None or column.kind == "binary":
+        return ""
+    return f"per {column.unit or ('point' if column.kind == 'integer' else 'unit')}"
+
+
+def _predictor(values: pd.Series) -> pd.Series:
+    if values.name == "sex":
+        return values.map({"F": 0.0, "M": 1.0}).astype(float)
+    if values.name == "location":
+        return values.astype(pd.CategoricalDtype(LOCATIONS))
+    if not pd.api.types.is_numeric_dtype(values) and values.notna().any():
+        raise ManifestError(f"a predictor must be numeric, got the text column {values.name!r}.")
+    return values.astype(float)

@@ -1,1 +1,0 @@
-"""A study carried out: notebooks by papermill, the whole as a graph by Snakemake."""

@@ -1,0 +1,224 @@
+"""The slice store: what training and inference read, one memory-mapped file a patient.
+
+``NAME.npy`` holds uint8 planes in torch's order (slice, plane, row, column) with row = y and column = x of RAS+:
+
+====== ============================================================
+plane  content
+====== ============================================================
+``HU``    Hounsfield units + 32, clipped to 0-255 (-32 to 223 HU), rounded
+``BLOOD`` parenchymal hematoma, share of the pixel's area times 255
+``IVH``   blood in the ventricles, likewise
+``BRAIN`` 255 inside the brain mask, else 0
+====== ============================================================
+
+A step of 1 HU is far below the noise of an averaged pixel (about 2 HU), and any display window can be cut from the
+stored range. ``quality.csv`` beside the files has one row a patient: the grid, the flags and the quality of the scan.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from hepred_lib.cohort.manifest import read_manifest
+from hepred_lib.imaging.head import cut_ends, dilated
+from hepred_lib.imaging.markers import Markers, measure_markers
+from hepred_lib.imaging.preprocessing import (
+    BONE_HU,
+    BrainSlices,
+    SliceGrid,
+    bone_threshold,
+    grid_from_record,
+    grid_record,
+    prepare,
+)
+from hepred_lib.imaging.scans import Scan, ScanError, mask_faults, read_mask, read_scan
+from hepred_lib.study.definition import StudyError
+from hepred_lib.study.files import damaged, read_table, write_bytes
+
+HU, BLOOD, IVH, BRAIN = range(4)
+HU_OFFSET = 32
+POSITIVE_SLICE_MM2 = 20.0
+BRAIN_ML = (600.0, 2300.0)
+BRAIN_HU = (20.0, 44.0)  # medians of 24 to 36 are seen; an intercept of -1000 in place of -1024 makes them 24 HU more
+SKULL_MM, AIR_HU = 14.0, -1000.0  # what a figure shows around the brain
+
+
+def encode(slices: BrainSlices, blood: np.ndarray | None = None, ivh: np.ndarray | None = None) -> np.ndarray:
+    """Planes of one patient, uint8 (n, 4, matrix, matrix); ``blood`` and ``ivh`` are masks on the scan's own grid."""
+    shape = slices.hu.shape
+    planes = np.zeros((shape[2], 4, shape[1], shape[0]), dtype=np.uint8)
+    planes[:, HU] = np.clip(np.rint(_to_torch(slices.hu)) + HU_OFFSET, 0, 255)
+    for plane, mask in ((BLOOD, blood), (IVH, ivh)):
+        if mask is not None:
+            planes[:, plane] = np.rint(255.0 * np.clip(_to_torch(slices.grid.to_slices(mask)), 0.0, 1.0))
+    planes[:, BRAIN] = 255 * _to_torch(slices.brain)
+    return planes
+
+
+def from_torch(stack: np.ndarray) -> np.ndarray:
+    """An (n, y, x) array of slices as (x, y, z)."""
+    return np.ascontiguousarray(np.transpose(stack, (2, 1, 0)))
+
+
+def shown_hu(hu: np.ndarray, brain: np.ndarray, pixel_mm: float) -> np.ndarray:
+    """Slices as a figure may show them: air beyond a skull's thickness outside the brain, so that nobody is recognised.
+
+    Parameters
+    ----------
+    hu, brain : ndarray of shape (n, rows, columns)
+        Slices in torch's order and their brain mask; a slice without brain becomes air as a whole.
+    pixel_mm : float
+        Pixel size.
+    """
+    near = dilated(from_torch(np.asarray(brain) > 0), round(SKULL_MM / pixel_mm))
+    return np.where(np.transpose(near, (2, 1, 0)), hu, AIR_HU)
+
+
+def blood_area_mm2(planes: np.ndarray, pixel_mm: float, plane: int = BLOOD) -> np.ndarray:
+    """Reference blood of each slice in mm2; the area average keeps it exactly."""
+    return planes[:, plane].sum(axis=(1, 2), dtype=np.float64) / 255.0 * pixel_mm**2
+
+
+def slice_labels(planes: np.ndarray, pixel_mm: float) -> np.ndarray:
+    """1 where a slice holds at least 20 mm2 of parenchymal blood, 0 where it holds no blood at all, NaN between.
+
+    Slices whose blood lies in the ventricles only are NaN too: neither call would be wrong there.
+    """
+    area = blood_area_mm2(planes, pixel_mm)
+    labels = np.full(area.shape, np.nan)
+    labels[area >= POSITIVE_SLICE_MM2] = 1.0
+    labels[(area == 0.0) & (blood_area_mm2(planes, pixel_mm, IVH) == 0.0)] = 0.0
+    return labels
+
+
+def store_patient(folder: Path, row: dict, **options: float) -> dict[str, object]:
+    """Prepare one patient's baseline scan and write its planes; returns the row of ``quality.csv``.
+
+    Parameters
+    ----------
+    folder : Path
+        The slice store.
+    row : dict
+        A row of the manifest with absolute paths: patient_id, baseline_ct, baseline_mask, baseline_ivh_mask.
+    **options
+        For :func:`hepred_lib.imaging.preprocessing.prepare`.
+
+    Raises
+    ------
+    ScanError
+        With the patient named, where the scan or a mask cannot be used, does not show a head, or does not cover blood.
+    """
+    patient = str(row["patient_id"])
+    try:
+        scan = read_scan(row["baseline_ct"])
+        masks = [_optional_mask(row.get(key), scan) for key in ("baseline_mask", "baseline_ivh_mask")]
+        slices = prepare(scan.hu, scan.spacing_mm, name=str(scan.path), **options)
+        for mask, key in zip(masks, ("baseline_mask", "baseline_ivh_mask"), strict=True):
+            refuse_other_masks(mask, scan, slices, row.get(key), ventricular=key == "baseline_ivh_mask")
+    except ScanError as error:
+        raise type(error)(f"{str(error).removesuffix('.')} (patient {patient}).") from error
+    planes = encode(slices, *masks)
+    buffer = BytesIO()
+    np.save(buffer, planes, allow_pickle=False)
+    write_bytes(stored_path(folder, patient), buffer.getvalue())
+    blood_ml = float(blood_area_mm2(planes, slices.grid.pixel_mm).sum() * slices.grid.thickness_mm / 1000.0)
+    record = {"patient_id": patient, "has_mask": int(masks[0] is not None), "mask_ml": round(blood_ml, 4)}
+    markers = measured_markers(scan.hu, masks[0], scan.spacing_mm)
+    return {**record, **markers, "flags": quality_flags(slices), **slices.quality, **grid_record(slices.grid)}
+
+
+def refuse_other_masks(
+    mask: np.ndarray | None, scan: Scan, slices: BrainSlices, path: object, *, ventricular: bool = False
+) -> None:
+    """Refuse a mask that does not cover blood: networks would learn from it, or be judged by it.
+
+    Raises
+    ------
+    ScanError
+        With the first fault that :func:`hepred_lib.imaging.scans.mask_faults` refuses.
+    """
+    if mask is None:
+        return
+    units = {"brain_hu": slices.quality["brain_hu"], "bone_hu": bone_threshold(scan.hu)}
+    for fault in mask_faults(mask, scan.hu, scan.spacing_mm, **units, ventricular=ventricular):
+        if fault.severity == "refuse":
+            raise ScanError(f"{path} must {fault.rule}, got {fault.value}: {fault.remedy.removesuffix('.')}.")
+
+
+def measured_markers(hu: np.ndarray, mask: np.ndarray | None, spacing_mm: tuple[float, ...]) -> dict[str, float]:
+    """Signs and descriptors of the outlined hematoma; NaN without blood. The blend sign is named as in the manifest."""
+    bloody = mask is not None and mask.any()
+    names = [field.name for field in fields(Markers)]
+    values = measure_markers(hu, mask, spacing_mm).as_dict() if bloody else dict.fromkeys(names, np.nan)
+    return {"blend_sign" if name == "blend" else name: value for name, value in values.items()}
+
+
+def quality_flags(slices: BrainSlices) -> str:
+    """What a reader should look at, as words joined by blanks; empty where nothing stands out."""
+    quality, (base, vertex) = slices.quality, cut_ends(slices.brain)
+    checks = {
+        "brain_volume": not BRAIN_ML[0] <= quality["brain_ml"] <= BRAIN_ML[1],
+        "thick_slices": quality["thickness_mm"] > 7.5,
+        "few_slices": quality["n_slices"] < 12,
+        "noisy": quality["noise_hu"] > 6.0,
+        "clipped_hu": quality["hu_max"] < 300.0 or bone_threshold(slices.hu) < BONE_HU,
+        "brain_hu": not BRAIN_HU[0] <= quality["brain_hu"] <= BRAIN_HU[1],
+        "base_cut": base,
+        "vertex_cut": vertex,
+    }
+    return " ".join(name for name, raised in checks.items() if raised)
+
+
+def open_patient(folder: Path, patient_id: str) -> np.ndarray:
+    """The planes of one patient, memory-mapped read-only.
+
+    Raises
+    ------
+    StudyError
+        The patient's file is missing or damaged.
+    """
+    path = stored_path(folder, patient_id)
+    try:
+        planes = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError, SyntaxError) as error:
+        raise StudyError(damaged(path, error)) from error
+    if planes.ndim != 4 or planes.dtype != np.uint8 or planes.shape[1] != 4:
+        raise StudyError(damaged(path, f"it must hold four planes per slice, got {planes.dtype} {planes.shape}"))
+    return planes
+
+
+def stored_path(folder: Path, patient_id: str) -> Path:
+    """The file of one patient's planes."""
+    return Path(folder) / f"{patient_id}.npy"
+
+
+def read_quality(folder: Path) -> pd.DataFrame:
+    """``quality.csv`` indexed by patient."""
+    return read_table(Path(folder) / "quality.csv").set_index("patient_id")
+
+
+def stored_grid(quality: pd.DataFrame, patient_id: str) -> SliceGrid:
+    """The grid of a stored patient."""
+    return grid_from_record(quality.loc[patient_id].to_dict())
+
+
+def scans_of(manifest: Path, patients: pd.Series) -> pd.DataFrame:
+    """Rows of the manifest for these patients, in their order; a patient without a scan is refused."""
+    table = read_manifest(manifest).set_index("patient_id", drop=False).loc[list(patients)]
+    missing = table.index[table["baseline_ct"].isna()]
+    if len(missing):
+        raise ScanError(f"baseline_ct is required where image_source is scans, got nothing for patient {missing[0]}.")
+    return table
+
+
+def _optional_mask(path: object, scan: Scan) -> np.ndarray | None:
+    return None if path is None or pd.isna(path) else read_mask(path, scan)
+
+
+def _to_torch(volume: np.ndarray) -> np.ndarray:
+    return np.transpose(volume, (2, 1, 0))

@@ -1,0 +1,406 @@
+"""Patients as bags of slices: which slices the network sees, in which order, as tensors.
+
+A *bag* is a handful of one patient's slices. In training a bag holds mostly hematoma slices, drawn anew each epoch,
+and some others so that the network learns where no blood is. What is drawn of a patient depends on a seed, the epoch
+and the patient alone: training can be interrupted and taken up again, or be shared among several devices, without any
+state of a sampler.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import psutil
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor, nn
+from torchvision.transforms.v2 import functional as transforms
+
+from hepred_lib.imaging.markers import measure_markers
+from hepred_lib.imaging.slices import BLOOD, BRAIN, HU, HU_OFFSET, open_patient, slice_labels, stored_grid, stored_path
+
+# --- window: What the network is given of a patient: slices with their neighbours, cut to the brain, in the
+
+WINDOW_HU = (0.0, 80.0)
+NEIGHBOURS = 2  # below, and as many above
+N_CHANNELS = 2 * NEIGHBOURS + 1
+FRAME_STEP = 16  # the network halves its input four times
+
+
+def brain_frame(planes: np.ndarray) -> tuple[int, int]:
+    """Rows and columns, multiples of 16, of the smallest central frame that holds a patient's brain; the whole if none.
+
+    ``planes`` are stored slices, uint8 (n, 4, h, w).
+    """
+    brain = planes[:, BRAIN].max(axis=0) > 0
+    if not brain.any():
+        return brain.shape
+    return tuple(_frame_side(brain.any(axis=1 - axis)) for axis in (0, 1))
+
+
+def _frame_side(profile: np.ndarray) -> int:
+    filled, middle = np.flatnonzero(profile), len(profile) // 2
+    half = max(middle - filled[0], filled[-1] + 1 - middle)
+    return min(len(profile), -(-2 * half // FRAME_STEP) * FRAME_STEP)
+
+
+def cut(images: np.ndarray, frame: tuple[int, int]) -> np.ndarray:
+    """The central frame of images (..., h, w)."""
+    top, left = ((size - side) // 2 for size, side in zip(images.shape[-2:], frame, strict=True))
+    return images[..., top : top + frame[0], left : left + frame[1]]
+
+
+def uncut(images: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Images (n, h, w) put back into the middle of larger ones; 0 around."""
+    margins = [(whole - side) // 2 for whole, side in zip(shape, images.shape[1:], strict=True)]
+    pads = [(m, whole - side - m) for m, whole, side in zip(margins, shape, images.shape[1:], strict=True)]
+    return np.pad(images, [(0, 0), *pads])
+
+
+def with_neighbours(planes: np.ndarray, index: np.ndarray, frame: tuple[int, int]) -> np.ndarray:
+    """Stored HU of the slices at ``index`` and of their neighbours, uint8 (k, 5, *frame); 0 HU outside the brain.
+
+    The lowest and the highest slice of the scan stand in for neighbours that are lacking.
+    """
+    rows = np.clip(np.asarray(index)[:, None] + np.arange(-NEIGHBOURS, NEIGHBOURS + 1), 0, len(planes) - 1)
+    found, place = np.unique(rows, return_inverse=True)
+    chosen = cut(planes[found], frame)
+    seen = np.where(chosen[:, BRAIN] > 0, chosen[:, HU], np.uint8(HU_OFFSET + WINDOW_HU[0]))
+    return seen[place.reshape(rows.shape)]
+
+
+def stored_to_hu(seen: Tensor) -> Tensor:
+    """Stored bytes as HU, float32."""
+    return seen.float() - HU_OFFSET
+
+
+def normalize(hu: Tensor) -> Tensor:
+    """Clip to the brain window (W80 L40) and scale to about -1 to 1: what the network is given."""
+    low, high = WINDOW_HU
+    return (hu.clamp(low, high) - low) / (high - low) * 2.0 - 1.0
+
+
+def network_input(planes: np.ndarray, index: np.ndarray, frame: tuple[int, int], device: torch.device) -> Tensor:
+    """A patient's slices at ``index`` as the network takes them, (k, 5, *frame), in channels-last order."""
+    seen = torch.from_numpy(with_neighbours(planes, index, frame)).to(device)
+    return normalize(stored_to_hu(seen)).contiguous(memory_format=torch.channels_last)
+
+
+# --- descriptors: What can be measured of a hematoma without a reader, as targets beside the outcome
+
+DESCRIPTORS = (
+    *("mean_hu", "sd_hu", "hypodense_fraction", "blend_hu", "black_hole_hu", "hypodensity_hu"),
+    *("margin_roughness_mm", "concavity", "surface_irregularity", "n_components"),
+)
+_SCALES_WITH_HU = [name.endswith("_hu") for name in DESCRIPTORS]
+_MOVES_WITH_HU = [name == "mean_hu" for name in DESCRIPTORS]
+_SCALES_WITH_LENGTH = [name.endswith("_mm") for name in DESCRIPTORS]
+
+
+def descriptor_scale(descriptors: ArrayLike) -> tuple[Tensor, Tensor]:
+    """Mean and SD of each descriptor over patients (n, k), float32 (k,); NaN rows are left out, a constant has SD 1."""
+    values = np.asarray(descriptors, dtype=float).reshape(-1, len(DESCRIPTORS))
+    known = values[~np.isnan(values).any(axis=1)]
+    if len(known) == 0:
+        known = np.zeros((1, len(DESCRIPTORS)))
+    sd = known.std(axis=0)
+    return tuple(
+        torch.tensor(numbers, dtype=torch.float32) for numbers in (known.mean(axis=0), np.where(sd > 0, sd, 1))
+    )
+
+
+def measured_descriptors(hu: np.ndarray, outline: np.ndarray, spacing_mm: tuple[float, float, float]) -> np.ndarray:
+    """Descriptors of the outlined hematoma, float32 (k,); NaN where nothing is outlined.
+
+    ``hu`` and ``outline`` are (x, y, z).
+    """
+    if not outline.any():
+        return np.full(len(DESCRIPTORS), np.nan, dtype=np.float32)
+    markers = measure_markers(hu, outline, spacing_mm).as_dict()
+    return np.array([markers[name] for name in DESCRIPTORS], dtype=np.float32)
+
+
+def changed_descriptors(descriptors: Tensor, *, gain: Tensor, offset_hu: Tensor, zoom: Tensor) -> Tensor:
+    """Descriptors (b, k) of the same hematomas read by another scanner: HU times gain plus offset, lengths times zoom.
+
+    ``gain, offset_hu, zoom`` have shape (b,).
+    """
+    scale_hu, move_hu, scale_mm = (
+        torch.tensor(flags, device=descriptors.device)
+        for flags in (_SCALES_WITH_HU, _MOVES_WITH_HU, _SCALES_WITH_LENGTH)
+    )
+    scaled = descriptors * torch.where(scale_hu, gain[:, None], 1.0) * torch.where(scale_mm, zoom[:, None], 1.0)
+    return scaled + torch.where(move_hu, offset_hu[:, None], 0.0)
+
+
+# --- bags: Patients as bags of slices: which slices the network sees, in which order, as tensors
+
+MEMORY_SHARE = 0.5
+
+
+@dataclass(frozen=True)
+class Patient:
+    """One patient's stored slices, uint8 (n, 4, h, w), and what training needs to know.
+
+    ``he`` and ``descriptors`` (as measured, in the order of :data:`DESCRIPTORS`) are NaN where unknown.
+    """
+
+    patient_id: str
+    planes: np.ndarray
+    pixel_mm: float
+    voxel_ml: float
+    he: float
+    has_mask: bool
+    path: Path | None = None
+    descriptors: tuple[float, ...] = (np.nan,) * len(DESCRIPTORS)
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """Presence of blood by slice: 1, 0, or NaN where left out."""
+        if not self.has_mask:
+            return np.full(len(self.planes), np.nan)
+        return slice_labels(self.planes, self.pixel_mm)
+
+    @cached_property
+    def frame(self) -> tuple[int, int]:
+        """Rows and columns of the central frame that holds the brain."""
+        return brain_frame(self.planes)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Slices of several patients: scan in HU with neighbours (n, 5, h, w), and the share of blood (n, 1, h, w).
+
+    ``presence, bag, voxel_ml`` have a row a slice, ``he`` and ``descriptors`` (of the images as they are in the batch)
+    a row a patient. ``number`` is each patient's place in the cohort, from which random draws are seeded.
+    """
+
+    hu: Tensor
+    blood: Tensor
+    presence: Tensor
+    bag: Tensor
+    voxel_ml: Tensor
+    he: Tensor
+    descriptors: Tensor
+    patient_ids: tuple[str, ...]
+    number: tuple[int, ...]
+
+
+def load_patients(store: Path, cohort: pd.DataFrame, quality: pd.DataFrame) -> list[Patient]:
+    """The patients of a cohort table (``patient_id``, ``he``) from the slice store, in the table's order.
+
+    The store is read into memory once; a store larger than half of the free memory stays on disk, memory-mapped.
+    """
+    size = sum(stored_path(store, name).stat().st_size for name in cohort["patient_id"])
+    in_memory = size <= MEMORY_SHARE * psutil.virtual_memory().available
+    patients = []
+    for patient_id, he in zip(cohort["patient_id"], cohort["he"].astype(float), strict=True):
+        grid, planes = stored_grid(quality, patient_id), open_patient(store, patient_id)
+        patients.append(
+            Patient(
+                patient_id,
+                np.array(planes) if in_memory else planes,
+                grid.pixel_mm,
+                grid.voxel_ml,
+                he,
+                bool(quality.loc[patient_id, "has_mask"]),
+                stored_path(store, patient_id),
+                tuple(quality.loc[patient_id, list(DESCRIPTORS)].astype(float)),
+            )
+        )
+    return patients
+
+
+def fold_roles(cohort: pd.DataFrame, fold: int) -> pd.Series:
+    """What each patient is to one fold's network: ``in_fold`` (trains it), ``held_out`` or ``test``; by patient."""
+    role = np.where(cohort["fold"] == fold, "held_out", "in_fold")
+    return pd.Series(np.where(cohort["split"] == "test", "test", role), index=cohort["patient_id"], name="role")
+
+
+def training_patients(patients: Sequence[Patient], roles: pd.Series) -> list[Patient]:
+    """The patients who train a fold's network: in the fold, with a reference outline."""
+    return [patient for patient in patients if roles[patient.patient_id] == "in_fold" and patient.has_mask]
+
+
+def mixed_seed(seed: Sequence[int]) -> int:
+    """One well-mixed seed from several whole numbers, such as study, fold, epoch and step."""
+    return int(np.random.SeedSequence(list(seed)).generate_state(1, np.uint64)[0] >> np.uint64(2))
+
+
+def epoch_steps(n_patients: int, patients_per_step: int, seed: Sequence[int]) -> list[np.ndarray]:
+    """One pass over all patients in random order: the patients' numbers in each step, steps of nearly equal size."""
+    order = np.random.default_rng(list(seed)).permutation(n_patients)
+    return np.array_split(order, -(-n_patients // patients_per_step))
+
+
+def step_parts(numbers: np.ndarray, n_parts: int) -> list[np.ndarray]:
+    """A step's patients dealt out to devices and partial steps; every part has at least one patient.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer patients than parts.
+    """
+    if len(numbers) < n_parts:
+        raise ValueError(
+            f"patients_per_step must give each of the {n_parts} parts of a step (devices x accumulation) a patient, "
+            f"got a step of {len(numbers)}."
+        )
+    return [numbers[part::n_parts] for part in range(n_parts)]
+
+
+def draw_batch(
+    patients: Sequence[Patient],
+    numbers: Sequence[int],
+    *,
+    slices_per_patient: int,
+    seed: Sequence[int],
+    device: torch.device,
+) -> Batch:
+    """The patients of these numbers, a handful of slices of each, drawn from (seed, patient's number)."""
+    drawn = [draw_slices(patients[k], slices_per_patient, np.random.default_rng([*seed, int(k)])) for k in numbers]
+    return make_batch(patients, numbers, slices=drawn, device=device)
+
+
+def draw_slices(patient: Patient, n_slices: int, rng: np.random.Generator) -> np.ndarray:
+    """Indices of the slices of one bag: hematoma slices fill up to three quarters of it, other slices the rest."""
+    labels = patient.labels
+    bloody = np.flatnonzero(labels == 1.0)
+    rest = np.setdiff1d(np.arange(len(labels)), bloody)
+    n_bloody = min(len(bloody), max(1, round(0.75 * n_slices)))
+    drawn = rng.choice(bloody, n_bloody, replace=False) if n_bloody else bloody
+    others = rng.choice(rest, min(len(rest), n_slices - n_bloody), replace=False)
+    return np.sort(np.concatenate([drawn, others]).astype(int))
+
+
+def make_batch(
+    patients: Sequence[Patient], numbers: Sequence[int], *, slices: Sequence[np.ndarray], device: torch.device
+) -> Batch:
+    """Stack the named slices of several patients, in the smallest frame that holds every brain.
+
+    Bytes travel to the device, numbers are made there.
+    """
+    chosen = [patients[k] for k in numbers]
+    frame = tuple(max(sides) for sides in zip(*(patient.frame for patient in chosen), strict=True))
+    pairs = list(zip(chosen, slices, strict=True))
+    seen = np.concatenate([with_neighbours(patient.planes, index, frame) for patient, index in pairs])
+    blood = np.concatenate([cut(patient.planes[index, BLOOD], frame) for patient, index in pairs])
+    seen, blood = (torch.from_numpy(stored).to(device, non_blocking=True) for stored in (seen, blood[:, None]))
+    counts = [len(index) for index in slices]
+    labels = np.concatenate([patient.labels[index] for patient, index in pairs])
+    voxel_ml = np.repeat([patient.voxel_ml for patient in chosen], counts)
+    return Batch(
+        hu=stored_to_hu(seen),
+        blood=blood.float() / 255.0,
+        presence=torch.tensor(labels, dtype=torch.float32, device=device),
+        bag=torch.tensor(np.repeat(np.arange(len(chosen)), counts), device=device),
+        voxel_ml=torch.tensor(voxel_ml, dtype=torch.float32, device=device),
+        he=torch.tensor([patient.he for patient in chosen], dtype=torch.float32, device=device),
+        descriptors=torch.tensor([p.descriptors for p in chosen], dtype=torch.float32, device=device),
+        patient_ids=tuple(patient.patient_id for patient in chosen),
+        number=tuple(int(k) for k in numbers),
+    )
+
+
+def step_batches(
+    patients: Sequence[Patient],
+    numbers: np.ndarray,
+    *,
+    slices_per_patient: int,
+    seed: Sequence[int],
+    device: torch.device,
+    parts: tuple[int, int, int] = (0, 1, 1),
+) -> Iterator[Batch]:
+    """The batches of one step that one device works on; ``parts`` is its rank, the devices, the partial steps."""
+    rank, n_devices, accumulation = parts
+    for own in step_parts(numbers, n_devices * accumulation)[rank * accumulation : (rank + 1) * accumulation]:
+        yield draw_batch(patients, own, slices_per_patient=slices_per_patient, seed=seed, device=device)
+
+
+# --- augmentation: Augmentation of a batch on its own device: one draw in space for scan and outline together, one
+
+TURN_DEG, SHEAR_DEG, SHIFT, SCALE = 20.0, 6.0, 0.06, 0.15
+GAIN, OFFSET_HU, NOISE_HU, BLUR_PIXELS = 0.06, 3.0, 2.5, 1.0
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One patient's draw: affine map from output to input in units of half a square image, and a scanner's changes."""
+
+    affine: np.ndarray
+    zoom: float
+    gain: float
+    offset_hu: float
+    blur: float
+    noise_hu: float
+
+
+def draw_changes(rng: np.random.Generator) -> Draw:
+    """Flip, rotation, shear, scale and shift; gain, offset, half of the time a softer kernel, and noise."""
+    turn, across, along = np.deg2rad(rng.uniform(-1, 1, 3) * [TURN_DEG, SHEAR_DEG, SHEAR_DEG])
+    rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    shear = np.array([[1.0, np.tan(across)], [np.tan(along), 1.0]])
+    flip = np.diag([rng.choice([-1.0, 1.0]), 1.0])
+    zoom = 1 + SCALE * rng.uniform(-1, 1)
+    linear = rotation @ shear @ flip / zoom
+    shift = 2 * SHIFT * rng.uniform(-1, 1, 2)
+    return Draw(
+        affine=np.column_stack([linear, shift]),
+        zoom=zoom,
+        gain=1 + GAIN * rng.uniform(-1, 1),
+        offset_hu=OFFSET_HU * rng.uniform(-1, 1),
+        blur=max(0.0, rng.uniform(-1, 1)),
+        noise_hu=NOISE_HU * rng.uniform(),
+    )
+
+
+def augment(batch: Batch, *, seed: Sequence[int]) -> Batch:
+    """The batch with each patient's slices moved, their HU and with them the descriptors changed.
+
+    Reproducible by ``seed`` on the same device.
+    """
+    draws = [draw_changes(np.random.default_rng([*seed, number, 1])) for number in batch.number]
+    moved = move(torch.cat([batch.hu - WINDOW_HU[0], batch.blood], dim=1), _by_slice(batch, [d.affine for d in draws]))
+    hu, blood = moved[:, :-1] + WINDOW_HU[0], moved[:, -1:]
+    changes = _by_slice(batch, [[d.gain, d.offset_hu, d.blur, d.noise_hu] for d in draws])
+    generator = torch.Generator(hu.device).manual_seed(mixed_seed([*seed, *batch.number]))
+    noise = torch.randn(hu.shape, generator=generator, device=hu.device)
+    gain, offset_hu, zoom = torch.tensor(
+        [[d.gain, d.offset_hu, d.zoom] for d in draws], dtype=torch.float32, device=hu.device
+    ).unbind(dim=1)
+    descriptors = changed_descriptors(batch.descriptors, gain=gain, offset_hu=offset_hu, zoom=zoom)
+    return replace(batch, hu=change_hu(hu, changes, noise), blood=blood, descriptors=descriptors)
+
+
+def move(images: Tensor, affine: Tensor) -> Tensor:
+    """Images (n, c, h, w), each resampled bilinearly through its own map (n, 2, 3); 0 comes in from outside.
+
+    Maps are in units of half the longer side, so that a turn stays a turn where images are not square.
+    """
+    height, width = images.shape[-2:]
+    unit = torch.tensor([width, height], dtype=affine.dtype, device=affine.device) / max(height, width)
+    affine = affine * torch.cat([unit, unit.new_ones(1)]) / unit[:, None]
+    grid = nn.functional.affine_grid(affine, list(images.shape), align_corners=False)
+    return nn.functional.grid_sample(images, grid, align_corners=False)
+
+
+def change_hu(hu: Tensor, changes: Tensor, noise: Tensor) -> Tensor:
+    """Another scanner: ``changes`` (n, 4) are gain, offset, share of a softer kernel and noise of each slice.
+
+    What lies at the window's floor, outside the brain, stays there.
+    """
+    gain, offset, blur, sd = changes[:, :, None, None].unbind(dim=1)
+    gain, offset, blur, sd = (value[:, None] for value in (gain, offset, blur, sd))
+    softer = transforms.gaussian_blur(hu, kernel_size=[5, 5], sigma=[BLUR_PIXELS, BLUR_PIXELS])
+    changed = (hu + blur * (softer - hu)) * gain + offset + sd * noise
+    return torch.where(hu > WINDOW_HU[0], changed, hu)
+
+
+def _by_slice(batch: Batch, values: list) -> Tensor:
+    table = torch.tensor(np.array(values), dtype=torch.float32, device=batch.bag.device)
+    return table[batch.bag]

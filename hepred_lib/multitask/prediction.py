@@ -1,0 +1,485 @@
+"""What trained networks say of patients: outlines, presence of blood, and the normalized DL score.
+
+The score of a patient is the raw expansion logit of a network over the slices on which *it* outlines at least 20 mm2
+of blood. Each network's logits are standardized with the mean and standard deviation of its own held-out fold; no
+label is used. A development patient has the score of the one network that has not seen them, a new patient the mean
+of all networks' scores, with the spread between networks beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.linear_model import LogisticRegressionCV
+from sklearn.model_selection import StratifiedKFold
+from torch import Tensor
+
+from hepred_lib.cohort.rules import ManifestError
+from hepred_lib.imaging.preprocessing import BrainSlices, prepare
+from hepred_lib.imaging.scans import Scan, ScanError, read_mask, read_scan
+from hepred_lib.imaging.segmentation import dice, fill_holes, hd95_mm
+from hepred_lib.imaging.slices import (
+    HU,
+    HU_OFFSET,
+    POSITIVE_SLICE_MM2,
+    encode,
+    from_torch,
+    quality_flags,
+    refuse_other_masks,
+    shown_hu,
+)
+from hepred_lib.multitask.data import Patient, measured_descriptors, network_input, uncut
+from hepred_lib.multitask.network import EVIDENCE, FINDINGS, MultitaskNetwork, slice_evidence
+from hepred_lib.multitask.training import half_precision_pays, load_network
+from hepred_lib.progress import progress
+from hepred_lib.stats.sensitivity import STRENGTHS
+
+# --- readout: The last layer, fitted once more when the features are done: a ridge logistic regression of HE
+
+LEAST_EVENTS, MOST_FOLDS = 5, 10
+# Of all that is known of growth from a scan, volume is the surest: it is penalized nine times less than the rest.
+TRUST = np.where(np.array(FINDINGS) == "log_volume", 3.0, 1.0)
+
+
+def fit_readout(network: MultitaskNetwork, findings: pd.DataFrame, he: pd.Series, *, seed: int) -> bool:
+    """Replace the weights of the findings in the network's expansion head.
+
+    Parameters
+    ----------
+    network : MultitaskNetwork
+        Changed in place.
+    findings : DataFrame, shape (n, k + 1)
+        What the network says of the patients who trained it; see :data:`FINDINGS`.
+    he : Series of 0 and 1, shape (n,)
+        Their outcomes.
+    seed : int
+        Of the folds of the cross-validation.
+
+    Returns
+    -------
+    bool
+        False, and nothing changed, where fewer than five patients have the rarer outcome.
+    """
+    rarer = int(min(he.sum(), len(he) - he.sum()))
+    if rarer < LEAST_EVENTS:
+        return False
+    weights, intercept = ridge_weights(findings[list(FINDINGS)].to_numpy(), he, TRUST, seed=seed)
+    layer = network.expansion.classify
+    with torch.no_grad():
+        layer.weight.copy_(torch.from_numpy(weights[None]))
+        layer.bias.copy_(torch.tensor([intercept]))
+    return True
+
+
+def ridge_weights(values: np.ndarray, he: pd.Series, trust: np.ndarray, *, seed: int) -> tuple[np.ndarray, float]:
+    """Weights, shape (k,), and intercept of a ridge logistic regression, per unit of each value.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n, k)
+        Standardized within, so that their units do not matter.
+    he : Series of 0 and 1, shape (n,)
+        At least two of each.
+    trust : ndarray, shape (k,)
+        A value of trust t is penalized t squared times less than one of trust 1.
+    seed : int
+        Of the folds of the cross-validation that chooses the penalty.
+    """
+    centre, spread = values.mean(axis=0), values.std(axis=0)
+    scale = trust / np.where(spread > 0, spread, 1.0)
+    model = LogisticRegressionCV(
+        Cs=STRENGTHS,
+        l1_ratios=(0.0,),
+        cv=StratifiedKFold(int(min(MOST_FOLDS, he.sum(), len(he) - he.sum())), shuffle=True, random_state=seed),
+        solver="newton-cholesky",  # leaves the intercept unpenalized
+        scoring="neg_log_loss",
+        use_legacy_attributes=False,
+    ).fit((values - centre) * scale, he.astype(int))
+    weights = model.coef_[0] * scale
+    return weights, float(model.intercept_[0] - centre @ weights)
+
+
+@torch.inference_mode()
+def read_out(network: MultitaskNetwork, findings: pd.DataFrame) -> np.ndarray:
+    """Raw expansion logit of each row of findings, shape (n,)."""
+    layer = network.expansion.classify
+    values = torch.tensor(findings[list(FINDINGS)].to_numpy(np.float32), device=layer.weight.device)
+    return layer(values).squeeze(1).cpu().numpy().astype(float)
+
+
+# --- inference: What trained networks say of patients: outlines, presence of blood, and the normalized DL score
+
+FALLBACK_SLICES = 3
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One network's reading of one patient, by slice and as a whole.
+
+    Attributes
+    ----------
+    probability : ndarray of float32, shape (n, h, w)
+        Probability of parenchymal blood in each pixel.
+    presence : ndarray, shape (n,)
+        Probability that the slice holds blood, told with the slices around it.
+    evidence : ndarray, shape (n, 8)
+        What presence is told from, in the order of :data:`EVIDENCE`.
+    attention : ndarray, shape (n,)
+        Weight of each slice in the patient's logit; 0 for slices that were not used.
+    logit : float
+        Raw expansion logit.
+    findings : ndarray, shape (2 k + 1,)
+        What the logit is read from, in the order of :data:`FINDINGS`.
+    detected : bool
+        False where no slice passes and the three slices of highest presence stand in.
+    volume_ml : float
+        Volume of the outline at a probability of 0.5.
+    """
+
+    probability: np.ndarray
+    presence: np.ndarray
+    evidence: np.ndarray
+    attention: np.ndarray
+    logit: float
+    findings: np.ndarray
+    detected: bool
+    volume_ml: float
+
+
+@torch.inference_mode()
+def predict_patient(network: MultitaskNetwork, patient: Patient) -> Prediction:
+    """Read one patient with one network."""
+    device = next(network.parameters()).device
+    slices = network_input(patient.planes, np.arange(len(patient.planes)), patient.frame, device)
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half_precision_pays(device)):
+        output = network(slices)
+    logits, presence = output.outline.float(), output.presence.float()
+    probability, evidence = torch.sigmoid(logits), slice_evidence(presence, logits)
+    outline = (probability >= 0.5).float()
+    area_mm2 = outline.sum(dim=(1, 2, 3)) * patient.pixel_mm**2
+    used = torch.nonzero(area_mm2 >= POSITIVE_SLICE_MM2).squeeze(1)
+    detected = len(used) > 0
+    if not detected:
+        used = torch.topk(presence, min(FALLBACK_SLICES, len(presence))).indices.sort().values
+    bags = network.expand(
+        tuple(level[used].float() for level in output.features),
+        slices[used],
+        outline[used],
+        torch.zeros(len(used), dtype=torch.long, device=device),
+        torch.full((len(used),), patient.voxel_ml, device=device),
+    )
+    attention = torch.zeros(len(presence), device=device).index_put((used,), bags.attention)
+    whole = uncut(probability.squeeze(1).cpu().numpy(), patient.planes.shape[-2:])
+    findings = _with_measured(network, bags.findings, patient, whole >= 0.5)
+    return Prediction(
+        probability=whole,
+        presence=torch.sigmoid(network.context(evidence)).cpu().numpy(),
+        evidence=evidence.cpu().numpy(),
+        attention=attention.cpu().numpy(),
+        logit=float(network.expansion.classify(findings)),
+        findings=findings[0].cpu().numpy(),
+        detected=detected,
+        volume_ml=float(outline.sum()) * patient.voxel_ml,
+    )
+
+
+def _with_measured(network: MultitaskNetwork, findings: Tensor, patient: Patient, outline: np.ndarray) -> Tensor:
+    """The findings of one patient with the descriptors measured inside the outline (n, h, w); 0 where there is none.
+
+    What is told is drawn in to three SDs, as what was taught: without a hematoma it can be anything.
+    """
+    spacing_mm = (patient.pixel_mm, patient.pixel_mm, 1000.0 * patient.voxel_ml / patient.pixel_mm**2)
+    hu = from_torch(patient.planes[:, HU]).astype(np.float32) - HU_OFFSET
+    measured = measured_descriptors(hu, fill_holes(from_torch(outline)), spacing_mm)
+    standard = network.expansion.standardize(torch.from_numpy(measured).to(findings.device)[None])
+    told, volume, _ = findings.split([standard.shape[1], 1, standard.shape[1]], dim=1)
+    return torch.cat([told.clamp(-3, 3), volume, standard.nan_to_num(0.0)], dim=1)
+
+
+def predict_cohort(
+    network: MultitaskNetwork, patients: Iterable[Patient], *, label: str = "predict"
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Read many patients with one network.
+
+    Returns
+    -------
+    predictions : DataFrame
+        One row a patient: ``dl_logit, hematoma_detected, predicted_volume_ml`` and the findings behind the logit.
+    slices : DataFrame
+        One row a slice: ``patient_id, blood`` (1, 0, or missing where neither call is wrong) and the evidence for it.
+    """
+    rows, slices = [], []
+    for patient in progress(list(patients), desc=label, unit="patient"):
+        reading = predict_patient(network, patient)
+        rows.append(
+            {
+                "patient_id": patient.patient_id,
+                "dl_logit": reading.logit,
+                "hematoma_detected": int(reading.detected),
+                "predicted_volume_ml": reading.volume_ml,
+                **dict(zip(FINDINGS, reading.findings.tolist(), strict=True)),
+            }
+        )
+        evidence = pd.DataFrame(reading.evidence, columns=list(EVIDENCE))
+        slices.append(evidence.assign(patient_id=patient.patient_id, blood=patient.labels))
+    columns = ["patient_id", "dl_logit", "hematoma_detected", "predicted_volume_ml", *FINDINGS]
+    empty = pd.DataFrame(columns=["patient_id", "blood", *EVIDENCE])
+    return pd.DataFrame(rows, columns=columns), pd.concat(slices, ignore_index=True)[list(empty)] if slices else empty
+
+
+def predict_ensemble(networks: Sequence[MultitaskNetwork], patient: Patient) -> tuple[Prediction, np.ndarray]:
+    """The mean reading of several networks and the logit of each of them, shape (k,).
+
+    Probabilities and attention are averaged; volume and detection follow from the mean outline.
+    """
+    readings = [predict_patient(network, patient) for network in networks]
+    probability = np.mean([reading.probability for reading in readings], axis=0)
+    area_mm2 = (probability >= 0.5).sum(axis=(1, 2)) * patient.pixel_mm**2
+    mean = Prediction(
+        probability=probability,
+        presence=np.mean([reading.presence for reading in readings], axis=0),
+        evidence=np.mean([reading.evidence for reading in readings], axis=0),
+        attention=np.mean([reading.attention for reading in readings], axis=0),
+        logit=float(np.mean([reading.logit for reading in readings])),
+        findings=np.mean([reading.findings for reading in readings], axis=0),
+        detected=bool((area_mm2 >= POSITIVE_SLICE_MM2).any()),
+        volume_ml=float((probability >= 0.5).sum()) * patient.voxel_ml,
+    )
+    return mean, np.array([reading.logit for reading in readings])
+
+
+def column_scores(cohort: pd.DataFrame) -> pd.DataFrame:
+    """A score made elsewhere (column ``dl_score``) in the form of one fold's predictions.
+
+    One network that trained on none of these patients: development patients are held out, in one fold.
+
+    Raises
+    ------
+    ManifestError
+        Every development patient with an outcome has the same score.
+    """
+    judged = cohort.dropna(subset=[name for name in ("he", "dl_score") if name in cohort])
+    scores = judged.loc[judged["split"].eq("development"), "dl_score"]
+    if scores.nunique() < 2:
+        got = f"{scores.iloc[0]:g} for all {len(scores)}" if len(scores) else "none"
+        raise ManifestError(
+            f"dl_score must vary among the development patients, got {got}; give each patient's own score, or set "
+            "image_source to none."
+        )
+    return pd.DataFrame(
+        {
+            "patient_id": cohort["patient_id"],
+            "fold": 0,
+            "role": cohort["split"].map({"development": "held_out", "test": "test"}),
+            "dl_logit": cohort["dl_score"],
+            "hematoma_detected": 1,
+            "predicted_volume_ml": np.nan,
+        }
+    )
+
+
+def score_scales(folds: pd.DataFrame) -> pd.DataFrame:
+    """Mean and standard deviation of the raw logits of each fold's own held-out patients.
+
+    Parameters
+    ----------
+    folds : DataFrame
+        All folds' predictions: ``fold, patient_id, role, dl_logit``.
+
+    Returns
+    -------
+    DataFrame indexed by fold, with ``mean`` and ``sd``.
+
+    Raises
+    ------
+    ValueError
+        A fold whose held-out logits do not vary.
+    """
+    held_out = folds[folds["role"] == "held_out"].groupby("fold")["dl_logit"]
+    scales = pd.DataFrame({"mean": held_out.mean(), "sd": held_out.std(ddof=1)})
+    flat = scales.index[~(scales["sd"] > 0)]
+    if len(flat):
+        raise ValueError(f"the held-out logits of fold {flat[0]} must vary, got SD {scales.loc[flat[0], 'sd']}.")
+    return scales
+
+
+def normalized_scores(folds: pd.DataFrame, scales: pd.DataFrame) -> pd.DataFrame:
+    """The normalized DL score of every patient from all folds' raw logits.
+
+    Returns
+    -------
+    DataFrame indexed by patient: ``dl_score_raw, dl_score, dl_score_spread, hematoma_detected, predicted_volume_ml``.
+    Development patients: their held-out network, spread missing. Test patients: the mean and the standard deviation
+    over the networks.
+    """
+    own = folds[folds["role"] != "in_fold"].copy()
+    own["dl_score"] = standardize(own["dl_logit"], own["fold"], scales)
+    grouped = own.groupby("patient_id", sort=True)
+    return pd.DataFrame(
+        {
+            "dl_score_raw": grouped["dl_logit"].mean(),
+            "dl_score": grouped["dl_score"].mean(),
+            "dl_score_spread": grouped["dl_score"].std(ddof=1),
+            "hematoma_detected": (grouped["hematoma_detected"].mean() >= 0.5).astype(int),
+            "predicted_volume_ml": grouped["predicted_volume_ml"].mean(),
+        }
+    )
+
+
+def standardize(logits: pd.Series, fold: pd.Series, scales: pd.DataFrame) -> pd.Series:
+    """Raw logits on the common scale: (logit - mean) / SD of the fold's held-out logits."""
+    return (logits - fold.map(scales["mean"])) / fold.map(scales["sd"])
+
+
+# --- reading: One scan read by the networks of a study: outline on the scan's own grid, score, and agreement
+
+
+@dataclass(frozen=True)
+class Reader:
+    """The networks of a study, the scales of their scores, and how scans are prepared for them."""
+
+    networks: tuple[MultitaskNetwork, ...]
+    scales: pd.DataFrame
+    options: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the networks say of one scan.
+
+    Attributes
+    ----------
+    scan : Scan
+        As read, RAS+.
+    slices : BrainSlices
+        What the networks saw.
+    patient : Patient
+        The same in torch's order, with the reference where there is one.
+    prediction : Prediction
+        Mean over the networks.
+    outline : ndarray of bool
+        Hematoma on the grid of ``scan.hu``.
+    volume_ml : float
+        Of ``outline``.
+    dl_score, dl_score_raw, dl_score_spread : float
+        Mean of the standardized and of the raw scores; standard deviation of the standardized ones over the networks.
+    flags : str
+        Warnings about the scan.
+    """
+
+    scan: Scan
+    slices: BrainSlices
+    patient: Patient
+    prediction: Prediction
+    outline: np.ndarray
+    volume_ml: float
+    dl_score: float
+    dl_score_raw: float
+    dl_score_spread: float
+    flags: str
+
+
+def read_with(reader: Reader, row: Mapping[str, object]) -> tuple[Reading, np.ndarray | None]:
+    """Read one patient's baseline scan.
+
+    Parameters
+    ----------
+    reader : Reader
+    row : mapping
+        ``patient_id, baseline_ct`` and, where there are references, ``baseline_mask, baseline_ivh_mask``.
+
+    Returns
+    -------
+    reading : Reading
+    reference : ndarray of bool or None
+        The reference outline on the grid of ``scan.hu``.
+
+    Raises
+    ------
+    ScanError
+        With the patient named; a :class:`hepred_lib.imaging.scans.HeadError` where the scan shows no head that
+        can be measured.
+    """
+    try:
+        scan = read_scan(Path(str(row["baseline_ct"])))
+        masks = [
+            None if row.get(key) is None or pd.isna(row[key]) else read_mask(Path(str(row[key])), scan)
+            for key in ("baseline_mask", "baseline_ivh_mask")
+        ]
+        slices = prepare(scan.hu, scan.spacing_mm, name=str(scan.path), **reader.options)
+        refuse_other_masks(masks[0], scan, slices, row.get("baseline_mask"))
+        refuse_other_masks(masks[1], scan, slices, row.get("baseline_ivh_mask"), ventricular=True)
+    except ScanError as error:
+        raise type(error)(f"{str(error).removesuffix('.')} (patient {row['patient_id']}).") from error
+    grid = slices.grid
+    planes = encode(slices, *masks)
+    patient = Patient(str(row["patient_id"]), planes, grid.pixel_mm, grid.voxel_ml, np.nan, masks[0] is not None)
+    prediction, logits = predict_ensemble(reader.networks, patient)
+    scores = standardize(pd.Series(logits), pd.Series(reader.scales.index), reader.scales)
+    outline = fill_holes(grid.to_scan(from_torch(prediction.probability)) >= 0.5)
+    reading = Reading(
+        scan=scan,
+        slices=slices,
+        patient=patient,
+        prediction=prediction,
+        outline=outline,
+        volume_ml=float(outline.sum()) * float(np.prod(scan.spacing_mm)) / 1000.0,
+        dl_score=float(scores.mean()),
+        dl_score_raw=float(logits.mean()),
+        dl_score_spread=float(scores.std(ddof=1)) if len(scores) > 1 else np.nan,
+        flags=quality_flags(slices),
+    )
+    return reading, masks[0] if masks[0] is None else np.asarray(masks[0], bool)
+
+
+def outline_agreement(reading: Reading, reference: np.ndarray) -> dict[str, float | str]:
+    """One row of ``segmentation.csv``: Dice, HD95 and volumes on the scan's own grid."""
+    voxel_ml = float(np.prod(reading.scan.spacing_mm)) / 1000.0
+    return {
+        "patient_id": reading.patient.patient_id,
+        "dice": dice(reference, reading.outline),
+        "hd95_mm": hd95_mm(reference, reading.outline, reading.scan.spacing_mm),
+        "reference_ml": float(reference.sum()) * voxel_ml,
+        "predicted_ml": reading.volume_ml,
+    }
+
+
+def slice_calls(reading: Reading) -> pd.DataFrame:
+    """Rows of ``detection.csv``: presence of blood by slice, called and true (missing where neither call is wrong)."""
+    return pd.DataFrame(
+        {
+            "patient_id": reading.patient.patient_id,
+            "slice": np.arange(len(reading.prediction.presence)),
+            "presence": reading.prediction.presence,
+            "blood": reading.patient.labels,
+            "predicted_mm2": (reading.prediction.probability >= 0.5).sum(axis=(1, 2)) * reading.patient.pixel_mm**2,
+        }
+    )
+
+
+def picture(reading: Reading, reference: np.ndarray | None = None) -> dict[str, np.ndarray]:
+    """The slice of the largest outline, in-plane axes (row y, column x): ``hu, reference, predicted, brain``."""
+    truth = np.zeros_like(reading.outline) if reference is None else reference
+    canonical = reading.slices.grid.to_slices(truth) >= 0.5
+    predicted = from_torch(reading.prediction.probability) >= 0.5
+    areas = (canonical if canonical.any() else predicted).sum(axis=(0, 1))
+    z = int(areas.argmax())
+    brain = reading.slices.brain[:, :, z].T
+    return {
+        "hu": shown_hu(reading.slices.hu[:, :, z].T[None], brain[None], reading.patient.pixel_mm)[0],
+        "reference": canonical[:, :, z].T,
+        "predicted": predicted[:, :, z].T,
+        "brain": brain,
+        "slice": np.array(z),
+    }
+
+
+def load_reader(folder: Path, scales: pd.DataFrame, options: Mapping[str, float]) -> Reader:
+    """The networks of a run, in the order of its folds."""
+    paths: Sequence[Path] = [folder / "folds" / str(fold) / "network.safetensors" for fold in scales.index]
+    return Reader(tuple(load_network(path) for path in paths), scales, dict(options))

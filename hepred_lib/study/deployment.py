@@ -1,0 +1,500 @@
+"""The frozen study on patients it has never seen: nothing is fitted, scaled or chosen here.
+
+Everything comes from the run's own files: networks and scales of the DL score, regression coefficients, imputation
+models, thresholds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hepred_lib.cohort.predictors import predictor_frame
+from hepred_lib.cohort.rules import ManifestError
+from hepred_lib.imaging.scans import HeadError, ScanError, write_like
+from hepred_lib.imaging.slices import BRAIN_HU, BRAIN_ML, from_torch, shown_hu
+from hepred_lib.intake.identity import fault_of, read_new_patients
+from hepred_lib.multitask.prediction import (
+    Reader,
+    Reading,
+    load_reader,
+    outline_agreement,
+    picture,
+    read_with,
+    slice_calls,
+    standardize,
+)
+from hepred_lib.progress import progress
+from hepred_lib.stats.development import DevelopedModel
+from hepred_lib.study.definition import StudyError
+from hepred_lib.study.files import read_json, read_model_file, read_table
+from hepred_lib.study.summary import NO_SCAN, NO_SCORE
+from hepred_lib.study.tables import listed
+
+# What numbers that fit their schema, but not one another, lead to.
+MISFITS = (KeyError, IndexError, TypeError, ValueError, np.linalg.LinAlgError)
+IMPUTATIONS = {"image": None, "clinical": "imputation.json", "integrated": "integrated_imputation.json"}
+NO_BEDSIDE = "no bedside value"
+READ = (
+    "patient_id",
+    "dl_score",
+    "dl_score_spread",
+    "hematoma_detected",
+    "predicted_volume_ml",
+    "flags",
+    "unread",
+    "unmasked",
+)
+AGREEMENT = ("patient_id", "dice", "hd95_mm", "reference_ml", "predicted_ml")
+OTHER_SCALE_SD = 3.0  # a cohort whose median score lies further away was scored on another scale
+PRINTED = ("p_image", "p_clinical", "p_integrated")
+FLAG_WORDS = {
+    "brain_volume": f"the brain mask is outside {BRAIN_ML[0]:g}-{BRAIN_ML[1]:g} mL: look at the overview",
+    "thick_slices": "slices are more than 7.5 mm apart",
+    "few_slices": "fewer than 12 slices",
+    "noisy": "noise above 6 HU",
+    "clipped_hu": "Hounsfield units are clipped below 300",
+    "brain_hu": f"the brain is outside {BRAIN_HU[0]:g}-{BRAIN_HU[1]:g} HU: is the rescale intercept right?",
+    "base_cut": "the first slice lies within the brain: the skull base is missing, and blood there is not measured",
+    "vertex_cut": "the last slice lies within the brain: the vertex is missing, and blood there is not measured",
+}
+
+
+@dataclass(frozen=True)
+class FrozenModel:
+    """One logistic model of a study with its threshold and the predictors it was offered."""
+
+    name: str
+    logistic: DevelopedModel
+    threshold: float
+    offered: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class FrozenStudy:
+    """All that a new patient is predicted from.
+
+    Attributes
+    ----------
+    folder : Path
+    reader : Reader or None
+        None where the study has no networks.
+    models : mapping of str to FrozenModel
+    image_source : str
+        ``scans``, ``column`` or ``none``.
+    scales : DataFrame or None
+        Mean and SD of the score in the study's development patients, indexed by fold.
+    """
+
+    folder: Path
+    reader: Reader | None
+    models: Mapping[str, FrozenModel]
+    image_source: str = "none"
+    scales: pd.DataFrame | None = None
+
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """Threshold of each model, chosen on development patients."""
+        return {name: model.threshold for name, model in self.models.items()}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer for one patient, and the data of its overview figure."""
+
+    answer: dict[str, Any]
+    overview: dict[str, np.ndarray]
+
+
+def load_frozen(folder: Path) -> FrozenStudy:
+    """Load a finished study.
+
+    Raises
+    ------
+    StudyError
+        The folder holds no finished study.
+    """
+    if not (folder / "clinical_model.json").is_file():
+        raise StudyError(f"RUN must be the folder of a finished study, but {folder} holds no clinical_model.json.")
+    # What a study of another image source may have left is no part of this one.
+    finished = folder / "results.json"
+    source = read_json(finished).get("image_source") if finished.is_file() else None
+    names = [name for name in IMPUTATIONS if name == "clinical" or source != "none"]
+    models = {name: _load_model(folder, name) for name in names if (folder / f"{name}_model.json").is_file()}
+    if "image" not in models:
+        return FrozenStudy(folder, None, models)
+    image = read_model_file(folder / "image_model.json", "image_model")
+    scales = pd.DataFrame(image["scales"]).set_index("fold")
+    if scales.index.has_duplicates:
+        raise StudyError(f"{folder / 'image_model.json'}: scales: every fold must be listed once.")
+    reader = load_reader(folder, scales, image["preprocessing"]) if image["image_source"] == "scans" else None
+    return FrozenStudy(folder, reader, models, image["image_source"], scales)
+
+
+def column_score(frozen: FrozenStudy, score: pd.Series) -> pd.Series:
+    """A score made elsewhere (column ``dl_score``) on the study's scale, by the constants that the study stored."""
+    return standardize(score, pd.Series(frozen.scales.index[0], index=score.index), frozen.scales)
+
+
+def predict_table(frozen: FrozenStudy, table: pd.DataFrame) -> pd.DataFrame:
+    """Probabilities of every model for a table of patients with manifest columns and, for the image, ``dl_score``.
+
+    Returns
+    -------
+    DataFrame
+        ``p_image, p_clinical, p_integrated``; NaN where the patient's score is missing, or every candidate predictor.
+    """
+    found = pd.DataFrame(np.nan, index=table.index, columns=[f"p_{name}" for name in IMPUTATIONS])
+    for name, model in frozen.models.items():
+        x = _frame(table, model)
+        usable = ~missing_inputs(table, model).any(axis=1)
+        if usable.any():
+            found.loc[usable, f"p_{name}"] = model.logistic.predict(x[usable])
+    return found
+
+
+def missing_inputs(table: pd.DataFrame, model: FrozenModel) -> pd.DataFrame:
+    """Why a patient has no probability of this model, as booleans: ``score`` missing, no ``bedside`` value known."""
+    x = _frame(table, model)
+    no = pd.Series(False, index=x.index)
+    return pd.DataFrame(
+        {
+            "score": x["dl_score"].isna() if "dl_score" in x else no,
+            "bedside": x.drop(columns="dl_score", errors="ignore").isna().all(axis=1) if model.offered else no,
+        }
+    )
+
+
+@dataclass(frozen=True)
+class Readings:
+    """The scans of new patients as the networks read them.
+
+    Attributes
+    ----------
+    table : DataFrame
+        One row per scan: score, spread, detection, volume, flags, in ``unread`` why a scan could not be read, and in
+        ``unmasked`` why its mask could not.
+    agreement : DataFrame
+        One row per scan with a reference segmentation: ``patient_id, dice, hd95_mm, reference_ml, predicted_ml``.
+    slices : DataFrame
+        Presence of blood by slice, where there is a reference.
+    pictures : dict
+        By patient, what :func:`hepred_lib.multitask.prediction.picture` gives.
+    """
+
+    table: pd.DataFrame
+    agreement: pd.DataFrame
+    slices: pd.DataFrame
+    pictures: dict[str, dict[str, np.ndarray]]
+
+
+def new_patients(frozen: FrozenStudy, manifest: Path) -> pd.DataFrame:
+    """Patients of a manifest with outcomes by the study's definition; ``unmeasured`` says why a volume is missing.
+
+    Raises
+    ------
+    ManifestError
+        The manifest breaks its rules, or names patients of the study itself.
+    """
+    definition = read_json(frozen.folder / "clinical_model.json")["definition"]
+    table, unmeasured = read_new_patients(manifest, definition=definition)
+    known = table.loc[table["patient_id"].isin(read_table(frozen.folder / "cohort.csv")["patient_id"]), "patient_id"]
+    if len(known):
+        raise ManifestError(
+            f"{manifest.name}: patient_id must be of patients whom the study has not seen, got {len(known)} of its "
+            f"own: {listed(known.tolist()[:5])}. Leave them out, or rename them if they are other people."
+        )
+    return table.assign(unmeasured=unmeasured)
+
+
+def read_scans(frozen: FrozenStudy, table: pd.DataFrame) -> Readings:
+    """Read the baseline scan of every patient who has one; a scan that cannot be read stops nobody else.
+
+    Parameters
+    ----------
+    frozen : FrozenStudy
+        Without networks nothing is read.
+    table : DataFrame
+        As :func:`new_patients` gives it.
+    """
+    rows = table[table["baseline_ct"].notna()].to_dict("records") if frozen.reader else []
+    read, agreement, slices, pictures = [], [], [], {}
+    for row in progress(rows, desc="read scans", unit="scan"):
+        try:
+            reading, reference, fault = _read_patient(frozen.reader, row)
+        except ScanError as error:
+            read.append({"patient_id": row["patient_id"], "unread": fault_of(error, row)})
+            continue
+        found = {name: getattr(reading, name) for name in ("dl_score", "dl_score_spread", "flags")}
+        found |= {"hematoma_detected": int(reading.prediction.detected), "predicted_volume_ml": reading.volume_ml}
+        read.append({"patient_id": row["patient_id"], **found, "unread": "", "unmasked": fault})
+        pictures[row["patient_id"]] = picture(reading, reference)
+        if reference is not None:
+            slices.append(slice_calls(reading))
+            agreement.append(outline_agreement(reading, reference))
+    return Readings(
+        pd.DataFrame(read, columns=list(READ)).astype({"patient_id": "string"}),
+        pd.DataFrame(agreement, columns=list(AGREEMENT)),
+        pd.concat(slices) if slices else pd.DataFrame(columns=["patient_id", "presence", "blood", "predicted_mm2"]),
+        pictures,
+    )
+
+
+def predict_cohort(frozen: FrozenStudy, table: pd.DataFrame, readings: Readings) -> pd.DataFrame:
+    """Every patient of the table with score and probabilities; ``reason`` says what is missing and why, or is empty.
+
+    The score is that of the networks, or the hospital's own on the study's scale (``image_source: column``).
+    """
+    own = table["dl_score"]
+    read = readings.table.rename(columns={"dl_score": "network_score"})
+    patients = table.merge(read, on="patient_id", how="left", validate="one_to_one")
+    patients["dl_score"] = column_score(frozen, own) if frozen.image_source == "column" else patients["network_score"]
+    patients = patients.drop(columns="network_score").join(predict_table(frozen, patients))
+    reasons = [*missing_reasons(frozen, patients).to_dict("list").values(), _unmeasured(patients).tolist()]
+    parts = ["; ".join(dict.fromkeys("; ".join(filter(None, row)).split("; "))) for row in zip(*reasons, strict=True)]
+    return patients.assign(reason=parts)
+
+
+def missing_reasons(frozen: FrozenStudy, patients: pd.DataFrame) -> pd.DataFrame:
+    """By patient and model, why there is no probability, as a fact about the patient; empty text where there is one."""
+    lacking = patients["baseline_ct"].isna() if frozen.image_source == "scans" else patients["dl_score"].isna()
+    unscored = patients["unread"].where(~lacking, NO_SCAN if frozen.image_source == "scans" else NO_SCORE)
+    found = {}
+    for name, model in frozen.models.items():
+        gaps = missing_inputs(patients, model)
+        score = unscored.replace("", NO_SCORE).where(gaps["score"], "")
+        bedside = pd.Series(np.where(gaps["bedside"], NO_BEDSIDE, ""), patients.index)
+        found[name] = score.where(bedside.eq("") | score.eq(""), score + "; ") + bedside
+    return pd.DataFrame(found, index=patients.index)
+
+
+def imputed_predictors(frozen: FrozenStudy, patients: pd.DataFrame) -> pd.DataFrame:
+    """How often each predictor of each model was imputed in patients with a probability.
+
+    Returns
+    -------
+    DataFrame
+        ``model, predictor, patients, imputed, measured``; ``measured`` is False where the hospital never measured it.
+    """
+    rows = []
+    for name, model in frozen.models.items():
+        x = _frame(patients[patients[f"p_{name}"].notna()], model)
+        every = _frame(patients, model).notna().any()
+        rows += [
+            (name, predictor, len(x), int(x[predictor].isna().sum()), bool(every[predictor]))
+            for predictor in model.logistic.predictors
+            if predictor != "dl_score"
+        ]
+    return pd.DataFrame(rows, columns=["model", "predictor", "patients", "imputed", "measured"])
+
+
+def input_notes(frozen: FrozenStudy, patients: pd.DataFrame) -> list[str]:
+    """What a reader must know of the patients' inputs: who lacks one, what was imputed, what was never measured."""
+    notes = [f"models.{name}: the study has no such model." for name in IMPUTATIONS if name not in frozen.models]
+    for name, reasons in missing_reasons(frozen, patients).items():
+        counts = reasons[reasons.ne("")].value_counts()
+        said = [f"{reason} ({count})" for reason, count in counts.items()]
+        said = [*said[:3], f"others ({counts.iloc[3:].sum()}, see predictions.csv)"] if len(said) > 4 else said
+        if len(counts):
+            notes.append(
+                f"models.{name}: no probability for {counts.sum()} of {len(patients)} patients: {listed(said)}."
+            )
+    table = imputed_predictors(frozen, patients)
+    for name, rows in table[table["imputed"].gt(0)].groupby("model", sort=False):
+        said = [f"{row.predictor} in {row.imputed} of {row.patients} patients" for row in rows.itertuples()]
+        notes.append(f"models.{name}: imputed: {listed(said)}.")
+    return notes + _never_measured(frozen, patients, table) + _other_scale(frozen, patients)
+
+
+def predict_one(frozen: FrozenStudy, ct: Path, bedside: Mapping[str, Any] | None, *, out: Path) -> Answer:
+    """One new patient: the answer, ``hematoma.nii.gz`` on the scan's own grid, and the data of the overview.
+
+    Where the scan was read but shows no head that can be measured, all that rests on it is null, no outline is written,
+    and the first warning gives the reason.
+
+    Parameters
+    ----------
+    frozen : FrozenStudy
+    ct : Path
+        Non-contrast head CT, NIfTI.
+    bedside : mapping, optional
+        Manifest columns of the patient, as :func:`read_bedside` gives them.
+    out : Path
+        Folder for the outline.
+
+    Raises
+    ------
+    StudyError
+        The study has no networks.
+    ScanError
+        The file cannot be read.
+    """
+    if frozen.reader is None:
+        raise StudyError(f"{frozen.folder} was studied without scans: it has no network that could read one.")
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        reading, _ = read_with(frozen.reader, {"patient_id": ct.name.split(".")[0], "baseline_ct": ct})
+    except HeadError as error:
+        (out / "hematoma.nii.gz").unlink(missing_ok=True)
+        reason = str(error).replace(str(ct), ct.name).partition(" (patient ")[0].removesuffix(".")
+        return _without_scan(frozen, reason, bedside)
+    write_like(out / "hematoma.nii.gz", reading.outline.astype(np.uint8), reading.scan)
+    row = pd.DataFrame([{**(bedside or {}), "dl_score": reading.dl_score}])
+    p = predict_table(frozen, row if bedside is not None else row[["dl_score"]]).iloc[0]
+    answer = {
+        "hematoma_detected": reading.prediction.detected,
+        "hematoma_volume_ml": round(reading.volume_ml, 3),
+        "dl_score": reading.dl_score,
+        "dl_score_spread": _known(reading.dl_score_spread),
+        **{name: _known(value) for name, value in p.items()},
+        "warnings": _warnings(frozen, reading, bedside),
+    }
+    return Answer(answer, _overview(reading, answer))
+
+
+def _load_model(folder: Path, name: str) -> FrozenModel:
+    """One model of a run; its file must fit its schema and itself, and give a probability where nothing is known."""
+    path = folder / f"{name}_model.json"
+    described = read_model_file(path, "image_model" if name == "image" else "model")
+    kept_apart = IMPUTATIONS[name]
+    imputation = read_model_file(folder / kept_apart, "imputation") if kept_apart else described["imputation"]
+    if described["model"] != name:
+        raise StudyError(f"{path}: model: must be {name!r}, got {described['model']!r}.")
+    try:
+        logistic = DevelopedModel.from_json(described["logistic"], imputation)
+        logistic.predict(logistic.unknown_patient())
+    except MISFITS as error:
+        beside = f" or {kept_apart}" if kept_apart else ""
+        raise StudyError(
+            f"{path}: its parts{beside} do not fit one another: {' '.join(str(error).split())}."
+        ) from error
+    return FrozenModel(name, logistic, described["threshold"], tuple(described.get("candidates", ())))
+
+
+def _frame(table: pd.DataFrame, model: FrozenModel) -> pd.DataFrame:
+    """Predictors as the model wants them; a column that the table lacks is empty."""
+    offered = ["sex" if name == "male" and "male" not in table else name for name in model.offered]
+    needed = [*offered, "dl_score"] if "dl_score" in model.logistic.settings.added else offered
+    return predictor_frame(table.reindex(columns=list(dict.fromkeys(needed))), needed, allow_empty=True)
+
+
+def _read_patient(reader: Reader, row: Mapping[str, Any]) -> tuple[Reading, np.ndarray | None, str]:
+    """A patient's reading, reference and what is wrong with the mask: a scan is read whatever its mask is."""
+    try:
+        return *read_with(reader, row), ""
+    except ScanError as error:
+        masks = {name: None for name in ("baseline_mask", "baseline_ivh_mask") if not pd.isna(row[name])}
+        if not masks:
+            raise
+        return read_with(reader, {**row, **masks})[0], None, fault_of(error, row)
+
+
+def _unmeasured(patients: pd.DataFrame) -> pd.Series:
+    """Why a patient's volumes or segmentation could not be measured, in the words of ``reason``."""
+    columns = patients[["unmeasured", "unmasked"]].fillna("").to_numpy()
+    unread = patients["unread"].fillna("")
+    faults = [
+        dict.fromkeys(fault for fault in row if fault and fault != read)
+        for row, read in zip(columns, unread, strict=True)
+    ]
+    return pd.Series(["; ".join(f"not measured: {fault}" for fault in row) for row in faults], patients.index)
+
+
+def _never_measured(frozen: FrozenStudy, patients: pd.DataFrame, imputed: pd.DataFrame) -> list[str]:
+    """Predictors, and candidates that only help to impute them, of which no patient has a value."""
+    notes, selected = [], set(imputed["predictor"])
+    for predictor, rows in imputed[~imputed["measured"].astype(bool)].groupby("predictor", sort=False):
+        models = f"the models {listed(rows['model'].tolist())}"
+        notes.append(f"{predictor} was never measured in these patients, but {models} read it: it is imputed in all.")
+    empty: dict[str, None] = {}
+    for model in frozen.models.values():
+        x = _frame(patients, model)
+        empty |= dict.fromkeys(name for name in x if x[name].isna().all() and name not in {*selected, "dl_score"})
+    if empty:
+        others = listed(list(empty))
+        notes.append(f"Never measured in these patients, candidates that no model uses but for imputation: {others}.")
+    return notes
+
+
+def _other_scale(frozen: FrozenStudy, patients: pd.DataFrame) -> list[str]:
+    """A warning where scores from a manifest lie far from those of the study."""
+    middle = patients["dl_score"].median() if frozen.image_source == "column" else 0.0
+    if not abs(middle) > OTHER_SCALE_SD:
+        return []
+    return [
+        f"dl_score: the median lies {middle:+.1f} SD from the study's; it must be the same score, on the same scale."
+    ]
+
+
+def _without_scan(frozen: FrozenStudy, reason: str, bedside: Mapping[str, Any] | None) -> Answer:
+    """The answer where the scan shows no head: null for all that rests on it, and no picture."""
+    row = pd.DataFrame([{**(bedside or {}), "dl_score": np.nan}])
+    p = predict_table(frozen, row).iloc[0]
+    answer = {
+        **dict.fromkeys(("hematoma_detected", "hematoma_volume_ml", "dl_score", "dl_score_spread")),
+        **{name: _known(value) for name, value in p.items()},
+        "warnings": [f"the scan cannot be used: {reason}", *_bedside_warnings(frozen, bedside)],
+    }
+    empty = np.zeros((0, 1, 1))
+    return Answer(answer, _page(answer, {"hu": empty, "mask": empty, "titles": np.array([], dtype=str)}, 1.0))
+
+
+def _warnings(frozen: FrozenStudy, reading: Reading, bedside: Mapping[str, Any] | None) -> list[str]:
+    words = [*reading.scan.notes, *(FLAG_WORDS[flag] for flag in reading.flags.split())]
+    if not reading.prediction.detected:
+        words.append("no hematoma was detected: the score rests on the three most suspicious slices")
+    return [*words, *_bedside_warnings(frozen, bedside)]
+
+
+def _bedside_warnings(frozen: FrozenStudy, bedside: Mapping[str, Any] | None) -> list[str]:
+    if bedside is None:
+        return ["no bedside values were given: p_clinical and p_integrated are null"]
+    words = []
+    for model in frozen.models.values():
+        lacking = [name for name in model.logistic.path if bedside.get("sex" if name == "male" else name) is None]
+        if model.name != "image" and lacking:
+            words.append(f"imputed for the {model.name} model: {', '.join(lacking)}")
+    return words
+
+
+def _overview(reading: Reading, answer: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    outline = from_torch(reading.prediction.probability) >= 0.5
+    areas = outline.sum(axis=(0, 1))
+    middle = int(areas.argmax()) if areas.any() else int(reading.prediction.presence.argmax())
+    shown = np.clip(np.arange(middle - 2, middle + 4), 0, outline.shape[2] - 1)
+    hu, brain = (np.transpose(part, (2, 1, 0)) for part in (reading.slices.hu, reading.slices.brain))
+    pixel_mm = reading.slices.grid.pixel_mm
+    slices = {
+        "hu": shown_hu(hu[shown], brain[shown], pixel_mm),
+        "mask": np.stack([outline[:, :, z].T for z in shown]),
+        "titles": np.array([f"slice {z + 1} of {outline.shape[2]}" for z in shown]),
+    }
+    return _page(answer, slices, pixel_mm)
+
+
+def _page(answer: Mapping[str, Any], slices: Mapping[str, np.ndarray], pixel_mm: float) -> dict[str, np.ndarray]:
+    """The data of the overview: slices, and what the models say in lines."""
+    lines = [
+        f"{name.removeprefix('p_')} probability of expansion {answer[name]:.2f}"
+        for name in PRINTED
+        if answer[name] is not None
+    ]
+    if answer["hematoma_volume_ml"] is not None:
+        found = "detected" if answer["hematoma_detected"] else "not detected"
+        volume = f"hematoma {found}, {answer['hematoma_volume_ml']:.1f} mL"
+        lines = [volume, f"DL score {answer['dl_score']:.2f}", *lines]
+    return {
+        **slices,
+        "pixel_mm": np.array(pixel_mm),
+        "window": np.array([40.0, 80.0]),
+        "lines": np.array([*lines, *answer["warnings"]]),
+    }
+
+
+def _known(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

@@ -1,0 +1,278 @@
+"""Where figures and tables meet files: what a notebook shows is what ``hepred figures`` makes again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from IPython.display import Image
+from IPython.display import Markdown as Formatted
+from matplotlib.figure import Figure
+
+from hepred_lib.cohort.predictors import predictor_label
+from hepred_lib.cohort.rules import COLUMNS
+from hepred_lib.figures.catalogue import FIGURES, caption, draw
+from hepred_lib.figures.style import png, render
+from hepred_lib.literal import without_html
+from hepred_lib.stats.calibration import calibration_curve
+from hepred_lib.stats.decision import decision_curve
+from hepred_lib.stats.development import DevelopedModel
+from hepred_lib.stats.discrimination import roc_band
+from hepred_lib.stats.nomogram import PROBABILITY, TOTAL, Nomogram, build_nomogram, nomogram_axes
+from hepred_lib.stats.operating_point import confusion
+from hepred_lib.stats.reclassification import (
+    integrated_discrimination,
+    net_reclassification,
+    reclassification_table,
+)
+from hepred_lib.study.files import (
+    read_figure_data,
+    read_printed,
+    write_bytes,
+    write_figure_data,
+    write_latex,
+    write_printed,
+    write_table,
+)
+from hepred_lib.study.identity import renew_records
+from hepred_lib.study.tables import two_digits, with_interval
+
+# --- drawn: What the figures of the evaluation draw: one table each, kept as it is under ``figure_data/``
+
+GRID = np.linspace(0.0, 1.0, 101)
+
+
+def roc_table(
+    rows: pd.DataFrame, models: Mapping[str, Any], *, n_resamples: int, rng: np.random.Generator
+) -> pd.DataFrame:
+    """What the ROC figure draws: a curve with its band and the operating point for each model.
+
+    Each model is drawn on the patients who have its probability; one whose patients have a single outcome has no curve.
+    """
+    parts = [pd.DataFrame(columns=["model", "label", "n", "events", "low"])]
+    for name, y, p in _judged(rows, models):
+        found = models[name]
+        curve = roc_band(y, p, GRID, n_resamples=n_resamples, rng=rng)
+        point = confusion(y, p, found["threshold"])
+        label = f"{name.capitalize()}: AUC {with_interval(found['auc'], found['auc_ci'])}"
+        operating = {"operating_fpr": 1.0 - point.specificity, "operating_sensitivity": point.sensitivity}
+        parts.append(_labelled(curve, name, label, y).assign(**operating))
+    return pd.concat(parts[1:] or parts, ignore_index=True)
+
+
+def calibration_table(
+    rows: pd.DataFrame, models: Mapping[str, Any], *, n_resamples: int, rng: np.random.Generator
+) -> pd.DataFrame:
+    """What the calibration figure draws: a smooth curve with its band, and the patients' probabilities.
+
+    The patients are those of :func:`roc_table`.
+    """
+    parts = [pd.DataFrame(columns=["model", "label", "n", "events", "kind", "p"])]
+    for name, y, p in _judged(rows, models):
+        found = models[name]
+        curve = calibration_curve(y, p, GRID, n_resamples=n_resamples, rng=rng).rename(columns={"grid": "p"})
+        slope = with_interval(found["calibration_slope"], found["calibration_slope_ci"])
+        large, ici = two_digits(found["calibration_in_the_large"]), two_digits(found["ici"])
+        label = f"{name.capitalize()}\nslope {slope}\nin the large {large}, ICI {ici}"
+        patients = pd.DataFrame({"p": p.to_numpy(), "y": y.to_numpy(), "kind": "patient"})
+        both = pd.concat([curve.assign(kind="curve"), patients], ignore_index=True)
+        parts.append(_labelled(both, name, label, y))
+    return pd.concat(parts[1:] or parts, ignore_index=True)
+
+
+def decision_table(rows: pd.DataFrame, models: Iterable[str]) -> pd.DataFrame:
+    """What the decision-curve figure draws: net benefit of the models, of treating all and of treating none."""
+    y = rows["he"].astype(int)
+    thresholds = np.arange(0.01, 0.51, 0.01)
+    curves = decision_curve(y, {name: rows[f"p_{name}"] for name in models}, thresholds)
+    curves["model"] = curves["model"].replace({"all": "treat_all", "none": "treat_none"})
+    labels = {"treat_all": "Treat all", "treat_none": "Treat none"} | {name: name.capitalize() for name in models}
+    return curves.assign(label=curves["model"].map(labels), n=len(y), events=int(y.sum()))
+
+
+def oracle_table(rows: pd.DataFrame, models: Mapping[str, Any], oracle: Mapping[str, float]) -> pd.DataFrame:
+    """What the oracle figure draws: each model's AUC and interval beside the best possible one."""
+    y, records = rows["he"].astype(int), []
+    for name, found in models.items():
+        low, high = found["auc_ci"] or (np.nan, np.nan)
+        auc_words = with_interval(found["auc"], found["auc_ci"])
+        label = f"{name.capitalize()}: AUC {auc_words}, oracle {two_digits(oracle[f'{name}_auc'])}"
+        record = {"auc": found["auc"], "low": low, "high": high, "oracle": oracle[f"{name}_auc"]}
+        records.append(record | {"model": name, "label": label, "n": len(y), "events": int(y.sum())})
+    return pd.DataFrame(records)
+
+
+def nomogram_of(model: DevelopedModel, x: pd.DataFrame) -> Nomogram | None:
+    """The model's nomogram over the values of development patients, within what the manifest allows; None if flat."""
+    limits = {name: (column.low, column.high) for name, column in COLUMNS.items()}
+    return build_nomogram(model, x, limits=limits)
+
+
+def nomogram_table(nomogram: Nomogram | None) -> pd.DataFrame:
+    """What the nomogram draws: its axes with their words; no row where no predictor has an effect."""
+    columns = ["axis", "label", "kind", "value", "level", "text", "points", "tick"]
+    if nomogram is None:
+        return pd.DataFrame(columns=columns)
+    table = nomogram_axes(nomogram)
+    labels = {name: _axis_label(name) for name in nomogram.axes}
+    labels |= {TOTAL: "Total points", PROBABILITY: "Probability of HE"}
+    text = [_mark_text(row.axis, row.value, row.level) for row in table.itertuples()]
+    return table.assign(label=table["axis"].map(labels), text=text)[columns]
+
+
+def reclassification_data(
+    rows: pd.DataFrame,
+    old: str,
+    new: str,
+    *,
+    strata: Sequence[float],
+    n_resamples: int,
+    rng: np.random.Generator,
+) -> pd.DataFrame:
+    """What the reclassification figure draws: moves between risk strata, with the categorical NRI and the IDI."""
+    y, p_old, p_new = rows["he"].astype(int), rows[f"p_{old}"], rows[f"p_{new}"]
+    table = reclassification_table(y, p_old, p_new, strata)
+    nri = net_reclassification(y, p_old, p_new, thresholds=strata, n_resamples=n_resamples, rng=rng)
+    idi = integrated_discrimination(y, p_old, p_new, n_resamples=n_resamples, rng=rng)
+    names = stratum_names(strata)
+    indexes = {"nri": nri.value, "nri_low": nri.low, "nri_high": nri.high}
+    indexes |= {"nri_events": nri.events, "nri_non_events": nri.non_events}
+    indexes |= {"idi": idi.value, "idi_low": idi.low, "idi_high": idi.high}
+    words = {"old_label": table["old"].map(names.__getitem__), "new_label": table["new"].map(names.__getitem__)}
+    return table.assign(old_model=old, new_model=new, **words, **indexes)
+
+
+def stratum_names(strata: Sequence[float]) -> list[str]:
+    """Words for the risk strata between boundaries, the lowest first.
+
+    Examples
+    --------
+    >>> stratum_names([0.1, 0.3])
+    ['below 10 %', '10 to 30 %', '30 % or more']
+    """
+    limits = [f"{100 * limit:g}" for limit in sorted(strata)]
+    between = [f"{low} to {high} %" for low, high in pairwise(limits)]
+    return [f"below {limits[0]} %", *between, f"{limits[-1]} % or more"]
+
+
+def _axis_label(name: str) -> str:
+    unit = "SD" if name == "dl_score" else COLUMNS[name].unit.replace("^9", "⁹") if name in COLUMNS else ""
+    return f"{predictor_label(name)} ({unit})" if unit and unit != "0/1" else predictor_label(name)
+
+
+def _mark_text(name: str, value: float, level: str) -> str:
+    """Words at a mark; empty where the number itself stands there."""
+    if level:
+        return level.replace("_", " ")
+    if name == "male":
+        return "male" if value else "female"
+    if name in COLUMNS and COLUMNS[name].kind == "binary":
+        return "yes" if value else "no"
+    return ""
+
+
+def _judged(rows: pd.DataFrame, models: Iterable[str]) -> Iterator[tuple[str, pd.Series, pd.Series]]:
+    """Outcome and probability of the patients who have a model's probability, where both outcomes occur."""
+    for name in models:
+        known = rows[rows[f"p_{name}"].notna()]
+        if known["he"].nunique() == 2:
+            yield name, known["he"].astype(int), known[f"p_{name}"]
+
+
+def _labelled(table: pd.DataFrame, name: str, label: str, y: pd.Series) -> pd.DataFrame:
+    return table.assign(model=name, label=label, n=len(y), events=int(y.sum()))
+
+
+# --- book: Where figures and tables meet files: what a notebook shows is what ``hepred figures`` makes aga
+
+PRINT_DPI, SCREEN_DPI = 600, 200
+CSS_PIXELS_PER_INCH = 96
+
+
+class Markdown(Formatted):
+    """Sentences of a notebook, in Markdown; a name in them that looks like HTML stays text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(without_html(text))
+
+
+def show(folder: Path, name: str, data: pd.DataFrame | Mapping[str, np.ndarray]) -> Image:
+    """Keep a figure's data in ``figure_data/``, draw it, save it in ``figures/`` and return it for the notebook.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's folder.
+    name : str
+        An entry of :data:`hepred_lib.figures.catalogue.FIGURES`.
+    data : DataFrame or mapping of arrays
+        All that the figure draws.
+
+    Returns
+    -------
+    IPython Image
+        The figure in its printed size; the output's metadata hold its name (``figure``) and its caption (``alt``).
+    """
+    write_figure_data(folder / "figure_data", name, data)
+    figure = save(folder, name, data)
+    width = round(figure.get_size_inches()[0] * CSS_PIXELS_PER_INCH)
+    content = png(figure, dpi=SCREEN_DPI)
+    return Image(content, format="png", width=width, alt=caption(name, data), metadata={"figure": name})
+
+
+def save(folder: Path, name: str, data: pd.DataFrame | Mapping[str, np.ndarray]) -> Figure:
+    """Draw a figure from its data and save it as PDF and PNG, and its caption beside them."""
+    figure = draw(name, data)
+    for ending, content in render(figure, png_dpi=PRINT_DPI).items():
+        write_bytes(folder / "figures" / f"{name}.{ending}", content)
+    write_bytes(folder / "figures" / f"{name}.txt", f"{caption(name, data)}\n".encode())
+    return figure
+
+
+def publish(folder: Path, name: str, table: pd.DataFrame) -> pd.DataFrame:
+    """Save a table in ``tables/`` as CSV and, as a paper prints it, as LaTeX; return it for the notebook."""
+    write_table(folder / "tables" / f"{name}.csv", table)
+    write_printed(folder, name, table)
+    return table
+
+
+def redraw(folder: Path, out: Path | None = None) -> list[Path]:
+    """Draw every figure of a finished study again from its saved data, and set every table again from what it prints.
+
+    The figures and tables of its patients from elsewhere (``external/``) are made again too.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's folder.
+    out : Path, optional
+        Write there instead of into the run, which is then only read.
+
+    Returns
+    -------
+    list of Path
+        The PDF of each figure and the LaTeX file of each table.
+    """
+    made = []
+    for part in (".", "external"):
+        source, target = folder / part, (out or folder) / part
+        data = read_figure_data(source / "figure_data")
+        for name in (name for name in FIGURES if name in data):
+            save(target, name, data[name])
+            made.append(target / "figures" / f"{name}.pdf")
+        made += [_typeset(path, target) for path in sorted((source / "tables").glob("*.csv"))]
+    if out is None:
+        renew_records(folder)
+    return made
+
+
+def _typeset(path: Path, target: Path) -> Path:
+    """Write a table's LaTeX file, from the table as printed; from its CSV where nobody printed it."""
+    printed = path.parents[1] / "table_data" / path.name
+    set_in = target / "tables" / path.with_suffix(".tex").name
+    write_latex(set_in, read_printed(printed if printed.exists() else path))
+    return set_in

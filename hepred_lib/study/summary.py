@@ -1,0 +1,383 @@
+"""The numbers of ``results.json``, from the tables that the notebooks wrote.
+
+A number that cannot be computed is null, with the reason in ``notes``: a list of sentences passed from part to part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hepred_lib.cohort.rules import LOCATIONS
+from hepred_lib.cohort.scores import SCORES
+from hepred_lib.imaging.segmentation import volume_agreement
+from hepred_lib.stats.discrimination import auc, auc_interval, clustered_auc_interval
+from hepred_lib.stats.evaluation import COMPARED, compare_models, evaluate, null_accuracy
+from hepred_lib.stats.subgroups import FIGURES, interaction_test, subgroup_performance
+
+# --- participants: Who is in a study and who is missing: hemorrhages, outcomes, reasons of exclusion, and their co
+
+# Each is evidence of blood where it is above 0; so is a location, or an outcome that the hospital itself states.
+BLOOD = ("baseline_volume_ml", "baseline_ivh_ml", "followup_volume_ml", "ivh")
+DESCRIBED = ("baseline_volume_ml", "baseline_mask")
+NO_HEMORRHAGE, NO_SCAN, NO_SCORE = "no hemorrhage", "no baseline CT", "no DL score"
+NO_FOLLOWUP, NO_SECOND_VOLUME = "no follow-up CT", "no follow-up volume and no mask"
+NO_FIRST_VOLUME, NO_VENTRICLES = "no baseline volume and no mask", "no volume of ventricular blood and no mask"
+
+
+def mark_hemorrhages(table: pd.DataFrame, stated: pd.Series) -> pd.DataFrame:
+    """The table with ``has_hemorrhage`` (1 or 0) and without an outcome where there is no hemorrhage.
+
+    A row is without a hemorrhage where its baseline volume and mask are empty or 0 and nothing else tells of blood: no
+    location, no ventricular blood, no follow-up volume above 0, no stated outcome. Where no row of the table has a
+    volume or a mask, their absence tells nothing, and every row is taken for a hemorrhage.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Manifest columns, empty volumes measured on the masks, ``he`` derived.
+    stated : Series
+        ``he`` as the manifest states it, before any was derived (two volumes of 0 mL make no patient without
+        expansion).
+    """
+    blood = table[[name for name in BLOOD if name in table]].gt(0).any(axis=1) | stated.notna()
+    blood |= table["location"].notna() if "location" in table else False
+    described = table[[name for name in DESCRIBED if name in table]].notna().any(axis=None)
+    has = blood if described else pd.Series(True, index=table.index)
+    return table.assign(has_hemorrhage=has.astype(int), he=table["he"].where(has))
+
+
+def outcome_reasons(table: pd.DataFrame) -> pd.Series:
+    """Why a row has no outcome, as a fact about the patient; empty text where it has one.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As :func:`mark_hemorrhages` gives it.
+    """
+    known = {name: _known(table, name) for name in ("followup_ct", "ct_to_followup_h", "followup_volume_ml")}
+    conditions = {
+        "": table["he"].notna(),
+        NO_HEMORRHAGE: table["has_hemorrhage"].eq(0),
+        NO_FIRST_VOLUME: known["followup_volume_ml"] & ~_known(table, "baseline_volume_ml"),
+        NO_VENTRICLES: known["followup_volume_ml"],  # both volumes are known, and still no outcome
+        NO_SECOND_VOLUME: known["followup_ct"] | known["ct_to_followup_h"],
+    }
+    return pd.Series(np.select(list(conditions.values()), list(conditions), NO_FOLLOWUP), table.index, dtype=object)
+
+
+def exclusions(table: pd.DataFrame, *, image_source: str) -> pd.Series:
+    """Why a row cannot be in the study, as a fact about the patient; empty text where it is included.
+
+    With scans a first CT is needed: a row without an outcome serves segmentation and detection. Without scans an
+    outcome is needed, and for ``column`` a score.
+    """
+    if image_source == "scans":
+        return pd.Series(np.where(_known(table, "baseline_ct"), "", NO_SCAN), table.index, dtype=object)
+    reasons = outcome_reasons(table)
+    unscored = reasons.eq("") & ~_known(table, "dl_score") & (image_source == "column")
+    return reasons.mask(unscored, NO_SCORE)
+
+
+def count_patients(cohort: pd.DataFrame, excluded: pd.DataFrame) -> dict[str, int]:
+    """Patients with an outcome by split; rows of the manifest without a hemorrhage, and hemorrhages without an outcome.
+
+    The last two are counted over included and excluded rows, so that a study of tables alone, which excludes both,
+    counts them too.
+    """
+    known = cohort[cohort["he"].notna()]
+    parts = {split: known.loc[known["split"] == split, "he"] for split in ("development", "test")}
+    return {
+        "patients": len(known),
+        **{split: len(he) for split, he in parts.items()},
+        **{f"he_{split}": int(he.sum()) for split, he in parts.items()},
+        "excluded": len(excluded),
+        **count_missing(cohort, excluded),
+    }
+
+
+def count_missing(*tables: pd.DataFrame) -> dict[str, int]:
+    """Rows without a hemorrhage (``blood_free``), and hemorrhages ``without_outcome``, over all the tables."""
+    return {
+        "blood_free": sum(int(rows["has_hemorrhage"].eq(0).sum()) for rows in tables),
+        "without_outcome": sum(int((rows["has_hemorrhage"].eq(1) & rows["he"].isna()).sum()) for rows in tables),
+    }
+
+
+def counts_by_set(cohort: pd.DataFrame) -> pd.DataFrame:
+    """The included patients of each set: with an outcome, with expansion, without an outcome, without a hemorrhage."""
+    rows = []
+    for split, part in cohort.groupby("split"):
+        missing = count_missing(part)
+        known = {"with outcome": int(part["he"].count()), "with HE": int(part["he"].sum())}
+        lacking = {"without outcome": missing["without_outcome"], "without hemorrhage": missing["blood_free"]}
+        rows.append({"set": split, **known, **lacking})
+    return pd.DataFrame(rows)
+
+
+def missing_outcomes(table: pd.DataFrame) -> pd.DataFrame:
+    """Hemorrhages without an outcome by reason: `reason`, `patients`; no row where every outcome is known."""
+    lacking = table[table["has_hemorrhage"].eq(1) & table["he"].isna()]
+    counts = outcome_reasons(lacking).value_counts()
+    return pd.DataFrame({"reason": counts.index, "patients": counts.to_numpy()})
+
+
+def flow_table(table: pd.DataFrame, cohort: pd.DataFrame, excluded: pd.DataFrame, *, folds: int) -> pd.DataFrame:
+    """What the flow of participants draws: one row a box, from the rows of the manifest to both sets."""
+    known, missing = cohort[cohort["he"].notna()], count_missing(cohort)
+    steps = [("assessed", "Assessed: rows of the manifest", len(table), table["he"].sum())]
+    steps += [("excluded", "Excluded", len(excluded), np.nan)]
+    steps += [("reason", reason, count, np.nan) for reason, count in excluded["reason"].value_counts().items()]
+    words = {
+        "blood_free": "No hemorrhage: serve the detection of blood alone",
+        "without_outcome": "Hemorrhage without outcome: serve segmentation and detection alone",
+    }
+    steps += [(step, words[step], count, np.nan) for step, count in missing.items() if count]
+    steps += [("included", "Included, with outcome", len(known), known["he"].sum())]
+    sets = {"development": f"Development, {folds} cross-fitting folds", "test": "Test, untouched until the end"}
+    parts = {split: known.loc[known["split"] == split, "he"] for split in sets}
+    steps += [(split, sets[split], len(he), he.sum()) for split, he in parts.items()]
+    return pd.DataFrame(steps, columns=["step", "text", "n", "events"])
+
+
+def _known(table: pd.DataFrame, name: str) -> pd.Series:
+    """Whether each row has a value in a column, which may be absent."""
+    return table[name].notna() if name in table else pd.Series(False, index=table.index)
+
+
+# --- subgroups: Which subgroups a model is judged in, from what is known of the patients, and what their figure
+
+OLDER = 65
+OVERALL = "All test patients"
+
+
+def subgroup_splits(
+    patients: pd.DataFrame, development: pd.DataFrame, predictors: Iterable[str]
+) -> dict[str, pd.Series]:
+    """Subgroups by sex, age, location, ventricular blood, baseline volume, site and missing values.
+
+    Parameters
+    ----------
+    patients : DataFrame
+        The patients to be judged, columns as in ``cohort.csv``; any of them may be absent or empty.
+    development : DataFrame
+        Where the tertiles of the volume come from.
+    predictors : iterable of str
+        Columns that the model uses: whoever lacks one of them is in the group of missing values.
+
+    Returns
+    -------
+    dict of str to Series
+        For each split that has at least two groups, an ordered category a patient, missing where it is not known.
+    """
+    found = {}
+    for name, words in _SPLITS.items():
+        column, assign = words
+        if column in patients and patients[column].notna().any():
+            found[name] = assign(patients[column])
+    found |= _volume(patients, development)
+    names = ["sex" if name == "male" else name for name in predictors]
+    lacking = patients.reindex(columns=[name for name in names if name != "dl_score"]).isna().any(axis=1)
+    found["Predictors"] = _ordered(
+        lacking.map({False: "all known", True: "some imputed"}), ["all known", "some imputed"]
+    )
+    return {name: groups for name, groups in found.items() if groups.nunique() > 1}
+
+
+def subgroup_table(y: pd.Series, p: pd.Series, splits: Mapping[str, pd.Series], *, model: str) -> pd.DataFrame:
+    """What the subgroup figure draws: all patients first, then each subgroup with its split's tests of interaction.
+
+    Parameters
+    ----------
+    y, p : Series
+        Outcome, and probability in [0, 1]; 0 and 1 are moved inwards by 1e-9.
+    splits : mapping of str to Series
+        As `subgroup_splits` gives them.
+    model : str
+
+    Returns
+    -------
+    DataFrame
+        `model, split, group, n, events`, the figures of :func:`hepred_lib.stats.subgroups.subgroup_performance`,
+        `note`, and `p_auc`, `p_slope`, `p_in_the_large` of the interaction tests, repeated within a split.
+    """
+    risk = p.clip(1e-9, 1 - 1e-9).to_numpy()
+    everybody = subgroup_performance(y, risk, np.full(len(y), OVERALL))
+    parts = [everybody.assign(split="", p_auc=np.nan, p_slope=np.nan, p_in_the_large=np.nan)]
+    for name, groups in splits.items():
+        table = subgroup_performance(y, risk, groups.astype(object))
+        order = [group for group in [*groups.cat.categories, "missing"] if group in set(table["group"])]
+        tests = interaction_test(y, risk, groups.astype(object))["p"].add_prefix("p_").to_dict()
+        parts.append(table.set_index("group").loc[order].reset_index().assign(split=name, **tests))
+    columns = ["model", "split", "group", "n", "events", *FIGURES, "note", "p_auc", "p_slope", "p_in_the_large"]
+    return pd.concat([part for part in parts if len(part)], ignore_index=True).assign(model=model)[columns]
+
+
+def _ordered(values: pd.Series, order: Iterable[str]) -> pd.Series:
+    return values.astype(pd.CategoricalDtype(list(order), ordered=True))
+
+
+def _coded(words: Mapping[object, str]) -> Callable[[pd.Series], pd.Series]:
+    return lambda values: _ordered(values.map(words), dict.fromkeys(words.values()))
+
+
+def _age(values: pd.Series) -> pd.Series:
+    names = [f"under {OLDER}", f"{OLDER} or older"]
+    return _ordered(values.ge(OLDER).map({False: names[0], True: names[1]}).where(values.notna()), names)
+
+
+def _site(values: pd.Series) -> pd.Series:
+    words = values.where(values.isna(), values.astype(str))
+    return _ordered(words, sorted(words.dropna().unique()))
+
+
+def _volume(patients: pd.DataFrame, development: pd.DataFrame) -> dict[str, pd.Series]:
+    name = "baseline_volume_ml"
+    if not all(name in table and table[name].notna().any() for table in (patients, development)):
+        return {}
+    first, second = np.round(development[name].quantile([1 / 3, 2 / 3]).to_numpy(), 1)
+    names = [f"below {first:g} mL", f"{first:g} to {second:g} mL", f"{second:g} mL or more"]
+    tertile = np.searchsorted([first, second], patients[name], "right")
+    words = pd.Series([names[number] for number in tertile], index=patients.index).where(patients[name].notna())
+    return {"Baseline volume": _ordered(words, names)}
+
+
+_SPLITS: dict[str, tuple[str, Callable[[pd.Series], pd.Series]]] = {
+    "Sex": ("sex", _coded({"F": "female", "M": "male"})),
+    "Age (years)": ("age", _age),
+    "Location": ("location", _coded({place: place.replace("_", " ") for place in LOCATIONS})),
+    "Ventricular blood": ("ivh", _coded({0: "no", 1: "yes"})),
+    "Site": ("site", _site),
+}
+
+
+# --- numbers: The numbers of ``results.json``, from the tables that the notebooks wrote
+
+MODELS = ("image", "clinical", "integrated")
+MIN_TEST_EVENTS = 100
+
+
+def detection(calls: pd.DataFrame, *, n_resamples: int, rng: np.random.Generator, notes: list[str]) -> dict[str, Any]:
+    """AUC of the presence of blood by slice, interval by resampling patients; slices without a true call left out."""
+    judged = calls[calls["blood"].notna()]
+    found: dict[str, Any] = {"level": "slice", "auc": None, "auc_ci": None, "n_slices": len(judged)}
+    if judged["blood"].nunique() < 2:
+        notes.append(f"detection: slices with and without blood are needed, got {len(judged)} of one kind.")
+        return found
+    y, patients = judged["blood"].astype(int), judged["patient_id"].to_numpy()
+    estimate = clustered_auc_interval(y, judged["presence"], patients, n_resamples=n_resamples, rng=rng)
+    found["auc"] = estimate.auc
+    if np.isfinite(estimate.standard_error):
+        found["auc_ci"] = [estimate.low, estimate.high]
+    else:
+        notes.append("detection.auc_ci: the resampled AUCs do not vary.")
+    return found
+
+
+def segmentation(agreement: pd.DataFrame, *, notes: list[str]) -> dict[str, Any]:
+    """Agreement of outlines over the patients who have blood (``segmentation.csv``)."""
+    names = ("dice_median", "dice_iqr", "hd95_mm_median", "volume_bias_ml", "volume_loa_ml")
+    bloody = agreement[agreement["reference_ml"] > 0]
+    if bloody.empty:
+        notes.append("segmentation: no reference outline with blood.")
+        return dict.fromkeys(names)
+    if np.isinf(bloody["hd95_mm"]).any():
+        notes.append("segmentation.hd95_mm_median: patients of whom nothing was outlined count as infinitely far.")
+    found = {
+        "dice_median": float(bloody["dice"].median()),
+        "dice_iqr": bloody["dice"].quantile([0.25, 0.75]).tolist(),
+        "hd95_mm_median": float(bloody["hd95_mm"].median()),
+        "volume_bias_ml": None,
+        "volume_loa_ml": None,
+    }
+    if len(bloody) > 1:
+        volumes = volume_agreement(bloody["reference_ml"], bloody["predicted_ml"])
+        found |= {"volume_bias_ml": volumes.bias, "volume_loa_ml": [volumes.low, volumes.high]}
+    return found
+
+
+def evaluate_models(rows: pd.DataFrame, thresholds: Mapping[str, float], *, notes: list[str]) -> dict[str, Any]:
+    """Every model on the patients who have its probability, and the accuracy of classifying all patients as negative.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Patients with an outcome: `he`, and `p_<model>`, missing where a patient lacks the model's input.
+    thresholds : mapping of str to float
+    notes : list of str
+        Reasons for what is null are appended.
+
+    Returns
+    -------
+    dict
+        By model, what :func:`hepred_lib.stats.evaluation.evaluate` gives after `n` and `n_events`, or None where no
+        patient has its input; and `null`. Empty where no outcome is known.
+    """
+    if rows.empty:
+        notes.append("models: no outcomes.")
+        return {}
+    found: dict[str, Any] = {}
+    for name, threshold in thresholds.items():
+        judged = rows[rows[f"p_{name}"].notna()]
+        if judged.empty:
+            found[name] = None
+            notes.append(f"models.{name}: no patient with an outcome has its input.")
+            continue
+        y = judged["he"].astype(int)
+        found[name] = {"n": len(y), "n_events": int(y.sum())} | evaluate(y, judged[f"p_{name}"], threshold)
+        notes += [f"models.{name}.{note}" for note in found[name].pop("notes")]
+    fewest = min((model["n_events"] for model in found.values() if model), default=MIN_TEST_EVENTS)
+    if fewest < MIN_TEST_EVENTS:
+        notes.append(f"calibration can hardly be assessed: {fewest} events, {MIN_TEST_EVENTS} are wanted.")
+    return found | {"null": {"accuracy": null_accuracy(rows["he"].astype(int))}}
+
+
+def compare(rows: pd.DataFrame, models: Sequence[str], *, notes: list[str]) -> list[dict[str, Any]]:
+    """Paired DeLong tests between the models, each on the patients who have both probabilities: `n`, `n_events`."""
+    found = []
+    for pair in COMPARED:
+        columns = [f"p_{name}" for name in pair]
+        if not set(pair) <= set(models):
+            continue
+        common = rows[rows[columns].notna().all(axis=1)]
+        if common.empty:
+            notes.append(f"comparisons.{'-'.join(pair)}: no patient has both probabilities.")
+            continue
+        y = common["he"].astype(int)
+        (test,) = compare_models(y, {name: common[f"p_{name}"] for name in pair})
+        notes += [f"comparisons.{'-'.join(pair)}.{note}" for note in test.pop("notes")]
+        found.append(test | {"n": len(y), "n_events": int(y.sum())})
+    return found
+
+
+def bedside_scores(rows: pd.DataFrame, *, notes: list[str]) -> dict[str, Any]:
+    """AUC of the published bedside scores in the patients whose columns are complete."""
+    found = {}
+    for name, score in SCORES.items():
+        values = score.function(rows)
+        usable = values.notna()
+        found[name] = {"auc": None, "auc_ci": None, "n": int(usable.sum())}
+        y = rows.loc[usable, "he"].astype(int)
+        if y.nunique() < 2:
+            notes.append(f"scores.{name}: its columns are complete in {int(usable.sum())} patients of one outcome.")
+            continue
+        estimate = auc_interval(y, values[usable], method="logit")
+        limits = [estimate.low, estimate.high] if np.isfinite(estimate.standard_error) else None
+        found[name] |= {"auc": estimate.auc, "auc_ci": limits}
+    return found
+
+
+def oracle_auc(rows: pd.DataFrame, truth: pd.DataFrame | None, *, notes: list[str]) -> dict[str, float] | None:
+    """AUC of the simulation's own probabilities in these patients; None where the truth is not known."""
+    if truth is None:
+        notes.append("oracle: the truth is known for simulated cohorts only.")
+        return None
+    known = rows[["patient_id", "he"]].merge(truth, on="patient_id", suffixes=("", "_truth"), validate="one_to_one")
+    y = known["he"].astype(int)
+    if y.nunique() < 2:
+        notes.append("oracle: patients with and without expansion are needed.")
+        return {f"{name}_auc": None for name in MODELS}
+    return {f"{name}_auc": auc(y, known[f"p_{name}"]) for name in MODELS}
