@@ -5,7 +5,7 @@ from __future__ import annotations
 from hepred_lib.reporting.entries import Entry, claim, said
 from hepred_lib.reporting.evidence import AbsentError, Evidence
 from hepred_lib.reporting.markdown import counted
-from hepred_lib.study import read_table
+from hepred_lib.study.files import read_table
 
 COHORT, CLINICAL = "notebooks/01_cohort.ipynb", "notebooks/05_clinical_to_he.ipynb"
 TRAINING, IMAGE = "notebooks/03_multitask_training*.ipynb", "notebooks/04_image_to_he.ipynb"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
+from hepred_lib.cohort.rules import COLUMNS
 from hepred_lib.literal import for_markdown
-from hepred_lib.manifest import COLUMNS
 from hepred_lib.reporting.evidence import AbsentError, Evidence
 from hepred_lib.reporting.markdown import document, link, section, table
 from hepred_lib.reporting.simulated_card import simulated_sections

@@ -13,9 +13,9 @@ from typing import Any
 
 import pandas as pd
 
-from hepred_lib.results import MODELS
-from hepred_lib.study import StudyError, read_json, read_table
-from hepred_lib.study.model_files import read_results
+from hepred_lib.study.definition import StudyError
+from hepred_lib.study.files import read_json, read_results, read_table
+from hepred_lib.study.summary import MODELS
 
 RESULTS = ("results.json", "external.json")
 

@@ -7,8 +7,8 @@ from hepred_lib.reporting.entries import Entry, by_origin, claim, said
 from hepred_lib.reporting.evidence import AbsentError, Evidence
 from hepred_lib.reporting.markdown import counted
 from hepred_lib.reporting.performance import needed_patients, printed
-from hepred_lib.results import MIN_TEST_EVENTS
-from hepred_lib.study import NOTEBOOKS
+from hepred_lib.study.definition import NOTEBOOKS
+from hepred_lib.study.summary import MIN_TEST_EVENTS
 
 COHORT, VERDICT = "notebooks/01_cohort.ipynb", "notebooks/07_roc_calibration_figures.ipynb"
 NEW = "notebooks/08_new_patients.ipynb"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from hepred_lib.expansion import DEFINITIONS
+from hepred_lib.cohort.expansion import DEFINITIONS
+from hepred_lib.cohort.rules import COLUMNS
 from hepred_lib.literal import for_markdown
-from hepred_lib.manifest import COLUMNS
 from hepred_lib.reporting.entries import Entry, by_origin, claim
 from hepred_lib.reporting.evidence import Evidence
 from hepred_lib.reporting.markdown import counted
-from hepred_lib.results import MIN_TEST_EVENTS
+from hepred_lib.study.summary import MIN_TEST_EVENTS
 
 COHORT, DATA_CARD = "notebooks/01_cohort.ipynb", "report/data_card.md"
 USUAL = "6ml_or_33pct"

@@ -8,8 +8,9 @@ from hepred_lib.literal import for_markdown, shortened
 from hepred_lib.reporting.evidence import AbsentError, Evidence
 from hepred_lib.reporting.markdown import counted, document, link, section, table
 from hepred_lib.reporting.performance import needed_patients, printed
-from hepred_lib.results import MIN_TEST_EVENTS, performance_table, with_interval
-from hepred_lib.study import file_sha256
+from hepred_lib.study.files import file_sha256
+from hepred_lib.study.summary import MIN_TEST_EVENTS
+from hepred_lib.study.tables import performance_table, with_interval
 
 KINDS = {
     "image": ("a head CT", "multitask network, then logistic regression on its normalized DL score"),

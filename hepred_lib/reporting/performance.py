@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from hepred_lib.reporting.evidence import AbsentError, Evidence
-from hepred_lib.results import MIN_TEST_EVENTS, performance_table
 from hepred_lib.stats.sample_size import cox_snell_r2_from_auc, riley_minimum
+from hepred_lib.study.summary import MIN_TEST_EVENTS
+from hepred_lib.study.tables import performance_table
 
 
 class NeededPatients(NamedTuple):

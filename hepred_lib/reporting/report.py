@@ -10,7 +10,7 @@ from hepred_lib.reporting.data_card import data_card
 from hepred_lib.reporting.evidence import Evidence
 from hepred_lib.reporting.model_card import model_card
 from hepred_lib.reporting.tripod import tripod_page, tripod_table
-from hepred_lib.study import write_bytes, write_latex, write_table
+from hepred_lib.study.files import write_bytes, write_latex, write_table
 from hepred_lib.study.identity import blaming_damage
 
 

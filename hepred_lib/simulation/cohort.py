@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from hepred_lib.manifest import COLUMNS
+from hepred_lib.cohort.rules import COLUMNS
+from hepred_lib.imaging.scans import write_nifti
 from hepred_lib.progress import progress
-from hepred_lib.scans import write_nifti
 from hepred_lib.simulation import growth
 from hepred_lib.simulation.draws import SITE_KEYS, Draws, patient_generator
 from hepred_lib.simulation.patients import (
@@ -31,7 +31,8 @@ from hepred_lib.simulation.patients import (
 )
 from hepred_lib.simulation.render import SimulatedScan, render_scan
 from hepred_lib.simulation.signs import SIGNS, simulate_signs
-from hepred_lib.study import StudyError, file_sha256, read_json, write_json, write_table
+from hepred_lib.study.definition import StudyError
+from hepred_lib.study.files import file_sha256, read_json, write_json, write_table
 from hepred_lib.study.identity import simulation_code
 
 BLOOD_FREE_SHARE = 0.1

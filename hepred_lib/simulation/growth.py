@@ -38,7 +38,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, ndtr, ndtri
 
-from hepred_lib.expansion import expansion_label
+from hepred_lib.cohort.expansion import expansion_label
 from hepred_lib.simulation import patients as bedside
 from hepred_lib.simulation.draws import Draws
 from hepred_lib.simulation.patients import CaseMix

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hepred_lib import results
-from hepred_lib.study import NOTEBOOKS, notebook_defaults, write_bytes, write_json, write_table
+from hepred_lib.study import summary
+from hepred_lib.study.definition import NOTEBOOKS, notebook_defaults
+from hepred_lib.study.files import write_bytes, write_json, write_table
 
 FIGURES = ("flow", "montage", "quality", "roc", "calibration", "decision_curve", "cohort", "truth")
 LOGISTIC = {
@@ -47,19 +48,19 @@ def made_results(cohort: pd.DataFrame) -> dict:
     """``results.json`` of that cohort with noisy models."""
     rng, notes = np.random.default_rng(1), []
     rows = cohort[cohort["split"].eq("test") & cohort["he"].notna()].reset_index(drop=True)
-    for name in results.MODELS:
+    for name in summary.MODELS:
         rows[f"p_{name}"] = 1 / (1 + np.exp(1.2 - 1.2 * rows["he"] - rng.normal(0, 0.8, len(rows))))
     return {
         "study": "small",
         "image_source": "scans",
         "he_definition": "6ml_or_33pct",
         "auc_ci_method": "logit",
-        "n": results.count_patients(cohort, cohort.iloc[:0]),
+        "n": summary.count_patients(cohort, cohort.iloc[:0]),
         "detection": {"level": "slice", "auc": 0.99, "auc_ci": [0.98, 0.995], "n_slices": 400},
         "segmentation": {"dice_median": 0.9, "dice_iqr": [0.85, 0.93], "hd95_mm_median": 3.0},
-        "models": results.evaluate_models(rows, dict.fromkeys(results.MODELS, 0.3), notes=notes),
+        "models": summary.evaluate_models(rows, dict.fromkeys(summary.MODELS, 0.3), notes=notes),
         "scores": {"brain": {"auc": 0.7, "auc_ci": [0.5, 0.8], "n": 40}},
-        "comparisons": results.compare(rows, list(results.MODELS), notes=notes),
+        "comparisons": summary.compare(rows, list(summary.MODELS), notes=notes),
         "optimism": {"clinical": OPTIMISM, "integrated": OPTIMISM},
         "oracle": {"image_auc": 0.8, "clinical_auc": 0.82, "integrated_auc": 0.88},
         "notes": notes,
@@ -82,7 +83,7 @@ def write_run(folder: Path) -> Path:
     write_json(folder / "imputation.json", {"models": []})
     versions = {"hepred": "0.1.0", "commit": "", "python": "3.11.0", "torch": "2.11.0"}
     write_json(folder / "provenance.json", {"versions": versions, "device": ["cpu"], "manifest_sha256": "ab" * 32})
-    for name in results.MODELS:
+    for name in summary.MODELS:
         described = {
             "threshold": 0.3,
             "threshold_rule": "youden",
@@ -102,7 +103,7 @@ def write_run(folder: Path) -> Path:
 
 def made_external(found: dict) -> dict:
     """``external.json``: the same models on patients of another hospital."""
-    models = {name: found["models"][name] for name in results.MODELS}
+    models = {name: found["models"][name] for name in summary.MODELS}
     n = {"patients": 40, "he": 10, "without_outcome": 0, "with_scan": 40}
     return {"manifest": "elsewhere.csv", "he_definition": "6ml_or_33pct", "n": n, "models": models}
 

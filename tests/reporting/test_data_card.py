@@ -11,7 +11,7 @@ from hepred_lib.reporting.simulated_card import beside_published
 from hepred_lib.simulation.growth import CLINICAL
 from hepred_lib.simulation.patients import MISSING
 from hepred_lib.simulation.signs import SIGNS
-from hepred_lib.study import read_json, write_json
+from hepred_lib.study.files import read_json, write_json
 
 FEW = pd.DataFrame(
     {

@@ -3,7 +3,8 @@
 import pytest
 
 from hepred_lib.reporting.evidence import AbsentError, Evidence
-from hepred_lib.study import StudyError, write_json, write_table
+from hepred_lib.study.definition import StudyError
+from hepred_lib.study.files import write_json, write_table
 
 
 def test_a_value_is_read_by_its_keys(run):

@@ -6,7 +6,7 @@ import pytest
 
 from hepred_lib.reporting.evidence import Evidence
 from hepred_lib.reporting.model_card import model_card
-from hepred_lib.study import read_json, write_json
+from hepred_lib.study.files import read_json, write_json
 
 
 @pytest.fixture

@@ -7,8 +7,9 @@ import sys
 import pandas as pd
 import pytest
 
-from hepred_lib.reporting import write_report
-from hepred_lib.study import StudyError, read_json, read_table, write_json
+from hepred_lib.reporting.report import write_report
+from hepred_lib.study.definition import StudyError
+from hepred_lib.study.files import read_json, read_table, write_json
 
 LINK = re.compile(r"\]\(([^)]+)\)")
 

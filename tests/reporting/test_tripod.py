@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from hepred_lib.reporting import write_report
 from hepred_lib.reporting.checklist import ITEMS
 from hepred_lib.reporting.entries import ANSWERED, NOT_ANSWERED, NOT_APPLICABLE, PARTLY, STATUSES, resolve
 from hepred_lib.reporting.evidence import Evidence
+from hepred_lib.reporting.report import write_report
 from hepred_lib.reporting.tripod import ENTRIES, tripod_table
-from hepred_lib.study import read_json, read_table, write_json, write_table
+from hepred_lib.study.files import read_json, read_table, write_json, write_table
 
 
 @pytest.fixture

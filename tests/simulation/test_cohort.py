@@ -8,14 +8,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hepred_lib.expansion import expansion_label
-from hepred_lib.manifest import CLINICAL_CANDIDATES, COLUMNS, manifest_problems, read_manifest
-from hepred_lib.scans import read_mask, read_scan
+from hepred_lib.cohort.expansion import expansion_label
+from hepred_lib.cohort.manifest import manifest_problems, read_manifest
+from hepred_lib.cohort.predictors import CLINICAL_CANDIDATES
+from hepred_lib.cohort.rules import COLUMNS
+from hepred_lib.imaging.scans import read_mask, read_scan
+from hepred_lib.imaging.volume import mask_volume_ml
 from hepred_lib.simulation.cohort import NULLS, ORACLE, PREDICTORS, PROXIES, cohort_tables, simulate_cohort
 from hepred_lib.simulation.signs import SIGNS
 from hepred_lib.stats.discrimination import auc
-from hepred_lib.study import StudyError, read_json, write_json
-from hepred_lib.volume import mask_volume_ml
+from hepred_lib.study.definition import StudyError
+from hepred_lib.study.files import read_json, write_json
 
 SEEDS = (1, 2, 3)
 

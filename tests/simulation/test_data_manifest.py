@@ -5,7 +5,7 @@ import io
 import pandas as pd
 
 from hepred_lib.simulation.cohort import cohort_tables
-from hepred_lib.study import PROJECT, load_study
+from hepred_lib.study.definition import PROJECT, load_study
 
 SCANS = ["baseline_ct", "baseline_mask", "baseline_ivh_mask"]
 

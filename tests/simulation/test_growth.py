@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy.special import expit
 
-from hepred_lib.expansion import expansion_label
+from hepred_lib.cohort.expansion import expansion_label
 from hepred_lib.simulation import growth
 from hepred_lib.simulation.cohort import cohort_tables
 from hepred_lib.simulation.draws import Draws

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hepred_lib.markers import Markers, measure_markers
+from hepred_lib.imaging.markers import Markers, measure_markers
 from hepred_lib.simulation.render import render_scan
 
 # Signs drawn together, what must then be measured of the four, and what must not.
