@@ -15,14 +15,13 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import torch
-from tables import markdown
+from measuring import alternate, markdown, median_with_range
 from threadpoolctl import threadpool_limits
-from timing import alternate, median_with_range
 
 from hepred_lib.imaging.preprocessing import SliceGrid, prepare
 from hepred_lib.imaging.scans import read_scan
 from hepred_lib.imaging.slices import HU_OFFSET, encode
-from hepred_lib.simulation.cohort import simulate_cohort
+from ich_phantom.cohort import simulate_cohort
 
 MATRIX, FIELD_MM = 128, 200.0
 SEED = 1  # its first patient has 32 slices of 5 mm

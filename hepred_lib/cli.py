@@ -36,6 +36,7 @@ from hepred_lib.study.running import (
     study_parameters,
     watch_owner,
 )
+from ich_phantom.__main__ import simulate
 
 if TYPE_CHECKING:
     from hepred_lib.intake.check import Checked
@@ -57,24 +58,7 @@ OutFolder = Annotated[Path, typer.Option("--out", help="Folder for what is writt
 OtherFolder = Annotated[Path | None, typer.Option("--out", help="Write there, not into RUN.", show_default=False)]
 
 
-@app.command()
-def simulate(
-    out: Annotated[Path, typer.Argument(help="Folder of the cohort.", show_default=False)],
-    patients: Annotated[int, typer.Option(min=1, help="Number of hemorrhages.")] = 240,
-    seed: Annotated[int, typer.Option(min=0)] = 7,
-    site: Annotated[str, typer.Option(help="A, or B with other scanners and another case mix.")] = "A",
-    matrix: Annotated[int, typer.Option(min=64, help="Pixels along a side of a slice.")] = 256,
-    scans: Annotated[bool, typer.Option(help="Scans and masks too, not only tables.")] = True,
-) -> None:
-    """Make a simulated cohort with known truth.
-
-    Example: hepred simulate cohorts/try --patients 40 --seed 1
-    """
-    from hepred_lib.simulation.cohort import simulate_cohort
-
-    if site not in ("A", "B"):
-        raise StudyError(f"--site must be A or B, got {site!r}.")
-    simulate_cohort(out, n_patients=patients, seed=seed, site=site, matrix=matrix, with_scans=scans)
+app.command()(simulate)
 
 
 @app.command("import-dicom")

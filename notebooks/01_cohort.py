@@ -32,13 +32,13 @@ from hepred_lib.cohort.predictors import (
     predictor_quantity,
 )
 from hepred_lib.intake.identity import read_patients
-from hepred_lib.simulation.portrait import portray_truth, within_class_correlation
 from hepred_lib.stats.baseline import Contrast, baseline_table, cumulative_distribution, standardized_difference
 from hepred_lib.stats.sample_size import supported_parameters
 from hepred_lib.study import summary
 from hepred_lib.study.drawing import Markdown, publish, show
 from hepred_lib.study.files import read_table, write_table
 from hepred_lib.study.run import open_notebook
+from ich_phantom.cohort import portray_truth, within_class_correlation
 
 # %% tags=["parameters"]
 study = "demo"  # folder under runs/

@@ -20,8 +20,8 @@ def entries() -> dict[str, dict[str, str]]:
 
 
 def sources() -> list[Path]:
-    files = [*(PROJECT / "hepred_lib").rglob("*.py"), *(PROJECT / "notebooks").glob("*.py")]
-    return [*files, *(PROJECT / "benchmarks").glob("*.py")]
+    folders = ("hepred_lib", "ich_phantom", "notebooks", "benchmarks")
+    return [path for folder in folders for path in (PROJECT / folder).rglob("*.py")]
 
 
 def read(path: Path) -> str:

@@ -9,9 +9,8 @@ import pandas as pd
 from hepred_lib.reporting.evidence import Evidence
 from hepred_lib.reporting.marginals import EFFECTS, PUBLISHED
 from hepred_lib.reporting.markdown import link, section, table
-from hepred_lib.simulation.growth import CLINICAL, IMAGE, INTERCEPT, READING_SD
-from hepred_lib.simulation.patients import MISSING
-from hepred_lib.simulation.signs import SIGNS
+from ich_phantom.growth import CLINICAL, IMAGE, INTERCEPT, READING_SD
+from ich_phantom.patients import MISSING, SIGNS
 
 GIVES_AWAY = (
     "Identifiers begin with `SIM-`; there is no follow-up scan, only a second volume.",

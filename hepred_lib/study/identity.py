@@ -59,6 +59,7 @@ OUTPUTS = {
 READINGS = ("segmentation.csv", "detection.csv")  # of 04 too, where the study has scans
 # Files that no other step reads: drawing them anew does not make the steps after stale.
 SHOWN = ("figures", "figure_data", "tables", "table_data")
+PACKAGES = ("hepred_lib", "ich_phantom")  # whose code a step can be made from
 # Training is not repeated because a figure is drawn in another way.
 NOT_TRAINED_BY = ("hepred_lib/study/drawing.py", "hepred_lib/figures/")
 
@@ -179,12 +180,6 @@ def _reachable(source: Path, left_out: tuple[str, ...]) -> dict[str, str]:
             found[name] = _module_digest(module)
             waiting += _imports(module)
     return dict(sorted(found.items()))
-
-
-def simulation_code() -> str:
-    """A short digest of the code of the simulation: another one makes other scans."""
-    modules = sorted((PROJECT / "hepred_lib" / "simulation").glob("*.py"))
-    return _short("".join(_module_digest(path) for path in modules).encode())
 
 
 def step_identity(notebook: str, parameters: Mapping[str, Any], *, root: Path, digests: FileDigests) -> dict[str, Any]:
@@ -377,7 +372,7 @@ def _imported(path: Path, _: int) -> tuple[str, ...]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
     found = []
-    for name in sorted(name for name in names if name.split(".")[0] == "hepred_lib"):
+    for name in sorted(name for name in names if name.split(".")[0] in PACKAGES):
         parts = name.split(".")
         for depth in range(2, len(parts) + 1):
             stem = "/".join(parts[:depth])

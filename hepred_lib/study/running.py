@@ -42,12 +42,12 @@ from hepred_lib.study.identity import (
     named_images,
     outputs_of,
     read_record,
-    simulation_code,
     step_identity,
     step_name,
     steps_of,
 )
 from hepred_lib.study.run import ASKED_FILE, RUNNER
+from ich_phantom import code_digest
 
 # --- notebook: One notebook run by papermill, as a study asks for it
 
@@ -492,7 +492,7 @@ def _is_whole(manifest: Path) -> bool:
     if not manifest.is_file():
         return False
     settings = manifest.parent / "scans" / "settings.json"
-    if settings.is_file() and read_json(settings).get("code", simulation_code()) != simulation_code():
+    if settings.is_file() and read_json(settings).get("code", code_digest()) != code_digest():
         return False
     return all(os.path.isfile(path) for path in named_images(manifest, FileDigests(manifest.parent)))
 

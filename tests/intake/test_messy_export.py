@@ -22,7 +22,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from hepred_lib.cli import main
 from hepred_lib.imaging.scans import read_scan
-from hepred_lib.simulation.cohort import cohort_tables, simulate_scan
+from ich_phantom.cohort import cohort_tables, simulate_scan
 
 LONG = os.environ.get("HEPRED_LONG") == "1"
 MATRIX, HEADS, PATIENTS = (128, 8, 60) if LONG else (64, 4, 60)

@@ -20,7 +20,7 @@ from hepred_lib.intake.clinical import Person, joined, read_clinical
 from hepred_lib.intake.conversion import AIR_HU, deface
 from hepred_lib.intake.importing import import_dicom
 from hepred_lib.intake.private import workplace
-from hepred_lib.simulation.cohort import cohort_tables, simulate_scan
+from ich_phantom.cohort import cohort_tables, simulate_scan
 from tests.intake.conftest import write_series
 
 IMPORT = "import sys; from pathlib import Path; from hepred_lib.intake.importing import import_dicom as make; "

@@ -8,10 +8,9 @@ from hepred_lib.reporting.data_card import characteristics, data_card
 from hepred_lib.reporting.evidence import Evidence
 from hepred_lib.reporting.marginals import EFFECTS, PUBLISHED
 from hepred_lib.reporting.simulated_card import beside_published
-from hepred_lib.simulation.growth import CLINICAL
-from hepred_lib.simulation.patients import MISSING
-from hepred_lib.simulation.signs import SIGNS
 from hepred_lib.study.files import read_json, write_json
+from ich_phantom.growth import CLINICAL
+from ich_phantom.patients import MISSING, SIGNS
 
 FEW = pd.DataFrame(
     {

@@ -82,6 +82,11 @@ def test_the_code_of_a_notebook_is_what_it_can_reach():
     assert not [name for name in found if "multitask" in name or name == "hepred_lib/cli.py"]
 
 
+def test_the_code_of_the_phantom_is_part_of_the_chapter_that_shows_its_truth():
+    found = code_digests("01_cohort")
+    assert {f"ich_phantom/{name}.py" for name in ("cohort", "growth", "patients", "render", "brain")} <= set(found)
+
+
 def test_a_drawing_does_not_train_networks_again():
     assert not [
         name

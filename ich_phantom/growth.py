@@ -1,4 +1,4 @@
-"""Who bleeds on, by how much, and the best that anyone could have foreseen: the oracle.
+"""Who bleeds on and by how much, and the best achievable probability of expansion: the oracle.
 
 The model
 ---------
@@ -6,12 +6,12 @@ A hemorrhage is *active* (A = 1) with
 
     logit P(A = 1) = INTERCEPT + clinical part + image part,
 
-its volume then grows by a log-normal fraction; otherwise it changes little. Both volumes are read with a log-normal
-error of 5 % and printed with two decimals, and the label HE follows from the *printed* volumes by the default
-definition.
+its volume then grows by a log-normal fraction; otherwise it changes little. Both volumes are measured with a log-normal
+error of 5 % and printed with two decimals, and the label HE (hematoma expansion) follows from the *printed* volumes by
+the default definition.
 
 The clinical effects are about **twice** the size of the published ones. At published size bedside variables reach an
-AUC near 0.75; the factor buys a clinical AUC near 0.81, and what is simulated here must not be read as evidence.
+AUC near 0.75; the factor gives a clinical AUC near 0.81, and nothing simulated here is evidence of an effect.
 
 The oracle
 ----------
@@ -22,13 +22,18 @@ Given everything, the label depends on A and the true volume V alone, hence with
 *Labels.* qa is an integral over the growth fraction and the two errors; the second error is integrated in closed form.
 
 *Image.* V is known, π is averaged over the clinical variables given the image. Onset-to-CT time enters the density of
-the clot, so that the density tells of the time; the coma scale follows volume, ventricular blood and location; the rest
-(drugs, sex, fibrinogen, pressure) is independent of the image: two binary drugs and the sex, a Gaussian remainder.
+the clot, so that the density is informative about the time; the coma scale follows volume, ventricular blood and
+location; the rest (drugs, sex, fibrinogen, pressure) is independent of the image: two binary drugs and the sex, a
+Gaussian remainder.
 
-*Clinical.* The coma scale alone tells of the image: Bayes' rule over location, ventricular blood and volume. Given
-these and the time, density and shape are Gaussian.
+*Clinical.* Only the coma scale is informative about the image: Bayes' rule over location, ventricular blood and volume.
+Given these and the time, density and shape are Gaussian.
 
 Every average is a sum over nodes: quantiles for clipped variables, Gauss-Hermite for Gaussian ones.
+
+Sources
+-------
+Published effects and their sources are listed in the data card of a simulated study (`hepred_lib.reporting`).
 """
 
 from dataclasses import dataclass
@@ -39,9 +44,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, ndtr, ndtri
 
 from hepred_lib.cohort.expansion import expansion_label
-from hepred_lib.simulation import patients as bedside
-from hepred_lib.simulation.draws import Draws
-from hepred_lib.simulation.patients import CaseMix
+from ich_phantom import patients as bedside
+from ich_phantom.patients import CaseMix, Draws
 
 INTERCEPT = -3.05
 CLINICAL = {
@@ -97,7 +101,7 @@ def simulate_growth(draws: Draws, table: pd.DataFrame, mix: CaseMix) -> pd.DataF
     draws : Draws
         Streams of the patients.
     table : DataFrame
-        Clinical and latent variables, one row a patient.
+        Clinical and latent variables, one row per patient.
     mix : CaseMix
         Of the hospital; centres the time.
 

@@ -1,19 +1,27 @@
-"""The bedside of a simulated patient, and the latent variables of the hemorrhage.
+"""The bedside variables of a simulated patient, the latent variables of the hemorrhage, and the signs on the scan.
 
-Two groups of variables are drawn independently of each other and meet in few places only:
+Vocabulary
+----------
+Two groups of variables are drawn independently and meet in few places:
 
-* *history and laboratory*: age, sex, drugs, blood pressure, onset-to-CT time, fibrinogen …
+* *history and laboratory*: age, sex, drugs, blood pressure, onset-to-CT time, fibrinogen and others;
 * *hemorrhage*: location, volume, blood in the ventricles, the density and the shape of the clot.
 
-They meet where the Glasgow Coma Scale falls with volume, ventricular blood and a brainstem seat, and where an older
+They meet where the Glasgow Coma Scale falls with volume, ventricular blood and a brainstem location, and where an older
 clot looks denser. Every conditional distribution is known in closed form, so that `growth` can integrate either group
 out. All values are rounded as a hospital prints them *before* they act on the outcome.
 
-References
-----------
+A *latent* is a variable that no table of a hospital holds: `z_volume`, `density` and `shape`. A *sign* is a noisy
+reading of one latent and has no effect of its own on growth. Its crude odds ratio is therefore a result of the
+simulation; the tests require it to be inside its published interval.
+
+Each patient has a *stream* of uniform numbers (`Draws`), so that patient k never depends on the number of others.
+
+Sources
+-------
 Marginals lie within the cohorts of npj Digit Med 2025, doi 10.1038/s41746-025-02213-w; Sci Rep 2025, doi
 10.1038/s41598-025-17393-4; J Stroke 2022;24:266; Neurocrit Care 2021;35:418 (Table 1 each). Volumes are log-normal,
-near the planimetric ones of INTERACT2 (median 10.7 mL, quartiles 5.6 and 18.7).
+near the planimetric ones of INTERACT2 (median 10.7 mL, quartiles 5.6 and 18.7). Signs: see `SIGNS`.
 """
 
 from dataclasses import dataclass
@@ -23,7 +31,63 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, ndtr, ndtri
 
-from hepred_lib.simulation.draws import Draws
+SITE_KEYS = {"A": 0, "B": 1}
+STREAM_KEYS = {"hemorrhage": 0, "blood_free": 1, "hemorrhage_scan": 2, "blood_free_scan": 3}
+N_DRAWS = 96
+
+
+def patient_generator(seed: int, site: str, *, stream: str, number: int) -> np.random.Generator:
+    """The generator of one patient: a spawned child of the seed, named by site, stream and number.
+
+    Parameters
+    ----------
+    seed : int
+        Of the cohort, >= 0.
+    site : str
+        A key of `SITE_KEYS`.
+    stream : str
+        A key of `STREAM_KEYS`: tables and scans draw from separate streams, so that a change in one moves nothing in
+        the other.
+    number : int
+        The patient's number, from 1.
+    """
+    key = (SITE_KEYS[site], STREAM_KEYS[stream], number)
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
+
+
+class Draws:
+    """Columns of independent uniform numbers, one row per patient, handed out in order.
+
+    Parameters
+    ----------
+    uniforms : ndarray of float, shape (n_patients, n_draws)
+        In the open interval (0, 1).
+    """
+
+    def __init__(self, uniforms: NDArray[np.float64]) -> None:
+        self._columns = iter(uniforms.T)
+
+    @classmethod
+    def of_patients(cls, n_patients: int, *, seed: int, site: str, stream: str) -> "Draws":
+        """The draws of patients 1 to `n_patients`."""
+        rows = np.empty((n_patients, N_DRAWS))
+        for row, number in zip(rows, range(1, n_patients + 1), strict=True):
+            patient_generator(seed, site, stream=stream, number=number).random(out=row)
+        # 0 itself, one draw in 2^53, would become minus infinity on the normal scale.
+        return cls(np.clip(rows, 1e-16, 1 - 1e-16))
+
+    def uniform(self) -> NDArray[np.float64]:
+        """The next column, uniform on (0, 1)."""
+        return next(self._columns)
+
+    def normal(self) -> NDArray[np.float64]:
+        """The next column, standard normal."""
+        return ndtri(next(self._columns))
+
+    def event(self, probability: NDArray[np.float64] | float) -> NDArray[np.int64]:
+        """The next column, 1 with the given probability and 0 otherwise."""
+        return (next(self._columns) < probability).astype(np.int64)
+
 
 LOCATIONS = ("basal_ganglia", "thalamus", "lobar", "brainstem", "cerebellum")
 VOLUME_FACTOR = np.array([1.0, 0.6, 1.6, 0.5, 1.0])
@@ -70,7 +134,7 @@ def simulate_clinical(draws: Draws, mix: CaseMix) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row a patient, columns as in the manifest.
+        One row per patient, columns as in the manifest.
     """
     age = np.clip(np.round(mix.age_mean + mix.age_sd * draws.normal()), 18, 99)
     male = draws.event(mix.male)
@@ -238,3 +302,55 @@ def delete_values(table: pd.DataFrame, draws: Draws) -> pd.DataFrame:
         values = kept[column].astype("Int64") if kept[column].dtype.kind == "i" else kept[column]
         kept[column] = values.mask(missing)
     return kept
+
+
+_SPREAD_AT_MEDIAN_VOLUME = {"density": float(np.hypot(DENSITY_NOISE, DENSITY_ON_TIME)), "shape": SHAPE_NOISE}
+
+
+@dataclass(frozen=True)
+class Sign:
+    """One sign: the latent it reads, how often it is seen at the median volume, the odds ratio it shall have."""
+
+    latent: str
+    reliability: float
+    prevalence: float
+    odds_ratio: float
+    accepted: tuple[float, float]
+    source: str
+
+
+_META = "Morotti A et al. Neurology 2020;95:632 (meta-analysis)"
+SIGNS = {
+    "blend": Sign("density", 0.70, 0.17, 3.1, (2.20, 5.55), _META),
+    "black_hole": Sign("density", 0.72, 0.14, 3.3, (1.42, 9.64), _META),
+    "swirl": Sign("density", 0.78, 0.30, 3.3, (2.42, 4.60), _META),
+    "hypodensity": Sign("density", 0.80, 0.31, 3.3, (2.18, 5.50), _META),
+    "heterogeneous": Sign("density", 0.66, 0.55, 2.8, (1.71, 4.39), _META),
+    "irregular": Sign("shape", 0.65, 0.60, 2.4, (1.27, 3.19), _META),
+    "island": Sign("shape", 0.90, 0.12, 3.2, (2.17, 28.5), _META),
+    "satellite": Sign(
+        "shape", 0.40, 0.22, 1.9, (0.78, 3.53), "Br J Radiol 2021;94:20201047, Table 1 (crude, computed)"
+    ),
+    "fluid_level": Sign(
+        "density", 0.80, 0.04, 3.7, (1.74, 13.1), "Zhang K et al. Neurocrit Care 2025, doi 10.1007/s12028-025-02218-z"
+    ),
+}
+
+
+def simulate_signs(draws: Draws, latents: pd.DataFrame) -> pd.DataFrame:
+    """0/1 of each sign, one row per patient.
+
+    Parameters
+    ----------
+    draws : Draws
+        Streams of the patients.
+    latents : DataFrame
+        With columns `density` and `shape`.
+    """
+    return pd.DataFrame({name: _read(draws, latents, sign) for name, sign in SIGNS.items()})
+
+
+def _read(draws: Draws, latents: pd.DataFrame, sign: Sign) -> NDArray[np.int64]:
+    spread = _SPREAD_AT_MEDIAN_VOLUME[sign.latent]
+    reading = sign.reliability * latents[sign.latent] / spread + np.sqrt(1 - sign.reliability**2) * draws.normal()
+    return (reading > ndtri(1 - sign.prevalence)).to_numpy().astype(np.int64)

@@ -6,11 +6,10 @@ import pytest
 from scipy.special import expit
 
 from hepred_lib.cohort.expansion import expansion_label
-from hepred_lib.simulation import growth
-from hepred_lib.simulation.cohort import cohort_tables
-from hepred_lib.simulation.draws import Draws
-from hepred_lib.simulation.growth import build_oracle, clinical_logit, image_logit, label_probability
-from hepred_lib.simulation.patients import CASE_MIX, gcs_mean, simulate_clinical, simulate_consciousness
+from ich_phantom import growth
+from ich_phantom.cohort import cohort_tables
+from ich_phantom.growth import build_oracle, clinical_logit, image_logit, label_probability
+from ich_phantom.patients import CASE_MIX, Draws, gcs_mean, simulate_clinical, simulate_consciousness
 
 
 @pytest.mark.parametrize(("volume_ml", "active"), [(2.0, False), (2.0, True), (60.0, False), (18.0, True)])

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from hepred_lib.simulation.cohort import cohort_tables
-from hepred_lib.simulation.draws import Draws, patient_generator
-from hepred_lib.simulation.patients import CASE_MIX, gcs_pmf, true_volume_ml
+from ich_phantom.cohort import cohort_tables
+from ich_phantom.patients import CASE_MIX, Draws, gcs_pmf, patient_generator, true_volume_ml
 
 
 @pytest.fixture(scope="module")

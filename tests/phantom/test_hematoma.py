@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from hepred_lib.simulation.clot import clot_hu, ventricular_share
-from hepred_lib.simulation.hematoma import (
+from ich_phantom.hematoma import (
     Hematoma,
+    clot_hu,
     displacement,
     fill_to_volume,
     form_level,
@@ -13,6 +13,7 @@ from hepred_lib.simulation.hematoma import (
     mask_of,
     sample_hematoma,
     share_of,
+    ventricular_share,
 )
 
 VOXEL_MM = (1.5, 1.0, 1.0)

@@ -1,8 +1,11 @@
-"""Thin planes through a head, and the shapes that are painted on them.
+"""Thin planes through a head, and the shapes painted on them.
 
-Head coordinates are in mm: x to the right, y forwards, z upwards, the origin in the middle of the third ventricle.
-A *level* is a signed distance in mm, positive inside. A shape is painted with an edge one voxel wide, so that partial
-volume within the plane needs no oversampling; partial volume across planes comes from averaging them.
+Vocabulary
+----------
+*Head coordinates* are in mm: x to the right, y forwards, z upwards, the origin in the middle of the third ventricle.
+*Scanner coordinates* are in mm with the axes of the image; a `Pose` leads from one to the other.
+A *level* is a signed distance in mm to a surface, positive inside. A shape is painted with an edge one voxel wide, so
+that partial volume within the plane needs no oversampling; partial volume across planes comes from averaging them.
 """
 
 from dataclasses import dataclass
@@ -12,6 +15,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 Array = NDArray[np.float32]
+AIR_HU = -1000.0
+
 EVERYWHERE = (slice(None), slice(None))
 
 

@@ -1,5 +1,6 @@
-"""The cohort as a whole: what it promises about its numbers, its files and its seeds."""
+"""The cohort as a whole: what it promises about its numbers, its files and its seeds, and the figure of its truth."""
 
+import io
 import json
 import os
 import shutil
@@ -7,18 +8,31 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import expit
 
+import ich_phantom
 from hepred_lib.cohort.expansion import expansion_label
 from hepred_lib.cohort.manifest import manifest_problems, read_manifest
 from hepred_lib.cohort.predictors import CLINICAL_CANDIDATES
 from hepred_lib.cohort.rules import COLUMNS
 from hepred_lib.imaging.scans import read_mask, read_scan
 from hepred_lib.imaging.volume import mask_volume_ml
-from hepred_lib.simulation.cohort import NULLS, ORACLE, PREDICTORS, PROXIES, cohort_tables, simulate_cohort
-from hepred_lib.simulation.signs import SIGNS
-from hepred_lib.stats.discrimination import auc
-from hepred_lib.study.definition import StudyError
-from hepred_lib.study.files import read_json, write_json
+from hepred_lib.stats.discrimination import auc, roc_points
+from hepred_lib.stats.operating_point import exact_interval
+from hepred_lib.study.definition import PROJECT, load_study
+from ich_phantom import PhantomError
+from ich_phantom.cohort import (
+    NULLS,
+    ORACLE,
+    PREDICTORS,
+    PROXIES,
+    cohort_tables,
+    portray_truth,
+    simulate_cohort,
+    within_class_correlation,
+)
+from ich_phantom.growth import label_probability
+from ich_phantom.patients import SIGNS
 
 SEEDS = (1, 2, 3)
 
@@ -211,21 +225,40 @@ def test_what_was_changed_is_refused_and_stays(small, tmp_path, kind):
     def truncate(scans):
         (scans / name).write_bytes((scans / name).read_bytes()[:-100])
 
-    with pytest.raises(StudyError, match=f"{name} with other content. Delete what is to be made again"):
+    with pytest.raises(PhantomError, match=f"{name} with other content. Delete what is to be made again"):
         again(small, tmp_path, truncate)
     assert len((tmp_path / "cohort" / "scans" / name).read_bytes()) == len((small / "scans" / name).read_bytes()) - 100
 
 
 def test_another_version_of_the_simulation_makes_all_scans_again(small, tmp_path):
     def age(scans):
-        settings = read_json(scans / "settings.json") | {"code": "an older one"}
-        write_json(scans / "settings.json", settings)
+        settings = json.loads((scans / "settings.json").read_text()) | {"code": "an older one"}
+        (scans / "settings.json").write_text(json.dumps(settings))
         for path in scans.glob("*.nii.gz"):
             os.utime(path, (0, 0))
 
     out = again(small, tmp_path, age)
     assert contents(out) == contents(small)
     assert min(path.stat().st_mtime for path in (out / "scans").glob("*.nii.gz")) > 0
+
+
+def test_a_comment_or_docstring_is_no_other_version_and_a_number_is(tmp_path, monkeypatch):
+    texts = ['"""One."""\nx = 1\n', '"""Two."""\n# why\nx  =  1\n', '"""One."""\nx = 2\n']
+    digests = []
+    for k, text in enumerate(texts):
+        (tmp_path / str(k)).mkdir()
+        (tmp_path / str(k) / "growth.py").write_text(text)
+        monkeypatch.setattr(ich_phantom, "__file__", str(tmp_path / str(k) / "__init__.py"))
+        digests.append(ich_phantom.code_digest())
+    assert digests[0] == digests[1] != digests[2]
+
+
+@pytest.mark.parametrize(("content", "reason"), [("{", "Expecting property name"), ("[1]", "not a JSON object")])
+def test_damaged_settings_are_refused(tmp_path, content, reason):
+    (tmp_path / "scans").mkdir()
+    (tmp_path / "scans" / "settings.json").write_text(content)
+    with pytest.raises(PhantomError, match=rf"cannot use .*settings.json: {reason}"):
+        simulate_cohort(tmp_path, n_patients=1, seed=1, matrix=64)
 
 
 def test_tables_alone_name_no_scan(tmp_path):
@@ -255,3 +288,73 @@ def test_impossible_cohorts_are_refused(arguments, message):
 def test_a_tiny_matrix_is_refused(tmp_path):
     with pytest.raises(ValueError, match="matrix must be within 64 to 1024, got 16"):
         simulate_cohort(tmp_path, n_patients=1, seed=1, matrix=16)
+
+
+SCANS = ["baseline_ct", "baseline_mask", "baseline_ivh_mask"]
+
+
+def test_the_generator_gives_the_committed_manifest_again():
+    demo = load_study(PROJECT / "studies" / "demo.yaml")
+    again, _ = cohort_tables(demo.simulate["patients"], demo.simulate["seed"])
+    committed = pd.read_csv(PROJECT / demo.manifest)
+    printed = pd.read_csv(io.StringIO(again.to_csv(index=False)))
+    assert list(printed.columns) == list(committed.columns)
+    pd.testing.assert_frame_equal(printed.drop(columns=SCANS), committed.drop(columns=SCANS))
+
+
+def test_its_scans_lie_where_the_demo_study_simulates_them():
+    committed = pd.read_csv(PROJECT / "data_manifest.csv")
+    for column in SCANS[:2]:
+        assert (committed[column] == "cohorts/demo/scans/" + committed["patient_id"] + f"_{column}.nii.gz").all()
+
+
+@pytest.fixture(scope="module")
+def law():
+    return portray_truth(6000, seed=3)
+
+
+def test_the_four_panels_are_there_and_complete(law):
+    assert set(law["panel"]) == {"label", "parts", "roc", "calibration"}
+    assert law[["x", "y"]].notna().all(axis=None)
+
+
+def test_the_label_curves_are_the_label_probabilities(law):
+    curve = law[(law["panel"] == "label") & (law["group"] == "bleeds on")]
+    assert curve["y"].to_numpy() == pytest.approx(label_probability(curve["x"], active=True))
+
+
+def test_the_oracles_intervals_hold_their_probabilities_nine_times_in_ten(law):
+    points = law[law["panel"] == "calibration"]
+    assert len(points) == 30
+    assert ((points["low"] <= points["x"]) & (points["x"] <= points["high"])).mean() >= 0.9
+
+
+def test_the_integrated_oracle_lies_above_its_parts(law):
+    area = {
+        group.split(":")[0]: np.trapezoid(rows["y"], rows["x"])
+        for group, rows in law[law["panel"] == "roc"].groupby("group")
+    }
+    assert area["Integrated"] > max(area["Image"], area["Clinical"])
+
+
+def test_the_same_seed_shows_the_same_law(law):
+    pd.testing.assert_frame_equal(portray_truth(6000, seed=3), law)
+
+
+def test_the_correlation_within_classes_does_not_see_the_difference_between_them():
+    rng, he = np.random.default_rng(1), np.repeat([0, 1], 4000)
+    logits = rng.multivariate_normal([0, 0], [[1, 0.3], [0.3, 1]], 8000) + 3.0 * he[:, None]
+    truth = pd.DataFrame(expit(logits), columns=["p_image", "p_clinical"])
+    assert within_class_correlation(he, truth) == pytest.approx(0.3, abs=0.03)
+
+
+def test_the_figures_estimates_are_those_of_the_library(law):
+    manifest, truth = (table.iloc[:6000] for table in cohort_tables(6000, 3))
+    he, p = manifest["he"].to_numpy(dtype=int), truth["p_image"].to_numpy()
+    (group,) = {group for group in law["group"] if group.startswith("Image: ")}
+    curve, points = law[law["group"] == group], roc_points(he, p)
+    assert group == f"Image: AUC {auc(he, p):.2f}"
+    assert (curve["y"] == np.interp(curve["x"], points.false_positive_rate, points.true_positive_rate)).all()
+    tenths = law[(law["panel"] == "calibration") & (law["group"] == "Image")]
+    for low, high, share in tenths[["low", "high", "y"]].to_numpy():
+        assert exact_interval(round(600 * share), 600) == pytest.approx((low, high), abs=1e-12)

@@ -1,1 +1,0 @@
-"""A simulated cohort whose truth is known."""
