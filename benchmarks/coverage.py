@@ -13,10 +13,10 @@ from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
+from measuring import markdown, share_with_error
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 from scipy.stats import chi2, norm
-from tables import markdown, share_with_error
 
 from hepred_lib.stats.bootstrap import bootstrap_auc_interval
 from hepred_lib.stats.calibration import calibrate

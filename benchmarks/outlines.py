@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from tables import markdown
+from measuring import markdown
 
 from hepred_lib.cohort.manifest import read_manifest
 from hepred_lib.imaging.slices import POSITIVE_SLICE_MM2

@@ -15,9 +15,8 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import torch
-from tables import markdown
+from measuring import alternate, markdown, median_with_range
 from threadpoolctl import threadpool_limits
-from timing import alternate, median_with_range
 
 from hepred_lib.imaging.preprocessing import SliceGrid, prepare
 from hepred_lib.imaging.scans import read_scan

@@ -31,25 +31,295 @@ import argparse
 import json
 import shlex
 import sys
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from measuring import markdown
+from numpy.typing import ArrayLike
 from scipy.special import logit
-from skill_cache import kept_table, timed
-from skill_cohort import CohortSettings, make_cohort, read_cohort
+from scipy.stats import norm
+from skill_cohort import CohortSettings, kept_table, make_cohort, open_inside, read_cohort, settings_hold, timed
 from skill_densenet import densenet_scores
-from skill_network import ImageSettings, dl_scores, outline_groups, read_images, slice_calls
-from skill_scores import Bedside, development_auc, expected_auc, model_probabilities, radiomics_score, skill
-from tables import markdown
 
+from hepred_lib.cohort.predictors import CLINICAL_CANDIDATES, predictor_frame
 from hepred_lib.cohort.scores import SCORES
+from hepred_lib.imaging.markers import measure_markers
+from hepred_lib.imaging.segmentation import agreement_by_group, dice, fill_holes, hd95_mm
+from hepred_lib.imaging.slices import from_torch, stored_grid
+from hepred_lib.multitask.data import Patient, fold_roles, load_patients, training_patients
+from hepred_lib.multitask.network import MultitaskNetwork, NetworkSettings, fit_presence
+from hepred_lib.multitask.prediction import (
+    fit_readout,
+    normalized_scores,
+    predict_cohort,
+    predict_ensemble,
+    score_scales,
+)
+from hepred_lib.multitask.training import TrainingSettings, load_network, pick_device, save_network, train_fold
+from hepred_lib.progress import progress
 from hepred_lib.stats.calibration import calibrate
-from hepred_lib.stats.discrimination import auc, auc_interval
-from hepred_lib.study.files import write_bytes, write_table
+from hepred_lib.stats.development import DevelopmentSettings, cross_fit, develop
+from hepred_lib.stats.discrimination import auc, auc_interval, delong_variance, placements
+from hepred_lib.stats.sensitivity import cross_fit_penalized, fit_penalized
+from hepred_lib.study.files import file_sha256, read_json, write_bytes, write_json, write_table
 from hepred_lib.study.summary import detection
+
+INNER_FOLDS = 10
+
+
+@dataclass(frozen=True)
+class Skill:
+    """Skill with the 95 % interval of DeLong's covariance; the oracle is measured on the same patients."""
+
+    skill: float
+    low: float
+    high: float
+
+
+def skill(y: ArrayLike, score: ArrayLike, oracle: ArrayLike) -> Skill:
+    """How much of the oracle's discrimination a score has: 0 for a coin, 1 for the oracle.
+
+    Parameters
+    ----------
+    y : array_like of 0 and 1, shape (n,)
+    score, oracle : array_like, shape (n,)
+        Of the same patients, higher for those expected to have the outcome.
+
+    Notes
+    -----
+    The delta method for a ratio r of two correlated AUCs less one half: the variance of a - r b over b squared, both
+    from the same placements.
+    """
+    y = np.asarray(y).astype(bool)
+    own, best = (placements(s[y], s[~y]) for s in (np.asarray(score, float), np.asarray(oracle, float)))
+    found, possible = own[0].mean() - 0.5, best[0].mean() - 0.5
+    ratio = float(found / possible)
+    variance = delong_variance(own[0] - ratio * best[0], own[1] - ratio * best[1])
+    reach = norm.ppf(0.975) * float(np.sqrt(variance)) / abs(possible)
+    return Skill(ratio, ratio - reach, ratio + reach)
+
+
+def expected_auc(score: ArrayLike, p: ArrayLike) -> float:
+    """AUC of a score over all outcomes that patients with these probabilities could have had, ties counting one half.
+
+    In a simulation P(HE | all that acts on it) is known. Given it, outcome and score are independent, so that weighing
+    each pair of patients by the probability that the first has HE and the second has not leaves the luck of one draw of
+    outcomes out of the comparison.
+
+    Parameters
+    ----------
+    score : array_like, shape (n,)
+    p : array_like, shape (n,)
+        Probability of the outcome given everything: the integrated oracle's.
+    """
+    s, p = np.asarray(score, dtype=float), np.asarray(p, dtype=float)
+    weight = p[:, None] * (1 - p)[None, :]
+    np.fill_diagonal(weight, 0.0)
+    won = (s[:, None] > s[None, :]) + 0.5 * (s[:, None] == s[None, :])
+    return float((weight * won).sum() / weight.sum())
+
+
+def radiomics_score(markers: pd.DataFrame, cohort: pd.DataFrame, *, seed: int) -> pd.Series:
+    """Logit of ridge logistic regression on the measured markers, by patient; out-of-fold in development patients.
+
+    Parameters
+    ----------
+    markers : DataFrame
+        ``patient_id`` and the fields of ``Markers``; a patient of whom nothing was outlined has none, and gets the
+        mean of the others by imputation.
+    cohort : DataFrame
+        Patients with an outcome: ``patient_id, split, fold, he``.
+    """
+    features = marker_features(markers).reindex(cohort["patient_id"]).reset_index(drop=True)
+    own = cohort["split"].eq("development").to_numpy()
+    x, y = features[own], cohort.loc[own, "he"].astype(int).to_numpy()
+    inner = min(INNER_FOLDS, y.sum(), (1 - y).sum())
+    model = fit_penalized(x, y, penalty="ridge", n_imputations=1, n_folds=int(inner), seed=seed)
+    p = np.empty(len(cohort))
+    p[~own] = model.predict(features[~own])
+    p[own] = cross_fit_penalized(x, y, cohort.loc[own, "fold"], penalty="ridge", n_imputations=1, seed=seed)
+    return pd.Series(logit(p), index=cohort["patient_id"])
+
+
+def marker_features(markers: pd.DataFrame) -> pd.DataFrame:
+    """Predictors by patient: the volume as its logarithm, all else as measured."""
+    table = markers.set_index("patient_id").astype(float)
+    return table.assign(volume_ml=np.log(table["volume_ml"])).rename(columns={"volume_ml": "log_volume"})
+
+
+@dataclass(frozen=True)
+class Bedside:
+    """How the models with clinical variables are developed, as in notebooks 05 and 06."""
+
+    n_imputations: int = 5
+    n_resamples: int = 50
+    seed: int = 7
+
+
+def model_probabilities(cohort: pd.DataFrame, score: pd.Series | None, bedside: Bedside) -> pd.Series:
+    """Probability by patient from clinical variables and, where given, a score; cross-fitted in development patients.
+
+    The clinical variables are chosen without the score, which then joins; coefficients are shrunk by the bootstrap.
+    """
+    x = predictor_frame(cohort, CLINICAL_CANDIDATES)
+    candidates, added = tuple(x.columns), ()
+    if score is not None:
+        x, added = x.assign(score=score.reindex(cohort["patient_id"]).to_numpy()), ("score",)
+    settings = DevelopmentSettings(
+        candidates,
+        added,
+        n_imputations=bedside.n_imputations,
+        n_resamples=bedside.n_resamples,
+        seed=bedside.seed,
+    )
+    own = cohort["split"].eq("development").to_numpy()
+    y = cohort.loc[own, "he"].astype(int)
+    p = np.empty(len(cohort))
+    p[~own] = develop(x[own], y, settings).predict(x[~own])
+    p[own] = cross_fit(x[own], y, cohort.loc[own, "fold"], settings)
+    return pd.Series(p, index=cohort["patient_id"])
+
+
+def development_auc(cohort: pd.DataFrame, score: pd.Series) -> float:
+    """AUC of the out-of-fold scores of development patients who have one."""
+    own = cohort["split"].eq("development").to_numpy()
+    values = score.reindex(cohort["patient_id"]).to_numpy(dtype=float)
+    usable = own & np.isfinite(values)
+    return auc(cohort.loc[usable, "he"].astype(int), values[usable])
+
+
+@dataclass(frozen=True)
+class ImageSettings:
+    """Architecture and schedule; ``training`` is changed by fold."""
+
+    network: NetworkSettings = field(default_factory=NetworkSettings)
+    training: TrainingSettings = field(default_factory=TrainingSettings)
+
+
+def read_images(store: Path, out: Path, tables: Mapping[str, pd.DataFrame], settings: ImageSettings) -> list[dict]:
+    """Train what is not yet trained, read who is not yet read: one record a patient, in the cohort's order.
+
+    A development patient is read by the network that has not seen them, a test patient by all of them together.
+    """
+    cohort, quality = tables["cohort"], tables["quality"]
+    weights = [_trained(store, out / "folds" / str(k), (cohort, quality), settings, k) for k in _folds(cohort)]
+    mark = [file_sha256(path) for path in weights]
+    records = {name: out / "readings" / f"{name}.json" for name in cohort["patient_id"]}
+    todo = [n for n, path in records.items() if not path.exists() or read_json(path)["networks"] != mark]
+    if todo:
+        networks = [load_network(path).to(pick_device()) for path in weights]
+        rows = cohort.set_index("patient_id", drop=False)
+        with timed(f"reading {len(todo)} patients"):
+            for name in progress(todo, desc="read", unit="patient"):
+                (patient,) = load_patients(store, rows.loc[[name]], quality)
+                fold = int(rows.loc[name, "fold"])
+                chosen = networks if fold < 0 else [networks[fold]]
+                reading = read_patient(chosen, patient, store=store, quality=quality)
+                write_json(records[name], {"patient_id": name, "fold": fold, "networks": mark, **reading})
+    return [read_json(path) for path in records.values()]
+
+
+def read_patient(
+    networks: Sequence[MultitaskNetwork], patient: Patient, *, store: Path, quality: pd.DataFrame
+) -> dict[str, Any]:
+    """Logits, agreement of the outlines, presence of blood by slice, and what is measured on the predicted outline."""
+    prediction, logits = predict_ensemble(networks, patient)
+    grid = stored_grid(quality, patient.patient_id)
+    outline = fill_holes(grid.to_scan(from_torch(prediction.probability)) >= 0.5)
+    hu, reference = open_inside(store, patient.patient_id, grid)
+    return {
+        "logits": logits,
+        "detected": int(prediction.detected),
+        "volume_ml": prediction.volume_ml,
+        "dice": dice(reference, outline) if reference.any() else np.nan,
+        "hd95_mm": hd95_mm(reference, outline, grid.spacing_mm) if reference.any() else np.nan,
+        "outlined_ml": float(outline.sum() * np.prod(grid.spacing_mm) / 1000),
+        "presence": prediction.presence,
+        "blood": patient.labels,
+        "markers": measure_markers(hu, outline, grid.spacing_mm).as_dict() if outline.any() else {},
+    }
+
+
+def outline_groups(readings: Sequence[Mapping[str, Any]], cohort: pd.DataFrame, markers: pd.DataFrame) -> pd.DataFrame:
+    """Agreement of test patients' outlines by location and by thirds of the reference volume, as in notebook 04."""
+    test = pd.DataFrame([reading for reading in readings if reading["fold"] < 0])
+    known = {"hd95_mm": np.nan} | {name: test[name] for name in ("hd95_mm", "dice") if name in test}
+    table = test[["patient_id"]].assign(**known, predicted_ml=test.get("outlined_ml", test["volume_ml"]))
+    reference = markers.set_index("patient_id")["volume_ml"].rename("reference_ml")
+    table = table.join(reference, on="patient_id").merge(cohort[["patient_id", "location"]], on="patient_id")
+    thirds = pd.qcut(table["reference_ml"], 3, labels=["small", "middle", "large"])
+    everybody = pd.Series("all", index=table.index)
+    return agreement_by_group(table, {"all": everybody, "location": table["location"], "volume": thirds})
+
+
+def dl_scores(readings: Sequence[Mapping[str, Any]], hemorrhages: pd.Series) -> pd.Series:
+    """The normalized DL score by patient, scaled on the held-out hemorrhages of each fold as in notebook 04."""
+    rows = [
+        {
+            "patient_id": reading["patient_id"],
+            "fold": fold,
+            "role": "test" if reading["fold"] < 0 else "held_out",
+            "dl_logit": logit,
+            "hematoma_detected": reading["detected"],
+            "predicted_volume_ml": reading["volume_ml"],
+        }
+        for reading in readings
+        for fold, logit in enumerate(reading["logits"], start=max(reading["fold"], 0))
+    ]
+    folds = pd.DataFrame(rows)
+    scales = score_scales(folds[folds["patient_id"].isin(hemorrhages)])
+    return normalized_scores(folds, scales)["dl_score"]
+
+
+def slice_calls(readings: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Presence of blood by slice of test patients, called and true (missing where neither call is wrong)."""
+    columns = ("patient_id", "presence", "blood")
+    parts = [pd.DataFrame({key: reading[key] for key in columns}) for reading in readings if reading["fold"] < 0]
+    return pd.concat(parts, ignore_index=True).astype({"blood": float})
+
+
+def _trained(
+    store: Path, place: Path, tables: tuple[pd.DataFrame, pd.DataFrame], settings: ImageSettings, fold: int
+) -> Path:
+    """The weights of one fold's network."""
+    cohort, quality = tables
+    path, training = place / "network.safetensors", replace(settings.training, fold=fold)
+    record = {"network": asdict(settings.network), "training": asdict(training), "fold_of": _fold_mark(cohort)}
+    if settings_hold(path, record):
+        return path
+    place.mkdir(parents=True, exist_ok=True)
+    own = cohort[cohort["split"].eq("development")]
+    chosen = training_patients(load_patients(store, own, quality), fold_roles(own, fold))
+    with timed(f"fold {fold}, {len(chosen)} patients, {training.epochs} epochs"):
+        network, history = train_fold(
+            chosen, settings.network, settings=training, checkpoint=place / "checkpoint.safetensors"
+        )
+    taught = [patient for patient in chosen if np.isfinite(patient.he)]
+    with timed(f"read-out of fold {fold}"):
+        findings, slices = predict_cohort(network, chosen)
+        told = findings[findings["patient_id"].isin([patient.patient_id for patient in taught])]
+        fit_readout(network, told, pd.Series([patient.he for patient in taught], index=told.index), seed=training.seed)
+        fit_presence(network.context, slices)
+    save_network(network, path)
+    write_table(place / "history.csv", history)
+    write_json(path.with_suffix(".json"), record)
+    (place / "checkpoint.safetensors").unlink()
+    return path
+
+
+def _fold_mark(cohort: pd.DataFrame) -> str:
+    """Who is in which fold, as digits."""
+    return "".join(cohort.loc[cohort["split"].eq("development"), "fold"].astype(str))
+
+
+def _folds(cohort: pd.DataFrame) -> list[int]:
+    return sorted(set(cohort["fold"]) - {-1})
+
 
 METHODS = ("image", "radiomics", "predicted", "densenet", "volume", "bedside", "models")
 IMAGE_SCORES = ("image", "radiomics", "predicted", "densenet")

@@ -19,12 +19,17 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
+import resource
+import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -36,8 +41,33 @@ from hepred_lib.imaging.preprocessing import SliceGrid, grid_from_record
 from hepred_lib.imaging.scans import read_mask, read_scan, write_nifti
 from hepred_lib.imaging.slices import BRAIN, HU_OFFSET, from_torch, open_patient, read_quality, store_patient
 from hepred_lib.progress import progress
-from ich_phantom.cohort import cohort_tables, simulate_scan
 from hepred_lib.study.files import read_json, read_table, write_bytes, write_json, write_table
+from ich_phantom.cohort import cohort_tables, simulate_scan
+
+
+def settings_hold(path: Path, settings: Mapping[str, Any]) -> bool:
+    """Whether a file stands that was made with these settings: its record (``NAME.json``) is written last."""
+    record = path.with_suffix(".json")
+    return path.exists() and record.exists() and read_json(record) == dict(settings)
+
+
+def kept_table(path: Path, settings: Mapping[str, Any], make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+    """The table at a path where it was made with these settings, else made anew; settings are plain JSON values."""
+    if not settings_hold(path, settings):
+        write_table(path, make())
+        write_json(path.with_suffix(".json"), settings)
+    return read_table(path)
+
+
+@contextmanager
+def timed(part: str) -> Iterator[None]:
+    """Say to stderr what a part took; processor time and peak memory are this process's, without its workers."""
+    start, used = time.perf_counter(), time.process_time()
+    yield
+    taken, used = time.perf_counter() - start, time.process_time() - used
+    gigabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(f"{part}: {taken:.1f} s ({used:.1f} s of processor), peak memory {gigabytes:.1f} GB", file=sys.stderr)
+
 
 MARGIN_MM = 8.0
 BLOOD_FREE = 10  # hemorrhages of the development set to one blood-free scan

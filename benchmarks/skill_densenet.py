@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from skill_cache import kept_table, timed
+from skill_cohort import kept_table, timed
 from torch import Tensor, nn
 
 from hepred_lib.imaging.slices import BLOOD, open_patient

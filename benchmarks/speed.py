@@ -8,11 +8,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import statsmodels.api as sm
+from measuring import best_of, markdown
 from scipy.special import expit
 from scipy.stats import chi2
 from sklearn.metrics import roc_auc_score
-from tables import markdown
-from timing import best_of
 
 from hepred_lib.stats.bootstrap import bootstrap_auc_difference
 from hepred_lib.stats.discrimination import auc_interval, compare_auc

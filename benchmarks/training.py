@@ -1,7 +1,7 @@
-"""Training beside a MONAI loop around the same network and loss; where a step's time goes, and the least it could take.
+"""Training beside a MONAI loop around the same network and loss; where a step's time goes.
 
 .venv/bin/python -m pip install --constraint constraints.txt --editable '.[bench]'
-.venv/bin/python benchmarks/training.py [--rounds 3] [--steps 18] [--workers 2] [--compile]
+.venv/bin/python benchmarks/training.py [--rounds 3] [--steps 18] [--workers 2]
 """
 
 from __future__ import annotations
@@ -17,28 +17,201 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from unittest.mock import patch
 
-# As notebooks are run: threads that wait must not keep a busy machine's cores from those that work. Before torch loads.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-
 import numpy as np
 import pandas as pd
 import torch
-from peer_loop import PeerLoop
-from stores import write_store
-from tables import markdown
-from timing import best_of, median_with_range
+from measuring import markdown, median_with_range, seconds_now
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import FlopCounterMode
 
+from hepred_lib.imaging.preprocessing import SliceGrid, grid_record
+from hepred_lib.imaging.slices import BLOOD, BRAIN, HU, HU_OFFSET, stored_path
 from hepred_lib.multitask import data, training
-from hepred_lib.multitask.data import Patient, augment, draw_batch, load_patients
+from hepred_lib.multitask.data import (
+    BLUR_PIXELS,
+    DESCRIPTORS,
+    NOISE_HU,
+    OFFSET_HU,
+    SCALE,
+    SHEAR_DEG,
+    SHIFT,
+    TURN_DEG,
+    WINDOW_HU,
+    Batch,
+    Patient,
+    draw_slices,
+    epoch_steps,
+    load_patients,
+    stored_to_hu,
+    with_neighbours,
+)
 from hepred_lib.multitask.network import MultitaskNetwork, NetworkSettings
-from hepred_lib.multitask.training import TrainingSettings, half_precision_pays, joint_loss, train_fold
+from hepred_lib.multitask.training import TrainingSettings, joint_loss, train_fold
+
+N_SLICES, FIELD_MM, THICKNESS_MM = 31, 200.0, 5.0
+
+
+def made_up_planes(number: int, matrix: int) -> np.ndarray:
+    """Planes of one patient, uint8 (31, 4, matrix, matrix): a brain with noise and a bleeding in a third of it."""
+    rng = np.random.default_rng(number)
+    z, y, x = np.ogrid[-1 : 1 : N_SLICES * 1j, -1 : 1 : matrix * 1j, -1 : 1 : matrix * 1j]
+    brain = (x / 0.65) ** 2 + (y / 0.8) ** 2 + (z / 1.05) ** 2 < 1
+    blood = ((x - 0.25) / 0.2) ** 2 + ((y - rng.uniform(-0.2, 0.2)) / 0.22) ** 2 + (z / 0.35) ** 2 < 1
+    planes = np.zeros((N_SLICES, 4, matrix, matrix), dtype=np.uint8)
+    hu = np.where(blood, 60.0, 33.0) + rng.normal(0, 3, brain.shape)
+    planes[:, HU] = np.where(brain, np.rint(hu) + HU_OFFSET, 0)
+    planes[:, BLOOD], planes[:, BRAIN] = 255 * blood, 255 * brain
+    return planes
+
+
+def write_store(folder: Path, n_patients: int, *, matrix: int, n_distinct: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """A store of ``n_patients``, of which ``n_distinct`` lie on the disk and the rest are hard links to them.
+
+    Returns
+    -------
+    cohort, quality : DataFrame
+        As :func:`hepred_lib.multitask.data.load_patients` takes them; every fifth patient expands.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    names = [f"P{number:05d}" for number in range(n_patients)]
+    for number, name in enumerate(names):
+        if number < n_distinct:
+            np.save(stored_path(folder, name), made_up_planes(number, matrix), allow_pickle=False)
+        else:
+            os.link(stored_path(folder, names[number % n_distinct]), stored_path(folder, name))
+    spacing = FIELD_MM / matrix
+    grid = SliceGrid((matrix, matrix, N_SLICES), (spacing, spacing, THICKNESS_MM), (0.0, 0.0), FIELD_MM, matrix, 1)
+    quality = pd.DataFrame({"patient_id": names, "has_mask": 1, **grid_record(grid)}).set_index("patient_id")
+    measured = np.random.default_rng(n_patients).normal(size=(n_patients, len(DESCRIPTORS)))
+    quality[list(DESCRIPTORS)] = measured
+    return pd.DataFrame({"patient_id": names, "he": [float(number % 5 == 0) for number in range(n_patients)]}), quality
+
+
+class PlainNetwork(nn.Module):
+    """The same network as it is customarily called: float32, contiguous."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.module = MultitaskNetwork(NetworkSettings())
+
+    def forward(self, slices: torch.Tensor):
+        with torch.autocast("cpu", enabled=False):
+            return self.module(slices.float().clone(memory_format=torch.contiguous_format))
+
+
+class PeerLoop:
+    """Epochs over the patients that our loop takes, in the same steps, with the same slices and the same loss."""
+
+    def __init__(self, patients: list[Patient], settings: TrainingSettings, folder: Path, *, workers: int) -> None:
+        from monai.data import DataLoader, Dataset
+
+        self.patients, self.settings, self.epoch = patients, settings, 0
+        self.network = PlainNetwork().train()
+        self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=settings.learning_rate)
+        self.steps: list[tuple[np.ndarray, list[np.ndarray]]] = []
+        self.first = np.cumsum([0, *(len(patient.planes) for patient in patients)])
+        files = [item for patient in patients for item in write_slices(patient, folder)]
+        self.loader = DataLoader(
+            Dataset(files, slice_transforms(patients[0].planes.shape[-1])),
+            batch_sampler=self,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+        )
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """Numbers of the files of each step: what the loader takes as its sampler."""
+        for numbers, drawn in self.steps:
+            yield [int(self.first[k] + z) for k, own in zip(numbers, drawn, strict=True) for z in own]
+
+    def run(self) -> np.ndarray:
+        """Seconds of one epoch, on the wall and of the processor."""
+        self._draw_epoch()
+        start = seconds_now()
+        for (numbers, drawn), part in zip(self.steps, self.loader, strict=True):
+            batch = self._batch(part, numbers, drawn)
+            self.optimizer.zero_grad()
+            joint_loss(self.network, batch, self.settings.weights)[0].backward()
+            nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
+            self.optimizer.step()
+        return seconds_now() - start
+
+    def _draw_epoch(self) -> None:
+        key = (self.settings.seed, self.settings.fold, self.epoch)
+        self.epoch += 1
+        self.steps = []
+        for numbers in epoch_steps(len(self.patients), self.settings.patients_per_step, key):
+            rngs = [np.random.default_rng([*key, int(k)]) for k in numbers]
+            drawn = [
+                draw_slices(self.patients[k], self.settings.slices_per_patient, rng)
+                for k, rng in zip(numbers, rngs, strict=True)
+            ]
+            self.steps.append((numbers, drawn))
+
+    def _batch(self, data: dict, numbers: np.ndarray, drawn: list[np.ndarray]) -> Batch:
+        chosen, counts = [self.patients[k] for k in numbers], [len(own) for own in drawn]
+        labels = np.concatenate([patient.labels[own] for patient, own in zip(chosen, drawn, strict=True)])
+        voxel_ml = np.repeat([patient.voxel_ml for patient in chosen], counts)
+        return Batch(
+            hu=data["image"],
+            blood=data["label"],
+            presence=torch.tensor(labels, dtype=torch.float32),
+            bag=torch.tensor(np.repeat(np.arange(len(chosen)), counts)),
+            voxel_ml=torch.tensor(voxel_ml, dtype=torch.float32),
+            he=torch.tensor([patient.he for patient in chosen], dtype=torch.float32),
+            descriptors=torch.tensor([patient.descriptors for patient in chosen], dtype=torch.float32),
+            patient_ids=tuple(patient.patient_id for patient in chosen),
+            number=tuple(int(k) for k in numbers),
+        )
+
+
+def write_slices(patient: Patient, folder: Path) -> list[dict[str, str]]:
+    """One file a slice for the scan with its neighbours as channels, and one for the outline; the whole field."""
+    n, _, *field = patient.planes.shape
+    seen = torch.from_numpy(with_neighbours(patient.planes, np.arange(n), tuple(field)))
+    stacks = {"image": stored_to_hu(seen).numpy(), "label": patient.planes[:, [BLOOD]] / np.float32(255.0)}
+    items: list[dict[str, str]] = [{} for _ in range(n)]
+    for key, stack in stacks.items():
+        for z, plane in enumerate(stack):
+            items[z][key] = str(folder / f"{patient.patient_id}_{z:02d}_{key}.npy")
+            np.save(items[z][key], plane, allow_pickle=False)
+    return items
+
+
+def slice_transforms(matrix: int):
+    """Slice by slice, what our augmentation does to a batch."""
+    from monai import transforms as t
+
+    both, low, high = ("image", "label"), *WINDOW_HU
+    moves = {
+        "rotate_range": np.deg2rad(TURN_DEG),
+        "shear_range": (np.deg2rad(SHEAR_DEG),) * 2,
+        "translate_range": (SHIFT * matrix,) * 2,
+        "scale_range": (SCALE, SCALE),
+    }
+    grid = {"spatial_size": (matrix, matrix), "padding_mode": "zeros", "cache_grid": True}
+    blur = (0.5 * BLUR_PIXELS, BLUR_PIXELS)
+    return t.Compose(
+        [
+            t.LoadImaged(both, image_only=True),
+            t.EnsureChannelFirstd(both, channel_dim=0),
+            t.ScaleIntensityRanged("image", low, high, low, high, clip=True),
+            t.RandAffined(both, prob=1.0, mode=("bilinear", "nearest"), **moves, **grid),
+            t.RandGaussianNoised("image", prob=1.0, std=NOISE_HU),
+            t.RandGaussianSmoothd("image", prob=0.5, sigma_x=blur, sigma_y=blur),
+            t.RandShiftIntensityd("image", prob=1.0, offsets=OFFSET_HU),
+            t.ToTensord(both, track_meta=False),
+        ]
+    )
+
+
+# As notebooks are run: threads that wait must not keep a busy machine's cores from those that work. Before torch loads.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 
 CPU, MATRIX = torch.device("cpu"), 128
 SETTINGS = TrainingSettings(epochs=1)
-DEMO_STEPS = TrainingSettings().epochs * 134 // SETTINGS.patients_per_step  # of one fold, about 134 patients
 PARTS = {  # what is timed inside a training, and where its modules find it
     "draw": (data, "draw_batch"),
     "augment": (training, "augment"),
@@ -88,79 +261,6 @@ def compare(patients: list[Patient], folder: Path, *, rounds: int, workers: int)
     return table, _by_part({name: part[0] for name, part in spent.items()}, seconds[-1, 1, 0], n_slices)
 
 
-def floor(patients: list[Patient]) -> pd.DataFrame:
-    """Work of one step's forward and backward pass, the machine's rates, and the share of them that is reached."""
-    network = MultitaskNetwork(NetworkSettings()).to(memory_format=torch.channels_last).train()
-    step = _one_step(patients)
-    with FlopCounterMode(display=False) as flops:
-        step(network)
-    with ByteCounter() as traffic:
-        step(network)
-    taken = best_of(lambda: step(network), 4)
-    half = half_precision_pays(CPU)
-    rates = {dtype: _matmul_rate(dtype) for dtype in (torch.float32, torch.bfloat16)}
-    rate, bandwidth = rates[torch.bfloat16 if half else torch.float32], _copy_rate()
-    work = flops.get_total_flops()
-    rows = {
-        "arithmetic, GFLOP": f"{work / 1e9:.1f}",
-        "read and written by the operators one by one, GB": f"{traffic.total / 1e9:.2f}",
-        "matrix product here, float32, GFLOP/s": f"{rates[torch.float32] / 1e9:.0f}",
-        "matrix product here, bfloat16, GFLOP/s": f"{rates[torch.bfloat16] / 1e9:.0f}",
-        "copy here, GB/s": f"{bandwidth / 1e9:.1f}",
-        f"arithmetic alone at the rate of {'bfloat16' if half else 'float32'}, s": f"{work / rate:.3f}",
-        "traffic alone at the rate of a copy, s": f"{traffic.total / bandwidth:.3f}",
-        "taken, s": f"{taken:.3f}",
-        "share of the matrix rate": f"{work / rate / taken:.0%}",
-        "share of the two floors together": f"{(work / rate + traffic.total / bandwidth) / taken:.0%}",
-    }
-    return pd.DataFrame({"one step, forward and backward": rows.keys(), "value": rows.values()})
-
-
-def compiled(patients: list[Patient]) -> pd.DataFrame:
-    """A step with and without torch.compile, and after how many steps the compiling would be paid back."""
-    network = MultitaskNetwork(NetworkSettings()).to(memory_format=torch.channels_last).train()
-    step, fast = _one_step(patients), torch.compile(network)
-    start = time.perf_counter()
-    step(fast)
-    once = time.perf_counter() - start
-    step(network)
-    pairs = [(best_of(lambda: step(network), 1), best_of(lambda: step(fast), 1)) for _ in range(4)]
-    eager, later = (min(column) for column in zip(*pairs, strict=True))
-    paid = f"{once / (eager - later):.0f}" if later < eager else "never"
-    rows = {
-        "step, s": f"{eager:.3f}",
-        "step compiled, s": f"{later:.3f}",
-        "compiling, s": f"{once:.0f}",
-        f"steps until paid back (a demo fold has {DEMO_STEPS})": paid,
-    }
-    return pd.DataFrame({"torch.compile": rows.keys(), "value": rows.values()})
-
-
-class ByteCounter(TorchDispatchMode):
-    """Bytes of all tensors that operators read and write, each operator by itself; views cost nothing."""
-
-    total = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        result = func(*args, **(kwargs or {}))
-        if not func.is_view:
-            touched = torch.utils._pytree.tree_leaves((args, kwargs, result))
-            self.total += sum(item.nbytes for item in touched if isinstance(item, torch.Tensor))
-        return result
-
-
-def _one_step(patients: list[Patient]) -> Callable[[nn.Module], None]:
-    numbers = range(SETTINGS.patients_per_step)
-    drawn = draw_batch(patients, numbers, slices_per_patient=SETTINGS.slices_per_patient, seed=(7,), device=CPU)
-    batch = augment(drawn, seed=(7,))
-
-    def step(network: nn.Module) -> None:
-        network.zero_grad(set_to_none=True)
-        joint_loss(network, batch, SETTINGS.weights)[0].backward()
-
-    return step
-
-
 def _by_part(spent: dict[str, float], steps_s: float, slices: int) -> pd.DataFrame:
     inside = {name: spent[name] for name in PARTS}
     inside["the rest"] = steps_s - sum(inside.values())
@@ -185,23 +285,12 @@ def _timed(work: Callable, spent: dict[str, np.ndarray], name: str) -> Callable:
     return timed
 
 
-def _matmul_rate(dtype: torch.dtype, n: int = 1536) -> float:
-    a, b = torch.randn(n, n).to(dtype), torch.randn(n, n).to(dtype)
-    return 2 * n**3 / best_of(lambda: a @ b, 8)
-
-
-def _copy_rate(n: int = 64 << 20) -> float:
-    source, target = torch.zeros(n), torch.zeros(n)
-    return 2 * 4 * n / best_of(lambda: target.copy_(source), 4)
-
-
 def main() -> None:
-    """Tables, in this order: the two loops, our time by part, the floor; with --compile a fourth."""
+    """Two tables: both loops, and our time by part."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=18, help="of the default size, in each round")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="of the peer's DataLoader")
-    parser.add_argument("--compile", action="store_true", help="ask whether torch.compile pays, instead")
     options = parser.parse_args()
     warnings.simplefilter("ignore")  # MONAI's own about its dependencies
     with tempfile.TemporaryDirectory() as name:
@@ -210,10 +299,7 @@ def main() -> None:
         store = write_store(folder / "store", n_patients, matrix=MATRIX, n_distinct=n_patients)
         patients = load_patients(folder / "store", *store)
         print(f"{torch.get_num_threads()} threads; load before the start: {os.getloadavg()[0]:.1f}\n")
-        if options.compile:
-            tables = (compiled(patients),)
-        else:
-            tables = (*compare(patients, folder, rounds=options.rounds, workers=options.workers), floor(patients))
+        tables = compare(patients, folder, rounds=options.rounds, workers=options.workers)
         print("\n\n".join(map(markdown, tables)))
 
 

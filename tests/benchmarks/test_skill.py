@@ -11,19 +11,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
 import skill as benchmark
 import skill_cohort
-from skill_cache import kept_table
-from skill_cohort import CohortSettings, make_cohort, open_inside, read_cohort
+from skill import dl_scores, expected_auc, marker_features, model_probabilities, radiomics_score, skill
+from skill_cohort import CohortSettings, kept_table, make_cohort, open_inside, read_cohort
 from skill_densenet import crop_around
-from skill_network import dl_scores
-from skill_scores import expected_auc, marker_features, model_probabilities, radiomics_score, skill
 
 from hepred_lib.cohort.manifest import read_manifest
 from hepred_lib.imaging.markers import measure_markers
 from hepred_lib.imaging.scans import read_mask, read_scan
 from hepred_lib.imaging.slices import open_patient, store_patient, stored_grid
-from ich_phantom.cohort import simulate_cohort
 from hepred_lib.stats.discrimination import auc
 from hepred_lib.study.files import write_table
+from ich_phantom.cohort import simulate_cohort
 
 
 def test_the_expected_auc_of_certain_outcomes_is_the_auc():
