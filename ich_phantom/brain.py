@@ -361,7 +361,7 @@ def _paint_hindbrain(plane: Plane, brain: Brain, *, cavity: Array, folds: Array)
         return
     below = sigmoid(tentorium_height(plane) - plane.z, 1) * sigmoid(-12 - plane.y - 0.35 * np.abs(plane.x), 3)
     leaf = np.float32(0.6 * brain.white_hu + 0.4 * brain.gray_hu) + 2 * np.sin(folds * 4)
-    # The tonsils end at the foramen magnum; the hemispheres are parted behind and below.
+    # The tonsils end at the foramen magnum; the hemispheres are separated behind and below.
     cleft = np.abs(plane.x) + np.float32(0.6) * folds - np.float32(0.08) * (-36 - plane.z - 0.5 * (plane.y + 66))
     below *= sigmoid(plane.z + 61, 2) * plane.occupancy(cleft)
     plane.paint(leaf, below * plane.occupancy(cavity - np.float32(1 + 2 * brain.atrophy)))

@@ -126,7 +126,7 @@ def _identity(n: int, site: str, stream: str) -> pd.DataFrame:
 
 
 def _manifest_columns(table: pd.DataFrame) -> list[str]:
-    """The manifest's own columns in their order, then the extra ones; the latent ones stay behind."""
+    """The manifest's own columns in their order, then the extra ones; latent variables are left out."""
     hidden = {*LATENTS, *SIGNS} - set(COLUMNS)
     return [*COLUMNS, *(name for name in table.columns if name not in COLUMNS and name not in hidden)]
 
@@ -156,9 +156,9 @@ def simulate_cohort(
     matrix : int
         In-plane pixels of the scans, 64 to 1024.
     with_scans : bool
-        False makes the tables alone.
+        False writes the tables only.
     n_processes : int, optional
-        Default: one a core.
+        Default: one per core.
 
     Raises
     ------

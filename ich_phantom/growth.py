@@ -33,7 +33,7 @@ Every average is a sum over nodes: quantiles for clipped variables, Gauss-Hermit
 
 Sources
 -------
-Published effects and their sources are listed in the data card of a simulated study (`hepred_lib.reporting`).
+Published effects and their sources are listed in the data card of a simulated study (`hepred report`).
 """
 
 from dataclasses import dataclass
@@ -200,7 +200,7 @@ class Oracle:
         return inactive + activity * (active - inactive)
 
     def _activity_given_image(self, table: pd.DataFrame, image: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Average over time (told of by the density), coma scale (told of by the volume) and history."""
+        """Average over time (given the density), coma scale (given volume, blood and location) and history."""
         late = _time_nodes(self.mix)
         z, site = table["z_volume"].to_numpy(), _site(table)
         residual = table["density"].to_numpy() - bedside.DENSITY_ON_VOLUME * z

@@ -143,7 +143,7 @@ def form_level(hematoma: Hematoma, head: tuple, voxel_mm: tuple, rng: np.random.
     """The main body: 1 in the middle, about 0 at the edge.
 
     Lobes and coarse roughness grow with the shape latent. An irregular margin is ragged on a finer scale, so that the
-    sign can be told from the latent behind it.
+    sign can be distinguished from the latent behind it.
 
     Parameters
     ----------
@@ -252,7 +252,7 @@ def clot_hu(
     """HU of the clot on thin voxels.
 
     A dense core, a paler rim, a mottle whose depth grows with the density latent, and one dark part for each sign. The
-    mottle stays shallower than any sign, so that a sign is the sign's alone.
+    mottle stays shallower than any sign, so that it is not taken for one.
 
     Parameters
     ----------

@@ -298,7 +298,7 @@ def delete_values(table: pd.DataFrame, draws: Draws) -> pd.DataFrame:
         if column == "fibrinogen_g_l":
             logit = logit + 0.5 * (table[column].to_numpy() - FIBRINOGEN_MEAN)
         missing = draws.event(expit(logit)).astype(bool)
-        # Nullable integers stay integers on paper: "1", never "1.0".
+        # Nullable integers are written as "1", never as "1.0".
         values = kept[column].astype("Int64") if kept[column].dtype.kind == "i" else kept[column]
         kept[column] = values.mask(missing)
     return kept

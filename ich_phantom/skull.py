@@ -217,7 +217,7 @@ def paint_head(plane: Plane, skull: Skull, walls: Walls, *, grain: Array, folds:
     grain : ndarray, shape of the plane
         White noise of 2 mm grain: marrow, bony cells.
     folds : ndarray, shape of the plane
-        Smooth noise that parts flesh into muscle and fat.
+        Smooth noise that divides soft tissue into muscle and fat.
     """
     low = walls.base is not None and plane.z.min() < -5
     shell = np.float32(skull.vault_mm) * (1 + np.float32(0.06) * folds)
@@ -301,7 +301,7 @@ def paint_face(plane: Plane, *, grain: Array, folds: Array, sinus: float, muscle
 
 
 def _paint_muscle(plane: Plane, ends: tuple, radii: tuple, *, hu: float, folds: Array) -> None:
-    """A muscle in its coat of fat, which parts it from its neighbours."""
+    """A muscle in a layer of fat, which separates it from its neighbours."""
     where = plane.window(ends, max(radii) + 4)
     if where is not None:
         level = capsule_level(plane, where, ends=ends, radii=radii) + np.float32(1.8) * folds[where]

@@ -20,6 +20,7 @@ from hepred_lib.imaging.volume import mask_volume_ml
 from hepred_lib.stats.discrimination import auc, roc_points
 from hepred_lib.stats.operating_point import exact_interval
 from hepred_lib.study.definition import PROJECT, load_study
+from hepred_lib.study.running import _is_whole
 from ich_phantom import PhantomError
 from ich_phantom.cohort import (
     NULLS,
@@ -259,6 +260,14 @@ def test_damaged_settings_are_refused(tmp_path, content, reason):
     (tmp_path / "scans" / "settings.json").write_text(content)
     with pytest.raises(PhantomError, match=rf"cannot use .*settings.json: {reason}"):
         simulate_cohort(tmp_path, n_patients=1, seed=1, matrix=64)
+
+
+def test_a_study_simulates_again_what_another_version_made(small, tmp_path):
+    shutil.copytree(small, tmp_path / "cohort")
+    settings = tmp_path / "cohort" / "scans" / "settings.json"
+    assert _is_whole(tmp_path / "cohort" / "manifest.csv")
+    settings.write_text(json.dumps(json.loads(settings.read_text()) | {"code": "an older one"}))
+    assert not _is_whole(tmp_path / "cohort" / "manifest.csv")
 
 
 def test_tables_alone_name_no_scan(tmp_path):
