@@ -38,6 +38,8 @@ apidoc_modules = [
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
 napoleon_google_docstring = False
+napoleon_use_ivar = True
+suppress_warnings = ["ref.python"]  # a type such as "shape" is the name of several attributes
 
 numfig = True
 numfig_secnum_depth = 0

@@ -307,7 +307,7 @@ def site(
     Example: hepred site runs/demo
     """
     _require_run(run)
-    from hepred_lib.site.build import build_site
+    from hepred_lib.study.site import build_site
 
     print(build_site(run.resolve(), out.resolve() if out else None, patients=patients))
 

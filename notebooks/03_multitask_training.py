@@ -25,14 +25,14 @@
 import numpy as np
 import pandas as pd
 import torch
-from IPython.display import Markdown
+from IPython.display import SVG, Markdown
 
 from hepred_lib.imaging.slices import read_quality
 from hepred_lib.multitask.data import fold_roles, load_patients, training_patients
-from hepred_lib.multitask.network import EVIDENCE, FINDINGS, NetworkSettings, block_table, fit_presence
+from hepred_lib.multitask.network import EVIDENCE, FINDINGS, NetworkSettings, fit_presence
 from hepred_lib.multitask.prediction import fit_readout, predict_cohort, read_out
 from hepred_lib.multitask.training import TrainingSettings, pick_device, save_network, train_fold
-from hepred_lib.study.drawing import show
+from hepred_lib.study.definition import PROJECT
 from hepred_lib.study.files import read_table, write_table
 from hepred_lib.study.run import open_notebook
 
@@ -111,19 +111,17 @@ history.tail(1)
 # %% [markdown]
 # ## The network
 #
-# Drawn from the trained network itself: every block with the size of its result, and what works on what.
+# The diagram shows the network with its default encoder, ResNet-18. Larger encoders (`encoder`) have more weights in
+# their stages. The table counts the parameters of the network that was trained here, part by part.
 
 # %%
-blocks = block_table(network, matrix=patients[0].planes.shape[-1])
-show(run.folder, "network", blocks)
+caption = "The multitask network: encoder, decoder and read-outs, with the parameters of each block."
+SVG(filename=PROJECT / "docs" / "network.svg", metadata={"figure": "network", "alt": caption})
 
 # %%
-by_part = blocks.groupby("part", sort=False)["parameters"].sum().drop("input")
-Markdown(
-    f"{by_part.sum():,} parameters: "
-    + ", ".join(f"{count / by_part.sum():.1%} in the {part}" for part, count in by_part.items())
-    + "."
-)
+counts = {part: sum(weights.numel() for weights in module.parameters()) for part, module in network.named_children()}
+parameters = pd.Series(counts, name="parameters")
+parameters.to_frame().assign(share=parameters / parameters.sum())
 
 # %% [markdown]
 # ## What it says of every patient

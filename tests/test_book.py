@@ -2,6 +2,7 @@ import matplotlib.image
 import pandas as pd
 import pytest
 
+from hepred_lib.figures.catalogue import FIGURES
 from hepred_lib.study.drawing import publish, redraw, show
 from hepred_lib.study.tables import save_table
 
@@ -11,14 +12,15 @@ FLOW = pd.DataFrame(
 )
 
 
-def test_a_shown_figure_carries_its_sentence_as_alternative_text(tmp_path):
+def test_a_shown_figure_carries_its_name_and_its_caption_as_alternative_text(tmp_path):
     content, metadata = show(tmp_path, "flow", FLOW)._repr_mimebundle_()
     assert "image/png" in content
-    assert metadata["image/png"]["alt"].startswith("Flow of participants: Rows of the manifest 9, of them 2 with HE")
+    assert metadata["image/png"]["alt"] == FIGURES["flow"].caption
+    assert metadata["image/png"]["figure"] == "flow"
     assert metadata["image/png"]["width"] == 658, "174 mm at 96 pixels an inch"
 
 
-def test_a_shown_figure_is_saved_for_print_with_its_sentence_beside_it(tmp_path):
+def test_a_shown_figure_is_saved_for_print_with_its_caption_beside_it(tmp_path):
     alternative = show(tmp_path, "flow", FLOW).alt
     assert (tmp_path / "figures" / "flow.txt").read_text(encoding="utf-8") == f"{alternative}\n"
     assert (tmp_path / "figures" / "flow.pdf").read_bytes().startswith(b"%PDF")

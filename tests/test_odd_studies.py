@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from hepred_lib.site.build import build_site
+from hepred_lib.study.site import build_site
 from hepred_lib.study.files import read_json
 
 pytestmark = pytest.mark.book

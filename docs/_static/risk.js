@@ -5,6 +5,7 @@
 (() => {
   const Z = 1.959963984540054; // 97.5 % point of the normal distribution
   const content = JSON.parse(document.getElementById("risk-models").textContent);
+  const ranges = Object.fromEntries(content.fields.map((field) => [field.name, field.observed]));
   const form = document.querySelector(".risk-fields");
   const spoken = document.getElementById("risk-spoken");
   const expit = (x) => (x >= 0 ? 1 / (1 + Math.exp(-x)) : Math.exp(x) / (1 + Math.exp(x)));
@@ -48,7 +49,7 @@
 
   const note = (field, fits) => {
     const words = document.getElementById(`${field.id}-note`);
-    const [low, high] = content.ranges[field.name];
+    const [low, high] = ranges[field.name];
     const outside = fits && (Number(field.value) < low || Number(field.value) > high);
     words.textContent = fits
       ? words.dataset.range + (outside ? "; this value lies outside" : "")

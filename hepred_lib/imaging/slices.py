@@ -2,14 +2,14 @@
 
 ``NAME.npy`` holds uint8 planes in torch's order (slice, plane, row, column) with row = y and column = x of RAS+:
 
-====== ============================================================
-plane  content
-====== ============================================================
+========= =================================================================
+plane     content
+========= =================================================================
 ``HU``    Hounsfield units + 32, clipped to 0-255 (-32 to 223 HU), rounded
 ``BLOOD`` parenchymal hematoma, share of the pixel's area times 255
 ``IVH``   blood in the ventricles, likewise
 ``BRAIN`` 255 inside the brain mask, else 0
-====== ============================================================
+========= =================================================================
 
 A step of 1 HU is far below the noise of an averaged pixel (about 2 HU), and any display window can be cut from the
 stored range. ``quality.csv`` beside the files has one row a patient: the grid, the flags and the quality of the scan.

@@ -63,7 +63,7 @@ def uncut(images: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
 
 def with_neighbours(planes: np.ndarray, index: np.ndarray, frame: tuple[int, int]) -> np.ndarray:
-    """Stored HU of the slices at ``index`` and of their neighbours, uint8 (k, 5, *frame); 0 HU outside the brain.
+    """Stored HU of the slices at ``index`` and of their neighbours, uint8 ``(k, 5, *frame)``; 0 HU outside the brain.
 
     The lowest and the highest slice of the scan stand in for neighbours that are lacking.
     """
@@ -86,7 +86,7 @@ def normalize(hu: Tensor) -> Tensor:
 
 
 def network_input(planes: np.ndarray, index: np.ndarray, frame: tuple[int, int], device: torch.device) -> Tensor:
-    """A patient's slices at ``index`` as the network takes them, (k, 5, *frame), in channels-last order."""
+    """A patient's slices at ``index`` as the network takes them, ``(k, 5, *frame)``, in channels-last order."""
     seen = torch.from_numpy(with_neighbours(planes, index, frame)).to(device)
     return normalize(stored_to_hu(seen)).contiguous(memory_format=torch.channels_last)
 

@@ -3,7 +3,7 @@
 *Slope* and *intercept* come from a logistic regression of the outcome on logit(p); 1 and 0 are ideal, a slope below 1
 means predictions that are too extreme. *Calibration-in-the-large* is another number, the intercept with the slope held
 at 1: above 0, predictions are too low on the whole. ICI, E50, E90 and Emax are the mean, median, 90th percentile and
-maximum of |p - observed|, with the observed frequency from lowess.
+maximum of ``|p - observed|``, with the observed frequency from lowess.
 """
 
 from __future__ import annotations

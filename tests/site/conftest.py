@@ -5,6 +5,7 @@ import http.server
 import json
 import shutil
 import threading
+from base64 import b64encode
 from pathlib import Path
 
 import nbformat
@@ -16,9 +17,9 @@ from matplotlib.figure import Figure
 from hepred_lib.cohort.predictors import predictor_frame
 from hepred_lib.cohort.rules import COLUMNS
 from hepred_lib.figures.style import render
-from hepred_lib.site.build import build_site
 from hepred_lib.stats.development import DevelopmentSettings, develop
 from hepred_lib.study.files import write_bytes, write_json
+from hepred_lib.study.site import build_site
 from hepred_lib.study.summary import MODELS, evaluate_models
 
 FLAGS = (
@@ -26,6 +27,7 @@ FLAGS = (
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 )
 LEVELS = list(COLUMNS["location"].allowed)
+SAID = {"figure": "roc", "alt": "ROC curves of three models.", "width": 317}
 BEDSIDE = ["age", "sex", "gcs", "sbp_mmhg", "anticoagulant", "location"]
 
 
@@ -109,15 +111,16 @@ def results_of():
 
 
 def executed_notebook() -> nbformat.NotebookNode:
-    """A chapter with a figure that the study saved, shown in the notebook by name only, a table and a formula."""
+    """A chapter with a figure, as ``show`` returns it, a table and a formula."""
     v4 = nbformat.v4
-    figure = {"text/plain": "<Figure size 10x10 with 1 Axes>"}
+    figure, said = {"image/png": b64encode(picture()).decode(), "text/plain": "<Image>"}, {"image/png": SAID}
     table = {"text/html": "<table><tr><th>auc</th></tr><tr><td>0.8</td></tr></table>", "text/plain": "auc"}
     return v4.new_notebook(
         cells=[
             v4.new_markdown_cell("# 07 Calibration\n\n**Are the probabilities\nright?** See notebook 05. $q_0(V)$"),
             v4.new_code_cell(
-                'show(run.folder, "roc", curves)', outputs=[v4.new_output("execute_result", figure, execution_count=1)]
+                'show(run.folder, "roc", curves)',
+                outputs=[v4.new_output("execute_result", figure, metadata=said, execution_count=1)],
             ),
             v4.new_code_cell(
                 "table",
@@ -147,12 +150,9 @@ def by_hand(tmp_path_factory, patients) -> Path:
     run = tmp_path_factory.mktemp("runs") / "by_hand"
     write_models(run, patients)
     write_json(run / "results.json", made_up_results("by_hand", simulated=True))
-    write_bytes(run / "figures" / "roc.png", picture())
-    write_bytes(run / "figures" / "roc.txt", b"The ROC curves of\nthree models.\n")
-    write_bytes(run / "figures" / "bland_altman.png", picture())
     calibration, clinical = executed_notebook(), executed_notebook()
     clinical.cells[0].source = "# 05 Clinical\n\n**Which variables?** This is notebook 05."
-    clinical.cells[1].source = clinical.cells[1].source.replace("roc", "bland_altman")
+    clinical.cells[1].outputs[0].metadata["image/png"] = SAID | {"figure": "bland_altman"}
     for name, notebook in (("05_clinical_to_he", clinical), ("07_roc_calibration_figures", calibration)):
         write_bytes(run / "notebooks" / f"{name}.ipynb", nbformat.writes(notebook).encode())
     return run

@@ -4,9 +4,8 @@ import shutil
 
 import pytest
 
-from hepred_lib.site import build
-from hepred_lib.site.build import build_site
 from hepred_lib.study.definition import StudyError
+from hepred_lib.study.site import build_site
 
 
 def test_the_site_stands_in_the_run_with_every_page(site, by_hand):
@@ -34,27 +33,36 @@ def test_no_page_names_a_folder_of_the_machine_that_built_it(site, by_hand):
     assert "/home/me" not in text
 
 
-def test_reports_glossary_and_references_join_where_they_exist(by_hand, tmp_path, monkeypatch):
-    run, docs = tmp_path / "run", tmp_path / "docs"
+def test_a_report_leads_to_chapters_and_figures_and_names_other_files(by_hand, tmp_path):
+    run = tmp_path / "run"
     shutil.copytree(by_hand, run, ignore=shutil.ignore_patterns("site"))
-    shutil.copytree(build.DOCS, docs)
-    monkeypatch.setattr(build, "DOCS", docs)
     (run / "report").mkdir()
     places = "[05](../notebooks/05_clinical_to_he.ipynb), [results.json](../results.json)"
     places += ", [figure roc](../figures/roc.png), [record 05](../records/05_clinical_to_he.json)"
     (run / "report" / "tripod.md").write_text(f"# TRIPOD+AI\n\n| item | where |\n| --- | --- |\n| 1 | {places} |\n")
-    (docs / "glossary.md").write_text("# Glossary\n\n```{glossary}\nHE\n  Growth of the hematoma.\n```\n")
-    entry = "@article{li2024, author={Li, A.}, title={Expansion}, journal={Neuroradiology}, year={2024}}"
-    (docs / "references.bib").write_text(entry)
     site = build_site(run).parent
     front = (site / "index.html").read_text(encoding="utf-8")
-    assert all(page in front for page in ("report/tripod.html", "glossary.html", "references.html"))
+    assert all(
+        page in front for page in ("report/tripod.html", "glossary.html", "references.html", "api/hepred_lib.html")
+    )
     report = (site / "report" / "tripod.html").read_text(encoding="utf-8")
     assert 'href="../05_clinical_to_he.html"' in report
     assert 'href="../07_roc_calibration_figures.html#fig-roc"' in report
     assert 'results.json"' not in report
     assert "record 05" in report
-    assert "Neuroradiology" in (site / "references.html").read_text(encoding="utf-8")
+
+
+def test_the_library_is_described_by_its_docstrings(site):
+    page = (site / "api" / "hepred_lib.stats.html").read_text(encoding="utf-8")
+    assert "hepred_lib.stats.discrimination.auc" in page
+
+
+def test_a_run_that_cannot_be_written_has_its_site_elsewhere(by_hand, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(by_hand, run, ignore=shutil.ignore_patterns("site"))
+    before = sorted(run.rglob("*"))
+    assert build_site(run, tmp_path / "pages" / "site") == tmp_path / "pages" / "site" / "index.html"
+    assert sorted(run.rglob("*")) == before
 
 
 def test_a_study_that_is_not_finished_is_refused(tmp_path):

@@ -7,9 +7,9 @@ from scipy.special import expit, logit
 
 from hepred_lib.cohort.predictors import predictor_frame
 from hepred_lib.cohort.rules import COLUMNS
-from hepred_lib.site.build import build_site
 from hepred_lib.study.deployment import load_frozen, predict_table
 from hepred_lib.study.files import read_json
+from hepred_lib.study.site import build_site
 
 ENTER = """
 const [patients, done] = [arguments[0], []];
@@ -151,8 +151,9 @@ def test_the_smoke_studys_book_reads_as_a_site(visit, browser, run, tmp_path):
         assert not errors, path.name
         assert not [address for address in addresses if not address.startswith(site.as_uri())], path.name
         assert browser.execute_script("return document.documentElement.scrollWidth") <= 390, path.name
-    shown = {path.stem for path in (site / "_images").glob("*.png")}
-    assert {"flow", "dl_score", "odds_ratios_clinical", "roc", "calibration", "decision_curve"} <= shown
+    shown = "".join(path.read_text(encoding="utf-8") for path in site.glob("0*.html"))
+    figures = ["flow", "network", "dl-score", "odds-ratios-clinical", "roc", "calibration", "decision-curve", "new-roc"]
+    assert not [name for name in figures if f'id="fig-{name}"' not in shown]
     visit((site / "risk.html").as_uri())
     table = random_patients(50)
     answers, expected = entered(browser, table), predict_table(load_frozen(run), table)

@@ -1,0 +1,297 @@
+"""The executed book of a study as a static site, with a page that computes a risk in the browser.
+
+Sphinx and MyST-NB render the notebooks as the study left them; ``docs/`` holds the settings, the pages that are the
+same for every study, and the templates (``*.jinja``) of those that are not. No page needs a server or a network.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from itertools import chain, count
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from nbformat import NotebookNode
+
+from hepred_lib.cohort.predictors import predictor_label
+from hepred_lib.cohort.rules import COLUMNS
+from hepred_lib.study.definition import PROJECT, StudyError
+from hepred_lib.study.files import read_json, read_printed, read_results
+from hepred_lib.study.summary import MODELS
+from hepred_lib.study.tables import performance_table
+
+DOCS = PROJECT / "docs"
+IMPUTATIONS = {"clinical": "imputation.json", "integrated": "integrated_imputation.json"}
+STANDARDIZED = (-3.0, 0.0, 3.0)  # slider of the DL score, of which nothing was imputed
+LEFT_OUT = "Rows of single patients are not published (`hepred site --patients` publishes them)."
+SCREEN_PER_PRINT = 1.5  # figures are lettered for print; a screen needs half as much again
+# Last values of cells that say where a file went, or whether it changed: they name folders of this machine.
+_ASIDES = re.compile(r"^(?:(?:Posix|Windows)Path\(.*\)|True|False|None)$", re.DOTALL)
+_MENTION = re.compile(r"\bnotebook (\d\d)\b(?![^\[]*\])")
+_COLUMN_OF_PATIENTS = re.compile(r"<th[^>]*>\s*patient_id\s*</th>|^\s*patient_id\b|\|\s*patient_id\s*\|", re.MULTILINE)
+
+
+def build_site(run: Path, out: Path | None = None, *, patients: bool = False) -> Path:
+    """Build the site of a finished study.
+
+    Parameters
+    ----------
+    run : Path
+        Its folder: ``notebooks/``, ``results.json`` and ``*_model.json`` are read, ``report/*.md`` where there is one.
+        Nothing is run again.
+    out : Path, optional
+        Folder of the pages, replaced as a whole; by default ``site/`` in the run.
+    patients : bool
+        Publish tables of single patients too.
+
+    Returns
+    -------
+    Path
+        The front page.
+
+    Raises
+    ------
+    StudyError
+        The study is not finished, ``out`` holds something else than a site, or Sphinx is not installed.
+    RuntimeError
+        The pages cannot be built without a warning.
+    """
+    out = run / "site" if out is None else out
+    for path in (run / "results.json", run / "notebooks", run / "clinical_model.json"):
+        if not path.exists():
+            raise StudyError(f"RUN must be the folder of a finished study, but {path} is not there.")
+    if out.exists() and not (out.is_dir() and (not any(out.iterdir()) or (out / "searchindex.js").is_file())):
+        raise StudyError(f"--out must be a folder that is empty, a site, or not there yet; {out} holds something else.")
+    for module in ("sphinx", "myst_nb", "sphinx_book_theme", "sphinxcontrib.bibtex"):
+        if importlib.util.find_spec(module) is None:
+            raise StudyError(f"the site needs {module}: install the extra 'site' (pip install -e '.[site]').")
+    with tempfile.TemporaryDirectory(prefix="hepred-site-") as folder:
+        source, pages, doctrees = (str(Path(folder) / name) for name in ("source", "pages", "doctrees"))
+        write_source(run, Path(source), patients=patients)
+        command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-d", doctrees, source, pages]
+        # Read by Sphinx: pages do not change with the day on which they are built.
+        environment = os.environ | {"SOURCE_DATE_EPOCH": "0"}
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+        if done.returncode:
+            raise RuntimeError(f"the site cannot be built:\n{done.stderr.strip()}")
+        # The theme's own building blocks, which no page uses.
+        for leftover in [*Path(pages).rglob("*webpack-macros.html"), *Path(pages).rglob("*.map")]:
+            leftover.unlink()
+        out.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(out, ignore_errors=True)
+        shutil.move(pages, out)
+    return out / "index.html"
+
+
+def write_source(run: Path, source: Path, *, patients: bool = False) -> None:
+    """Write what Sphinx reads: the pages of ``docs/``, the filled templates, chapters and reports of a study."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    shutil.copytree(DOCS, source, ignore=shutil.ignore_patterns("*.jinja", "__pycache__"))
+    results, chapters = read_results(run / "results.json"), read_chapters(run, patients=patients)
+    for chapter in chapters:
+        nbformat.write(chapter["notebook"], source / f"{chapter['name']}.ipynb")
+    models, fields = read_risk_models(run)
+    made = {name: results["models"][name] for name in MODELS if results["models"].get(name)}
+    values = {
+        "results": results,
+        "table": performance_table(made).to_dict("records"),
+        "absent": [name for name in MODELS if name not in made],
+        "chapters": chapters,
+        "reports": _copy_reports(run, source, chapters),
+        "models": models,
+        "fields": fields,
+    }
+    environment = Environment(
+        loader=FileSystemLoader(DOCS), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    for template in DOCS.glob("*.jinja"):
+        (source / template.stem).write_text(environment.get_template(template.name).render(values), encoding="utf-8")
+
+
+def _copy_reports(run: Path, source: Path, chapters: list[dict[str, Any]]) -> list[str]:
+    """Copy the study's reports; their links lead to chapters and figures, other files are only named."""
+    known = {f"notebooks/{one['name']}.ipynb": f"../{one['name']}.ipynb" for one in chapters}
+    known |= {f"figures/{label.removeprefix('fig-')}.png": f"#{label}" for one in chapters for label in one["figures"]}
+
+    def led(found: re.Match) -> str:
+        return f"[{found[1]}]({known[found[2]]})" if found[2] in known else found[1]
+
+    reports = sorted((run / "report").glob("*.md"))
+    for path in reports:
+        (source / "report").mkdir(exist_ok=True)
+        page = re.sub(r"\[([^\]]+)\]\(\.\./([^)]+)\)", led, path.read_text(encoding="utf-8"))
+        (source / "report" / path.name).write_text(page, encoding="utf-8")
+    return [path.stem for path in reports]
+
+
+def read_chapters(run: Path, *, patients: bool = False) -> list[dict[str, Any]]:
+    """Every executed notebook of a finished study, in the order of the book.
+
+    Parameters
+    ----------
+    run : Path
+        Folder of the study.
+    patients : bool
+        Keep what cells say of single patients: tables with a column of them, and words that name one.
+
+    Returns
+    -------
+    list of dict
+        ``name`` of the document, its ``title``, ``question``, the ``notebook`` to show, and the captions of its
+        ``figures`` by label.
+    """
+    private = None if patients else _names_of_patients(run)
+    paths = sorted((run / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+    names = {path.stem[:2]: path.stem for path in reversed(paths)}  # the first fold stands for all
+    chapters: list[dict[str, Any]] = []
+    for path in paths:
+        used = {label for chapter in chapters for label in chapter["figures"]}
+        chapters.append(_chapter(path, names, private, used))
+    return chapters
+
+
+def _names_of_patients(run: Path) -> re.Pattern:
+    """What finds a pseudonym of the study in a text; those that are short, or numbers, would be found by chance."""
+    found: set[str] = set()
+    for path in (*run.glob("*.csv"), *run.glob("external/*.csv")):
+        table = read_printed(path)
+        found |= set(table["patient_id"]) if "patient_id" in table else set()
+    telling = sorted(name for name in found if len(name) > 3 and not name.isdigit())
+    return re.compile(rf"(?<![\w-])(?:{'|'.join(map(re.escape, telling))})(?![\w-])" if telling else r"(?!)")
+
+
+def _chapter(path: Path, names: Mapping[str, str], private: re.Pattern | None, used: set[str]) -> dict[str, Any]:
+    """One chapter: code folded away, figures numbered, other notebooks linked, single patients left out."""
+    notebook, heading, cells, figures = nbformat.read(path, as_version=4), path.stem, [], {}
+    fold = re.search(r"_fold(\d+)$", path.stem)
+    if fold and notebook.cells:
+        notebook.cells[0].source = re.sub(r"\A(# .+)", rf"\1, fold {fold[1]}", notebook.cells[0].source)
+    opening = notebook.cells[0].source if notebook.cells else ""
+    title, question = re.match(r"# (.+)", opening), re.search(r"\*\*(.+?)\*\*", opening, re.DOTALL)
+
+    def linked(found: re.Match) -> str:
+        target = names.get(found[1], path.stem)
+        return found[0] if target == path.stem else f"[{found[0]}]({target}.ipynb)"
+
+    for cell in notebook.cells:
+        cells.append(cell)
+        if cell.cell_type == "markdown":
+            heading = [heading, *re.findall(r"^#+ (.+)$", cell.source, re.MULTILINE)][-1]
+            cell.source = _MENTION.sub(linked, cell.source)
+            continue
+        pictures = [output for output in cell.outputs if _image_of(output)]
+        cell.outputs = [_published(output, private) for output in cell.outputs if output not in pictures]
+        cell.outputs = [output for output in cell.outputs if not _is_aside(output)]
+        cell.metadata = NotebookNode(tags=["hide-input"])
+        for output in pictures:
+            drawn = _figure(output, heading, {*used, *figures}, new=path.stem.startswith("08"))
+            cells.append(drawn)
+            figures[drawn.metadata.mystnb.figure.name] = drawn.metadata.mystnb.figure.caption
+    shown = nbformat.v4.new_notebook(cells=cells, metadata={"language_info": {"name": "python"}})
+    return {
+        "name": path.stem,
+        "title": title[1] if title else path.stem,
+        "question": " ".join(question[1].split()) if question else "",
+        "notebook": shown,
+        "figures": figures,
+    }
+
+
+def _image_of(output: NotebookNode) -> str | None:
+    return next((kind for kind in output.get("data", {}) if kind.startswith("image/")), None)
+
+
+def _is_aside(output: NotebookNode) -> bool:
+    data = output.get("data", {})
+    return set(data) == {"text/plain"} and bool(_ASIDES.match(data["text/plain"]))
+
+
+def _published(output: NotebookNode, private: re.Pattern | None) -> NotebookNode:
+    """An output, or one sentence in place of one that lists single patients."""
+    data = {"text/plain": output.get("text", ""), **output.get("data", {})}
+    texts = [str(text) for kind, text in data.items() if kind.startswith("text/")]
+    if private is None or not any(private.search(text) or _COLUMN_OF_PATIENTS.search(text) for text in texts):
+        return output
+    return nbformat.v4.new_output("display_data", {"text/markdown": LEFT_OUT})
+
+
+def _figure(output: NotebookNode, heading: str, used: set[str], *, new: bool) -> NotebookNode:
+    """A cell of its own for a picture, numbered, with the caption that ``show`` gave it as alternative text too."""
+    kind = _image_of(output)
+    said = output.get("metadata", {}).get(kind, {})
+    caption = said.get("alt") or f"{heading.rstrip('.')}."
+    stem = f"fig-{'new-' if new else ''}{said.get('figure', 'plot').replace('_', '-').lower()}"
+    label = next(name for name in chain([stem], (f"{stem}-{k}" for k in count(2))) if name not in used)
+    image = {"alt": caption} | ({"width": f"{SCREEN_PER_PRINT * said['width']:.0f}px"} if "width" in said else {})
+    figure = {"name": label, "caption": f"New patients. {caption}" if new else caption}
+    shown = nbformat.v4.new_output("display_data", {kind: output.data[kind]})
+    cell = nbformat.v4.new_code_cell("# a cell without code is not shown", outputs=[shown], id=label)
+    cell.metadata = NotebookNode(tags=["remove-input"], mystnb={"figure": figure, "image": image})
+    return nbformat.from_dict(cell)
+
+
+def read_risk_models(run: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """What the risk page needs: of each model its numbers as stored, and the fields that the models share.
+
+    Returns
+    -------
+    models : list of dict
+        ``name``, shrunk ``intercept`` and ``terms`` (``predictor``, ``level``, ``coefficient`` of each coded column),
+        ``covariance`` of the unshrunk coefficients, ``threshold``, and the ``nomogram`` or None.
+    fields : list of dict
+        ``name``, ``label``, ``unit``; of a choice its ``options``; of a number its limits in the manifest (``low``,
+        ``high``), whether it is ``whole``, and the slider's ends, start and step as printed.
+    """
+    models: list[dict[str, Any]] = []
+    fields: dict[str, dict[str, Any]] = {}
+    for name, imputation in IMPUTATIONS.items():
+        if not (run / f"{name}_model.json").is_file():
+            continue
+        content, imputed = read_json(run / f"{name}_model.json"), read_json(run / imputation)
+        logistic, terms = content["logistic"], []
+        for column, value in content["logistic"]["coefficients"].items():
+            predictor, _, level = column.partition("[")  # location[thalamus], male, gcs
+            terms.append({"predictor": predictor, "level": level.rstrip("]"), "coefficient": value})
+        own = {term["predictor"]: _field(term["predictor"], imputed) for term in terms}
+        fields = own | fields
+        stored = {key: logistic[key] for key in ("intercept", "covariance")} | {"threshold": content["threshold"]}
+        models.append({"name": name, "terms": terms, **stored, "nomogram": content.get("nomogram")})
+    return models, list(fields.values())
+
+
+def _field(predictor: str, imputation: Mapping[str, Any]) -> dict[str, Any]:
+    label, column = predictor_label(predictor), COLUMNS.get(predictor)
+    levels, knots = imputation["levels"].get(predictor), imputation["knots"].get(predictor)
+    field = {"name": predictor, "label": label, "unit": "", "options": {}}
+    if predictor == "male":
+        return field | {"label": "Sex", "options": {"0": "female", "1": "male"}}
+    if levels:
+        return field | {"options": {level: level.replace("_", " ") for level in levels}}
+    if knots is None and predictor != "dl_score":
+        return field | {"options": {"0": "no", "1": "yes"}}
+    observed = knots["values"] if knots else STANDARDIZED
+    whole = column is not None and column.kind == "integer"
+    limits = {"low": column.low, "high": column.high} if column else {"low": None, "high": None}
+    unit = "SD" if predictor == "dl_score" else (column.unit if column else "")
+    field |= {"unit": unit, "whole": whole, "observed": [observed[0], observed[-1]]}
+    return field | limits | _slider(observed, whole=whole)
+
+
+def _slider(observed: list[float] | tuple[float, ...], *, whole: bool) -> dict[str, str]:
+    """Ends, start and step as printed: a power of ten that makes at least some fifty steps."""
+    low, start, high = observed[0], observed[len(observed) // 2], observed[-1]
+    decimals = 0 if whole else max(0, -math.floor(math.log10(max(high - low, 1e-6) / 50)))
+    step = 10.0**-decimals
+    ends = math.floor(round(low / step, 6)) * step, start, math.ceil(round(high / step, 6)) * step
+    printed = (f"{round(value, decimals) + 0.0:.{decimals}f}" for value in ends)  # 0.0, not -0.0
+    return dict(zip(("least", "start", "most"), printed, strict=True)) | {"step": f"{step:g}"}
