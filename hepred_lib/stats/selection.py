@@ -297,6 +297,7 @@ def forward_select(
     alpha: float = 0.05,
     blocks: Mapping[str, Sequence[str]] | None = None,
     forced: Sequence[str] = (),
+    separation: str = "refuse",
 ) -> ForwardSelection:
     """Forward selection of predictors for a logistic model.
 
@@ -315,6 +316,8 @@ def forward_select(
         Further columns that enter together, under the block's name.
     forced : names, optional
         Predictors that are in from the start; not part of the path.
+    separation : {"refuse", "firth"}
+        How the final model is fitted where its predictors separate the classes, as for `fit_logistic`.
 
     Returns
     -------
@@ -324,7 +327,7 @@ def forward_select(
     Raises
     ------
     ValueError
-        Missing values, one class, constant columns, unknown names; separation by the chosen columns.
+        Missing values, one class, constant columns, unknown names; separation by the chosen columns, if refused.
 
     References
     ----------
@@ -341,7 +344,7 @@ def forward_select(
     columns = held + [column for name in entered for column in predictors[name]]
     steps = _trace(design, outcome, plan, chosen)
     steps.insert(1, "variable", entered)
-    return ForwardSelection(tuple(entered), steps, fit_logistic(x[columns], y))
+    return ForwardSelection(tuple(entered), steps, fit_logistic(x[columns], y, separation=separation))
 
 
 def inclusion_frequency(

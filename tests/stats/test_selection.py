@@ -135,6 +135,13 @@ def test_a_separating_candidate_is_refused_by_name():
         forward_select(x.assign(giveaway=y + 0.1 * x["a"]), y)
 
 
+def test_a_separating_candidate_is_fitted_by_firth_where_asked():
+    x, y = cohort()
+    selection = forward_select(x.assign(giveaway=y + 0.1 * x["a"]), y, separation="firth")
+    assert selection.path[0] == "giveaway"
+    assert selection.model.method == "firth"
+
+
 def test_inclusion_frequencies_are_found_by_seed_and_favour_the_true():
     x, y = cohort()
     one, two = (inclusion_frequency(x, y, n_resamples=60, rng=np.random.default_rng(1)) for _ in range(2))
