@@ -13,22 +13,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, FigureBase
 
-from hepred_lib.figures import (
-    calibration,
-    cohort,
-    decision,
-    discrimination,
-    explanation,
-    imaging,
-    layout,
-    models,
-    nomogram,
-    reclassification,
-    style,
-    subgroups,
-    training,
-    truth,
-)
+from hepred_lib.figures import cohort, images, models, performance, style
 
 Data = pd.DataFrame | Mapping[str, np.ndarray]
 
@@ -70,7 +55,7 @@ _ODDS_RATIOS = (
 FIGURES: dict[str, FigureSpec] = {
     "power": _table(
         "Power of DeLong's test for a difference of two AUCs, against the number of test patients with expansion.",
-        discrimination.power, SINGLE_MM, 88, "pair", "test_events", "power", "low", "high", "n_simulations",
+        performance.power, SINGLE_MM, 88, "pair", "test_events", "power", "low", "high", "n_simulations",
     ),
     "flow": _table(
         "Flow of participants, from all assessed to the development and test sets.",
@@ -82,7 +67,7 @@ FIGURES: dict[str, FigureSpec] = {
     ),
     "truth": _table(
         "The simulated cohort: label by volume, the parts of the logit, ROC and calibration of the oracles.",
-        truth.truth, DOUBLE_MM, 128, "panel", "group", "x", "y", "low", "high",
+        performance.truth, DOUBLE_MM, 128, "panel", "group", "x", "y", "low", "high",
     ),
     "quality": _table(
         "Quality of the scans: histograms of slice thickness, noise, brain volume and number of slices.",
@@ -90,31 +75,41 @@ FIGURES: dict[str, FigureSpec] = {
     ),
     "montage": _arrays(
         "CT slices as the network sees them, with the outlines of the hematoma and of the brain.",
-        imaging.montage, imaging.slices_height_mm, *_CT, "mask", "brain",
+        images.montage, images.slices_height_mm, *_CT, "mask", "brain",
     ),
     "outlines": _arrays(
         "CT slices with the reference and the predicted outline of the hematoma.",
-        imaging.outlines, imaging.slices_height_mm, *_CT, "reference", "predicted",
+        images.outlines, images.slices_height_mm, *_CT, "reference", "predicted",
     ),
     "overview": _arrays(
         "One patient: CT slices with the predicted outline of the hematoma, and the models' predictions.",
-        imaging.overview, imaging.overview_height_mm, *_CT, "mask", "lines",
+        images.overview, images.overview_height_mm, *_CT, "mask", "lines",
     ),
     "attention": _arrays(
         "Activation map of the DL score in one slice per patient, and the attention by slice below it.",
-        explanation.attention, explanation.attention_height_mm, *_CT, "predicted", "activation", "shown", "attention",
+        images.attention, images.attention_height_mm, *_CT, "predicted", "activation", "shown", "attention",
     ),
     "learning_curves": _table(
         "Training losses by epoch, one line per fold.",
-        training.learning_curves, DOUBLE_MM, 58, "fold", "epoch", *training.LOSSES,
+        images.learning_curves, DOUBLE_MM, 58, "fold", "epoch", *images.LOSSES,
     ),
     "bland_altman": _table(
         "Predicted against reference volumes (Bland-Altman plot), with bias and 95 % limits of agreement.",
-        training.bland_altman, SINGLE_MM, 78, "reference_ml", "predicted_ml", "bias", "low", "high",
+        images.bland_altman, SINGLE_MM, 78, "reference_ml", "predicted_ml", "bias", "low", "high",
     ),
     "dl_score": _table(
         "DL score by outcome, one point per patient over a box (quartiles).",
-        discrimination.dl_score, SINGLE_MM, 75, "he", "dl_score", "split", "p",
+        performance.dl_score, SINGLE_MM, 75, "he", "dl_score", "split", "p",
+    ),
+    "missing": _table(
+        "Missing values of each candidate in the development set, by outcome.",
+        models.missing, SINGLE_MM, lambda table: 22 + 4.5 * table["variable"].nunique(),
+        "variable", "group", "n", "share",
+    ),
+    "correlation": _table(
+        "Rank correlations of the candidates in the development set, in hundredths where 0.20 or stronger.",
+        models.correlation, DOUBLE_MM, lambda table: 45 + 4.6 * table["row"].max(),
+        "row", "column", "variable", "other", "correlation",
     ),
     "odds_ratios_clinical": _table(
         "Odds ratios of the clinical model before shrinkage, with 95 % intervals.", *_ODDS_RATIOS,
@@ -128,38 +123,38 @@ FIGURES: dict[str, FigureSpec] = {
     ),
     "roc": _table(
         "ROC curves with 95 % bands and the models' operating points.",
-        discrimination.roc, SINGLE_MM, 107, *_MODEL, "false_positive_rate", "sensitivity", "low", "high",
+        performance.roc, SINGLE_MM, 107, *_MODEL, "false_positive_rate", "sensitivity", "low", "high",
         "operating_fpr", "operating_sensitivity",
     ),
     "calibration": _table(
         "Calibration curves with 95 % bands, over the distributions of the predictions.",
-        calibration.calibration, DOUBLE_MM, 102, *_MODEL, "kind", "p", "observed", "low", "high", "y",
+        performance.calibration, DOUBLE_MM, 102, *_MODEL, "kind", "p", "observed", "low", "high", "y",
     ),
     "decision_curve": _table(
         "Net benefit with 95 % bands against the threshold probability (decision curves).",
-        decision.decision_curve, SINGLE_MM, 90, *_MODEL, "threshold", "net_benefit", "low", "high",
+        performance.decision_curve, SINGLE_MM, 90, *_MODEL, "threshold", "net_benefit", "low", "high",
     ),
     "nomogram": _table(
         "Nomogram: the points of each predictor, and the probability that their total gives.",
-        nomogram.nomogram, DOUBLE_MM, nomogram.nomogram_height_mm,
+        models.nomogram, DOUBLE_MM, models.nomogram_height_mm,
         "axis", "kind", "value", "label", "text", "tick", "points",
     ),
     "reclassification": _table(
         "Patients moved between strata of risk by the second model, with and without expansion.",
-        reclassification.reclassification, DOUBLE_MM, 84,
+        performance.reclassification, DOUBLE_MM, 84,
         "outcome", "old", "new", "old_label", "new_label", "patients", "share", "old_model", "new_model",
         *("nri", "nri_low", "nri_high", "nri_events", "nri_non_events", "idi", "idi_low", "idi_high"),
     ),
     "subgroups": _table(
         "AUC and calibration in the large by subgroup, with 95 % intervals and tests of interaction.",
-        subgroups.subgroups, DOUBLE_MM, subgroups.subgroups_height_mm,
+        performance.subgroups, DOUBLE_MM, performance.subgroups_height_mm,
         "model", "split", "group", "n", "events",
         *("auc", "auc_low", "auc_high", "in_the_large", "in_the_large_low", "in_the_large_high"),
         "p_auc", "p_in_the_large",
     ),
     "oracle": _table(
         "AUC of each model with its 95 % interval, and the best achievable AUC (the oracle's).",
-        discrimination.oracle, SINGLE_MM, 66, *_MODEL, "auc", "low", "high", "oracle",
+        performance.oracle, SINGLE_MM, 66, *_MODEL, "auc", "low", "high", "oracle",
     ),
 }  # fmt: skip
 
@@ -186,13 +181,13 @@ def draw(name: str, data: Data) -> Figure:
         If the name is unknown, or a required column or key is missing.
     """
     spec = _checked(name, data)
-    data = layout.printable(data)
+    data = style.printable(data)
     empty = spec.kind == "table" and not len(data)
     with style.sheet():
         figure = style.new_figure(spec.width_mm, 40 if empty else spec.height_for(data))
         if "simulated" in data and np.any(data["simulated"]):
             style.stamp_simulated(figure)
-        (layout.no_data(figure) if empty else spec.draw(figure, data))
+        (style.no_data(figure) if empty else spec.draw(figure, data))
         return style.freeze(figure)
 
 
@@ -208,7 +203,12 @@ def caption(name: str, data: Data) -> str:
     """
     text = _checked(name, data).caption
     simulated = " Simulated data." if "simulated" in data and np.any(data["simulated"]) else ""
-    return text + simulated + ("" if len(data.get("hu", data)) else " No data.")
+    return text + simulated + (" No data." if shows_nothing(data) else "")
+
+
+def shows_nothing(data: Data) -> bool:
+    """Whether a figure's table has no row, or its scan no slice."""
+    return len(data.get("hu", data)) == 0
 
 
 def _checked(name: str, data: Data) -> FigureSpec:
@@ -217,6 +217,6 @@ def _checked(name: str, data: Data) -> FigureSpec:
         raise ValueError(f"name must be a figure of the catalogue ({', '.join(FIGURES)}), got {name!r}.")
     spec = FIGURES[name]
     missing = [column for column in spec.required if column not in data]
-    if missing:
+    if missing and not (isinstance(data, pd.DataFrame) and data.columns.empty):
         raise ValueError(f"The {spec.kind} of figure {name!r} must have {', '.join(missing)}; got {', '.join(data)}.")
     return spec

@@ -10,8 +10,7 @@ from matplotlib.figure import FigureBase
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
-from hepred_lib.figures.layout import OUTCOMES, finite, legend_below, panels, say_no_data
-from hepred_lib.figures.style import GREY, VERMILLION, LineStyle
+from hepred_lib.figures.style import GREY, OUTCOMES, VERMILLION, LineStyle, finite, legend_below, panels, say_no_data
 
 PAGE_MM, LINE_MM, MARGIN_MM, GAP_MM, EDGE_MM = 174, 3.4, 4, 7, 2
 SIDES = ("blood_free", "without_outcome", "excluded")

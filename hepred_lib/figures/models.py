@@ -1,22 +1,115 @@
-"""What is inside the clinical and integrated models: odds ratios, and how reliably a predictor is chosen."""
+"""The clinical and integrated models: their candidates, their odds ratios, how reliably a predictor is chosen."""
 
 import numpy as np
 import pandas as pd
+import seaborn
 from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from hepred_lib.figures.layout import by_model, finite, legend_below, ratio_text
-from hepred_lib.figures.style import BLUE, GREY, ORANGE, PURPLE
+from hepred_lib.figures.style import BLUE, GREY, ORANGE, PURPLE, by_model, finite, legend_below, ratio_text
 
-WIDEST = (1 / 16, 16.0)  # an interval that reaches beyond ends in an arrow
+# --- nomogram: The integrated model as a drawing to be read with a ruler: points for each value, their sum, an
+
+LABEL_MM, MARGIN_MM, ROW_MM, PAGE_MM = 40, 6, 10, 174
+SCALE_MM = PAGE_MM - LABEL_MM - MARGIN_MM
+LETTER_MM, CLEARANCE_MM = 1.45, 1.2  # width of a digit at 7 points; free space between two numbers
+TICK_MM, TEXT_MM = 1.2, 1.8
+WIDEST = 100  # points of the longest axis
+
+
+def nomogram(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
+    """Draw a model as a nomogram.
+
+    Parameters
+    ----------
+    figure : matplotlib Figure or SubFigure
+    table : DataFrame
+        Rows of :func:`hepred_lib.stats.nomogram.nomogram_axes` with `label`, the words for an axis, and `text`, what
+        stands at a mark: `axis`, `kind`, `value`, `points`, `tick`. The axis of points on top is drawn by itself.
+
+    Returns
+    -------
+    list of Axes
+        One pair of axes in millimetres, the longest predictor's 100 points and all total points drawn to one length.
+    """
+    axes = figure.subplots()
+    blocks = list(table.groupby("axis", sort=False))
+    height_mm = ROW_MM * (len(blocks) + 1)
+    axes.set(xlim=(-LABEL_MM, SCALE_MM + MARGIN_MM), ylim=(height_mm, 0))
+    axes.set_axis_off()
+    marks = np.arange(0, WIDEST + 1, 10)
+    _axis(axes, ROW_MM / 2, marks / WIDEST * SCALE_MM, [f"{mark}" for mark in marks], label="Points")
+    for mark in marks:
+        x = mark / WIDEST * SCALE_MM
+        axes.plot([x, x], [ROW_MM / 2, height_mm - 2.5 * ROW_MM], color="0.9", linewidth=0.5, zorder=0)
+    most = table.loc[table["kind"] == "total", "points"].max()
+    for row, (_, rows) in enumerate(blocks, start=1):
+        length = WIDEST if rows["kind"].isin(["number", "level"]).all() else most
+        _block(axes, (row + 0.5) * ROW_MM, rows, mm_per_point=SCALE_MM / length)
+    return [axes]
+
+
+def nomogram_height_mm(table: pd.DataFrame) -> float:
+    """Return the height in mm that the axes of a nomogram need."""
+    return ROW_MM * (table["axis"].nunique() + 1) + 6
+
+
+def _block(axes: Axes, y: float, rows: pd.DataFrame, *, mm_per_point: float) -> None:
+    """Draw one axis over the points that it spans, with its marks."""
+    shown = rows[rows["tick"].eq(True)].sort_values("points", kind="stable")
+    ends = rows["points"].min() * mm_per_point, rows["points"].max() * mm_per_point
+    axes.plot(ends, [y, y], color="black", linewidth=0.8, solid_capstyle="butt")
+    worded = shown["text"].notna() & shown["text"].ne("")
+    texts = [
+        text if word else f"{value:g}" for text, word, value in zip(shown["text"], worded, shown["value"], strict=True)
+    ]
+    x = shown["points"].to_numpy() * mm_per_point
+    both_sides = bool(worded.any() or rows["kind"].eq("probability").all())
+    _axis(axes, y, x, texts, label=rows["label"].iloc[0], both_sides=both_sides, movable=bool(worded.any()))
+
+
+def _axis(
+    axes: Axes,
+    y: float,
+    x: np.ndarray,
+    texts: list[str],
+    *,
+    label: str,
+    both_sides: bool = False,
+    movable: bool = False,
+) -> None:
+    """Draw marks with what they stand for above the line, and the axis' own words at the left.
+
+    What would touch its neighbour goes below the line where both sides are allowed; there a movable text (a word) is
+    pushed aside until it is free, a number is left out.
+    """
+    axes.plot([x.min(), x.max()], [y, y], color="black", linewidth=0.8, solid_capstyle="butt")
+    axes.text(-LABEL_MM, y, label, va="center_baseline", ha="left")
+    taken = {-1: -np.inf, 1: -np.inf}  # where the last text ends, above and below the line
+    for center, text in zip(x, texts, strict=True):
+        axes.plot([center, center], [y, y - TICK_MM], color="black", linewidth=0.6)
+        half = (len(text) * LETTER_MM + CLEARANCE_MM) / 2
+        side = -1 if center - half >= taken[-1] else 1
+        fits = center - half >= taken[side]
+        if side == 1 and not (both_sides and (fits or movable)):
+            continue
+        place = center if fits else taken[side] + half
+        taken[side] = place + half
+        axes.text(place, y + side * TEXT_MM, text.replace("-", "−"), ha="center", va="bottom" if side < 0 else "top")
+
+
+# --- models: The clinical and integrated models: their candidates, their odds ratios, how reliably a predict
+
+WIDEST_MODELS = (1 / 16, 16.0)  # an interval that reaches beyond ends in an arrow
 RATIO_TICKS = (
     (0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.2, 1.5, 2, 3, 4, 5, 7, 10, 15),
     (0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10, 15),
     (0.0625, 0.125, 0.25, 0.5, 1, 2, 4, 8, 16),
 )
 MOST_TICKS = 9
+PRINTED_FROM = 0.2  # weaker correlations are colour alone
 KINDS = {"predictor": ("true predictor", BLUE), "proxy": ("proxy", ORANGE), "unrelated": ("unrelated", PURPLE)}
 
 
@@ -35,7 +128,7 @@ def odds_ratios(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
         One pair of axes; the numbers stand at its right.
     """
     axes = figure.subplots()
-    limits = np.clip([*finite(table["low"]) / 1.2, *finite(table["high"]) * 1.2, 0.8, 1.25], *WIDEST)
+    limits = np.clip([*finite(table["low"]) / 1.2, *finite(table["high"]) * 1.2, 0.8, 1.25], *WIDEST_MODELS)
     axes.set_xscale("log", base=2)
     axes.set_xlim(limits.min(), limits.max())
     axes.axvline(1, color=GREY, linestyle=":", linewidth=0.8)
@@ -109,3 +202,62 @@ def inclusion_frequency(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     axes.set(xlim=(0, 1), ylim=(len(table) - 0.4, -0.6), xlabel="Proportion of resamples that select it")
     legend_below(figure, handles, columns=3)
     return [axes]
+
+
+def missing(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
+    """Draw the share of missing values of each candidate, by outcome, as a heat map with its percentages.
+
+    Parameters
+    ----------
+    figure : matplotlib Figure or SubFigure
+    table : DataFrame
+        One row a cell, drawn from the top: `variable`, `group` (all patients, then each outcome), `n` patients of the
+        group, `share` in [0, 1].
+
+    Returns
+    -------
+    list of Axes
+        One pair of axes.
+    """
+    axes = figure.subplots()
+    groups = table.drop_duplicates("group")
+    shares = 100 * table["share"].to_numpy(dtype=float).reshape(-1, len(groups))
+    look = {"cmap": "Blues", "vmin": 0, "vmax": max(50, shares.max()), "cbar": False, "linewidths": 0.5}
+    seaborn.heatmap(shares, ax=axes, annot=True, fmt=".0f", annot_kws={"size": 7}, **look)
+    heads = [f"{row.group}\nn = {row.n:.0f}" for row in groups.itertuples()]
+    axes.set_xticks(np.arange(len(groups)) + 0.5, heads, rotation=0)
+    axes.set_yticks(np.arange(len(shares)) + 0.5, table["variable"][:: len(groups)], rotation=0)
+    axes.tick_params(length=0)
+    axes.set_xlabel("Missing values (%)")
+    return [axes]
+
+
+def correlation(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
+    """Draw the rank correlations of the candidates as a heat map; strong ones are printed, in hundredths.
+
+    Parameters
+    ----------
+    figure : matplotlib Figure or SubFigure
+    table : DataFrame
+        One row a pair: places `row` > `column` from 0, their names `variable` and `other`, and `correlation` in
+        [-1, 1] (NaN where it is not known).
+
+    Returns
+    -------
+    list of Axes
+        The heat map and its colour bar.
+    """
+    axes = figure.subplots()
+    size = int(table["row"].max()) + 1
+    grid = np.full((size, size), np.nan)
+    grid[table["row"], table["column"]] = table["correlation"]
+    strong = np.abs(grid) >= PRINTED_FROM
+    printed = np.where(strong, np.char.mod("%.0f", 100 * np.where(strong, grid, 0.0)), "")
+    look = {"cmap": "vlag", "vmin": -1, "vmax": 1, "linewidths": 0.5, "square": True}
+    bar = {"label": "Spearman's correlation", "shrink": 0.6, "ticks": [-1, -0.5, 0, 0.5, 1]}
+    seaborn.heatmap(grid[1:, :-1], ax=axes, annot=printed[1:, :-1], fmt="", annot_kws={"size": 7}, cbar_kws=bar, **look)
+    names = table.drop_duplicates("row")["variable"], table.drop_duplicates("column")["other"]
+    axes.set_yticks(np.arange(size - 1) + 0.5, names[0], rotation=0)
+    axes.set_xticks(np.arange(size - 1) + 0.5, names[1], rotation=90)
+    axes.tick_params(length=0)
+    return [axes, axes.collections[0].colorbar.ax]

@@ -152,6 +152,20 @@ def inclusion_frequency():
     return pd.DataFrame(rows, columns=["label", "frequency", "selected", "kind"])
 
 
+def missing():
+    rows = [("Glucose", 0.31, 0.28, 0.4), ("NIHSS", 0.05, 0.04, 0.08), ("Age", 0.0, 0.0, 0.0)]
+    groups = (("all", 107), ("no HE", 86), ("HE", 21))
+    cells = [(name, group, n, s) for name, *share in rows for (group, n), s in zip(groups, share, strict=True)]
+    return pd.DataFrame(cells, columns=["variable", "group", "n", "share"])
+
+
+def correlation():
+    names = ("Age", "GCS", "NIHSS", "Site A")
+    values = {(1, 0): -0.05, (2, 0): 0.1, (2, 1): -0.72, (3, 0): np.nan, (3, 1): 0.2, (3, 2): 0.0}
+    cells = [(i, j, names[i], names[j], value) for (i, j), value in values.items()]
+    return pd.DataFrame(cells, columns=["row", "column", "variable", "other", "correlation"])
+
+
 def nomogram():
     axes = {
         ("gcs", "GCS"): ("number", [3, 6, 9, 12, 15], "", [60, 45, 30, 15, 0]),
@@ -277,7 +291,7 @@ def power():
 BUILDERS = (
     attention, power, flow, cohort, truth, quality, montage, outlines, overview, learning_curves,
     bland_altman, dl_score, odds_ratios_clinical,
-    odds_ratios_integrated, inclusion_frequency, nomogram, subgroups, reclassification,
+    missing, correlation, odds_ratios_integrated, inclusion_frequency, nomogram, subgroups, reclassification,
     roc, calibration, decision_curve, oracle,
 )  # fmt: skip
 

@@ -3,7 +3,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from hepred_lib.figures.catalogue import draw
-from hepred_lib.figures.imaging import DISCLAIMER
+from hepred_lib.figures.images import DISCLAIMER
 
 
 def phantom(y, x, size=8):

@@ -1,7 +1,7 @@
 import pytest
 
 from hepred_lib.figures.catalogue import draw
-from hepred_lib.figures.models import WIDEST
+from hepred_lib.figures.models import WIDEST_MODELS as WIDEST
 
 
 def test_terms_stand_under_their_model_with_unit_and_numbers(drawn):
@@ -40,3 +40,17 @@ def test_selected_candidates_are_filled_and_others_hatched(examples, drawn):
 def test_without_a_known_truth_no_kind_is_printed(examples):
     figure = draw("inclusion_frequency", examples["inclusion_frequency"].drop(columns="kind"))
     assert not any(text.get_text() for text in figure.axes[0].texts)
+
+
+def test_missing_shares_are_printed_in_per_cent_by_outcome(drawn):
+    axes = drawn["missing"].axes[0]
+    assert [text.get_text() for text in axes.texts] == ["31", "28", "40", "5", "4", "8", "0", "0", "0"]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["all\nn = 107", "no HE\nn = 86", "HE\nn = 21"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["Glucose", "NIHSS", "Age"]
+
+
+def test_strong_correlations_are_printed_in_hundredths(drawn):
+    axes = drawn["correlation"].axes[0]
+    assert [text.get_text() for text in axes.texts if text.get_text()] == ["-72", "20"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["GCS", "NIHSS", "Site A"]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["Age", "GCS", "NIHSS"]

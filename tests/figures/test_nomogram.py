@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from hepred_lib.figures.catalogue import draw
-from hepred_lib.figures.nomogram import LABEL_MM, SCALE_MM
+from hepred_lib.figures.models import LABEL_MM, SCALE_MM
 
 
 def words(figure):

@@ -1,5 +1,5 @@
 from hepred_lib.figures.catalogue import draw
-from hepred_lib.figures.reclassification import CAUTION
+from hepred_lib.figures.performance import CAUTION
 
 
 def test_events_and_non_events_stand_apart_with_their_counts(drawn):

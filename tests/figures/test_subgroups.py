@@ -1,5 +1,5 @@
 from hepred_lib.figures.catalogue import draw
-from hepred_lib.figures.subgroups import WIDEST
+from hepred_lib.figures.performance import WIDEST
 
 
 def texts(axes):

@@ -1,21 +1,32 @@
-"""CT slices as a radiologist reads them: window stated, patient's right on the left, a scale bar.
-
-Arrays are indexed ``[slice, y, x]`` in the axes of RAS+, whose letters name the end *towards which* an index grows: x
-grows towards the patient's right, y towards the front (anterior). Radiologists look from the feet, so the patient's
-right stands on the left of the image and the front at its top: columns are reversed, and row 0 is drawn lowest.
-"""
+"""What training left behind: the losses by epoch, and the volumes that the network's outlines give."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import FigureBase
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
-from hepred_lib.figures.layout import legend_below, no_data, panels
-from hepred_lib.figures.style import ORANGE, SKY, YELLOW, LineStyle
+from hepred_lib.figures.style import (
+    BLUE,
+    GREY,
+    ORANGE,
+    PURPLE,
+    SKY,
+    VERMILLION,
+    YELLOW,
+    LineStyle,
+    decimal,
+    legend_below,
+    no_data,
+    panels,
+)
+
+# --- imaging: CT slices as a radiologist reads them: window stated, patient's right on the left, a scale bar
 
 HEMATOMA = LineStyle("hematoma", ORANGE, "-", "")
 BRAIN = LineStyle("brain", SKY, ":", "")
@@ -180,3 +191,152 @@ def _wrapped(lines: np.ndarray) -> list[str]:
 
 def _lines_mm(arrays: Arrays) -> float:
     return 4.2 * len(_wrapped(arrays["lines"])) + 10
+
+
+# --- explanation: What the expansion score looked at: an activation map over the hematoma, and attention by slice
+
+# From clear to vermillion: where nothing was active the scan shows through.
+HEAT = LinearSegmentedColormap.from_list("heat", [(*c, a) for c, a in (((0.9, 0.6, 0), 0), ((0.84, 0.37, 0), 0.75))])
+HALF = LineStyle("half of the highest activation", "white", (0, (0.8, 1.2)), "")
+BARS_MM = 26
+
+
+def attention(figure: FigureBase, arrays: Arrays) -> list[Axes]:
+    """Draw one column a patient: the slice with most of the activation map, under it, and attention by slice.
+
+    Parameters
+    ----------
+    figure : matplotlib Figure or SubFigure
+    arrays : mapping of str to array
+        `hu`, `predicted`, `activation` (n, h, w), the last from 0 to 1; `shown` (n,), the slice's number; `attention`
+        (n, s), NaN beyond a patient's own slices; `titles` (n,) text; `pixel_mm`, one length or (n,); `window` (2,).
+        Indexed [slice, y, x] in RAS+.
+
+    Returns
+    -------
+    list of Axes
+        Two a patient: the slice in mm, and the bars.
+    """
+    count = len(arrays["hu"])
+    if not count:
+        return no_data(figure)
+    grid = figure.subplots(2, count, squeeze=False, height_ratios=[_slice_mm(arrays), BARS_MM], sharey="row")
+    pixels_mm = np.broadcast_to(arrays["pixel_mm"], count)
+    bar_mm = next(b for b in BAR_LENGTHS_MM if b <= max(1, 0.35 * arrays["hu"].shape[2] * pixels_mm.min()))
+    for i, (upper, lower) in enumerate(grid.T):
+        show_slice(upper, arrays["hu"][i], pixel_mm=pixels_mm[i], window=arrays["window"], bar_mm=bar_mm)
+        _overlay(upper, arrays["activation"][i], pixel_mm=pixels_mm[i])
+        high = arrays["activation"][i] >= 0.5
+        outline(upper, [(arrays["predicted"][i], PREDICTED), (high, HALF)], pixel_mm=pixels_mm[i])
+        upper.set_title(str(arrays["titles"][i]), loc="center", pad=2)
+        _bars(lower, arrays["attention"][i], shown=int(arrays["shown"][i]))
+    grid[1, 0].set_ylabel("Attention")
+    level, width = arrays["window"]
+    figure.supxlabel(
+        f"Window: level {level:g} HU, width {width:g} HU. Scale bar: {bar_mm} mm. R, L: the patient's right and left.\n"
+        "Shade: what raised the score above the hematoma's mean, dotted from half of the maximum; dashed: outline.\n"
+        "Dark bar: the slice above.",
+        fontsize=7,
+    )
+    return list(grid.T.flat)
+
+
+def attention_height_mm(arrays: Arrays) -> float:
+    """Return the height in mm, 174 mm wide."""
+    return _slice_mm(arrays) + BARS_MM + 29 if len(arrays["hu"]) else 40
+
+
+def _slice_mm(arrays: Arrays) -> float:
+    count, height, width = arrays["hu"].shape
+    return min(PAGE_MM / count - 4, 60) * height / max(1, width)
+
+
+def _overlay(axes: Axes, activation: np.ndarray, *, pixel_mm: float) -> None:
+    height_mm, width_mm = np.array(activation.shape) * pixel_mm
+    axes.imshow(activation[:, ::-1], origin="lower", extent=(0, width_mm, 0, height_mm), cmap=HEAT, vmin=0, vmax=1)
+
+
+def _bars(axes: Axes, weights: np.ndarray, *, shown: int) -> None:
+    weights = weights[np.isfinite(weights)]
+    colors = [VERMILLION if k == shown else ORANGE for k in range(len(weights))]
+    axes.bar(np.arange(1, len(weights) + 1), weights, color=colors, width=0.8)
+    axes.set_xlabel("Slice, from below")
+    axes.axhline(0, color=GREY, linewidth=0.6)
+
+
+# --- training: What training left behind: the losses by epoch, and the volumes that the network's outlines giv
+
+LOSSES = {
+    "loss": "Total loss",
+    "loss_segmentation": "Segmentation loss",
+    "loss_presence": "Presence loss",
+    "loss_expansion": "Expansion loss",
+}
+FOLD_LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
+FOLD_COLORS = ("black", BLUE, VERMILLION, GREY, PURPLE)
+
+
+def learning_curves(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
+    """Draw the training losses by epoch, one line a fold.
+
+    Parameters
+    ----------
+    figure : matplotlib Figure or SubFigure
+    table : DataFrame
+        One row an epoch of a fold: `fold`, `epoch`, `loss`, `loss_segmentation`, `loss_presence`, `loss_expansion`.
+
+    Returns
+    -------
+    list of Axes
+        One pair a loss.
+    """
+    grid = panels(figure, len(LOSSES), columns=len(LOSSES))
+    for axes, (column, name) in zip(grid, LOSSES.items(), strict=True):
+        handles = []
+        for place, (fold, rows) in enumerate(table.groupby("fold")):
+            look = {
+                "linestyle": FOLD_LINES[place % 5],
+                "color": FOLD_COLORS[place % 5],
+                "marker": "o",
+                "markersize": 1.5,
+            }
+            handles += axes.plot(rows["epoch"], rows[column], label=f"fold {fold}", **look)
+        axes.set(xlabel="Epoch", ylabel=name)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    legend_below(figure, handles, columns=5)
+    return grid
+
+
+def bland_altman(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
+    """Draw the difference of two volumes against their mean, with the bias and the 95 % limits of agreement.
+
+    Parameters
+    ----------
+    figure : matplotlib Figure or SubFigure
+    table : DataFrame
+        One row a patient: `reference_ml`, `predicted_ml`; `bias`, `low`, `high` (mL) repeat in every row
+        (NaN limits: none are drawn). So may their 95 % intervals: `bias_low`, `bias_high`, `low_low`, `low_high`,
+        `high_low`, `high_high`.
+
+    Returns
+    -------
+    list of Axes
+        One pair of axes, in mL.
+    """
+    axes = figure.subplots()
+    mean_ml = (table["reference_ml"] + table["predicted_ml"]) / 2
+    look = {"color": BLUE, "markersize": 3, "alpha": 0.5, "markeredgewidth": 0}
+    axes.plot(mean_ml, table["predicted_ml"] - table["reference_ml"], "o", **look)
+    axes.axhline(0, color=GREY, linewidth=0.6)
+    bias, low, high = table[["bias", "low", "high"]].iloc[0]
+    bands = [name for name in ("bias", "low", "high") if f"{name}_low" in table]
+    for name in bands:
+        axes.axhspan(*table[[f"{name}_low", f"{name}_high"]].iloc[0], color=VERMILLION, alpha=0.15, linewidth=0)
+    handles = [axes.axhline(bias, color=VERMILLION, label=f"bias {decimal(bias)} mL")]
+    if np.isfinite([low, high]).all():
+        label = f"95 % limits of agreement {decimal(low)} to {decimal(high)} mL"
+        axes.axhline(low, color=VERMILLION, linestyle="--")
+        handles.append(axes.axhline(high, color=VERMILLION, linestyle="--", label=label))
+    axes.set(xlabel="Mean of predicted and reference volume (mL)", ylabel="Predicted − reference volume (mL)")
+    legend_below(figure, handles, title=f"n = {len(table)}" + "; bands: 95 % CI" * bool(bands))
+    return [axes]

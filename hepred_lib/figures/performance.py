@@ -1,0 +1,541 @@
+"""The law behind a simulated cohort: what makes the labels, and how well anyone could foresee them."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import FigureBase
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch, Rectangle
+
+from hepred_lib.figures.style import (
+    BLUE,
+    GREY,
+    MODELS,
+    ORANGE,
+    OUTCOMES,
+    VERMILLION,
+    LineStyle,
+    band,
+    by_model,
+    decimal,
+    finite,
+    legend_below,
+    legend_title,
+    line_styles,
+    model_label,
+    sample_size,
+)
+
+# --- discrimination: How well the models, and the DL score alone, tell patients with expansion from those without
+
+POWER_LOOKS = [
+    LineStyle("", color, line, marker)
+    for color, line, marker in (("black", "-", "o"), (BLUE, "--", "s"), (VERMILLION, "-.", "^"))
+]
+UNIT_TICKS = np.linspace(0, 1, 6)
+
+
+def roc(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
+    """Draw ROC curves with their 95 % bands, the chance diagonal and each model's operating point.
+
+    Parameters
+    ----------
+    figure : matplotlib Figure or SubFigure
+    table : DataFrame
+        One row a point of a curve: `model`, `label`, `n`, `events`, `false_positive_rate`, `sensitivity`, and the band
+        `low`, `high` (NaN where there is none). `operating_fpr` and `operating_sensitivity` repeat within a
+        model (NaN: no point).
+
+    Returns
+    -------
+    list of Axes
+        One pair of axes, both from 0 to 1.
+    """
+    axes = figure.subplots()
+    common_size = sample_size(table)
+    handles = []
+    for style, rows in by_model(table):
+        x, first = rows["false_positive_rate"], rows.iloc[0]
+        axes.plot(x, rows["sensitivity"], color=style.color, linestyle=style.line)
+        look = {"color": style.color, "marker": style.marker, "markerfacecolor": "white"}
+        if pd.notna(first["operating_fpr"]):
+            point = first["operating_fpr"], first["operating_sensitivity"]
+            axes.plot(*point, linestyle="", zorder=3, clip_on=False, **look)
+        band(axes, x, rows, style)
+        handles.append(Line2D([], [], linestyle=style.line, label=model_label(rows, common_size=common_size), **look))
+    chance = axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=0.8, label="chance", zorder=1)
+    axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", anchor="N", xticks=UNIT_TICKS, yticks=UNIT_TICKS)
+    axes.set(xlabel="False-positive rate (1 − specificity)", ylabel="Sensitivity")
+    legend_below(figure, [*handles, *chance], title=legend_title(table, interval="bands"))
+    return [axes]
+
+
+def oracle(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
+    """Draw each model's AUC and interval beside the AUC of the oracle that knows the simulated truth.
+
+    Parameters
+    ----------
+    figure : matplotlib Figure or SubFigure
+    table : DataFrame
+        One row a model: `model`, `label`, `n`, `events`, `auc`, `low`, `high` and `oracle`, all AUCs in [0, 1].
+
+    Returns
+    -------
+    list of Axes
+        One pair of axes.
+    """
+    axes = figure.subplots()
+    common_size, handles, names = sample_size(table), [], []
+    for row, (style, rows) in enumerate(by_model(table)):
+        first = rows.iloc[0]
+        axes.plot(first[["low", "high"]].to_numpy(dtype=float), [row, row], color=style.color)
+        axes.plot(first["oracle"], row, marker="D", color=GREY, markerfacecolor="none", markersize=6)
+        (point,) = axes.plot(first["auc"], row, marker=style.marker, color=style.color)
+        point.set(linestyle="-", label=model_label(rows, common_size=common_size))
+        handles.append(point)
+        names.append(style.name)
+    axes.set_yticks(range(len(names)), names)
+    axes.set(ylim=(len(names) - 0.4, -0.6), xlabel="AUC")
+    axes.set_xlim(np.nanmin([0.5, *finite(table["low"]), *finite(table["oracle"])]) - 0.02, 1)
+    label = f"{MODELS['oracle'].name}: the simulated truth itself"
+    handles.append(Line2D([], [], linestyle="", marker="D", color=GREY, markerfacecolor="white", label=label))
+    legend_below(figure, handles, title=legend_title(table, interval="lines"))
+    return [axes]
+
+
+def power(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
+    """Draw how often a difference of two AUCs would be found, against the number of test patients with expansion.
+
+    Parameters
+    ----------
+    figure : matplotlib Figure or SubFigure
+    table : DataFrame
+        One row a size: `pair`, `test_events`, `power` in [0, 1] and its Monte Carlo interval `low`, `high`;
+        `n_simulations` repeats in every row.
+
+    Returns
+    -------
+    list of Axes
+        One pair of axes.
+    """
+    axes = figure.subplots()
+    for (pair, rows), look in zip(table.groupby("pair", sort=False), POWER_LOOKS, strict=False):
+        line = {"color": look.color, "linestyle": look.line, "marker": look.marker, "clip_on": False}
+        axes.plot(rows["test_events"], rows["power"], label=pair.replace(" - ", " against "), **line)
+        band(axes, rows["test_events"], rows, look)
+    axes.axhline(0.8, color=GREY, linestyle=":", linewidth=0.8, label="four in five")
+    axes.set(ylim=(0, 1), yticks=UNIT_TICKS, xlabel="Test patients with HE", ylabel="Power of DeLong's test")
+    title = f"{table['n_simulations'].iloc[0]} simulated test sets a point; bands: 95 % CI"
+    legend_below(figure, axes.get_legend_handles_labels()[0], title=title)
+    return [axes]
+
+
+def dl_score(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
+    """Draw the DL score by outcome, one point a patient over a box (quartiles; whiskers within 1.5 of their distance).
+
+    Parameters
+    ----------
+    figure : matplotlib Figure or SubFigure
+    table : DataFrame
+        One row a patient: `he` 0/1 (rows without an outcome are left out), `dl_score` in SD, `split`, and `p`, the p
+        value of the two outcomes' difference, repeated within a split (NaN: nothing is printed).
+
+    Returns
+    -------
+    list of Axes
+        One pair of axes.
+    """
+    axes = figure.subplots()
+    ticks, names = [], []
+    for group, (split, rows) in enumerate(table.groupby("split", sort=True)):
+        for outcome in OUTCOMES:
+            scores, place = finite(rows.loc[rows["he"] == outcome, "dl_score"]), 2.4 * group + outcome
+            if len(scores):
+                _box_and_points(axes, scores, place=place, outcome=outcome)
+                ticks.append(place)
+                names.append(f"{OUTCOMES[outcome].name}\nn = {len(scores)}")
+        heading = "\n".join(filter(None, (str(split).capitalize(), _p_text(rows["p"].iloc[0]))))
+        axes.text(2.4 * group + 0.5, 1.02, heading, transform=axes.get_xaxis_transform(), ha="center", va="bottom")
+    axes.set_xticks(ticks, names)
+    axes.set_xlim(-0.7, 2.4 * group + 1.7)
+    axes.set_ylabel("DL score (SD of the development set)")
+    return [axes]
+
+
+def _box_and_points(axes: Axes, scores: np.ndarray, *, place: float, outcome: int) -> None:
+    """Draw one group; points are spread sideways by the golden ratio: evenly, and the same in every run."""
+    style = OUTCOMES[outcome]
+    spread = (np.arange(len(scores)) * 0.618034) % 1 - 0.5
+    points = {"linestyle": "", "marker": style.marker, "markersize": 2.6, "markeredgewidth": 0, "color": style.color}
+    axes.plot(place + 0.5 * spread, scores, alpha=0.6, **points)
+    line = {"color": "black", "linewidth": 0.9}
+    axes.boxplot(
+        [scores], positions=[place], widths=0.7, showfliers=False, manage_ticks=False,
+        boxprops=line, whiskerprops=line, capprops=line, medianprops=line | {"linewidth": 1.6},
+    )  # fmt: skip
+
+
+def _p_text(p: float) -> str:
+    """Return "p = 0.012", "p < 0.001", or nothing for a missing p."""
+    if pd.isna(p):
+        return ""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
+# --- calibration: Do predicted probabilities come true? One panel a model, drawn only on patients the model has n
+
+BINS = np.linspace(0, 1, 41)
+
+
+def calibration(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
+    """Draw smoothed calibration curves with 95 % bands over the distribution of the predictions.
+
+    Parameters
+    ----------
+    figure : matplotlib Figure or SubFigure
+    table : DataFrame
+        `model`, `label` (several lines: slope, in the large, ICI), `n`, `events`, `kind` and `p`. Rows of kind `curve`
+        give `observed`, `low`, `high` at `p`; rows of kind `patient` give the outcome `y` 0/1 at `p`.
+
+    Returns
+    -------
+    list of Axes
+        Two a model: the curve, and below it the predictions of patients with expansion (up) and without (down).
+    """
+    models = list(by_model(table))
+    columns = max(3, len(models))  # a single panel keeps the size it has beside the others
+    grid = figure.subplots(2, columns, height_ratios=[4, 1], squeeze=False, sharex="col", sharey="row")
+    for spare in grid[:, len(models) :].flat:
+        spare.set_axis_off()
+    grid = grid[:, : len(models)]
+    common_size = sample_size(table)
+    for (style, rows), (upper, lower) in zip(models, grid.T, strict=True):
+        _curve(upper, rows[rows["kind"] == "curve"], style=style)
+        _distribution(lower, rows[rows["kind"] == "patient"])
+        upper.set_title(model_label(rows, common_size=common_size))
+    grid[0, 0].set_ylabel("Observed proportion with HE")
+    grid[1, 0].set_ylabel("Patients")
+    handles = [
+        Line2D([], [], color=GREY, linestyle=":", linewidth=0.8, label="ideal"),
+        *(
+            Patch(color=OUTCOMES[he].color, label=f"{OUTCOMES[he].name} ({way})")
+            for he, way in ((1, "up"), (0, "down"))
+        ),
+    ]
+    legend_below(figure, handles, title=legend_title(table, interval="bands"), columns=3)
+    return list(grid.T.flat)
+
+
+def _curve(axes: Axes, rows: pd.DataFrame, *, style: LineStyle) -> None:
+    rows = rows.sort_values("p")
+    axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=0.8)
+    axes.fill_between(rows["p"], rows["low"], rows["high"], color=style.color, alpha=0.2, linewidth=0)
+    axes.plot(rows["p"], rows["observed"], color=style.color, linestyle=style.line)
+    ticks = np.linspace(0, 1, 6)
+    axes.set(xlim=(0, 1), ylim=(0, 1), box_aspect=1, anchor="S", xticks=ticks, yticks=ticks)
+
+
+def _distribution(axes: Axes, rows: pd.DataFrame) -> None:
+    """Count patients in 40 bins of the predicted probability."""
+    for outcome, sign in ((1, 1), (0, -1)):
+        p = finite(rows.loc[rows["y"] == outcome, "p"])
+        axes.hist(p, bins=BINS, weights=np.full(len(p), sign), color=OUTCOMES[outcome].color)
+    axes.axhline(0, color="black", linewidth=0.6)
+    axes.set(box_aspect=0.25, anchor="N")
+    axes.yaxis.set_major_formatter(lambda count, _: f"{abs(count):g}")
+    axes.yaxis.get_major_locator().set_params(integer=True, nbins=3)
+    axes.set_xlabel("Predicted probability of HE")
+
+
+# --- decision: Net benefit: would acting on a model do more good than treating everybody, or nobody
+
+REFERENCES = ("treat_all", "treat_none")
+
+
+def decision_curve(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
+    """Draw net benefit against the threshold probability, with the models' 95 % bands.
+
+    Parameters
+    ----------
+    figure : matplotlib Figure or SubFigure
+    table : DataFrame
+        One row a threshold: `model` (`treat_all` and `treat_none` are the references), `label`, `n`, `events`,
+        `threshold`, `net_benefit`, `low`, `high` (NaN where there is no band).
+
+    Returns
+    -------
+    list of Axes
+        One pair of axes. The net benefit of treating all falls without end: it is cut where the models' ends.
+    """
+    axes = figure.subplots()
+    common_size, handles = sample_size(table), []
+    for style, rows in by_model(table):
+        x, label = rows["threshold"], model_label(rows, common_size=common_size)
+        look = {"color": style.color, "linestyle": style.line}
+        if rows["model"].isin(REFERENCES).all():
+            look["linewidth"] = 0.8
+        else:
+            band(axes, x, rows, style)
+        handles += axes.plot(x, rows["net_benefit"], label=label, **look)
+    axes.set(xlabel="Threshold probability", ylabel="Net benefit (true positives per patient)")
+    axes.set_ylim(*_limits(table))
+    axes.set_xlim(0, table["threshold"].max())
+    legend_below(figure, handles, title=legend_title(table, interval="bands"))
+    return [axes]
+
+
+def _limits(table: pd.DataFrame) -> tuple[float, float]:
+    """Return limits that show all of the models' curves and their bands' upper edge."""
+    models = table[~table["model"].isin(REFERENCES)]
+    top = np.max([0.05, *finite(table["net_benefit"]), *finite(models["high"])])
+    bottom = np.min([-0.2 * top, *finite(models["net_benefit"])])
+    return 1.05 * max(bottom, -top), 1.05 * top
+
+
+# --- reclassification: Who is moved to another risk stratum by the larger model: events and non-events apart
+
+CAUTION = "Both can lie above 0 for a useless predictor where the larger model is miscalibrated."
+RIGHT, WRONG, SAME = (BLUE, ""), (ORANGE, "////"), ("white", "")  # grey print: the wrong way is hatched
+
+
+def reclassification(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
+    """Draw the moves between risk strata as one grid for patients with expansion and one for those without.
+
+    Parameters
+    ----------
+    figure : matplotlib Figure or SubFigure
+    table : DataFrame
+        One row a cell: `outcome` 0/1, `old`, `new` (strata, 0 is the lowest), `old_label`, `new_label`, `patients`,
+        `share` of the patients of that outcome, `old_model`, `new_model`; repeated: `nri`, `nri_low`, `nri_high`,
+        `nri_events`, `nri_non_events`, `idi`, `idi_low`, `idi_high`.
+
+    Returns
+    -------
+    list of Axes
+        Patients with expansion, then those without. The indexes stand above, in the grids' titles and the legend.
+    """
+    grid, first = list(figure.subplots(1, 2, sharey=True)), table.iloc[0]
+    names = {name: style.name.lower() for name, style in line_styles([first["old_model"], first["new_model"]]).items()}
+    for axes, (outcome, part) in zip(grid, ((1, "nri_events"), (0, "nri_non_events")), strict=True):
+        rows = table[table["outcome"] == outcome]
+        for row in rows.itertuples():
+            _cell(axes, row)
+        k = int(rows["old"].max()) + 1
+        marks = (rows.drop_duplicates(side)[f"{side}_label"].tolist() for side in ("old", "new"))
+        axes.set_yticks(range(k), next(marks))
+        axes.set_xticks(range(k), next(marks))
+        axes.set(xlim=(-0.5, k - 0.5), ylim=(-0.5, k - 0.5), xlabel=f"Risk by the {names[first['new_model']]} model")
+        axes.tick_params(length=0)
+        axes.spines[["left", "bottom"]].set_visible(False)
+        net = f"net improvement {decimal(100 * first[part], 0)} in 100"
+        axes.set_title(f"{OUTCOMES[outcome].name}, n = {rows['patients'].sum():.0f}: {net}")
+    grid[0].set_ylabel(f"Risk by the {names[first['old_model']]} model")
+    handles = [
+        Patch(facecolor=color, alpha=0.35, hatch=hatch, edgecolor="0.3", label=label)
+        for (color, hatch), label in ((RIGHT, "moved the right way"), (WRONG, "moved the wrong way"))
+    ]
+    legend_below(figure, handles, title=f"{_index(first, 'nri')}; {_index(first, 'idi')}\n{CAUTION}", columns=2)
+    return grid
+
+
+def _cell(axes: Axes, row: tuple) -> None:
+    """Draw one cell, the stronger coloured the more of its outcome's patients it holds."""
+    up = np.sign(row.new - row.old)
+    color, hatch = SAME if up == 0 else RIGHT if (up > 0) == (row.outcome == 1) else WRONG
+    corner = row.new - 0.5, row.old - 0.5
+    axes.add_patch(Rectangle(corner, 1, 1, facecolor="none", edgecolor="0.6", linewidth=0.5))
+    if row.patients and up:
+        strength = 0.15 + 0.5 * min(row.share / 0.3, 1)
+        axes.add_patch(
+            Rectangle(corner, 1, 1, facecolor=color, alpha=strength, hatch=hatch, edgecolor="0.3", linewidth=0)
+        )
+    box = {"facecolor": "white", "edgecolor": "none", "pad": 1.0} if hatch and row.patients else None
+    axes.text(row.new, row.old, f"{row.patients:.0f}\n{100 * row.share:.0f} %", ha="center", va="center", bbox=box)
+
+
+def _index(row: pd.Series, name: str) -> str:
+    low, high = (decimal(row[f"{name}_{end}"], 2) for end in ("low", "high"))
+    return f"{name.upper()} {decimal(row[name], 2)} ({low} to {high})"
+
+
+# --- subgroups: Does the model do as well in every kind of patient: a forest of AUCs and of calibration in the
+
+PANELS = {"auc": "AUC (95 % CI)", "in_the_large": "Calibration in the large (95 % CI)"}
+WIDEST = 3.0  # an interval of calibration in the large that reaches beyond ends in an arrow
+
+
+def subgroups(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
+    """Draw one model's AUC and calibration in the large in each subgroup, with 95 % intervals and interaction tests.
+
+    Parameters
+    ----------
+    figure : matplotlib Figure or SubFigure
+    table : DataFrame
+        One row a subgroup, drawn from the top: `model`, `split` (empty for all patients), `group`, `n`, `events`,
+        `auc`, `in_the_large` and their `_low` and `_high` (NaN where a subgroup has too few events), and `p_auc`,
+        `p_in_the_large`, repeated within a split.
+
+    Returns
+    -------
+    list of Axes
+        Two pairs beside each other; the sizes of the subgroups stand at the left.
+    """
+    grid = list(figure.subplots(1, 2, sharey=True))
+    style = next(iter(line_styles(table["model"]).values()))
+    places, names, headings = _lines(table)
+    for axes, (name, label) in zip(grid, PANELS.items(), strict=True):
+        _reference(axes, table, name)
+        for place, row in zip(places, table.itertuples(), strict=True):
+            _estimate(axes, row, name, place=place, look={"color": style.color, "marker": style.marker})
+        for place, split in headings.items():
+            _interaction(axes, table.loc[table["split"] == split, f"p_{name}"].iloc[0], place=place)
+        axes.set_xlabel(label)
+        axes.tick_params(axis="y", length=0)
+    grid[0].set_yticks(range(len(names)), names)
+    for place in (*headings, 0):
+        grid[0].get_yticklabels()[place].set_weight("bold")
+    grid[0].set_ylim(len(names) - 0.5, -0.5)
+    grid[0].set_title(f"{style.name} model", color=GREY)
+    return grid
+
+
+def subgroups_height_mm(table: pd.DataFrame) -> float:
+    """Return the height in mm that the lines of the forest need."""
+    return 22 + 4.5 * (len(table) + table["split"].fillna("").nunique())
+
+
+def _lines(table: pd.DataFrame) -> tuple[list[int], list[str], dict[int, str]]:
+    """Return the place of each row, the words of all lines, and the places of the headings."""
+    places, names, headings, last = [], [], {}, ""
+    for row in table.itertuples():
+        split = "" if pd.isna(row.split) else str(row.split)
+        if split != last:
+            headings[len(names)] = last = split
+            names.append(split)
+        places.append(len(names))
+        names.append(f"{row.group}: n = {row.n:.0f}, {row.events:.0f} HE")
+    return places, names, headings
+
+
+def _reference(axes: Axes, table: pd.DataFrame, name: str) -> None:
+    """Draw the line to compare with, and set limits that show every estimate."""
+    if name == "auc":
+        axes.set_xlim(min([0.45, *finite(table["auc_low"])]), 1)
+        reference = table["auc"].iloc[0]
+    else:
+        limits = finite(pd.concat([table[f"{name}_low"], table[f"{name}_high"]]))
+        reach = min(max([1.0, *(1.05 * np.abs(limits))]), WIDEST)
+        axes.set_xlim(-reach, reach)
+        reference = 0.0
+    if np.isfinite(reference):
+        axes.axvline(reference, color=GREY, linestyle=":", linewidth=0.8, zorder=0)
+
+
+def _estimate(axes: Axes, row: tuple, name: str, *, place: int, look: dict[str, str]) -> None:
+    value, low, high = (getattr(row, f"{name}{end}") for end in ("", "_low", "_high"))
+    left, right = axes.get_xlim()
+    if np.isnan(value):
+        words = "group not known" if row.group == "missing" else "too few events"
+        box = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}  # over the line of reference
+        axes.text((left + right) / 2, place, words, color=GREY, ha="center", va="center_baseline", bbox=box)
+        return
+    axes.plot(np.clip([low, high], left, right), [place, place], color=look["color"])
+    for end, arrow in ((left, "<"), (right, ">")):
+        if name != "auc" and (low < end == left or high > end == right):
+            axes.plot(end, place, marker=arrow, color=look["color"], clip_on=False)
+    if left <= value <= right:
+        axes.plot(value, place, clip_on=False, **look)
+    interval = "" if np.isnan([low, high]).any() else f" ({low:.2f} to {high:.2f})"
+    text = f"{value:.2f}{interval}".replace("-", "−")
+    axes.text(1.02, place, text, transform=axes.get_yaxis_transform(), va="center_baseline")
+
+
+def _interaction(axes: Axes, p: float, *, place: int) -> None:
+    if pd.notna(p):
+        words = f"interaction p {'< 0.001' if p < 0.001 else f'= {p:.2g}'}"
+        axes.text(1.02, place, words, transform=axes.get_yaxis_transform(), va="center_baseline", color=GREY)
+
+
+# --- truth: The law behind a simulated cohort: what makes the labels, and how well anyone could foresee the
+
+TITLES = {
+    "label": "A  Growth makes the label",
+    "parts": "B  Two parts of one logit",
+    "roc": "C  The best possible curves",
+    "calibration": "D  The oracle keeps its word",
+}
+
+
+def truth(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
+    """Draw the label's noise by volume, the two parts of the logit, and the oracles' ROC and calibration.
+
+    Parameters
+    ----------
+    figure : matplotlib Figure or SubFigure
+    table : DataFrame
+        Columns `panel` (`label`, `parts`, `roc`, `calibration`), `group`, `x`, `y`, and the interval `low`, `high`
+        (NaN where there is none); the parts are `no HE` and `HE`, the oracles begin with a model's name.
+
+    Returns
+    -------
+    list of Axes
+        One a panel that has rows, two in a row.
+    """
+    drawn = {name: rows for name, rows in table.groupby("panel") if len(rows)}
+    names = [name for name in TITLES if name in drawn]
+    grid = figure.subplots(-(-len(names) // 2), 2, squeeze=False)
+    for spare in grid.flat[len(names) :]:
+        spare.set_axis_off()
+    axes = dict(zip(names, grid.flat, strict=False))
+    for name, place in axes.items():
+        PANELS_TRUTH[name](place, drawn[name])
+        place.set_title(TITLES[name])
+    return list(axes.values())
+
+
+def _label(axes: Axes, rows: pd.DataFrame) -> None:
+    for (group, curve), (color, line) in zip(
+        rows.groupby("group", sort=False), ((VERMILLION, "-"), (GREY, "--")), strict=False
+    ):
+        axes.plot(curve["x"], curve["y"], color=color, linestyle=line, label=f"hematoma {group}")
+    axes.set(xscale="log", ylim=(0, 1), yticks=UNIT_TICKS)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.set(xlabel="True baseline volume (mL)", ylabel="Probability of the label HE")
+    axes.legend(loc="center left")
+
+
+def _parts(axes: Axes, rows: pd.DataFrame) -> None:
+    for look in OUTCOMES.values():
+        points = rows[rows["group"] == look.name]
+        hollow = {"markerfacecolor": "none", "markeredgewidth": 0.6} if look is OUTCOMES[0] else {"markeredgewidth": 0}
+        style = {"marker": look.marker, "color": look.color, "markersize": 2.4, **hollow}
+        axes.plot(points["x"], points["y"], linestyle="", alpha=0.8, label=look.name, **style)
+    axes.set(xlabel="Image part of the logit", ylabel="Clinical part of the logit")
+    axes.legend(loc="lower right", markerscale=1.6, handlelength=1)
+
+
+def _roc(axes: Axes, rows: pd.DataFrame) -> None:
+    for group, curve in rows.groupby("group", sort=False):
+        look = MODELS[group.split(":")[0].lower()]
+        axes.plot(curve["x"], curve["y"], color=look.color, linestyle=look.line, label=group)
+    axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=0.8)
+    axes.set(xlim=(0, 1), ylim=(0, 1), xticks=UNIT_TICKS, yticks=UNIT_TICKS)
+    axes.set(xlabel="False-positive rate (1 − specificity)", ylabel="Sensitivity")
+    axes.legend(loc="lower right")
+
+
+def _calibration(axes: Axes, rows: pd.DataFrame) -> None:
+    axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=0.8)
+    for group, points in rows.groupby("group", sort=False):
+        look, errors = MODELS[group.lower()], [points["y"] - points["low"], points["high"] - points["y"]]
+        axes.errorbar(
+            points["x"], points["y"], errors, color=look.color, linestyle="", marker=look.marker, linewidth=0.8,
+            markersize=3, label=group,
+        )  # fmt: skip
+    top = min(1.0, float(np.ceil(10 * max(rows["high"].max(), rows["x"].max())) / 10))
+    axes.set(xlim=(0, top), ylim=(0, top))
+    axes.set(xlabel="Oracle's probability (mean of a tenth)", ylabel="Observed proportion with HE")
+    axes.legend(loc="upper left", handlelength=1)
+
+
+PANELS_TRUTH = {"label": _label, "parts": _parts, "roc": _roc, "calibration": _calibration}
