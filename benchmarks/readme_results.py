@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hepred_lib.reporting import markdown
 from hepred_lib.study.definition import PROJECT
 from hepred_lib.study.files import read_json, write_bytes, write_json
+from hepred_lib.study.report import as_table
 from hepred_lib.study.summary import MIN_TEST_EVENTS, MODELS
 from hepred_lib.study.tables import performance_table
 
@@ -56,7 +56,7 @@ def section(numbers: Mapping[str, Any]) -> str:
             f"in per cent, at thresholds chosen on development "
             f"patients).{few if n['he_test'] < MIN_TEST_EVENTS else ''}",
             "",
-            markdown.table(table),
+            as_table(table),
             "",
             f"Calling nobody positive is right in {100 * numbers['models']['null']['accuracy']:.1f} %. "
             f"{_reading(numbers)}"

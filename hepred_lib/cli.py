@@ -173,7 +173,7 @@ def run(
         raise typer.Exit(status)
     results = run_folder(load_study(study), runs_dir) / "results.json"
     if results.exists() and not context.args:
-        from hepred_lib.reporting.report import write_report
+        from hepred_lib.study.report import write_report
 
         print(summary(results))
         # After the graph, not in it: the report reads what every rule left, the executed notebooks included.
@@ -272,7 +272,7 @@ def report(run: RunFolder, out: OtherFolder = None) -> None:
     Example: hepred report runs/demo
     """
     _require_run(run)
-    from hepred_lib.reporting.report import write_report
+    from hepred_lib.study.report import write_report
 
     for path in write_report(run, out):
         print(path)
@@ -285,8 +285,8 @@ def figures(run: RunFolder, out: OtherFolder = None) -> None:
     Example: hepred figures runs/demo
     """
     _require_run(run)
-    from hepred_lib.reporting.report import write_report
     from hepred_lib.study.drawing import redraw
+    from hepred_lib.study.report import write_report
 
     # The report last: of its table only what fits a page is set.
     target = None if out is None else out.resolve()

@@ -66,7 +66,7 @@ def test_figures_and_tables_set_again_leave_the_reports_table_as_it_was(tmp_path
         "hepred_lib.study.drawing.redraw", lambda run, out: written.append("set") or [run / "tables" / "tripod_ai.tex"]
     )
     monkeypatch.setattr(
-        "hepred_lib.reporting.write_report", lambda run, out: written.append("report") or [run / "report"]
+        "hepred_lib.study.report.write_report", lambda run, out: written.append("report") or [run / "report"]
     )
     shown = CliRunner().invoke(cli.app, ["figures", str(tmp_path)])
     assert shown.exit_code == 0, shown.output

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from hepred_lib.cli import summary
-from hepred_lib.reporting.report import write_report
 from hepred_lib.stats.development import DevelopmentSettings, develop
 from hepred_lib.study.deployment import load_frozen, predict_table
 from hepred_lib.study.files import (
@@ -22,8 +21,9 @@ from hepred_lib.study.files import (
     write_json,
 )
 from hepred_lib.study.identity import read_record, require_consistent, write_record
+from hepred_lib.study.report import write_report
 from tests.fuzz.mutations import as_json, damaged_bytes, damaged_text, damaged_tree
-from tests.reporting.conftest import write_run
+from tests.study.small_run import write_run
 
 MODEL_FILES = {
     "image": ("image_model.json",),

@@ -1,14 +1,14 @@
 """A finished study in small: every file that the report reads, with forty test patients and made-up numbers."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pytest
 
 from hepred_lib.study import summary
 from hepred_lib.study.definition import NOTEBOOKS, notebook_defaults
-from hepred_lib.study.files import write_bytes, write_json, write_table
+from hepred_lib.study.files import read_json, write_bytes, write_json, write_table
 
 FIGURES = ("flow", "montage", "quality", "roc", "calibration", "decision_curve", "cohort", "truth")
 LOGISTIC = {
@@ -65,12 +65,6 @@ def made_results(cohort: pd.DataFrame) -> dict:
         "oracle": {"image_auc": 0.8, "clinical_auc": 0.82, "integrated_auc": 0.88},
         "notes": notes,
     }
-
-
-@pytest.fixture
-def run(tmp_path) -> Path:
-    """The folder of a finished simulated study."""
-    return write_run(tmp_path / "small")
 
 
 def write_run(folder: Path) -> Path:
@@ -139,3 +133,46 @@ def write_records(folder: Path) -> None:
                 record["parameters"]["folds"] = 2
             write_json(folder / "records" / f"{executed}.json", record)
             write_json(folder / "notebooks" / f"{executed}.ipynb", {"cells": [{"source": ["## Limits"]}]})
+
+
+def make_real(folder: Path) -> Path:
+    """The same study, as if its patients were real."""
+    return change_json(folder / "records" / "01_cohort.json", lambda record: record["parameters"].update(truth=""))
+
+
+def make_tables_only(folder: Path) -> Path:
+    """The same study with a clinical model only."""
+
+    def change(content: dict) -> None:
+        content |= {"image_source": "none", "comparisons": []}
+        content["models"] |= {"image": None, "integrated": None}
+        content["segmentation"] = dict.fromkeys(content["segmentation"])
+        content["detection"] |= {"auc": None, "auc_ci": None}
+
+    for name in ("02", "03", "04", "06", "08"):
+        for path in [*(folder / "notebooks").glob(f"{name}*"), *(folder / "records").glob(f"{name}*")]:
+            path.unlink()
+    for name in ("image_model.json", "integrated_model.json", "external.json", "slices/quality.csv"):
+        (folder / name).unlink()
+    return change_json(folder / "results.json", change)
+
+
+def make_column(folder: Path) -> Path:
+    """The same study with an image score from a column: three models, no scans."""
+
+    def change(content: dict) -> None:
+        content["image_source"] = "column"
+        content["segmentation"] = dict.fromkeys(content["segmentation"])
+        content["detection"] |= {"auc": None, "auc_ci": None}
+
+    for name in ("external.json", "slices/quality.csv"):
+        (folder / name).unlink()
+    return change_json(folder / "results.json", change)
+
+
+def change_json(path: Path, change: Callable[[dict], object]) -> Path:
+    """Change a JSON file of a run; returns the run's folder."""
+    content = read_json(path)
+    change(content)
+    write_json(path, content)
+    return path.parents[1] if path.parent.name == "records" else path.parent

@@ -1,0 +1,493 @@
+"""The report of a finished study: model card, data card and TRIPOD+AI table, filled in from the study's own files.
+
+The words are in ``templates/``: two cards and a page as Jinja2 templates, and ``tripod_ai.yaml``, which holds the items
+of the checklist with their answers. Nothing is computed anew or fitted. An answer stands only while every value and
+every file that it names is there; otherwise the item says which one is missing. In a template
+
+* ``{{ results.n.test }}`` is a value of a JSON file (see `_names`); where it is missing or null, :class:`AbsentError`,
+* ``file("imputation.json")`` is the name of a file of the run, ``section(page, heading)`` that of a page with this
+  section, ``table("cohort.csv", "age")`` a table in which these columns have values; where not, the same error.
+
+Text from a study's files (names of sites, columns, manifests) is escaped and never read as Markdown.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path, PurePosixPath
+from types import SimpleNamespace
+from typing import Any
+
+import pandas as pd
+import yaml
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, TemplateSyntaxError, UndefinedError
+
+from hepred_lib.cohort.expansion import DEFINITIONS
+from hepred_lib.cohort.rules import COLUMNS
+from hepred_lib.literal import for_markdown, shortened
+from hepred_lib.stats.sample_size import cox_snell_r2_from_auc, riley_minimum
+from hepred_lib.study.definition import NOTEBOOKS, StudyError
+from hepred_lib.study.files import (
+    file_sha256,
+    read_json,
+    read_results,
+    read_table,
+    write_bytes,
+    write_latex,
+    write_table,
+)
+from hepred_lib.study.identity import blaming_damage
+from hepred_lib.study.summary import MIN_TEST_EVENTS, MODELS
+from hepred_lib.study.tables import p_value, performance_table, two_digits, with_interval
+from ich_phantom import growth, patients
+
+TEMPLATES = Path(__file__).with_name("templates")
+ANSWERED, PARTLY = "answered", "partly"
+NOT_ANSWERED, NOT_APPLICABLE = "not answered by this study", "not applicable"
+STATUSES = (ANSWERED, PARTLY, NOT_ANSWERED, NOT_APPLICABLE)
+KINDS = {"notebooks": "notebook", "records": "record", "figures": "figure", "tables": "table"}
+# Columns that describe no patient, and volumes that are empty where there is nothing to measure.
+NO_CHARACTERISTIC = ("patient_id", "split", "fold", "site", "dl_score", "baseline_ivh_ml", "followup_ivh_ml")
+NO_CHARACTERISTIC += ("has_hemorrhage",)
+ROW_PER_PATIENT = ("cohort.csv", "excluded.csv", "quality.csv", "external.json")
+
+
+class AbsentError(StudyError):
+    """A file or a value that the study does not hold; the message names it."""
+
+
+class Literal(str):
+    """Markdown of our own, which a template prints as it is; any other text is escaped."""
+
+    __slots__ = ()
+
+
+class Known(Mapping):
+    """A JSON object of the run; a key that is missing or null raises :class:`AbsentError`."""
+
+    def __init__(self, name: str, load: Callable[[], Mapping[str, Any]], prefix: str = "") -> None:
+        self._name, self._load, self._prefix = name, load, prefix
+
+    def __getitem__(self, key: str) -> Any:
+        value = self._load().get(key)
+        if value is None:
+            raise AbsentError(f"{self._name} has no value for {self._prefix}{key}")
+        return self._wrapped(value, f"{self._prefix}{key}.")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._load())
+
+    def __len__(self) -> int:
+        return len(self._load())
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The value, or the default where it is missing or null."""
+        return default if self._load().get(key) is None else self[key]
+
+    def plain(self) -> Mapping[str, Any]:
+        """The object as it is in the file, nulls included."""
+        return self._load()
+
+    def _wrapped(self, value: Any, prefix: str) -> Any:
+        if isinstance(value, list):
+            return [self._wrapped(item, prefix) for item in value]
+        return Known(self._name, lambda: value, prefix) if isinstance(value, dict) else value
+
+
+class Files:
+    """The files of one finished study, and in ``read`` the names of those that were read.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's folder.
+    out : Path, optional
+        Where ``report/`` is, if not in the run.
+
+    Raises
+    ------
+    StudyError
+        The study is not finished.
+    """
+
+    def __init__(self, folder: Path, out: Path | None = None) -> None:
+        self.folder, self.out = Path(folder), Path(out or folder)
+        results = self.folder / "results.json"
+        if not results.is_file():
+            raise StudyError(f"RUN must be the folder of a finished study, but {results} is not there.")
+        self.read: dict[str, None] = {}
+        self._contents: dict[str, dict[str, Any]] = {}
+        self.results = self.json("results.json")
+
+    def root(self, name: str) -> Path:
+        """The folder of a file: pages of the report may be elsewhere than the run."""
+        return self.out if name.startswith("report/") else self.folder
+
+    def has(self, pattern: str) -> bool:
+        """Whether there is such a file; it does not count as read."""
+        return any(self.folder.glob(pattern))
+
+    def file(self, pattern: str) -> str:
+        """Name, relative to the run, of the first file that fits; it counts as read."""
+        found = sorted(self.root(pattern).glob(pattern))
+        if not found:
+            raise AbsentError(f"{pattern} is not there")
+        name = found[0].relative_to(self.root(pattern)).as_posix()
+        self.read[name] = None
+        return name
+
+    def section(self, pattern: str, heading: str) -> str:
+        """Name of a page or notebook that has a section of this heading."""
+        name = self.file(pattern)
+        if f"## {heading}" not in (self.root(name) / name).read_text(encoding="utf-8"):
+            raise AbsentError(f"{name} has no section '{heading}'")
+        return name
+
+    def table(self, name: str, *columns: str, empty: bool = False) -> pd.DataFrame:
+        """A table in which none of the columns is empty; with rows, unless it may be ``empty``."""
+        table = read_table(self.folder / self.file(name))
+        lacking = [column for column in columns if column not in table or table[column].isna().all()]
+        if lacking or (table.empty and not empty):
+            raise AbsentError(f"{name} has no {', '.join(lacking) or 'row'}")
+        return table
+
+    def table_if_any(self, name: str, *columns: str) -> pd.DataFrame | None:
+        """As `table`; None where that would raise."""
+        try:
+            return self.table(name, *columns)
+        except AbsentError:
+            return None
+
+    def json(self, pattern: str) -> Known:
+        """A JSON file, read when a value is asked for."""
+
+        def load() -> dict[str, Any]:
+            name = self.file(pattern)
+            if name not in self._contents:
+                read = read_results if name in ("results.json", "external.json") else read_json
+                self._contents[name] = read(self.folder / name)
+            return self._contents[name]
+
+        return Known(pattern, load)
+
+    def record(self, notebook: str) -> Known:
+        """What a notebook recorded (``parameters``, ``results``); of the first fold where there are several."""
+        return self.json(f"records/{notebook}*.json")
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the patients are simulated: the study then names the truth."""
+        return bool(self.record("01_cohort")["parameters"]["truth"])
+
+    @property
+    def reads_scans(self) -> bool:
+        """Whether networks were trained on scans."""
+        return self.results["image_source"] == "scans"
+
+    @property
+    def models(self) -> list[str]:
+        """The models that the study developed, in the book's order."""
+        return [name for name in MODELS if self.results["models"].get(name)]
+
+    @property
+    def comparisons(self) -> list[Known]:
+        """The pairs of models that could be tested."""
+        return [pair for pair in self.results["comparisons"] if pair.get("p") is not None]
+
+
+def write_report(run_folder: Path, out: Path | None = None) -> list[Path]:
+    """Write ``report/`` and the table's CSV and LaTeX of a finished study; files that do not change are not touched.
+
+    Parameters
+    ----------
+    run_folder : Path
+        Such as ``runs/demo``.
+    out : Path, optional
+        Write there instead of into the run, which is then only read.
+
+    Returns
+    -------
+    list of Path
+        ``report/model_card.md``, ``report/data_card.md``, ``report/tripod_ai.md``, ``tables/tripod_ai.csv`` and
+        ``.tex``.
+
+    Raises
+    ------
+    StudyError
+        The study is not finished, or its files are damaged.
+    """
+    with blaming_damage(Path(run_folder)):
+        files = Files(run_folder, out)
+        pages = [files.out / "report" / f"{name}.md" for name in ("model_card", "data_card", "tripod_ai")]
+        # The cards first: they are among the files that the table refers to.
+        for path in pages[:2]:
+            write_bytes(path, page(files, path.stem).encode())
+        table, printed = tripod_table(files), files.out / "tables" / "tripod_ai.csv"
+        write_bytes(pages[2], page(files, "tripod_ai", **_yaml("tripod_ai") | {"items": table}).encode())
+        write_table(printed, table)
+        write_latex(printed.with_suffix(".tex"), _set(table))
+        return [*pages, printed, printed.with_suffix(".tex")]
+
+
+def page(files: Files, name: str, **more: Any) -> str:
+    """One of the pages as Markdown."""
+    return _filled(_environment(files).get_template(f"{name}.md.j2"), **more)
+
+
+def tripod_table(files: Files) -> pd.DataFrame:
+    """One row per sub-item of TRIPOD+AI.
+
+    Returns
+    -------
+    DataFrame
+        ``item, section, heading, concerns, asks, status, answer, where``; ``where`` names files of the run, separated
+        by blanks.
+    """
+    environment, rows = _environment(files), []
+    for item in _yaml("tripod_ai")["items"]:
+        known = {"item": item["id"], **{key: item[key] for key in ("section", "heading", "concerns", "asks")}}
+        try:
+            rows.append({**known, **_answer(item, files, environment)})
+        except TemplateSyntaxError as error:
+            raise StudyError(f"tripod_ai.yaml, item {item['id']}: {error.message}.") from error
+    return pd.DataFrame(rows)
+
+
+def _answer(item: Mapping[str, Any], files: Files, environment: Environment) -> dict[str, Any]:
+    """Status, words and files of a sub-item: of its answers those whose values and files are all there."""
+
+    def words(key: str) -> str:
+        with suppress(AbsentError):
+            return _sentence(environment, item.get(key, ""))
+        return ""
+
+    if spared := words("not_applicable"):
+        return {"status": NOT_APPLICABLE, "answer": spared, "where": ""}
+    sentences, missing, where = [], [], {}
+    for answer in item.get("answers", ()):
+        files.read = {}
+        try:
+            sentence = _sentence(environment, answer["text"])
+            # A part that this study does not have is shown by no file.
+            shown = [files.file(pattern) for pattern in answer.get("where", ()) if sentence]
+        except AbsentError as reason:
+            missing.append(f"Not answered: {for_markdown(str(reason))}.")
+            continue
+        if sentence:
+            sentences.append(sentence)
+            where |= dict.fromkeys([*shown, *files.read])
+    left = [text for text in (words("left_open"), *missing) if text]
+    status = NOT_ANSWERED if not sentences else PARTLY if left else ANSWERED
+    return {"status": status, "answer": " ".join([*sentences, *left]), "where": " ".join(where)}
+
+
+def _sentence(environment: Environment, text: str) -> str:
+    return " ".join(_filled(environment.from_string(text)).split())
+
+
+def _filled(template: Template, **more: Any) -> str:
+    try:
+        return template.render(more)
+    except UndefinedError as error:
+        raise AbsentError(str(error)) from error
+
+
+def _yaml(name: str) -> dict[str, Any]:
+    return yaml.load((TEMPLATES / f"{name}.yaml").read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
+
+
+def _set(table: pd.DataFrame) -> pd.DataFrame:
+    """What fits a page: the answers stay in the CSV, of the files only notebooks, figures and cards are named."""
+    kept = ("notebooks/", "figures/", "report/")
+    where = [", ".join(Path(name).stem for name in names.split() if name.startswith(kept)) for names in table["where"]]
+    return table[["item", "heading", "status"]].assign(where=where)
+
+
+def _environment(files: Files) -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        undefined=StrictUndefined,
+        finalize=_shown,
+        extensions=["jinja2.ext.do"],
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"link": link, "links": _links, "cell": _cell, "as_table": as_table, "exp": math.exp}
+    environment.filters |= {"interval": with_interval, "p_value": p_value, "two_digits": two_digits}
+    environment.filters |= {"percent": percent, "quartiles": quartiles, "shortened": shortened}
+    environment.globals |= _names(files)
+    return environment
+
+
+def _names(files: Files) -> dict[str, Any]:
+    """What a template can name."""
+    jsons = ("results", "external", "paper", "provenance", "image_model", "clinical_model", "integrated_model")
+    return {
+        "run": files,
+        **{name: files.json(f"{name}.json") for name in jsons},
+        "model": lambda name: files.json(f"{name}_model.json"),
+        **{name: getattr(files, name) for name in ("file", "section", "table", "table_if_any", "record", "has")},
+        "require": _require,
+        "counted": counted,
+        "printed": lambda model: performance_table({"": model.plain()}).iloc[0],
+        **{make.__name__: partial(make, files) for make in (performance, needed_patients, weights)},
+        "characteristics": characteristics,
+        "phantom": SimpleNamespace(growth=growth, patients=patients),
+        **{"columns": COLUMNS, "definitions": DEFINITIONS, "notebooks": NOTEBOOKS},
+        **{"wanted_events": MIN_TEST_EVENTS, "statuses": STATUSES, "published": _yaml("published")},
+        "sha256": lambda name: file_sha256(files.folder / name),
+        "size": lambda name: (files.folder / name).stat().st_size,
+    }
+
+
+def _shown(value: Any) -> str:
+    """A value as a template prints it: text of the study is escaped, and nothing that is not there is printed."""
+    if isinstance(value, Literal):
+        return value
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        raise AbsentError("a value that the sentence needs is missing")
+    return for_markdown(str(value))
+
+
+def _require(condition: bool, otherwise: str) -> None:
+    if not condition:
+        raise AbsentError(otherwise)
+
+
+def link(name: str) -> Literal:
+    """A link from ``report/`` to a file of the run, in words: "notebook 01", "figure roc", "table performance".
+
+    A notebook's record is only named, as its notebook is linked. So are weights, and files with a row per patient: a
+    published page must not carry them along.
+    """
+    path = PurePosixPath(name)
+    kind = KINDS.get(path.parts[0], "")
+    if kind in ("notebook", "record"):
+        number, _, fold = path.stem.partition("_fold")
+        label = f"{kind} {number[:2]}" + (f" (fold {fold})" if fold else "")
+    else:
+        label = f"{kind} {path.stem.replace('_', ' ') if len(path.parts) > 1 else path.name}".strip()
+    if kind == "record":
+        return Literal(label)
+    if path.suffix == ".safetensors" or path.name in ROW_PER_PATIENT:
+        return Literal(f"`{path}`")
+    return Literal(f"[{label}]({path.name if path.parts[0] == 'report' else f'../{path}'})")
+
+
+def _links(names: str) -> Literal:
+    return Literal(", ".join(map(link, names.split())))
+
+
+def _cell(markdown: str) -> Literal:
+    """Markdown of our own inside a table: a bar opens no column. Text of the study has its bars escaped already."""
+    return Literal(re.sub(r"(?<!\\)\|", r"\|", markdown))
+
+
+def as_table(rows: pd.DataFrame) -> Literal:
+    """A table as Markdown."""
+    lines = [list(rows.columns), [Literal("---")] * rows.shape[1], *rows.astype(object).to_numpy().tolist()]
+    return Literal("\n".join(f"| {' | '.join(map(_shown, line))} |" for line in lines))
+
+
+def performance(files: Files, judged: Known, oracle: Known | None = None) -> pd.DataFrame:
+    """The table of the models' performance as printed, with the best achievable AUC where the truth is known."""
+    shown = performance_table({name: judged[name].plain() for name in files.models if judged.get(name)})
+    if oracle:
+        best = [oracle.get(f"{name}_auc") for name in shown["model"]]
+        shown["best achievable AUC"] = ["-" if auc is None else two_digits(auc) for auc in best]
+    return shown.rename(columns={"auc": "AUC", "calibration_slope": "slope"})
+
+
+def weights(files: Files) -> list[str]:
+    """Names of the networks' files."""
+    return sorted(path.relative_to(files.folder).as_posix() for path in files.folder.glob("folds/*/network.*"))
+
+
+def needed_patients(files: Files) -> SimpleNamespace:
+    """Patients that Riley's criteria and 100 test events require of a next study, at this one's share of expansion."""
+    n = files.results["n"]
+    share = (n["he_development"] + n["he_test"]) / n["patients"]
+    _require(0 < share < 1, "results.json has no patients of both outcomes")
+    parameters = len(files.json("clinical_model.json")["candidates"])
+    auc = files.record("01_cohort")["parameters"]["expected_auc"]
+    development = riley_minimum(parameters, share, cox_snell_r2_from_auc(auc, share)).n
+    test = math.ceil(MIN_TEST_EVENTS / share)
+    return SimpleNamespace(development=development, test=test, parameters=parameters, auc=auc)
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, in the plural where it is not one.
+
+    Examples
+    --------
+    >>> counted(1, "event"), counted(12, "event")
+    ('1 event', '12 events')
+    """
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """A share in per cent.
+
+    Examples
+    --------
+    >>> percent(0.125), percent(0.1, digits=0)
+    ('12.5 %', '10 %')
+    """
+    return f"{100 * share:.{digits}f} %"
+
+
+def quartiles(values: pd.Series, form: str = ".3g") -> str:
+    """Median and quartiles.
+
+    Examples
+    --------
+    >>> quartiles(pd.Series([1.0, 2.0, 3.0, 4.0, 5.0])), quartiles(pd.Series([1.0, 2.0]), ".2f")
+    ('3 (2-4)', '1.50 (1.25-1.75)')
+    """
+    low, middle, high = (format(value, form) for value in values.quantile([0.25, 0.5, 0.75]))
+    return f"{middle} ({low}-{high})"
+
+
+def characteristics(cohort: pd.DataFrame) -> pd.DataFrame:
+    """Each variable in development and test patients with an outcome, and its missing values.
+
+    A variable with two or few levels is given in per cent of the known, a number as median (quartiles). Columns of free
+    text are left out: a remark about one patient belongs on no card.
+    """
+    known = cohort[cohort["he"].notna()]
+    rows = []
+    for name in known.columns:
+        values = known[name]
+        free_text = name not in COLUMNS and not pd.api.types.is_numeric_dtype(values)
+        if name in NO_CHARACTERISTIC or free_text or values.isna().all():
+            continue
+        for level in _levels(values):
+            unit = f" ({COLUMNS[name].unit})" if level is None and name in COLUMNS and COLUMNS[name].unit else ""
+            cells = {split: _summary(part.dropna(), level) for split, part in values.groupby(known["split"])}
+            missing = f"{percent(values.isna().mean())} ({values.isna().sum()})"
+            label = f"{name}: {level}" if isinstance(level, str) else f"{name}{unit}"
+            rows.append({"variable": label, **cells, "missing": missing})
+    titles = {split: f"{split} (n = {known['split'].eq(split).sum()})" for split in ("development", "test")}
+    return pd.DataFrame(rows).rename(columns=titles)
+
+
+def _levels(values: pd.Series) -> Sequence[object]:
+    """The levels to count; one None where the numbers are summarized instead."""
+    present = sorted(values.dropna().unique())
+    if set(present) <= {0, 1}:
+        return [1]
+    if pd.api.types.is_numeric_dtype(values):
+        return [None]
+    return ["M"] if set(present) <= {"F", "M"} else present
+
+
+def _summary(known: pd.Series, level: object) -> str:
+    if known.empty:
+        return "-"
+    return quartiles(known) if level is None else f"{percent(known.eq(level).mean())} ({known.eq(level).sum()})"

@@ -1,0 +1,505 @@
+"""The report: pages that hold together, and answers that stand only while the files behind them hold the value."""
+
+import hashlib
+import re
+import shutil
+import subprocess
+import sys
+from functools import reduce
+from operator import getitem
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from hepred_lib.errors import InputError
+from hepred_lib.study import report
+from hepred_lib.study.files import read_json, read_table, write_json, write_table
+from hepred_lib.study.report import (
+    ANSWERED,
+    NOT_ANSWERED,
+    NOT_APPLICABLE,
+    PARTLY,
+    STATUSES,
+    AbsentError,
+    Files,
+    as_table,
+    characteristics,
+    link,
+    page,
+    tripod_table,
+    write_report,
+)
+from ich_phantom.growth import CLINICAL
+from ich_phantom.patients import MISSING, SIGNS
+from tests.study.small_run import change_json, make_column, make_real, make_tables_only, write_run
+
+LINK = re.compile(r"\]\(([^)]+)\)")
+PUBLISHED = yaml.safe_load((report.TEMPLATES / "published.yaml").read_text(encoding="utf-8"))
+HOSTILE = "*a*|<b>_x_[l](u){{ 7 * 7 }}"
+ESCAPED = r"\*a\*\|&lt;b&gt;\_x\_\[l\](u)\{\{ 7 \* 7 \}\}"
+
+
+@pytest.fixture
+def run(tmp_path):
+    """The folder of a finished simulated study."""
+    return write_run(tmp_path / "small")
+
+
+@pytest.fixture
+def reported(run):
+    """The small study with its report."""
+    write_report(run)
+    return run
+
+
+@pytest.fixture
+def with_item(run, tmp_path, monkeypatch):
+    """A function that answers one item, as if it were the whole checklist."""
+
+    def answered(**parts):
+        shutil.copytree(report.TEMPLATES, tmp_path / "templates")
+        item = {"id": "1", "section": "Title", "heading": "Title", "concerns": "D", "asks": "all"} | parts
+        (tmp_path / "templates" / "tripod_ai.yaml").write_text(yaml.safe_dump({"items": [item]}), encoding="utf-8")
+        monkeypatch.setattr(report, "TEMPLATES", tmp_path / "templates")
+        return tripod_table(Files(run)).iloc[0]
+
+    return answered
+
+
+def rows(folder):
+    return tripod_table(Files(folder)).set_index("item")
+
+
+# --- the files
+
+
+def test_the_files_are_named_and_written(run):
+    names = [path.relative_to(run).as_posix() for path in write_report(run)]
+    assert names == [
+        *("report/model_card.md", "report/data_card.md", "report/tripod_ai.md"),
+        *("tables/tripod_ai.csv", "tables/tripod_ai.tex"),
+    ]
+    assert all((run / name).stat().st_size for name in names)
+
+
+def test_a_second_report_touches_nothing(run):
+    before = [path.stat().st_mtime_ns for path in write_report(run)]
+    assert [path.stat().st_mtime_ns for path in write_report(run)] == before
+
+
+def test_two_copies_of_a_study_give_the_same_bytes_wherever_they_are_written(run, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    first = [path.read_bytes() for path in write_report(copy)]
+    assert [path.read_bytes() for path in write_report(run, tmp_path / "out")] == first
+    assert not (run / "report").exists()
+
+
+@pytest.mark.parametrize("kind", ["simulated", "real", "tables only", "column"])
+def test_every_kind_of_study_has_pages_with_one_title_whole_tables_and_links_that_lead_somewhere(run, kind):
+    change = {"real": make_real, "tables only": make_tables_only, "column": make_column}
+    write_report(change.get(kind, lambda folder: folder)(run))
+    for path in (run / "report").glob("*.md"):
+        text = path.read_text(encoding="utf-8")
+        assert [line[:2] for line in text.splitlines() if re.match("# ", line)] == ["# "]
+        assert text.startswith("# ")
+        targets = LINK.findall(text)
+        assert targets or path.stem == "data_card"
+        assert not [target for target in targets if not (path.parent / target).exists()]
+        for block in re.findall(r"(?:^\|.*\n?)+", text, flags=re.MULTILINE):
+            assert len({len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}) == 1
+            assert block.splitlines()[1].startswith("| ---")
+        assert not re.search(r"\b(nan|None|Undefined)\b|\{[{%]", text)
+        assert ("imulated" in text) == (kind != "real")
+
+
+def test_a_study_without_scans_reports_its_clinical_model(run):
+    write_report(make_tables_only(run))
+    table = pd.read_csv(run / "tables" / "tripod_ai.csv").set_index("item")
+    whole = ["7", "9b", "12b", "12c", "15", "21", "22", "26"]
+    assert table.loc[whole, "status"].tolist() == ["answered"] * len(whole)
+    assert "evaluation of 1 model (clinical)" in table.loc["1", "answer"]
+    assert "nothing to compare" in table.loc["25", "answer"]
+    assert "image" not in (run / "report" / "model_card.md").read_text().split("## Models")[1].split("## Intended")[0]
+
+
+def test_an_unfinished_run_is_refused_by_name(tmp_path):
+    with pytest.raises(InputError, match=r"must be the folder of a finished study, .*results\.json is not there"):
+        write_report(tmp_path)
+
+
+def test_a_run_that_lost_its_provenance_is_refused_by_name(run):
+    (run / "provenance.json").unlink()
+    with pytest.raises(InputError, match=r"provenance\.json is not there"):
+        write_report(run)
+
+
+def test_no_torch_is_loaded(run):
+    code = "import sys; from hepred_lib.study.report import write_report; write_report(sys.argv[1])\n"
+    subprocess.run([sys.executable, "-c", code + "assert 'torch' not in sys.modules", str(run)], check=True)
+
+
+# --- values and files that are there
+
+
+@pytest.mark.parametrize(
+    ("name", "keys", "message"),
+    [
+        ("nothing.json", ("n",), r"nothing\.json is not there"),
+        ("results.json", ("n", "nobody"), r"results\.json has no value for n\.nobody"),
+        ("results.json", ("n", "blood_free"), r"results\.json has no value for n\.blood_free"),
+    ],
+)
+def test_what_is_missing_or_null_is_named(run, name, keys, message):
+    change_json(run / "results.json", lambda content: content["n"].update(blood_free=None))
+    with pytest.raises(AbsentError, match=message):
+        reduce(getitem, keys, Files(run).json(name))
+
+
+def test_zero_is_a_value(run):
+    assert Files(run).results["n"]["excluded"] == 0
+
+
+def test_an_empty_table_or_column_is_named(run):
+    with pytest.raises(AbsentError, match=r"excluded\.csv has no row"):
+        Files(run).table("excluded.csv")
+    write_table(run / "cohort.csv", read_table(run / "cohort.csv").assign(site=None))
+    with pytest.raises(AbsentError, match=r"cohort\.csv has no site, speed"):
+        Files(run).table("cohort.csv", "age", "site", "speed")
+
+
+def test_a_section_is_found_by_its_heading(run):
+    assert Files(run).section("notebooks/01_cohort.ipynb", "Limits") == "notebooks/01_cohort.ipynb"
+    with pytest.raises(AbsentError, match="has no section 'Luck'"):
+        Files(run).section("notebooks/01_cohort.ipynb", "Luck")
+
+
+# --- an item of the checklist
+
+
+SOUND = {"text": "study {{ results.study }}", "where": ["paper.json"]}
+WITHOUT_FILE = {"text": "never said", "where": ["nowhere.csv"]}
+WITHOUT_NAMED_FILE = {"text": "in {{ file('nowhere.csv') }}"}
+WITHOUT_VALUE = {"text": "{{ results.luck }}"}
+WITHOUT_NAME = {"text": "{{ resluts.n }}"}
+SILENT = {"text": "{% if false %}nothing{% endif %}", "where": ["nowhere.csv"]}
+
+
+@pytest.mark.parametrize(
+    ("parts", "status", "text"),
+    [
+        ({"answers": [SOUND]}, ANSWERED, "study small"),
+        ({"answers": [SOUND, SILENT]}, ANSWERED, "study small"),
+        ({"answers": [SOUND], "left_open": "The rest."}, PARTLY, "study small The rest."),
+        ({"answers": [SOUND, WITHOUT_FILE]}, PARTLY, "study small Not answered: nowhere.csv is not there."),
+        ({"answers": [WITHOUT_NAMED_FILE]}, NOT_ANSWERED, "Not answered: nowhere.csv is not there."),
+        ({"answers": [WITHOUT_VALUE]}, NOT_ANSWERED, "Not answered: results.json has no value for luck."),
+        ({"answers": [WITHOUT_NAME]}, NOT_ANSWERED, "Not answered: 'resluts' is undefined."),
+        ({"left_open": "Ask the author."}, NOT_ANSWERED, "Ask the author."),
+        ({"answers": [SOUND], "not_applicable": "No such thing."}, NOT_APPLICABLE, "No such thing."),
+    ],
+)
+def test_a_status_follows_from_the_answers(with_item, parts, status, text):
+    assert with_item(**parts)[["status", "answer"]].tolist() == [status, text]
+
+
+def test_an_answer_rests_on_the_files_it_shows_and_the_files_it_read_but_not_on_a_failed_ones(with_item):
+    assert with_item(answers=[WITHOUT_VALUE, SOUND, SOUND])["where"] == "paper.json results.json"
+
+
+def test_an_item_that_is_no_template_is_refused_by_its_number(with_item):
+    with pytest.raises(InputError, match=r"tripod_ai\.yaml, item 1: "):
+        with_item(answers=[{"text": "{% if %}"}])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{ results.study }}",
+        "{{ [results.study] | join(', ') }}",
+        "{{ '' ~ results.study }}",
+        "{{ results.study + '' }}",
+    ],
+)
+def test_text_of_the_study_stays_text_however_it_is_put_together(with_item, run, text):
+    change_json(run / "results.json", lambda content: content.update(study=HOSTILE))
+    assert with_item(answers=[{"text": text}])["answer"] == ESCAPED
+
+
+# --- the table
+
+
+def test_the_checklist_has_27_items_and_52_sub_items(reported):
+    table = read_table(reported / "tables" / "tripod_ai.csv")
+    assert table.columns.tolist() == ["item", "section", "heading", "concerns", "asks", "status", "answer", "where"]
+    assert table["item"].nunique() == len(table) == 52
+    assert {int(number.rstrip("abcdefg")) for number in table["item"]} == set(range(1, 28))
+
+
+def test_every_sub_item_has_a_status_and_words_for_it(reported):
+    table = rows(reported)
+    assert set(table["status"]) == set(STATUSES)
+    assert (table["answer"] != "").all()
+    assert table.loc[table["status"].isin([ANSWERED, PARTLY]), "where"].ne("").all()
+
+
+def test_an_answer_holds_the_studys_own_numbers(reported):
+    answers = rows(reported)["answer"]
+    results = read_json(reported / "results.json")
+    n = results["n"]
+    assert f"{n['development']} for development" in answers["12a"]
+    assert f"{n['he_test']} in {n['test']}" in answers["21"]
+    assert f"{results['models']['integrated']['auc']:.2f} (" in answers["23a"]
+    assert "growth of more than 6 mL or more than 33 %" in answers["8a"]
+
+
+def test_a_changed_number_changes_its_answer(reported):
+    change_json(reported / "results.json", lambda content: content["models"]["image"].update(auc=0.4321))
+    assert "0.43" in rows(reported)["answer"]["23a"]
+
+
+ANSWERED_BY = [
+    ("7", "slices/quality.csv"),
+    ("7", "figures/montage.png"),
+    ("8a", "notebooks/01_cohort.ipynb"),
+    ("11", "tables/missing.csv"),
+    ("11", "imputation.json"),
+    ("12b", "image_model.json"),
+    ("12c", "tables/optimism_clinical.csv"),
+    ("12e", "figures/decision_curve.png"),
+    ("15", "integrated_model.json"),
+    ("18f", "provenance.json"),
+    ("20a", "figures/flow.png"),
+    ("20b", "report/data_card.md"),
+    ("22", "folds/1/network.safetensors"),
+    ("23a", "tables/subgroups.csv"),
+    ("23b", "external.json"),
+    ("26", "notebooks/06_integrated_to_he.ipynb"),
+    ("27b", "report/model_card.md"),
+]
+
+
+@pytest.mark.parametrize(("item", "artifact"), ANSWERED_BY)
+def test_without_the_file_that_answers_it_a_sub_item_is_answered_no_more(reported, item, artifact):
+    before = rows(reported).loc[item]
+    assert before["status"] == ANSWERED
+    assert artifact in before["where"].split()
+    (reported / artifact).unlink()
+    assert rows(reported).loc[item, "status"] != ANSWERED
+
+
+def test_no_answered_row_outlives_any_file_it_names(reported):
+    table = rows(reported)
+    kept = table[table["status"].eq(ANSWERED)]
+    required = {"results.json", "records/01_cohort.json"}  # without them there is no finished study to report on
+    for name in sorted({name for names in kept["where"] for name in names.split()} - required):
+        content = (reported / name).read_bytes()
+        (reported / name).unlink()
+        after = rows(reported)
+        (reported / name).write_bytes(content)
+        for item in kept.index[[name in names.split() for names in kept["where"]]]:
+            # Another fold's files say the same; a study without another hospital has its own two data sets to compare.
+            replaced = "_fold0." in name or (item, name) == ("16", "external.json")
+            if replaced:
+                assert name not in after.loc[item, "where"].split()
+            else:
+                assert after.loc[item, "status"] != ANSWERED, (item, name)
+
+
+@pytest.mark.parametrize(
+    ("item", "keys"),
+    [
+        ("5a", ("n",)),
+        ("8a", ("he_definition",)),
+        ("12e", ("auc_ci_method",)),
+        ("12c", ("optimism", "clinical")),
+        ("25", ("models", "image", "auc")),
+        *[(None, ("n", key)) for key in ("patients", "development", "test", "he_development", "he_test")],
+        *[(None, ("n", key)) for key in ("excluded", "blood_free", "without_outcome")],
+    ],
+)
+def test_a_null_takes_its_answers_away_and_breaks_nothing(reported, item, keys):
+    results = read_json(reported / "results.json")
+    inner = results
+    for key in keys[:-1]:
+        inner = inner[key]
+    inner[keys[-1]] = None
+    write_json(reported / "results.json", results)
+    table, reason = rows(reported), f"results.json has no value for {'.'.join(keys)}"
+    assert len(table) == 52
+    assert reason in (" ".join(table["answer"]) if item is None else table.loc[item, "answer"])
+    assert not table.loc[table["answer"].str.contains(reason, regex=False), "status"].eq(ANSWERED).any()
+
+
+def test_a_card_that_lost_its_section_answers_nothing(reported):
+    card = reported / "report" / "model_card.md"
+    card.write_text(card.read_text().replace("## In practice", "## Elsewhere"))
+    assert "has no section 'In practice'" in rows(reported).loc["27a", "answer"]
+    assert rows(reported).loc["27a", "status"] == NOT_ANSWERED
+
+
+def test_an_empty_column_is_no_answer(reported):
+    write_table(reported / "cohort.csv", read_table(reported / "cohort.csv").assign(ct_to_followup_h=np.nan))
+    assert rows(reported).loc["8a", "status"] == PARTLY
+
+
+def test_simulated_patients_have_no_assessor_and_real_ones_have_one_to_be_named(reported):
+    assert rows(reported).loc["8b", "status"] == NOT_APPLICABLE
+    table = rows(make_real(reported))
+    assert table.loc["8b", "status"] == NOT_ANSWERED
+    assert "to be added by the author" in table.loc["8b", "answer"]
+
+
+def test_what_only_authors_know_is_never_answered(reported):
+    items = ["5b", "17", "18a", "18b", "18c", "18d", "19"]
+    assert set(rows(reported).loc[items, "status"]) == {NOT_ANSWERED}
+    assert set(rows(make_real(reported)).loc[items, "status"]) == {NOT_ANSWERED}
+
+
+def test_without_another_hospital_its_sub_items_do_not_apply(reported):
+    (reported / "external.json").unlink()
+    table = rows(reported)
+    assert set(table.loc[["12d", "23b"], "status"]) == {NOT_APPLICABLE}
+    assert table.loc["16", "status"] == ANSWERED
+
+
+def test_a_test_patient_in_a_fold_takes_the_clean_partition_away(reported):
+    write_table(reported / "cohort.csv", read_table(reported / "cohort.csv").assign(fold=0))
+    assert rows(reported).loc["12a", "status"] == NOT_ANSWERED
+
+
+# --- the cards
+
+
+FEW = pd.DataFrame(
+    {
+        "patient_id": list("abcde"),
+        "split": ["development"] * 3 + ["test"] * 2,
+        "he": [1.0, 0.0, 0.0, 1.0, np.nan],
+        "age": [50.0, 60.0, 80.0, 70.0, 20.0],
+        "sex": ["M", "F", None, "M", "M"],
+        "location": ["lobar", "lobar", "thalamus", "lobar", None],
+        "remark": ["fell", None, None, None, None],
+    }
+)
+
+
+def test_characteristics_are_counted_by_hand():
+    table = characteristics(FEW).set_index("variable")
+    development, test = "development (n = 3)", "test (n = 1)"
+    assert table.loc["he", development] == "33.3 % (1)"
+    assert table.loc["age (y)", development] == "60 (55-70)"
+    assert table.loc["age (y)", test] == "70 (70-70)"
+    assert table.loc["sex: M", [development, "missing"]].tolist() == ["50.0 % (1)", "25.0 % (1)"]
+    assert table.loc["location: lobar", development] == "66.7 % (2)"
+    assert not table.index.str.contains("remark").any()
+
+
+def test_patients_without_an_outcome_are_not_described():
+    assert characteristics(FEW).equals(characteristics(FEW.dropna(subset=["he"])))
+
+
+def test_figures_are_those_of_the_results_with_their_intervals(run):
+    card, model = page(Files(run), "model_card"), read_json(run / "results.json")["models"]["integrated"]
+    low, high = model["auc_ci"]
+    assert f"| {model['auc']:.2f} ({low:.2f}-{high:.2f}) | 0.88 |" in card
+    assert f"| integrated | {model['calibration_slope']:.2f} (" in card
+
+
+def test_weights_are_named_with_their_checksum(run):
+    expected = hashlib.sha256((run / "folds" / "0" / "network.safetensors").read_bytes()).hexdigest()
+    assert f"| `folds/0/network.safetensors` | 7 | {expected} |" in page(Files(run), "model_card")
+
+
+def test_a_subgroup_with_few_events_gets_no_figure(run):
+    card = page(Files(run), "model_card")
+    assert "| sex | F | 15 | 3 | - |" in card
+    assert "| sex | M | 25 | 11 | 0.74 (0.60-0.85) |" in card
+
+
+def test_notes_of_the_results_are_among_the_limits(run):
+    change_json(run / "results.json", lambda content: content.update(notes=["models.image.auc_ci: no variance"]))
+    assert "\n- models.image.auc_ci: no variance" in page(Files(run), "model_card").split("## Limits")[1]
+
+
+def test_what_cannot_be_estimated_is_said_to_be_so(run):
+    lost = {"ici": None, "e90": None, "calibration_slope": None, "calibration_slope_ci": None}
+    change_json(run / "results.json", lambda content: content["models"]["image"].update(lost))
+    assert "| image | not estimable |" in page(Files(run), "model_card")
+
+
+def test_names_from_tables_stay_text_on_every_page(run):
+    write_table(
+        run / "cohort.csv", read_table(run / "cohort.csv").assign(site=HOSTILE).rename(columns={"inr": HOSTILE})
+    )
+    change_json(run / "results.json", lambda content: content.update(notes=[HOSTILE]))
+    change_json(run / "external.json", lambda content: content.update(manifest=HOSTILE))
+    change_json(run / "clinical_model.json", lambda content: content["logistic"].update(coefficients={HOSTILE: 0.5}))
+    write_report(run)
+    for path in (run / "report").glob("*.md"):
+        text = path.read_text(encoding="utf-8")
+        assert ESCAPED in text, path.name
+        assert HOSTILE not in text
+
+
+def test_published_distributions_and_effects_each_name_their_source():
+    for row in PUBLISHED["distributions"] + PUBLISHED["effects"]:
+        assert (row["source"] != "-") == ("found" not in row["published"])
+    assert [effect["name"] for effect in PUBLISHED["effects"]] == list(CLINICAL)
+
+
+def test_a_simulated_cohorts_card_states_how_it_is_simulated_and_how_it_differs_from_real_data(run):
+    card, cohort = page(Files(run), "data_card"), read_table(run / "cohort.csv").dropna(subset=["he"])
+    assert (
+        f"| lobar | {100 * cohort['location'].eq('lobar').mean():.1f} % | 30 % | Neurocrit Care 2021;35:418 |" in card
+    )
+    assert f"| age, years | {cohort['age'].mean():.1f} ± {cohort['age'].std():.1f} | 60.1 ± 13.4; 71.9 ± 14.1 |" in card
+    assert "| diabetes |" not in card  # the cohort has no such column
+    assert f"| anticoagulant | {np.exp(CLINICAL['anticoagulant']):.2f} |" in card
+    assert all(f"| {name.replace('_', ' ')} |" in card for name in SIGNS)
+    assert f"| inr | {100 * MISSING['inr']:g} % |" in card
+    assert "\n## Known differences from real data\n\n- " in card
+
+
+def test_a_real_manifests_card_says_what_it_holds_and_what_must_be_added(run):
+    card = page(Files(make_real(run)), "data_card")
+    assert "\n- [ ] " in card
+    assert "120 patients with an outcome: 80 for development" in card
+    assert "Sites: A." in card
+
+
+@pytest.mark.parametrize(
+    ("column", "words"), [("site", "Sites: not recorded"), ("baseline_volume_ml", "not in the manifest")]
+)
+def test_what_a_manifest_lacks_is_said(run, column, words):
+    read_table(run / "cohort.csv").drop(columns=[column]).to_csv(run / "cohort.csv", index=False)
+    assert words in page(Files(run), "data_card")
+
+
+# --- pieces of pages
+
+
+def test_a_bar_in_a_cell_does_not_open_a_column():
+    assert as_table(pd.DataFrame({"rule": ["F | M"], "n": [2]})).splitlines()[-1] == r"| F \| M | 2 |"
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("notebooks/01_cohort.ipynb", "[notebook 01](../notebooks/01_cohort.ipynb)"),
+        ("report/data_card.md", "[data card](data_card.md)"),
+        ("figures/roc.png", "[figure roc](../figures/roc.png)"),
+        (
+            "notebooks/03_multitask_training_fold1.ipynb",
+            "[notebook 03 (fold 1)](../notebooks/03_multitask_training_fold1.ipynb)",
+        ),
+        ("records/05_clinical_to_he.json", "record 05"),
+        ("results.json", "[results.json](../results.json)"),
+        ("cohort.csv", "`cohort.csv`"),
+        ("folds/0/network.safetensors", "`folds/0/network.safetensors`"),
+    ],
+)
+def test_files_are_linked_but_for_weights_and_patients(name, shown):
+    assert link(name) == shown
