@@ -21,9 +21,11 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,site]'
 	touch $(READY)
 
-lint: $(READY)  ## style, and that scripts and notebooks are in step
+lint: $(READY)  ## style, types, layers of imports, and that scripts and notebooks are in step
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy | $(BIN)/mypy-baseline filter
 	$(BIN)/python -m pytest tests/test_notebooks.py
 
 html: book  ## the executed book as a static site, runs/demo/site/index.html
