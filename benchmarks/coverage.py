@@ -18,10 +18,9 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit
 from scipy.stats import chi2, norm
 
-from hepred_lib.stats.bootstrap import bootstrap_auc_interval
 from hepred_lib.stats.calibration import calibrate
 from hepred_lib.stats.decision import decision_curve, net_benefit_difference
-from hepred_lib.stats.discrimination import auc_interval, binormal_separation, compare_auc
+from hepred_lib.stats.discrimination import auc_interval, binormal_separation, bootstrap_auc_interval, compare_auc
 from hepred_lib.stats.logistic import batched_irls
 from hepred_lib.stats.operating_point import RATES, confusion
 

@@ -13,8 +13,7 @@ from scipy.special import expit
 from scipy.stats import chi2
 from sklearn.metrics import roc_auc_score
 
-from hepred_lib.stats.bootstrap import bootstrap_auc_difference
-from hepred_lib.stats.discrimination import auc_interval, compare_auc
+from hepred_lib.stats.discrimination import auc_interval, bootstrap_auc_difference, compare_auc
 from hepred_lib.stats.selection import inclusion_frequency
 
 N_PAPER, EVENTS, RESAMPLES = 107, 21, 2000

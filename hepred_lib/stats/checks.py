@@ -2,7 +2,7 @@
 
 Each function returns a one-dimensional numpy array or raises a `ValueError` that says which argument is at fault, what
 is required and what came. The outcome `y` is 0 or 1; booleans, {1, 2} and text are refused, since a guess at their
-meaning can turn a model upside down.
+meaning could invert the model.
 """
 
 from numbers import Real
@@ -53,6 +53,15 @@ def outcome_and_probability(
     """Return a matching outcome and probability."""
     same_patients(y, p, f"y and {name}")
     return outcome(y, both_classes=both_classes), probabilities(p, name)
+
+
+def outcome_and_risk(y: ArrayLike, p: ArrayLike, *, both_classes: bool = True) -> tuple[NDArray, NDArray]:
+    """Return a matching outcome and probability strictly between 0 and 1, so that it has a logit."""
+    y, p = outcome_and_probability(y, p, both_classes=both_classes)
+    extreme = np.flatnonzero((p == 0) | (p == 1))
+    if extreme.size:
+        raise ValueError(f"p must lie strictly between 0 and 1, got {p[extreme[0]]} at position {extreme[0]}.")
+    return y, p
 
 
 def same_patients(a: ArrayLike, b: ArrayLike, names: str) -> None:

@@ -2,6 +2,9 @@
 
 At a threshold probability t a patient is treated when p >= t. Whoever picks t weighs one false positive as t / (1 - t)
 of a true positive; net benefit counts true positives per patient after paying for the false ones in that currency.
+
+Sources: Vickers AJ, Elkin EB. Med Decis Making 2006;26:565-574. Vickers AJ, Cronin AM, Elkin EB, Gonen M. BMC Med
+Inform Decis Mak 2008;8:53.
 """
 
 from collections.abc import Mapping
@@ -11,6 +14,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from hepred_lib.stats import checks
+from hepred_lib.stats.bootstrap import percentile_interval
 from hepred_lib.stats.operating_point import combination_interval
 
 
@@ -44,29 +48,9 @@ def net_benefit(y: ArrayLike, p: ArrayLike, thresholds: ArrayLike) -> NDArray[np
     array([0.25])
     """
     y, p = checks.outcome_and_probability(y, p)
-    return _benefit_of_each(y, p, _thresholds(thresholds)).mean(axis=0)
-
-
-def net_benefit_all(y: ArrayLike, thresholds: ArrayLike) -> NDArray[np.float64]:
-    """Net benefit of treating everybody; that of treating nobody is 0.
-
-    Parameters
-    ----------
-    y : array_like of 0 and 1, shape (n,)
-    thresholds : array_like, shape (t,)
-        Strictly between 0 and 1.
-
-    Returns
-    -------
-    ndarray, shape (t,)
-
-    Raises
-    ------
-    ValueError
-        As `net_benefit`.
-    """
-    y = checks.outcome(y)
-    return net_benefit_from_counts(int(y.sum()), int((1 - y).sum()), n=y.size, thresholds=thresholds)
+    thresholds = _thresholds(thresholds)
+    worth = np.where(y[:, None] == 1, 1.0, -_odds(thresholds))
+    return np.where(p[:, None] >= thresholds, worth, 0.0).mean(axis=0)
 
 
 def net_benefit_from_counts(tp: int, fp: int, *, n: int, thresholds: ArrayLike) -> NDArray[np.float64]:
@@ -218,19 +202,13 @@ def _difference(
     event, odds = y[:, None] == 1, _odds(thresholds)
     if weights is not None:
         gain = (first.astype(float) - second) * np.where(event, 1.0, -odds)
-        low, high = np.quantile(weights @ gain, (0.025, 0.975), axis=0)
+        low, high = percentile_interval(weights @ gain)
         return gain.mean(axis=0), low, high
     cells = (first & ~second & event, first & ~second & ~event, second & ~first & event, second & ~first & ~event)
     one = np.ones(thresholds.size)
     used = 4 if second.any() else 2  # a rule that treats nobody has no cells of its own
     counts = np.stack([cell.sum(axis=0) for cell in cells[:used]])
     return combination_interval(counts, np.stack([one, -odds, -one, odds][:used]), y.size)
-
-
-def _benefit_of_each(y: NDArray, p: NDArray, thresholds: NDArray) -> NDArray[np.float64]:
-    """Contribution of each patient at each threshold, shape (n, t): 1, minus the odds, or 0 if not treated."""
-    worth = np.where(y[:, None] == 1, 1.0, -_odds(thresholds))
-    return np.where(p[:, None] >= thresholds, worth, 0.0)
 
 
 def _odds(thresholds: NDArray) -> NDArray[np.float64]:

@@ -4,11 +4,15 @@ The procedure: impute the predictors m times; select forward among the candidate
 more than half of the sets chose; fit the kept and the added predictors in each set and pool by Rubin's rules; repeat
 imputation, selection and fit in bootstrap resamples; shrink all coefficients by the mean calibration slope that the
 resamples' models have on the development data, and re-estimate the intercept.
+
+*Optimism* is by how much a figure is better on the resample that a model comes from than on the development data.
+
+Sources: Van Houwelingen JC, Le Cessie S. Stat Med 1990;9:1303-1325. Harrell FE, Lee KL, Mark DB. Stat Med
+1996;15:361-387. Li KH, Meng XL, Raghunathan TE, Rubin DB. Stat Sinica 1991;1:65-92.
 """
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -21,29 +25,25 @@ from scipy.special import expit, logit
 from scipy.stats import chi2, f
 
 from hepred_lib.stats import checks
-from hepred_lib.stats.bootstrap import Pooled, bootstrap_indices, resample_counts, rubin_pool
+from hepred_lib.stats.bootstrap import bootstrap_indices, resample_counts
 from hepred_lib.stats.diagnostics import collinear_predictors
 from hepred_lib.stats.discrimination import auc
-from hepred_lib.stats.imputation import Imputer, describe, draw_once, impute_development
+from hepred_lib.stats.imputation import Imputer, Pooled, describe, draw_once, impute_development, rubin_pool
 from hepred_lib.stats.logistic import (
+    NEGLIGIBLE,
     Array,
     Coding,
     batched_irls,
     check_outcome,
-    firth,
-    fit_rows,
+    fit_robustly,
     independent_rows,
     information_inverse,
-    separating_columns,
     unscale,
-    varying_rows,
 )
 from hepred_lib.stats.selection import Plan, Rule, group_columns, select_paths
 
-# --- procedure: The procedure that develops a model, in terms of design rows: select, then fit, in many data se
-
-# Log odds beyond which a fit is examined for separation.
-_EXTREME = 10.0
+# A patient far outside the others has a probability that rounds to 0 or 1, without a logit: moved in by a trace.
+WITHIN = 1e-12, 1 - 1e-12
 
 
 @dataclass(frozen=True)
@@ -87,330 +87,73 @@ class DevelopmentSettings:
         """All columns that the model may use."""
         return (*self.candidates, *self.added)
 
-
-@dataclass(frozen=True)
-class Procedure:
-    """The settings in terms of design rows (0 is the intercept), and the scale of the design.
-
-    Attributes
-    ----------
-    names : tuple of str
-        The design's rows.
-    plan : Plan
-        Candidates, in the order of the settings, and forced rows.
-    added : int array
-        Rows that join after the selection.
-    rule : Rule
-    center, scale : ndarray, shape (q,)
-        Taken out of each coded column: a fixed change of units, without influence on any result.
-    """
-
-    names: tuple[str, ...]
-    plan: Plan
-    added: NDArray[np.intp]
-    rule: Rule
-    center: Array
-    scale: Array
-
-    @classmethod
-    def of(
-        cls, coding: Coding, settings: DevelopmentSettings, values: Array, *, left_out: Collection[str] = ()
-    ) -> Procedure:
-        """Procedure for complete coded values, shape (n, q); candidates that are left out only serve the imputation."""
-        whole = Plan.of(coding, group_columns(settings.columns), settings.forced)
-        n = len(settings.candidates)
-        offered = tuple(i for i in whole.candidates if i < n and settings.candidates[i] not in left_out)
-        plan = replace(whole, blocks=whole.blocks[:n], candidates=offered)
-        added = np.concatenate([[], *whole.blocks[n:]]).astype(np.intp)
-        spread = values.std(axis=0)
-        scale = np.where(spread > 0, spread, 1.0)
-        rule = Rule(settings.criterion, settings.alpha)
-        return cls(("intercept", *coding.names), plan, added, rule, values.mean(axis=0), scale)
-
-    def design(self, values: Array) -> Array:
-        """Standardized rows of complete coded values, the intercept first, shape (q + 1, n)."""
-        return np.vstack([np.ones(len(values)), ((values - self.center) / self.scale).T])
-
-    def rows(self, path: list[int]) -> NDArray[np.intp]:
-        """Design rows of a model but the intercept: forced, path, added."""
-        return np.concatenate([self.plan.forced[1:], *(self.plan.blocks[block] for block in path), self.added])
-
-    def select(self, designs: Array, y: Array, weights: Array) -> list[list[int]]:
-        """Forward selection in each data set: positions of the candidates in their order of entry."""
-        return select_paths(designs, y, weights, plan=self.plan, rule=self.rule)
-
-    def members(self, designs: Array, weights: Array, paths: list[list[int]]) -> NDArray[np.bool_]:
-        """Design rows of each path's model that vary and do not follow from those before, shape (b, q + 1)."""
-        member = np.zeros((len(paths), len(self.names)), dtype=bool)
-        member[:, 0] = True
-        for one, path in zip(member, paths, strict=True):
-            one[self.rows(path)] = True
-        return independent_rows(designs, weights, member & varying_rows(designs, weights))
+    def table(self, x: pd.DataFrame) -> pd.DataFrame:
+        """The columns of the settings; absent ones are refused."""
+        if absent := [name for name in self.columns if name not in x.columns]:
+            raise ValueError(f"x must have the columns of the settings; {absent} are absent from {list(x.columns)}.")
+        return x[list(self.columns)]
 
 
-def fit_robustly(
-    designs: Array, y: Array, weights: Array, member: NDArray[np.bool_]
-) -> tuple[Array, NDArray[np.bool_]]:
-    """Maximum likelihood, or Firth's estimate where a model's rows separate the classes.
+def develop(x: pd.DataFrame, y: ArrayLike, settings: DevelopmentSettings) -> DevelopedModel:
+    """Develop one model on development patients.
 
     Parameters
     ----------
-    designs : ndarray, shape (b, q + 1, n)
-    y : ndarray, shape (n,)
-    weights : ndarray, shape (b, n)
-    member : ndarray of bool, shape (b, q + 1)
+    x : DataFrame, shape (n, p)
+        At least the columns of the settings; numbers, 0/1, categories; NaN where missing, but not in `added`.
+    y : array, shape (n,)
+        Outcome, 0 or 1.
+    settings : DevelopmentSettings
 
     Returns
     -------
-    coefficients, shape (b, q + 1), and whether each was separated, shape (b,)
-        Where Firth's estimate does not converge, the finite end of the search for the maximum is kept.
+    DevelopedModel
+        Where nothing is selected, added or forced, it holds the intercept only, and says so in `notes`. Where the
+        chosen predictors separate the classes, Firth's penalty gives the estimate (in resamples too).
+
+    Raises
+    ------
+    ValueError
+        Absent columns, missing added scores, a column without values or with too few to resample, one class.
     """
-    coefficients = fit_rows(designs, y, weights, member=member).coefficients
-    reach = np.abs((coefficients[:, None] @ designs)[:, 0]) * (weights > 0)
-    separated = np.zeros(len(weights), dtype=bool)
-    for b in np.flatnonzero(reach.max(axis=1) > _EXTREME):
-        rows, used = np.flatnonzero(member[b]), weights[b] > 0
-        design = designs[b][np.ix_(rows, used)].T
-        if separating_columns(design[:, 1:], y[used], tuple(map(str, rows[1:]))):
-            separated[b] = True
-            with contextlib.suppress(ValueError):
-                coefficients[b, rows] = firth(design, y[used], weights[b, used])
-    return coefficients, separated
-
-
-# --- added_test: What an added score is worth over the other predictors of a model: the likelihood-ratio test ov
-
-
-@dataclass(frozen=True)
-class AddedTest:
-    """Likelihood-ratio test of the added predictors over the others, pooled over the imputed sets.
-
-    With complete data the statistic is the likelihood ratio over df and p comes from chi-squared; otherwise the
-    statistics are pooled by the D2 rule. The selection is taken as given.
-
-    References
-    ----------
-    Li, Meng, Raghunathan, Rubin. Stat Sinica 1991;1:65-92.
-    """
-
-    statistic: float
-    df: int
-    p: float
-
-    @property
-    def cross_fitted_p(self) -> float:
-        """P for an added score that was cross-fitted on these same patients, from half the chi-squared statistic.
-
-        Patient i's score has seen j's outcome and j's score i's, so that each pair counts twice: for a score of noise
-        the variance of the score's sum is up to double (Cauchy and Schwarz), and `p` is below 5 % in 15 % of tables.
-        """
-        return float(chi2.sf(chi2.isf(self.p, self.df) / 2, self.df))
-
-
-def likelihood_ratio_of_added(
-    procedure: Procedure, designs: Array, y: Array, member: NDArray[np.bool_]
-) -> AddedTest | None:
-    """Likelihood-ratio statistics of the added rows in each imputed set, pooled by the D2 rule.
-
-    Parameters
-    ----------
-    procedure : Procedure
-        Names the added rows.
-    designs : ndarray, shape (m, q + 1, n)
-    y : ndarray, shape (n,)
-    member : ndarray of bool, shape (m, q + 1)
-        Design rows of the whole model.
-
-    Returns
-    -------
-    AddedTest or None
-        None where nothing is added, or what is added does not vary.
-    """
-    df = int(member[0, procedure.added].sum())
-    if df == 0:
-        return None
-    without = member.copy()
-    without[:, procedure.added] = False
-    ones = np.ones((len(designs), y.size))
-    full, reduced = (fit_rows(designs, y, ones, member=rows).log_likelihood for rows in (member, without))
-    statistics, m = 2 * np.maximum(full - reduced, 0.0), len(designs)
-    increase = (1 + 1 / m) * np.var(np.sqrt(statistics), ddof=1) if m > 1 else 0.0
-    if increase < 1e-12:
-        return AddedTest(float(statistics.mean() / df), df, float(chi2.sf(statistics.mean(), df)))
-    pooled = max(0.0, (statistics.mean() / df - (m + 1) / (m - 1) * increase) / (1 + increase))
-    freedom = df ** (-3 / m) * (m - 1) * (1 + 1 / increase) ** 2
-    return AddedTest(float(pooled), df, float(f.sf(pooled, df, freedom)))
-
-
-# --- optimism: How much a model flatters itself: the whole procedure repeated in resamples and judged on the d
-
-# Resamples handled together.
-_CHUNK = 50
-# Draws of a resample before giving up: a column observed once is in 63 % of them.
-_MAX_DRAWS = 200
-# Calibration slopes are winsorized at these before they are averaged.
-_SLOPES = (0.0, 2.0)
-
-
-@dataclass(frozen=True)
-class Optimism:
-    """What the resamples say.
-
-    Attributes
-    ----------
-    slopes : ndarray, shape (b,)
-        Calibration slope of each resample's model on the development data; NaN where it is an intercept only.
-    auc_optimism, brier_optimism : ndarray, shape (b,)
-        Figure on the resample minus figure on the development data.
-    inclusion : ndarray, shape (candidates,)
-        Share of the resamples that chose each candidate.
-    separated : int
-        Resamples whose model separates the outcome.
-    """
-
-    slopes: Array
-    auc_optimism: Array
-    brier_optimism: Array
-    inclusion: Array
-    separated: int = 0
-
-    @property
-    def shrinkage(self) -> float:
-        """Mean slope, kept in [0, 1]; 1 where no resample chose anything (there is nothing to shrink)."""
-        slope = self.slope
-        return 1.0 if np.isnan(slope) else float(np.clip(slope, 0.0, 1.0))
-
-    @property
-    def slope(self) -> float:
-        """Mean slope over the resamples whose model is more than an intercept, each kept within 0 and 2.
-
-        A resample that separates the outcome, or is fitted to noise, would otherwise outweigh all others.
-        """
-        known = self.slopes[~np.isnan(self.slopes)]
-        return float(np.clip(known, *_SLOPES).mean()) if known.size else np.nan
-
-    def corrected(self, y: Array, p: Array, *, empty: bool = False) -> dict[str, float | int]:
-        """Apparent and optimism-corrected figures of probabilities p; an empty model has no optimism and no slope."""
-        apparent, brier = float(auc(y, p)), float(np.mean((y - p) ** 2))
-        return {
-            "auc_apparent": apparent,
-            "auc_corrected": apparent - (0.0 if empty else float(self.auc_optimism.mean())),
-            "brier_apparent": brier,
-            "brier_corrected": brier - (0.0 if empty else float(self.brier_optimism.mean())),
-            "slope_corrected": np.nan if empty else self.slope,
-            "n_resamples": int(self.slopes.size),
-        }
-
-
-def judge(
-    procedure: Procedure,
-    values: Array,
-    completed: tuple[Array, Array, Array],
-    *,
-    coding: Coding,
-    n_resamples: int,
-    rng: np.random.Generator,
-) -> Optimism:
-    """Repeat imputation (one stochastic set), selection and fit in resamples, and judge each model.
-
-    Parameters
-    ----------
-    procedure : Procedure
-    values : ndarray, shape (n, q)
-        Coded columns, NaN where missing: each resample is imputed from its own rows.
-    completed : two arrays of designs, shape (m, q + 1, n), and y, shape (n,)
-        The development data as drawn for fitting (AUC and Brier score of resample b are judged on set b modulo m,
-        as drawn as its own) and as imputed for new patients (slopes are judged on p averaged over these sets).
-    coding : Coding
-    n_resamples : int
-    rng : numpy.random.Generator
-
-    References
-    ----------
-    Van Houwelingen, Le Cessie. Stat Med 1990;9:1303-1325. Harrell, Lee, Mark. Stat Med 1996;15:361-387.
-    """
-    designs, applied, y = completed
-    parts, chosen, separated = [], np.zeros(len(procedure.plan.blocks)), 0
-    for first in range(0, n_resamples, _CHUNK):
-        drawn = _usable_resamples(values, y, min(_CHUNK, n_resamples - first), rng, coding.names)
-        counts = resample_counts(drawn)
-        training = _resampled_designs(procedure, values, coding, (drawn, counts), rng)
-        paths = procedure.select(training, y, counts)
-        coefficients, apart = fit_robustly(training, y, counts, procedure.members(training, counts, paths))
-        original = designs[np.arange(first, first + len(drawn)) % len(designs)]
-        slopes = _slopes(coefficients, applied, y)
-        parts.append(np.vstack([slopes, _measure(coefficients, (training, original), y, drawn)]))
-        chosen += np.bincount([block for path in paths for block in path], minlength=chosen.size)
-        separated += int(apart.sum())
-    return Optimism(*np.concatenate(parts, axis=1), chosen / n_resamples, separated)
-
-
-def _usable_resamples(
-    values: Array, y: Array, n_resamples: int, rng: np.random.Generator, names: tuple[str, ...]
-) -> NDArray[np.intp]:
-    """Resamples with the observed number of events; one that leaves a column without any value is drawn again."""
-    observed = ~np.isnan(values)
-    drawn = bootstrap_indices(y, n_resamples, rng)
-    for _ in range(_MAX_DRAWS):
-        empty = [b for b, rows in enumerate(drawn) if not observed[rows].any(axis=0).all()]
-        if not empty:
-            return drawn
-        drawn[empty] = bootstrap_indices(y, len(empty), rng)
-    counts = observed.sum(axis=0)
-    rarest = int(counts.argmin())
-    raise ValueError(
-        f"Predictors must be observed often enough to resample, got {counts[rarest]} of {len(y)} values in "
-        f"{names[rarest]}; leave it out of the candidates."
+    columns = settings.table(x)
+    _refuse_missing_added(columns, settings.added)
+    outcome = check_outcome(columns, y)
+    rng = np.random.default_rng(settings.seed)
+    imputer, completed = impute_development(columns, n_imputations=settings.n_imputations, rng=rng, observed=False)
+    # Imputed apart, a copy of a column seems to be another predictor where values are missing.
+    copies = collinear_predictors(columns[[name for name in settings.candidates if name not in settings.forced]])
+    procedure = Procedure.of(imputer.coding, settings, completed[0], left_out=copies)
+    designs = np.stack([procedure.design(values) for values in completed])
+    applied = np.stack([procedure.design(table.to_numpy()) for table in imputer.impute(columns)])
+    fitted = _fit_pooled(procedure, designs, outcome)
+    values = imputer.coding.matrix(columns).to_numpy()
+    judged = judge(procedure, values, (designs, applied, outcome), n_resamples=settings.n_resamples, rng=rng)
+    shrinkage = judged.shrinkage if fitted.names else 1.0
+    intercept, coefficients = float(fitted.pooled.estimate[0]), fitted.pooled.estimate[1:]
+    draft = DevelopedModel(
+        names=fitted.names,
+        intercept=0.0,
+        coefficients=coefficients * shrinkage,
+        unshrunk_intercept=intercept,
+        unshrunk_coefficients=coefficients,
+        standard_errors=fitted.pooled.standard_error[1:],
+        covariance=fitted.pooled.total_variance,
+        path=tuple(settings.candidates[block] for block in fitted.path),
+        shrinkage=shrinkage,
+        optimism={},
+        inclusion_frequency=pd.Series(judged.inclusion, index=list(settings.candidates), name="inclusion_frequency"),
+        added_test=fitted.added_test,
+        imputer=imputer,
+        settings=settings,
+        notes=_notes(fitted, judged, columns, tuple(copies)),
     )
-
-
-def _resampled_designs(
-    procedure: Procedure,
-    values: Array,
-    coding: Coding,
-    resamples: tuple[NDArray[np.intp], Array],
-    rng: np.random.Generator,
-) -> Array:
-    """Designs of the resamples, shape (b, q + 1, n): imputed from each resample's own rows."""
-    drawn, counts = resamples
-    if not np.isnan(values).any():
-        return np.broadcast_to(procedure.design(values), (len(drawn), len(procedure.names), len(values)))
-    designs = []
-    for rows, weights in zip(drawn, counts, strict=True):
-        knots = describe(values[rows], coding)
-        designs.append(procedure.design(draw_once(values, coding, knots, weights=weights, rng=rng)[0]))
-    return np.stack(designs)
-
-
-def _measure(coefficients: Array, designs: tuple[Array, Array], y: Array, drawn: NDArray[np.intp]) -> Array:
-    """Optimism of AUC and of Brier score, shape (2, b)."""
-    inside, outside = ((coefficients[:, None] @ design)[:, 0] for design in designs)
-    squares = (y - expit(outside)) ** 2
-    figures = [
-        (
-            auc(y[rows], inside[b, rows]) - auc(y, outside[b]),
-            np.mean((y[rows] - expit(inside[b, rows])) ** 2) - squares[b].mean(),
-        )
-        for b, rows in enumerate(drawn)
-    ]
-    return np.array(figures).T
-
-
-def _slopes(coefficients: Array, applied: Array, y: Array) -> Array:
-    """Calibration slopes on the development data, p averaged over the imputed sets; NaN for an intercept alone."""
-    outside = logit(np.clip(expit(coefficients @ applied).mean(axis=0), 1e-12, 1 - 1e-12))
-    spread = outside.std(axis=1, keepdims=True)
-    flat = spread < 1e-9
-    scaled = (outside - outside.mean(axis=1, keepdims=True)) / np.where(flat, 1.0, spread)
-    pairs = np.stack([np.ones_like(scaled), scaled], axis=1)
-    fitted = batched_irls(pairs, y, np.ones_like(scaled)).coefficients[:, 1]
-    return np.where(flat[:, 0], np.nan, fitted / np.where(flat, 1.0, spread)[:, 0])
-
-
-# --- development: One logistic model developed as it will be used, and judged with the whole procedure repeated i
-
-# A patient far outside the others has a probability that rounds to 0 or 1, without a logit: moved in by a trace.
-WITHIN = 1e-12, 1 - 1e-12
+    linear = draft.linear_predictors(columns)
+    reach = np.abs(linear).max() + 40
+    # The intercept that makes the mean probability equal to the prevalence.
+    moved = brentq(lambda a: expit(a + linear).mean() - outcome.mean(), -reach, reach, xtol=1e-13)
+    optimism = judged.corrected(outcome, draft.predict(columns, shrunk=False), empty=not fitted.names)
+    return replace(draft, intercept=float(moved), optimism=optimism)
 
 
 @dataclass(frozen=True)
@@ -500,15 +243,19 @@ class DevelopedModel:
 
     def to_json(self) -> dict[str, Any]:
         """The model as numbers and lists; the imputer is stored apart (`imputer.to_json()`)."""
+        by_name = {
+            key: dict(zip(self.names, getattr(self, key).tolist(), strict=True))
+            for key in ("coefficients", "unshrunk_coefficients", "standard_errors")
+        }
         return {
             "definition": "p = 1 / (1 + exp(-(intercept + sum of coefficient x value))), values in their own units, "
             "no centring; column[level] is 1 where the column has that level, else 0; "
             "with missing values, p is the mean over the imputed sets",
             "intercept": self.intercept,
-            "coefficients": _by_name(self.names, self.coefficients),
+            "coefficients": by_name["coefficients"],
             "unshrunk_intercept": self.unshrunk_intercept,
-            "unshrunk_coefficients": _by_name(self.names, self.unshrunk_coefficients),
-            "standard_errors": _by_name(self.names, self.standard_errors),
+            "unshrunk_coefficients": by_name["unshrunk_coefficients"],
+            "standard_errors": by_name["standard_errors"],
             "covariance": self.covariance.tolist(),
             "shrinkage": self.shrinkage,
             "path": list(self.path),
@@ -522,29 +269,23 @@ class DevelopedModel:
     @classmethod
     def from_json(cls, model: dict[str, Any], imputation: dict[str, Any]) -> DevelopedModel:
         """Rebuild a model from what `to_json` and `imputer.to_json` wrote."""
+        names, parts = tuple(model["coefficients"]), {}
+        for key in ("coefficients", "unshrunk_coefficients", "standard_errors"):
+            if tuple(model[key]) != names:
+                raise ValueError(f"{key} must name {list(names)}, got {list(model[key])}")
+            parts[key] = np.array(list(model[key].values()))
         settings = {k: tuple(v) if isinstance(v, list) else v for k, v in model["settings"].items()}
-        imputer = Imputer.from_json(imputation)
-        imputer.check()
-        names = list(model["coefficients"])
-        for key in ("unshrunk_coefficients", "standard_errors"):
-            if list(model[key]) != names:
-                raise ValueError(f"{key} must name {names}, got {list(model[key])}")
         return cls(
-            names=tuple(model["coefficients"]),
-            intercept=model["intercept"],
-            coefficients=np.array(list(model["coefficients"].values())),
-            unshrunk_intercept=model["unshrunk_intercept"],
-            unshrunk_coefficients=np.array(list(model["unshrunk_coefficients"].values())),
-            standard_errors=np.array(list(model["standard_errors"].values())),
+            names=names,
+            **parts,
+            **{key: model[key] for key in ("intercept", "unshrunk_intercept", "shrinkage")},
+            **{key: tuple(model[key]) for key in ("path", "notes")},
             covariance=np.array(model["covariance"]),
-            path=tuple(model["path"]),
-            shrinkage=model["shrinkage"],
             optimism={name: np.nan if value is None else value for name, value in model["optimism"].items()},
             inclusion_frequency=pd.Series(model["inclusion_frequency"], name="inclusion_frequency", dtype=float),
             added_test=None if model["added_test"] is None else AddedTest(**model["added_test"]),
-            imputer=imputer,
+            imputer=Imputer.from_json(imputation),
             settings=DevelopmentSettings(**settings),
-            notes=tuple(model["notes"]),
         )
 
     def _table(self, x: pd.DataFrame) -> pd.DataFrame:
@@ -556,62 +297,30 @@ class DevelopedModel:
         return x.assign(**dict.fromkeys(others, np.nan))
 
 
-def develop(x: pd.DataFrame, y: ArrayLike, settings: DevelopmentSettings) -> DevelopedModel:
-    """Develop one model on development patients.
+@dataclass(frozen=True)
+class AddedTest:
+    """Likelihood-ratio test of the added predictors over the others, pooled over the imputed sets.
 
-    Parameters
+    With complete data the statistic is the likelihood ratio over df and p comes from chi-squared; otherwise the
+    statistics are pooled by the D2 rule. The selection is taken as given.
+
+    References
     ----------
-    x : DataFrame, shape (n, p)
-        At least the columns of the settings; numbers, 0/1, categories; NaN where missing, but not in `added`.
-    y : array, shape (n,)
-        Outcome, 0 or 1.
-    settings : DevelopmentSettings
-
-    Returns
-    -------
-    DevelopedModel
-        Where nothing is selected, added or forced, it holds the intercept only, and says so in `notes`. Where the
-        chosen predictors separate the classes, Firth's penalty gives the estimate (in resamples too).
+    Li, Meng, Raghunathan, Rubin. Stat Sinica 1991;1:65-92.
     """
-    columns = _columns(x, settings)
-    outcome = check_outcome(columns, y)
-    rng = np.random.default_rng(settings.seed)
-    imputer, completed = impute_development(columns, n_imputations=settings.n_imputations, rng=rng, observed=False)
-    # Imputed apart, a copy of a column seems to be another predictor where values are missing.
-    copies = collinear_predictors(columns[[name for name in settings.candidates if name not in settings.forced]])
-    procedure = Procedure.of(imputer.coding, settings, completed[0], left_out=copies)
-    designs = np.stack([procedure.design(values) for values in completed])
-    applied = np.stack([procedure.design(table.to_numpy()) for table in imputer.impute(columns)])
-    fitted = _fit_pooled(procedure, designs, outcome)
-    judged = judge(
-        procedure,
-        imputer.coding.matrix(columns).to_numpy(),
-        (designs, applied, outcome),
-        coding=imputer.coding,
-        n_resamples=settings.n_resamples,
-        rng=rng,
-    )
-    shrinkage = judged.shrinkage if fitted.names else 1.0
-    draft = DevelopedModel(
-        names=fitted.names,
-        intercept=0.0,
-        coefficients=fitted.pooled.estimate[1:] * shrinkage,
-        unshrunk_intercept=float(fitted.pooled.estimate[0]),
-        unshrunk_coefficients=fitted.pooled.estimate[1:],
-        standard_errors=fitted.pooled.standard_error[1:],
-        covariance=fitted.pooled.total_variance,
-        path=tuple(settings.candidates[block] for block in fitted.path),
-        shrinkage=shrinkage,
-        optimism={},
-        inclusion_frequency=pd.Series(judged.inclusion, index=list(settings.candidates), name="inclusion_frequency"),
-        added_test=fitted.added_test,
-        imputer=imputer,
-        settings=settings,
-        notes=_notes(fitted, judged, columns, tuple(copies)),
-    )
-    intercept = _intercept(draft.linear_predictors(columns), outcome.mean())
-    optimism = judged.corrected(outcome, draft.predict(columns, shrunk=False), empty=not fitted.names)
-    return replace(draft, intercept=intercept, optimism=optimism)
+
+    statistic: float
+    df: int
+    p: float
+
+    @property
+    def cross_fitted_p(self) -> float:
+        """P for an added score that was cross-fitted on these same patients, from half the chi-squared statistic.
+
+        Patient i's score has seen j's outcome and j's score i's, so that each pair counts twice: for a score of noise
+        the variance of the score's sum is up to double (Cauchy and Schwarz), and `p` is below 5 % in 15 % of tables.
+        """
+        return float(chi2.sf(chi2.isf(self.p, self.df) / 2, self.df))
 
 
 def cross_fit(x: pd.DataFrame, y: ArrayLike, fold: ArrayLike, settings: DevelopmentSettings) -> Array:
@@ -659,6 +368,207 @@ def cross_fit_sets(x: pd.DataFrame, y: ArrayLike, fold: ArrayLike, settings: Dev
 
 
 @dataclass(frozen=True)
+class Procedure:
+    """The settings in terms of design rows (0 is the intercept), and the scale of the design.
+
+    Attributes
+    ----------
+    coding : Coding
+    plan : Plan
+        Candidates, in the order of the settings, and forced rows.
+    added : int array
+        Rows that join after the selection.
+    rule : Rule
+    center, scale : ndarray, shape (q,)
+        Taken out of each coded column: a fixed change of units, without influence on any result.
+    """
+
+    coding: Coding
+    plan: Plan
+    added: NDArray[np.intp]
+    rule: Rule
+    center: Array
+    scale: Array
+
+    @classmethod
+    def of(
+        cls, coding: Coding, settings: DevelopmentSettings, values: Array, *, left_out: Collection[str] = ()
+    ) -> Procedure:
+        """Procedure for complete coded values, shape (n, q); candidates that are left out only serve the imputation."""
+        whole = Plan.of(coding, group_columns(settings.columns), settings.forced)
+        n = len(settings.candidates)
+        offered = tuple(i for i in whole.candidates if i < n and settings.candidates[i] not in left_out)
+        plan = replace(whole, blocks=whole.blocks[:n], candidates=offered)
+        added = np.concatenate([[], *whole.blocks[n:]]).astype(np.intp)
+        spread = values.std(axis=0)
+        scale = np.where(spread > 0, spread, 1.0)
+        return cls(coding, plan, added, Rule(settings.criterion, settings.alpha), values.mean(axis=0), scale)
+
+    def design(self, values: Array) -> Array:
+        """Standardized rows of complete coded values, the intercept first, shape (q + 1, n)."""
+        return np.vstack([np.ones(len(values)), ((values - self.center) / self.scale).T])
+
+    def rows(self, path: list[int]) -> NDArray[np.intp]:
+        """Design rows of a model but the intercept: forced, path, added."""
+        return np.concatenate([self.plan.forced[1:], *(self.plan.blocks[block] for block in path), self.added])
+
+    def select(self, designs: Array, y: Array, weights: Array) -> list[list[int]]:
+        """Forward selection in each data set: positions of the candidates in their order of entry."""
+        return select_paths(designs, y, weights, plan=self.plan, rule=self.rule)
+
+    def members(self, designs: Array, weights: Array, paths: list[list[int]]) -> NDArray[np.bool_]:
+        """Design rows of each path's model that vary and do not follow from those before, shape (b, q + 1)."""
+        member = np.zeros((len(paths), designs.shape[-2]), dtype=bool)
+        member[:, 0] = True
+        for one, path in zip(member, paths, strict=True):
+            one[self.rows(path)] = True
+        return independent_rows(designs, weights, member)
+
+
+def likelihood_ratio_of_added(
+    procedure: Procedure, designs: Array, y: Array, member: NDArray[np.bool_]
+) -> AddedTest | None:
+    """Likelihood-ratio statistics of the added rows in each imputed set, pooled by the D2 rule.
+
+    Parameters
+    ----------
+    procedure : Procedure
+        Names the added rows.
+    designs : ndarray, shape (m, q + 1, n)
+    y : ndarray, shape (n,)
+    member : ndarray of bool, shape (m, q + 1)
+        Design rows of the whole model.
+
+    Returns
+    -------
+    AddedTest or None
+        None where nothing is added, or what is added does not vary.
+
+    References
+    ----------
+    Li, Meng, Raghunathan, Rubin. Stat Sinica 1991;1:65-92.
+    """
+    df = int(member[0, procedure.added].sum())
+    if df == 0:
+        return None
+    without = member.copy()
+    without[:, procedure.added] = False
+    ones = np.ones((len(designs), y.size))
+    full, reduced = (batched_irls(designs, y, ones, member=rows).log_likelihood for rows in (member, without))
+    statistics, m = 2 * np.maximum(full - reduced, 0.0), len(designs)
+    increase = (1 + 1 / m) * np.var(np.sqrt(statistics), ddof=1) if m > 1 else 0.0
+    if increase < 1e-12:
+        return AddedTest(float(statistics.mean() / df), df, float(chi2.sf(statistics.mean(), df)))
+    pooled = max(0.0, (statistics.mean() / df - (m + 1) / (m - 1) * increase) / (1 + increase))
+    freedom = df ** (-3 / m) * (m - 1) * (1 + 1 / increase) ** 2
+    return AddedTest(float(pooled), df, float(f.sf(pooled, df, freedom)))
+
+
+@dataclass(frozen=True)
+class Optimism:
+    """What the resamples say.
+
+    Attributes
+    ----------
+    slopes : ndarray, shape (b,)
+        Calibration slope of each resample's model on the development data; NaN where it is an intercept only.
+    auc_optimism, brier_optimism : ndarray, shape (b,)
+        Figure on the resample minus figure on the development data.
+    inclusion : ndarray, shape (candidates,)
+        Share of the resamples that chose each candidate.
+    separated : int
+        Resamples whose model separates the outcome.
+    """
+
+    slopes: Array
+    auc_optimism: Array
+    brier_optimism: Array
+    inclusion: Array
+    separated: int = 0
+
+    @property
+    def shrinkage(self) -> float:
+        """Mean slope, kept in [0, 1]; 1 where no resample chose anything (there is nothing to shrink)."""
+        slope = self.slope
+        return 1.0 if np.isnan(slope) else float(np.clip(slope, 0.0, 1.0))
+
+    @property
+    def slope(self) -> float:
+        """Mean slope over the resamples whose model is more than an intercept, each kept within 0 and 2.
+
+        A resample that separates the outcome, or is fitted to noise, would otherwise outweigh all others.
+        """
+        known = self.slopes[~np.isnan(self.slopes)]
+        return float(np.clip(known, *_SLOPES).mean()) if known.size else np.nan
+
+    def corrected(self, y: Array, p: Array, *, empty: bool = False) -> dict[str, float | int]:
+        """Apparent and optimism-corrected figures of probabilities p; an empty model has no optimism and no slope."""
+        apparent, brier = float(auc(y, p)), float(np.mean((y - p) ** 2))
+        return {
+            "auc_apparent": apparent,
+            "auc_corrected": apparent - (0.0 if empty else float(self.auc_optimism.mean())),
+            "brier_apparent": brier,
+            "brier_corrected": brier - (0.0 if empty else float(self.brier_optimism.mean())),
+            "slope_corrected": np.nan if empty else self.slope,
+            "n_resamples": int(self.slopes.size),
+        }
+
+
+def judge(
+    procedure: Procedure,
+    values: Array,
+    completed: tuple[Array, Array, Array],
+    *,
+    n_resamples: int,
+    rng: np.random.Generator,
+) -> Optimism:
+    """Repeat imputation (one stochastic set), selection and fit in resamples, and judge each model.
+
+    Parameters
+    ----------
+    procedure : Procedure
+    values : ndarray, shape (n, q)
+        Coded columns, NaN where missing: each resample is imputed from its own rows.
+    completed : two arrays of designs, shape (m, q + 1, n), and y, shape (n,)
+        The development data as drawn for fitting (AUC and Brier score of resample b are judged on set b modulo m,
+        as drawn as its own) and as imputed for new patients (slopes are judged on p averaged over these sets).
+    n_resamples : int
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    Optimism
+
+    Raises
+    ------
+    ValueError
+        Where 200 draws still leave a resample with a column without values.
+
+    References
+    ----------
+    Van Houwelingen, Le Cessie. Stat Med 1990;9:1303-1325. Harrell, Lee, Mark. Stat Med 1996;15:361-387.
+    """
+    designs, applied, y = completed
+    parts, chosen, separated = [], np.zeros(len(procedure.plan.blocks)), 0
+    for first in range(0, n_resamples, _CHUNK):
+        drawn = _usable_resamples(values, y, min(_CHUNK, n_resamples - first), rng, procedure.coding.names)
+        counts = resample_counts(drawn)
+        training = _resampled_designs(procedure, values, drawn, counts, rng)
+        paths = procedure.select(training, y, counts)
+        coefficients, apart = fit_robustly(training, y, counts, procedure.members(training, counts, paths))
+        original = designs[np.arange(first, first + len(drawn)) % len(designs)]
+        inside, outside = ((coefficients[:, None] @ design)[:, 0] for design in (training, original))
+        figures = [
+            _figures(y[rows], own[rows]) - _figures(y, whole)
+            for rows, own, whole in zip(drawn, inside, outside, strict=True)
+        ]
+        parts.append(np.vstack([_slopes(coefficients, applied, y), np.array(figures).T]))
+        chosen += np.bincount([block for path in paths for block in path], minlength=chosen.size)
+        separated += int(apart.sum())
+    return Optimism(*np.concatenate(parts, axis=1), chosen / n_resamples, separated)
+
+
+@dataclass(frozen=True)
 class _Fitted:
     """The model of the development data: chosen candidates, coded columns, pooled estimate."""
 
@@ -675,20 +585,20 @@ def _fit_pooled(procedure: Procedure, designs: Array, y: Array) -> _Fitted:
     ones = np.ones((len(designs), y.size))
     path = _majority(procedure.select(designs, y, ones), len(procedure.plan.blocks))
     member = procedure.members(designs, ones, [path] * len(designs)).all(axis=0)
-    varying = varying_rows(designs, ones).all(axis=0)
     members = np.tile(member, (len(designs), 1))
     coefficients, separated = fit_robustly(designs, y, ones, members)
-    rows = np.array([row for row in procedure.rows(path) if member[row]], dtype=np.intp)
+    asked, coded = procedure.rows(path), np.array(["intercept", *procedure.coding.names], dtype=object)
+    rows = asked[member[asked]]
     center, scale, used = procedure.center[rows - 1], procedure.scale[rows - 1], np.concatenate([[0], rows])
     fits = [
         unscale(estimate[used], information_inverse(design[used].T, estimate[used]), center, scale)
         for design, estimate in zip(designs, coefficients, strict=True)
     ]
-    pooled = rubin_pool(np.stack([fit[0] for fit in fits]), np.stack([fit[1] for fit in fits]))
-    names = tuple(procedure.names[row] for row in rows)
-    redundant = tuple(procedure.names[row] for row in procedure.rows(path) if varying[row] and not member[row])
+    pooled = rubin_pool(*(np.stack(part) for part in zip(*fits, strict=True)))
+    varying = (designs.var(axis=2) > NEGLIGIBLE).all(axis=0)
+    redundant = asked[varying[asked] & ~member[asked]]
     added = likelihood_ratio_of_added(procedure, designs, y, members)
-    return _Fitted(path, names, pooled, bool(separated.any()), added, redundant)
+    return _Fitted(path, tuple(coded[rows]), pooled, bool(separated.any()), added, tuple(coded[redundant]))
 
 
 def _majority(paths: list[list[int]], last: int) -> list[int]:
@@ -696,12 +606,6 @@ def _majority(paths: list[list[int]], last: int) -> list[int]:
     ranks = np.array([[path.index(block) if block in path else last for path in paths] for block in range(last)])
     kept = [block for block in range(last) if np.mean(ranks[block] < last) > 0.5]
     return sorted(kept, key=lambda block: (ranks[block].mean(), block))
-
-
-def _intercept(linear_predictors: Array, prevalence: float) -> float:
-    """The intercept that makes the mean probability equal to the prevalence."""
-    reach = np.abs(linear_predictors).max() + 40
-    return float(brentq(lambda a: expit(a + linear_predictors).mean() - prevalence, -reach, reach, xtol=1e-13))
 
 
 def _notes(fitted: _Fitted, judged: Optimism, columns: pd.DataFrame, copies: tuple[str, ...]) -> tuple[str, ...]:
@@ -721,19 +625,64 @@ def _notes(fitted: _Fitted, judged: Optimism, columns: pd.DataFrame, copies: tup
     return tuple(note for note, holds in notes.items() if holds)
 
 
-def _columns(x: pd.DataFrame, settings: DevelopmentSettings) -> pd.DataFrame:
-    absent = [name for name in settings.columns if name not in x.columns]
-    if absent:
-        raise ValueError(f"x must have the columns of the settings; {absent} are absent from {list(x.columns)}.")
-    _refuse_missing_added(x, settings.added)
-    return x[list(settings.columns)]
+# Resamples handled together.
+_CHUNK = 50
+# Draws of a resample before giving up: a column observed once is in 63 % of them.
+_MAX_DRAWS = 200
+# Calibration slopes are winsorized at these before they are averaged.
+_SLOPES = (0.0, 2.0)
+
+
+def _usable_resamples(
+    values: Array, y: Array, n_resamples: int, rng: np.random.Generator, names: tuple[str, ...]
+) -> NDArray[np.intp]:
+    """Resamples with the observed number of events; one that leaves a column without any value is drawn again."""
+    observed = ~np.isnan(values)
+    drawn = bootstrap_indices(y, n_resamples, rng)
+    for _ in range(_MAX_DRAWS):
+        empty = [b for b, rows in enumerate(drawn) if not observed[rows].any(axis=0).all()]
+        if not empty:
+            return drawn
+        drawn[empty] = bootstrap_indices(y, len(empty), rng)
+    counts = observed.sum(axis=0)
+    rarest = int(counts.argmin())
+    raise ValueError(
+        f"Predictors must be observed often enough to resample, got {counts[rarest]} of {len(y)} values in "
+        f"{names[rarest]}; leave it out of the candidates."
+    )
+
+
+def _resampled_designs(
+    procedure: Procedure, values: Array, drawn: NDArray[np.intp], counts: Array, rng: np.random.Generator
+) -> Array:
+    """Designs of the resamples, shape (b, q + 1, n): imputed from each resample's own rows."""
+    if not np.isnan(values).any():
+        return np.broadcast_to(procedure.design(values), (len(drawn), values.shape[1] + 1, len(values)))
+    designs = []
+    for rows, weights in zip(drawn, counts, strict=True):
+        knots = describe(values[rows], procedure.coding)
+        filled, _, _ = draw_once(values, procedure.coding, knots, weights=weights, rng=rng)
+        designs.append(procedure.design(filled))
+    return np.stack(designs)
+
+
+def _figures(y: Array, log_odds: Array) -> Array:
+    """AUC and Brier score."""
+    return np.array([auc(y, log_odds), np.mean((y - expit(log_odds)) ** 2)])
+
+
+def _slopes(coefficients: Array, applied: Array, y: Array) -> Array:
+    """Calibration slopes on the development data, p averaged over the imputed sets; NaN for an intercept alone."""
+    outside = logit(np.clip(expit(coefficients @ applied).mean(axis=0), 1e-12, 1 - 1e-12))
+    spread = outside.std(axis=1, keepdims=True)
+    flat = spread < 1e-9
+    scaled = (outside - outside.mean(axis=1, keepdims=True)) / np.where(flat, 1.0, spread)
+    pairs = np.stack([np.ones_like(scaled), scaled], axis=1)
+    fitted = batched_irls(pairs, y, np.ones_like(scaled)).coefficients[:, 1]
+    return np.where(flat[:, 0], np.nan, fitted / np.where(flat, 1.0, spread)[:, 0])
 
 
 def _refuse_missing_added(x: pd.DataFrame, added: tuple[str, ...]) -> None:
     for name in added:
         if x[name].isna().any():
             raise ValueError(f"{name} must not be missing, got {int(x[name].isna().sum())} empty of {len(x)} rows.")
-
-
-def _by_name(names: tuple[str, ...], values: Array) -> dict[str, float]:
-    return dict(zip(names, values.tolist(), strict=True))

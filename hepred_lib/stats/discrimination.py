@@ -1,9 +1,12 @@
-"""Discrimination: the area under the ROC curve (AUC), its interval, and the difference of two on the same patients.
+"""Discrimination: the area under the ROC curve (AUC), its interval, and comparisons of several.
 
 The AUC is the probability that a patient with the outcome scores above one without it, ties counting one half. A
+patient's *placement* is the share of the other class that it beats; DeLong's variances are those of placements. A
 patient is called positive when the score is *at least* the threshold. Where DeLong's variance is zero or does not exist
-(AUC 0 or 1, one patient in a class, a constant score), the standard error and the interval are NaN: certainty is not on
-offer.
+(AUC 0 or 1, one patient in a class, a constant score), the standard error and the interval are NaN.
+
+Sources: DeLong ER, DeLong DM, Clarke-Pearson DL. Biometrics 1988;44:837-845. Hanley JA, McNeil BJ. Radiology
+1982;143:29-36.
 """
 
 from __future__ import annotations
@@ -15,11 +18,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, logit
-from scipy.stats import binomtest, chi2, norm, rankdata
+from scipy.stats import chi2, norm, rankdata
 
 from hepred_lib.stats import checks
-
-# --- discrimination: Discrimination: the area under the ROC curve (AUC), its interval, and the difference of two on
+from hepred_lib.stats.bootstrap import bootstrap_indices, percentile_interval, resample_counts
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,29 @@ class RocPoints:
     false_positive_rate: NDArray[np.float64]
     true_positive_rate: NDArray[np.float64]
     threshold: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class AucContrast:
+    """Test that several AUCs on the same patients are equal.
+
+    Attributes
+    ----------
+    names : tuple of str
+    aucs : ndarray, shape (k,)
+    covariance : ndarray, shape (k, k)
+        DeLong's.
+    statistic, df, p
+        Wald's chi-squared; df is the number of contrasts that vary. Scores that all order the patients alike have
+        statistic 0, df 0 and p 1; without a variance all three are NaN.
+    """
+
+    names: tuple[str, ...]
+    aucs: NDArray[np.float64]
+    covariance: NDArray[np.float64]
+    statistic: float = np.nan
+    df: float = np.nan
+    p: float = np.nan
 
 
 def auc(y: ArrayLike, score: ArrayLike) -> float:
@@ -144,15 +169,77 @@ def compare_auc(y: ArrayLike, score_a: ArrayLike, score_b: ArrayLike, level: flo
     above_b, below_b = _placements_of(y, score_b, "score_b")
     if np.array_equal(above_a, above_b) and np.array_equal(below_a, below_b):
         return AucDifference(0.0, 0.0, 0.0, 0.0, 1.0)
-    difference = float(above_a.mean() - above_b.mean())
-    standard_error = _positive_or_nan(np.sqrt(delong_variance(above_a - above_b, below_a - below_b)))
-    return wald_difference(difference, standard_error, level)
+    error = np.sqrt(delong_variance(above_a - above_b, below_a - below_b))
+    return _wald(float(above_a.mean() - above_b.mean()), _positive_or_nan(error), level)
 
 
-def wald_difference(difference: float, standard_error: float, level: float) -> AucDifference:
-    """Interval, z and two-sided p of a difference of two AUCs; all NaN but the difference where there is no error."""
-    reach, z = _quantile(level) * standard_error, difference / standard_error
-    return AucDifference(difference, difference - reach, difference + reach, z, float(2 * norm.sf(abs(z))))
+def compare_aucs(y: ArrayLike, scores: Mapping[str, ArrayLike]) -> AucContrast:
+    """One test that two or more AUCs on the same patients are equal, before any pair is looked at.
+
+    Parameters
+    ----------
+    y : array_like of 0 and 1, shape (n,)
+    scores : mapping of str to array_like, shape (n,)
+        At least two.
+
+    Returns
+    -------
+    AucContrast
+        The covariance is NaN with one patient in a class.
+
+    Raises
+    ------
+    ValueError
+        As `auc`, the score at fault named; with fewer than two scores.
+
+    References
+    ----------
+    DeLong ER, DeLong DM, Clarke-Pearson DL. Biometrics 1988;44:837-845.
+    """
+    if len(scores) < 2:
+        raise ValueError(f"scores must name at least two scores, got {list(scores)}.")
+    parts = [_placements_of(y, score, name) for name, score in scores.items()]
+    above, below = (np.stack(part) for part in zip(*parts, strict=True))
+    names, aucs = tuple(scores), above.mean(axis=1)
+    if min(above.shape[1], below.shape[1]) < 2:
+        return AucContrast(names, aucs, np.full((len(names), len(names)), np.nan))
+    covariance = np.cov(above) / above.shape[1] + np.cov(below) / below.shape[1]
+    contrast = np.eye(len(aucs))[1:] - np.eye(len(aucs))[0]
+    size, axes = np.linalg.eigh(contrast @ covariance @ contrast.T)
+    varies, along = size > 1e-12 * max(size.max(), 1e-12), axes.T @ contrast @ aucs
+    if np.abs(along[~varies]).max(initial=0.0) > 1e-9:  # a certain difference is no test
+        return AucContrast(names, aucs, covariance)
+    statistic, df = float(np.sum(along[varies] ** 2 / size[varies])), int(varies.sum())
+    return AucContrast(names, aucs, covariance, statistic, df, float(chi2.sf(statistic, df)) if df else 1.0)
+
+
+def compare_unpaired(
+    group_a: tuple[ArrayLike, ArrayLike], group_b: tuple[ArrayLike, ArrayLike], level: float = 0.95
+) -> AucDifference:
+    """AUC in group a minus AUC in group b, of different patients: two hospitals, or men and women.
+
+    Parameters
+    ----------
+    group_a, group_b : (y, score)
+        Outcome and score of the patients of each group; no patient in both.
+    level : float
+
+    Returns
+    -------
+    AucDifference
+        All but the difference NaN where one of the AUCs has no standard error.
+
+    Raises
+    ------
+    ValueError
+        As `auc`.
+
+    References
+    ----------
+    Hanley JA, McNeil BJ. Radiology 1982;143:29-36.
+    """
+    a, b = auc_interval(*group_a), auc_interval(*group_b)
+    return _wald(a.auc - b.auc, float(np.hypot(a.standard_error, b.standard_error)), level)
 
 
 def roc_points(y: ArrayLike, score: ArrayLike) -> RocPoints:
@@ -217,7 +304,7 @@ def roc_band(
         )
         for _ in range(n_resamples)
     ]
-    low, high = np.quantile(curves, (0.025, 0.975), axis=0)
+    low, high = percentile_interval(curves)
     sensitivity = np.interp(grid, _rising_share(negatives), _rising_share(positives))
     return pd.DataFrame({"false_positive_rate": grid, "sensitivity": sensitivity, "low": low, "high": high})
 
@@ -267,8 +354,125 @@ def clustered_auc_interval(
     estimate = float(wins.sum() / (y.sum() * (1 - y).sum()))
     if resampled.size < 2 or np.ptp(resampled) == 0:
         return AucInterval(estimate, np.nan, np.nan, np.nan)
-    low, high = np.quantile(resampled, (0.025, 0.975))
-    return AucInterval(estimate, float(low), float(high), float(resampled.std(ddof=1)))
+    return AucInterval(estimate, *percentile_interval(resampled), float(resampled.std(ddof=1)))
+
+
+def bootstrap_auc_interval(
+    y: ArrayLike, score: ArrayLike, *, n_resamples: int, rng: np.random.Generator, level: float = 0.95
+) -> AucInterval:
+    """AUC with a percentile interval from a bootstrap stratified by outcome.
+
+    Parameters
+    ----------
+    y : array_like of 0 and 1, shape (n,)
+    score : array_like, shape (n,)
+    n_resamples : int
+        At least 2.
+    rng : numpy.random.Generator
+    level : float
+
+    Returns
+    -------
+    AucInterval
+        The standard error is the resamples' SD. Without DeLong's variance (AUC 0 or 1, one patient in a class) the
+        resamples would pretend certainty: standard error and interval are NaN.
+
+    Raises
+    ------
+    ValueError
+        As `auc`; for a number of resamples below 2 or a level outside (0, 1).
+
+    References
+    ----------
+    Carpenter J, Bithell J. Stat Med 2000;19:1141-1164.
+    """
+    draws = resampled_aucs(y, [score], n_resamples=n_resamples, rng=rng)[0]
+    delong = auc_interval(y, score, level)
+    if np.isnan(delong.standard_error):
+        return delong
+    return AucInterval(delong.auc, *percentile_interval(draws, level), float(draws.std(ddof=1)))
+
+
+def bootstrap_auc_difference(
+    y: ArrayLike,
+    score_a: ArrayLike,
+    score_b: ArrayLike,
+    *,
+    n_resamples: int,
+    rng: np.random.Generator,
+    level: float = 0.95,
+) -> AucDifference:
+    """AUC of `score_a` minus AUC of `score_b` on the same patients, resampled together within each class.
+
+    Parameters
+    ----------
+    y : array_like of 0 and 1, shape (n,)
+    score_a, score_b : array_like, shape (n,)
+    n_resamples, rng, level
+        As for `bootstrap_auc_interval`.
+
+    Returns
+    -------
+    AucDifference
+        A percentile interval; z is the difference over the resamples' SD and p two-sided from the share of resamples
+        on the other side of 0, at least 2 / (n_resamples + 1). Scores that order the patients alike have difference 0
+        and p 1.
+
+    Raises
+    ------
+    ValueError
+        As `bootstrap_auc_interval`.
+
+    References
+    ----------
+    Davison, Hinkley. Bootstrap methods and their application, chapter 4. Cambridge 1997.
+    """
+    draws = np.subtract(*resampled_aucs(y, [score_a, score_b], n_resamples=n_resamples, rng=rng))
+    low, high = percentile_interval(draws, level)
+    difference = auc(y, score_a) - auc(y, score_b)
+    if np.ptp(draws) < 1e-12:
+        same = abs(difference) < 1e-12
+        return AucDifference(difference, *((0.0, 0.0, 0.0, 1.0) if same else (np.nan,) * 4))
+    tail = min(np.sum(draws <= 0), np.sum(draws >= 0))
+    p = min(1.0, 2 * (tail + 1) / (draws.size + 1))
+    return AucDifference(difference, low, high, float(difference / draws.std(ddof=1)), float(p))
+
+
+def resampled_aucs(
+    y: ArrayLike, scores: list[ArrayLike], *, n_resamples: int, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """AUC of each score in stratified bootstrap resamples that all scores share.
+
+    Parameters
+    ----------
+    y : array_like of 0 and 1, shape (n,)
+    scores : list of k array_likes, shape (n,)
+    n_resamples : int
+        At least 2.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    ndarray, shape (k, n_resamples)
+
+    Raises
+    ------
+    ValueError
+        As `auc`; for a number of resamples below 2.
+    """
+    checks.generator(rng)
+    checks.at_least(n_resamples, "n_resamples", 2)
+    checked = [checks.outcome_and_score(y, score) for score in scores]
+    outcome = checked[0][0]
+    positive, negative = np.flatnonzero(outcome == 1), np.flatnonzero(outcome == 0)
+    ladders = [_ladder(score[positive], score[negative]) for _, score in checked]
+    size = max(1, _BLOCK // outcome.size)
+    blocks = []
+    for first in range(0, n_resamples, size):
+        b = min(size, n_resamples - first)
+        events, others = (resample_counts(bootstrap_indices(part.size, b, rng)) for part in (positive, negative))
+        blocks.append([_weighted_auc(events, others, *ladder) for ladder in ladders])
+    return np.concatenate(blocks, axis=1)
 
 
 def placements(positive: NDArray, negative: NDArray) -> tuple[NDArray, NDArray]:
@@ -293,247 +497,6 @@ def counts_by_value(y: NDArray, score: NDArray) -> tuple[NDArray, NDArray, NDArr
     value, code = np.unique(-score, return_inverse=True)
     positives = np.bincount(code, y, value.size).astype(np.int64)
     return -value, positives, np.bincount(code, minlength=value.size) - positives
-
-
-def _placements_of(y: ArrayLike, score: ArrayLike, name: str = "score") -> tuple[NDArray, NDArray]:
-    y, score = checks.outcome_and_score(y, score, name)
-    return placements(score[y == 1], score[y == 0])
-
-
-def _interval(estimate: float, standard_error: float, level: float, method: str) -> AucInterval:
-    if method not in ("wald", "logit"):
-        raise ValueError(f"method must be 'wald' or 'logit', got {method!r}.")
-    reach = _quantile(level) * (standard_error := _positive_or_nan(standard_error))
-    if np.isnan(reach):
-        return AucInterval(estimate, np.nan, np.nan, np.nan)
-    if method == "wald":
-        low, high = np.clip([estimate - reach, estimate + reach], 0, 1)
-    else:
-        low, high = expit(logit(estimate) + np.array([-reach, reach]) / (estimate * (1 - estimate)))
-    return AucInterval(estimate, float(low), float(high), standard_error)
-
-
-def _positive_or_nan(standard_error: float) -> float:
-    return float(standard_error) if standard_error > 0 else float("nan")
-
-
-def _quantile(level: float) -> float:
-    return float(norm.ppf((1 + checks.between(level, "level", 0, 1)) / 2))
-
-
-def _rising_share(counts: NDArray) -> NDArray[np.float64]:
-    return np.r_[0, np.cumsum(counts)] / counts.sum()
-
-
-def _wins_between_clusters(y: NDArray, score: NDArray, code: NDArray) -> NDArray[np.float64]:
-    """Pairs that the positives of cluster i win against the negatives of cluster j, ties one half: shape (i, j)."""
-    n_clusters = code.max() + 1
-    positive, owner = score[y == 1], code[y == 1]
-    wins = np.zeros((n_clusters, n_clusters))
-    for j in range(n_clusters):
-        rival = np.sort(score[(y == 0) & (code == j)])
-        beaten = (np.searchsorted(rival, positive, "left") + np.searchsorted(rival, positive, "right")) / 2
-        wins[:, j] = np.bincount(owner, beaten, n_clusters)
-    return wins
-
-
-# --- auc_tests: Several AUCs at once on the same patients, and two AUCs on different patients
-
-
-@dataclass(frozen=True)
-class AucContrast:
-    """Test that several AUCs on the same patients are equal.
-
-    Attributes
-    ----------
-    names : tuple of str
-    aucs : ndarray, shape (k,)
-    covariance : ndarray, shape (k, k)
-        DeLong's.
-    statistic, df, p
-        Wald's chi-squared; df is the number of contrasts that vary. Scores that all order the patients alike have
-        statistic 0, df 0 and p 1; without a variance all three are NaN.
-    """
-
-    names: tuple[str, ...]
-    aucs: NDArray[np.float64]
-    covariance: NDArray[np.float64]
-    statistic: float
-    df: float
-    p: float
-
-
-def delong_covariance(y: ArrayLike, scores: Mapping[str, ArrayLike]) -> tuple[NDArray, NDArray]:
-    """AUCs of several scores on the same patients and their covariance.
-
-    Parameters
-    ----------
-    y : array_like of 0 and 1, shape (n,)
-    scores : mapping of str to array_like, shape (n,)
-
-    Returns
-    -------
-    ndarray, shape (k,), and ndarray, shape (k, k)
-        The covariance is NaN with one patient in a class.
-
-    Raises
-    ------
-    ValueError
-        As `auc`, the score at fault named.
-
-    References
-    ----------
-    DeLong ER, DeLong DM, Clarke-Pearson DL. Biometrics 1988;44:837-845.
-    """
-    if not scores:
-        raise ValueError("scores must name at least one score, got none.")
-    parts = []
-    for name, score in scores.items():
-        outcome, values = checks.outcome_and_score(y, score, name)
-        parts.append(placements(values[outcome == 1], values[outcome == 0]))
-    above, below = (np.stack(part) for part in zip(*parts, strict=True))
-    if min(above.shape[1], below.shape[1]) < 2:
-        return above.mean(axis=1), np.full((len(parts), len(parts)), np.nan)
-    covariance = np.cov(above) / above.shape[1] + np.cov(below) / below.shape[1]
-    return above.mean(axis=1), covariance.reshape(len(parts), len(parts))
-
-
-def compare_aucs(y: ArrayLike, scores: Mapping[str, ArrayLike]) -> AucContrast:
-    """One test that two or more AUCs on the same patients are equal, before any pair is looked at.
-
-    Parameters
-    ----------
-    y : array_like of 0 and 1, shape (n,)
-    scores : mapping of str to array_like, shape (n,)
-        At least two.
-
-    Returns
-    -------
-    AucContrast
-
-    Raises
-    ------
-    ValueError
-        As `auc`; with fewer than two scores.
-
-    References
-    ----------
-    DeLong ER, DeLong DM, Clarke-Pearson DL. Biometrics 1988;44:837-845.
-    """
-    if len(scores) < 2:
-        raise ValueError(f"scores must name at least two scores, got {list(scores)}.")
-    aucs, covariance = delong_covariance(y, scores)
-    names = tuple(scores)
-    if np.isnan(covariance).any():
-        return AucContrast(names, aucs, covariance, np.nan, np.nan, np.nan)
-    contrast = np.eye(len(aucs))[1:] - np.eye(len(aucs))[0]
-    spread, difference = contrast @ covariance @ contrast.T, contrast @ aucs
-    size, axes = np.linalg.eigh(spread)
-    varies = size > 1e-12 * max(size.max(), 1e-12)
-    along = axes.T @ difference
-    if np.abs(along[~varies]).max(initial=0.0) > 1e-9:  # a certain difference is no test
-        return AucContrast(names, aucs, covariance, np.nan, np.nan, np.nan)
-    statistic, df = float(np.sum(along[varies] ** 2 / size[varies])), int(varies.sum())
-    return AucContrast(names, aucs, covariance, statistic, df, float(chi2.sf(statistic, df)) if df else 1.0)
-
-
-def compare_unpaired(
-    group_a: tuple[ArrayLike, ArrayLike], group_b: tuple[ArrayLike, ArrayLike], level: float = 0.95
-) -> AucDifference:
-    """AUC in group a minus AUC in group b, of different patients: two hospitals, or men and women.
-
-    Parameters
-    ----------
-    group_a, group_b : (y, score)
-        Outcome and score of the patients of each group; no patient in both.
-    level : float
-
-    Returns
-    -------
-    AucDifference
-        All but the difference NaN where one of the AUCs has no standard error.
-
-    Raises
-    ------
-    ValueError
-        As `auc`.
-
-    References
-    ----------
-    Hanley JA, McNeil BJ. Radiology 1982;143:29-36.
-    """
-    a, b = auc_interval(*group_a), auc_interval(*group_b)
-    return wald_difference(a.auc - b.auc, float(np.hypot(a.standard_error, b.standard_error)), level)
-
-
-# --- comparison: Comparisons beside the paired DeLong test of `discrimination`: paired calls, nested fits, the p
-
-
-def mcnemar_exact(a: ArrayLike, b: ArrayLike) -> float:
-    """Exact two-sided p of McNemar's test that two rules are right (or positive) equally often on the same patients.
-
-    Only patients on whom the rules disagree count; without any, p is 1.
-
-    Parameters
-    ----------
-    a, b : array_like of bool or 0 and 1, shape (n,)
-        For each patient, whether the rule was right.
-
-    Returns
-    -------
-    float
-
-    Raises
-    ------
-    ValueError
-        If a value is not 0 or 1, or the lengths differ.
-
-    References
-    ----------
-    McNemar Q. Psychometrika 1947;12:153-157.
-
-    Examples
-    --------
-    >>> mcnemar_exact([1, 1, 0, 0, 0], [1, 1, 1, 1, 1])
-    0.25
-    """
-    checks.same_patients(a, b, "a and b")
-    a, b = _calls(a, "a"), _calls(b, "b")
-    only_a, only_b = int(np.sum(a & ~b)), int(np.sum(b & ~a))
-    return float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
-
-
-def likelihood_ratio_p(log_likelihood_small: float, log_likelihood_large: float, degrees_of_freedom: int = 1) -> float:
-    """P value of the likelihood-ratio test of a model within a larger one.
-
-    Parameters
-    ----------
-    log_likelihood_small, log_likelihood_large : float
-        Of the nested and of the larger model, fitted to the same patients.
-    degrees_of_freedom : int
-        Coefficients that only the larger model has.
-
-    Returns
-    -------
-    float
-
-    Raises
-    ------
-    ValueError
-        If the larger model fits worse than the nested one, which a maximum cannot.
-
-    References
-    ----------
-    Wilks SS. Ann Math Stat 1938;9:60-62.
-    """
-    df = checks.at_least(degrees_of_freedom, "degrees_of_freedom", 1)
-    statistic = 2 * (log_likelihood_large - log_likelihood_small)
-    if not statistic >= -1e-6:
-        raise ValueError(
-            "log_likelihood_large must be at least log_likelihood_small, "
-            f"got {log_likelihood_large} and {log_likelihood_small}."
-        )
-    return float(chi2.sf(max(statistic, 0.0), df))
 
 
 def binormal_separation(auc: float) -> float:
@@ -666,15 +629,74 @@ def delong_power(
     return float(np.mean(np.abs(above.mean(axis=-1)) > norm.ppf(0.975) * standard_error))
 
 
+# Numbers of a block of resamples: it should stay in the processor's cache.
+_BLOCK = 500_000
+
+
+def _placements_of(y: ArrayLike, score: ArrayLike, name: str = "score") -> tuple[NDArray, NDArray]:
+    y, score = checks.outcome_and_score(y, score, name)
+    return placements(score[y == 1], score[y == 0])
+
+
+def _interval(estimate: float, standard_error: float, level: float, method: str) -> AucInterval:
+    if method not in ("wald", "logit"):
+        raise ValueError(f"method must be 'wald' or 'logit', got {method!r}.")
+    reach = _quantile(level) * (standard_error := _positive_or_nan(standard_error))
+    if np.isnan(reach):
+        return AucInterval(estimate, np.nan, np.nan, np.nan)
+    if method == "wald":
+        low, high = np.clip([estimate - reach, estimate + reach], 0, 1)
+    else:
+        low, high = expit(logit(estimate) + np.array([-reach, reach]) / (estimate * (1 - estimate)))
+    return AucInterval(estimate, float(low), float(high), standard_error)
+
+
+def _wald(difference: float, standard_error: float, level: float) -> AucDifference:
+    """Interval, z and two-sided p of a difference of two AUCs; all NaN but the difference where there is no error."""
+    reach, z = _quantile(level) * standard_error, difference / standard_error
+    return AucDifference(difference, difference - reach, difference + reach, z, float(2 * norm.sf(abs(z))))
+
+
+def _positive_or_nan(standard_error: float) -> float:
+    return float(standard_error) if standard_error > 0 else float("nan")
+
+
+def _quantile(level: float) -> float:
+    return float(norm.ppf((1 + checks.between(level, "level", 0, 1)) / 2))
+
+
+def _rising_share(counts: NDArray) -> NDArray[np.float64]:
+    return np.r_[0, np.cumsum(counts)] / counts.sum()
+
+
+def _wins_between_clusters(y: NDArray, score: NDArray, code: NDArray) -> NDArray[np.float64]:
+    """Pairs that the positives of cluster i win against the negatives of cluster j, ties one half: shape (i, j)."""
+    n_clusters = code.max() + 1
+    positive, owner = score[y == 1], code[y == 1]
+    wins = np.zeros((n_clusters, n_clusters))
+    for j in range(n_clusters):
+        rival = np.sort(score[(y == 0) & (code == j)])
+        beaten = (np.searchsorted(rival, positive, "left") + np.searchsorted(rival, positive, "right")) / 2
+        wins[:, j] = np.bincount(owner, beaten, n_clusters)
+    return wins
+
+
+def _ladder(positive: NDArray, negative: NDArray) -> tuple[NDArray, NDArray, NDArray]:
+    """Order of the negatives, and how many of them lie below and not above each positive."""
+    order = np.argsort(negative, kind="stable")
+    rungs = negative[order]
+    return order, np.searchsorted(rungs, positive, "left"), np.searchsorted(rungs, positive, "right")
+
+
+def _weighted_auc(events: NDArray, others: NDArray, order: NDArray, below: NDArray, upto: NDArray) -> NDArray:
+    cumulative = np.zeros((len(others), others.shape[1] + 1))
+    np.cumsum(others[:, order], axis=1, out=cumulative[:, 1:])
+    wins = cumulative[:, below] + cumulative[:, upto]
+    return np.einsum("bi,bi->b", events, wins) / (2 * events.shape[1] * others.shape[1])
+
+
 def _correlated_normals(n_simulations: int, size: int, correlation: float, rng: np.random.Generator) -> NDArray:
     """Standard normal pairs, shape (n_simulations, 2, size)."""
     noise = rng.standard_normal((n_simulations, 2, size))
     noise[:, 1] = correlation * noise[:, 0] + np.sqrt(1 - correlation**2) * noise[:, 1]
     return noise
-
-
-def _calls(values: ArrayLike, name: str) -> NDArray[np.bool_]:
-    array = np.asarray(values)
-    if array.ndim != 1 or not np.isin(array, (0, 1)).all():
-        raise ValueError(f"{name} must be one-dimensional and hold 0 and 1 only, got {array[:5].tolist()}.")
-    return array.astype(bool)

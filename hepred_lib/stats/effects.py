@@ -1,38 +1,25 @@
-"""What a logistic model says about each predictor: odds ratios per sensible unit, their intervals, and a test a term.
+"""What a logistic model says about each predictor: odds ratios per sensible step, with two kinds of intervals.
 
 Wald intervals are symmetric on the log scale and fail with few events. Profile-likelihood intervals follow the
-likelihood itself; where the classes separate both rest on Firth's penalized likelihood.
+likelihood itself; where the classes separate both rest on Firth's penalized likelihood. Over imputed sets Wald limits
+come from Rubin's rules and profile limits from the average of the sets' distributions.
+
+Sources: Venzon DJ, Moolgavkar SH. Appl Stat 1988;37:87-94. Heinze G, Ploner M, Beyea J. Stat Med 2013;32:5062-5076.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from scipy.optimize import brentq
-from scipy.stats import chi2, norm
+from scipy.stats import norm
 
 from hepred_lib.stats import checks
 from hepred_lib.stats.development import DevelopedModel
 from hepred_lib.stats.imputation import impute_development
-from hepred_lib.stats.logistic import (
-    FAILED_SEARCH,
-    Array,
-    Coding,
-    LogisticModel,
-    check_outcome,
-    fit_logistic,
-    information_inverse,
-    maximum_given,
-    profile_limits,
-    separating_columns,
-    standardize,
-)
-from hepred_lib.stats.selection import group_columns
-
-# --- effects: What a logistic model says about each predictor: odds ratios per sensible unit, their intervals
+from hepred_lib.stats.logistic import Array, Coding, check_outcome, fit_logistic, profile_limits, separating_columns
 
 # A change that a clinician would call a step; everything else counts per 1.
 UNITS = {
@@ -104,112 +91,45 @@ def odds_ratios(
     return pd.DataFrame({"name": list(names), "step": step, **found, "p": p})
 
 
-def profile_odds_ratios(
-    x: pd.DataFrame,
-    y: ArrayLike,
-    *,
-    units: Mapping[str, float] = UNITS,
-    level: float = 0.95,
-    separation: str = "refuse",
+def univariable_odds_ratios(
+    x: pd.DataFrame, y: ArrayLike, *, units: Mapping[str, float] = UNITS, level: float = 0.95
 ) -> pd.DataFrame:
-    """Odds ratios with Wald and with profile-likelihood intervals, side by side.
+    """Odds ratio of each predictor alone, in the patients who have a value of it.
 
     Parameters
     ----------
     x : DataFrame, shape (n, p)
+        Numbers, 0/1 and categories; NaN where missing.
     y : array_like of 0 and 1, shape (n,)
     units, level
         As for `odds_ratios`.
-    separation : {"refuse", "firth"}
-        As for `fit_logistic`; under Firth's penalty the profile is that of the penalized likelihood.
 
     Returns
     -------
     DataFrame
-        The columns of `odds_ratios`, then `profile_low, profile_high`.
+        `name` (a coded column), `predictor`, `n`, `events`, `step, odds_ratio, low, high, p` (Wald; Firth's penalty
+        where the predictor separates the outcome). NaN where a predictor is constant or one outcome is left.
 
     Raises
     ------
     ValueError
-        As `fit_logistic` and `odds_ratios`.
-
-    References
-    ----------
-    Venzon, Moolgavkar. Appl Stat 1988;37:87-94. Heinze, Schemper. Stat Med 2002;21:2409-2419.
+        If `y` is not 0/1 with both present, the lengths differ, or a column holds text or an infinite number.
     """
-    model = fit_logistic(x, y, separation=separation)
-    names = model.names[1:]
-    table = odds_ratios(names, model.coefficients[1:], model.standard_errors[1:], units=units, level=level)
-    design, scale, estimate = _standardized(model, x)
-    outcome, penalized = check_outcome(x, y), model.method == "firth"
-    limits = [
-        profile_limits(design, outcome, estimate, column, level=level, penalized=penalized)
-        for column in range(1, estimate.size)
-    ]
-    low, high = np.array(limits).reshape(-1, 2).T / scale * table["step"].to_numpy(dtype=float)
-    with np.errstate(over="ignore"):
-        return table.assign(profile_low=np.exp(low), profile_high=np.exp(high))
-
-
-def term_tests(
-    x: pd.DataFrame,
-    y: ArrayLike,
-    *,
-    blocks: Mapping[str, Sequence[str]] | None = None,
-    separation: str = "refuse",
-) -> pd.DataFrame:
-    """Likelihood-ratio test of each term, given all others: one row a number, a category or a named block.
-
-    Parameters
-    ----------
-    x : DataFrame, shape (n, p)
-    y : array_like of 0 and 1, shape (n,)
-    blocks : mapping of name to columns, optional
-        Columns that are tested together.
-    separation : {"refuse", "firth"}
-        As for `fit_logistic`; under Firth's penalty the test is that of the penalized likelihood.
-
-    Returns
-    -------
-    DataFrame
-        `term, df, statistic, p`.
-
-    Raises
-    ------
-    ValueError
-        As `fit_logistic`; for blocks that name unknown columns.
-
-    References
-    ----------
-    Hosmer, Lemeshow, Sturdivant. Applied logistic regression, 3rd ed. Wiley 2013. Heinze, Schemper. Stat Med
-    2002;21:2409-2419.
-    """
-    model = fit_logistic(x, y, separation=separation)
-    design, _, estimate = _standardized(model, x)
-    outcome, penalized = check_outcome(x, y), model.method == "firth"
-    every = np.ones(estimate.size, dtype=bool)
-    _, top = maximum_given(design, outcome, estimate, every, penalized=penalized)
-    rows = []
-    for term, columns in group_columns(tuple(x.columns), blocks).items():
-        held = np.isin(model.names, [coded for column in columns for coded in model.coding.blocks[column]])
-        start = np.where(held, 0.0, estimate)
-        _, without = maximum_given(design, outcome, start, ~held, penalized=penalized)
-        statistic, df = max(2 * (top - without), 0.0), int(held.sum())
-        rows.append({"term": term, "df": df, "statistic": statistic, "p": float(chi2.sf(statistic, df))})
-    return pd.DataFrame(rows, columns=["term", "df", "statistic", "p"])
-
-
-def _standardized(model: LogisticModel, x: pd.DataFrame) -> tuple[Array, Array, Array]:
-    """Design with standardized columns, shape (n, q), their scales, and the model's coefficients on it."""
-    rows, center, scale = standardize(model.coding.matrix(x))
-    slopes = model.coefficients[1:]
-    return rows.T, scale, np.concatenate([[model.coefficients[0] + center @ slopes], slopes * scale])
-
-
-# --- imputed_effects: What a developed model says about each predictor over its imputed sets: Wald and profile-likeli
-
-# A limit further away than 2^12 Wald reaches is called infinite.
-_DOUBLINGS = 12
+    outcome, parts = check_outcome(x, y), []
+    Coding.of(x).matrix(x)  # refuses text and infinite numbers, by name
+    for name in x.columns:
+        known = x[name].notna().to_numpy()
+        alone, labels = x.loc[known, [name]], outcome[known]
+        size = {"predictor": name, "n": int(known.sum()), "events": int(labels.sum())}
+        if alone[name].nunique() > 1 and 0 < labels.sum() < labels.size:
+            fit = fit_logistic(alone, labels, separation="firth")
+            found = odds_ratios(fit.names[1:], fit.coefficients[1:], fit.standard_errors[1:], units=units, level=level)
+        else:
+            names = Coding.of(x[[name]]).names or (name,)
+            found = pd.DataFrame({"name": names, "step": [units.get(one, 1.0) for one in names]})
+        parts.append(found.assign(**size))
+    columns = ["name", "predictor", "n", "events", "step", "odds_ratio", "low", "high", "p"]
+    return pd.concat(parts, ignore_index=True).reindex(columns=columns) if parts else pd.DataFrame(columns=columns)
 
 
 def multivariable_odds_ratios(
@@ -253,113 +173,13 @@ def multivariable_odds_ratios(
     separated = any(separating_columns(design[:, 1:], outcome, model.names) for design in designs)
     start = np.concatenate([[0.0], model.unshrunk_coefficients * scale])  # the intercept is found from there
     limits = [
-        pooled_profile_limits(designs, outcome, start, column, level=level, penalized=separated)
-        for column in range(1, len(model.names) + 1)
+        profile_limits(designs, outcome, start, column, level=level, penalized=separated)
+        for column in range(1, start.size)
     ]
-    low, high = np.array(limits).reshape(-1, 2).T / scale * table["step"].to_numpy(dtype=float)
+    low, high = np.array(limits).T / scale * table["step"].to_numpy(dtype=float)
     method = "firth" if separated else "maximum likelihood"
     with np.errstate(over="ignore"):
         return table.assign(profile_low=np.exp(low), profile_high=np.exp(high), method=method)
-
-
-def pooled_profile_limits(
-    designs: list[Array], y: Array, start: Array, column: int, *, level: float, penalized: bool
-) -> tuple[float, float]:
-    """Limits of one coefficient from the average of its distributions in several imputed sets (CLIP).
-
-    In each set the distribution at a value is the normal one of the signed root of the profile likelihood ratio there.
-    With one set, or equal ones, these are the profile-likelihood limits.
-
-    Parameters
-    ----------
-    designs : list of m ndarrays, shape (n, q)
-        Of full rank, the intercept included, columns roughly standardized.
-    y : ndarray, shape (n,)
-    start : ndarray, shape (q,)
-        Near the maxima.
-    column : int
-    level : float
-        Coverage, between 0 and 1.
-    penalized : bool
-        Firth's penalized likelihood instead of the likelihood.
-
-    Returns
-    -------
-    (float, float)
-        Infinite where the distribution never comes to the limit; NaN where a limit cannot be found.
-
-    References
-    ----------
-    Heinze G, Ploner M, Beyea J. Stat Med 2013;32:5062-5076.
-    """
-    tail = (1 - checks.between(level, "level", 0, 1)) / 2
-    every = np.ones(start.size, dtype=bool)
-    try:
-        tops = [maximum_given(design, y, start, every, penalized=penalized) for design in designs]
-    except FAILED_SEARCH:
-        return np.nan, np.nan
-    free = every.copy()
-    free[column] = False
-
-    def distribution(value: float) -> float:
-        roots = []
-        for design, (best, top) in zip(designs, tops, strict=True):
-            held = best.copy()
-            held[column] = value
-            drop = top - maximum_given(design, y, held, free, penalized=penalized)[1]
-            roots.append(np.sign(value - best[column]) * np.sqrt(2 * max(drop, 0.0)))
-        return float(norm.cdf(roots).mean())
-
-    center = float(np.mean([best[column] for best, _ in tops]))
-    widest = max(
-        information_inverse(design, best)[column, column] for design, (best, _) in zip(designs, tops, strict=True)
-    )
-    reach = -norm.ppf(tail) * np.sqrt(widest)
-    return (
-        _quantile(distribution, tail, center=center, reach=-reach),
-        _quantile(distribution, 1 - tail, center=center, reach=reach),
-    )
-
-
-def univariable_odds_ratios(
-    x: pd.DataFrame, y: ArrayLike, *, units: Mapping[str, float] = UNITS, level: float = 0.95
-) -> pd.DataFrame:
-    """Odds ratio of each predictor alone, in the patients who have a value of it.
-
-    Parameters
-    ----------
-    x : DataFrame, shape (n, p)
-        Numbers, 0/1 and categories; NaN where missing.
-    y : array_like of 0 and 1, shape (n,)
-    units, level
-        As for `odds_ratios`.
-
-    Returns
-    -------
-    DataFrame
-        `name` (a coded column), `predictor`, `n`, `events`, `step, odds_ratio, low, high, p` (Wald; Firth's penalty
-        where the predictor separates the outcome). NaN where a predictor is constant or one outcome is left.
-
-    Raises
-    ------
-    ValueError
-        If `y` is not 0/1 with both present, the lengths differ, or a column holds text or an infinite number.
-    """
-    outcome, parts = check_outcome(x, y), []
-    Coding.of(x).matrix(x)  # refuses text and infinite numbers, by name
-    for name in x.columns:
-        known = x[name].notna().to_numpy()
-        alone, labels = x.loc[known, [name]], outcome[known]
-        size = {"predictor": name, "n": int(known.sum()), "events": int(labels.sum())}
-        if alone[name].nunique() > 1 and 0 < labels.sum() < labels.size:
-            fit = fit_logistic(alone, labels, separation="firth")
-            found = odds_ratios(fit.names[1:], fit.coefficients[1:], fit.standard_errors[1:], units=units, level=level)
-        else:
-            names = Coding.of(x[[name]]).names or (name,)
-            found = pd.DataFrame({"name": names, "step": [units.get(one, 1.0) for one in names]})
-        parts.append(found.assign(**size))
-    columns = ["name", "predictor", "n", "events", "step", "odds_ratio", "low", "high", "p"]
-    return pd.concat(parts, ignore_index=True).reindex(columns=columns) if parts else pd.DataFrame(columns=columns)
 
 
 def _designs(model: DevelopedModel, x: pd.DataFrame) -> tuple[list[Array], Array]:
@@ -373,16 +193,3 @@ def _designs(model: DevelopedModel, x: pd.DataFrame) -> tuple[list[Array], Array
     center, scale = values[0].mean(axis=0), values[0].std(axis=0)
     ones = np.ones((values.shape[1], 1))
     return [np.hstack([ones, (one - center) / scale]) for one in values], scale
-
-
-def _quantile(distribution: Callable[[float], float], tail: float, *, center: float, reach: float) -> float:
-    """Where the distribution reaches `tail`, sought from a center outwards; infinite where it does not, NaN if lost."""
-    inner, outer = center, center + reach
-    for _ in range(_DOUBLINGS):
-        try:
-            if (distribution(outer) - tail) * reach >= 0:
-                return float(brentq(lambda value: distribution(value) - tail, inner, outer, xtol=1e-7))
-        except FAILED_SEARCH:
-            return np.nan
-        inner, outer = outer, center + 2 * (outer - center)
-    return float(np.inf * np.sign(reach))

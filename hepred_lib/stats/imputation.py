@@ -7,13 +7,18 @@ imputed set. What remains for later patients is the mean and covariance at the e
 drawn given all that is known of that patient, by normal scores that are fixed for each set and column; a missing 0/1
 value is replaced by its probability. So a patient's values depend on no other patient, and no value leaves the
 observed range.
+
+What is estimated in each set is pooled by Rubin's rules, an AUC on the logit scale.
+
+Sources: Schafer JL. Analysis of incomplete multivariate data, chapter 5. Chapman & Hall 1997. Rubin DB. Multiple
+imputation for nonresponse in surveys. Wiley 1987. Marshall A et al. BMC Med Res Methodol 2009;9:57.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -22,12 +27,252 @@ from scipy.special import expit, logit, ndtri
 from scipy.stats import norm, t
 
 from hepred_lib.stats import checks
-from hepred_lib.stats.bootstrap import rubin_pool
 from hepred_lib.stats.calibration import calibrate
 from hepred_lib.stats.discrimination import auc_interval
 from hepred_lib.stats.logistic import Array, Coding
 
-# --- pooling: Rubin's rules for figures that are not normal on their own scale: pooled where they are, and br
+Knots = tuple[Array, Array] | None
+
+
+def impute_development(
+    x: pd.DataFrame, *, n_imputations: int, rng: np.random.Generator, observed: bool = True
+) -> tuple[Imputer, list[Array]]:
+    """Fit an imputer, and keep the completed development data on which models are fitted.
+
+    Unlike `Imputer.impute`, patients are drawn independently and 0/1 values are drawn as 0 or 1.
+
+    Parameters
+    ----------
+    x : DataFrame, shape (n, p)
+        Numbers, 0/1 columns and categories, NaN where missing. The outcome must not be among them.
+    n_imputations : int
+        Number m of completed sets.
+    rng : numpy.random.Generator
+    observed : bool
+        Whether categories are coded by the levels that occur, or by all that their type declares.
+
+    Returns
+    -------
+    Imputer and list of m ndarrays, shape (n, q)
+
+    Raises
+    ------
+    ValueError
+        A column without any observed value, no column, a number below 1, or `rng` is no generator.
+    """
+    checks.generator(rng)
+    checks.at_least(n_imputations, "n_imputations", 1)
+    coding = Coding.of(x, observed=observed)
+    if not coding.names:
+        raise ValueError("x must have at least one column to impute, got none.")
+    values = coding.matrix(x).to_numpy()
+    if empty := [name for name in coding.levels if x[name].isna().all()]:
+        raise ValueError(f"Each predictor needs observed values to impute from, got none in {', '.join(empty)}.")
+    knots, weights = describe(values, coding), np.ones(len(values))
+    chains = [draw_once(values, coding, knots, weights=weights, rng=rng) for _ in range(n_imputations)]
+    completed, means, covariances = zip(*chains, strict=True)
+    # Normal scores of m equally likely points, shuffled for each column: mean 0, variance 1.
+    points = ndtri((np.arange(n_imputations) + 0.5) / n_imputations)
+    points /= max(np.sqrt(np.mean(points**2)), 1e-12)
+    scores = rng.permuted(np.tile(points[:, None], (1, values.shape[1])), axis=0)
+    return Imputer(coding, knots, np.stack(means), np.stack(covariances), scores), list(completed)
+
+
+@dataclass(frozen=True)
+class Imputer:
+    """What is needed to impute a new patient m times.
+
+    Attributes
+    ----------
+    coding : Coding
+        The columns it knows; further columns of a table are ignored.
+    knots : tuple, one for each coded column
+        Observed values and their normal scores, both increasing; None for a 0/1 column.
+    means : ndarray, shape (m, q)
+        Mean of the coded columns in the joint normal model, as drawn at the end of each chain.
+    covariances : ndarray, shape (m, q, q)
+    scores : ndarray, shape (m, q)
+        Normal scores used for every patient; each column's have mean 0 and variance 1 over the m sets.
+
+    References
+    ----------
+    Schafer. Analysis of incomplete multivariate data, chapter 5. Chapman & Hall 1997.
+    """
+
+    coding: Coding
+    knots: tuple[Knots, ...]
+    means: Array
+    covariances: Array
+    scores: Array
+
+    def impute(self, x: pd.DataFrame) -> list[pd.DataFrame]:
+        """Complete a table m times.
+
+        Parameters
+        ----------
+        x : DataFrame, shape (n, p)
+
+        Returns
+        -------
+        list of m DataFrames, shape (n, q)
+            Coded columns (categories as 0/1 columns). What was observed is returned as it came; a missing number is
+            drawn, a missing 0/1 value is a probability. Always the same for the same patient.
+        """
+        coded = self.coding.matrix(x)
+        values = coded.to_numpy()
+        latent = _to_latent(values, self.knots)
+        units = _units(self.coding)
+        completed = []
+        for mean, covariance, score in zip(self.means, self.covariances, self.scores, strict=True):
+            drawn = _complete(latent, units, (mean, covariance), (self.knots, score))
+            filled = np.where(np.isnan(values), _from_latent(drawn, self.knots), values)
+            completed.append(pd.DataFrame(filled, index=coded.index, columns=coded.columns))
+        return completed
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything, as numbers and lists."""
+        return {
+            "method": "joint normal model of normal scores and 0/1 columns; predictors only",
+            "levels": {name: None if levels is None else list(levels) for name, levels in self.coding.levels.items()},
+            "knots": {
+                name: None if knots is None else {"values": knots[0].tolist(), "scores": knots[1].tolist()}
+                for name, knots in zip(self.coding.names, self.knots, strict=True)
+            },
+            "means": self.means.tolist(),
+            "covariances": self.covariances.tolist(),
+            "scores": self.scores.tolist(),
+        }
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any]) -> Imputer:
+        """Rebuild what `to_json` wrote.
+
+        Raises
+        ------
+        ValueError
+            As in a file edited by hand: arrays of other shapes than the columns ask for, covariances that are none, or
+            knots out of order.
+        """
+        levels = {name: None if v is None else tuple(v) for name, v in stored["levels"].items()}
+        knots = tuple(
+            None if k is None else (np.array(k["values"]), np.array(k["scores"])) for k in stored["knots"].values()
+        )
+        imputer = cls(Coding(levels), knots, *(np.array(stored[key]) for key in ("means", "covariances", "scores")))
+        m, q = len(imputer.means), len(imputer.coding.names)
+        shapes = {"means": (m, q), "covariances": (m, q, q), "scores": (m, q)}
+        wrong = [name for name, shape in shapes.items() if getattr(imputer, name).shape != shape or m < 1]
+        if wrong or len(knots) != q:
+            raise ValueError(f"{(wrong or ['knots'])[0]} must have the shape of {q} columns in {m} imputed sets")
+        for pair in filter(None, knots):
+            if len(pair[0]) != len(pair[1]) or any(not (np.diff(part) >= 0).all() for part in pair):
+                raise ValueError("knots must be two increasing lists of one length")
+        turned = np.swapaxes(imputer.covariances, 1, 2)
+        if q and not (np.allclose(imputer.covariances, turned) and np.linalg.eigvalsh(turned).min() >= -1e-6):
+            raise ValueError("covariances must be symmetric and positive")
+        return imputer
+
+
+def draw_once(
+    values: Array, coding: Coding, knots: tuple[Knots, ...], *, weights: Array, rng: np.random.Generator
+) -> tuple[Array, Array, Array]:
+    """One chain of data augmentation: completed coded values, mean and covariance.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n, q)
+        Coded columns, NaN where missing.
+    coding : Coding
+    knots : tuple of length q
+        From `describe`, on the rows that count.
+    weights : ndarray, shape (n,)
+        Case weights, such as the counts of a bootstrap resample; rows of weight 0 are completed without a say.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    ndarray (n, q), ndarray (q,), ndarray (q, q)
+    """
+    latent = _to_latent(values, knots)
+    missing = np.isnan(latent)
+    present = np.where(missing, 0.0, weights[:, None])
+    mean = np.sum(np.where(missing, 0.0, latent) * present, axis=0) / present.sum(axis=0)
+    latent = np.where(missing, mean, latent)
+    pending = [(rows, unit, knots[unit[0]]) for unit in _units(coding) if (rows := missing[:, unit[0]]).any()]
+    for _ in range(_SWEEPS if pending else 0):
+        mean, precision = _draw_parameters(latent, weights, rng)
+        for rows, unit, known in pending:
+            expected = _expected(latent[rows], unit, mean, precision)
+            latent[np.ix_(rows, unit)] = _draw(expected, precision[unit[0], unit[0]], known, rng)
+    mean, precision = _draw_parameters(latent, weights, rng)
+    return np.where(missing, _from_latent(latent, knots), values), mean, np.linalg.inv(precision)
+
+
+def describe(values: Array, coding: Coding) -> tuple[Knots, ...]:
+    """Observed distribution of each coded column: at most 33 values with their normal scores; None for 0/1 columns."""
+    return tuple(
+        _knots(column) if coding.levels.get(name, ()) is None else None
+        for name, column in zip(coding.names, values.T, strict=True)
+    )
+
+
+class Pooled(NamedTuple):
+    """Estimates pooled over imputed data sets.
+
+    Attributes
+    ----------
+    estimate : ndarray, shape (q,), or float
+        The mean over the data sets.
+    standard_error : ndarray, shape (q,), or float
+        Square root of the total variance.
+    total_variance : ndarray, shape (q,) or (q, q), or float
+        Within plus (1 + 1/m) times between.
+    """
+
+    estimate: NDArray[np.float64]
+    standard_error: NDArray[np.float64]
+    total_variance: NDArray[np.float64]
+
+
+def rubin_pool(estimates: ArrayLike, variances: ArrayLike) -> Pooled:
+    """Pool estimates over m imputed data sets by Rubin's rules.
+
+    Parameters
+    ----------
+    estimates : array, shape (m,) or (m, q)
+    variances : array, shape (m,), (m, q), or (m, q, q) for covariance matrices
+        Squared standard errors within each data set.
+
+    Returns
+    -------
+    Pooled
+        With m = 1 the between-variance is unknown and taken as zero.
+
+    Raises
+    ------
+    ValueError
+        Without any set, for a number that is not finite, or where the shapes do not fit.
+
+    References
+    ----------
+    Rubin. Multiple imputation for nonresponse in surveys. Wiley 1987.
+
+    Examples
+    --------
+    >>> round(float(rubin_pool([1.0, 3.0], [4.0, 4.0]).total_variance), 6)  # 4 + (1 + 1/2) * 2
+    7.0
+    """
+    values, within = np.asarray(estimates, dtype=float), np.asarray(variances, dtype=float)
+    if values.ndim not in (1, 2) or not len(values) or not (np.isfinite(values).all() and np.isfinite(within).all()):
+        raise ValueError(f"estimates and variances must be finite, of at least one set, got {values.tolist()}.")
+    m = values.shape[0]
+    if within.shape not in (values.shape, values.shape + values.shape[1:]):
+        raise ValueError(f"variances must fit estimates of shape {values.shape}, got shape {within.shape}.")
+    deviations = values - values.mean(axis=0)
+    matrices = within.ndim > values.ndim
+    squares = deviations[:, :, None] * deviations[:, None, :] if matrices else deviations**2
+    total = within.mean(axis=0) + (1 + 1 / m) * squares.sum(axis=0) / max(m - 1, 1)
+    diagonal = np.diagonal(total) if matrices else total
+    return Pooled(values.mean(axis=0), np.sqrt(diagonal), total)
 
 
 @dataclass(frozen=True)
@@ -85,15 +330,14 @@ def rubin_interval(
     values, within = checks.scores(estimates, "estimates"), checks.scores(variances, "variances")
     if (within <= 0).any() or not complete_df > 0:
         raise ValueError(f"variances and complete_df must be above 0, got {within.tolist()} and {complete_df}.")
-    pooled = rubin_pool(values, within)
-    total = float(pooled.total_variance)
-    share = (total - float(within.mean())) / total
-    df = _degrees_of_freedom(values.size, share, complete_df)
+    estimate, error, total = (float(part) for part in rubin_pool(values, within))
+    share, df = (total - float(within.mean())) / total, float(complete_df)
+    if values.size > 1 and share >= 1e-12:
+        few = 0.0 if np.isinf(df) else (df + 3) / ((df + 1) * df * (1 - share))  # of few patients: Barnard and Rubin
+        df = float(1 / (share**2 / (values.size - 1) + few))
     tail = (1 + checks.between(level, "level", 0, 1)) / 2
-    reach = float((t.ppf(tail, df) if np.isfinite(df) else norm.ppf(tail)) * np.sqrt(total))
-    return PooledFigure(
-        float(pooled.estimate), float(pooled.estimate) - reach, float(pooled.estimate) + reach, df, share
-    )
+    reach = float(t.ppf(tail, df) if np.isfinite(df) else norm.ppf(tail)) * error
+    return PooledFigure(estimate, estimate - reach, estimate + reach, df, share)
 
 
 def pool_auc(y: ArrayLike, scores: Sequence[ArrayLike], *, level: float = 0.95) -> PooledFigure:
@@ -123,11 +367,10 @@ def pool_auc(y: ArrayLike, scores: Sequence[ArrayLike], *, level: float = 0.95) 
     found = [auc_interval(y, score) for score in _sets(scores, "scores")]
     values, errors = (np.array([getattr(one, name) for one in found]) for name in ("auc", "standard_error"))
     if np.isnan(errors).any():
-        return _without_interval(values)
+        return PooledFigure(float(values.mean()), np.nan, np.nan, np.nan, np.nan)
     variances = (errors / (values * (1 - values))) ** 2
     pooled = rubin_interval(logit(values), variances, complete_df=len(np.asarray(y)) - 1, level=level)
-    limits = (float(expit(value)) for value in (pooled.estimate, pooled.low, pooled.high))
-    return PooledFigure(*limits, pooled.degrees_of_freedom, pooled.missing_information)
+    return replace(pooled, **{name: float(expit(getattr(pooled, name))) for name in ("estimate", "low", "high")})
 
 
 def pool_slope(y: ArrayLike, p: Sequence[ArrayLike], *, level: float = 0.95) -> PooledFigure:
@@ -157,238 +400,14 @@ def pool_slope(y: ArrayLike, p: Sequence[ArrayLike], *, level: float = 0.95) -> 
     found = [calibrate(y, one) for one in _sets(p, "p")]
     slopes = np.array([one.slope for one in found])
     if np.isnan(slopes).any():
-        return _without_interval(slopes)
-    errors = np.array([(one.slope_high - one.slope_low) for one in found]) / (2 * norm.ppf(0.975))
+        return PooledFigure(*[np.nan] * 5)
+    errors = np.array([one.slope_high - one.slope_low for one in found]) / (2 * norm.ppf(0.975))
     return rubin_interval(slopes, errors**2, complete_df=len(np.asarray(y)) - 2, level=level)
 
-
-def _degrees_of_freedom(m: int, share: float, complete_df: float) -> float:
-    if m == 1 or share < 1e-12:
-        return float(complete_df)
-    rubin = (m - 1) / share**2
-    if np.isinf(complete_df):
-        return float(rubin)
-    observed = (complete_df + 1) / (complete_df + 3) * complete_df * (1 - share)
-    return float(1 / (1 / rubin + 1 / observed))
-
-
-def _without_interval(values: np.ndarray) -> PooledFigure:
-    return PooledFigure(float(values.mean()), np.nan, np.nan, np.nan, np.nan)
-
-
-def _sets(columns: Sequence[ArrayLike], name: str) -> Sequence[ArrayLike]:
-    if not len(columns):
-        raise ValueError(f"{name} must hold the predictions of at least one imputed set, got none.")
-    return columns
-
-
-# --- imputation: Multiple imputation of predictors, from predictors alone: never the outcome, so that it can be
 
 _SWEEPS = 15
 # Points that describe a number's observed distribution.
 _KNOTS = 33
-
-Knots = tuple[Array, Array] | None
-
-
-@dataclass(frozen=True)
-class Imputer:
-    """What is needed to impute a new patient m times.
-
-    Attributes
-    ----------
-    coding : Coding
-        The columns it knows; further columns of a table are ignored.
-    knots : tuple, one for each coded column
-        Observed values and their normal scores, both increasing; None for a 0/1 column.
-    means : ndarray, shape (m, q)
-        Mean of the coded columns in the joint normal model, as drawn at the end of each chain.
-    covariances : ndarray, shape (m, q, q)
-    scores : ndarray, shape (m, q)
-        Normal scores used for every patient; each column's have mean 0 and variance 1 over the m sets.
-
-    References
-    ----------
-    Schafer. Analysis of incomplete multivariate data, chapter 5. Chapman & Hall 1997.
-    """
-
-    coding: Coding
-    knots: tuple[Knots, ...]
-    means: Array
-    covariances: Array
-    scores: Array
-
-    @property
-    def n_imputations(self) -> int:
-        """Number m of imputed sets."""
-        return len(self.means)
-
-    def impute(self, x: pd.DataFrame) -> list[pd.DataFrame]:
-        """Complete a table m times.
-
-        Parameters
-        ----------
-        x : DataFrame, shape (n, p)
-
-        Returns
-        -------
-        list of m DataFrames, shape (n, q)
-            Coded columns (categories as 0/1 columns). What was observed is returned as it came; a missing number is
-            drawn, a missing 0/1 value is a probability. Always the same for the same patient.
-        """
-        coded = self.coding.matrix(x)
-        values = coded.to_numpy()
-        latent = _to_latent(values, self.knots)
-        units = _units(self.coding)
-        completed = []
-        for mean, covariance, score in zip(self.means, self.covariances, self.scores, strict=True):
-            drawn = _complete(latent, units, (mean, covariance), (self.knots, score))
-            filled = np.where(np.isnan(values), _from_latent(drawn, self.knots), values)
-            completed.append(pd.DataFrame(filled, index=coded.index, columns=coded.columns))
-        return completed
-
-    def to_json(self) -> dict[str, Any]:
-        """Everything, as numbers and lists."""
-        return {
-            "method": "joint normal model of normal scores and 0/1 columns; predictors only",
-            "levels": {name: None if levels is None else list(levels) for name, levels in self.coding.levels.items()},
-            "knots": {
-                name: None if knots is None else {"values": knots[0].tolist(), "scores": knots[1].tolist()}
-                for name, knots in zip(self.coding.names, self.knots, strict=True)
-            },
-            "means": self.means.tolist(),
-            "covariances": self.covariances.tolist(),
-            "scores": self.scores.tolist(),
-        }
-
-    def check(self) -> None:
-        """Refuse parts that do not fit one another, as in a file edited by hand.
-
-        Raises
-        ------
-        ValueError
-            Arrays of other shapes than the columns ask for, covariances that are none, or knots out of order.
-        """
-        m, k = len(self.means), len(self.coding.names)
-        shapes = {"means": (m, k), "covariances": (m, k, k), "scores": (m, k)}
-        wrong = [name for name, shape in shapes.items() if getattr(self, name).shape != shape or m < 1]
-        if wrong or len(self.knots) != k:
-            raise ValueError(f"{(wrong or ['knots'])[0]} must have the shape of {k} columns in {m} imputed sets")
-        for knots in filter(None, self.knots):
-            if len({len(part) for part in knots}) != 1 or any(not (np.diff(part) >= 0).all() for part in knots):
-                raise ValueError("knots must be two increasing lists of one length")
-        lowest = np.linalg.eigvalsh(self.covariances).min(initial=0.0) if k else 0.0
-        if not np.allclose(self.covariances, np.swapaxes(self.covariances, 1, 2)) or lowest < -1e-6:
-            raise ValueError("covariances must be symmetric and positive")
-
-    @classmethod
-    def from_json(cls, stored: dict[str, Any]) -> Imputer:
-        """Rebuild what `to_json` wrote."""
-        levels = {name: None if v is None else tuple(v) for name, v in stored["levels"].items()}
-        knots = tuple(
-            None if k is None else (np.array(k["values"]), np.array(k["scores"])) for k in stored["knots"].values()
-        )
-        return cls(Coding(levels), knots, *(np.array(stored[key]) for key in ("means", "covariances", "scores")))
-
-
-def fit_imputer(x: pd.DataFrame, *, n_imputations: int, rng: np.random.Generator) -> Imputer:
-    """Fit an imputer on development predictors.
-
-    Parameters
-    ----------
-    x : DataFrame, shape (n, p)
-        Numbers, 0/1 columns and categories, NaN where missing. The outcome must not be among them.
-    n_imputations : int
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    Imputer
-
-    Raises
-    ------
-    ValueError
-        A column without any observed value, no column, a number below 1, or `rng` is no generator.
-    """
-    return impute_development(x, n_imputations=n_imputations, rng=rng)[0]
-
-
-def impute_development(
-    x: pd.DataFrame, *, n_imputations: int, rng: np.random.Generator, observed: bool = True
-) -> tuple[Imputer, list[Array]]:
-    """Fit an imputer, and keep the completed development data on which models are fitted.
-
-    Unlike `Imputer.impute`, patients are drawn independently and 0/1 values are drawn as 0 or 1.
-
-    Parameters
-    ----------
-    x, n_imputations, rng
-        As for `fit_imputer`.
-    observed : bool
-        Whether categories are coded by the levels that occur, or by all that their type declares.
-
-    Returns
-    -------
-    Imputer and list of m ndarrays, shape (n, q)
-    """
-    checks.generator(rng)
-    checks.at_least(n_imputations, "n_imputations", 1)
-    coding = Coding.of(x, observed=observed)
-    if not coding.names:
-        raise ValueError("x must have at least one column to impute, got none.")
-    values = coding.matrix(x).to_numpy()
-    empty = [name for name in coding.levels if x[name].isna().all()]
-    if empty:
-        raise ValueError(f"Each predictor needs observed values to impute from, got none in {', '.join(empty)}.")
-    knots = describe(values, coding)
-    weights = np.ones(len(values))
-    chains = [draw_once(values, coding, knots, weights=weights, rng=rng) for _ in range(n_imputations)]
-    scores = _fixed_scores(n_imputations, values.shape[1], rng)
-    means, covariances = np.stack([c[1] for c in chains]), np.stack([c[2] for c in chains])
-    return Imputer(coding, knots, means, covariances, scores), [c[0] for c in chains]
-
-
-def draw_once(
-    values: Array, coding: Coding, knots: tuple[Knots, ...], *, weights: Array, rng: np.random.Generator
-) -> tuple[Array, Array, Array]:
-    """One chain of data augmentation: completed coded values, mean and covariance.
-
-    Parameters
-    ----------
-    values : ndarray, shape (n, q)
-        Coded columns, NaN where missing.
-    coding : Coding
-    knots : tuple of length q
-        From `describe`, on the rows that count.
-    weights : ndarray, shape (n,)
-        Case weights, such as the counts of a bootstrap resample; rows of weight 0 are completed without a say.
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    ndarray (n, q), ndarray (q,), ndarray (q, q)
-    """
-    latent = _to_latent(values, knots)
-    missing = np.isnan(latent)
-    present = np.where(missing, 0.0, weights[:, None])
-    mean = np.sum(np.where(missing, 0.0, latent) * present, axis=0) / present.sum(axis=0)
-    latent = np.where(missing, mean, latent)
-    pending = [(rows, unit, knots[unit[0]]) for unit in _units(coding) if (rows := missing[:, unit[0]]).any()]
-    for _ in range(_SWEEPS if pending else 0):
-        mean, precision = _draw_parameters(latent, weights, rng)
-        for rows, unit, known in pending:
-            expected = _expected(latent[rows], unit, mean, precision)
-            latent[np.ix_(rows, unit)] = _draw(expected, precision[unit[0], unit[0]], known, rng)
-    mean, precision = _draw_parameters(latent, weights, rng)
-    return np.where(missing, _from_latent(latent, knots), values), mean, np.linalg.inv(precision)
-
-
-def describe(values: Array, coding: Coding) -> tuple[Knots, ...]:
-    """Observed distribution of each coded column: at most 33 values with their normal scores; None for 0/1 columns."""
-    numbers = {name for name, levels in coding.levels.items() if levels is None}
-    return tuple(
-        _knots(column) if name in numbers else None for name, column in zip(coding.names, values.T, strict=True)
-    )
 
 
 def _knots(column: Array) -> Knots:
@@ -481,8 +500,7 @@ def _complete(
     return filled
 
 
-def _fixed_scores(m: int, width: int, rng: np.random.Generator) -> Array:
-    """Normal scores of m equally likely points, shuffled for each column: mean 0, variance 1."""
-    points = ndtri((np.arange(m) + 0.5) / m)
-    points /= max(np.sqrt(np.mean(points**2)), 1e-12)
-    return rng.permuted(np.tile(points[:, None], (1, width)), axis=0)
+def _sets(columns: Sequence[ArrayLike], name: str) -> Sequence[ArrayLike]:
+    if not len(columns):
+        raise ValueError(f"{name} must hold the predictions of at least one imputed set, got none.")
+    return columns

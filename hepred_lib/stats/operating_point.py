@@ -1,7 +1,11 @@
-"""One threshold: how it is chosen, and what the four counts at it say, with exact intervals.
+"""One threshold: how it is chosen, what the four counts at it say, with exact intervals, and two rules compared.
 
 A patient is called positive when the value is *at least* the threshold. A chosen threshold lies midway between two
-neighbouring values, so that rounding a printed probability does not move a patient across it.
+neighbouring values, so that rounding a printed probability does not move a patient across it. The counts are `tp`,
+`fp`, `fn`, `tn` (true and false positives, false and true negatives).
+
+Sources: Clopper CJ, Pearson ES. Biometrika 1934;26:404-413. Wilson EB. J Am Stat Assoc 1927;22:209-212. Koopman PAR.
+Biometrics 1984;40:513-517. McNemar Q. Psychometrika 1947;12:153-157.
 """
 
 from __future__ import annotations
@@ -12,12 +16,301 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
-from scipy.stats import beta, chi2, norm
+from scipy.stats import beta, binomtest, chi2, norm
 
 from hepred_lib.stats import checks
-from hepred_lib.stats.discrimination import counts_by_value, mcnemar_exact
+from hepred_lib.stats.discrimination import counts_by_value
 
-# --- proportions: Intervals of proportions and of their linear combinations, from counts of patients in exclusive
+RATES = ("accuracy", "sensitivity", "specificity", "ppv", "npv")
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Four counts, and five rates with their exact (Clopper-Pearson) intervals; NaN where a rate has no denominator."""
+
+    tp: int
+    fp: int
+    fn: int
+    tn: int
+    accuracy: float
+    accuracy_low: float
+    accuracy_high: float
+    sensitivity: float
+    sensitivity_low: float
+    sensitivity_high: float
+    specificity: float
+    specificity_low: float
+    specificity_high: float
+    ppv: float
+    ppv_low: float
+    ppv_high: float
+    npv: float
+    npv_low: float
+    npv_high: float
+
+
+def youden_threshold(y: ArrayLike, p: ArrayLike) -> float:
+    """Threshold that maximizes sensitivity + specificity - 1; among equals, the one with the highest sensitivity.
+
+    Where calling everybody positive is among the best, the threshold is the smallest value.
+
+    Parameters
+    ----------
+    y : array_like of 0 and 1, shape (n,)
+    p : array_like, shape (n,)
+        Probabilities or any score.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError
+        If `y` is not 0/1 with both present, a value is not finite, or the lengths differ.
+
+    References
+    ----------
+    Youden WJ. Cancer 1950;3:32-35.
+
+    Examples
+    --------
+    >>> youden_threshold([0, 0, 1, 1], [0.1, 0.2, 0.4, 0.9])
+    0.30000000000000004
+    """
+    value, positives, negatives = counts_by_value(*checks.outcome_and_score(y, p, "p"))
+    # In whole numbers, so that equal indexes are equal: J times both group sizes.
+    gain = np.cumsum(positives) * negatives.sum() - np.cumsum(negatives) * positives.sum()
+    last = np.flatnonzero(gain == gain.max())[-1]
+    if last + 1 == value.size:
+        return float(value[last])
+    upper, lower = value[last], value[last + 1]
+    midpoint = lower + (upper - lower) / 2
+    return float(midpoint if midpoint > lower else upper)
+
+
+def confusion(y: ArrayLike, p: ArrayLike, threshold: float) -> Confusion:
+    """Counts and rates of the rule "positive when p >= threshold", with exact 95 % intervals.
+
+    Parameters
+    ----------
+    y : array_like of 0 and 1, shape (n,)
+    p : array_like, shape (n,)
+        Probabilities or any score.
+    threshold : float
+        Any number; +inf calls nobody positive.
+
+    Returns
+    -------
+    Confusion
+
+    Raises
+    ------
+    ValueError
+        As `youden_threshold`, and for a threshold that is NaN.
+
+    Examples
+    --------
+    >>> table = confusion([0, 0, 1, 1], [0.1, 0.6, 0.5, 0.9], 0.5)
+    >>> table.tp, table.fp, table.fn, table.tn, table.accuracy
+    (2, 1, 0, 1, 0.75)
+    """
+    return confusion_from_counts(**counts(*checks.outcome_and_score(y, p, "p"), threshold))
+
+
+def confusion_from_counts(*, tp: int, fp: int, fn: int, tn: int) -> Confusion:
+    """Rates with exact 95 % intervals from four counts, as a paper prints them.
+
+    Parameters
+    ----------
+    tp, fp, fn, tn : int
+        True and false positives, false and true negatives.
+
+    Returns
+    -------
+    Confusion
+
+    Raises
+    ------
+    ValueError
+        If a count is negative or not whole.
+    """
+    given = {"tp": tp, "fp": fp, "fn": fn, "tn": tn}
+    given = {name: checks.at_least(value, name, 0) for name, value in given.items()}
+    parts = ((tp + tn, tp + fp + fn + tn), (tp, tp + fn), (tn, tn + fp), (tp, tp + fp), (tn, tn + fn))
+    rates: dict[str, float] = {}
+    for name, (k, n) in zip(RATES, parts, strict=True):
+        rates[name] = k / n if n else float("nan")
+        rates[f"{name}_low"], rates[f"{name}_high"] = exact_interval(k, n)
+    return Confusion(**given, **rates)
+
+
+def counts(y: NDArray, p: NDArray, threshold: float) -> dict[str, int]:
+    """Return `tp, fp, fn, tn` of the rule "positive when p >= threshold", for checked arrays."""
+    called = p >= checks.number(threshold, "threshold")
+    tp, fp = int(np.sum(called & (y == 1))), int(np.sum(called & (y == 0)))
+    return {"tp": tp, "fp": fp, "fn": int(np.sum(y == 1)) - tp, "tn": int(np.sum(y == 0)) - fp}
+
+
+@dataclass(frozen=True)
+class LikelihoodRatios:
+    """Likelihood ratios of a positive and of a negative call with their intervals; NaN for 0 / 0."""
+
+    positive: float
+    positive_low: float
+    positive_high: float
+    negative: float
+    negative_low: float
+    negative_high: float
+
+
+def likelihood_ratios(*, tp: int, fp: int, fn: int, tn: int, level: float = 0.95) -> LikelihoodRatios:
+    """Likelihood ratios of a call from four counts, with Koopman's score intervals, which bear empty cells.
+
+    A positive call multiplies the odds of the outcome by the positive ratio, a negative one by the negative ratio.
+
+    Parameters
+    ----------
+    tp, fp, fn, tn : int
+        True and false positives, false and true negatives; both classes present.
+    level : float
+
+    Returns
+    -------
+    LikelihoodRatios
+        Infinite where no patient without the outcome has the call.
+
+    Raises
+    ------
+    ValueError
+        If a count is negative or not whole, or a class is empty.
+
+    References
+    ----------
+    Koopman PAR. Biometrics 1984;40:513-517.
+
+    Examples
+    --------
+    >>> round(likelihood_ratios(tp=8, fp=2, fn=2, tn=8).positive, 2)
+    4.0
+    """
+    given = {"tp": tp, "fp": fp, "fn": fn, "tn": tn}
+    tp, fp, fn, tn = (checks.at_least(value, name, 0) for name, value in given.items())
+    events, others = checks.at_least(tp + fn, "tp + fn", 1), checks.at_least(fp + tn, "fp + tn", 1)
+    allowed = float(chi2.ppf(checks.between(level, "level", 0, 1), 1))
+    return LikelihoodRatios(
+        *_ratio((tp, events), (fp, others), allowed),
+        *_ratio((fn, events), (tn, others), allowed),
+    )
+
+
+def compare_calls(y: ArrayLike, called_a: ArrayLike, called_b: ArrayLike, level: float = 0.95) -> pd.DataFrame:
+    """Sensitivity, specificity and accuracy of two rules on the same patients, with exact McNemar tests.
+
+    Parameters
+    ----------
+    y : array_like of 0 and 1, shape (n,)
+    called_a, called_b : array_like of bool or 0 and 1, shape (n,)
+        Whether each rule calls the patient positive.
+    level : float
+
+    Returns
+    -------
+    DataFrame
+        Rows sensitivity, specificity, accuracy; columns `n, a, b, difference, low, high, p`. The interval of the
+        difference is Wald's after half a patient is added to each cell of the paired table (Agresti and Min).
+
+    Raises
+    ------
+    ValueError
+        If `y` is not 0/1 with both present, a call is not 0 or 1, or the lengths differ.
+
+    References
+    ----------
+    McNemar Q. Psychometrika 1947;12:153-157. Agresti A, Min Y. Stat Med 2005;24:729-740.
+    """
+    reach = float(norm.ppf((1 + checks.between(level, "level", 0, 1)) / 2))
+    outcome = checks.outcome(y)
+    a, b = (_calls(called, name) for called, name in ((called_a, "called_a"), (called_b, "called_b")))
+    for calls, name in ((a, "called_a"), (b, "called_b")):
+        checks.same_patients(outcome, calls, f"y and {name}")
+    parts = {"sensitivity": outcome == 1, "specificity": outcome == 0, "accuracy": np.ones(outcome.size, bool)}
+    rows = {}
+    for name, patients in parts.items():
+        right_a, right_b = (a == outcome)[patients], (b == outcome)[patients]
+        n, only_a, only_b = patients.sum(), np.sum(right_a & ~right_b), np.sum(right_b & ~right_a)
+        middle = (only_a - only_b) / (n + 2)
+        spread = reach * np.sqrt((only_a + only_b + 1) / (n + 2) - middle**2) / np.sqrt(n + 2)
+        low, high = np.clip([middle - spread, middle + spread], -1, 1)
+        rows[name] = {"n": n, "a": right_a.mean(), "b": right_b.mean(), "difference": (only_a - only_b) / n}
+        rows[name] |= {"low": low, "high": high, "p": mcnemar_exact(right_a, right_b)}
+    return pd.DataFrame.from_dict(rows, orient="index").astype({"n": int})
+
+
+def mcnemar_exact(a: ArrayLike, b: ArrayLike) -> float:
+    """Exact two-sided p of McNemar's test that two rules are right (or positive) equally often on the same patients.
+
+    Only patients on whom the rules disagree count; without any, p is 1.
+
+    Parameters
+    ----------
+    a, b : array_like of bool or 0 and 1, shape (n,)
+        For each patient, whether the rule was right.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError
+        If a value is not 0 or 1, or the lengths differ.
+
+    References
+    ----------
+    McNemar Q. Psychometrika 1947;12:153-157.
+
+    Examples
+    --------
+    >>> mcnemar_exact([1, 1, 0, 0, 0], [1, 1, 1, 1, 1])
+    0.25
+    """
+    checks.same_patients(a, b, "a and b")
+    a, b = _calls(a, "a"), _calls(b, "b")
+    only_a, only_b = int(np.sum(a & ~b)), int(np.sum(b & ~a))
+    return float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
+
+
+def exact_interval(successes: int, trials: int, level: float = 0.95) -> tuple[float, float]:
+    """Clopper-Pearson interval of a proportion; NaN without trials.
+
+    Parameters
+    ----------
+    successes, trials : int
+    level : float
+        Coverage at least this, between 0 and 1.
+
+    Returns
+    -------
+    (float, float)
+
+    Raises
+    ------
+    ValueError
+        If the counts are not whole numbers with 0 <= successes <= trials.
+
+    References
+    ----------
+    Clopper CJ, Pearson ES. Biometrika 1934;26:404-413.
+    """
+    tail = (1 - checks.between(level, "level", 0, 1)) / 2
+    k = checks.at_least(successes, "successes", 0)
+    n = checks.at_least(trials, "trials", k)
+    if n == 0:
+        return float("nan"), float("nan")
+    low = float(beta.ppf(tail, k, n - k + 1)) if k else 0.0
+    high = float(beta.ppf(1 - tail, k + 1, n - k)) if k < n else 1.0
+    return low, high
 
 
 def wilson_interval(counts: ArrayLike, n: int, level: float = 0.95) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -112,116 +405,11 @@ def combination_interval(
     return estimate, estimate - down, estimate + up
 
 
-def _reach(distance: NDArray, root_odds: NDArray) -> NDArray[np.float64]:
-    shared = root_odds * distance
-    cross = np.sum(shared, axis=0) ** 2 - np.sum(shared**2, axis=0)
-    return np.sqrt(np.maximum(np.sum(distance**2, axis=0) - cross, 0.0))
-
-
-# --- diagnostic_accuracy: Yes or no at a threshold: likelihood ratios, and two rules compared on the same patients
-
-
-@dataclass(frozen=True)
-class LikelihoodRatios:
-    """Likelihood ratios of a positive and of a negative call with their intervals; NaN for 0 / 0."""
-
-    positive: float
-    positive_low: float
-    positive_high: float
-    negative: float
-    negative_low: float
-    negative_high: float
-
-
-def likelihood_ratios(*, tp: int, fp: int, fn: int, tn: int, level: float = 0.95) -> LikelihoodRatios:
-    """Likelihood ratios of a call from four counts, with Koopman's score intervals, which bear empty cells.
-
-    A positive call multiplies the odds of the outcome by the positive ratio, a negative one by the negative ratio.
-
-    Parameters
-    ----------
-    tp, fp, fn, tn : int
-        True and false positives, false and true negatives; both classes present.
-    level : float
-
-    Returns
-    -------
-    LikelihoodRatios
-        Infinite where no patient without the outcome has the call.
-
-    Raises
-    ------
-    ValueError
-        If a count is negative or not whole, or a class is empty.
-
-    References
-    ----------
-    Koopman PAR. Biometrics 1984;40:513-517.
-
-    Examples
-    --------
-    >>> round(likelihood_ratios(tp=8, fp=2, fn=2, tn=8).positive, 2)
-    4.0
-    """
-    given = {"tp": tp, "fp": fp, "fn": fn, "tn": tn}
-    tp, fp, fn, tn = (checks.at_least(value, name, 0) for name, value in given.items())
-    events, others = checks.at_least(tp + fn, "tp + fn", 1), checks.at_least(fp + tn, "fp + tn", 1)
-    allowed = float(chi2.ppf(checks.between(level, "level", 0, 1), 1))
-    return LikelihoodRatios(
-        *_ratio((tp, events), (fp, others), allowed),
-        *_ratio((fn, events), (tn, others), allowed),
-    )
-
-
-def compare_calls(y: ArrayLike, called_a: ArrayLike, called_b: ArrayLike, level: float = 0.95) -> pd.DataFrame:
-    """Sensitivity, specificity and accuracy of two rules on the same patients, with exact McNemar tests.
-
-    Parameters
-    ----------
-    y : array_like of 0 and 1, shape (n,)
-    called_a, called_b : array_like of bool or 0 and 1, shape (n,)
-        Whether each rule calls the patient positive.
-    level : float
-
-    Returns
-    -------
-    DataFrame
-        Rows sensitivity, specificity, accuracy; columns `n, a, b, difference, low, high, p`. The interval of the
-        difference is Wald's after half a patient is added to each cell of the paired table (Agresti and Min).
-
-    Raises
-    ------
-    ValueError
-        If `y` is not 0/1 with both present, a call is not 0 or 1, or the lengths differ.
-
-    References
-    ----------
-    McNemar Q. Psychometrika 1947;12:153-157. Agresti A, Min Y. Stat Med 2005;24:729-740.
-    """
-    reach = float(norm.ppf((1 + checks.between(level, "level", 0, 1)) / 2))
-    outcome = checks.outcome(y)
-    right = {}
-    for name, called in (("called_a", called_a), ("called_b", called_b)):
-        checks.same_patients(y, called, f"y and {name}")
-        values = np.asarray(called)
-        if values.ndim != 1 or values.dtype.kind not in "biuf" or not np.isin(values, (0, 1)).all():
-            raise ValueError(f"{name} must be one-dimensional and hold 0 and 1 only, got {values[:5].tolist()}.")
-        right[name] = values.astype(int) == outcome
-    parts = {"sensitivity": outcome == 1, "specificity": outcome == 0, "accuracy": np.ones(outcome.size, bool)}
-    rows = {
-        name: _paired(right["called_a"][patients], right["called_b"][patients], reach)
-        for name, patients in parts.items()
-    }
-    return pd.DataFrame(rows.values(), index=list(rows))
-
-
-def _paired(a: NDArray, b: NDArray, reach: float) -> dict[str, float]:
-    only_a, only_b, n = int(np.sum(a & ~b)), int(np.sum(b & ~a)), a.size
-    middle = (only_a - only_b) / (n + 2)
-    spread = np.sqrt((only_a + only_b + 1) / (n + 2) - middle**2) / np.sqrt(n + 2)
-    low, high = np.clip([middle - reach * spread, middle + reach * spread], -1, 1)
-    figures = {"n": n, "a": a.mean(), "b": b.mean(), "difference": (only_a - only_b) / n}
-    return figures | {"low": float(low), "high": float(high), "p": mcnemar_exact(a, b)}
+def _calls(values: ArrayLike, name: str) -> NDArray[np.bool_]:
+    array = np.asarray(values)
+    if array.ndim != 1 or not np.isin(array, (0, 1)).all():
+        raise ValueError(f"{name} must be one-dimensional and hold 0 and 1 only, got {array[:5].tolist()}.")
+    return array.astype(bool)
 
 
 def _ratio(event: tuple[int, int], other: tuple[int, int], allowed: float) -> tuple[float, float, float]:
@@ -252,198 +440,7 @@ def _score(x1: int, n1: int, x0: int, n0: int, ratio: float) -> float:
     return float((x1 - n1 * p1) ** 2 / (n1 * p1 * (1 - p1)) + (x0 - n0 * p0) ** 2 / (n0 * p0 * (1 - p0)))
 
 
-# --- operating_point: One threshold: how it is chosen, and what the four counts at it say, with exact intervals
-
-RATES = ("accuracy", "sensitivity", "specificity", "ppv", "npv")
-
-
-@dataclass(frozen=True)
-class Confusion:
-    """Four counts, and five rates with their exact (Clopper-Pearson) intervals; NaN where a rate has no denominator."""
-
-    tp: int
-    fp: int
-    fn: int
-    tn: int
-    accuracy: float
-    accuracy_low: float
-    accuracy_high: float
-    sensitivity: float
-    sensitivity_low: float
-    sensitivity_high: float
-    specificity: float
-    specificity_low: float
-    specificity_high: float
-    ppv: float
-    ppv_low: float
-    ppv_high: float
-    npv: float
-    npv_low: float
-    npv_high: float
-
-
-def youden_threshold(y: ArrayLike, p: ArrayLike) -> float:
-    """Threshold that maximizes sensitivity + specificity - 1; among equals, the one with the highest sensitivity.
-
-    Where calling everybody positive is among the best, the threshold is the smallest value.
-
-    Parameters
-    ----------
-    y : array_like of 0 and 1, shape (n,)
-    p : array_like, shape (n,)
-        Probabilities or any score.
-
-    Returns
-    -------
-    float
-
-    Raises
-    ------
-    ValueError
-        If `y` is not 0/1 with both present, a value is not finite, or the lengths differ.
-
-    References
-    ----------
-    Youden WJ. Cancer 1950;3:32-35.
-
-    Examples
-    --------
-    >>> youden_threshold([0, 0, 1, 1], [0.1, 0.2, 0.4, 0.9])
-    0.30000000000000004
-    """
-    value, positives, negatives = counts_by_value(*checks.outcome_and_score(y, p, "p"))
-    # In whole numbers, so that equal indexes are equal: J times both group sizes.
-    gain = np.cumsum(positives) * negatives.sum() - np.cumsum(negatives) * positives.sum()
-    return _threshold_below(value, np.flatnonzero(gain == gain.max())[-1])
-
-
-def sensitivity_threshold(y: ArrayLike, p: ArrayLike, minimum: float = 0.80) -> float:
-    """Highest threshold whose sensitivity is at least `minimum`.
-
-    Parameters
-    ----------
-    y : array_like of 0 and 1, shape (n,)
-    p : array_like, shape (n,)
-        Probabilities or any score.
-    minimum : float
-        Sensitivity asked for, in (0, 1].
-
-    Returns
-    -------
-    float
-
-    Raises
-    ------
-    ValueError
-        As `youden_threshold`, and for a minimum outside (0, 1].
-    """
-    if not 0 < minimum <= 1:
-        raise ValueError(f"minimum must lie in (0, 1], got {minimum}.")
-    value, positives, _ = counts_by_value(*checks.outcome_and_score(y, p, "p"))
-    found = np.cumsum(positives)
-    return _threshold_below(value, np.argmax(found >= minimum * found[-1] - 1e-9))
-
-
-def confusion(y: ArrayLike, p: ArrayLike, threshold: float) -> Confusion:
-    """Counts and rates of the rule "positive when p >= threshold", with exact 95 % intervals.
-
-    Parameters
-    ----------
-    y : array_like of 0 and 1, shape (n,)
-    p : array_like, shape (n,)
-        Probabilities or any score.
-    threshold : float
-        Any number; +inf calls nobody positive.
-
-    Returns
-    -------
-    Confusion
-
-    Raises
-    ------
-    ValueError
-        As `youden_threshold`, and for a threshold that is NaN.
-
-    Examples
-    --------
-    >>> table = confusion([0, 0, 1, 1], [0.1, 0.6, 0.5, 0.9], 0.5)
-    >>> table.tp, table.fp, table.fn, table.tn, table.accuracy
-    (2, 1, 0, 1, 0.75)
-    """
-    return confusion_from_counts(**counts(*checks.outcome_and_score(y, p, "p"), threshold))
-
-
-def counts(y: NDArray, p: NDArray, threshold: float) -> dict[str, int]:
-    """Return `tp, fp, fn, tn` of the rule "positive when p >= threshold", for checked arrays."""
-    called = p >= checks.number(threshold, "threshold")
-    tp, fp = int(np.sum(called & (y == 1))), int(np.sum(called & (y == 0)))
-    return {"tp": tp, "fp": fp, "fn": int(np.sum(y == 1)) - tp, "tn": int(np.sum(y == 0)) - fp}
-
-
-def confusion_from_counts(*, tp: int, fp: int, fn: int, tn: int) -> Confusion:
-    """Rates with exact 95 % intervals from four counts, as a paper prints them.
-
-    Parameters
-    ----------
-    tp, fp, fn, tn : int
-        True and false positives, false and true negatives.
-
-    Returns
-    -------
-    Confusion
-
-    Raises
-    ------
-    ValueError
-        If a count is negative or not whole.
-    """
-    given = {"tp": tp, "fp": fp, "fn": fn, "tn": tn}
-    given = {name: checks.at_least(value, name, 0) for name, value in given.items()}
-    parts = ((tp + tn, tp + fp + fn + tn), (tp, tp + fn), (tn, tn + fp), (tp, tp + fp), (tn, tn + fn))
-    rates: dict[str, float] = {}
-    for name, (k, n) in zip(RATES, parts, strict=True):
-        rates[name] = k / n if n else float("nan")
-        rates[f"{name}_low"], rates[f"{name}_high"] = exact_interval(k, n)
-    return Confusion(**given, **rates)
-
-
-def exact_interval(successes: int, trials: int, level: float = 0.95) -> tuple[float, float]:
-    """Clopper-Pearson interval of a proportion; NaN without trials.
-
-    Parameters
-    ----------
-    successes, trials : int
-    level : float
-        Coverage at least this, between 0 and 1.
-
-    Returns
-    -------
-    (float, float)
-
-    Raises
-    ------
-    ValueError
-        If the counts are not whole numbers with 0 <= successes <= trials.
-
-    References
-    ----------
-    Clopper CJ, Pearson ES. Biometrika 1934;26:404-413.
-    """
-    tail = (1 - checks.between(level, "level", 0, 1)) / 2
-    k = checks.at_least(successes, "successes", 0)
-    n = checks.at_least(trials, "trials", k)
-    if n == 0:
-        return float("nan"), float("nan")
-    low = float(beta.ppf(tail, k, n - k + 1)) if k else 0.0
-    high = float(beta.ppf(1 - tail, k + 1, n - k)) if k < n else 1.0
-    return low, high
-
-
-def _threshold_below(value: NDArray, last_positive: int) -> float:
-    """Midpoint between the lowest value called positive and the next one down, `value` falling."""
-    upper = value[last_positive]
-    if last_positive + 1 == value.size:
-        return float(upper)
-    lower = value[last_positive + 1]
-    midpoint = lower + (upper - lower) / 2
-    return float(midpoint if midpoint > lower else upper)
+def _reach(distance: NDArray, root_odds: NDArray) -> NDArray[np.float64]:
+    shared = root_odds * distance
+    cross = np.sum(shared, axis=0) ** 2 - np.sum(shared**2, axis=0)
+    return np.sqrt(np.maximum(np.sum(distance**2, axis=0) - cross, 0.0))

@@ -1,19 +1,26 @@
 """Forward selection of predictors in logistic regression, and how often resamples would choose the same.
 
-Each step adds the predictor with the lowest likelihood-ratio p value (or the largest drop of AIC or BIC) and stops
-when none is good enough. Categories and named blocks enter as a whole.
+A *predictor* is a column, a category or a named block of columns, and enters as a whole. Each step adds the predictor
+of the greatest *merit* (lowest likelihood-ratio p value, or largest drop of AIC or BIC) and stops when none is good
+enough. All resamples take their steps together, as case weights over shared designs; of the candidates only those are
+fitted whose merit could still be the greatest: a score statistic bounds it.
+
+Sources: Hosmer DW, Lemeshow S, Sturdivant RX. Applied logistic regression, 3rd ed., chapter 4. Wiley 2013. Heinze G,
+Wallisch C, Dunkler D. Biom J 2018;60:431-449.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import chdtrc, expit, gammaln
 
+from hepred_lib.stats import checks
 from hepred_lib.stats.bootstrap import bootstrap_indices, resample_counts
 from hepred_lib.stats.logistic import (
     DAMPING,
@@ -22,20 +29,217 @@ from hepred_lib.stats.logistic import (
     BatchedFit,
     Coding,
     LogisticModel,
+    batched_irls,
     check_outcome,
     fit_logistic,
-    fit_rows,
+    fit_robustly,
     independent_rows,
+    information_inverse,
     standardize,
-    varying_rows,
 )
 
-# --- forward: The engine of forward selection: all resamples take their steps together, as case weights over
 
-# Merits closer than this are ties, and the first column wins.
-_TIE = 1e-9
-# Resamples that take their steps together: their tables should stay in the processor's cache.
-_CHUNK = 50
+@dataclass(frozen=True)
+class ForwardSelection:
+    """The result of a forward selection.
+
+    Attributes
+    ----------
+    path : tuple of str
+        Predictors (columns, categories, blocks) in their order of entry, without the forced ones.
+    steps : DataFrame
+        One row a step: step, variable, df, statistic (likelihood ratio against the step before), p,
+        log_likelihood, aic, bic of the model after the step.
+    model : LogisticModel
+        The final model: forced predictors, then the path.
+    """
+
+    path: tuple[str, ...]
+    steps: pd.DataFrame
+    model: LogisticModel
+
+
+def forward_select(
+    x: pd.DataFrame,
+    y: ArrayLike,
+    *,
+    criterion: str = "lr",
+    alpha: float = 0.05,
+    blocks: Mapping[str, Sequence[str]] | None = None,
+    forced: Sequence[str] = (),
+    separation: str = "refuse",
+) -> ForwardSelection:
+    """Forward selection of predictors for a logistic model.
+
+    Parameters
+    ----------
+    x : DataFrame, shape (n, p)
+        Candidates; a categorical column is one block under its own name.
+    y : array, shape (n,)
+        Outcome, 0 or 1.
+    criterion : {"lr", "aic", "bic"}
+        "lr" adds the lowest likelihood-ratio p value while it is below alpha; the others add the largest drop of the
+        criterion while there is one. Ties go to the first column.
+    alpha : float
+        Entry limit of "lr".
+    blocks : dict of name to columns, optional
+        Further columns that enter together, under the block's name.
+    forced : names, optional
+        Predictors that are in from the start; not part of the path.
+    separation : {"refuse", "firth"}
+        As for `fit_logistic`, of the final model.
+
+    Returns
+    -------
+    ForwardSelection
+        Its standard errors and p values take the model as given beforehand: they are too small after a selection.
+
+    Raises
+    ------
+    ValueError
+        Missing values, one class, constant columns, unknown names; separation by the chosen columns unless answered.
+
+    References
+    ----------
+    Hosmer, Lemeshow, Sturdivant. Applied logistic regression, 3rd ed., chapter 4. Wiley 2013.
+    """
+    task = _Task.of(x, y, blocks, forced)
+    every = np.ones((1, len(x)))
+    chosen = select_paths(task.design, task.y, every, plan=task.plan, rule=Rule(criterion, alpha))[0]
+    entered = [list(task.predictors)[i] for i in chosen]
+    held = [task.plan.forced, *(task.plan.blocks[i] for i in chosen)]
+    member = np.zeros((len(held), len(task.design)), dtype=bool)
+    for step, rows in enumerate(held):
+        member[step:, rows] = True
+    first = np.zeros(len(held), dtype=np.intp)
+    reached = batched_irls(task.design, task.y, every, member=member, owner=first).log_likelihood
+    size = member.sum(axis=1)
+    columns = {"step": np.arange(1, len(held)), "variable": entered, "df": np.diff(size)}
+    columns["statistic"] = 2 * np.diff(reached)
+    columns["p"] = chdtrc(columns["df"], columns["statistic"])
+    columns["log_likelihood"] = reached[1:]
+    columns["aic"] = -2 * reached[1:] + 2 * size[1:]
+    columns["bic"] = -2 * reached[1:] + np.log(len(x)) * size[1:]
+    used = [column for name in (*forced, *entered) for column in task.predictors[name]]
+    return ForwardSelection(tuple(entered), pd.DataFrame(columns), fit_logistic(x[used], y, separation=separation))
+
+
+def inclusion_frequency(
+    x: pd.DataFrame,
+    y: ArrayLike,
+    *,
+    n_resamples: int,
+    rng: np.random.Generator,
+    criterion: str = "lr",
+    alpha: float = 0.05,
+    blocks: Mapping[str, Sequence[str]] | None = None,
+) -> pd.Series:
+    """How often forward selection chooses each predictor in bootstrap resamples, each with the observed events.
+
+    Parameters
+    ----------
+    x, y, criterion, alpha, blocks
+        As for `forward_select`.
+    n_resamples : int
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    Series of float in [0, 1], by predictor, in the order of x
+
+    Raises
+    ------
+    ValueError
+        As `forward_select`; for no resample.
+
+    References
+    ----------
+    Sauerbrei, Schumacher. Stat Med 1992;11:2093-2109. Heinze, Wallisch, Dunkler. Biom J 2018;60:431-449.
+    """
+    task = _Task.of(x, y, blocks, ())
+    _, chosen = task.resampled(n_resamples, rng, Rule(criterion, alpha))
+    return pd.Series(chosen.mean(axis=0), index=list(task.predictors), name="inclusion_frequency")
+
+
+@dataclass(frozen=True)
+class Stability:
+    """What the resamples say about a selection.
+
+    Attributes
+    ----------
+    inclusion : Series
+        Share of the resamples that chose each predictor, by name; 1 for a forced one.
+    models : DataFrame
+        `predictors, n_predictors, frequency`: each different set that was chosen, the most frequent first.
+    coefficients : DataFrame
+        By coded column, per unit: `full`, the estimate with all candidates in the model (NaN for one that follows from
+        those before it); `median, low, high`, the 2.5,
+        50 and 97.5 % points of the resamples' estimates, 0 where not chosen; `relative_bias_pct` of the estimates
+        *where chosen*, against `full`: what selection adds to the size of an effect; `rmsd_ratio`, the root mean
+        squared difference from `full` over the standard error of `full`: above 1, selection makes the estimate worse.
+    """
+
+    inclusion: pd.Series
+    models: pd.DataFrame
+    coefficients: pd.DataFrame
+
+
+def selection_stability(
+    x: pd.DataFrame,
+    y: ArrayLike,
+    *,
+    n_resamples: int,
+    rng: np.random.Generator,
+    rule: Rule | None = None,
+    blocks: Mapping[str, Sequence[str]] | None = None,
+    forced: Sequence[str] = (),
+) -> Stability:
+    """Repeat forward selection in bootstrap resamples and describe what it chose and estimated.
+
+    Parameters
+    ----------
+    x : DataFrame, shape (n, p)
+        Candidates, complete.
+    y : array_like of 0 and 1, shape (n,)
+    n_resamples : int
+        Each holds the observed number of events.
+    rng : numpy.random.Generator
+    rule : Rule, optional
+        Criterion and entry limit; the likelihood ratio at 5 % by default.
+    blocks, forced
+        As for `forward_select`.
+
+    Returns
+    -------
+    Stability
+        Where predictors separate the classes, Firth's penalty gives the estimate.
+
+    Raises
+    ------
+    ValueError
+        Missing values, one class, constant columns, unknown names, no resample.
+
+    References
+    ----------
+    Heinze G, Wallisch C, Dunkler D. Biom J 2018;60:431-449.
+    """
+    task = _Task.of(x, y, blocks, forced)
+    counts, chosen = task.resampled(n_resamples, rng, rule or Rule())
+    member = np.zeros((n_resamples, len(task.design)), dtype=bool)
+    member[:, 0] = True
+    for position, rows in enumerate(task.plan.blocks):
+        member[:, rows] |= chosen[:, [position]]
+    designs = np.broadcast_to(task.design, (n_resamples, *task.design.shape))
+    drawn, _ = fit_robustly(designs, task.y, counts, independent_rows(designs, counts, member))
+    every = np.ones((1, len(x)))
+    used = independent_rows(task.design, every, np.ones((1, len(task.design)), dtype=bool))
+    full, _ = fit_robustly(task.design[None], task.y, every, used)
+    error = np.full(len(task.design), np.nan)
+    error[used[0]] = np.sqrt(np.diag(information_inverse(task.design[used[0]].T, full[0, used[0]])))
+    full = np.where(used, full, np.nan)[0, 1:] / task.scale
+    table = _described(drawn[:, 1:] / task.scale, full, error[1:] / task.scale, list(task.coding.names))
+    inclusion = pd.Series(chosen.mean(axis=0), index=list(task.predictors), name="inclusion_frequency")
+    return Stability(inclusion, _models(chosen, list(task.predictors)), table)
 
 
 @dataclass(frozen=True)
@@ -144,8 +348,44 @@ def select_paths(designs: Array, y: Array, weights: Array, *, plan: Plan, rule: 
     return paths
 
 
-@dataclass(frozen=True)
-class _Screen:
+class _Task(NamedTuple):
+    """A table and an outcome, ready for selection: predictors by name, standardized design, its scale, and the plan."""
+
+    coding: Coding
+    predictors: dict[str, tuple[str, ...]]
+    design: Array
+    scale: Array
+    y: Array
+    plan: Plan
+
+    @classmethod
+    def of(
+        cls, x: pd.DataFrame, y: ArrayLike, blocks: Mapping[str, Sequence[str]] | None, forced: Sequence[str]
+    ) -> _Task:
+        """Code and check the table and the outcome."""
+        coding, predictors = Coding.of(x), group_columns(tuple(x.columns), blocks)
+        design, _, scale = standardize(coding.matrix(x))
+        return cls(coding, predictors, design, scale, check_outcome(x, y), Plan.of(coding, predictors, forced))
+
+    def resampled(self, n_resamples: int, rng: np.random.Generator, rule: Rule) -> tuple[Array, NDArray[np.bool_]]:
+        """Counts of bootstrap resamples, shape (b, n), and the predictors in each one's model, shape (b, k)."""
+        checks.at_least(n_resamples, "n_resamples", 1)
+        counts = resample_counts(bootstrap_indices(self.y, n_resamples, rng))
+        chosen = np.ones((n_resamples, len(self.predictors)), dtype=bool)
+        chosen[:, list(self.plan.candidates)] = False
+        paths = select_paths(self.design, self.y, counts, plan=self.plan, rule=rule)
+        for resample, path in zip(chosen, paths, strict=True):
+            resample[path] = True
+        return counts, chosen
+
+
+# Merits closer than this are ties, and the first column wins.
+_TIE = 1e-9
+# Resamples that take their steps together: their tables should stay in the processor's cache.
+_CHUNK = 50
+
+
+class _Screen(NamedTuple):
     """One Newton step from the current model towards each candidate: shapes (b, j), steps (b, j, p + 1)."""
 
     score: Array
@@ -155,12 +395,10 @@ class _Screen:
 
 
 def _select_chunk(designs: Array, y: Array, weights: Array, plan: Plan, rule: Rule) -> list[list[int]]:
-    varying = varying_rows(designs, weights)
-    member = np.zeros_like(varying)
-    member[:, plan.forced] = varying[:, plan.forced]
+    member = np.zeros((len(weights), designs.shape[-2]), dtype=bool)
+    member[:, plan.forced] = True
     member = independent_rows(designs, weights, member)
-    fit = fit_rows(designs, y, weights, member=member)
-    coefficients, likelihood = fit.coefficients, fit.log_likelihood
+    coefficients, likelihood = batched_irls(designs, y, weights, member=member)
     paths: list[list[int]] = [[] for _ in weights]
     active = np.arange(len(weights) if plan.candidates else 0)
     while active.size:
@@ -172,8 +410,8 @@ def _select_chunk(designs: Array, y: Array, weights: Array, plan: Plan, rule: Ru
         coefficients[active], likelihood[active] = fit.coefficients[entered], fit.log_likelihood[entered]
         for resample, block in zip(active, winner[entered], strict=True):
             paths[resample].append(int(block))
-            member[resample, plan.blocks[block]] = varying[resample, plan.blocks[block]]
-        if max(map(len, plan.blocks)) > 1:  # of a category, levels can follow from what is in the model already
+            member[resample, plan.blocks[block]] = True
+        if max(map(len, plan.blocks)) > 1:  # of a category, levels can be absent or follow from what is in already
             member[active] = independent_rows(_of(designs, active), weights[active], member[active])
     return paths
 
@@ -216,9 +454,8 @@ def _fit_candidates(
     grown = member[owner]
     for j in np.unique(column):
         grown[np.ix_(column == j, plan.blocks[plan.candidates[j]])] = True
-    fit = fit_rows(designs, y, weights, member=grown, owner=owner, start=start[owner, column])
-    fits.coefficients[owner, column] = fit.coefficients
-    fits.log_likelihood[owner, column] = fit.log_likelihood
+    fit = batched_irls(designs, y, weights, member=grown, owner=owner, start=start[owner, column])
+    fits.coefficients[owner, column], fits.log_likelihood[owner, column] = fit
 
 
 def _screen(data: tuple[Array, Array, Array], member: NDArray[np.bool_], model: BatchedFit, plan: Plan) -> _Screen:
@@ -266,142 +503,22 @@ def _of(designs: Array, resamples: slice | NDArray[np.intp]) -> Array:
     return designs if designs.ndim == 2 else designs[resamples]
 
 
-# --- selection: Forward selection of predictors in logistic regression, and how often resamples would choose th
+def _described(drawn: Array, full: Array, error: Array, names: list[str]) -> pd.DataFrame:
+    """The resamples' estimates, shape (b, q), against those with all candidates and their standard errors."""
+    low, median, high = np.quantile(drawn, (0.025, 0.5, 0.975), axis=0)
+    taken = drawn != 0
+    mean = np.sum(drawn, axis=0) / np.maximum(taken.sum(axis=0), 1)
+    known = taken.any(axis=0) & (full != 0) & np.isfinite(full)
+    bias = np.where(known, 100 * (mean / np.where(known, full, 1.0) - 1), np.nan)
+    columns = {"full": full, "median": median, "low": low, "high": high, "relative_bias_pct": bias}
+    columns["rmsd_ratio"] = np.sqrt(np.mean((drawn - full) ** 2, axis=0)) / error
+    return pd.DataFrame(columns, index=names)
 
 
-@dataclass(frozen=True)
-class ForwardSelection:
-    """The result of a forward selection.
-
-    Attributes
-    ----------
-    path : tuple of str
-        Predictors (columns, categories, blocks) in their order of entry, without the forced ones.
-    steps : DataFrame
-        One row a step: step, variable, df, statistic (likelihood ratio against the step before), p,
-        log_likelihood, aic, bic of the model after the step.
-    model : LogisticModel
-        The final model: forced predictors, then the path.
-    """
-
-    path: tuple[str, ...]
-    steps: pd.DataFrame
-    model: LogisticModel
-
-
-def forward_select(
-    x: pd.DataFrame,
-    y: ArrayLike,
-    *,
-    criterion: str = "lr",
-    alpha: float = 0.05,
-    blocks: Mapping[str, Sequence[str]] | None = None,
-    forced: Sequence[str] = (),
-    separation: str = "refuse",
-) -> ForwardSelection:
-    """Forward selection of predictors for a logistic model.
-
-    Parameters
-    ----------
-    x : DataFrame, shape (n, p)
-        Candidates; a categorical column is one block under its own name.
-    y : array, shape (n,)
-        Outcome, 0 or 1.
-    criterion : {"lr", "aic", "bic"}
-        "lr" adds the lowest likelihood-ratio p value while it is below alpha; the others add the largest drop of the
-        criterion while there is one. Ties go to the first column.
-    alpha : float
-        Entry limit of "lr".
-    blocks : dict of name to columns, optional
-        Further columns that enter together, under the block's name.
-    forced : names, optional
-        Predictors that are in from the start; not part of the path.
-    separation : {"refuse", "firth"}
-        How the final model is fitted where its predictors separate the classes, as for `fit_logistic`.
-
-    Returns
-    -------
-    ForwardSelection
-        Its standard errors and p values take the model as given beforehand: they are too small after a selection.
-
-    Raises
-    ------
-    ValueError
-        Missing values, one class, constant columns, unknown names; separation by the chosen columns, if refused.
-
-    References
-    ----------
-    Hosmer, Lemeshow, Sturdivant. Applied logistic regression, 3rd ed., chapter 4. Wiley 2013.
-    """
-    rule = Rule(criterion, alpha)
-    coding, predictors = Coding.of(x), group_columns(tuple(x.columns), blocks)
-    design, _, _ = standardize(coding.matrix(x))
-    outcome = check_outcome(x, y)
-    plan = Plan.of(coding, predictors, forced)
-    chosen = select_paths(design, outcome, np.ones((1, len(x))), plan=plan, rule=rule)[0]
-    entered = [list(predictors)[i] for i in chosen]
-    held = [column for name in forced for column in predictors[name]]
-    columns = held + [column for name in entered for column in predictors[name]]
-    steps = _trace(design, outcome, plan, chosen)
-    steps.insert(1, "variable", entered)
-    return ForwardSelection(tuple(entered), steps, fit_logistic(x[columns], y, separation=separation))
-
-
-def inclusion_frequency(
-    x: pd.DataFrame,
-    y: ArrayLike,
-    *,
-    n_resamples: int,
-    rng: np.random.Generator,
-    criterion: str = "lr",
-    alpha: float = 0.05,
-    blocks: Mapping[str, Sequence[str]] | None = None,
-) -> pd.Series:
-    """How often forward selection chooses each predictor in bootstrap resamples, each with the observed events.
-
-    Parameters
-    ----------
-    x, y, criterion, alpha, blocks
-        As for `forward_select`.
-    n_resamples : int
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    Series of float in [0, 1], by predictor, in the order of x
-
-    References
-    ----------
-    Sauerbrei, Schumacher. Stat Med 1992;11:2093-2109. Heinze, Wallisch, Dunkler. Biom J 2018;60:431-449.
-    """
-    coding, predictors = Coding.of(x), group_columns(tuple(x.columns), blocks)
-    design, _, _ = standardize(coding.matrix(x))
-    outcome = check_outcome(x, y)
-    counts = resample_counts(bootstrap_indices(outcome, n_resamples, rng))
-    plan = Plan.of(coding, predictors, ())
-    paths = select_paths(design, outcome, counts, plan=plan, rule=Rule(criterion, alpha))
-    chosen = np.bincount([i for path in paths for i in path], minlength=len(predictors))
-    return pd.Series(chosen / n_resamples, index=list(predictors), name="inclusion_frequency")
-
-
-def _trace(design: Array, y: Array, plan: Plan, chosen: Sequence[int]) -> pd.DataFrame:
-    """The table of steps: likelihood ratio, p, AIC and BIC along a path."""
-    held = [plan.forced, *(plan.blocks[i] for i in chosen)]
-    member = np.zeros((len(held), len(design)), dtype=bool)
-    for step, rows in enumerate(held):
-        member[step:, rows] = True
-    owner = np.zeros(len(held), dtype=np.intp)
-    reached = fit_rows(design, y, np.ones((1, y.size)), member=member, owner=owner).log_likelihood
-    size = member.sum(axis=1)
-    df, statistic = np.diff(size), 2 * np.diff(reached)
-    return pd.DataFrame(
-        {
-            "step": np.arange(1, len(held)),
-            "df": df,
-            "statistic": statistic,
-            "p": chdtrc(df, statistic),
-            "log_likelihood": reached[1:],
-            "aic": -2 * reached[1:] + 2 * size[1:],
-            "bic": -2 * reached[1:] + np.log(y.size) * size[1:],
-        }
-    )
+def _models(chosen: NDArray[np.bool_], names: list[str]) -> pd.DataFrame:
+    """Each different set of predictors, the most frequent first."""
+    sets, counts = np.unique(chosen, axis=0, return_counts=True)
+    order = np.argsort(-counts, kind="stable")
+    words = [" + ".join(np.array(names)[row]) or "none" for row in sets[order]]
+    columns = {"predictors": words, "n_predictors": sets[order].sum(axis=1), "frequency": counts[order] / len(chosen)}
+    return pd.DataFrame(columns)

@@ -1,159 +1,235 @@
-"""What would have come out otherwise: complete cases, a selection that is not repeated, a score that has leaked."""
+"""Sensitivity analyses: penalties in place of selection, complete cases, a selection taken as given, a leaked score.
+
+Each function repeats the development of a model with one thing changed. *Complete cases* are the patients without any
+missing predictor. *Penalties* are ridge and lasso, their strength chosen by cross-validation within the data.
+
+Sources: White IR, Carlin JB. Stat Med 2010;29:2920-2931. Steyerberg EW et al. J Clin Epidemiol 2001;54:774-781. Van
+Calster B et al. Stat Methods Med Res 2020;29:3166-3178.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.special import expit
-from scipy.stats import norm
 from sklearn.linear_model import LogisticRegressionCV
 from sklearn.model_selection import StratifiedKFold
 
 from hepred_lib.stats import checks
-from hepred_lib.stats.bootstrap import bootstrap_indices, resample_counts
 from hepred_lib.stats.calibration import calibrate
-from hepred_lib.stats.development import WITHIN, DevelopedModel, DevelopmentSettings, develop, fit_robustly
+from hepred_lib.stats.development import WITHIN, DevelopedModel, DevelopmentSettings, develop
 from hepred_lib.stats.diagnostics import collinear_predictors
 from hepred_lib.stats.discrimination import auc, auc_interval, compare_auc
 from hepred_lib.stats.effects import UNITS, odds_ratios
 from hepred_lib.stats.imputation import Imputer, impute_development
-from hepred_lib.stats.logistic import Array, Coding, check_outcome, independent_rows, standardize, varying_rows
-from hepred_lib.stats.selection import Plan, Rule, group_columns, select_paths
+from hepred_lib.stats.logistic import Array, check_outcome
+from hepred_lib.stats.selection import selection_stability as selection_stability
 
-# --- stability: How stable a selected model is: which models resamples choose, and what selection does to the c
-
-
-@dataclass(frozen=True)
-class Stability:
-    """What the resamples say about a selection.
-
-    Attributes
-    ----------
-    inclusion : Series
-        Share of the resamples that chose each predictor, by name; 1 for a forced one.
-    models : DataFrame
-        `predictors, n_predictors, frequency`: each different set that was chosen, the most frequent first.
-    coefficients : DataFrame
-        By coded column, per unit: `full`, the estimate with all candidates in the model (NaN for one that follows from
-        those before it); `median, low, high`, the 2.5,
-        50 and 97.5 % points of the resamples' estimates, 0 where not chosen; `relative_bias_pct` of the estimates
-        *where chosen*, against `full`: what selection adds to the size of an effect; `rmsd_ratio`, the root mean
-        squared difference from `full` over the standard error of `full`: above 1, selection makes the estimate worse.
-    """
-
-    inclusion: pd.Series
-    models: pd.DataFrame
-    coefficients: pd.DataFrame
+SHARE_OF_L1 = {"ridge": 0.0, "lasso": 1.0}
+STRENGTHS = np.logspace(-3, 1.5, 19)
+# Fewer patients of either outcome, and neither complete cases nor penalties are fitted.
+MIN_PATIENTS = 10
 
 
-def selection_stability(
-    x: pd.DataFrame,
-    y: ArrayLike,
-    *,
-    n_resamples: int,
-    rng: np.random.Generator,
-    rule: Rule | None = None,
-    blocks: Mapping[str, Sequence[str]] | None = None,
-    forced: Sequence[str] = (),
-) -> Stability:
-    """Repeat forward selection in bootstrap resamples and describe what it chose and estimated.
+def naive_optimism(x: pd.DataFrame, y: ArrayLike, model: DevelopedModel) -> dict[str, float | int]:
+    """Optimism as it looks when the selection is taken as given and only imputation and fit are repeated.
+
+    Too small: beside `model.optimism` it shows what forgetting the selection hides.
 
     Parameters
     ----------
-    x : DataFrame, shape (n, p)
-        Candidates, complete.
-    y : array_like of 0 and 1, shape (n,)
-    n_resamples : int
-        Each holds the observed number of events.
-    rng : numpy.random.Generator
-    rule : Rule, optional
-        Criterion and entry limit; the likelihood ratio at 5 % by default.
-    blocks, forced
-        As for `forward_select`.
+    x, y
+        The development data of the model.
+    model : DevelopedModel
 
     Returns
     -------
-    Stability
-        Where predictors separate the classes, Firth's penalty gives the estimate.
+    dict
+        The keys of `DevelopedModel.optimism`.
 
     Raises
     ------
     ValueError
-        Missing values, one class, constant columns, unknown names, no resample.
+        As `develop`; for a model without predictors.
 
     References
     ----------
-    Heinze G, Wallisch C, Dunkler D. Biom J 2018;60:431-449.
+    Steyerberg EW et al. J Clin Epidemiol 2001;54:774-781.
     """
-    checks.at_least(n_resamples, "n_resamples", 1)
-    coding, predictors = Coding.of(x), group_columns(tuple(x.columns), blocks)
-    design, _, scale = standardize(coding.matrix(x))
-    outcome = check_outcome(x, y)
-    plan = Plan.of(coding, predictors, forced)
-    counts = resample_counts(bootstrap_indices(outcome, n_resamples, rng))
-    paths = select_paths(design, outcome, counts, plan=plan, rule=rule or Rule())
-    chosen = np.zeros((n_resamples, len(predictors)), dtype=bool)
-    for resample, path in zip(chosen, paths, strict=True):
-        resample[path] = True
-    chosen[:, [i for i in range(len(predictors)) if i not in plan.candidates]] = True
-    drawn, full = _estimates(design, outcome, counts, _members(chosen, plan, len(design)))
-    table = _describe(drawn / scale, full[0] / scale, full[1] / scale)
-    inclusion = pd.Series(chosen.mean(axis=0), index=list(predictors), name="inclusion_frequency")
-    return Stability(inclusion, _models(chosen, list(predictors)), table.set_axis(list(coding.names)))
+    if not model.predictors:
+        raise ValueError("model must hold at least one predictor, got an intercept alone.")
+    chosen = (*model.settings.forced, *model.path)
+    return develop(x, y, replace(model.settings, candidates=chosen, forced=chosen)).optimism
 
 
-def _members(chosen: Array, plan: Plan, width: int) -> Array:
-    member = np.zeros((len(chosen), width), dtype=bool)
-    member[:, 0] = True
-    for position, rows in enumerate(plan.blocks):
-        member[:, rows] |= chosen[:, [position]]
-    return member
+@dataclass(frozen=True)
+class CompleteCases:
+    """A model developed on the patients without any missing candidate, and how many those are."""
+
+    model: DevelopedModel
+    n: int
+    events: int
+    n_dropped: int
+    events_dropped: int
 
 
-def _estimates(design: Array, y: Array, counts: Array, member: Array) -> tuple[Array, tuple[Array, Array]]:
-    """Slopes of the resamples, shape (b, q); slopes and standard errors with all candidates."""
-    shared = np.broadcast_to(design, (len(counts), *design.shape))
-    usable = independent_rows(design, counts, member & varying_rows(design, counts))
-    drawn, _ = fit_robustly(shared, y, counts, usable)
-    ones = np.ones((1, y.size))
-    every = independent_rows(design, ones, varying_rows(design, ones))
-    full, _ = fit_robustly(design[None], y, ones, every)
-    used = design[every[0]]
-    p = expit(full[0] @ design)
-    covariance = np.linalg.pinv((used * p * (1 - p)) @ used.T, rtol=1e-12, hermitian=True)
-    error = np.full(len(design), np.nan)
-    error[every[0]] = np.sqrt(np.diag(covariance))
-    return drawn[:, 1:], (np.where(every, full, np.nan)[0, 1:], error[1:])
+def develop_complete_cases(x: pd.DataFrame, y: ArrayLike, settings: DevelopmentSettings) -> CompleteCases:
+    """Develop the model again on complete cases only, everything else unchanged.
+
+    Unbiased only where values are missing regardless of the outcome given the predictors, and always wasteful.
+
+    Parameters
+    ----------
+    x, y, settings
+        As for `develop`.
+
+    Returns
+    -------
+    CompleteCases
+
+    Raises
+    ------
+    ValueError
+        As `develop`; where no complete patient with each outcome is left.
+
+    References
+    ----------
+    White IR, Carlin JB. Stat Med 2010;29:2920-2931.
+    """
+    outcome = check_outcome(x, y).astype(int)
+    complete = settings.table(x).notna().all(axis=1).to_numpy()
+    events, n = int(outcome[complete].sum()), int(complete.sum())
+    if min(events, n - events) < 1:
+        raise ValueError(f"Complete cases must hold both outcomes, got {events} events in {n} of {len(x)} patients.")
+    model = develop(x[complete], outcome[complete], replace(settings, n_imputations=1))
+    return CompleteCases(model, n, events, len(x) - n, int(outcome.sum()) - events)
 
 
-def _describe(drawn: Array, full: Array, error: Array) -> pd.DataFrame:
-    low, median, high = np.quantile(drawn, (0.025, 0.5, 0.975), axis=0)
-    taken = drawn != 0
-    mean = np.sum(drawn, axis=0) / np.maximum(taken.sum(axis=0), 1)
-    known = taken.any(axis=0) & (full != 0) & np.isfinite(full)
-    bias = np.where(known, 100 * (mean / np.where(known, full, 1.0) - 1), np.nan)
-    ratio = np.sqrt(np.mean((drawn - full) ** 2, axis=0)) / error
-    columns = {"full": full, "median": median, "low": low, "high": high}
-    return pd.DataFrame(columns | {"relative_bias_pct": bias, "rmsd_ratio": ratio})
+def complete_case_odds_ratios(
+    x: pd.DataFrame, y: ArrayLike, model: DevelopedModel, *, units: Mapping[str, float] = UNITS
+) -> pd.DataFrame | None:
+    """The developed model beside the same predictors fitted on the patients who have all of them.
+
+    Parameters
+    ----------
+    x, y
+        The development data of the model.
+    model : DevelopedModel
+    units : mapping of str to float
+        Step of a column; 1 where it is not named.
+
+    Returns
+    -------
+    DataFrame or None
+        `name, step`; `imputed, imputed_low, imputed_high`, the pooled odds ratio with Wald limits; `complete...`, that
+        of complete cases (NaN for a column that does not vary there); `n, events` of the complete cases. None without a
+        predictor, or where complete cases hold fewer than ten patients of an outcome.
+
+    References
+    ----------
+    White IR, Carlin JB. Stat Med 2010;29:2920-2931.
+    """
+    outcome, used = check_outcome(x, y).astype(int), list(model.predictors)
+    complete = x[used].notna().all(axis=1).to_numpy()
+    events, n = int(outcome[complete].sum()), int(complete.sum())
+    if not model.names or min(events, n - events) < MIN_PATIENTS:
+        return None
+    chosen = (*model.settings.forced, *model.path)
+    settings = replace(model.settings, candidates=chosen, forced=chosen, n_imputations=1, n_resamples=1)
+    other = develop(x.loc[complete, used], outcome[complete], settings)
+    tables = {
+        "imputed": odds_ratios(model.names, model.unshrunk_coefficients, model.standard_errors, units=units),
+        "complete": odds_ratios(other.names, other.unshrunk_coefficients, other.standard_errors, units=units),
+    }
+    found = tables["imputed"][["name", "step"]]
+    for kind, table in tables.items():
+        names = {"odds_ratio": kind, "low": f"{kind}_low", "high": f"{kind}_high"}
+        found = found.merge(table.rename(columns=names)[["name", *names.values()]], on="name", how="left")
+    return found.assign(n=n, events=events)
 
 
-def _models(chosen: Array, names: list[str]) -> pd.DataFrame:
-    sets, counts = np.unique(chosen, axis=0, return_counts=True)
-    order = np.argsort(-counts, kind="stable")
-    words = [" + ".join(np.array(names)[row]) or "none" for row in sets[order]]
-    columns = {"predictors": words, "n_predictors": sets[order].sum(axis=1), "frequency": counts[order] / len(chosen)}
-    return pd.DataFrame(columns)
+def leak_demonstration(
+    x: pd.DataFrame,
+    y: ArrayLike,
+    settings: DevelopmentSettings,
+    *,
+    in_sample: ArrayLike,
+    test: tuple[pd.DataFrame, ArrayLike] | None = None,
+) -> pd.DataFrame:
+    """What a regression makes of a score that was in-sample: an odds ratio that no new patient will honour.
+
+    Parameters
+    ----------
+    x : DataFrame
+        Development patients; the added column holds the out-of-fold score.
+    y : array_like of 0 and 1, shape (n,)
+    settings : DevelopmentSettings
+        With the score as its only added column.
+    in_sample : array_like, shape (n,)
+        The same score from networks that have seen the patient's outcome.
+    test : (DataFrame, array_like of 0 and 1), optional
+        Patients whom no network has seen, and their outcome, to show what either model is worth there; nothing is
+        chosen by them.
+
+    Returns
+    -------
+    DataFrame
+        Rows "out_of_fold" and "in_sample"; columns `odds_ratio, low, high` of one SD of the out-of-fold score (Wald,
+        before shrinkage), `statistic, df, p` of the likelihood-ratio test over the clinical variables,
+        `auc_apparent`, and `test_auc`, `test_slope` of the unshrunk model with `_low` and `_high` (NaN without test
+        patients of both outcomes).
+
+    Raises
+    ------
+    ValueError
+        As `develop`; if the settings do not add exactly one column, or the in-sample score is not finite.
+    """
+    if len(settings.added) != 1:
+        raise ValueError(f"settings must add exactly one score, got {settings.added}.")
+    (name,) = settings.added
+    checks.same_patients(x.index, in_sample, "x and in_sample")
+    leaked = checks.scores(np.asarray(in_sample), "in_sample")
+    step, found = float(x[name].std()), {}
+    for kind, table in {"out_of_fold": x, "in_sample": x.assign(**{name: leaked})}.items():
+        model = develop(table, y, settings)
+        found[kind] = _score_row(model, step) | _test_row(model, test)
+    return pd.DataFrame(found).T
 
 
-# --- penalized: Ridge and lasso in place of selection and uniform shrinkage: a sensitivity analysis of the deve
+def compare_penalties(x: pd.DataFrame, y: ArrayLike, fold: ArrayLike, p: ArrayLike, *, seed: int = 0) -> pd.DataFrame:
+    """Lasso and ridge, cross-fitted with one imputation, against a model's cross-fitted probabilities.
 
-SHARE_OF_L1 = {"ridge": 0.0, "lasso": 1.0}
-STRENGTHS = np.logspace(-3, 1.5, 19)
-_RARER = 10  # patients of the rarer class without which no strength is chosen
+    Parameters
+    ----------
+    x, y, fold, seed
+        As for `cross_fit_penalized`.
+    p : array_like, shape (n,)
+        Cross-fitted probabilities of the model over the same folds.
+
+    Returns
+    -------
+    DataFrame
+        `penalty, auc, slope`, then `difference, low, high, p`: the AUC minus that of the model (paired DeLong, which
+        takes the probabilities as given). No row where the rarer class has fewer than ten patients. Columns that follow
+        from others are left out.
+
+    Raises
+    ------
+    ValueError
+        As `cross_fit_penalized`; for probabilities outside [0, 1].
+    """
+    outcome, model = checks.outcome_and_probability(y, p)
+    x = x.drop(columns=list(collinear_predictors(x)))
+    rows = []
+    for penalty in ("lasso", "ridge") if _rarer(outcome) >= MIN_PATIENTS else ():
+        other = cross_fit_penalized(x, y, fold, penalty=penalty, n_imputations=1, seed=seed).clip(*WITHIN)
+        gain, slope = compare_auc(outcome, other, model), calibrate(outcome, other).slope
+        rows.append((penalty, auc(outcome, other), slope, gain.difference, gain.low, gain.high, gain.p))
+    return pd.DataFrame(rows, columns=["penalty", "auc", "slope", "difference", "low", "high", "p"])
 
 
 @dataclass(frozen=True)
@@ -224,8 +300,7 @@ def fit_penalized(
     if penalty not in SHARE_OF_L1:
         raise ValueError(f"penalty must be one of {list(SHARE_OF_L1)}, got {penalty!r}.")
     outcome = check_outcome(x, y)
-    rarer = int(min(outcome.sum(), outcome.size - outcome.sum()))
-    if not checks.at_least(n_folds, "n_folds", 2) <= rarer:
+    if checks.at_least(n_folds, "n_folds", 2) > (rarer := _rarer(outcome)):
         raise ValueError(f"n_folds must be at most the {rarer} patients of the rarer class, got {n_folds}.")
     rng = np.random.default_rng(seed)
     imputer, completed = impute_development(x, n_imputations=n_imputations, rng=rng, observed=False)
@@ -260,45 +335,17 @@ def cross_fit_penalized(
     outcome, p = check_outcome(x, y), np.empty(len(x))
     for k in range(number.max() + 1):
         rest = number != k
-        rarer = int(min(outcome[rest].sum(), (1 - outcome[rest]).sum()))
-        how = {"penalty": penalty, "n_imputations": n_imputations, "n_folds": max(2, min(10, rarer)), "seed": seed + k}
-        known = x.loc[rest, x[rest].notna().any() | x.isna().all()]
+        known, n_folds = x.loc[rest, x[rest].notna().any() | x.isna().all()], max(2, min(10, _rarer(outcome[rest])))
+        how = {"penalty": penalty, "n_imputations": n_imputations, "n_folds": n_folds, "seed": seed + k}
         p[~rest] = outcome[rest].mean()
         if known.shape[1]:
             p[~rest] = fit_penalized(known, outcome[rest], **how).predict(x[~rest])
     return p
 
 
-def compare_penalties(x: pd.DataFrame, y: ArrayLike, fold: ArrayLike, p: ArrayLike, *, seed: int = 0) -> pd.DataFrame:
-    """Lasso and ridge, cross-fitted with one imputation, against a model's cross-fitted probabilities.
-
-    Parameters
-    ----------
-    x, y, fold, seed
-        As for `cross_fit_penalized`.
-    p : array_like, shape (n,)
-        Cross-fitted probabilities of the model over the same folds.
-
-    Returns
-    -------
-    DataFrame
-        `penalty, auc, slope`, then `difference, low, high, p`: the AUC minus that of the model (paired DeLong, which
-        takes the probabilities as given). No row where the rarer class has fewer than ten patients. Columns that follow
-        from others are left out.
-
-    Raises
-    ------
-    ValueError
-        As `cross_fit_penalized`; for probabilities outside [0, 1].
-    """
-    outcome, model = checks.outcome_and_probability(y, p)
-    x = x.drop(columns=list(collinear_predictors(x)))
-    rows = []
-    for penalty in ("lasso", "ridge") if min(outcome.sum(), (1 - outcome).sum()) >= _RARER else ():
-        other = cross_fit_penalized(x, y, fold, penalty=penalty, n_imputations=1, seed=seed).clip(*WITHIN)
-        gain, slope = compare_auc(outcome, other, model), calibrate(outcome, other).slope
-        rows.append((penalty, auc(outcome, other), slope, gain.difference, gain.low, gain.high, gain.p))
-    return pd.DataFrame(rows, columns=["penalty", "auc", "slope", "difference", "low", "high", "p"])
+def _rarer(outcome: Array) -> int:
+    """Patients of the rarer class."""
+    return int(min(outcome.sum(), (1 - outcome).sum()))
 
 
 def _fit(values: Array, y: Array, l1: float, folds: list) -> tuple[Array, Array, Array]:
@@ -320,184 +367,6 @@ def _fit(values: Array, y: Array, l1: float, folds: list) -> tuple[Array, Array,
     return np.asarray(model.intercept_[0] - center @ slopes), slopes, np.asarray(float(model.C_))
 
 
-# --- sensitivity: What would have come out otherwise: complete cases, a selection that is not repeated, a score t
-
-# Fewer patients of either outcome, and complete cases are not fitted.
-MIN_PATIENTS = 10
-
-
-@dataclass(frozen=True)
-class CompleteCases:
-    """A model developed on the patients without any missing candidate, and how many those are."""
-
-    model: DevelopedModel
-    n: int
-    events: int
-    n_dropped: int
-    events_dropped: int
-
-
-def develop_complete_cases(x: pd.DataFrame, y: ArrayLike, settings: DevelopmentSettings) -> CompleteCases:
-    """Develop the model again on complete cases only, everything else unchanged.
-
-    Unbiased only where values are missing regardless of the outcome given the predictors, and always wasteful.
-
-    Parameters
-    ----------
-    x, y, settings
-        As for `develop`.
-
-    Returns
-    -------
-    CompleteCases
-
-    Raises
-    ------
-    ValueError
-        As `develop`; where no complete patient with each outcome is left.
-
-    References
-    ----------
-    White IR, Carlin JB. Stat Med 2010;29:2920-2931.
-    """
-    outcome = check_outcome(x, y).astype(int)
-    absent = [name for name in settings.columns if name not in x.columns]
-    if absent:
-        raise ValueError(f"x must have the columns of the settings; {absent} are absent from {list(x.columns)}.")
-    complete = x[list(settings.columns)].notna().all(axis=1).to_numpy()
-    events = int(outcome[complete].sum())
-    n = int(complete.sum())
-    if min(events, n - events) < 1:
-        raise ValueError(f"Complete cases must hold both outcomes, got {events} events in {n} of {len(x)} patients.")
-    model = develop(x[complete], outcome[complete], replace(settings, n_imputations=1))
-    dropped = ~complete
-    return CompleteCases(model, n, events, int(dropped.sum()), int(outcome[dropped].sum()))
-
-
-def complete_case_odds_ratios(
-    x: pd.DataFrame, y: ArrayLike, model: DevelopedModel, *, units: Mapping[str, float] = UNITS
-) -> pd.DataFrame:
-    """The developed model beside the same predictors fitted on the patients who have all of them.
-
-    Parameters
-    ----------
-    x, y
-        The development data of the model.
-    model : DevelopedModel
-    units : mapping of str to float
-        Step of a column; 1 where it is not named.
-
-    Returns
-    -------
-    DataFrame
-        `name, step`; `imputed, imputed_low, imputed_high`, the pooled odds ratio with Wald limits; `complete...`, that
-        of complete cases (NaN for a column that does not vary there); `n, events` of the complete cases. No row without
-        a predictor, or where complete cases hold fewer than ten patients of an outcome.
-
-    References
-    ----------
-    White IR, Carlin JB. Stat Med 2010;29:2920-2931.
-    """
-    outcome, used = check_outcome(x, y).astype(int), list(model.predictors)
-    complete = x[used].notna().all(axis=1).to_numpy()
-    events, n = int(outcome[complete].sum()), int(complete.sum())
-    if not model.names or min(events, n - events) < MIN_PATIENTS:
-        figures = [f"{kind}{end}" for kind in ("imputed", "complete") for end in ("", "_low", "_high")]
-        return pd.DataFrame(columns=["name", "step", *figures, "n", "events"])
-    chosen = (*model.settings.forced, *model.path)
-    settings = replace(model.settings, candidates=chosen, forced=chosen, n_imputations=1, n_resamples=1)
-    other = develop(x.loc[complete, used], outcome[complete], settings)
-    tables = {
-        "imputed": odds_ratios(model.names, model.unshrunk_coefficients, model.standard_errors, units=units),
-        "complete": odds_ratios(other.names, other.unshrunk_coefficients, other.standard_errors, units=units),
-    }
-    found = tables["imputed"][["name", "step"]]
-    for kind, table in tables.items():
-        names = {"odds_ratio": kind, "low": f"{kind}_low", "high": f"{kind}_high"}
-        found = found.merge(table.rename(columns=names)[["name", *names.values()]], on="name", how="left")
-    return found.assign(n=n, events=events)
-
-
-def naive_optimism(x: pd.DataFrame, y: ArrayLike, model: DevelopedModel) -> dict[str, float | int]:
-    """Optimism as it looks when the selection is taken as given and only imputation and fit are repeated.
-
-    Too small: beside `model.optimism` it shows what forgetting the selection hides.
-
-    Parameters
-    ----------
-    x, y
-        The development data of the model.
-    model : DevelopedModel
-
-    Returns
-    -------
-    dict
-        The keys of `DevelopedModel.optimism`.
-
-    Raises
-    ------
-    ValueError
-        As `develop`; for a model without predictors.
-
-    References
-    ----------
-    Steyerberg EW et al. J Clin Epidemiol 2001;54:774-781.
-    """
-    if not model.predictors:
-        raise ValueError("model must hold at least one predictor, got an intercept alone.")
-    chosen = (*model.settings.forced, *model.path)
-    return develop(x, y, replace(model.settings, candidates=chosen, forced=chosen)).optimism
-
-
-def leak_demonstration(
-    x: pd.DataFrame,
-    y: ArrayLike,
-    settings: DevelopmentSettings,
-    *,
-    in_sample: ArrayLike,
-    test: tuple[pd.DataFrame, ArrayLike] | None = None,
-) -> pd.DataFrame:
-    """What a regression makes of a score that was in-sample: an odds ratio that no new patient will honour.
-
-    Parameters
-    ----------
-    x : DataFrame
-        Development patients; the added column holds the out-of-fold score.
-    y : array_like of 0 and 1, shape (n,)
-    settings : DevelopmentSettings
-        With the score as its only added column.
-    in_sample : array_like, shape (n,)
-        The same score from networks that have seen the patient's outcome.
-    test : (DataFrame, array_like of 0 and 1), optional
-        Patients whom no network has seen, and their outcome, to show what either model is worth there; nothing is
-        chosen by them.
-
-    Returns
-    -------
-    DataFrame
-        Rows "out_of_fold" and "in_sample"; columns `odds_ratio, low, high` of one SD of the out-of-fold score (Wald,
-        before shrinkage), `statistic, df, p` of the likelihood-ratio test over the clinical variables,
-        `auc_apparent`, and `test_auc`, `test_slope` of the unshrunk model with `_low` and `_high` (NaN without test
-        patients of both outcomes).
-
-    Raises
-    ------
-    ValueError
-        As `develop`; if the settings do not add exactly one column, or the in-sample score is not finite.
-    """
-    if len(settings.added) != 1:
-        raise ValueError(f"settings must add exactly one score, got {settings.added}.")
-    (name,) = settings.added
-    checks.same_patients(x.index, in_sample, "x and in_sample")
-    leaked = checks.scores(np.asarray(in_sample), "in_sample")
-    rows = {"out_of_fold": x, "in_sample": x.assign(**{name: leaked})}
-    step, found = float(x[name].std()), {}
-    for kind, table in rows.items():
-        model = develop(table, y, settings)
-        found[kind] = _score_row(model, step) | _test_row(model, test)
-    return pd.DataFrame(found).T
-
-
 def _test_row(model: DevelopedModel, test: tuple[pd.DataFrame, ArrayLike] | None) -> dict[str, float]:
     """AUC and slope of the unshrunk model in test patients."""
     figures = [f"test_{name}{end}" for name in ("auc", "slope") for end in ("", "_low", "_high")]
@@ -512,11 +381,10 @@ def _test_row(model: DevelopedModel, test: tuple[pd.DataFrame, ArrayLike] | None
 
 def _score_row(model: DevelopedModel, step: float) -> dict[str, float]:
     """Odds ratio and test of the added score; NaN where the score is constant."""
-    figures = {"auc_apparent": model.optimism["auc_apparent"]}
     names = ("odds_ratio", "low", "high", "statistic", "df", "p")
+    row = dict.fromkeys(names, np.nan) | {"auc_apparent": model.optimism["auc_apparent"]}
     if model.added_test is None:
-        return dict.fromkeys(names, np.nan) | figures
-    middle, reach = model.unshrunk_coefficients[-1], norm.ppf(0.975) * model.standard_errors[-1]
-    odds = np.exp(step * np.array([middle, middle - reach, middle + reach]))
-    test = model.added_test
-    return dict(zip(names, (*odds.tolist(), test.statistic, test.df, test.p), strict=True)) | figures
+        return row
+    last = (model.names[-1:], model.unshrunk_coefficients[-1:], model.standard_errors[-1:])
+    odds = odds_ratios(*last, units={model.names[-1]: step}).iloc[0]
+    return row | odds[["odds_ratio", "low", "high"]].to_dict() | asdict(model.added_test)

@@ -105,9 +105,7 @@ def interaction_test(y: ArrayLike, p: ArrayLike, group: ArrayLike) -> pd.DataFra
 
 def _checked(y: ArrayLike, p: ArrayLike, group: ArrayLike) -> tuple[NDArray, NDArray, pd.Series]:
     checks.same_patients(y, group, "y and group")
-    outcome, risk = checks.outcome_and_probability(y, p, both_classes=False)
-    if ((risk == 0) | (risk == 1)).any():
-        raise ValueError("p must lie strictly between 0 and 1, got a probability of exactly 0 or 1.")
+    outcome, risk = checks.outcome_and_risk(y, p, both_classes=False)
     return outcome, risk, pd.Series(np.asarray(group)).astype(object).where(lambda values: values.notna())
 
 

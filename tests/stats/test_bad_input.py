@@ -8,12 +8,10 @@ import pandas as pd
 import pytest
 
 from hepred_lib.stats import checks
-from hepred_lib.stats.bootstrap import bootstrap_auc_difference, bootstrap_auc_interval
 from hepred_lib.stats.calibration import (
     brier_score,
     calibrate,
     calibration_curve,
-    hosmer_lemeshow_test,
     in_the_large_interval,
     spiegelhalter_test,
 )
@@ -23,22 +21,23 @@ from hepred_lib.stats.diagnostics import events_per_parameter, linearity_tests
 from hepred_lib.stats.discrimination import (
     auc,
     auc_interval,
+    bootstrap_auc_difference,
+    bootstrap_auc_interval,
     clustered_auc_interval,
     compare_auc,
     compare_aucs,
     compare_unpaired,
-    delong_covariance,
     roc_band,
     roc_points,
 )
-from hepred_lib.stats.effects import profile_odds_ratios, term_tests, univariable_odds_ratios
+from hepred_lib.stats.effects import univariable_odds_ratios
 from hepred_lib.stats.evaluation import compare_models, evaluate, null_accuracy
 from hepred_lib.stats.imputation import pool_auc, pool_slope
 from hepred_lib.stats.logistic import fit_logistic
-from hepred_lib.stats.operating_point import compare_calls, confusion, sensitivity_threshold, youden_threshold
+from hepred_lib.stats.operating_point import compare_calls, confusion, youden_threshold
 from hepred_lib.stats.reclassification import integrated_discrimination, net_reclassification, reclassification_table
-from hepred_lib.stats.selection import forward_select, inclusion_frequency
-from hepred_lib.stats.sensitivity import cross_fit_penalized, fit_penalized, selection_stability
+from hepred_lib.stats.selection import forward_select, inclusion_frequency, selection_stability
+from hepred_lib.stats.sensitivity import cross_fit_penalized, fit_penalized
 from hepred_lib.stats.subgroups import interaction_test, subgroup_performance
 
 
@@ -55,13 +54,11 @@ JUDGES = {
     "roc_points": roc_points,
     "roc_band": lambda y, p: roc_band(y, p, [0.5], **drawn()),
     "clustered_auc_interval": lambda y, p: clustered_auc_interval(y, p, range(len(p)), **drawn()),
-    "delong_covariance": lambda y, p: delong_covariance(y, {"p": p, "q": p}),
     "compare_aucs": lambda y, p: compare_aucs(y, {"p": p, "q": p}),
     "compare_unpaired": lambda y, p: compare_unpaired((y, p), (y, p)),
     "bootstrap_auc_interval": lambda y, p: bootstrap_auc_interval(y, p, **drawn()),
     "bootstrap_auc_difference": lambda y, p: bootstrap_auc_difference(y, p, p, **drawn()),
     "youden_threshold": youden_threshold,
-    "sensitivity_threshold": sensitivity_threshold,
     "confusion": lambda y, p: confusion(y, p, 0.5),
     "compare_calls": lambda y, p: compare_calls(y, np.asarray(p) > 0.5, np.asarray(p) > 0.4),
     "calibrate": calibrate,
@@ -69,7 +66,6 @@ JUDGES = {
     "in_the_large_interval": in_the_large_interval,
     "brier_score": brier_score,
     "spiegelhalter_test": spiegelhalter_test,
-    "hosmer_lemeshow_test": hosmer_lemeshow_test,
     "net_benefit": lambda y, p: net_benefit(y, p, [0.2]),
     "decision_curve": lambda y, p: decision_curve(y, {"p": p}, [0.2]),
     "net_benefit_difference": lambda y, p: net_benefit_difference(y, p, p, [0.2]),
@@ -85,13 +81,12 @@ JUDGES = {
 }
 # These have a defined value where one class is absent, or where p is 0 or 1.
 ONE_CLASS = {
-    *("brier_score", "spiegelhalter_test", "hosmer_lemeshow_test", "subgroup_performance", "interaction_test"),
+    *("brier_score", "spiegelhalter_test", "subgroup_performance", "interaction_test"),
     *("evaluate", "compare_models"),
 }
 STRICT = {
     "calibrate",
     "in_the_large_interval",
-    "hosmer_lemeshow_test",
     "pool_slope",
     "subgroup_performance",
     "interaction_test",
@@ -176,8 +171,6 @@ def table(n=60, seed=0):
 SETTINGS = DevelopmentSettings(("a", "b", "c", "place"), n_resamples=3, n_imputations=1)
 FITTERS = {
     "fit_logistic": fit_logistic,
-    "profile_odds_ratios": profile_odds_ratios,
-    "term_tests": term_tests,
     "linearity_tests": lambda x, y: linearity_tests(x, y, ["a"]),
     "forward_select": forward_select,
     "inclusion_frequency": lambda x, y: inclusion_frequency(x, y, **drawn(3)),
@@ -239,7 +232,7 @@ def test_what_does_not_impute_refuses_a_missing_value(name):
 def test_collinear_columns_are_refused_or_answered(name):
     x, y = table()
     x = x.assign(b=2 * x["a"])
-    if name in {"fit_logistic", "profile_odds_ratios", "term_tests"}:
+    if name == "fit_logistic":
         with pytest.raises(ValueError, match="must not be collinear: b follow"):
             FITTERS[name](x, y)
     else:

@@ -4,7 +4,13 @@ import pytest
 import statsmodels.api as sm
 from scipy.special import expit, logit
 
-from hepred_lib.stats.calibration import brier_score, calibrate, calibration_curve, in_the_large_interval
+from hepred_lib.stats.calibration import (
+    brier_score,
+    calibrate,
+    calibration_curve,
+    in_the_large_interval,
+    spiegelhalter_test,
+)
 
 
 def sample(n=400, seed=0, shift=0.0, stretch=1.0):
@@ -153,3 +159,23 @@ def test_the_interval_of_calibration_in_the_large_is_that_of_an_offset_regressio
 def test_a_certain_probability_has_no_calibration_in_the_large():
     with pytest.raises(ValueError, match=r"p must lie strictly between 0 and 1, got 1\.0 at position 1"):
         in_the_large_interval([0, 1], [0.5, 1.0])
+
+
+def test_spiegelhalter_by_hand():
+    # One patient with p = 0.2 and an event: (1 - 0.2)(1 - 0.4) / sqrt(0.36 * 0.16).
+    assert spiegelhalter_test([1], [0.2]).z == pytest.approx(0.48 / 0.24)
+
+
+def test_spiegelhalter_equals_val_prob(reference):
+    table, expected = reference("calibration.csv"), reference("calibration.json")
+    found = spiegelhalter_test(table["y"], table["p"])
+    assert (found.z, found.p) == pytest.approx((expected["val_prob"]["S:z"], expected["val_prob"]["S:p"]), abs=1e-10)
+
+
+def test_calibrated_risks_are_rejected_five_times_in_a_hundred():
+    rejected = np.mean([spiegelhalter_test(*sample(300, seed)).p < 0.05 for seed in range(200)])
+    assert 0.01 < rejected < 0.1
+
+
+def test_probabilities_of_zero_and_one_have_no_spread():
+    assert np.isnan(spiegelhalter_test([0, 1, 1], [0.0, 1.0, 0.5]).z)

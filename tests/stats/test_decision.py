@@ -2,13 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hepred_lib.stats.decision import (
-    decision_curve,
-    net_benefit,
-    net_benefit_all,
-    net_benefit_difference,
-    net_benefit_from_counts,
-)
+from hepred_lib.stats.decision import decision_curve, net_benefit, net_benefit_difference, net_benefit_from_counts
 from hepred_lib.stats.operating_point import wilson_interval
 
 THRESHOLDS = np.array([0.05, 0.2, 0.5])
@@ -34,7 +28,7 @@ def test_a_patient_at_the_threshold_is_treated():
 
 
 def test_treating_all_breaks_even_at_the_prevalence():
-    assert net_benefit_all([0, 0, 0, 1], [0.25]) == pytest.approx([0])
+    assert net_benefit([0, 0, 0, 1], [1] * 4, [0.25]) == pytest.approx([0])
 
 
 def test_the_published_clinical_and_integrated_points_cross_at_one_ninth():
@@ -66,7 +60,7 @@ def test_curve_agrees_with_the_single_functions():
     y, p = sample()
     values = curve(y, {"image": p}).pivot(index="threshold", columns="model", values="net_benefit")
     assert values["image"].to_numpy() == pytest.approx(net_benefit(y, p, THRESHOLDS))
-    assert values["all"].to_numpy() == pytest.approx(net_benefit_all(y, THRESHOLDS))
+    assert values["all"].to_numpy() == pytest.approx(net_benefit(y, np.ones(y.size), THRESHOLDS))
     assert (values["none"] == 0).all()
 
 

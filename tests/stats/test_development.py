@@ -5,17 +5,23 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.special import expit
-from scipy.stats import chi2
+from scipy.stats import chi2, f
 
+from hepred_lib.stats.bootstrap import bootstrap_indices
 from hepred_lib.stats.development import (
     AddedTest,
     DevelopedModel,
     DevelopmentSettings,
+    Optimism,
+    Procedure,
     cross_fit,
     cross_fit_sets,
     develop,
+    judge,
+    likelihood_ratio_of_added,
 )
-from hepred_lib.stats.logistic import fit_logistic
+from hepred_lib.stats.discrimination import auc
+from hepred_lib.stats.logistic import Coding, fit_logistic
 from hepred_lib.stats.selection import forward_select
 
 SETTINGS = DevelopmentSettings(
@@ -262,3 +268,141 @@ def test_the_sets_of_a_cross_fit_average_to_its_probabilities_and_differ_where_v
     assert sets.shape == (3, 120)
     assert sets.mean(axis=0).tolist() == cross_fit(x, y, fold, settings).tolist()
     assert np.ptp(sets, axis=0)[x[["gcs", "onset_h"]].isna().any(axis=1)].max() > 0.01
+
+
+TABLE = pd.DataFrame({"gcs": [3.0, 9, 15, 15], "place": pd.Categorical(list("abca")), "dl_score": [0.1, 0.4, -1, 2]})
+
+
+PROCEDURE_SETTINGS = DevelopmentSettings(("gcs", "place"), ("dl_score",), forced=("place",))
+
+
+def procedure():
+    coding = Coding.of(TABLE)
+    return Procedure.of(coding, PROCEDURE_SETTINGS, coding.matrix(TABLE).to_numpy())
+
+
+def test_a_model_holds_forced_then_chosen_then_added_rows():
+    assert [procedure().coding.names[row - 1] for row in procedure().rows([0])] == [
+        "place[b]",
+        "place[c]",
+        "gcs",
+        "dl_score",
+    ]
+
+
+def test_only_what_is_neither_forced_nor_added_may_be_chosen():
+    assert procedure().plan.candidates == (0,)
+
+
+def test_a_design_is_standardized_and_a_constant_column_becomes_zero():
+    values = np.column_stack([TABLE["gcs"], np.full(4, 7.0)])
+    task = Procedure.of(Coding({"a": None, "b": None}), DevelopmentSettings(("a", "b")), values)
+    design = task.design(values)
+    assert design.mean(axis=1) == pytest.approx([1, 0, 0])
+    assert design.std(axis=1) == pytest.approx([0, 1, 0])
+
+
+def test_a_row_that_a_resample_leaves_constant_is_left_out_of_its_model():
+    design = procedure().design(Coding.of(TABLE).matrix(TABLE).to_numpy())
+    weights = np.array([[1.0, 1, 1, 1], [2.0, 0, 1, 1]])
+    member = procedure().members(np.stack([design, design]), weights, [[0], [0]])
+    assert member[:, 1 + procedure().coding.names.index("place[b]")].tolist() == [True, False]
+
+
+NAMES = ("a", "b", "c")
+
+
+def optimism_cohort(n=150, seed=0):
+    rng = np.random.default_rng(seed)
+    x = pd.DataFrame(rng.normal(size=(n, 3)), columns=list(NAMES))
+    return x, (rng.random(n) < expit(x["a"] - 1)).to_numpy(dtype=float)
+
+
+def judged(x, y, settings, n_resamples=6, seed=1):
+    coding, values = Coding.of(x), x.to_numpy()
+    procedure = Procedure.of(coding, settings, np.nan_to_num(values))
+    designs = procedure.design(np.nan_to_num(values))[None]
+    rng = np.random.default_rng(seed)
+    return judge(procedure, values, (designs, designs, y), n_resamples=n_resamples, rng=rng)
+
+
+def test_corrected_figures_by_hand():
+    optimism = Optimism(np.array([0.8, np.nan, 1.0]), np.array([0.1, 0.0, 0.2]), np.full(3, -0.01), np.zeros(2))
+    figures = optimism.corrected(np.array([0, 1]), np.array([0.2, 0.8]))
+    assert figures["auc_corrected"] == pytest.approx(0.9)
+    assert figures["brier_corrected"] == pytest.approx(0.04 + 0.01)
+    assert figures["slope_corrected"] == optimism.shrinkage == pytest.approx(0.9)
+
+
+def test_a_slope_above_one_does_not_stretch_the_model():
+    assert Optimism(np.array([1.3]), np.zeros(1), np.zeros(1), np.zeros(1)).shrinkage == 1.0
+
+
+def test_a_resample_that_loses_a_column_is_drawn_again():
+    x, y = optimism_cohort()
+    x["c"] = x["c"].where(x.index == 0)
+    optimism = judged(x, y, DevelopmentSettings(NAMES), n_resamples=8)
+    assert np.isfinite(optimism.auc_optimism).all()
+
+
+def test_each_resample_equals_a_plain_fit_on_its_rows():
+    x, y = optimism_cohort()
+    optimism = judged(x, y, DevelopmentSettings(NAMES, forced=NAMES))
+    for b, rows in enumerate(bootstrap_indices(y, 6, np.random.default_rng(1))):
+        table = x.iloc[rows].reset_index(drop=True)
+        model = fit_logistic(table, y[rows])
+        outside = pd.DataFrame({"log_odds": model.linear_predictor(x)})
+        assert optimism.slopes[b] == pytest.approx(fit_logistic(outside, y).coefficients[1], abs=1e-6)
+        flattered = auc(y[rows], model.predict(table)) - auc(y, model.predict(x))
+        assert optimism.auc_optimism[b] == pytest.approx(flattered, abs=1e-9)
+
+
+def test_columns_too_rarely_observed_to_resample_are_refused_not_drawn_for_ever():
+    x, y = optimism_cohort()
+    x = pd.DataFrame(np.where(np.eye(150, 60, dtype=bool), 1.0, np.nan), columns=[f"x{k}" for k in range(60)])
+    with pytest.raises(ValueError, match="observed often enough to resample, got 1 of 150 values in x0"):
+        judged(x, y, DevelopmentSettings(tuple(x.columns)))
+
+
+def pooled(tables, y, added=("dl_score",)):
+    settings = DevelopmentSettings(("age",), added)
+    procedure = Procedure.of(Coding.of(tables[0]), settings, tables[0].to_numpy())
+    designs = np.stack([procedure.design(table.to_numpy()) for table in tables])
+    return likelihood_ratio_of_added(procedure, designs, y, np.ones(designs.shape[:2], dtype=bool))
+
+
+def added_test_cohort(n=150, seed=0):
+    rng = np.random.default_rng(seed)
+    x = pd.DataFrame(rng.normal(size=(n, 2)), columns=["age", "dl_score"])
+    return x, (rng.random(n) < expit(0.7 * x["dl_score"] - 1)).to_numpy(dtype=float)
+
+
+def ratio(x, y):
+    return 2 * (fit_logistic(x, y).log_likelihood - fit_logistic(x[["age"]], y).log_likelihood)
+
+
+def test_one_set_gives_the_likelihood_ratio():
+    x, y = added_test_cohort()
+    found = pooled([x], y)
+    assert (found.statistic, found.p) == pytest.approx((ratio(x, y), chi2.sf(ratio(x, y), 1)))
+
+
+def test_different_sets_are_pooled_by_the_d2_rule():
+    x, y = added_test_cohort()
+    tables = [x, x.assign(age=x["age"] * 2 + x["dl_score"]), x.assign(age=x["dl_score"] + x["age"])]
+    d = np.array([ratio(table, y) for table in tables])
+    r = (1 + 1 / 3) * np.sqrt(d).var(ddof=1)
+    statistic = (d.mean() - 4 / 2 * r) / (1 + r)
+    found = pooled(tables, y)
+    assert found.statistic == pytest.approx(statistic)
+    assert found.p == pytest.approx(f.sf(statistic, 1, 2 * (1 + 1 / r) ** 2))
+
+
+def test_nothing_added_is_nothing_tested():
+    x, y = added_test_cohort()
+    assert pooled([x[["age"]]], y, added=()) is None
+
+
+def test_half_the_statistic_is_the_cross_fitted_test():
+    assert AddedTest(7.683, 1, float(chi2.sf(7.683, 1))).cross_fitted_p == pytest.approx(0.05, abs=1e-4)
+    assert AddedTest(0.0, 1, 1.0).cross_fitted_p == 1.0

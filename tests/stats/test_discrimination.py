@@ -1,13 +1,26 @@
+import json
 from dataclasses import astuple
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+from scipy.stats import norm
 
 from hepred_lib.stats.discrimination import (
     auc,
     auc_interval,
+    binormal_separation,
+    bootstrap_auc_difference,
+    bootstrap_auc_interval,
     clustered_auc_interval,
+    combination_correlation,
     compare_auc,
+    compare_aucs,
+    compare_unpaired,
+    delong_power,
+    implied_correlation,
+    resampled_aucs,
     roc_band,
     roc_points,
 )
@@ -232,3 +245,230 @@ def test_perfect_detection_has_no_interval():
 def test_a_slice_without_a_patient_is_refused():
     with pytest.raises(ValueError, match="cluster must name a patient for every slice, got none at position 1"):
         clustered_auc_interval([0, 1], [0, 1], ["HE-1", None], n_resamples=10, rng=np.random.default_rng(0))
+
+
+R = Path(__file__).resolve().parents[1] / "data" / "r"
+
+
+def auc_tests_sample(n=120, seed=0):
+    rng = np.random.default_rng(seed)
+    y = (rng.random(n) < 0.3).astype(int)
+    a = y + rng.normal(size=n)
+    return y, {"a": a, "b": a + rng.normal(size=n), "c": rng.normal(size=n)}
+
+
+def test_two_curves_give_the_square_of_delongs_z():
+    y, scores = auc_tests_sample()
+    found = compare_aucs(y, {"a": scores["a"], "b": scores["b"]})
+    pair = compare_auc(y, scores["a"], scores["b"])
+    assert (found.statistic, found.df, found.p) == pytest.approx((pair.z**2, 1, pair.p))
+
+
+def test_the_order_of_three_curves_does_not_matter():
+    y, scores = auc_tests_sample()
+    turned = compare_aucs(y, {name: scores[name] for name in "cab"})
+    assert (turned.statistic, turned.df) == pytest.approx((compare_aucs(y, scores).statistic, 2))
+
+
+def test_a_copy_adds_no_degree_of_freedom():
+    y, scores = auc_tests_sample()
+    twice = compare_aucs(y, {"a": scores["a"], "again": 2 * scores["a"], "b": scores["b"]})
+    assert (twice.statistic, twice.df) == pytest.approx((compare_auc(y, scores["a"], scores["b"]).z ** 2, 1))
+
+
+def test_identical_curves_have_p_one():
+    y, scores = auc_tests_sample()
+    found = compare_aucs(y, {"a": scores["a"], "b": scores["a"], "c": scores["a"]})
+    assert (found.statistic, found.df, found.p) == (0.0, 0, 1.0)
+
+
+@pytest.mark.parametrize("y", [[0, 0, 1, 1], [0, 0, 0, 1]])
+def test_without_variance_there_is_no_test(y):
+    found = compare_aucs(y, {"perfect": [1, 2, 3, 4], "constant": [1, 1, 1, 1]})
+    assert np.isnan(found.p)
+
+
+def test_equal_aucs_are_rejected_five_times_in_a_hundred():
+    rng, rejected = np.random.default_rng(1), 0
+    y = np.repeat([1, 0], [60, 140])
+    for _ in range(400):
+        shared = y + rng.normal(size=200)
+        rejected += compare_aucs(y, {k: shared + rng.normal(size=200) for k in "abc"}).p < 0.05
+    assert 0.02 < rejected / 400 < 0.09
+
+
+def test_one_score_is_refused():
+    with pytest.raises(ValueError, match="at least two scores"):
+        compare_aucs([0, 1], {"a": [0, 1]})
+
+
+def test_the_score_at_fault_is_named_auc_tests():
+    with pytest.raises(ValueError, match="b must be finite"):
+        compare_aucs([0, 1], {"a": [0, 1], "b": [0, np.nan]})
+
+
+def test_the_covariance_equals_proc(reference):
+    table, expected = reference("roc.csv"), reference("roc.json")
+    names = list(expected["auc"])
+    covariance = compare_aucs(table["y"], {name: table[name] for name in names}).covariance
+    for i, j in ((0, 1), (0, 2), (1, 2)):
+        assert covariance[i, j] == pytest.approx(expected["delong"][f"{names[i]}-{names[j]}"]["covariance"], abs=1e-12)
+    variances = [expected["auc"][name]["variance"] for name in names]
+    assert np.diag(covariance) == pytest.approx(variances, abs=1e-12)
+
+
+def test_unpaired_by_hand():
+    (y, a), (z, b) = ((auc_tests_sample(seed=s)[0], auc_tests_sample(seed=s)[1]["a"]) for s in (0, 1))
+    found = compare_unpaired((y, a), (z, b))
+    error = np.hypot(auc_interval(y, a).standard_error, auc_interval(z, b).standard_error)
+    assert (found.difference, found.z) == pytest.approx((auc(y, a) - auc(z, b), (auc(y, a) - auc(z, b)) / error))
+    assert found.high - found.low == pytest.approx(2 * 1.959963984540054 * error)
+
+
+def test_unpaired_equals_proc():
+    table, expected = pd.read_csv(R / "roc.csv"), json.loads((R / "roc.json").read_text())["unpaired_volume"]
+    a, b = (table[table["site"] == site] for site in "AB")
+    found = compare_unpaired((a["y"], a["volume"]), (b["y"], b["volume"]))
+    assert (found.difference, found.z) == pytest.approx((expected["difference"], expected["z"]), abs=1e-12)
+
+
+def test_a_group_without_variance_gives_the_difference_alone():
+    y, scores = auc_tests_sample()
+    found = compare_unpaired((y, scores["a"]), ([0, 0, 1, 1], [1, 2, 3, 4]))
+    assert np.isfinite(found.difference)
+    assert np.isnan(astuple(found)[1:]).all()
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+def bootstrap_sample(n=107, events=21, seed=0, decimals=1):
+    draw = rng(seed)
+    y = draw.permutation(np.repeat([1, 0], [events, n - events]))
+    a = np.round(y + draw.normal(size=n), decimals)
+    return y, a, np.round(0.5 * a + draw.normal(size=n), decimals)
+
+
+def test_each_resample_is_the_auc_of_the_patients_drawn():
+    y, a, b = bootstrap_sample(40, 10)
+    found = resampled_aucs(y, [a, b], n_resamples=5, rng=rng(3))
+    positive, negative, draw = np.flatnonzero(y == 1), np.flatnonzero(y == 0), rng(3)
+    events, others = (part[draw.integers(0, part.size, size=(5, part.size))] for part in (positive, negative))
+    rows = np.hstack([events, others])
+    expected = [[auc(y[index], score[index]) for index in rows] for score in (a, b)]
+    assert found == pytest.approx(np.array(expected), abs=1e-12)
+
+
+def test_blocks_do_not_change_the_shape():
+    y, a, _ = bootstrap_sample(2000, 300)
+    assert resampled_aucs(y, [a], n_resamples=600, rng=rng()).shape == (1, 600)
+
+
+def test_its_standard_error_is_near_delongs():
+    y, a, _ = bootstrap_sample(600, 150)
+    found = bootstrap_auc_interval(y, a, n_resamples=2000, rng=rng())
+    assert found.auc == auc(y, a)
+    assert found.standard_error == pytest.approx(auc_interval(y, a).standard_error, rel=0.06)
+
+
+def test_the_difference_agrees_with_delong():
+    y, a, b = bootstrap_sample(600, 150)
+    found, delong = bootstrap_auc_difference(y, a, b, n_resamples=2000, rng=rng()), compare_auc(y, a, b)
+    assert astuple(found)[:3] == pytest.approx(astuple(delong)[:3], abs=0.01)
+    assert found.z == pytest.approx(delong.z, rel=0.08)
+
+
+def test_scores_that_order_alike_differ_by_nothing():
+    y, a, _ = bootstrap_sample()
+    assert astuple(bootstrap_auc_difference(y, a, 2 * a, n_resamples=50, rng=rng())) == (0, 0, 0, 0, 1)
+
+
+def test_p_is_never_zero():
+    y, a, _ = bootstrap_sample(200, 60)
+    assert bootstrap_auc_difference(y, a + 9 * y, -a, n_resamples=99, rng=rng()).p == pytest.approx(0.02)
+
+
+@pytest.mark.parametrize("score", [[1, 2, 3, 4], [1, 1, 1, 1]])
+def test_without_variance_there_is_no_interval_bootstrap(score):
+    assert np.isnan(astuple(bootstrap_auc_interval([0, 0, 1, 1], score, n_resamples=9, rng=rng()))[1:]).all()
+
+
+def test_a_perfect_against_a_constant_score_has_no_p():
+    result = bootstrap_auc_difference([0, 0, 1, 1], [1, 2, 3, 4], [1, 1, 1, 1], n_resamples=9, rng=rng())
+    assert result.difference == 0.5
+    assert np.isnan(result.p)
+
+
+def test_one_resample_is_refused():
+    with pytest.raises(ValueError, match="n_resamples must be a whole number >= 2"):
+        bootstrap_auc_interval([0, 1, 1], [1, 2, 1], n_resamples=1, rng=rng())
+
+
+def power(aucs, correlation, *, seed=0, n_positive=21, n_negative=86, n_simulations=4000):
+    rng = np.random.default_rng(seed)
+    sizes = {"n_positive": n_positive, "n_negative": n_negative, "n_simulations": n_simulations}
+    return delong_power(aucs, correlation, **sizes, rng=rng)
+
+
+def test_separation_gives_the_auc_back():
+    rng = np.random.default_rng(0)
+    assert np.mean(rng.normal(binormal_separation(0.8), 1, 200_000) > rng.normal(size=200_000)) == pytest.approx(
+        0.8, abs=0.005
+    )
+
+
+def test_the_published_aucs_imply_that_the_scores_share_information():
+    assert implied_correlation(0.76, 0.81, 0.83) == pytest.approx(0.42, abs=0.005)
+
+
+def test_independent_scores_add_their_squared_separations():
+    combined = norm.cdf(np.hypot(binormal_separation(0.7), binormal_separation(0.8)) / np.sqrt(2))
+    assert implied_correlation(0.7, 0.8, combined) == pytest.approx(0, abs=1e-12)
+
+
+def test_a_combination_worse_than_its_part_is_refused():
+    with pytest.raises(ValueError, match=r"auc_part must lie between 0.5 and auc_combined 0.8, got 0.81"):
+        implied_correlation(0.76, 0.81, 0.8)
+
+
+def test_correlations_equal_those_of_the_best_combination_written_out():
+    rho, means = 0.3, np.array([binormal_separation(0.7), binormal_separation(0.8)])
+    covariance = np.array([[1, rho], [rho, 1]])
+    weights = np.linalg.solve(covariance, means)
+    separation = np.sqrt(weights @ means)
+    combined = norm.cdf(separation / np.sqrt(2))
+    assert implied_correlation(0.7, 0.8, combined) == pytest.approx(rho)
+    assert combination_correlation(0.7, combined) == pytest.approx((covariance @ weights)[0] / separation)
+
+
+def test_power_at_the_published_figures():
+    found = (
+        power((0.76, 0.81), implied_correlation(0.76, 0.81, 0.83)),
+        power((0.81, 0.83), combination_correlation(0.81, 0.83)),
+        power((0.76, 0.83), combination_correlation(0.76, 0.83)),
+    )
+    assert found == pytest.approx((0.13, 0.12, 0.37), abs=0.03)
+
+
+def test_without_a_difference_power_is_the_level_of_the_test():
+    assert power((0.8, 0.8), 0.5) == pytest.approx(0.05, abs=0.015)
+
+
+def test_power_grows_with_patients():
+    assert power((0.76, 0.83), 0.7, n_positive=100, n_negative=400, n_simulations=500) > 0.9
+
+
+def test_power_needs_two_patients_a_class():
+    with pytest.raises(ValueError, match="n_positive must be a whole number >= 2, got 1"):
+        power((0.7, 0.8), 0.5, n_positive=1)
+
+
+def test_power_equals_a_loop_over_the_paired_test():
+    rng, y = np.random.default_rng(8), np.repeat([1, 0], [15, 40])
+    d_a, d_b = binormal_separation(0.65), binormal_separation(0.85)
+    significant = []
+    for _ in range(600):
+        a, b = rng.multivariate_normal([0, 0], [[1, 0.5], [0.5, 1]], y.size).T
+        significant.append(compare_auc(y, a + d_a * y, b + d_b * y).p < 0.05)
+    assert power((0.65, 0.85), 0.5, n_positive=15, n_negative=40) == pytest.approx(np.mean(significant), abs=0.06)

@@ -6,36 +6,35 @@ import pandas as pd
 import pytest
 import statsmodels.api as sm
 from scipy.special import expit
-from scipy.stats import chi2
+from scipy.stats import chi2, norm
 
-from hepred_lib.stats.effects import odds_ratios, profile_odds_ratios, term_tests
-from hepred_lib.stats.logistic import fit_logistic
+from hepred_lib.stats.development import DevelopmentSettings, develop
+from hepred_lib.stats.effects import multivariable_odds_ratios, odds_ratios, univariable_odds_ratios
+from hepred_lib.stats.logistic import fit_logistic, maximize, profile_limits
 
 R = Path(__file__).resolve().parents[1] / "data" / "r"
+NAMES = ("age", "warfarin", "place")
+SETTINGS = DevelopmentSettings(NAMES, forced=NAMES, n_imputations=3, n_resamples=2)
 
 
-def cohort(n=150, seed=0):
+def cohort(n=160, seed=0, *, gaps=True):
     rng = np.random.default_rng(seed)
-    x = pd.DataFrame({"age": rng.normal(65, 12, n), "ivh": (rng.random(n) < 0.3).astype(float)})
-    x["place"] = pd.Categorical(rng.choice(["deep", "lobar", "stem"], n))
-    y = (rng.random(n) < expit(0.05 * (x["age"] - 65) + x["ivh"] - 1)).to_numpy(dtype=int)
+    x = pd.DataFrame({"age": rng.normal(65, 12, n), "warfarin": (rng.random(n) < 0.1).astype(float)})
+    x["place"] = pd.Categorical(rng.choice(["deep", "lobar"], n))
+    y = (rng.random(n) < expit(0.04 * (x["age"] - 65) + 1.2 * x["warfarin"] - 1)).astype(int)
+    if gaps:
+        x.loc[rng.random(n) < 0.3, "age"] = np.nan
     return x, y
 
 
-def separated():
-    x = pd.DataFrame({"x1": [-3, -2, -1.5, -1, -0.5, 0.5, 1, 1.5, 2, 3], "x2": [0.2, -0.4, 1, 0.3, -1, 0.7, -0.2, 0.5, -0.9, 0.1]})  # fmt: skip # noqa: E501
-    return x, np.repeat([0, 1], 5)
-
-
-def fixed(x, y, name, value):
-    """Log-likelihood with one coefficient held, by statsmodels and an offset."""
-    rest = sm.add_constant(pd.get_dummies(x.drop(columns=name), drop_first=True, dtype=float))
-    return sm.GLM(y, rest, family=sm.families.Binomial(), offset=value * x[name]).fit(tol=1e-12).llf
+def table_of(x, y, n_imputations=1, **how):
+    """Odds ratios of a model with all predictors."""
+    settings = DevelopmentSettings(tuple(x), forced=tuple(x), n_imputations=n_imputations, n_resamples=1)
+    return multivariable_odds_ratios(develop(x, y, settings), x, y, **how).set_index("name")
 
 
 def test_a_step_of_ten_years_is_the_tenth_power_of_one():
-    one = odds_ratios(["age"], [0.05], [0.02], units={})
-    ten = odds_ratios(["age"], [0.05], [0.02])
+    one, ten = odds_ratios(["age"], [0.05], [0.02], units={}), odds_ratios(["age"], [0.05], [0.02])
     assert ten[["odds_ratio", "low", "high"]].to_numpy() == pytest.approx(one[["odds_ratio", "low", "high"]] ** 10)
     assert (one["p"] == ten["p"]).all()
 
@@ -45,8 +44,17 @@ def test_wald_interval_by_hand():
     assert (row["odds_ratio"], row["low"]) == pytest.approx((9, 9 * np.exp(-1.959963984540054 * np.sqrt(8 / 3))))
 
 
-def test_a_model_without_predictors_has_no_odds_ratio():
-    assert odds_ratios([], [], []).empty
+def test_an_odds_ratio_beyond_all_numbers_is_infinite():
+    row = odds_ratios(["age"], [80.0], [1.0]).iloc[0]
+    assert row[["odds_ratio", "low", "high"]].tolist() == [np.inf] * 3
+
+
+def test_a_model_without_predictors_has_an_empty_table():
+    x, y = cohort()
+    nothing = develop(x, y, DevelopmentSettings(("age",), alpha=1e-12, n_resamples=2))
+    table = multivariable_odds_ratios(nothing, x, y)
+    assert table.empty
+    assert {"odds_ratio", "profile_low", "profile_high", "method"} <= set(table)
 
 
 @pytest.mark.parametrize(
@@ -55,98 +63,120 @@ def test_a_model_without_predictors_has_no_odds_ratio():
         ((["a"], [np.nan], [1.0]), "coefficients must be finite"),
         ((["a"], [1.0], [0.0]), "errors above 0"),
         ((["a", "b"], [1.0], [1.0]), "one number"),
+        ((["age"], [1.0], [1.0], {"age": 0}), "units must be above 0, got 0 for age"),
     ],
 )
 def test_figures_that_are_no_estimates_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
-        odds_ratios(*arguments)
+        odds_ratios(*arguments[:3], units=dict(*arguments[3:]))
 
 
-def test_a_step_of_zero_is_refused():
-    with pytest.raises(ValueError, match="units must be above 0, got 0 for age"):
-        odds_ratios(["age"], [1.0], [1.0], units={"age": 0})
+def test_a_level_outside_the_unit_interval_is_refused():
+    with pytest.raises(ValueError, match="level"):
+        table_of(*cohort(60), level=1.0)
 
 
 def test_the_likelihood_at_the_profile_limits_has_fallen_by_half_the_quantile():
-    x, y = cohort()
-    table = profile_odds_ratios(x, y, units={}).set_index("name")
-    top = fit_logistic(x, y).log_likelihood
-    for name in ("age", "ivh"):
-        for limit in table.loc[name, ["profile_low", "profile_high"]]:
-            assert top - fixed(x, y, name, np.log(limit)) == pytest.approx(chi2.ppf(0.95, 1) / 2, abs=1e-6)
+    x, y = cohort(gaps=False)
+    table, top = table_of(x, y, units={}), fit_logistic(x, y).log_likelihood
+    for name in ("age", "warfarin"):
+        rest = sm.add_constant(pd.get_dummies(x.drop(columns=name), drop_first=True, dtype=float))
+        for limit in np.log(table.loc[name, ["profile_low", "profile_high"]].astype(float)):
+            held = sm.GLM(y, rest, family=sm.families.Binomial(), offset=limit * x[name]).fit(tol=1e-12)
+            assert top - held.llf == pytest.approx(chi2.ppf(0.95, 1) / 2, abs=1e-6)
 
 
-def test_intervals_and_term_tests_equal_r():
+def test_intervals_and_likelihood_ratios_equal_r():
     table, expected = pd.read_csv(R / "selection.csv"), json.loads((R / "effects.json").read_text())
     x, y = table.drop(columns="y").astype({"location": "category"}), table["y"]
-    found = profile_odds_ratios(x, y, units={})
+    found = table_of(x, y, units={})
     # R interpolates the profile between points.
     tolerances = {"odds_ratio": 1e-8, "low": 1e-8, "high": 1e-8, "p": 1e-7, "profile_low": 5e-4, "profile_high": 5e-4}
     for key, tolerance in tolerances.items():
         assert found[key].tolist() == pytest.approx([row[key] for row in expected["effects"].values()], rel=tolerance)
-    terms = term_tests(x, y)
-    assert terms["term"].tolist() == list(expected["terms"])
-    for key in ("df", "statistic", "p"):
-        assert terms[key].tolist() == pytest.approx([row[key] for row in expected["terms"].values()], rel=1e-7)
+    top = fit_logistic(x, y).log_likelihood
+    for term, row in expected["terms"].items():
+        statistic = 2 * (top - fit_logistic(x.drop(columns=term), y).log_likelihood)
+        assert (statistic, chi2.sf(statistic, row["df"])) == pytest.approx((row["statistic"], row["p"]), rel=1e-7)
 
 
 def test_profile_and_wald_agree_in_large_cohorts():
-    table = profile_odds_ratios(*cohort(20_000))
-    assert table["profile_low"].to_numpy() == pytest.approx(table["low"].to_numpy(), rel=0.01)
-    assert table["profile_high"].to_numpy() == pytest.approx(table["high"].to_numpy(), rel=0.01)
+    table = table_of(*cohort(20_000, gaps=False))
+    for end in ("low", "high"):
+        assert table[f"profile_{end}"].to_numpy() == pytest.approx(table[end].to_numpy(), rel=0.01)
+    assert set(table["method"]) == {"maximum likelihood"}
 
 
-def test_a_separating_column_has_a_finite_firth_profile_that_leaves_out_one():
-    x, y = separated()
-    row = profile_odds_ratios(x, y, separation="firth").iloc[0]
-    assert 1 < row["profile_low"] < row["odds_ratio"] < row["profile_high"]
-    assert row["low"] < 1  # Wald would find nothing
+def test_the_average_of_the_distributions_reaches_its_limits():
+    rng = np.random.default_rng(1)
+    y = (rng.random(80) < 0.3).astype(float)
+    designs = [np.column_stack([np.ones(80), rng.normal(size=80) + 0.8 * y]) for _ in range(4)]
+    for limit, reached in zip(
+        profile_limits(designs, y, np.zeros(2), 1, level=0.9, penalized=False), (0.05, 0.95), strict=False
+    ):
+        parts = []
+        for design in designs:
+            best, top = maximize(design, y)
+            drop = top - maximize(design, y, np.array([best[0], limit]), free=np.array([True, False]))[1]
+            parts.append(norm.cdf(np.sign(limit - best[1]) * np.sqrt(2 * drop)))
+        assert np.mean(parts) == pytest.approx(reached, abs=1e-5)
 
 
-def test_separation_is_refused_unless_answered():
-    for function in (profile_odds_ratios, term_tests):
-        with pytest.raises(ValueError, match="x1 separate"):
-            function(*separated())
-
-
-def test_the_test_of_a_term_is_the_difference_of_two_fits():
+def test_missing_values_widen_the_limits():
     x, y = cohort()
-    table = term_tests(x, y).set_index("term")
-    for name, df in (("age", 1), ("place", 2)):
-        ratio = 2 * (fit_logistic(x, y).log_likelihood - fit_logistic(x.drop(columns=name), y).log_likelihood)
-        assert table.loc[name, ["df", "statistic", "p"]].tolist() == pytest.approx([df, ratio, chi2.sf(ratio, df)])
+    table, alone = table_of(x, y, 3), table_of(x, y, 1)
+    width = [np.log(t.loc["age", "profile_high"] / t.loc["age", "profile_low"]) for t in (table, alone)]
+    assert width[0] > width[1]
+    assert (table["profile_low"] < table["odds_ratio"]).all()
+    assert (table["odds_ratio"] < table["profile_high"]).all()
 
 
-def test_a_block_is_tested_as_a_whole():
+def test_the_sets_drawn_again_are_those_of_the_model():
     x, y = cohort()
-    table = term_tests(x, y, blocks={"patient": ["age", "ivh"]}).set_index("term")
-    assert table.index.tolist() == ["patient", "place"]
-    assert table.loc["patient", "df"] == 2
+    model = develop(x, y, SETTINGS)
+    wald = odds_ratios(model.names, model.unshrunk_coefficients, model.standard_errors)
+    profile = multivariable_odds_ratios(model, x, y)
+    assert profile["odds_ratio"].tolist() == wald["odds_ratio"].tolist()
+    middle = np.log(profile["profile_low"] * profile["profile_high"]) / 2
+    assert middle.tolist() == pytest.approx(np.log(wald["odds_ratio"]).tolist(), abs=0.2)
 
 
-def test_under_firths_penalty_the_test_and_the_interval_agree():
-    x, y = separated()
-    p = term_tests(x, y, separation="firth").set_index("term")["p"]
-    table = profile_odds_ratios(x, y, separation="firth", level=1 - p["x1"], units={}).set_index("name")
-    assert table.loc["x1", "profile_low"] == pytest.approx(1, abs=1e-5)
+def test_separated_predictors_have_finite_limits_by_firths_penalty():
+    x, y = cohort(gaps=False)
+    table = table_of(x.assign(warfarin=y * 1.0), y)
+    assert set(table["method"]) == {"firth"}
+    assert np.isfinite(table.loc["warfarin", ["profile_low", "odds_ratio"]].astype(float)).all()
 
 
-def test_firth_profile_equals_a_grid_over_the_penalized_likelihood():
-    x, y = separated()
-    x = x[["x1"]]
-    design = np.column_stack([np.ones(10), x["x1"]])
+def test_limits_of_the_penalized_profile_are_where_a_grid_finds_them_and_agree_with_its_test():
+    x = np.array([-3, -2, -1.5, -1, -0.5, 0.5, 1, 1.5, 2, 3])
+    y = np.repeat([0.0, 1.0], 5)
     slopes, intercepts = np.meshgrid(np.linspace(0.05, 8, 400), np.linspace(-4, 4, 401), indexing="ij")
-    eta = slopes[..., None] * design[:, 1] + intercepts[..., None]
+    eta = slopes[..., None] * x + intercepts[..., None]
     v = expit(eta) * expit(-eta)
-    s0, s1, s2 = v.sum(-1), (v * design[:, 1]).sum(-1), (v * design[:, 1] ** 2).sum(-1)
+    s0, s1, s2 = v.sum(-1), (v * x).sum(-1), (v * x**2).sum(-1)
     reached = (y * eta - np.logaddexp(0, eta)).sum(-1) + 0.5 * np.log(s0 * s2 - s1**2)
     inside = slopes[:, 0][2 * (reached.max() - reached.max(axis=1)) <= chi2.ppf(0.95, 1)]
-    row = profile_odds_ratios(x, y, separation="firth", units={}).iloc[0]
-    assert np.log(row[["profile_low", "profile_high"]].astype(float)).tolist() == pytest.approx(
-        [inside[0], inside[-1]], abs=0.03
-    )
+    design = np.column_stack([np.ones(10), x])
+    limits = profile_limits([design], y, np.zeros(2), 1, level=0.95, penalized=True)
+    assert limits == pytest.approx([inside[0], inside[-1]], abs=0.03)
+    top, without = (maximize(design, y, free=np.array([True, b]), penalized=True)[1] for b in (True, False))
+    assert chi2.sf(2 * (top - without), 1) < 0.05 < limits[0]  # the interval leaves out 0, Wald's would not
 
 
-def test_an_odds_ratio_beyond_all_numbers_is_infinite():
-    row = odds_ratios(["age"], [80.0], [1.0]).iloc[0]
-    assert row[["odds_ratio", "low", "high"]].tolist() == [np.inf] * 3
+def test_one_predictor_is_fitted_on_those_who_have_it():
+    x, y = cohort()
+    table = univariable_odds_ratios(x, y).set_index("name")
+    known = x["age"].notna()
+    alone = fit_logistic(x.loc[known, ["age"]], y[known])
+    assert table.loc["age", ["n", "events", "step"]].tolist() == [known.sum(), y[known].sum(), 10]
+    assert table.loc["age", "odds_ratio"] == pytest.approx(np.exp(10 * alone.coefficients[1]))
+    assert table.index.tolist() == ["age", "warfarin", "place[lobar]"]
+
+
+def test_what_cannot_be_fitted_alone_has_no_odds_ratio():
+    x, y = cohort()
+    table = univariable_odds_ratios(x.assign(warfarin=1.0, age=x["age"].where(y == 1)), y).set_index("name")
+    assert table.loc[["warfarin", "age"], "odds_ratio"].isna().all()
+    assert table.loc["age", "events"] == table.loc["age", "n"]
+    assert univariable_odds_ratios(x[[]], y).empty

@@ -1,9 +1,25 @@
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
+import statsmodels.api as sm
+from scipy.optimize import minimize
 from scipy.special import expit
 
-from hepred_lib.stats.logistic import fit_logistic
+from hepred_lib.stats.logistic import (
+    Coding,
+    batched_irls,
+    fit_logistic,
+    fit_robustly,
+    independent_rows,
+    log_likelihood,
+    maximize,
+    profile_limits,
+    separating_columns,
+    standardize,
+    unscale,
+)
 
 
 def cohort(n=200, seed=0):
@@ -117,3 +133,272 @@ def test_separated_data_equal_brglm2(reference):
     assert model.method == "firth"
     assert model.coefficients == pytest.approx(list(expected["coefficients"].values()), abs=1e-6)
     assert model.standard_errors == pytest.approx(list(expected["standard_errors"].values()), abs=1e-6)
+
+
+TABLE = pd.DataFrame(
+    {"age": [60.0, 70.0, 80.0], "location": pd.Categorical(["deep", "lobar", None], ["deep", "lobar"])}
+)
+
+
+def test_a_category_becomes_one_column_for_each_level_but_the_first():
+    coded = Coding.of(TABLE).matrix(TABLE)
+    assert list(coded.columns) == ["age", "location[lobar]"]
+    np.testing.assert_array_equal(coded["location[lobar]"], [0.0, 1.0, np.nan])
+
+
+def test_levels_that_never_occur_are_kept_only_on_request():
+    table = TABLE.assign(location=TABLE["location"].cat.add_categories("stem"))
+    assert Coding.of(table).names == ("age", "location[lobar]")
+    assert Coding.of(table, observed=False).names == ("age", "location[lobar]", "location[stem]")
+
+
+def test_booleans_and_nullable_numbers_are_numbers():
+    table = pd.DataFrame({"ivh": [True, False], "gcs": pd.array([15, None], dtype="Int64")})
+    np.testing.assert_array_equal(Coding.of(table).matrix(table), [[1.0, 15.0], [0.0, np.nan]])
+
+
+def test_a_patient_read_from_a_file_may_hold_nothing_at_all():
+    patient = pd.DataFrame([{"age": None, "location": None}])
+    assert Coding.of(TABLE).matrix(patient).isna().all(axis=None)
+
+
+def test_text_that_names_a_known_level_is_coded_like_the_category():
+    text = TABLE.assign(location=["lobar", "deep", "lobar"])
+    assert Coding.of(TABLE).matrix(text)["location[lobar]"].tolist() == [1.0, 0.0, 1.0]
+
+
+def test_an_unknown_level_is_refused_by_name():
+    with pytest.raises(ValueError, match=r"location must hold one of .*got \['stem'\]"):
+        Coding.of(TABLE).matrix(TABLE.assign(location="stem"))
+
+
+def test_text_columns_are_refused():
+    with pytest.raises(ValueError, match="Column sex must be numeric, 0/1 or categorical"):
+        Coding.of(pd.DataFrame({"sex": ["F", "M"]}))
+
+
+@pytest.mark.parametrize("value", ["old", np.inf])
+def test_a_number_that_is_none_is_refused_by_column(value):
+    with pytest.raises(ValueError, match="Column age must hold finite numbers"):
+        Coding.of(TABLE).matrix(pd.DataFrame({"age": [value, 1.0], "location": ["deep", None]}))
+
+
+def test_an_absent_column_is_refused_by_name():
+    with pytest.raises(ValueError, match=r"Columns \['age'\] are required"):
+        Coding.of(TABLE).matrix(TABLE[["location"]])
+
+
+def test_standardized_rows_turn_back_into_the_columns_own_units():
+    coded = pd.DataFrame({"age": [60.0, 70.0, 95.0], "gcs": [15.0, 3.0, 9.0]})
+    design, center, scale = standardize(coded)
+    back, _ = unscale(np.array([0.5, 1.0, -2.0]), np.eye(3), center, scale)
+    assert back[0] + coded.to_numpy() @ back[1:] == pytest.approx(np.array([0.5, 1.0, -2.0]) @ design)
+
+
+@pytest.mark.parametrize(("wrong", "message"), [(np.eye(2), "x must be a table"), (pd.DataFrame(np.eye(2)), "text")])
+def test_a_table_without_names_is_refused(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        Coding.of(wrong)
+
+
+def firth(design, y, weights=None):
+    return maximize(design, y, weights=weights, penalized=True)[0]
+
+
+def penalized(coefficients, design, y, weights):
+    eta = design @ coefficients
+    w = weights * expit(eta) * expit(-eta)
+    fit = np.sum(weights * (y * eta - np.logaddexp(0, eta)))
+    return fit + 0.5 * np.linalg.slogdet(design.T @ (design * w[:, None]))[1]
+
+
+def test_firths_intercept_adds_half_an_event_and_half_a_non_event():
+    y = np.array([1.0, 0, 0, 0])
+    assert firth(np.ones((4, 1)), y)[0] == pytest.approx(np.log(1.5 / 3.5))
+
+
+def test_firths_estimate_is_finite_where_no_patient_has_an_event():
+    assert firth(np.ones((9, 1)), np.zeros(9))[0] == pytest.approx(np.log(0.5 / 9.5))
+
+
+def test_complete_separation_names_its_column():
+    x = np.column_stack([[-2.0, -1, 1, 2], [1.0, -1, 1, -1]])
+    assert separating_columns(x, np.array([0, 0, 1, 1]), ("volume", "age")) == ("volume",)
+
+
+def test_a_rare_sign_that_only_events_show_separates_quasi_completely():
+    sign = np.array([0.0, 0, 0, 0, 1, 1])
+    assert separating_columns(sign[:, None], np.array([0, 1, 0, 1, 1, 1]), ("sign",)) == ("sign",)
+
+
+def test_two_columns_that_separate_only_together_are_named_together():
+    x = np.array([[0.0, 1], [1, 2], [2, 3], [1, 0], [2, 1], [3, 2]])
+    assert separating_columns(x, np.array([1, 1, 1, 0, 0, 0]), ("a", "b")) == ("a", "b")
+
+
+def test_overlapping_classes_do_not_separate():
+    assert separating_columns(np.array([[-1.0], [2], [-2], [1]]), np.array([0, 0, 1, 1]), ("x",)) == ()
+
+
+def test_one_patient_on_the_wrong_side_ends_separation_in_a_large_cohort():
+    x = np.random.default_rng(0).normal(size=(4000, 4))
+    y = (x[:, 0] + x[:, 1] > 1).astype(int)
+    assert {"a", "b"} <= set(separating_columns(x, y, tuple("abcd")))
+    y[np.argmin(x[:, 0] + x[:, 1])] = 1
+    assert separating_columns(x, y, tuple("abcd")) == ()
+
+
+def test_firths_weights_act_as_repeated_rows():
+    rng = np.random.default_rng(0)
+    design = np.column_stack([np.ones(20), rng.normal(size=20)])
+    y, rows = (design[:, 1] > 0).astype(float), rng.integers(20, size=20)
+    counts = np.bincount(rows, minlength=20).astype(float)
+    assert firth(design, y, counts) == pytest.approx(firth(design[rows], y[rows]), abs=1e-8)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_firths_estimate_is_where_a_general_optimizer_finds_it(seed):
+    rng = np.random.default_rng(seed)
+    design = np.column_stack([np.ones(40), rng.normal(size=(40, 3))])
+    y, weights = (design[:, 1] + 0.3 * rng.normal(size=40) > 0.5).astype(float), rng.integers(1, 4, 40).astype(float)
+    slow = minimize(lambda b: -penalized(b, design, y, weights), np.zeros(4), method="BFGS", options={"gtol": 1e-6})
+    assert firth(design, y, weights) == pytest.approx(slow.x, abs=1e-3)
+
+
+def test_separation_of_one_column_agrees_with_trying_every_threshold():
+    x = np.array([-1.0, 0.0, 0.0, 1.0])
+    for y in itertools.product((0, 1), repeat=4):
+        y = np.array(y)
+        if 0 < y.sum() < 4:
+            up, down = x[y == 1].min() >= x[y == 0].max(), x[y == 1].max() <= x[y == 0].min()
+            assert bool(separating_columns(x[:, None], y, ("x",))) == (up or down)
+
+
+def sample(n=80, seed=0):
+    rng = np.random.default_rng(seed)
+    design = np.column_stack([np.ones(n), rng.normal(size=(n, 2))])
+    return design, (rng.random(n) < expit(design @ [-0.5, 1, 0])).astype(float)
+
+
+def test_with_nothing_held_it_is_the_maximum():
+    design, y = sample()
+    fit = batched_irls(design.T, y, np.ones((1, y.size)))
+    found, reached = maximize(design, y)
+    assert found == pytest.approx(fit.coefficients[0], abs=1e-6)
+    assert reached == pytest.approx(fit.log_likelihood[0], abs=1e-10)
+
+
+def test_with_all_held_it_is_the_start():
+    design, y = sample()
+    found, reached = maximize(design, y, free=np.zeros(3, bool))
+    assert (found == 0).all()
+    assert reached == pytest.approx(y.size * np.log(0.5))
+
+
+def test_the_penalized_maximum_is_firths():
+    design, y = sample(30)
+    found, _ = maximize(design, y, penalized=True)
+    assert found == pytest.approx(firth(design, y), abs=1e-5)
+
+
+def test_separated_classes_are_refused():
+    design = np.column_stack([np.ones(4), [-1.0, -0.5, 0.5, 1]])
+    limits = profile_limits([design], np.array([0.0, 0, 1, 1]), firth(design, np.array([0.0, 0, 1, 1])), 1, level=0.95, penalized=True)  # fmt: skip # noqa: E501
+    assert limits[0] < limits[1] < np.inf
+
+
+def test_a_higher_level_gives_a_wider_interval():
+    design, y = sample()
+    start = np.zeros(3)
+    (low, high), (lower, higher) = (
+        profile_limits([design], y, start, 1, level=v, penalized=False) for v in (0.8, 0.95)
+    )
+    assert lower < low < high < higher
+
+
+def irls_sample(n=120, seed=0):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, 3))
+    y = (rng.random(n) < expit(x[:, 0] - 1)).astype(float)
+    return np.vstack([np.ones(n), x.T]), y, rng
+
+
+def test_an_intercept_alone_is_the_log_odds():
+    fit = batched_irls(np.ones((1, 4)), np.array([1.0, 0, 0, 0]), np.ones((1, 4)))
+    assert fit.coefficients[0, 0] == pytest.approx(np.log(1 / 3))
+    assert fit.log_likelihood[0] == pytest.approx(np.log(1 / 4) + 3 * np.log(3 / 4))
+
+
+def test_the_log_likelihood_does_not_overflow():
+    assert log_likelihood(np.array([800.0, -800.0]), np.array([0.0, 0.0])) == -800.0
+
+
+def test_weights_act_as_repeated_rows():
+    design, y, rng = irls_sample()
+    rows = rng.integers(y.size, size=y.size)
+    counts = np.bincount(rows, minlength=y.size)[None].astype(float)
+    repeated = batched_irls(design[:, rows], y[rows], np.ones((1, y.size)))
+    assert batched_irls(design, y, counts).coefficients == pytest.approx(repeated.coefficients, abs=1e-9)
+
+
+def test_a_column_of_zeros_keeps_the_coefficient_zero():
+    design, y, _ = irls_sample()
+    padded = np.vstack([design, np.zeros(y.size)])
+    fit = batched_irls(padded, y, np.ones((1, y.size)))
+    assert fit.coefficients[0, -1] == 0
+    assert fit.coefficients[0, :-1] == pytest.approx(batched_irls(design, y, np.ones((1, y.size))).coefficients[0])
+
+
+def test_the_start_does_not_change_the_maximum():
+    design, y, _ = irls_sample()
+    far = batched_irls(design, y, np.ones((1, y.size)), start=np.array([[4.0, -5.0, 3.0, 2.0]]))
+    assert far.coefficients == pytest.approx(batched_irls(design, y, np.ones((1, y.size))).coefficients, abs=1e-8)
+
+
+def test_separated_data_reach_the_supremum_of_the_likelihood():
+    design = np.vstack([np.ones(6), [-3, -2, -1, 1, 2, 3]])
+    fit = batched_irls(design, np.array([0.0, 0, 0, 1, 1, 1]), np.ones((1, 6)))
+    assert fit.log_likelihood[0] == pytest.approx(0, abs=1e-6)
+    assert np.isfinite(fit.coefficients).all()
+
+
+def test_rows_outside_a_model_have_the_coefficient_zero():
+    design, y, _ = irls_sample()
+    member = np.array([[True, False, True, False], [True, True, False, False]])
+    fit = batched_irls(design, y, np.ones((1, y.size)), member=member, owner=np.array([0, 0]))
+    alone = batched_irls(design[[0, 2]], y, np.ones((1, y.size)))
+    assert fit.coefficients[0, [1, 3]].tolist() == [0, 0]
+    assert fit.coefficients[0, [0, 2]] == pytest.approx(alone.coefficients[0])
+
+
+def test_a_row_that_a_resample_leaves_constant_is_found():
+    design, y, _ = irls_sample()
+    rare = np.zeros(y.size)
+    rare[0] = 1
+    weights = np.ones((2, y.size))
+    weights[1, 0] = 0
+    every = np.ones((2, 5), dtype=bool)
+    assert independent_rows(np.vstack([design, rare]), weights, every)[:, -1].tolist() == [True, False]
+
+
+def test_many_weighted_fits_equal_statsmodels_one_by_one():
+    design, y, rng = irls_sample()
+    weights = rng.integers(1, 4, size=(150, y.size)).astype(float)
+    batch = batched_irls(design, y, weights)
+    for b in (0, 70, 149):
+        slow = sm.GLM(y, design.T, family=sm.families.Binomial(), freq_weights=weights[b]).fit(tol=1e-12)
+        assert batch.coefficients[b] == pytest.approx(slow.params, abs=1e-8)
+        assert batch.log_likelihood[b] == pytest.approx(slow.llf, abs=1e-8)
+
+
+def test_only_separated_resamples_are_penalized():
+    x = np.linspace(-2, 2, 20)
+    design = np.vstack([np.ones(20), x])
+    y = (x > 0).astype(float)
+    y[[9, 11]] = y[[11, 9]]
+    weights = np.ones((2, 20))
+    weights[1, [9, 11]] = 0
+    coefficients, separated = fit_robustly(np.stack([design] * 2), y, weights, np.ones((2, 2), dtype=bool))
+    assert separated.tolist() == [False, True]
+    assert coefficients[0] == pytest.approx(batched_irls(design, y, weights[:1]).coefficients[0])
+    assert coefficients[1] == pytest.approx(firth(design.T, y, weights[1]), abs=1e-6)

@@ -8,9 +8,9 @@ from scipy.special import expit
 from hepred_lib.stats.development import DevelopmentSettings, cross_fit, develop
 from hepred_lib.stats.diagnostics import collinear_predictors, variance_inflation
 from hepred_lib.stats.effects import multivariable_odds_ratios
-from hepred_lib.stats.logistic import independent_rows, maximum_given, profile_limits
-from hepred_lib.stats.selection import forward_select
-from hepred_lib.stats.sensitivity import compare_penalties, selection_stability
+from hepred_lib.stats.logistic import independent_rows, maximize, profile_limits
+from hepred_lib.stats.selection import forward_select, selection_stability
+from hepred_lib.stats.sensitivity import compare_penalties
 
 PLACES = ("deep", "lobar", "stem")
 
@@ -157,7 +157,7 @@ def saddle(seed=3):
 def test_a_separating_score_has_profile_limits(seed):
     design, y = saddle(seed)
     for column in (1, 2):
-        low, high = profile_limits(design, y, np.zeros(3), column, level=0.95, penalized=True)
+        low, high = profile_limits([design], y, np.zeros(3), column, level=0.95, penalized=True)
         assert -np.inf < low < high < np.inf
 
 
@@ -165,8 +165,8 @@ def test_the_search_ends_where_the_likelihood_is_flat_to_rounding():
     design, y = saddle()
     free = np.array([True, True, False])
     for value in np.linspace(2.0, 12.0, 21):
-        found, reached = maximum_given(design, y, np.array([-3.0, 0, value]), free, penalized=True)
-        again = maximum_given(design, y, found, free, penalized=True)[1]
+        found, reached = maximize(design, y, np.array([-3.0, 0, value]), free=free, penalized=True)
+        again = maximize(design, y, found, free=free, penalized=True)[1]
         assert again == pytest.approx(reached, abs=1e-9)
 
 
@@ -176,9 +176,9 @@ def test_a_large_cohort_has_profile_limits_whatever_the_unit(size):
     n = 50_000
     design = np.column_stack([np.ones(n), rng.normal(size=n), rng.normal(size=n)])
     y = (rng.random(n) < expit(design @ [-1, 1e-4, 0.5])).astype(float)
-    expected = profile_limits(design, y, np.zeros(3), 1, level=0.95, penalized=False)
+    expected = profile_limits([design], y, np.zeros(3), 1, level=0.95, penalized=False)
     scaled = design * [1, size, 1]
-    found = profile_limits(scaled, y, np.zeros(3), 1, level=0.95, penalized=False)
+    found = profile_limits([scaled], y, np.zeros(3), 1, level=0.95, penalized=False)
     assert np.array(found) * size == pytest.approx(np.array(expected), rel=1e-3, abs=1e-6)
 
 
@@ -186,12 +186,12 @@ def test_one_interval_that_cannot_be_found_leaves_the_others(monkeypatch):
     x, y = cohort()
     model = develop(x, y, DevelopmentSettings(tuple(x), forced=("gcs", "nihss"), n_imputations=2, n_resamples=2))
 
-    def lost(design, outcome, start, free, **how):
-        if not free[1]:
+    def lost(design, outcome, start, *, free=None, **how):
+        if free is not None and not free[1]:
             raise ValueError("no maximum")
-        return maximum_given(design, outcome, start, free, **how)
+        return maximize(design, outcome, start, free=free, **how)
 
-    monkeypatch.setattr("hepred_lib.stats.effects.maximum_given", lost)
+    monkeypatch.setattr("hepred_lib.stats.logistic.maximize", lost)
     table = multivariable_odds_ratios(model, x, y).set_index("name")
     assert table.loc["gcs", ["profile_low", "profile_high"]].isna().all()
     assert table.drop(index="gcs")[["profile_low", "profile_high"]].notna().all(axis=None)

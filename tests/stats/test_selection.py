@@ -6,7 +6,17 @@ from scipy.special import expit
 from scipy.stats import chi2
 
 from hepred_lib.stats.bootstrap import bootstrap_indices
-from hepred_lib.stats.selection import forward_select, inclusion_frequency
+from hepred_lib.stats.logistic import Coding, batched_irls, fit_logistic
+from hepred_lib.stats.selection import (
+    Plan,
+    Rule,
+    _screen,
+    forward_select,
+    group_columns,
+    inclusion_frequency,
+    select_paths,
+    selection_stability,
+)
 
 
 def cohort(n=250, seed=0):
@@ -129,17 +139,12 @@ def test_missing_values_are_refused_by_name():
         forward_select(x.assign(a=x["a"].where(x.index > 0)), y)
 
 
-def test_a_separating_candidate_is_refused_by_name():
+def test_a_separating_candidate_is_refused_by_name_or_answered_by_firths_penalty():
     x, y = cohort()
+    x = x.assign(giveaway=y + 0.1 * x["a"])
     with pytest.raises(ValueError, match="giveaway separate"):
-        forward_select(x.assign(giveaway=y + 0.1 * x["a"]), y)
-
-
-def test_a_separating_candidate_is_fitted_by_firth_where_asked():
-    x, y = cohort()
-    selection = forward_select(x.assign(giveaway=y + 0.1 * x["a"]), y, separation="firth")
-    assert selection.path[0] == "giveaway"
-    assert selection.model.method == "firth"
+        forward_select(x, y)
+    assert forward_select(x, y, separation="firth").model.method == "firth"
 
 
 def test_inclusion_frequencies_are_found_by_seed_and_favour_the_true():
@@ -179,3 +184,132 @@ def test_the_path_and_the_model_equal_r(reference, criterion):
         [step["log_likelihood"] for step in expected["path"]], abs=1e-8
     )
     assert [selection.model.aic, selection.model.bic] == pytest.approx([expected["aic"], expected["bic"]], abs=1e-8)
+
+
+PLAN = Plan(tuple(np.array([row]) for row in range(1, 5)), np.array([0]), (0, 1, 2, 3))
+
+
+def heavy_tailed(n=150, seed=0):
+    rng = np.random.default_rng(seed)
+    x = rng.standard_t(2, size=(4, n)) * [[1.0], [2.0], [0.5], [1.0]]
+    y = (rng.random(n) < expit(0.6 * x[0] - 1)).astype(float)
+    return np.vstack([np.ones(n), x]), y, rng
+
+
+def test_the_merit_of_the_likelihood_ratio_is_minus_log_p():
+    assert Rule().merit(np.array([3.841458820694124]), np.array([1]), 100) == pytest.approx(-np.log(0.05))
+
+
+def test_the_merit_goes_on_where_p_underflows():
+    merit = Rule().merit(np.array([1370.0, 1400.0, 5000.0]), np.array([1, 1, 1]), 100)
+    assert (np.diff(merit) > 10).all()
+    assert merit[1] == pytest.approx(-chi2.logsf(1370.0, 1) + 15, abs=0.05)
+
+
+def test_a_candidate_without_degrees_of_freedom_never_wins():
+    assert np.isneginf(Rule("aic").merit(np.array([0.0]), np.array([0]), 100)).all()
+
+
+def test_columns_are_grouped_where_their_first_member_stands():
+    assert group_columns(["a", "b", "c"], {"ends": ["a", "c"]}) == {"ends": ("a", "c"), "b": ("b",)}
+
+
+def test_forced_predictors_are_no_candidates():
+    plan = Plan.of(Coding({"a": None, "b": None}), {"a": ["a"], "b": ["b"]}, ["a"])
+    assert plan.candidates == (1,)
+    assert plan.forced.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_likelihood_ratio_never_exceeds_its_bound(seed):
+    design, y, rng = heavy_tailed(seed=seed)
+    weights = rng.multinomial(y.size, np.full(y.size, 1 / y.size), size=20).astype(float)
+    member = np.zeros((20, 5), dtype=bool)
+    member[:, 0] = True
+    null = batched_irls(design, y, weights, member=member)
+    screen = _screen((design, y, weights), member, null, PLAN)
+    for candidate in range(4):
+        pair = batched_irls(design[[0, candidate + 1]], y, weights)
+        ratio = 2 * (pair.log_likelihood - null.log_likelihood)
+        assert (ratio <= screen.bound[:, candidate] + 1e-8).all()
+    assert (screen.bound < -2 * null.log_likelihood[:, None]).any()
+
+
+def test_a_design_for_each_resample_gives_the_paths_of_one_design_at_a_time():
+    parts = [heavy_tailed(seed=seed) for seed in range(3)]
+    designs, y = np.stack([part[0] for part in parts]), parts[0][1]
+    together = select_paths(designs, y, np.ones((3, y.size)), plan=PLAN, rule=Rule(alpha=0.5))
+    alone = [select_paths(d, y, np.ones((1, y.size)), plan=PLAN, rule=Rule(alpha=0.5))[0] for d in designs]
+    assert together == alone
+
+
+def test_a_resample_that_is_separated_ends_its_path_without_a_crash():
+    design, y, _ = heavy_tailed()
+    design[2] = 2 * y - 1
+    assert select_paths(design, y, np.ones((1, y.size)), plan=PLAN, rule=Rule()) == [[1]]
+
+
+def stability_cohort(n=250, seed=0):
+    rng = np.random.default_rng(seed)
+    x = pd.DataFrame(rng.normal(size=(n, 4)) * [1, 10, 1, 1], columns=list("abcd"))
+    x["place"] = pd.Categorical(rng.choice(["deep", "lobar", "stem"], n))
+    return x, (rng.random(n) < expit(x["a"] + 0.03 * x["b"] - 1)).to_numpy(dtype=int)
+
+
+def stability(x, y, n=40, seed=5, **how):
+    return selection_stability(x, y, n_resamples=n, rng=np.random.default_rng(seed), **how)
+
+
+def test_it_repeats_forward_selection_and_its_fit():
+    x, y = stability_cohort()
+    found = stability(x, y, n=6)
+    paths, slopes = [], []
+    for rows in bootstrap_indices(y, 6, np.random.default_rng(5)):
+        selection = forward_select(x.iloc[rows].reset_index(drop=True), y[rows])
+        paths.append(frozenset(selection.path))
+        slopes.append(dict(zip(selection.model.names, selection.model.coefficients, strict=True)).get("b", 0.0))
+    assert found.inclusion.to_dict() == pytest.approx({k: np.mean([k in path for path in paths]) for k in x})
+    assert found.coefficients.loc["b", ["median", "low", "high"]].tolist() == pytest.approx(
+        np.quantile(slopes, [0.5, 0.025, 0.975]).tolist(), abs=1e-6
+    )
+    assert len(found.models) == len(set(paths))
+
+
+def test_inclusion_is_that_of_the_plain_function():
+    x, y = stability_cohort()
+    alone = inclusion_frequency(x, y, n_resamples=40, rng=np.random.default_rng(5), criterion="aic")
+    assert stability(x, y, rule=Rule("aic")).inclusion.equals(alone)
+
+
+def test_the_models_frequencies_add_up_and_fall():
+    models = stability(*stability_cohort()).models
+    assert models["frequency"].sum() == pytest.approx(1)
+    assert (models["frequency"].diff().dropna() <= 0).all()
+
+
+def test_the_full_estimate_is_the_fit_of_all_candidates_in_their_own_units():
+    x, y = stability_cohort()
+    assert stability(x, y).coefficients["full"].tolist() == pytest.approx(
+        fit_logistic(x, y).coefficients[1:].tolist(), abs=1e-6
+    )
+
+
+def test_a_forced_predictor_is_always_in():
+    found = stability(*stability_cohort(), forced=("d",))
+    assert found.inclusion["d"] == 1.0
+    assert found.models["predictors"].str.contains("d").all()
+
+
+def test_selection_exaggerates_a_weak_effect():
+    assert stability(*stability_cohort(), n=200).coefficients.loc["b", "relative_bias_pct"] > 0
+
+
+def test_a_column_never_chosen_has_no_bias():
+    row = stability(*stability_cohort(), n=5, rule=Rule(alpha=1e-9)).coefficients.loc["d"]
+    assert np.isnan(row["relative_bias_pct"])
+    assert row["median"] == 0
+
+
+def test_no_resample_is_refused():
+    with pytest.raises(ValueError, match="n_resamples must be a whole number >= 1"):
+        stability(*stability_cohort(), n=0)
