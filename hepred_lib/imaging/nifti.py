@@ -22,62 +22,6 @@ import numpy as np
 from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 
-# --- regular_file: The bytes of a regular file of bounded size: a pipe, a device or a file that would fill the mem
-
-
-class UnreadableError(Exception):
-    """What is at a path instead of a file that can be read: the words after "got"."""
-
-
-def regular_bytes(path: Path, most: int) -> bytes:
-    """All bytes of a regular file.
-
-    Parameters
-    ----------
-    path : Path
-    most : int
-        Bytes; a longer file is refused.
-
-    Raises
-    ------
-    FileNotFoundError
-        There is nothing at the path.
-    UnreadableError
-        A folder, a pipe, a device, a longer file, or one that may not be read.
-    """
-    try:
-        # Without O_NONBLOCK a pipe would be waited for; what it is, the descriptor says, whatever takes its place.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
-        with open(descriptor, "rb") as stream:
-            status = os.fstat(descriptor)
-            kind = stat.S_IFMT(status.st_mode)
-            if kind != stat.S_IFREG:
-                raise UnreadableError("a pipe" if kind == stat.S_IFIFO else "a device")
-            content = stream.read() if status.st_size <= most else None
-    except FileNotFoundError:
-        raise
-    except IsADirectoryError as error:
-        raise UnreadableError("a folder") from error
-    except (OSError, ValueError) as error:
-        raise UnreadableError(_reason(path, error)) from error
-    if content is None or len(content) > most:
-        size = f"{most / 1e6:g} MB" if most >= 1e6 else f"{most / 1e3:g} kB"
-        raise UnreadableError(f"more than {size}")
-    return content
-
-
-def _reason(path: Path, error: Exception) -> str:
-    """Why a file could not be opened; a socket says so by no error of its own."""
-    try:
-        if stat.S_ISSOCK(os.stat(path).st_mode):
-            return "a socket"
-    except (OSError, ValueError):
-        pass
-    return getattr(error, "strerror", None) or str(error)
-
-
-# --- nifti: The voxels and the header of a NIfTI file, or in plain words what the file is instead
-
 CHUNK = 1 << 16  # compressed bytes at a time: at most 66 MB when unpacked
 DEFLATE_RATIO = 1032  # deflate shrinks no further
 SPARE = 1 << 20  # bytes that may follow the voxels
@@ -260,7 +204,7 @@ def _stored(header: nib.Nifti1Header, voxels: np.ndarray) -> Stored:
         affine = header.get_best_affine()
         slope, intercept = header.get_slope_inter()
     except (HeaderDataError, ValueError) as error:
-        reason = "a broken quaternion in its qform, and no sform" if "w2" in str(error) else _reason_of_nifti(error)
+        reason = "a broken quaternion in its qform, and no sform" if "w2" in str(error) else _header_fault(error)
         raise NiftiError(WHOLE, f"{reason}: export the file again") from error
     return Stored(header, affine, voxels, 1.0 if slope is None else slope, 0.0 if intercept is None else intercept)
 
@@ -283,9 +227,7 @@ def _header(beginning: bytes) -> nib.Nifti1Header:
         header.check_fix(logger=_QUIET)  # as nibabel repairs it, without its messages
         return header
     except (HeaderDataError, WrapStructError, ValueError, OverflowError, KeyError) as error:
-        raise NiftiError(
-            WHOLE, f"a damaged header ({_reason_of_nifti(error)}): copy or export the file again"
-        ) from error
+        raise NiftiError(WHOLE, f"a damaged header ({_header_fault(error)}): copy or export the file again") from error
 
 
 def _shape_and_type(header: nib.Nifti1Header) -> tuple[tuple[int, ...], np.dtype]:
@@ -294,9 +236,7 @@ def _shape_and_type(header: nib.Nifti1Header) -> tuple[tuple[int, ...], np.dtype
         shape = tuple(int(length) for length in header.get_data_shape())
         dtype = header.get_data_dtype()
     except (HeaderDataError, ValueError, OverflowError, KeyError) as error:
-        raise NiftiError(
-            WHOLE, f"a damaged header ({_reason_of_nifti(error)}): copy or export the file again"
-        ) from error
+        raise NiftiError(WHOLE, f"a damaged header ({_header_fault(error)}): copy or export the file again") from error
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
     if min(shape, default=0) < 1:
@@ -341,9 +281,63 @@ def _other_kind(beginning: bytes) -> str:
     return "a file of another or unknown format: export the scan as NIfTI (.nii or .nii.gz)"
 
 
-def _reason_of_nifti(error: Exception) -> str:
+def _header_fault(error: Exception) -> str:
     return " ".join(str(error).split()).rstrip(".") or type(error).__name__
 
 
 def _times(sizes: tuple[int, ...]) -> str:
     return " x ".join(f"{size:g}" for size in sizes)
+
+
+# Any regular file of bounded size
+
+
+class UnreadableError(Exception):
+    """What is at a path instead of a file that can be read: the words after "got"."""
+
+
+def regular_bytes(path: Path, most: int) -> bytes:
+    """All bytes of a regular file.
+
+    Parameters
+    ----------
+    path : Path
+    most : int
+        Bytes; a longer file is refused.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is nothing at the path.
+    UnreadableError
+        A folder, a pipe, a device, a longer file, or one that may not be read.
+    """
+    try:
+        # Without O_NONBLOCK a pipe would be waited for; what it is, the descriptor says, whatever takes its place.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+        with open(descriptor, "rb") as stream:
+            status = os.fstat(descriptor)
+            kind = stat.S_IFMT(status.st_mode)
+            if kind != stat.S_IFREG:
+                raise UnreadableError("a pipe" if kind == stat.S_IFIFO else "a device")
+            content = stream.read() if status.st_size <= most else None
+    except FileNotFoundError:
+        raise
+    except IsADirectoryError as error:
+        raise UnreadableError("a folder") from error
+    except (OSError, ValueError) as error:
+        raise UnreadableError(_reason(path, error)) from error
+    if content is None or len(content) > most:
+        size = f"{most / 1e6:g} MB" if most >= 1e6 else f"{most / 1e3:g} kB"
+        raise UnreadableError(f"more than {size}")
+    return content
+
+
+def _reason(path: Path, error: Exception) -> str:
+    """Why a file could not be opened; a socket says so by no error of its own."""
+    try:
+        if stat.S_ISSOCK(os.stat(path).st_mode):
+            return "a socket"
+    except (OSError, ValueError):
+        pass
+    return getattr(error, "strerror", None) or str(error)

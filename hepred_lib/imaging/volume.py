@@ -1,4 +1,4 @@
-"""Volumes in millilitres, from masks and from caliper measurements.
+"""Volumes in millilitres.
 
 An *affine* is nibabel's 4 x 4 matrix from voxel indices to millimetres. The volume of a voxel is the absolute
 determinant of its upper-left 3 x 3 block: right for flipped axes, tilted gantries and sheared grids alike, where the
@@ -73,40 +73,3 @@ def mask_volume_ml(mask: ArrayLike, affine: ArrayLike) -> float:
         other = voxels[(voxels != 0) & (voxels != 1)].flat[0]
         raise ValueError(f"mask must hold 0 and 1 only, got {other}.")
     return float(np.count_nonzero(voxels) * voxel_volume_ml(affine))
-
-
-def abc2_ml(a_mm: float, b_mm: float, c_mm: float) -> float:
-    """Bedside estimate of a hematoma's volume, in mL: half the product of three diameters.
-
-    Parameters
-    ----------
-    a_mm : float
-        Largest diameter on the slice with the largest area, in mm.
-    b_mm : float
-        Largest diameter at a right angle to it on the same slice, in mm.
-    c_mm : float
-        Height: the number of slices with blood times their spacing, in mm.
-
-    Returns
-    -------
-    float
-
-    Raises
-    ------
-    ValueError
-        If a diameter is negative or not finite.
-
-    References
-    ----------
-    Kothari RU et al. Stroke 1996;27:1304-1305.
-
-    Examples
-    --------
-    >>> abc2_ml(40, 30, 20)
-    12.0
-    """
-    diameters = {"a_mm": a_mm, "b_mm": b_mm, "c_mm": c_mm}
-    for name, value in diameters.items():
-        if not (np.isfinite(value) and value >= 0):
-            raise ValueError(f"{name} must be >= 0 and finite, got {value}.")
-    return float(a_mm * b_mm * c_mm / 2 / MM3_PER_ML)

@@ -132,7 +132,7 @@ def test_an_unfinished_run_is_refused_by_name(tmp_path):
 
 def test_a_run_that_lost_its_provenance_is_refused_by_name(run):
     (run / "provenance.json").unlink()
-    with pytest.raises(InputError, match=r"provenance\.json is not there"):
+    with pytest.raises(InputError, match=r"cannot use .*small: provenance\.json is not there\. Run the study again"):
         write_report(run)
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from hepred_lib.imaging.volume import abc2_ml, mask_volume_ml, voxel_volume_ml
+from hepred_lib.imaging.volume import mask_volume_ml, voxel_volume_ml
 
 
 def rotated(affine, degrees, axis=0):
@@ -24,10 +24,6 @@ def test_a_thousand_cubic_millimetres_are_one_ml():
 
 def test_voxel_of_half_by_half_by_five_mm():
     assert voxel_volume_ml(np.diag([0.5, 0.5, 5.0, 1.0])) == pytest.approx(0.00125)
-
-
-def test_abc2_is_half_the_product_of_the_diameters():
-    assert abc2_ml(40, 30, 20) == 12.0
 
 
 def test_a_ball_has_the_volume_of_a_ball():
@@ -82,12 +78,6 @@ def test_an_affine_that_is_no_affine_is_refused(affine):
 def test_a_flattening_affine_is_refused():
     with pytest.raises(ValueError, match="affine must span three dimensions"):
         voxel_volume_ml(np.diag([1.0, 1.0, 0.0, 1.0]))
-
-
-@pytest.mark.parametrize("wrong", [-1.0, np.nan, np.inf])
-def test_a_diameter_that_is_no_length_is_refused(wrong):
-    with pytest.raises(ValueError, match="b_mm must be >= 0"):
-        abc2_ml(1.0, wrong, 1.0)
 
 
 def test_volume_equals_a_count_voxel_by_voxel():
