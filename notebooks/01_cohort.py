@@ -31,7 +31,7 @@ from hepred_lib.cohort.predictors import (
     predictor_frame,
     predictor_quantity,
 )
-from hepred_lib.intake.identity import read_patients
+from hepred_lib.intake.check import read_patients
 from hepred_lib.stats.baseline import Contrast, baseline_table, cumulative_distribution, standardized_difference
 from hepred_lib.stats.sample_size import supported_parameters
 from hepred_lib.study import summary
@@ -45,7 +45,7 @@ study = "demo"  # folder under runs/
 runs_dir = ""  # empty: the project's own runs/
 manifest = "data_manifest.csv"  # one row a patient
 truth = "cohorts/demo/truth.csv"  # the simulation's truth; empty where patients are real
-image_source = "scans"  # scans, column (dl_score) or none
+image_source = "scans"  # scans, column (external_score) or none
 definition = "6ml_or_33pct"  # growth > 6 mL or > 33 % of the baseline volume
 test_fraction = 0.25  # of the patients; the published study held out 107 of 572
 folds = 3  # cross-fitting folds in the development set

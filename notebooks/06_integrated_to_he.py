@@ -52,7 +52,7 @@ seed = 7  # of imputation and resamples
 run = open_notebook("06_integrated_to_he", globals())
 clinical_model = read_json(run.path("clinical_model.json"))
 cohort = read_table(run.path("cohort.csv"))
-cohort = cohort[cohort["he"].notna()].drop(columns=["dl_score"])  # the normalized one comes from notebook 04
+cohort = cohort[cohort["he"].notna()]  # the normalized one comes from notebook 04
 image = read_table(run.path("image.csv"))[["patient_id", "dl_score"]]
 patients = cohort.merge(image, on="patient_id", validate="one_to_one").reset_index(drop=True)
 assert len(patients) == len(cohort), "every patient with an outcome must have a DL score"

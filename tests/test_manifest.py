@@ -50,6 +50,12 @@ def test_extra_columns_are_kept_as_numbers_where_they_are_numbers(write):
     assert table["ward"].fillna("").tolist() == ["", "north", "2"]
 
 
+def test_a_score_under_its_old_name_is_read_and_the_old_name_never_replaces_the_present_one(write):
+    assert read_manifest(write("patient_id,dl_score", "a,0.5"))["external_score"].tolist() == [0.5]
+    table = read_manifest(write("patient_id,dl_score,external_score", "a,0.5,0.7"))
+    assert table[["dl_score", "external_score"]].to_numpy().tolist() == [[0.5, 0.7]]
+
+
 def test_blanks_empty_lines_and_a_byte_order_mark_are_forgiven(write):
     table = read_manifest(write("patient_id, age", "", "a , 70", ",", encoding="utf-8-sig"))
     assert (table["patient_id"].tolist(), table["age"].tolist()) == (["a"], [70.0])
@@ -72,7 +78,7 @@ def test_a_problem_reads_as_one_sentence(write):
         ("patient_id,age", "a,NA", "age must be within 18 to 110, got NA"),
         ("patient_id,age", "a,nan", "age must be within 18 to 110, got nan"),
         ("patient_id,inr", "a,inf", "inr must be within 0.5 to 20, got inf"),
-        ("patient_id,dl_score", "a,-inf", "dl_score must be within -10000 to 10000, got -inf"),
+        ("patient_id,external_score", "a,-inf", "external_score must be within -10000 to 10000, got -inf"),
         ("patient_id,gcs", "a,13.5", "gcs must be a whole number within 3 to 15, got 13.5"),
         ("patient_id,nihss", "a,43", "nihss must be a whole number within 0 to 42, got 43"),
         ("patient_id,onset_to_ct_h", "a,-3.0", "onset_to_ct_h must be within 0 to 168, got -3.0 (patient a"),
@@ -288,7 +294,7 @@ def test_names_that_are_no_predictors_are_refused(write, name, message):
 
 def test_candidates_are_columns_known_at_the_first_scan():
     assert set(CLINICAL_CANDIDATES) | set(RADIOLOGICAL_CANDIDATES) <= set(COLUMNS)
-    assert not set(CLINICAL_CANDIDATES) & {*RADIOLOGICAL_CANDIDATES, "he", "followup_volume_ml", "dl_score"}
+    assert not set(CLINICAL_CANDIDATES) & {*RADIOLOGICAL_CANDIDATES, "he", "followup_volume_ml", "external_score"}
 
 
 def test_the_real_manifest_has_no_problem(shared):

@@ -1,10 +1,13 @@
-"""The rules of the manifest: one row of ``COLUMNS`` for every column that the library knows."""
+"""The rules of the manifest: one row of ``COLUMNS`` for every column that the library knows, and what breaks them.
+
+A ``Problem`` is one fault or doubt, wherever it was found: in a table's form, in a cell, in a scan, in the cohort.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -15,12 +18,11 @@ import yaml
 from hepred_lib.errors import InputError
 from hepred_lib.literal import shown
 
-# --- rules: The rules of the manifest: one row of ``COLUMNS`` for every column that the library knows
-
 PATIENT_ID = r"[A-Za-z0-9_-]{1,64}"
 LONGEST_LINE = 480  # signs of a printed problem, however long its names and values are
 SPLITS = ("development", "test")
 LOCATIONS = ("basal_ganglia", "thalamus", "lobar", "brainstem", "cerebellum")
+OLD_NAMES = {"dl_score": "external_score"}  # of columns, still read
 
 
 @dataclass(frozen=True)
@@ -36,18 +38,24 @@ class Column:
     meaning: str = ""
 
     @property
+    def is_number(self) -> bool:
+        """Whether its cells are numbers."""
+        return self.kind in ("number", "integer", "binary")
+
+    @property
     def requirement(self) -> str:
         """What a cell must be, as the words after "must"."""
-        if self.kind == "id":
-            return "be 1 to 64 letters, digits, _ or -"
-        if self.kind == "path":
-            return "name a file that exists"
         if self.allowed:
             return f"be {' or '.join(self.allowed)}"
-        if self.low is None:
-            return "be a number" if self.kind == "number" else "be any text"
-        whole = "a whole number " if self.kind == "integer" else ""
-        return f"be {whole}>= {self.low:g}" if self.high is None else f"be {whole}within {self.low:g} to {self.high:g}"
+        if self.is_number:
+            return f"be {'a whole number ' * (self.kind == 'integer')}within {self.low:g} to {self.high:g}"
+        words = {"id": "be 1 to 64 letters, digits, _ or -", "path": "name a file that exists"}
+        return words.get(self.kind, "be any text")
+
+    def follows(self, numbers: pd.Series) -> pd.Series:
+        """Whether numbers are finite, in range, and whole where the column asks for it."""
+        good = numbers.between(self.low, self.high)
+        return good & (numbers == numbers.round()) if self.kind != "number" else good
 
 
 def _binary(name: str, meaning: str) -> Column:
@@ -98,7 +106,7 @@ COLUMNS: dict[str, Column] = {
         Column("wbc_10e9_l", "number", "10^9/L", 0.1, 500, meaning="white blood cells"),
         _binary("blend_sign", "as read; else measured on the scan"),
         _binary("any_hypodensity", "as read; else measured on the scan"),
-        Column("dl_score", "number", "", -10000, 10000, meaning="image score made elsewhere"),
+        Column("external_score", "number", "", -10000, 10000, meaning="image score made elsewhere"),
     )
 }
 
@@ -109,24 +117,24 @@ class ManifestError(InputError):
 
 @dataclass(frozen=True)
 class Problem:
-    """One fault of a manifest; ``rule`` stands after the word "must". A fault of the whole file has line 0.
+    """One fault; ``rule`` stands after the word "must". A fault of the whole file has line 0.
 
     Attributes
     ----------
-    severity : str
-        ``refuse`` where the manifest cannot be used, ``warn`` where a person should look.
     remedy : str
         What to do about it, as a sentence, which ends the printed line; may be empty.
+    severity : str
+        ``refuse`` where the manifest cannot be used, ``warn`` where a person should look.
     """
 
-    file: str
-    line: int
     column: str
-    patient_id: str
     rule: str
     value: str
-    severity: str = "refuse"
     remedy: str = ""
+    severity: str = "refuse"
+    line: int = 0
+    patient_id: str = ""
+    file: str = ""
 
     def __str__(self) -> str:
         where = f"{self.file} line {self.line}" if self.line else self.file
@@ -136,13 +144,34 @@ class Problem:
         return shown(f"{sentence} ({patient}{where}).{remedy}", LONGEST_LINE)
 
 
+def located(problems: Iterable[Problem], file: str, patients: pd.Series | None = None) -> list[Problem]:
+    """Problems with the name of their file and, given the identifiers by line, the patient of their line."""
+
+    def patient(problem: Problem) -> str:
+        name = problem.patient_id or ("" if patients is None else str(patients.get(problem.line, "")))
+        return name if re.fullmatch(PATIENT_ID, name) else ""  # anything else may be a name
+
+    return [replace(problem, file=problem.file or file, patient_id=patient(problem)) for problem in problems]
+
+
 def rules_table() -> pd.DataFrame:
     """The rule of every known column, one row each."""
     rows = [(c.name, c.unit, c.requirement.removeprefix("be "), c.meaning) for c in COLUMNS.values()]
     return pd.DataFrame(rows, columns=["column", "unit", "rule", "meaning"])
 
 
-# --- plausibility: Values that follow their rule, or all break it, and yet mean something else: codes for missing,
+def count_of(count: int, noun: str) -> str:
+    """A count with its noun.
+
+    Examples
+    --------
+    >>> count_of(1, "refusal"), count_of(3, "warning")
+    ('1 refusal', '3 warnings')
+    """
+    return f"{count} {noun}{'s' * (count != 1)}"
+
+
+# --- plausibility: values that follow their rule, or all break it, and yet mean a code for missing or another unit
 
 MISSING_CODES = (9.0, 99.0, 999.0, 9999.0, 99.9, 999.9, 888.0, 8888.0, 777.0, -1.0, -9.0, -99.0, -999.0, -9999.0)
 FEWEST_VALUES = 5
@@ -160,6 +189,8 @@ class Unit:
     high: float
 
 
+_CUBIC_MM = Unit("mm³", 0.001, 300, 300_000)
+_VOLUME = (_CUBIC_MM, Unit("L", 1000, 0.0005, 0.1))
 UNITS: dict[str, tuple[Unit, ...]] = {
     "age": (
         Unit("months", 1 / 12, 216, 1320),
@@ -172,10 +203,10 @@ UNITS: dict[str, tuple[Unit, ...]] = {
         Unit("days", 24, 0.001, 0.25),
     ),
     "ct_to_followup_h": (Unit("minutes", 1 / 60, 150, 10_000), Unit("days", 24, 0.2, 3)),
-    "baseline_volume_ml": (Unit("mm³", 0.001, 300, 300_000), Unit("L", 1000, 0.0005, 0.1)),
-    "followup_volume_ml": (Unit("mm³", 0.001, 300, 300_000), Unit("L", 1000, 0.0005, 0.1)),
-    "baseline_ivh_ml": (Unit("mm³", 0.001, 300, 300_000),),
-    "followup_ivh_ml": (Unit("mm³", 0.001, 300, 300_000),),
+    "baseline_volume_ml": _VOLUME,
+    "followup_volume_ml": _VOLUME,
+    "baseline_ivh_ml": (_CUBIC_MM,),
+    "followup_ivh_ml": (_CUBIC_MM,),
     "sbp_mmhg": (Unit("cmHg", 10, 9, 18.5), Unit("kPa", 7.50062, 18.5, 40)),
     "dbp_mmhg": (Unit("cmHg", 10, 5, 10.8), Unit("kPa", 7.50062, 10.8, 20)),
     "inr": (Unit("seconds (a prothrombin time)", None, 8, 20), Unit("percent (a Quick value)", None, 20, 150)),
@@ -200,14 +231,6 @@ def likely_unit(name: str, values: pd.Series) -> Unit | None:
     return next((unit for unit in UNITS.get(name, ()) if unit.low <= median <= unit.high), None)
 
 
-def unit_remedy(name: str, unit: Unit) -> str:
-    """How a column in another unit is mended, by hand or by a mapping."""
-    if unit.factor is None:
-        return f"{name} cannot be computed from {unit.name}: leave the column out, or give the values of the rule"
-    factor = factor_text(unit.factor)
-    return f"Multiply by {factor}, or map it: {name}: {{column: {name}, factor: {factor}}}"
-
-
 def factor_text(factor: float) -> str:
     """A factor as a mapping writes it; one that no short decimal gives, as a fraction.
 
@@ -220,48 +243,54 @@ def factor_text(factor: float) -> str:
     return short if float(short) == factor else f"1/{1 / factor:.6g}"
 
 
-def wrong_throughout(column: Column, numbers: pd.Series, follows: pd.Series) -> Problem | None:
-    """One problem for a column whose values, taken together, are in another unit, instead of one for every row.
+def column_problems(column: Column, numbers: pd.Series) -> Iterator[Problem]:
+    """What the numbers of a column, taken together, show: another unit or dates throughout, or codes for missing.
 
     Parameters
     ----------
     column : Column
     numbers : Series
         The column's numbers by line; NaN where there is none.
-    follows : Series of bool
-        Whether each follows the rule.
     """
-    values = numbers[numbers.notna() & ~numbers.isin(MISSING_CODES)]
+    follows = column.follows(numbers)
+    throughout = _wrong_throughout(column, numbers[numbers.notna() & ~numbers.isin(MISSING_CODES)], follows)
+    if throughout is not None:
+        yield throughout
+        return
+    present = numbers[follows]
+    codes = missing_codes(column, present)
+    for code in codes:
+        lines = list(present.index[present == code])
+        value = f"{code:g} in {len(lines)} rows (lines {', '.join(map(str, lines[:5]))}{', ...' * (len(lines) > 5)})"
+        remedy = f"If {code:g} means missing, leave the cells empty or name {code:g} under missing in a mapping"
+        yield Problem(column.name, "be a measured value, not a code", value, remedy, "warn", lines[0])
+    values = present[~present.isin(codes)]
+    unit = likely_unit(column.name, values) if len(values) >= FEWEST_VALUES else None
+    if unit is not None:
+        rule, value = f"be {f'in {column.unit}' if column.unit else 'a ratio'}", f"a median of {values.median():g}"
+        value, remedy = f"{value}, as in {unit.name}", _unit_remedy(column.name, unit)
+        yield Problem(column.name, rule, value, remedy, "warn", int(values.index[0]))
+
+
+def _wrong_throughout(column: Column, values: pd.Series, follows: pd.Series) -> Problem | None:
+    """One problem for a column whose values are in another unit, instead of one for every row."""
     wrong = values[~follows[values.index]]
     if len(wrong) < FEWEST_VALUES or 2 * len(wrong) < len(values):
         return None
-    unit = likely_unit(column.name, values)
-    dates = bool(values.between(*EXCEL_DATES).all())
+    unit, dates = likely_unit(column.name, values), bool(values.between(*EXCEL_DATES).all())
     if unit is None and not dates:
         return None
     kind = "dates as Excel counts days" if dates else f"as in {unit.name}"
     value = f"{wrong.min():g} to {wrong.max():g} in {len(wrong)} of {len(values)} rows ({kind})"
-    remedy = "Give the value of the rule" if dates else unit_remedy(column.name, unit)
-    return Problem("", int(wrong.index[0]), column.name, "", column.requirement, value, remedy=remedy)
+    remedy = "Give the value of the rule" if dates else _unit_remedy(column.name, unit)
+    return Problem(column.name, column.requirement, value, remedy, line=int(wrong.index[0]))
 
 
-def doubtful(column: Column, numbers: pd.Series) -> Iterator[Problem]:
-    """Warnings for values that follow the rule: codes for missing in several rows, a median of another unit."""
-    present = numbers.dropna()
-    codes = missing_codes(column, present)
-    for code in codes:
-        lines = list(present.index[present == code])
-        shown = ", ".join(map(str, lines[:5])) + (", ..." if len(lines) > 5 else "")
-        value = f"{code:g} in {len(lines)} rows (lines {shown})"
-        remedy = f"If {code:g} means missing, leave the cells empty or name {code:g} under missing in a mapping"
-        yield Problem("", lines[0], column.name, "", "be a measured value, not a code", value, "warn", remedy)
-    values = present[~present.isin(codes)]
-    unit = likely_unit(column.name, values) if len(values) >= FEWEST_VALUES else None
-    if unit is not None:
-        value = f"a median of {values.median():g}, as in {unit.name}"
-        unit_words = f"be in {column.unit}" if column.unit else "be a ratio"
-        remedy = unit_remedy(column.name, unit)
-        yield Problem("", int(values.index[0]), column.name, "", unit_words, value, "warn", remedy)
+def _unit_remedy(name: str, unit: Unit) -> str:
+    if unit.factor is None:
+        return f"{name} cannot be computed from {unit.name}: leave the column out, or give the values of the rule"
+    factor = factor_text(unit.factor)
+    return f"Multiply by {factor}, or map it: {name}: {{column: {name}, factor: {factor}}}"
 
 
 def missing_codes(column: Column, present: pd.Series) -> list[float]:
@@ -289,12 +318,21 @@ def _stands_out(column: Column, present: pd.Series, code: float) -> bool:
     return count >= FEWEST_VALUES and count > 4 * near.value_counts().max() if len(near) else count >= 8
 
 
-# --- remedies: What to do about a cell that breaks its rule, in words
+# --- remedies: what to do about a cell that breaks its rule, in words
 
 # BaseLoader leaves yes, no and null as the words that they are.
 _LISTS = yaml.load(Path(__file__).with_name("words.yaml").read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
 WORDS = {kind: frozenset(words) for kind, words in _LISTS.items()}
 MISSING_WORDS = WORDS["missing"]
+_DATE = r"(\d{4}-\d\d-\d\d|\d{1,2}[./]\d{1,2}[./]\d{2,4}).*"
+_ALMOST_NUMBERS = {
+    "[\u2212\u2013].*": "Write a plain minus sign",
+    r"[+-]?\d+,\d+": "Write a decimal point",
+    "[<>≤≥~].*": "Write the number alone, or leave the cell empty",
+    r"\d{1,3}:\d\d(:\d\d)?": "Write a decimal number, such as 2.5 for 2:30",
+    _DATE: "Write the {value}, not a date",
+    r"[+-]?\d[\d.]*\s*[^\W\d].*": "Write the number alone{unit}",
+}
 
 
 def remedy_for(column: Column, value: str) -> str:
@@ -302,7 +340,6 @@ def remedy_for(column: Column, value: str) -> str:
 
     Examples
     --------
-    >>> from hepred_lib.cohort.rules import COLUMNS
     >>> remedy_for(COLUMNS["sex"], "female")
     'Write F, or map the codes: sex: {female: F}'
     """
@@ -312,52 +349,25 @@ def remedy_for(column: Column, value: str) -> str:
     if column.kind == "id":
         return "Use a pseudonym, not a name"
     if column.kind == "path":
-        return _path_remedy(value)
+        how = "Write the path with / and" if "\\" in value else "Write the path" if value.startswith("/") else ""
+        return f"{how} relative to the folder of the manifest" if how else "Paths start from the folder of the manifest"
+    if column.name == "sex":
+        code = "M" if word in WORDS["male"] else "F" if word in WORDS["female"] else ""
+        return f"Write {code or 'F or M'}, or map the codes: sex: {{{f'{value}: {code}' if code else '1: M, 2: F'}}}"
     if column.kind == "code":
-        return _code_remedy(column, value)
+        close = get_close_matches(re.sub(r"\W+", "_", word), column.allowed, n=1, cutoff=0.5)
+        return (
+            f"Write {close[0]} if that is meant" if close else f"Map the words to these codes: {column.name}: {{...}}"
+        )
     if column.kind == "binary" and word in WORDS["yes"] | WORDS["no"]:
         code = int(word in WORDS["yes"])
         return f"Write 1 for yes and 0 for no, or map the words: {column.name}: {{{value}: {code}}}"
     try:
         return _value_remedy(column, value, float(value))
     except ValueError:
-        return _number_remedy(column, value)
-
-
-def _code_remedy(column: Column, value: str) -> str:
-    """The code that a word means, where it means one."""
-    word = value.casefold()
-    if column.name == "sex":
-        code = "M" if word in WORDS["male"] else "F" if word in WORDS["female"] else ""
-        return f"Write {code or 'F or M'}, or map the codes: sex: {{{f'{value}: {code}' if code else '1: M, 2: F'}}}"
-    close = get_close_matches(re.sub(r"\W+", "_", word), column.allowed, n=1, cutoff=0.5)
-    return f"Write {close[0]} if that is meant" if close else f"Map the words to these codes: {column.name}: {{...}}"
-
-
-def _path_remedy(value: str) -> str:
-    if "\\" in value:
-        return "Write the path with / and relative to the folder of the manifest"
-    if value.startswith("/"):
-        return "Write the path relative to the folder of the manifest"
-    return "Paths start from the folder of the manifest"
-
-
-def _number_remedy(column: Column, value: str) -> str:
-    """What to do about a text that is almost a number."""
-    if value.startswith(("\u2212", "\u2013")):
-        return "Write a plain minus sign"
-    if re.fullmatch(r"[+-]?\d+,\d+", value):
-        return "Write a decimal point"
-    if re.match(r"[<>≤≥~]", value):
-        return "Write the number alone, or leave the cell empty"
-    if re.fullmatch(r"\d{1,3}:\d\d(:\d\d)?", value):
-        return "Write a decimal number, such as 2.5 for 2:30"
-    if re.match(r"\d{4}-\d\d-\d\d|\d{1,2}[./]\d{1,2}[./]\d{2,4}", value):
-        wanted = {"h": "the number of hours", "y": "the age in years"}.get(column.unit, "the value itself")
-        return f"Write {wanted}, not a date"
-    if re.match(r"[+-]?\d[\d.]*\s*[^\W\d]", value):
-        return f"Write the number alone{f', in {column.unit}' if column.unit and column.unit != '0/1' else ''}"
-    return ""
+        remedy = next((words for form, words in _ALMOST_NUMBERS.items() if re.fullmatch(form, value, re.DOTALL)), "")
+    wanted = {"h": "number of hours", "y": "age in years"}.get(column.unit, "value itself")
+    return remedy.format(value=wanted, unit=f", in {column.unit}" if column.unit not in ("", "0/1") else "")
 
 
 def _value_remedy(column: Column, value: str, number: float) -> str:
@@ -365,10 +375,8 @@ def _value_remedy(column: Column, value: str, number: float) -> str:
     if number in MISSING_CODES:
         return f"If {value} means missing, leave the cell empty or name {value} under missing in a mapping"
     unit = next((unit for unit in UNITS.get(column.name, ()) if unit.low <= number <= unit.high), None)
-    if unit is not None and unit.factor is None:
-        return f"This may be in {unit.name}"
     if unit is not None:
-        return f"If this is in {unit.name}, multiply by {factor_text(unit.factor)}"
-    if EXCEL_DATES[0] <= number <= EXCEL_DATES[1]:
-        return "This may be a date as Excel counts days: give the value of the rule"
-    return ""
+        may = f"If this is in {unit.name}, multiply by {factor_text(unit.factor)}" if unit.factor else ""
+        return may or f"This may be in {unit.name}"
+    dated = EXCEL_DATES[0] <= number <= EXCEL_DATES[1]
+    return "This may be a date as Excel counts days: give the value of the rule" if dated else ""

@@ -2,7 +2,7 @@
 
 Two severities: ``refuse`` where a study would give a wrong number or stop, ``warn`` where a person should look and may
 go on. Every patient's images are read once, by as many processes as there are cores; what comes back is small, so that
-memory does not grow with the cohort.
+memory does not grow with the cohort. Here too: the patients of a manifest as every notebook takes them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
@@ -26,72 +26,26 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from hepred_lib.cohort.cells import Cells, read_cells
-from hepred_lib.cohort.manifest import cells_problems, valid_cells
-from hepred_lib.cohort.rules import COLUMNS, Problem
+from hepred_lib.cohort.manifest import cells_problems, derive_labels, old_names, read_manifest, valid_cells
+from hepred_lib.cohort.rules import COLUMNS, Problem, count_of
 from hepred_lib.imaging.head import cut_ends
 from hepred_lib.imaging.nifti import read_nifti
 from hepred_lib.imaging.preprocessing import Head, bone_threshold, find_head
 from hepred_lib.imaging.scans import Scan, ScanError, mask_faults, read_mask, read_scan
 from hepred_lib.imaging.volume import mask_volume_ml
-from hepred_lib.intake.check_cohort import cohort_problems, named_afterwards, numbered
+from hepred_lib.intake.check_cohort import MOMENTS, cohort_problems, named_afterwards
 from hepred_lib.intake.spreadsheet import apply_mapping, load_mapping
 from hepred_lib.progress import progress as progress_bar
-
-# --- check_images: What is wrong with the scans and masks of one patient, each file read once
+from hepred_lib.study.summary import mark_hemorrhages
 
 VOLUME_TOLERANCE = 0.25  # outlines and printed volumes come from different readings
-MOMENTS = ("baseline", "followup")
 MASKS = (("mask", "volume_ml"), ("ivh_mask", "ivh_ml"))
+FILES = [f"{moment}_{kind}" for moment in MOMENTS for kind in ("ct", "mask", "ivh_mask")]
+VOLUMES = [f"{moment}_{volume}" for _, volume in MASKS for moment in MOMENTS]
 OVERLAP = 0.5  # of the ventricular mask; edges of two outlines meet, but do not cover each other
 HISTOGRAM_HU = (-1100, 3100)
 IVH_ML = 1.0  # of ventricular blood that a reader does not overlook
-
-
-@dataclass(frozen=True)
-class Fault:
-    """What is wrong with one cell of a patient's row, in the words of ``Problem``."""
-
-    column: str
-    rule: str
-    value: str
-    severity: str = "refuse"
-    remedy: str = ""
-
-
-@dataclass
-class Images:
-    """What the images of one patient gave.
-
-    Attributes
-    ----------
-    faults : list of Fault
-    contents : dict of str to (bytes, bytes)
-        Of every scan that could be read, by its column: the digests of its voxels and of its histogram.
-    volumes_ml : dict of str to float
-        Of every mask that could be read, by its column.
-    """
-
-    faults: list[Fault] = field(default_factory=list)
-    contents: dict[str, tuple[bytes, bytes]] = field(default_factory=dict)
-    volumes_ml: dict[str, float] = field(default_factory=dict)
-
-
-def read_images(row: Mapping[str, Any]) -> Images:
-    """Read and judge the scans and masks of one row of the manifest (absolute paths); never raises for its files."""
-    images, masks = Images(), {}
-    for moment in MOMENTS:
-        try:
-            images.faults += _moment_faults(row, moment, images, masks)
-        except Exception as error:  # one patient's file, however broken, must not hide the other patients' faults
-            reason = " ".join(str(error).split()) or "no reason given"
-            value = f"{type(error).__name__}: {reason}"
-            images.faults.append(
-                Fault(f"{moment}_ct", "be a scan that can be judged", value, "refuse", REMEDIES["read"])
-            )
-    images.faults = [*_without_swapped(images, row), *_pair_faults(images, row, masks)]
-    return images
-
-
+LEAST_FOR_PROCESSES = 12  # patients with images: a process takes longer to start than a few scans to read
 REMEDIES = {
     "read": "Export or convert the scan again, and look at it in a viewer.",
     "header": "Nothing has to be done; write the scan anew to be rid of this warning.",
@@ -101,204 +55,9 @@ REMEDIES = {
     "volume": "Correct the printed volume or the mask; leave the volume empty to use that of the mask.",
     "twice": "Give every patient and moment its own scan.",
     "swapped": "Look which scan came first, and exchange the files or the two volumes.",
+    "ivh": "Blood in the ventricles belongs to the second mask only: take it out of the first.",
+    "copied": "Draw the follow-up's mask on the follow-up scan.",
 }
-
-
-def content(hu: np.ndarray) -> tuple[bytes, bytes]:
-    """Digests of a scan's voxels, in whole HU and canonical order, and of their histogram."""
-    whole = np.rint(hu.T).astype(np.int32)  # (z, y, x): contiguous
-    low, high = HISTOGRAM_HU
-    counts = np.bincount(np.clip(whole, low, high).ravel() - low)
-    shape = str(whole.shape).encode()
-    ordered = hashlib.sha256(shape + np.ascontiguousarray(whole, dtype=np.int16).tobytes())
-    return ordered.digest(), hashlib.sha256(str(sorted(whole.shape)).encode() + counts.tobytes()).digest()
-
-
-def same_but_turned(first: Path, second: Path) -> bool:
-    """Whether two scans have the same voxels but for mirrored or exchanged axes."""
-    try:
-        a, b = (np.rint(read_scan(path).hu) for path in (first, second))
-    except ScanError:
-        return False
-    for axes in permutations(range(3)):
-        turned = b.transpose(axes)
-        if turned.shape == a.shape and any(
-            np.array_equal(a, turned[tuple(slice(None, None, step) for step in steps)])
-            for steps in product((1, -1), repeat=3)
-        ):
-            return True
-    return False
-
-
-def given(row: Mapping[str, Any], column: str) -> bool:
-    """Whether a cell of a row has a value."""
-    return column in row and not pd.isna(row[column])
-
-
-def _moment_faults(row: Mapping, moment: str, images: Images, masks: dict[str, bytes]) -> Iterator[Fault]:
-    """Faults of one moment's scan and masks."""
-    column = f"{moment}_ct"
-    if not given(row, column):
-        for mask, _ in MASKS:
-            if given(row, f"{moment}_{mask}"):
-                yield Fault(column, f"be given beside {moment}_{mask}", "nothing", "refuse", REMEDIES["scan"])
-        return
-    path = Path(row[column])
-    if not path.is_file():
-        return  # a fault of the manifest, found before
-    scan, head, faults = _judged(column, path)
-    yield from faults
-    if scan is None:
-        return
-    images.contents[column] = content(scan.hu)
-    read: dict[str, np.ndarray] = {}
-    for mask, volume in MASKS:
-        yield from _mask_faults(row, (f"{moment}_{mask}", f"{moment}_{volume}"), scan, read, head)
-    for name, voxels in read.items():
-        images.volumes_ml[name] = mask_volume_ml(voxels, scan.affine)
-        if voxels.any():
-            masks[name] = hashlib.sha256(np.packbits(voxels).tobytes()).digest()
-    yield from _ventricular_faults(row, moment, read, images)
-
-
-def _judged(column: str, path: Path) -> tuple[Scan | None, Head | None, list[Fault]]:
-    """A scan and its head, as far as they can be had, and what is wrong with them."""
-    scan = None
-    try:
-        scan = read_scan(path)
-        head = find_head(scan.hu, scan.spacing_mm, name=str(path))
-    except ScanError as error:
-        return scan, None, [_refused(column, error, path)]
-    rule, remedy = "have an undamaged header", REMEDIES["header"]
-    noted = [Fault(column, rule, f"{note} in {path.name}", "warn", remedy) for note in scan.notes]
-    return scan, head, [*noted, *_cut_faults(column, head, path)]
-
-
-def _cut_faults(column: str, head: Head, path: Path) -> Iterator[Fault]:
-    """Warnings for a head that goes on beyond the scan: a part of the hematoma may be missing."""
-    base, vertex = cut_ends(head.brain)
-    for cut, words, which in ((base, "down to the skull base", "first"), (vertex, "up to the vertex", "last")):
-        if cut:
-            value = f"brain in the {which} slice of {path.name}"
-            yield Fault(column, f"show the brain {words}", value, "warn", REMEDIES["cut"])
-
-
-def _mask_faults(
-    row: Mapping, columns: tuple[str, str], scan: Scan, read: dict[str, np.ndarray], head: Head | None
-) -> Iterator[Fault]:
-    mask, volume = columns
-    if not given(row, mask) or not Path(row[mask]).is_file():
-        return
-    try:
-        read[mask] = read_mask(row[mask], scan)
-    except ScanError as error:
-        fault = _refused(mask, error, Path(row[mask]))
-        yield _on_the_other_grid(row, fault) or fault
-        return
-    brain_hu, bone_hu = (np.nan, bone_threshold(scan.hu)) if head is None else (head.brain_hu, head.bone_hu)
-    found = mask_faults(
-        read[mask], scan.hu, scan.spacing_mm, brain_hu=brain_hu, bone_hu=bone_hu, ventricular="ivh" in mask
-    )
-    for fault in found:
-        yield Fault(mask, fault.rule, f"{fault.value} in {Path(row[mask]).name}", fault.severity, fault.remedy)
-    measured = mask_volume_ml(read[mask], scan.affine)
-    if given(row, volume) and _far(row[volume], measured):
-        rule = f"lie within {VOLUME_TOLERANCE:.0%} of the {measured:.2f} mL of {mask}"
-        yield Fault(volume, rule, f"{row[volume]:g}", "refuse", REMEDIES["volume"])
-
-
-def _far(printed: float, measured: float) -> bool:
-    return abs(printed - measured) > VOLUME_TOLERANCE * measured
-
-
-def _on_the_other_grid(row: Mapping, fault: Fault) -> Fault | None:
-    """The fault of a mask that does not fit its own scan, but does fit the other moment's."""
-    moment, _, kind = fault.column.partition("_")
-    other = MOMENTS[1 - MOMENTS.index(moment)]
-    own_ct, other_ct = (row.get(f"{name}_ct") for name in (moment, other))
-    if not given(row, f"{other}_ct") or not Path(other_ct).is_file():
-        return None
-    try:
-        mask, own, others = (_grid(Path(path)) for path in (row[fault.column], own_ct, other_ct))
-    except Exception:  # whatever the file does to its reader: the mask's own fault is reported as it is
-        return None
-
-    def fits(scan: tuple[tuple[int, ...], np.ndarray]) -> bool:
-        return mask[0] == scan[0] and np.allclose(mask[1], scan[1], atol=1e-2)
-
-    if fits(own) or not fits(others):
-        return None
-    rule, value = f"lie on the grid of {moment}_ct", f"that of {other}_ct"
-    return Fault(fault.column, rule, value, "refuse", f"Exchange {moment}_{kind} and {other}_{kind}, or the scans.")
-
-
-def _grid(path: Path) -> tuple[tuple[int, ...], np.ndarray]:
-    """Shape and affine of an image, in its own order of axes."""
-    with path.open("rb") as stream:
-        stored = read_nifti(stream, path.stat().st_size)
-    return stored.voxels.shape, stored.affine
-
-
-def _ventricular_faults(row: Mapping, moment: str, read: Mapping[str, np.ndarray], images: Images) -> Iterator[Fault]:
-    """Blood in the ventricles that is counted twice, or that the reading denies."""
-    blood, ivh = read.get(f"{moment}_mask"), read.get(f"{moment}_ivh_mask")
-    if ivh is None or not ivh.any():
-        return
-    if blood is not None:
-        share = np.count_nonzero(blood & ivh) / np.count_nonzero(ivh)
-        if share > OVERLAP:
-            rule, value = f"not overlap {moment}_mask", f"{share:.0%} of it inside"
-            remedy = "Blood in the ventricles belongs to the second mask only: take it out of the first."
-            yield Fault(f"{moment}_ivh_mask", rule, value, "refuse", remedy)
-    volume = images.volumes_ml[f"{moment}_ivh_mask"]
-    if moment == "baseline" and given(row, "ivh") and row["ivh"] == 0 and volume >= IVH_ML:
-        rule, remedy = f"be 1 with the {volume:.1f} mL of baseline_ivh_mask", "Correct the reading or the mask."
-        yield Fault("ivh", rule, "0", "warn", remedy)
-
-
-def _without_swapped(images: Images, row: Mapping) -> list[Fault]:
-    """The faults; two volumes that each fit the other moment's mask become one fault."""
-    columns = [f"{moment}_volume_ml" for moment in MOMENTS]
-    measured = [images.volumes_ml.get(f"{moment}_mask") for moment in MOMENTS]
-    wrong = [fault for fault in images.faults if fault.column in columns]
-    if len(wrong) < 2 or None in measured:
-        return images.faults
-    if _far(row[columns[0]], measured[1]) or _far(row[columns[1]], measured[0]):
-        return images.faults
-    value = " and ".join(f"{row[column]:g}" for column in columns) + " mL, each that of the other mask"
-    rule = f"fit baseline_mask ({measured[0]:.2f} mL), and followup_volume_ml fit followup_mask ({measured[1]:.2f} mL)"
-    fault = Fault(columns[0], rule, value, "refuse", REMEDIES["swapped"])
-    return [fault if known is wrong[0] else known for known in images.faults if known is not wrong[1]]
-
-
-def _pair_faults(images: Images, row: Mapping, masks: Mapping[str, bytes]) -> Iterator[Fault]:
-    """One outline for both moments: it was copied, or one of them was never drawn."""
-    for kind, _ in MASKS:
-        first, second = (masks.get(f"{moment}_{kind}") for moment in MOMENTS)
-        same_scan = len({voxels for voxels, _ in images.contents.values()}) < len(images.contents)
-        if first is not None and first == second and not same_scan and _two_files(row, kind):
-            rule, value = f"be another outline than baseline_{kind}", "the same voxels"
-            yield Fault(f"followup_{kind}", rule, value, "warn", "Draw the follow-up's mask on the follow-up scan.")
-
-
-def _two_files(row: Mapping, kind: str) -> bool:
-    return row[f"baseline_{kind}"] != row[f"followup_{kind}"]
-
-
-def _refused(column: str, error: ScanError, path: Path) -> Fault:
-    """The parts of "PATH must RULE, got VALUE: REMEDY."; without a remedy of its own there is a general one."""
-    rule, _, value = str(error).removeprefix(f"{path} must ").removesuffix(".").partition(", got ")
-    value, _, own = value.partition(": ")
-    general = REMEDIES["mask"] if column.endswith("mask") else REMEDIES["read"]
-    cause = f"{own[0].upper()}{own[1:]}." if own else ""
-    remedy = general if not own else f"{cause} {general}" if own.endswith("wrong") else cause
-    return Fault(column, rule, f"{value} in {path.name}", "refuse", remedy)
-
-
-# --- check: Everything wrong in a manifest, in the scans and masks that it names, and in the cohort that th
-
-LEAST_FOR_PROCESSES = 12  # patients with images: a process takes longer to start than a few scans to read
-IMAGE_COLUMNS = [f"{moment}_{name}" for moment in MOMENTS for name in ("ct", *(n for pair in MASKS for n in pair))]
 
 
 @dataclass(frozen=True)
@@ -336,17 +95,16 @@ class Checked:
     @property
     def verdict(self) -> str:
         """The counts in one line."""
+        patients = count_of(self.patients, "patient")
         if not self.problems:
-            return f"{self.file}: {numbered(self.patients, 'patient')}, no problem found."
-        warnings = len(self.problems) - self.refusals
-        counts = [(self.refusals, "refusal"), (warnings, "warning")]
-        said = [numbered(count, noun) for count, noun in counts if count]
-        return ", ".join([numbered(self.patients, "patient"), *said]) + "."
+            return f"{self.file}: {patients}, no problem found."
+        counts = ((self.refusals, "refusal"), (len(self.problems) - self.refusals, "warning"))
+        return ", ".join([patients, *(count_of(count, noun) for count, noun in counts if count)]) + "."
 
     @property
     def lines(self) -> list[str]:
         """One line per problem; warnings are marked."""
-        return [f"warning: {problem}" if problem.severity == "warn" else str(problem) for problem in self.problems]
+        return [f"{'warning: ' * (problem.severity == 'warn')}{problem}" for problem in self.problems]
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON: the counts, every problem with all its fields and its sentence, and the notes."""
@@ -361,15 +119,15 @@ class Checked:
         }
 
 
-def check(
+def check_manifest(
     path: str | os.PathLike,
     *,
     definition: str = "6ml_or_33pct",
     mapping: str | os.PathLike | None = None,
     progress: bool = False,
     cores: int = 1,
-) -> list[Problem]:
-    """Every problem of a manifest, of its images and of its cohort: refusals first, each in the order of the lines.
+) -> Checked:
+    """Every problem of a manifest, of its images and of its cohort, with the counts and notes.
 
     Parameters
     ----------
@@ -392,18 +150,6 @@ def check(
     ManifestError
         If the mapping cannot be used.
     """
-    return check_manifest(path, definition=definition, mapping=mapping, progress=progress, cores=cores).problems
-
-
-def check_manifest(
-    path: str | os.PathLike,
-    *,
-    definition: str = "6ml_or_33pct",
-    mapping: str | os.PathLike | None = None,
-    progress: bool = False,
-    cores: int = 1,
-) -> Checked:
-    """As :func:`check`, with the counts and notes."""
     cells = read_cells(path) if mapping is None else apply_mapping(read_cells(path), load_mapping(mapping))
     file, table = cells.path.name, valid_cells(cells)
     problems = [
@@ -411,102 +157,260 @@ def check_manifest(
         *cohort_problems(table, file, definition=definition),
         *_image_problems(table, file, cores=cores, progress=progress),
     ]
+    told = [replace(problem, remedy=problem.remedy or _general_remedy(problem)) for problem in problems]
+    ordered = sorted(dict.fromkeys(told), key=lambda problem: (problem.severity != "refuse", problem.line))
+    notes = [note for note in cells.notes if note != count_of(len(table), "patient")]  # the verdict says it
+    header = [] if cells.table is None else list(cells.table)
+    notes += [f"the column {old} is read as {new}, its present name" for old, new in old_names(header).items()]
     after = named_afterwards(list(table.columns))
-    told = [f"known only afterwards, by their names, and no candidates: {', '.join(after)}"] if after else []
-    count = numbered(len(table), "patient")
-    notes = [note for note in cells.notes if note != count]  # the verdict says it
-    return Checked(file, len(table), _ordered(problems), [*notes, *told], table, cells)
-
-
-def fill_volumes(table: pd.DataFrame, *, progress: bool = False) -> pd.DataFrame:
-    """The table with its empty volumes (mL) measured on the masks, where there are any.
-
-    Raises
-    ------
-    ScanError
-        If a scan or mask cannot be used; the file and the patient are named.
-    """
-    filled = table.copy()
-    rows = table.iterrows()
-    for index, row in progress_bar(rows, total=len(table), desc="patients", unit="patient", quiet=not progress):
-        for moment in MOMENTS:
-            for mask, volume in MASKS:
-                if pd.isna(row[f"{moment}_{volume}"]) and not pd.isna(row[f"{moment}_{mask}"]):
-                    filled.at[index, f"{moment}_{volume}"] = _measured(row, moment, mask)
-    return filled
-
-
-def _measured(row: pd.Series, moment: str, mask: str) -> float:
-    patient = row["patient_id"]
-    if pd.isna(row[f"{moment}_ct"]):
-        raise ScanError(f"{moment}_ct must be given beside {moment}_{mask}, got nothing (patient {patient}).")
-    try:
-        scan = read_scan(row[f"{moment}_ct"])
-        return mask_volume_ml(read_mask(row[f"{moment}_{mask}"], scan), scan.affine)
-    except ScanError as error:
-        raise ScanError(f"{str(error).removesuffix('.')} (patient {patient}).") from error
-
-
-def _ordered(problems: Iterable[Problem]) -> list[Problem]:
-    """Each problem once, refusals first, in the order of the lines; none without a remedy."""
-    told = [problem if problem.remedy else replace(problem, remedy=_general_remedy(problem)) for problem in problems]
-    return sorted(dict.fromkeys(told), key=lambda problem: (problem.severity != "refuse", problem.line))
+    notes += [f"known only afterwards, by their names, and no candidates: {', '.join(after)}"] if after else []
+    return Checked(file, len(table), ordered, notes, table, cells)
 
 
 def _general_remedy(problem: Problem) -> str:
     if problem.column == "patient_id":
         return "Give every patient a pseudonym of their own."
-    if problem.line > 1 and problem.column in COLUMNS:
-        return "Correct the cell, or leave it empty where the value is not known."
-    return "Correct the table."
+    of_cell = problem.line > 1 and problem.column in COLUMNS
+    return "Correct the cell, or leave it empty where the value is not known." if of_cell else "Correct the table."
+
+
+# --- the scans and masks of one patient, each file read once
+
+
+@dataclass
+class Images:
+    """What the images of one patient gave.
+
+    Attributes
+    ----------
+    problems : list of Problem
+    contents : dict of str to (bytes, bytes)
+        Of every scan that could be read, by its column: the digests of its voxels and of its histogram.
+    volumes_ml : dict of str to float
+        Of every mask that could be read, by its column.
+    masks : dict of str to bytes
+        Of every mask that is not empty, by its column: the digest of its voxels.
+    """
+
+    problems: list[Problem] = field(default_factory=list)
+    contents: dict[str, tuple[bytes, bytes]] = field(default_factory=dict)
+    volumes_ml: dict[str, float] = field(default_factory=dict)
+    masks: dict[str, bytes] = field(default_factory=dict)
+
+
+def read_images(row: Mapping[str, Any]) -> Images:
+    """Read and judge the scans and masks of one row of the manifest (absolute paths); never raises for its files."""
+    images = Images()
+    for moment in MOMENTS:
+        try:
+            images.problems += _moment_problems(row, moment, images)
+        except Exception as error:  # one patient's file, however broken, must not hide the other patients' faults
+            value = f"{type(error).__name__}: {' '.join(str(error).split()) or 'no reason given'}"
+            images.problems.append(Problem(f"{moment}_ct", "be a scan that can be judged", value, REMEDIES["read"]))
+    images.problems = [*_without_swapped(images, row), *_copied_masks(images, row)]
+    return images
+
+
+def _given(row: Mapping[str, Any], column: str) -> bool:
+    return column in row and not pd.isna(row[column])
+
+
+def _moment_problems(row: Mapping, moment: str, images: Images) -> Iterator[Problem]:
+    """Problems of one moment's scan and masks."""
+    column = f"{moment}_ct"
+    if not _given(row, column):
+        for mask in [f"{moment}_{mask}" for mask, _ in MASKS if _given(row, f"{moment}_{mask}")]:
+            yield Problem(column, f"be given beside {mask}", "nothing", REMEDIES["scan"])
+        return
+    path = Path(row[column])
+    if not path.is_file():
+        return  # a fault of the manifest, found before
+    scan = head = None
+    try:
+        scan = read_scan(path)
+        head = find_head(scan.hu, scan.spacing_mm, name=str(path))
+        yield from _warnings(column, scan, head, path.name)
+    except ScanError as error:
+        yield _refused(column, error, path)
+        if scan is None:
+            return
+    images.contents[column] = _content(scan.hu)
+    read: dict[str, np.ndarray] = {}
+    for mask, volume in MASKS:
+        yield from _mask_problems(row, f"{moment}_{mask}", f"{moment}_{volume}", scan, read, head)
+    for name, voxels in read.items():
+        images.volumes_ml[name] = mask_volume_ml(voxels, scan.affine)
+        if voxels.any():
+            images.masks[name] = hashlib.sha256(np.packbits(voxels).tobytes()).digest()
+    yield from _ventricular_problems(row, moment, read, images)
+
+
+def _content(hu: np.ndarray) -> tuple[bytes, bytes]:
+    """Digests of a scan's voxels, in whole HU and canonical order, and of their histogram."""
+    whole = np.rint(hu.T).astype(np.int32)  # (z, y, x): contiguous
+    low, high = HISTOGRAM_HU
+    counts = np.bincount(np.clip(whole, low, high).ravel() - low)
+    ordered = hashlib.sha256(str(whole.shape).encode() + np.ascontiguousarray(whole, dtype=np.int16).tobytes())
+    return ordered.digest(), hashlib.sha256(str(sorted(whole.shape)).encode() + counts.tobytes()).digest()
+
+
+def _warnings(column: str, scan: Scan, head: Head, file: str) -> Iterator[Problem]:
+    """What was noted of the header, and a head that goes on beyond the scan: a hematoma may not be whole."""
+    for note in scan.notes:
+        yield Problem(column, "have an undamaged header", f"{note} in {file}", REMEDIES["header"], "warn")
+    sides = (("down to the skull base", "first"), ("up to the vertex", "last"))
+    for cut, (words, which) in zip(cut_ends(head.brain), sides, strict=True):
+        if cut:
+            value = f"brain in the {which} slice of {file}"
+            yield Problem(column, f"show the brain {words}", value, REMEDIES["cut"], "warn")
+
+
+def _mask_problems(
+    row: Mapping, mask: str, volume: str, scan: Scan, read: dict[str, np.ndarray], head: Head | None
+) -> Iterator[Problem]:
+    """Problems of one mask, which is put into ``read``, and of the volume printed for it."""
+    if not _given(row, mask) or not Path(row[mask]).is_file():
+        return
+    path = Path(row[mask])
+    try:
+        read[mask] = read_mask(path, scan)
+    except ScanError as error:
+        yield _on_the_other_grid(row, mask) or _refused(mask, error, path)
+        return
+    levels = {
+        "brain_hu": head.brain_hu if head else np.nan,
+        "bone_hu": head.bone_hu if head else bone_threshold(scan.hu),
+    }
+    for fault in mask_faults(read[mask], scan.hu, scan.spacing_mm, **levels, ventricular="ivh" in mask):
+        yield Problem(mask, fault.rule, f"{fault.value} in {path.name}", fault.remedy, fault.severity)
+    measured = mask_volume_ml(read[mask], scan.affine)
+    if _given(row, volume) and _far(row[volume], measured):
+        rule = f"lie within {VOLUME_TOLERANCE:.0%} of the {measured:.2f} mL of {mask}"
+        yield Problem(volume, rule, f"{row[volume]:g}", REMEDIES["volume"])
+
+
+def _far(printed: float, measured: float) -> bool:
+    return abs(printed - measured) > VOLUME_TOLERANCE * measured
+
+
+def _on_the_other_grid(row: Mapping, column: str) -> Problem | None:
+    """The fault of a mask that does not fit its own scan, but does fit the other moment's."""
+    moment, _, kind = column.partition("_")
+    other = MOMENTS[1 - MOMENTS.index(moment)]
+    try:
+        mask, own, others = (_grid(Path(row[name])) for name in (column, f"{moment}_ct", f"{other}_ct"))
+    except Exception:  # whatever a file does to its reader: the mask's own fault is reported as it is
+        return None
+    fits = [mask[0] == scan[0] and np.allclose(mask[1], scan[1], atol=1e-2) for scan in (own, others)]
+    remedy = f"Exchange {moment}_{kind} and {other}_{kind}, or the scans."
+    found = Problem(column, f"lie on the grid of {moment}_ct", f"that of {other}_ct", remedy)
+    return found if fits == [False, True] else None
+
+
+def _grid(path: Path) -> tuple[tuple[int, ...], np.ndarray]:
+    """Shape and affine of an image, in its own order of axes."""
+    with path.open("rb") as stream:
+        stored = read_nifti(stream, path.stat().st_size)
+    return stored.voxels.shape, stored.affine
+
+
+def _ventricular_problems(row: Mapping, moment: str, read: Mapping, images: Images) -> Iterator[Problem]:
+    """Blood in the ventricles that is counted twice, or that the reading denies."""
+    column = f"{moment}_ivh_mask"
+    blood, ivh = read.get(f"{moment}_mask"), read.get(column)
+    if ivh is None or not ivh.any():
+        return
+    share = 0.0 if blood is None else np.count_nonzero(blood & ivh) / np.count_nonzero(ivh)
+    if share > OVERLAP:
+        yield Problem(column, f"not overlap {moment}_mask", f"{share:.0%} of it inside", REMEDIES["ivh"])
+    volume = images.volumes_ml[column]
+    if moment == "baseline" and _given(row, "ivh") and row["ivh"] == 0 and volume >= IVH_ML:
+        rule = f"be 1 with the {volume:.1f} mL of baseline_ivh_mask"
+        yield Problem("ivh", rule, "0", "Correct the reading or the mask.", "warn")
+
+
+def _without_swapped(images: Images, row: Mapping) -> list[Problem]:
+    """The problems; two volumes that each fit the other moment's mask become one."""
+    columns = [f"{moment}_volume_ml" for moment in MOMENTS]
+    measured = [images.volumes_ml.get(f"{moment}_mask") for moment in MOMENTS]
+    wrong = [problem for problem in images.problems if problem.column in columns]
+    if len(wrong) < 2 or None in measured or any(map(_far, (row[name] for name in columns), measured[::-1])):
+        return images.problems
+    value = " and ".join(f"{row[column]:g}" for column in columns) + " mL, each that of the other mask"
+    rule = f"fit baseline_mask ({measured[0]:.2f} mL), and followup_volume_ml fit followup_mask ({measured[1]:.2f} mL)"
+    both = Problem(columns[0], rule, value, REMEDIES["swapped"])
+    return [both if problem is wrong[0] else problem for problem in images.problems if problem is not wrong[1]]
+
+
+def _copied_masks(images: Images, row: Mapping) -> Iterator[Problem]:
+    """One outline for both moments: it was copied, or one of them was never drawn."""
+    if len({voxels for voxels, _ in images.contents.values()}) < len(images.contents):
+        return  # one scan for both, which is a fault of its own
+    for kind, _ in MASKS:
+        first, second = (images.masks.get(f"{moment}_{kind}") for moment in MOMENTS)
+        if first is not None and first == second and row[f"baseline_{kind}"] != row[f"followup_{kind}"]:
+            rule = f"be another outline than baseline_{kind}"
+            yield Problem(f"followup_{kind}", rule, "the same voxels", REMEDIES["copied"], "warn")
+
+
+def _refused(column: str, error: ScanError, path: Path) -> Problem:
+    """The parts of "PATH must RULE, got VALUE: REMEDY."; without a remedy of its own there is a general one."""
+    rule, _, value = str(error).removeprefix(f"{path} must ").removesuffix(".").partition(", got ")
+    value, _, own = value.partition(": ")
+    remedy = REMEDIES["mask"] if column.endswith("mask") else REMEDIES["read"]
+    if own:
+        remedy = f"{own[0].upper()}{own[1:]}. {remedy if own.endswith('wrong') else ''}".strip()
+    return Problem(column, rule, f"{value} in {path.name}", remedy)
+
+
+# --- the images of a whole manifest
 
 
 def _image_problems(table: pd.DataFrame, file: str, *, cores: int, progress: bool) -> list[Problem]:
-    """Faults of every patient's images, and of images that two rows or moments share."""
-    named = table[[column for column in IMAGE_COLUMNS if not column.endswith("_ml")]].notna().any(axis=1)
-    columns = ["patient_id", "split", "ivh", *IMAGE_COLUMNS]
-    rows = table.loc[named, columns].fillna({"patient_id": ""})
+    """Problems of every patient's images, and of images that two rows or moments share."""
+    columns = ["patient_id", "split", "ivh", *FILES, *VOLUMES]
+    rows = table.loc[table[FILES].notna().any(axis=1), columns].fillna({"patient_id": ""})
     records = rows.astype(object).to_dict("records")
-    read = progress_bar(
-        _read_all(records, cores), total=len(records), desc="patients", unit="patient", quiet=not progress
-    )
-    problems, twins = [], Twins()
+    read = _read_all(records, cores)
+    read = progress_bar(read, total=len(records), desc="patients", unit="patient", quiet=not progress)
+    problems, voxels, histograms = [], {}, {}
     for line, row, images in zip(rows.index, records, read, strict=True):
-        faults = [(f.column, f.rule, f.value, f.severity, f.remedy) for f in images.faults]
-        for column, rule, value, severity, remedy in [*faults, *twins.found(row, images)]:
-            problems.append(Problem(file, int(line), column, row["patient_id"], rule, value, severity, remedy))
+        found = [*images.problems, *_twins(row, images, voxels, histograms)]
+        problems += [replace(p, file=file, line=int(line), patient_id=row["patient_id"]) for p in found]
     return problems
 
 
-class Twins:
-    """The scans seen so far, to find one content under two names."""
+def _twins(row: dict, images: Images, seen: dict, histograms: dict) -> Iterator[Problem]:
+    """Scans of a row with the content of one before, by the voxels or by the histograms seen so far."""
+    for column, (voxels, histogram) in images.contents.items():
+        twin, how = seen.get(voxels), "the same voxels"
+        alike = histograms.setdefault(histogram, [])
+        if twin is None:
+            # Equal histograms are rare enough to read both scans again and to compare them turned.
+            twin = next((one for one in alike if same_but_turned(one[0][one[1]], row[column])), None)
+            how = "the same voxels (mirrored or turned)"
+        seen.setdefault(voxels, (row, column))
+        alike.append((row, column))
+        if twin is not None:
+            other, name = twin
+            rule = f"be another image than {name} of patient {other['patient_id']}"
+            splits = ", one in development, one in test" * ({row["split"], other["split"]} == {"development", "test"})
+            yield Problem(column, rule, f"{how} in {Path(row[column]).name}{splits}", REMEDIES["twice"])
 
-    def __init__(self) -> None:
-        self.voxels: dict[bytes, tuple[dict, str]] = {}
-        self.histograms: dict[bytes, list[tuple[dict, str]]] = {}
 
-    def found(self, row: dict[str, Any], images: Images) -> Iterator[tuple[str, str, str, str, str]]:
-        """Column, rule, value, severity and remedy of every scan of a row that has been seen before."""
-        for column, (voxels, histogram) in images.contents.items():
-            twin, how = self.voxels.get(voxels), "the same voxels"
-            if twin is None:
-                # Equal histograms are rare enough to read both scans again and to compare them turned.
-                alike = self.histograms.get(histogram, ())
-                twin = next((one for one in alike if same_but_turned(one[0][one[1]], row[column])), None)
-                how = "the same voxels (mirrored or turned)"
-            self.voxels.setdefault(voxels, (row, column))
-            self.histograms.setdefault(histogram, []).append((row, column))
-            if twin is not None:
-                other, name = twin
-                splits = {row["split"], other["split"]} == {"development", "test"}
-                where = f"{how} in {Path(row[column]).name}" + (", one in development, one in test" if splits else "")
-                yield (
-                    column,
-                    f"be another image than {name} of patient {other['patient_id']}",
-                    where,
-                    "refuse",
-                    (REMEDIES["twice"]),
-                )
+def same_but_turned(first: Path, second: Path) -> bool:
+    """Whether two scans have the same voxels but for mirrored or exchanged axes."""
+    try:
+        a, b = (np.rint(read_scan(path).hu) for path in (first, second))
+    except ScanError:
+        return False
+    turns = (b.transpose(axes) for axes in permutations(range(3)))
+    return any(
+        np.array_equal(a, turned[tuple(slice(None, None, step) for step in steps)])
+        for turned in turns
+        if turned.shape == a.shape
+        for steps in product((1, -1), repeat=3)
+    )
 
 
 def _read_all(records: list[dict[str, Any]], cores: int) -> Iterator[Images]:
@@ -514,12 +418,8 @@ def _read_all(records: list[dict[str, Any]], cores: int) -> Iterator[Images]:
     if cores < 2 or len(records) < LEAST_FOR_PROCESSES:
         yield from map(read_images, records)
         return
-    pool = ProcessPoolExecutor(
-        min(cores, len(records)),
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_start_process,
-        initargs=(os.getpid(),),
-    )
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(min(cores, len(records)), context, _start_process, (os.getpid(),))
     try:
         yield from pool.map(read_images, records, chunksize=4)
     except BrokenProcessPool as error:
@@ -541,3 +441,82 @@ def _start_process(owner: int) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+# --- the patients of a manifest as every notebook takes them: volumes measured, outcomes derived
+
+
+def read_patients(manifest: str | os.PathLike, *, definition: str) -> pd.DataFrame:
+    """One row per patient of the manifest, with ``he`` and ``has_hemorrhage``.
+
+    Raises
+    ------
+    ManifestError
+        The manifest breaks its rules, or a stated outcome contradicts the volumes.
+    ScanError
+        A mask from which a volume is needed, or its scan, cannot be used.
+    """
+    table = read_manifest(manifest)
+    return mark_hemorrhages(derive_labels(fill_volumes(table), definition=definition), table["he"])
+
+
+def read_new_patients(manifest: str | os.PathLike, *, definition: str) -> tuple[pd.DataFrame, pd.Series]:
+    """As :func:`read_patients`, but a volume that cannot be measured costs one patient an outcome, and stops nobody.
+
+    Returns
+    -------
+    table : DataFrame
+    unmeasured : Series of str
+        Why a patient's volumes could not be measured, on the table's index; empty text where they could.
+
+    Raises
+    ------
+    ManifestError
+        As :func:`read_patients`.
+    """
+    table = read_manifest(manifest)
+    volumes, unmeasured = table[VOLUMES].copy(), pd.Series("", index=table.index, dtype=object)
+    for index in table.index:
+        try:
+            volumes.loc[[index]] = fill_volumes(table.loc[[index]])[VOLUMES]
+        except ScanError as error:
+            unmeasured[index] = fault_of(error, table.loc[index])
+    labelled = derive_labels(table.assign(**volumes), definition=definition)
+    return mark_hemorrhages(labelled, table["he"]), unmeasured
+
+
+def fill_volumes(table: pd.DataFrame, *, progress: bool = False) -> pd.DataFrame:
+    """The table with its empty volumes (mL) measured on the masks, where there are any.
+
+    Raises
+    ------
+    ScanError
+        If a scan or mask cannot be used; the file and the patient are named.
+    """
+    filled = table.copy()
+    rows = table.iterrows()
+    for index, row in progress_bar(rows, total=len(table), desc="patients", unit="patient", quiet=not progress):
+        for moment, (mask, volume) in product(MOMENTS, MASKS):
+            if pd.isna(row[f"{moment}_{volume}"]) and not pd.isna(row[f"{moment}_{mask}"]):
+                filled.at[index, f"{moment}_{volume}"] = _measured(row, f"{moment}_ct", f"{moment}_{mask}")
+    return filled
+
+
+def _measured(row: pd.Series, scan: str, mask: str) -> float:
+    patient = f"(patient {row['patient_id']})."
+    if pd.isna(row[scan]):
+        raise ScanError(f"{scan} must be given beside {mask}, got nothing {patient}")
+    try:
+        read = read_scan(row[scan])
+        return mask_volume_ml(read_mask(row[mask], read), read.affine)
+    except ScanError as error:
+        raise ScanError(f"{str(error).removesuffix('.')} {patient}") from error
+
+
+def fault_of(error: ScanError, row: Mapping[str, object]) -> str:
+    """What is wrong with a patient's scan or mask, by the name of its column instead of its place on the disk."""
+    words = str(error).replace(f" (patient {row['patient_id']})", "").removesuffix(".")
+    for name in FILES:
+        if isinstance(row.get(name), str):
+            words = words.replace(row[name], name)
+    return words

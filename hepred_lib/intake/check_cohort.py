@@ -15,11 +15,12 @@ import pandas as pd
 
 from hepred_lib.cohort.manifest import derive_labels, label_conflicts
 from hepred_lib.cohort.predictors import CLINICAL_CANDIDATES, NO_PREDICTORS, RADIOLOGICAL_CANDIDATES
-from hepred_lib.cohort.rules import COLUMNS, Problem
+from hepred_lib.cohort.rules import COLUMNS, SPLITS, Problem, located
 from hepred_lib.stats.discrimination import auc
 
 MOMENTS = ("baseline", "followup")
-CANDIDATES = (*CLINICAL_CANDIDATES, *RADIOLOGICAL_CANDIDATES, "dl_score", "blend_sign", "any_hypodensity", "prior_ich")
+BEDSIDE = (*CLINICAL_CANDIDATES, *RADIOLOGICAL_CANDIDATES)
+CANDIDATES = (*BEDSIDE, "external_score", "blend_sign", "any_hypodensity", "prior_ich")
 NO_FACTS = {"patient_id", "site", "split", *NO_PREDICTORS}  # not compared between patients
 PATHS = tuple(name for name, column in COLUMNS.items() if column.kind == "path")
 CHANCE = 0.01  # of a false alarm by coincidence, over the whole cohort
@@ -39,7 +40,7 @@ def cohort_problems(table: pd.DataFrame, file: str, *, definition: str) -> list[
     Parameters
     ----------
     table : DataFrame
-        As :func:`hepred_lib.manifest.read_valid_cells` gives it: typed, indexed by line.
+        As :func:`hepred_lib.cohort.manifest.read_valid_cells` gives it: typed, indexed by line.
     file : str
         The manifest's name, for the messages.
     definition : str
@@ -53,29 +54,24 @@ def cohort_problems(table: pd.DataFrame, file: str, *, definition: str) -> list[
     conflicts = label_conflicts(table, definition)
     he = derive_labels(table.assign(he=table["he"].drop(conflicts.index)), definition=definition)["he"]
     rows = [*_look_alikes(table), *_same_patients(table), *_same_files(table), *_times(table), *_names(table)]
-    columns = [*_shrunk(table), *_constant(table), *_gives_away(table, he), *_one_sided_splits(table, he)]
-    return [Problem(file, line, column, patient, *rest) for line, column, patient, *rest in [*rows, *columns]]
+    columns = [*_swapped(table), *_constant(table), *_gives_away(table, he), *_one_sided_splits(table, he)]
+    return [*located([*rows, *_shrunk(table)], file, table["patient_id"]), *located(columns, file)]
 
 
-Found = Iterator[tuple[int, str, str, str, str, str, str]]  # line, column, patient, rule, value, severity, remedy
-
-
-def _look_alikes(table: pd.DataFrame) -> Found:
+def _look_alikes(table: pd.DataFrame) -> Iterator[Problem]:
     """Identifiers that differ by case, separators or leading zeros only."""
     seen: dict[tuple[str, ...], tuple[int, str]] = {}
     for line, patient in table["patient_id"].items():
         key = tuple(part.lstrip("0") or "0" for part in re.findall(r"[a-z]+|[0-9]+", patient.lower()))
-        if not patient or not key:
-            continue
         first_line, first = seen.setdefault(key, (line, patient))
-        if first != patient:
+        if key and first != patient:
             rule = "differ from every other by more than case, separators and leading zeros"
             value = f"{patient} beside {first} on line {first_line}{_in_splits(table, line, first_line)}"
             remedy = "Give one patient one row, or two patients identifiers that cannot be confused."
-            yield line, "patient_id", patient, rule, value, "refuse", remedy
+            yield Problem("patient_id", rule, value, remedy, line=line)
 
 
-def _same_patients(table: pd.DataFrame) -> Found:
+def _same_patients(table: pd.DataFrame) -> Iterator[Problem]:
     """Two identifiers with all the same measurements, too many to agree by chance."""
     facts = table.drop(columns=[name for name in table if name in NO_FACTS or name in PATHS]).dropna(axis=1, how="all")
     if facts.empty or len(facts) < 2:
@@ -90,109 +86,101 @@ def _same_patients(table: pd.DataFrame) -> Found:
         if not others or pairs * shares.loc[first].prod() > CHANCE:
             continue
         for line in others:
-            given = int(facts.loc[line].notna().sum())
-            patient, other = table.at[line, "patient_id"], table.at[first, "patient_id"]
-            value = f"all {given} values of {other} on line {first}{_in_splits(table, line, first)}"
+            facts_of = f"all {int(facts.loc[line].notna().sum())} values of {table.at[first, 'patient_id']}"
+            value = f"{facts_of} on line {first}{_in_splits(table, line, first)}"
             remedy = "One patient entered twice, or a row copied and not filled in: keep one row."
-            yield line, "the row", patient, "be another patient than every other row", value, "refuse", remedy
+            yield Problem("the row", "be another patient than every other row", value, remedy, line=line)
 
 
 def _in_splits(table: pd.DataFrame, line: int, other: int) -> str:
     """How much it matters: the words for a patient who would be in development and test at once."""
     splits = {table.at[line, "split"], table.at[other, "split"]}
-    return ", one in development and one in test" if splits == {"development", "test"} else ""
+    return ", one in development and one in test" if splits == set(SPLITS) else ""
 
 
-def _same_files(table: pd.DataFrame) -> Found:
+def _same_files(table: pd.DataFrame) -> Iterator[Problem]:
     """A mask named in two places; scans are compared by their voxels instead."""
-    seen: dict[str, tuple[int, str]] = {}
-    for line, row in table[[name for name in PATHS if name.endswith("mask")]].iterrows():
-        for column, path in row.dropna().items():
-            first_line, first = seen.setdefault(path, (line, str(column)))
-            if (first_line, first) != (line, column):
-                rule = f"name another file than {first} on line {first_line}"
-                remedy = "Give every scan the mask that was drawn on it."
-                yield line, str(column), table.at[line, "patient_id"], rule, Path(path).name, "refuse", remedy
+    masks = table[[name for name in PATHS if name.endswith("mask")]].stack().dropna().rename_axis(["line", "column"])
+    named = masks.reset_index(name="path")
+    firsts = named.drop_duplicates("path").set_index("path")
+    for line, column, path in named[named["path"].duplicated()].itertuples(index=False):
+        first = firsts.loc[path]
+        rule = f"name another file than {first['column']} on line {first['line']}"
+        yield Problem(column, rule, Path(path).name, "Give every scan the mask that was drawn on it.", line=line)
 
 
-def _times(table: pd.DataFrame) -> Found:
+def _times(table: pd.DataFrame) -> Iterator[Problem]:
     for line in table.index[table["ct_to_followup_h"] == 0]:
         remedy = "Two scans of one moment are no pair: give the time between them, or leave the follow-up empty."
-        patient = table.at[line, "patient_id"]
-        yield line, "ct_to_followup_h", patient, "be above 0", "0", "refuse", remedy
-    both = table[["sbp_mmhg", "dbp_mmhg"]].dropna()
-    for line in both.index[both["dbp_mmhg"] > both["sbp_mmhg"]]:
-        rule = f"not be above the systolic pressure of {both.at[line, 'sbp_mmhg']:g}"
-        value, remedy = f"{both.at[line, 'dbp_mmhg']:g}", "Look whether the two columns were exchanged."
-        yield line, "dbp_mmhg", table.at[line, "patient_id"], rule, value, "refuse", remedy
+        yield Problem("ct_to_followup_h", "be above 0", "0", remedy, line=line)
+    for line, row in table[table["dbp_mmhg"] > table["sbp_mmhg"]].iterrows():
+        rule = f"not be above the systolic pressure of {row['sbp_mmhg']:g}"
+        remedy = "Look whether the two columns were exchanged."
+        yield Problem("dbp_mmhg", rule, f"{row['dbp_mmhg']:g}", remedy, line=line)
 
 
-def _names(table: pd.DataFrame) -> Found:
+def _names(table: pd.DataFrame) -> Iterator[Problem]:
     """A file whose name says that it is of the other moment."""
     for column in PATHS:
-        own, other = (FIRST_WORDS, SECOND_WORDS) if column.startswith("baseline") else (SECOND_WORDS, FIRST_WORDS)
+        moment = "first" if column.startswith("baseline") else "second"
+        own, other = (FIRST_WORDS, SECOND_WORDS) if moment == "first" else (SECOND_WORDS, FIRST_WORDS)
         for line, path in table[column].dropna().items():
-            name = Path(path).name.replace("_", " ")
-            if other.search(name) and not own.search(name):
-                moment = "first" if column.startswith("baseline") else "second"
+            name = Path(path).name
+            if other.search(name.replace("_", " ")) and not own.search(name.replace("_", " ")):
                 rule, remedy = f"name a file of the {moment} scan", "Look whether the two scans were exchanged."
-                yield line, column, table.at[line, "patient_id"], rule, Path(path).name, "warn", remedy
+                yield Problem(column, rule, name, remedy, "warn", line)
 
 
-def _shrunk(table: pd.DataFrame) -> Found:
+def _shrunk(table: pd.DataFrame) -> Iterator[Problem]:
     """Hematomas that are much smaller on the second scan: the two moments were probably exchanged."""
     before, after = table["baseline_volume_ml"], table["followup_volume_ml"]
     soon = ~(table["ct_to_followup_h"] > SHRUNK_H)
-    shrunk = table.index[(before - after > SHRUNK_ML) & (before - after > SHRUNK_SHARE * before) & soon]
-    for line in shrunk:
+    for line in table.index[(before - after > SHRUNK_ML) & (before - after > SHRUNK_SHARE * before) & soon]:
         rule = f"not be less than two thirds of the baseline volume of {before[line]:g} mL within {SHRUNK_H:g} h"
-        value, remedy = (
-            f"{after[line]:g}",
-            "Look whether the two moments were exchanged, or blood was evacuated.",
-        )
-        yield line, "followup_volume_ml", table.at[line, "patient_id"], rule, value, "warn", remedy
-    pairs = (before - after).dropna()
-    smaller = int((pairs > 0).sum())
-    if len(pairs) >= LEAST_CONSTANT and smaller > 0.8 * len(pairs):
-        rule, value = "not be below baseline_volume_ml in most patients", f"smaller ones in {smaller} of {len(pairs)}"
+        remedy = "Look whether the two moments were exchanged, or blood was evacuated."
+        yield Problem("followup_volume_ml", rule, f"{after[line]:g}", remedy, "warn", line)
+
+
+def _swapped(table: pd.DataFrame) -> Iterator[Problem]:
+    """Second volumes that are mostly smaller than the first."""
+    lost = (table["baseline_volume_ml"] - table["followup_volume_ml"]).dropna()
+    smaller = int((lost > 0).sum())
+    if len(lost) >= LEAST_CONSTANT and smaller > 0.8 * len(lost):
+        rule, value = "not be below baseline_volume_ml in most patients", f"smaller ones in {smaller} of {len(lost)}"
         remedy = "The two columns were probably exchanged: exchange their names in the header."
-        yield 1, "followup_volume_ml", "", rule, value, "refuse", remedy
+        yield Problem("followup_volume_ml", rule, value, remedy, line=1)
 
 
-def _constant(table: pd.DataFrame) -> Found:
+def _constant(table: pd.DataFrame) -> Iterator[Problem]:
     """Default candidates with one value in everyone."""
-    for name in (*CLINICAL_CANDIDATES, *RADIOLOGICAL_CANDIDATES):
+    for name in BEDSIDE:
         values = table[name].dropna()
         least = LEAST_CONSTANT_BINARY if COLUMNS[name].kind == "binary" else LEAST_CONSTANT
         if len(values) >= least and values.nunique() == 1:
-            value = values.iloc[0]
-            shown = value if isinstance(value, str) else f"{value:g}"
-            rule, remedy = "vary between patients to be a predictor", "Look at its coding, or leave the column out."
-            yield 1, name, "", rule, f"{shown} in all {len(values)} patients with a value", "warn", remedy
+            value = values.iloc[0] if isinstance(values.iloc[0], str) else f"{values.iloc[0]:g}"
+            value, rule = (
+                f"{value} in all {len(values)} patients with a value",
+                "vary between patients to be a predictor",
+            )
+            yield Problem(name, rule, value, "Look at its coding, or leave the column out.", "warn", 1)
 
 
-def _gives_away(table: pd.DataFrame, he: pd.Series) -> Found:
+def _gives_away(table: pd.DataFrame, he: pd.Series) -> Iterator[Problem]:
     """Columns that tell the outcome by themselves: by their values, by being filled in, or by following the growth."""
     names = [name for name in table if name not in NO_FACTS - {"site"} and name not in PATHS]
     growth = _growth(table)
     for name in names:
-        values = table[name]
-        found = _outcome_told(values, he, len(names)) or _growth_told(values, growth)
+        found = _outcome_told(table[name], he, len(names)) or _growth_told(table[name], growth)
         if found:
             severity = "refuse" if name in CANDIDATES else "warn"
-            rule = "not give the outcome away"
-            yield 1, name, "", rule, found, severity, _remedy_for(name)
-
-
-def _remedy_for(name: str) -> str:
-    if name == "site":
-        return "Expansion must occur at every site, else the models learn the site."
-    if name == "dl_score":
-        return "Use scores of a model that has not been trained on these patients."
-    known = "Look how it was recorded: only what was known at the first scan may stand in it."
-    return (
-        known if name in CANDIDATES else "It is known only afterwards: never offer it as a candidate, or leave it out."
-    )
+            remedy = "It is known only afterwards: never offer it as a candidate, or leave it out."
+            if name == "site":
+                remedy = "Expansion must occur at every site, else the models learn the site."
+            elif name == "external_score":
+                remedy = "Use scores of a model that has not been trained on these patients."
+            elif name in CANDIDATES:
+                remedy = "Look how it was recorded: only what was known at the first scan may stand in it."
+            yield Problem(name, "not give the outcome away", found, remedy, severity, 1)
 
 
 def _outcome_told(values: pd.Series, he: pd.Series, columns: int) -> str:
@@ -233,11 +221,7 @@ def _growth_told(values: pd.Series, growth: pd.DataFrame) -> str:
     if not pd.api.types.is_numeric_dtype(values) or values.name == "baseline_volume_ml":
         return ""
     both = growth.assign(values=values.reindex(growth.index)).dropna()
-    if (
-        len(both) < LEAST_PAIRS
-        or both["values"].nunique() < LEAST_PAIRS
-        or both["growth in mL"].nunique() < LEAST_PAIRS
-    ):
+    if len(both) < LEAST_PAIRS or both[["values", "growth in mL"]].nunique().min() < LEAST_PAIRS:
         return ""
     ranks = both.corr(method="spearman")["values"].abs()
     for name in ("growth in mL", "relative growth"):
@@ -249,19 +233,19 @@ def _growth_told(values: pd.Series, growth: pd.DataFrame) -> str:
     return ""
 
 
-def _one_sided_splits(table: pd.DataFrame, he: pd.Series) -> Found:
+def _one_sided_splits(table: pd.DataFrame, he: pd.Series) -> Iterator[Problem]:
     """A set in which nobody, or everybody, has the outcome: nothing can be developed or judged on it."""
     known = pd.DataFrame({"split": table["split"], "he": he}).dropna()
     if table["split"].dropna().nunique() < 2 or known.empty:
         return
-    for split in ("development", "test"):
+    for split in SPLITS:
         outcomes = known.loc[known["split"] == split, "he"]
         events = int(outcomes.sum())
         if events in (0, len(outcomes)):
             rule = f"put patients with and without expansion into the {split} set"
             value = f"{events} with expansion among {len(outcomes)} with a known outcome"
             remedy = "Draw the split anew by the outcome, or leave the column empty: the study then draws it."
-            yield 1, "split", "", rule, value, "warn", remedy
+            yield Problem("split", rule, value, remedy, "warn", 1)
 
 
 def named_afterwards(columns: list[str]) -> list[str]:
@@ -272,14 +256,3 @@ def named_afterwards(columns: list[str]) -> list[str]:
         re.IGNORECASE,
     )
     return [name for name in columns if name not in COLUMNS and words.search(name)]
-
-
-def numbered(count: int, noun: str) -> str:
-    """A count with its noun.
-
-    Examples
-    --------
-    >>> numbered(1, "refusal"), numbered(3, "warning")
-    ('1 refusal', '3 warnings')
-    """
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -254,7 +254,7 @@ def predict_ensemble(networks: Sequence[MultitaskNetwork], patient: Patient) -> 
 
 
 def column_scores(cohort: pd.DataFrame) -> pd.DataFrame:
-    """A score made elsewhere (column ``dl_score``) in the form of one fold's predictions.
+    """A score made elsewhere (column ``external_score``) in the form of one fold's predictions.
 
     One network that trained on none of these patients: development patients are held out, in one fold.
 
@@ -263,12 +263,12 @@ def column_scores(cohort: pd.DataFrame) -> pd.DataFrame:
     ManifestError
         Every development patient with an outcome has the same score.
     """
-    judged = cohort.dropna(subset=[name for name in ("he", "dl_score") if name in cohort])
-    scores = judged.loc[judged["split"].eq("development"), "dl_score"]
+    judged = cohort.dropna(subset=[name for name in ("he", "external_score") if name in cohort])
+    scores = judged.loc[judged["split"].eq("development"), "external_score"]
     if scores.nunique() < 2:
         got = f"{scores.iloc[0]:g} for all {len(scores)}" if len(scores) else "none"
         raise ManifestError(
-            f"dl_score must vary among the development patients, got {got}; give each patient's own score, or set "
+            f"external_score must vary among the development patients, got {got}; give each patient's own score, or set "
             "image_source to none."
         )
     return pd.DataFrame(
@@ -276,7 +276,7 @@ def column_scores(cohort: pd.DataFrame) -> pd.DataFrame:
             "patient_id": cohort["patient_id"],
             "fold": 0,
             "role": cohort["split"].map({"development": "held_out", "test": "test"}),
-            "dl_logit": cohort["dl_score"],
+            "dl_logit": cohort["external_score"],
             "hematoma_detected": 1,
             "predicted_volume_ml": np.nan,
         }

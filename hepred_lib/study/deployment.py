@@ -18,7 +18,7 @@ from hepred_lib.cohort.predictors import predictor_frame
 from hepred_lib.cohort.rules import ManifestError
 from hepred_lib.imaging.scans import HeadError, ScanError, write_like
 from hepred_lib.imaging.slices import BRAIN_HU, BRAIN_ML, from_torch, shown_hu
-from hepred_lib.intake.identity import fault_of, read_new_patients
+from hepred_lib.intake.check import fault_of, read_new_patients
 from hepred_lib.multitask.prediction import (
     Reader,
     Reading,
@@ -137,7 +137,7 @@ def load_frozen(folder: Path) -> FrozenStudy:
 
 
 def column_score(frozen: FrozenStudy, score: pd.Series) -> pd.Series:
-    """A score made elsewhere (column ``dl_score``) on the study's scale, by the constants that the study stored."""
+    """A score made elsewhere (column ``external_score``) on the study's scale, by the constants that the study stored."""
     return standardize(score, pd.Series(frozen.scales.index[0], index=score.index), frozen.scales)
 
 
@@ -250,7 +250,7 @@ def predict_cohort(frozen: FrozenStudy, table: pd.DataFrame, readings: Readings)
 
     The score is that of the networks, or the hospital's own on the study's scale (``image_source: column``).
     """
-    own = table["dl_score"]
+    own = table["external_score"]
     read = readings.table.rename(columns={"dl_score": "network_score"})
     patients = table.merge(read, on="patient_id", how="left", validate="one_to_one")
     patients["dl_score"] = column_score(frozen, own) if frozen.image_source == "column" else patients["network_score"]

@@ -51,7 +51,7 @@ NOT_ANSWERED, NOT_APPLICABLE = "not answered by this study", "not applicable"
 STATUSES = (ANSWERED, PARTLY, NOT_ANSWERED, NOT_APPLICABLE)
 KINDS = {"notebooks": "notebook", "records": "record", "figures": "figure", "tables": "table"}
 # Columns that describe no patient, and volumes that are empty where there is nothing to measure.
-NO_CHARACTERISTIC = ("patient_id", "split", "fold", "site", "dl_score", "baseline_ivh_ml", "followup_ivh_ml")
+NO_CHARACTERISTIC = ("patient_id", "split", "fold", "site", "external_score", "baseline_ivh_ml", "followup_ivh_ml")
 NO_CHARACTERISTIC += ("has_hemorrhage",)
 ROW_PER_PATIENT = ("cohort.csv", "excluded.csv", "quality.csv", "external.json")
 

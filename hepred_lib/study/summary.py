@@ -78,7 +78,7 @@ def exclusions(table: pd.DataFrame, *, image_source: str) -> pd.Series:
     if image_source == "scans":
         return pd.Series(np.where(_known(table, "baseline_ct"), "", NO_SCAN), table.index, dtype=object)
     reasons = outcome_reasons(table)
-    unscored = reasons.eq("") & ~_known(table, "dl_score") & (image_source == "column")
+    unscored = reasons.eq("") & ~_known(table, "external_score") & (image_source == "column")
     return reasons.mask(unscored, NO_SCORE)
 
 

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from hepred_lib import cli
 from hepred_lib.cohort.manifest import read_manifest
 from hepred_lib.imaging.scans import ScanError, write_nifti
-from hepred_lib.intake.check import check, check_manifest, fill_volumes
+from hepred_lib.intake.check import check_manifest, fill_volumes
 from hepred_lib.study.definition import StudyError
 
 
@@ -20,11 +20,11 @@ def rewrite(folder, old, new):
 
 
 def found(path):
-    return [str(problem) for problem in check(path)]
+    return [str(problem) for problem in check_manifest(path).problems]
 
 
 def test_a_clean_cohort_has_no_problem(cohort_folder):
-    assert check(cohort_folder / "manifest.csv", progress=True) == []
+    assert check_manifest(cohort_folder / "manifest.csv", progress=True).problems == []
 
 
 @pytest.mark.parametrize(("printed", "faults"), [("14", 0), ("13.4", 1), ("22.4", 0), ("22.6", 1)])
@@ -52,7 +52,7 @@ def test_a_truncated_scan_and_a_bad_age_are_both_reported(cohort_folder):
 
 def test_a_mask_on_another_grid_is_reported(cohort_folder, phantom):
     write_nifti(cohort_folder / "HE-2_mask.nii.gz", phantom[1][1:], phantom[2], dtype=np.uint8)
-    (problem,) = check(cohort_folder / "manifest.csv")
+    (problem,) = check_manifest(cohort_folder / "manifest.csv").problems
     shape = phantom[1].shape
     assert str(problem).startswith("baseline_mask must have the grid of its scan HE-2_ct.nii.gz")
     assert problem.value == f"{shape[0] - 1} x {shape[1]} x {shape[2]} in HE-2_mask.nii.gz"
@@ -116,16 +116,22 @@ def test_columns_known_only_afterwards_are_noted(cohort_folder):
     assert any("mrs_90d" in note for note in check_manifest(path).notes)
 
 
+def test_the_old_name_of_a_column_is_noted(cohort_folder):
+    checked = check_manifest(rewrite(cohort_folder, ",age,sex", ",dl_score,sex"))
+    assert "the column dl_score is read as external_score, its present name" in checked.notes
+    assert checked.table["external_score"].tolist() == [71.0, 64.0]
+
+
 def test_a_patient_whose_images_break_the_reader_hides_nobody(cohort_folder, monkeypatch):
     def broken(path):
         raise RuntimeError("a reader\nthat fails")
 
     monkeypatch.setattr("hepred_lib.intake.check.read_scan", broken)
-    assert [problem.line for problem in check(cohort_folder / "manifest.csv")] == [2, 3]
+    assert [problem.line for problem in check_manifest(cohort_folder / "manifest.csv").problems] == [2, 3]
 
 
 def test_the_real_scans_have_no_problem(shared):
-    assert check(shared / "data/phe_sich/manifest.csv") == []
+    assert check_manifest(shared / "data/phe_sich/manifest.csv").problems == []
 
 
 def command(*arguments):

@@ -12,7 +12,7 @@ from hepred_lib.cli import main
 from hepred_lib.cohort.manifest import read_manifest
 from hepred_lib.cohort.rules import ManifestError
 from hepred_lib.imaging.scans import ScanError, read_scan
-from hepred_lib.intake.check import check
+from hepred_lib.intake.check import check_manifest
 from hepred_lib.intake.importing import _convert_one, import_dicom
 from tests.intake.conftest import BLEED_MM, head_hu, write_series
 
@@ -43,7 +43,7 @@ def test_an_export_becomes_a_cohort(export, tmp_path):
     a, b = manifest.loc[name["MRN-77"]], manifest.loc[name["MRN-12"]]
     assert (a["ct_to_followup_h"], a["age"], a["sex"], b["sex"]) == (23.5, 67, "F", "M")
     assert pd.isna(b["followup_ct"])
-    assert check(out / "manifest.csv") == []
+    assert check_manifest(out / "manifest.csv").problems == []
     series = table(out / "identifying" / "series.csv").set_index("series_uid")
     assert series["use"].to_dict() == {
         "1.2.4.1": "baseline",
@@ -190,7 +190,7 @@ def test_the_clinical_table_names_patients_and_wins_over_headers(export, tmp_pat
     assert manifest.loc["HE-3", ["baseline_ct", "gcs"]].to_list() == ["", "9"]
     assert imported.notes[-1] == "patient HE-3 has no first scan: no series at all."
     assert "dicom_patient_id" not in manifest
-    assert check(tmp_path / "out" / "manifest.csv") == []
+    assert check_manifest(tmp_path / "out" / "manifest.csv").problems == []
 
 
 @pytest.mark.parametrize("header", ["patient_id,gcs", "dicom_patient_id,gcs", "patient_id,dicom_patient_id,gcs"])
@@ -331,7 +331,7 @@ def test_the_command_refuses_in_one_line(tmp_path, capsys, monkeypatch):
 def test_a_real_tilted_uneven_scan(tmp_path, shared):
     imported = import_dicom(shared / "data/dcm_qa_ct_ge", tmp_path / "out")
     assert (imported.patients, imported.with_baseline, imported.notes) == (1, 1, ())
-    assert check(imported.manifest) == []
+    assert check_manifest(imported.manifest).problems == []
     scan = read_scan(tmp_path / "out" / "scans" / "P0001_baseline.nii.gz")
     assert scan.hu.min() == -1500  # padding passes
     assert scan.hu.shape[2] * scan.spacing_mm[2] == pytest.approx(147, abs=5)

@@ -8,7 +8,7 @@ import pytest
 
 from hepred_lib.cohort.expansion import expansion_label
 from hepred_lib.imaging.scans import write_nifti
-from hepred_lib.intake.check import check
+from hepred_lib.intake.check import check_manifest
 
 PATIENTS, WITH_IMAGES = 60, 3
 SIZE, MM = (72, 72, 30), (2.8, 2.8, 5.0)
@@ -98,7 +98,7 @@ class Cohort:
 
     def problems(self, **options):
         self.table.to_csv(self.folder / "manifest.csv", index=False)
-        return check(self.folder / "manifest.csv", **options)
+        return check_manifest(self.folder / "manifest.csv", **options).problems
 
     def the(self, column, words, severity="refuse"):
         """The one problem of a column whose sentence holds these words; it must say what to do."""

@@ -80,7 +80,7 @@ def test_held_out_logits_that_do_not_vary_are_refused(folds):
 
 def test_a_score_from_the_manifest_is_standardized_by_development_patients():
     cohort = pd.DataFrame(
-        {"patient_id": ["a", "b", "c"], "split": ["development"] * 2 + ["test"], "dl_score": [1.0, 3.0, 2.0]}
+        {"patient_id": ["a", "b", "c"], "split": ["development"] * 2 + ["test"], "external_score": [1.0, 3.0, 2.0]}
     )
     folds = column_scores(cohort)
     assert normalized_scores(folds, score_scales(folds)).loc["c", "dl_score"] == 0.0

@@ -10,7 +10,7 @@ NAN = np.nan
 def patients(**columns) -> pd.DataFrame:
     """Rows of a manifest; columns that are not given are empty, and ``he`` is as the manifest states it."""
     table = pd.DataFrame(columns)
-    names = ("baseline_volume_ml", "followup_volume_ml", "baseline_ivh_ml", "ivh", "he", "dl_score", "ct_to_followup_h")
+    names = ("baseline_volume_ml", "followup_volume_ml", "baseline_ivh_ml", "ivh", "he", "external_score", "ct_to_followup_h")
     texts = ("baseline_ct", "baseline_mask", "followup_ct", "location")
     return table.assign(
         **{name: NAN for name in names if name not in table}, **{t: None for t in texts if t not in table}
