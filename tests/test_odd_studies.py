@@ -139,7 +139,7 @@ def test_a_remark_about_a_patient_is_on_no_card(run):
 
 
 REFUSED = {
-    "a constant score": (lambda t: t.assign(dl_score=1.5), "dl_score must vary"),
+    "a constant score": (lambda t: t.assign(dl_score=1.5), "external_score must vary"),
     "a test set without events": (
         lambda t: t.assign(split=np.where(t["he"].eq(0) & (np.arange(len(t)) % 3 == 0), "test", "development")),
         "the test set must hold at least 1 patients with expansion",
