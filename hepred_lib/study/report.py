@@ -32,6 +32,7 @@ from hepred_lib.literal import for_markdown, shortened
 from hepred_lib.stats.sample_size import cox_snell_r2_from_auc, riley_minimum
 from hepred_lib.study.definition import NOTEBOOKS, StudyError
 from hepred_lib.study.files import (
+    damaged,
     file_sha256,
     read_json,
     read_results,
@@ -234,8 +235,17 @@ def write_report(run_folder: Path, out: Path | None = None) -> list[Path]:
 
 
 def page(files: Files, name: str, **more: Any) -> str:
-    """One of the pages as Markdown."""
-    return _filled(_environment(files).get_template(f"{name}.md.j2"), **more)
+    """One of the pages as Markdown.
+
+    Raises
+    ------
+    StudyError
+        A value or a file that the page needs is missing.
+    """
+    try:
+        return _filled(_environment(files).get_template(f"{name}.md.j2"), **more)
+    except AbsentError as reason:
+        raise StudyError(damaged(files.folder, reason)) from reason
 
 
 def tripod_table(files: Files) -> pd.DataFrame:
