@@ -47,21 +47,20 @@ def section(numbers: Mapping[str, Any]) -> str:
     if numbers["oracle"]:
         table["oracle's AUC"] = [_digits(numbers["oracle"][f"{name}_auc"], 2) for name in models]
     table = table.rename(columns={"auc": "AUC", "calibration_slope": "calibration slope"})
-    few = " With so few events every interval is wide, and calibration can hardly be assessed."
+    few = " With so few events all intervals are wide, and calibration can hardly be assessed."
     return "\n".join(
         [
             f"{'**Simulated patients**: the' if numbers['oracle'] else 'The'} {numbers['study']} study's test set, "
             f"{n['test']} patients, {n['he_test']} with HE (`runs/{numbers['study']}/results.json`; 95 % intervals; "
-            f"rates "
-            f"in per cent, at thresholds chosen on development "
-            f"patients).{few if n['he_test'] < MIN_TEST_EVENTS else ''}",
+            f"rates in percent, at thresholds chosen on development patients).{few if n['he_test'] < MIN_TEST_EVENTS else ''}",
             "",
             as_table(table),
             "",
-            f"Calling nobody positive is right in {100 * numbers['models']['null']['accuracy']:.1f} %. "
+            f"Classifying every patient as negative gives an accuracy of "
+            f"{100 * numbers['models']['null']['accuracy']:.1f} %. "
             f"{_reading(numbers)}"
             + (
-                "The *oracle* is the simulation's own probability: what could be known at best."
+                "The *oracle* is the best achievable AUC, that of the true simulated probabilities."
                 if numbers["oracle"]
                 else ""
             ),
@@ -79,10 +78,10 @@ def _reading(numbers: Mapping[str, Any]) -> str:
     found, drawn = numbers["detection"], numbers["segmentation"]
     words = ""
     if found["auc"] is not None:
-        words += f"Blood is found by slice with an AUC of {_digits(found['auc'], 3)}{_limits(found['auc_ci'], 3)}. "
+        words += f"Slices with blood are detected with an AUC of {_digits(found['auc'], 3)}{_limits(found['auc_ci'], 3)}. "
     if drawn["dice_median"] is not None:
         quartiles = "-".join(_digits(value, 2) for value in drawn["dice_iqr"])
-        words += f"The median Dice of the outline is {_digits(drawn['dice_median'], 2)} (quartiles {quartiles}). "
+        words += f"The median Dice of the segmentation is {_digits(drawn['dice_median'], 2)} (quartiles {quartiles}). "
     return words
 
 
