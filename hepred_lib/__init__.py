@@ -1,3 +1,3 @@
 """Predict hematoma expansion after spontaneous intracerebral hemorrhage: the library under the study book."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
