@@ -11,7 +11,11 @@ from hepred_lib.cohort.predictors import (
     predictor_frame,
     predictor_quantity,
 )
-from hepred_lib.cohort.rules import COLUMNS, ManifestError, rules_table
+from hepred_lib.cohort.rules import (
+    COLUMNS,
+    rules_table,
+)
+from hepred_lib.errors import ManifestError
 
 
 @pytest.fixture
@@ -52,6 +56,7 @@ def test_extra_columns_are_kept_as_numbers_where_they_are_numbers(write):
 
 def test_a_score_under_its_old_name_is_read_and_the_old_name_never_replaces_the_present_one(write):
     assert read_manifest(write("patient_id,dl_score", "a,0.5"))["external_score"].tolist() == [0.5]
+    assert read_manifest(write("patient_id,external_score,dl_score", "a,,0.5"))["external_score"].tolist() == [0.5]
     table = read_manifest(write("patient_id,dl_score,external_score", "a,0.5,0.7"))
     assert table[["dl_score", "external_score"]].to_numpy().tolist() == [[0.5, 0.7]]
 

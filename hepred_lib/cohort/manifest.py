@@ -25,13 +25,13 @@ from hepred_lib.cohort.rules import (
     SPLITS,
     WORDS,
     Column,
-    ManifestError,
     Problem,
     column_problems,
     count_of,
     located,
     remedy_for,
 )
+from hepred_lib.errors import ManifestError
 from hepred_lib.imaging.nifti import UnreadableError, regular_bytes
 
 # --- reading: a manifest from its file, every problem in it, or a clean table
@@ -113,9 +113,10 @@ def valid_cells(cells: Cells) -> pd.DataFrame:
     return _typed(empty if table is None else table, cells.path.parent)
 
 
-def old_names(header: list[str]) -> dict[str, str]:
-    """Columns that are read by a name of earlier versions, to the present one."""
-    return {old: new for old, new in OLD_NAMES.items() if old in header and new not in header}
+def old_names(table: pd.DataFrame) -> dict[str, str]:
+    """Columns that are read by a name of earlier versions, to the present one, where that is absent or empty."""
+    given = {name for name in OLD_NAMES.values() if name in table and (table[name] != "").any()}
+    return {old: new for old, new in OLD_NAMES.items() if old in table and new not in given}
 
 
 def _known_names(cells: Cells) -> tuple[pd.DataFrame | None, list[Problem]]:
@@ -135,7 +136,8 @@ def _known_names(cells: Cells) -> tuple[pd.DataFrame | None, list[Problem]]:
             rule, value = "have the rules' names, or others that resemble none", f"{got}, close to {close[0]}"
             remedy = f"Rename it to {close[0]} if it is meant"
             problems.append(Problem("the header", rule, value, remedy, "warn", cells.header_line))
-    table = cells.table.rename(columns=near | old_names(header))
+    old = old_names(cells.table)
+    table = cells.table.drop(columns=list(old.values()), errors="ignore").rename(columns=near | old)
     if "patient_id" not in table:
         table = None
         meant = next(filter(looks_like_patient, header), "")

@@ -28,10 +28,16 @@ from threadpoolctl import threadpool_limits
 from hepred_lib.cohort.cells import Cells, read_cells
 from hepred_lib.cohort.manifest import cells_problems, derive_labels, old_names, read_manifest, valid_cells
 from hepred_lib.cohort.rules import COLUMNS, Problem, count_of
+from hepred_lib.errors import ScanError
 from hepred_lib.imaging.head import cut_ends
 from hepred_lib.imaging.nifti import read_nifti
 from hepred_lib.imaging.preprocessing import Head, bone_threshold, find_head
-from hepred_lib.imaging.scans import Scan, ScanError, mask_faults, read_mask, read_scan
+from hepred_lib.imaging.scans import (
+    Scan,
+    mask_faults,
+    read_mask,
+    read_scan,
+)
 from hepred_lib.imaging.volume import mask_volume_ml
 from hepred_lib.intake.check_cohort import MOMENTS, cohort_problems, named_afterwards
 from hepred_lib.intake.spreadsheet import apply_mapping, load_mapping
@@ -160,8 +166,8 @@ def check_manifest(
     told = [replace(problem, remedy=problem.remedy or _general_remedy(problem)) for problem in problems]
     ordered = sorted(dict.fromkeys(told), key=lambda problem: (problem.severity != "refuse", problem.line))
     notes = [note for note in cells.notes if note != count_of(len(table), "patient")]  # the verdict says it
-    header = [] if cells.table is None else list(cells.table)
-    notes += [f"the column {old} is read as {new}, its present name" for old, new in old_names(header).items()]
+    old = {} if cells.table is None else old_names(cells.table)
+    notes += [f"the column {name} is read as {new}, its present name" for name, new in old.items()]
     after = named_afterwards(list(table.columns))
     notes += [f"known only afterwards, by their names, and no candidates: {', '.join(after)}"] if after else []
     return Checked(file, len(table), ordered, notes, table, cells)
