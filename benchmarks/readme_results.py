@@ -52,7 +52,8 @@ def section(numbers: Mapping[str, Any]) -> str:
         [
             f"{'**Simulated patients**: the' if numbers['oracle'] else 'The'} {numbers['study']} study's test set, "
             f"{n['test']} patients, {n['he_test']} with HE (`runs/{numbers['study']}/results.json`; 95 % intervals; "
-            f"rates in percent, at thresholds chosen on development patients).{few if n['he_test'] < MIN_TEST_EVENTS else ''}",
+            f"rates in percent, at thresholds chosen on development patients)."
+            f"{few if n['he_test'] < MIN_TEST_EVENTS else ''}",
             "",
             as_table(table),
             "",
@@ -78,7 +79,9 @@ def _reading(numbers: Mapping[str, Any]) -> str:
     found, drawn = numbers["detection"], numbers["segmentation"]
     words = ""
     if found["auc"] is not None:
-        words += f"Slices with blood are detected with an AUC of {_digits(found['auc'], 3)}{_limits(found['auc_ci'], 3)}. "
+        words += (
+            f"Slices with blood are detected with an AUC of {_digits(found['auc'], 3)}{_limits(found['auc_ci'], 3)}. "
+        )
     if drawn["dice_median"] is not None:
         quartiles = "-".join(_digits(value, 2) for value in drawn["dice_iqr"])
         words += f"The median Dice of the segmentation is {_digits(drawn['dice_median'], 2)} (quartiles {quartiles}). "

@@ -17,8 +17,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from threadpoolctl import threadpool_limits
 
-from hepred_lib.errors import InputError
-from hepred_lib.study.definition import NOTEBOOKS, StudyError, load_study
+from hepred_lib.errors import InputError, StudyError
+from hepred_lib.study.definition import (
+    NOTEBOOKS,
+    load_study,
+)
 from hepred_lib.study.files import read_results, write_bytes
 from hepred_lib.study.identity import require_consistent, step_name
 from hepred_lib.study.run import project_root, study_threads

@@ -5,9 +5,8 @@ import os
 
 import pytest
 
-from hepred_lib.cohort.rules import ManifestError
-from hepred_lib.study.definition import StudyError
 from hepred_lib.cohort.manifest import read_bedside
+from hepred_lib.errors import ManifestError, StudyError
 from hepred_lib.study.deployment import load_frozen
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from hepred_lib.cohort.rules import COLUMNS
-from hepred_lib.imaging.scans import ScanError
+from hepred_lib.errors import ScanError
 from hepred_lib.stats.development import DevelopmentSettings, develop
 from hepred_lib.study import deployment
 from hepred_lib.study.deployment import (

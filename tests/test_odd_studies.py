@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from hepred_lib.study.site import build_site
 from hepred_lib.study.files import read_json
+from hepred_lib.study.site import build_site
 
 pytestmark = pytest.mark.book
 NAMES = (

@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from hepred_lib.errors import InputError
 from hepred_lib.literal import shown
 
 PATIENT_ID = r"[A-Za-z0-9_-]{1,64}"
@@ -109,10 +108,6 @@ COLUMNS: dict[str, Column] = {
         Column("external_score", "number", "", -10000, 10000, meaning="image score made elsewhere"),
     )
 }
-
-
-class ManifestError(InputError):
-    """A manifest that cannot be used, and why."""
 
 
 @dataclass(frozen=True)

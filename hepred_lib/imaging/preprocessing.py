@@ -16,8 +16,8 @@ from functools import lru_cache, partial
 import numpy as np
 from scipy.sparse import csr_array
 
+from hepred_lib.errors import HeadError
 from hepred_lib.imaging.head import components, dilated, eroded, field_fault, filled, head_fault, opened, overlapping
-from hepred_lib.imaging.scans import HeadError
 
 BONE_HU = 150.0
 BRIGHT_HU = 60.0  # bone, and dense blood

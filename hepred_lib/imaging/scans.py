@@ -19,7 +19,7 @@ import numpy as np
 from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation, ornt_transform
 from nibabel.spatialimages import HeaderDataError
 
-from hepred_lib.errors import InputError
+from hepred_lib.errors import ScanError
 from hepred_lib.imaging.nifti import NiftiError, Stored, read_nifti
 
 VOXEL_MM = (0.1, 15.0)
@@ -35,14 +35,6 @@ EMPTY_SHARE, AIR_SHARE = 0.3, 0.05  # voxels of exactly 0 HU, and of air, where 
 BRAIN_HU = 20.0  # brain is 25 to 40 HU: a scan whose maximum is lower is not in HU
 
 _RAS = np.array([[0, 1], [1, 1], [2, 1]])
-
-
-class ScanError(InputError):
-    """A scan or mask that cannot be used, and why."""
-
-
-class HeadError(ScanError):
-    """A scan that could be read, but does not show a head in which a hematoma can be measured."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,6 +25,7 @@ import numpy as np
 import pandas as pd
 
 from hepred_lib.cohort.manifest import read_manifest
+from hepred_lib.errors import ScanError, StudyError
 from hepred_lib.imaging.head import cut_ends, dilated
 from hepred_lib.imaging.markers import Markers, measure_markers
 from hepred_lib.imaging.preprocessing import (
@@ -36,8 +37,12 @@ from hepred_lib.imaging.preprocessing import (
     grid_record,
     prepare,
 )
-from hepred_lib.imaging.scans import Scan, ScanError, mask_faults, read_mask, read_scan
-from hepred_lib.study.definition import StudyError
+from hepred_lib.imaging.scans import (
+    Scan,
+    mask_faults,
+    read_mask,
+    read_scan,
+)
 from hepred_lib.study.files import damaged, read_table, write_bytes
 
 HU, BLOOD, IVH, BRAIN = range(4)

@@ -19,12 +19,16 @@ from matplotlib.axes import Axes
 from nibabel.orientations import apply_orientation, io_orientation
 
 from hepred_lib.cohort.rules import COLUMNS, PATIENT_ID, Problem
+from hepred_lib.errors import ScanError
 from hepred_lib.figures.images import BAR_LENGTHS_MM, HEMATOMA, outline, show_slice
 from hepred_lib.figures.style import GREY, ORANGE, new_figure, png, sheet
 from hepred_lib.imaging.head import dilated
 from hepred_lib.imaging.nifti import read_nifti
 from hepred_lib.imaging.preprocessing import prepare
-from hepred_lib.imaging.scans import ScanError, read_mask, read_scan
+from hepred_lib.imaging.scans import (
+    read_mask,
+    read_scan,
+)
 from hepred_lib.intake.check import Checked
 from hepred_lib.intake.check_cohort import MOMENTS, PATHS
 

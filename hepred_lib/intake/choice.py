@@ -13,7 +13,7 @@ from itertools import groupby
 
 import numpy as np
 
-from hepred_lib.cohort.rules import ManifestError
+from hepred_lib.errors import ManifestError
 from hepred_lib.intake.identity import identity_conflicts, only_the_folder_says
 from hepred_lib.intake.series import Series
 from hepred_lib.intake.words import Said, Words, load_words

@@ -15,7 +15,12 @@ from pathlib import Path
 import pandas as pd
 
 from hepred_lib.cohort.cells import near_names, read_cells
-from hepred_lib.cohort.rules import COLUMNS, PATIENT_ID, ManifestError, Problem
+from hepred_lib.cohort.rules import (
+    COLUMNS,
+    PATIENT_ID,
+    Problem,
+)
+from hepred_lib.errors import ManifestError
 from hepred_lib.intake.private import FOLDER
 from hepred_lib.intake.spreadsheet import apply_mapping, load_mapping
 

@@ -27,8 +27,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hepred_lib.cohort.rules import ManifestError
-from hepred_lib.imaging.scans import ScanError, write_nifti
+from hepred_lib.errors import ManifestError, ScanError
+from hepred_lib.imaging.scans import (
+    write_nifti,
+)
 from hepred_lib.intake.choice import Choice, choose, hours_between
 from hepred_lib.intake.clinical import MADE, Clinical, Person, joined, no_table, read_clinical
 from hepred_lib.intake.conversion import convert_series, deface

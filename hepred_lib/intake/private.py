@@ -18,8 +18,7 @@ import numpy as np
 import pandas as pd
 
 from hepred_lib.cohort.cells import read_cells
-from hepred_lib.cohort.rules import ManifestError
-from hepred_lib.imaging.scans import ScanError
+from hepred_lib.errors import ManifestError, ScanError
 from hepred_lib.intake.choice import USES, Choice
 from hepred_lib.intake.series import Series
 

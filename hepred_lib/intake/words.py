@@ -18,7 +18,7 @@ from pathlib import Path
 
 import yaml
 
-from hepred_lib.cohort.rules import ManifestError
+from hepred_lib.errors import ManifestError
 from hepred_lib.imaging.nifti import UnreadableError, regular_bytes
 from hepred_lib.literal import shown
 from hepred_lib.study.definition import AliasError, require_plain

@@ -19,9 +19,13 @@ from sklearn.linear_model import LogisticRegressionCV
 from sklearn.model_selection import StratifiedKFold
 from torch import Tensor
 
-from hepred_lib.cohort.rules import ManifestError
+from hepred_lib.errors import ManifestError, ScanError
 from hepred_lib.imaging.preprocessing import BrainSlices, prepare
-from hepred_lib.imaging.scans import Scan, ScanError, read_mask, read_scan
+from hepred_lib.imaging.scans import (
+    Scan,
+    read_mask,
+    read_scan,
+)
 from hepred_lib.imaging.segmentation import dice, fill_holes, hd95_mm
 from hepred_lib.imaging.slices import (
     HU,

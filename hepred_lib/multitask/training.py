@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from hepred_lib.errors import StudyError
 from hepred_lib.multitask.data import (
     Batch,
     Patient,
@@ -40,7 +41,6 @@ from hepred_lib.multitask.data import (
 )
 from hepred_lib.multitask.network import MultitaskNetwork, NetworkSettings
 from hepred_lib.progress import progress
-from hepred_lib.study.definition import StudyError
 from hepred_lib.study.files import damaged, write_bytes
 from hepred_lib.study.identity import library_code
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from hepred_lib.errors import InputError
+from hepred_lib.errors import StudyError
 from hepred_lib.imaging.nifti import UnreadableError, regular_bytes
 from hepred_lib.literal import shown
 
@@ -71,10 +71,6 @@ NOTEBOOKS = (
 )
 IMAGE_SOURCES = ("scans", "column", "none")
 DEFAULT_THREADS = {name: 2 if name == "03_multitask_training" else 1 for name in NOTEBOOKS}
-
-
-class StudyError(InputError):
-    """The study file, or a parameter of a notebook, is not as it must be."""
 
 
 @dataclass(frozen=True)

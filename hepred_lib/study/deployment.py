@@ -15,8 +15,10 @@ import numpy as np
 import pandas as pd
 
 from hepred_lib.cohort.predictors import predictor_frame
-from hepred_lib.cohort.rules import ManifestError
-from hepred_lib.imaging.scans import HeadError, ScanError, write_like
+from hepred_lib.errors import HeadError, ManifestError, ScanError, StudyError
+from hepred_lib.imaging.scans import (
+    write_like,
+)
 from hepred_lib.imaging.slices import BRAIN_HU, BRAIN_ML, from_torch, shown_hu
 from hepred_lib.intake.check import fault_of, read_new_patients
 from hepred_lib.multitask.prediction import (
@@ -31,7 +33,6 @@ from hepred_lib.multitask.prediction import (
 )
 from hepred_lib.progress import progress
 from hepred_lib.stats.development import DevelopedModel
-from hepred_lib.study.definition import StudyError
 from hepred_lib.study.files import read_json, read_model_file, read_table
 from hepred_lib.study.summary import NO_SCAN, NO_SCORE
 from hepred_lib.study.tables import listed

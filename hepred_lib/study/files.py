@@ -24,9 +24,9 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from hepred_lib.errors import StudyError
 from hepred_lib.imaging.nifti import UnreadableError, regular_bytes
 from hepred_lib.literal import for_latex, shown
-from hepred_lib.study.definition import StudyError
 
 # --- artifacts: How anything is written: under a temporary name, flushed to the disk, then renamed, and only wh
 

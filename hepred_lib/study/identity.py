@@ -20,8 +20,12 @@ from typing import Any
 
 from hepred_lib.cohort.manifest import read_valid_cells
 from hepred_lib.cohort.rules import COLUMNS
+from hepred_lib.errors import StudyError
 from hepred_lib.literal import shown
-from hepred_lib.study.definition import NOTEBOOKS, PROJECT, StudyError
+from hepred_lib.study.definition import (
+    NOTEBOOKS,
+    PROJECT,
+)
 from hepred_lib.study.files import WRITTEN, damaged, file_sha256, read_json, write_bytes, write_json
 
 # What values of another kind than expected lead to.

@@ -20,11 +20,11 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
+from hepred_lib.errors import StudyError
 from hepred_lib.study.definition import (
     DEFAULT_THREADS,
     NOTEBOOKS,
     PROJECT,
-    StudyError,
     check_parameters,
     closest,
     notebook_defaults,

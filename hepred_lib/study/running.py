@@ -24,11 +24,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from hepred_lib import errors
+from hepred_lib.errors import StudyError
 from hepred_lib.study.definition import (
     NOTEBOOKS,
     PROJECT,
     Study,
-    StudyError,
     check_parameters,
     load_study,
     notebook_defaults,
@@ -53,10 +54,6 @@ from ich_phantom import code_digest
 
 OWNER = "HEPRED_OWNER"
 LONGEST_PLACE = 60  # bytes: a socket's whole path may have 107
-
-
-# Errors by which the library says that the input is at fault, by name: they come back from a kernel as text.
-INPUT_ERRORS = ("StudyError", "ManifestError", "ScanError", "HeadError")
 
 
 class NotebookError(RuntimeError):
@@ -137,7 +134,8 @@ def execute(notebook: str, parameters: Mapping[str, Any], *, output: Path, root:
             )
         except papermill.PapermillExecutionError as error:
             message = f"{error.evalue} ({notebook}; the executed notebook is kept at {output})"
-            raise NotebookError(message, input_at_fault=error.ename in INPUT_ERRORS) from error
+            # A kernel is another process: its errors come back as text.
+            raise NotebookError(message, input_at_fault=hasattr(errors, error.ename)) from error
         except (DeadKernelError, RuntimeError) as error:
             message = (
                 f"the process of {notebook} ended before the notebook did, most likely because the memory ran out "

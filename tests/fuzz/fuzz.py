@@ -30,9 +30,7 @@ from typing import Protocol
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from hepred_lib.cohort.rules import ManifestError
-from hepred_lib.imaging.scans import ScanError
-from hepred_lib.study.definition import StudyError
+from hepred_lib.errors import ManifestError, ScanError, StudyError
 
 SLOW_S, HANGS_S = 2.0, 30.0
 HEAVY_MB, ADDRESS_SPACE = 1000, 2 * 2**30

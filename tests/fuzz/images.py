@@ -16,8 +16,13 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, ExplicitVRLittleEndian, JPEGBaseline8Bit, RLELossless
 
+from hepred_lib.errors import ScanError
 from hepred_lib.imaging.preprocessing import find_head
-from hepred_lib.imaging.scans import ScanError, mask_faults, read_mask, read_scan
+from hepred_lib.imaging.scans import (
+    mask_faults,
+    read_mask,
+    read_scan,
+)
 from hepred_lib.intake.choice import choose
 from hepred_lib.intake.conversion import convert_series
 from hepred_lib.intake.series import find_series

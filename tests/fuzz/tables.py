@@ -11,7 +11,7 @@ import openpyxl
 
 from hepred_lib.cohort.cells import read_cells
 from hepred_lib.cohort.manifest import manifest_problems, read_bedside, read_manifest
-from hepred_lib.cohort.rules import ManifestError
+from hepred_lib.errors import ManifestError
 from hepred_lib.intake.spreadsheet import apply_mapping, load_mapping
 from hepred_lib.intake.words import load_words
 from hepred_lib.study.definition import load_study

@@ -18,13 +18,19 @@ from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit
 
 from hepred_lib.cohort.cells import read_cells
 from hepred_lib.cohort.manifest import manifest_problems, read_bedside, read_manifest
-from hepred_lib.cohort.rules import ManifestError
-from hepred_lib.imaging.scans import Scan, ScanError, read_mask, read_scan
+from hepred_lib.errors import ManifestError, ScanError, StudyError
+from hepred_lib.imaging.scans import (
+    Scan,
+    read_mask,
+    read_scan,
+)
 from hepred_lib.intake.conversion import convert_series
 from hepred_lib.intake.series import find_series
 from hepred_lib.intake.spreadsheet import load_mapping, suggest_mapping
 from hepred_lib.intake.words import fold, load_words
-from hepred_lib.study.definition import StudyError, load_study
+from hepred_lib.study.definition import (
+    load_study,
+)
 from hepred_lib.study.files import read_json, read_table
 from tests.fuzz.images import _head, _slice
 

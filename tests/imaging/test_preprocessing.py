@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from hepred_lib.errors import HeadError
 from hepred_lib.imaging.head import cut_ends
 from hepred_lib.imaging.preprocessing import (
     SliceGrid,
@@ -16,7 +17,9 @@ from hepred_lib.imaging.preprocessing import (
     linear_weights,
     prepare,
 )
-from hepred_lib.imaging.scans import HeadError, read_scan
+from hepred_lib.imaging.scans import (
+    read_scan,
+)
 
 
 def head(n: int = 96, slices: int = 8, pixel_mm: float = 2.0, *, ceiling: float = 1200.0) -> np.ndarray:

@@ -9,7 +9,14 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from hepred_lib.imaging.scans import ScanError, read_mask, read_scan, to_native, write_like, write_nifti
+from hepred_lib.errors import ScanError
+from hepred_lib.imaging.scans import (
+    read_mask,
+    read_scan,
+    to_native,
+    write_like,
+    write_nifti,
+)
 
 
 def save(path, array, affine, **codes):

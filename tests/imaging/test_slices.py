@@ -4,8 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from hepred_lib.errors import ScanError, StudyError
 from hepred_lib.imaging.preprocessing import BrainSlices, SliceGrid, prepare
-from hepred_lib.imaging.scans import ScanError, read_scan, write_nifti
+from hepred_lib.imaging.scans import (
+    read_scan,
+    write_nifti,
+)
 from hepred_lib.imaging.slices import (
     BLOOD,
     BRAIN,
@@ -23,7 +27,6 @@ from hepred_lib.imaging.slices import (
     store_patient,
     stored_grid,
 )
-from hepred_lib.study.definition import StudyError
 
 
 def planes_with(blood_pixels: list[int], ivh_pixels: list[int]) -> np.ndarray:

@@ -8,9 +8,11 @@ from typer.testing import CliRunner
 
 from hepred_lib import cli
 from hepred_lib.cohort.manifest import read_manifest
-from hepred_lib.imaging.scans import ScanError, write_nifti
+from hepred_lib.errors import ScanError, StudyError
+from hepred_lib.imaging.scans import (
+    write_nifti,
+)
 from hepred_lib.intake.check import check_manifest, fill_volumes
-from hepred_lib.study.definition import StudyError
 
 
 def rewrite(folder, old, new):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import yaml
 
-from hepred_lib.cohort.rules import ManifestError
+from hepred_lib.errors import ManifestError
 from hepred_lib.intake.choice import Choice, choose, reason_against
 from hepred_lib.intake.series import Series
 from hepred_lib.intake.words import load_words

@@ -6,7 +6,7 @@ import pytest
 
 from hepred_lib.cohort.cells import read_cells
 from hepred_lib.cohort.manifest import cells_problems, manifest_problems, read_manifest
-from hepred_lib.cohort.rules import ManifestError
+from hepred_lib.errors import ManifestError
 from hepred_lib.intake.spreadsheet import apply_mapping, load_mapping, read_factor, suggest_mapping, write_manifest
 
 HOSPITAL = "patient_id,age_years,glucose_mg_dl,sex,ward\nHE-1,66,130,1,north\nHE-2,-9,999,2,NA\nHE-3,71,90,1,\n"

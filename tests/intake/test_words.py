@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from hepred_lib.cohort.rules import ManifestError
+from hepred_lib.errors import ManifestError
 from hepred_lib.intake.words import WORDS, Said, fold, load_words
 
 LANGUAGES = {"en", "de", "fr", "es", "it", "pt", "zh", "ja", "ko", "nl", "tr", "pl"}

@@ -2,7 +2,13 @@
 
 import pytest
 
-from hepred_lib.study.definition import PROJECT, StudyError, check_parameters, load_study, notebook_defaults
+from hepred_lib.errors import StudyError
+from hepred_lib.study.definition import (
+    PROJECT,
+    check_parameters,
+    load_study,
+    notebook_defaults,
+)
 
 
 @pytest.fixture

@@ -5,7 +5,11 @@ import os
 
 import pytest
 
-from hepred_lib.study.definition import PROJECT, StudyError, notebook_defaults
+from hepred_lib.errors import StudyError
+from hepred_lib.study.definition import (
+    PROJECT,
+    notebook_defaults,
+)
 from hepred_lib.study.files import WRITTEN, read_json, write_bytes
 from hepred_lib.study.identity import (
     FileDigests,

@@ -2,7 +2,11 @@
 
 import pytest
 
-from hepred_lib.study.definition import PROJECT, StudyError, notebook_defaults
+from hepred_lib.errors import StudyError
+from hepred_lib.study.definition import (
+    PROJECT,
+    notebook_defaults,
+)
 from hepred_lib.study.files import read_json
 from hepred_lib.study.run import open_notebook, open_run, project_root
 
