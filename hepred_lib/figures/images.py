@@ -1,4 +1,4 @@
-"""What training left behind: the losses by epoch, and the volumes that the network's outlines give."""
+"""CT slices, explanations of the network, and what its training and segmentations look like."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ from hepred_lib.figures.style import (
     panels,
 )
 
-# --- imaging: CT slices as a radiologist reads them: window stated, patient's right on the left, a scale bar
+# CT slices: window stated, patient's right on the left, a scale bar
 
 HEMATOMA = LineStyle("hematoma", ORANGE, "-", "")
 BRAIN = LineStyle("brain", SKY, ":", "")
@@ -193,7 +193,7 @@ def _lines_mm(arrays: Arrays) -> float:
     return 4.2 * len(_wrapped(arrays["lines"])) + 10
 
 
-# --- explanation: What the expansion score looked at: an activation map over the hematoma, and attention by slice
+# Activation map over the hematoma, and attention by slice
 
 # From clear to vermillion: where nothing was active the scan shows through.
 HEAT = LinearSegmentedColormap.from_list("heat", [(*c, a) for c, a in (((0.9, 0.6, 0), 0), ((0.84, 0.37, 0), 0.75))])
@@ -264,7 +264,7 @@ def _bars(axes: Axes, weights: np.ndarray, *, shown: int) -> None:
     axes.axhline(0, color=GREY, linewidth=0.6)
 
 
-# --- training: What training left behind: the losses by epoch, and the volumes that the network's outlines giv
+# Losses by epoch, and volumes of the predicted segmentations
 
 LOSSES = {
     "loss": "Total loss",

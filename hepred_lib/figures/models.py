@@ -1,4 +1,4 @@
-"""The clinical and integrated models: their candidates, their odds ratios, how reliably a predictor is chosen."""
+"""The clinical and integrated models: nomogram, candidates, odds ratios, selection stability."""
 
 import numpy as np
 import pandas as pd
@@ -10,7 +10,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 
 from hepred_lib.figures.style import BLUE, GREY, ORANGE, PURPLE, by_model, finite, legend_below, ratio_text
 
-# --- nomogram: The integrated model as a drawing to be read with a ruler: points for each value, their sum, an
+# Nomogram: points for each value, their sum, and the probability
 
 LABEL_MM, MARGIN_MM, ROW_MM, PAGE_MM = 40, 6, 10, 174
 SCALE_MM = PAGE_MM - LABEL_MM - MARGIN_MM
@@ -100,7 +100,7 @@ def _axis(
         axes.text(place, y + side * TEXT_MM, text.replace("-", "−"), ha="center", va="bottom" if side < 0 else "top")
 
 
-# --- models: The clinical and integrated models: their candidates, their odds ratios, how reliably a predict
+# Candidates, odds ratios and selection stability
 
 WIDEST_MODELS = (1 / 16, 16.0)  # an interval that reaches beyond ends in an arrow
 RATIO_TICKS = (

@@ -1,4 +1,4 @@
-"""The law behind a simulated cohort: what makes the labels, and how well anyone could foresee them."""
+"""Performance of the models: discrimination, calibration, net benefit, reclassification, subgroups."""
 
 import numpy as np
 import pandas as pd
@@ -26,7 +26,7 @@ from hepred_lib.figures.style import (
     sample_size,
 )
 
-# --- discrimination: How well the models, and the DL score alone, tell patients with expansion from those without
+# Discrimination: ROC curves, distributions of predictions, power
 
 POWER_LOOKS = [
     LineStyle("", color, line, marker)
@@ -182,7 +182,7 @@ def _p_text(p: float) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
-# --- calibration: Do predicted probabilities come true? One panel a model, drawn only on patients the model has n
+# Calibration, one panel per model
 
 BINS = np.linspace(0, 1, 41)
 
@@ -247,7 +247,7 @@ def _distribution(axes: Axes, rows: pd.DataFrame) -> None:
     axes.set_xlabel("Predicted probability of HE")
 
 
-# --- decision: Net benefit: would acting on a model do more good than treating everybody, or nobody
+# Net benefit
 
 REFERENCES = ("treat_all", "treat_none")
 
@@ -292,7 +292,7 @@ def _limits(table: pd.DataFrame) -> tuple[float, float]:
     return 1.05 * max(bottom, -top), 1.05 * top
 
 
-# --- reclassification: Who is moved to another risk stratum by the larger model: events and non-events apart
+# Reclassification between risk strata, events and non-events apart
 
 CAUTION = "Both can lie above 0 for a useless predictor where the larger model is miscalibrated."
 RIGHT, WRONG, SAME = (BLUE, ""), (ORANGE, "////"), ("white", "")  # grey print: the wrong way is hatched
@@ -358,7 +358,7 @@ def _index(row: pd.Series, name: str) -> str:
     return f"{name.upper()} {decimal(row[name], 2)} ({low} to {high})"
 
 
-# --- subgroups: Does the model do as well in every kind of patient: a forest of AUCs and of calibration in the
+# Forest of AUC and calibration in the large by subgroup
 
 PANELS = {"auc": "AUC (95 % CI)", "in_the_large": "Calibration in the large (95 % CI)"}
 WIDEST = 3.0  # an interval of calibration in the large that reaches beyond ends in an arrow
@@ -456,13 +456,13 @@ def _interaction(axes: Axes, p: float, *, place: int) -> None:
         axes.text(1.02, place, words, transform=axes.get_yaxis_transform(), va="center_baseline", color=GREY)
 
 
-# --- truth: The law behind a simulated cohort: what makes the labels, and how well anyone could foresee the
+# The true model of a simulated cohort
 
 TITLES = {
     "label": "A  Growth makes the label",
     "parts": "B  Two parts of one logit",
     "roc": "C  The best possible curves",
-    "calibration": "D  The oracle keeps its word",
+    "calibration": "D  Calibration of the oracle",
 }
 
 

@@ -29,7 +29,6 @@ from matplotlib.font_manager import findfont, get_font
 
 from hepred_lib.literal import shortened
 
-# --- style: One style sheet: sizes in millimetres, colours, and bytes that do not change between runs
 
 BLUE, ORANGE, GREEN, VERMILLION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 SKY, PURPLE, YELLOW, GREY = "#56B4E9", "#CC79A7", "#F0E442", "0.45"
@@ -170,7 +169,7 @@ def _rendered(figure: Figure, extension: str, dpi: int) -> bytes:
     return buffer.getvalue()
 
 
-# --- layout: Small conventions that all figures share: panels, legends with sample sizes, and what stands wh
+# Conventions that all figures share: panels, legends with sample sizes, missing data
 
 OUTCOMES = {
     0: LineStyle("no HE", "#3A8FC4", "--", "o"),  # sky blue, darkened until a thin line stands out on white
