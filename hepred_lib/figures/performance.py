@@ -137,7 +137,7 @@ def dl_score(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     ----------
     figure : matplotlib Figure or SubFigure
     table : DataFrame
-        One row a patient: `he` 0/1 (rows without an outcome are left out), `dl_score` in SD, `split`, and `p`, the p
+        One row per patient: `he` 0/1 (rows without an outcome are left out), `dl_score` in SD, `split`, and `p`, the p
         value of the two outcomes' difference, repeated within a split (NaN: nothing is printed).
 
     Returns

@@ -29,7 +29,6 @@ from matplotlib.font_manager import findfont, get_font
 
 from hepred_lib.literal import shortened
 
-
 BLUE, ORANGE, GREEN, VERMILLION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 SKY, PURPLE, YELLOW, GREY = "#56B4E9", "#CC79A7", "#F0E442", "0.45"
 

@@ -136,7 +136,7 @@ def agreement_by_group(agreement: pd.DataFrame, groups: Mapping[str, pd.Series])
     Parameters
     ----------
     agreement : DataFrame
-        One row a patient with blood: ``dice, hd95_mm, reference_ml, predicted_ml``.
+        One row per patient with blood: ``dice, hd95_mm, reference_ml, predicted_ml``.
     groups : mapping of str to Series
         Under each name the group of every patient, on the index of ``agreement``; missing values are left out.
 

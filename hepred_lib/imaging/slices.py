@@ -12,7 +12,7 @@ plane     content
 ========= =================================================================
 
 A step of 1 HU is far below the noise of an averaged pixel (about 2 HU), and any display window can be cut from the
-stored range. ``quality.csv`` beside the files has one row a patient: the grid, the flags and the quality of the scan.
+stored range. ``quality.csv`` beside the files has one row per patient: the grid, the flags and the quality of the scan.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Image-to-HE: one network that outlines the hematoma and foresees its growth."""
+"""Image-to-HE: one network that segments the hematoma and predicts its expansion."""

@@ -122,7 +122,7 @@ def baseline_table(
     Parameters
     ----------
     frame : DataFrame
-        One row a patient: numbers, 0/1 variables (NaN: missing), or categories (categorical dtype, one line a level).
+        One row per patient: numbers, 0/1 variables (NaN: missing), or categories (categorical dtype, one line a level).
     columns : mapping of str to array_like of bool
         Groups by heading; they may overlap. Missing values are counted over the first one.
     contrasts : sequence of Contrast
