@@ -16,12 +16,20 @@
 # %% [markdown]
 # # 05 Clinical-to-HE
 #
-# **Which bedside variables foresee expansion, and how reliably were they chosen?**
+# **Which bedside variables predict hematoma expansion, and how reliably were they chosen?**
 #
 # Reads `cohort.csv` and `records/01_cohort.json`; writes `clinical.csv`, `clinical_model.json`, `imputation.json`,
 # tables and figures.
 
+# %% [markdown]
+# The clinical model is the yardstick of this book: an image score is worth its cost only if it adds to what is known at
+# the bedside. The chapter looks at the candidates and their gaps, asks how many of them the sample can support, follows
+# one forward selection step by step, and only then hands the whole procedure (imputation, selection, fit, shrinkage) to
+# one function that can repeat it in every bootstrap resample. The second half asks how far the result can be trusted.
+
 # %%
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
@@ -31,23 +39,28 @@ from hepred_lib.stats.development import DevelopmentSettings, cross_fit_sets, de
 from hepred_lib.stats.diagnostics import collinear_predictors, events_per_parameter, linearity_tests, variance_inflation
 from hepred_lib.stats.discrimination import auc_interval
 from hepred_lib.stats.effects import multivariable_odds_ratios, univariable_odds_ratios
-from hepred_lib.stats.imputation import pool_auc, pool_slope
+from hepred_lib.stats.imputation import impute_development, pool_auc, pool_slope
 from hepred_lib.stats.logistic import Coding
 from hepred_lib.stats.operating_point import youden_threshold
 from hepred_lib.stats.published import AUCS
 from hepred_lib.stats.sample_size import cox_snell_r2_from_auc, riley_minimum, supported_parameters
-from hepred_lib.stats.selection import Rule
+from hepred_lib.stats.selection import Rule, forward_select, selection_stability
 from hepred_lib.stats.sensitivity import (
     compare_penalties,
     complete_case_odds_ratios,
     develop_complete_cases,
     naive_optimism,
-    selection_stability,
 )
 from hepred_lib.study import drawing, tables
 from hepred_lib.study.drawing import Markdown, show
-from hepred_lib.study.files import read_json, read_table, write_json, write_printed, write_table
+from hepred_lib.study.files import read_json, read_table, write_json, write_table
 from hepred_lib.study.run import open_notebook
+
+# %% [markdown]
+# ## Parameters
+#
+# What a study file may change. The number of imputed sets and of resamples sets the run time and the noise of all that is
+# repeated: with 50 resamples a frequency of one half is known to within 14 percentage points, with 500 to within 4.
 
 # %% tags=["parameters"]
 study = "demo"  # folder under runs/
@@ -61,371 +74,324 @@ n_imputations = 5  # imputed data sets
 n_resamples = 50  # bootstrap resamples, the whole procedure in each
 seed = 7  # of imputation and resamples
 
+# %% [markdown]
+# ## Candidates
+#
+# Only development patients with a known outcome are used. Test patients serve no purpose before chapter 07: not for
+# scaling, not for imputation, not for the choice of a threshold.
+
 # %%
 run = open_notebook("05_clinical_to_he", globals())
-cohort = read_table(run.path("cohort.csv"))
-cohort = cohort[cohort["he"].notna()].reset_index(drop=True)
-development = cohort[cohort["split"].eq("development")]
-assert not set(development["patient_id"]) & set(cohort.loc[cohort["split"].eq("test"), "patient_id"])
+cohort = read_table(run.path("cohort.csv")).dropna(subset="he").reset_index(drop=True)
+development, test = (cohort[cohort["split"].eq(split)] for split in ("development", "test"))
+assert not set(development["patient_id"]) & set(test["patient_id"]), "no test patient may be in the development set"
 
 # %% [markdown]
-# ## What is offered, and what is missing
-#
-# Only development patients are looked at. Missing values are imputed from the other predictors, never from the
-# outcome, since the outcome is not known when the model is used.
+# A candidate must be known at the time of the first CT, and it must have been named before the data were looked at: here
+# by the study file, or as the list of all bedside and laboratory variables that this manifest has. Volume, location and
+# ventricular blood read by a person are offered only on request, since they would compete with the image score.
 
 # %%
 known = [name for name in development if development[name].notna().any()]
 offered = candidates.split() or [name for name in CLINICAL_CANDIDATES if name in known]
 offered += [name for name in RADIOLOGICAL_CANDIDATES if radiological and name in known]
 x, y = predictor_frame(development, offered), development["he"].astype(int)
-missing = x.isna().mean().sort_values(ascending=False)
-tables.save_table(run.folder, "missing", missing.rename("missing").rename_axis("predictor").reset_index())
-
-# %%
-incomplete = missing[missing > 0]
-Markdown(
-    f"{len(y)} development patients, {y.sum()} with HE. "
-    + (
-        f"{len(incomplete)} of {x.shape[1]} candidates have missing values, most often {for_markdown(incomplete.index[0])} "
-        f"({incomplete.iloc[0]:.0%}); {x.notna().all(axis=1).sum()} patients have them all."
-        if len(incomplete)
-        else f"All {x.shape[1]} candidates are complete: imputation changes nothing here."
-    )
-)
+assert x.index.equals(y.index), "predictors and outcome must be of the same patients"
 
 # %% [markdown]
-# ## Are there enough patients?
+# ### Missing values
 #
-# Riley's criteria: the smallest sample at which a model of these candidates shrinks by no more than a tenth, is
-# optimistic by no more than 0.05 in R², and knows the overall risk to within 0.05, if its AUC is the publication's.
-# Parameters count before selection; a category counts once for each level but its first.
+# Missing values are imputed from the other predictors, never from the outcome, because the outcome is unknown when the
+# model is used. This is unbiased where values are missing regardless of the outcome, given the other predictors. Read the
+# figure by rows: a laboratory value that is missing much more often in patients with expansion than in those without was
+# not ordered at random, and its odds ratio should be read with that in mind. The price of leaving the outcome out of the
+# imputation is an effect that is somewhat too small, the more so the more values are missing.
 
 # %%
-n_parameters, anticipated = len(Coding.of(x).names), AUCS["clinical"]
-needed = riley_minimum(n_parameters, y.mean(), cox_snell_r2_from_auc(anticipated, y.mean()))
-supported = supported_parameters(len(y), y.mean(), anticipated)
-Markdown(
-    f"{n_parameters} candidate parameter{'s' * (n_parameters != 1)}, {events_per_parameter(y, n_parameters):.1f} events each. "
-    f"At an AUC of {anticipated} they ask for **{needed.n} patients** ({needed.n_shrinkage} for the shrinkage, "
-    f"{needed.n_optimism} for the optimism, {needed.n_overall_risk} for the overall risk); there are {len(y)}, who support "
-    f"{supported} parameter{'s' * (supported != 1)}. "
-    + (
-        f"**Too few patients: {needed.n - len(y)} short.** Expect an unstable choice, and probabilities that are too extreme "
-        "before shrinkage; shrinkage repairs the second in part, the first not at all."
-        if needed.n > len(y)
-        else "The sample is large enough by these criteria, which say nothing of how stable the choice is."
-    )
-)
+missing = x.isna().mean().sort_values(ascending=False).rename("missing").rename_axis("predictor").reset_index()
+tables.save_table(run.folder, "missing", missing)
+show(run.folder, "missing", drawing.missing_table(x, y).assign(simulated=bool(truth)))
 
 # %% [markdown]
-# ## Forward selection
+# ### Correlation
 #
-# In each imputed data set variables enter one by one; kept are those chosen in more than half of the sets. Everything,
-# imputation and selection included, is repeated in every bootstrap resample: from there come the optimism and the
-# uniform shrinkage factor.
+# Spearman's rank correlation of each pair, in the patients who have both values. Two candidates that measure the same
+# thing (a coma scale and a stroke scale, two blood pressures) compete for one place in the model, and which of them wins
+# is then close to a coin toss. A dark field in this figure announces an unstable choice below; it does not say which of
+# the two is the cause.
 
 # %%
-settings = DevelopmentSettings(
-    candidates=tuple(x.columns),
-    criterion=criterion,
-    alpha=alpha,
-    n_imputations=n_imputations,
-    n_resamples=n_resamples,
-    seed=seed,
-)
+show(run.folder, "correlation", drawing.correlation_table(x).assign(simulated=bool(truth)))
+
+# %% [markdown]
+# ## Sample size
+#
+# Riley's criteria give the smallest development sample for which a model of these candidates is expected to shrink by no
+# more than a tenth, to be optimistic by no more than 0.05 in Nagelkerke's R², and to estimate the overall risk to within
+# 0.05. They need an anticipated performance: here the AUC that the publication reports for its clinical model. Parameters
+# are counted before selection, and a category counts once for each level but its first, because a variable that was
+# considered and dropped has used up information all the same.
+
+# %%
+n_parameters = len(Coding.of(x).names)
+needed = riley_minimum(n_parameters, y.mean(), cox_snell_r2_from_auc(AUCS["clinical"], y.mean()))
+reasons = {"shrinkage": needed.n_shrinkage, "optimism": needed.n_optimism, "overall risk": needed.n_overall_risk}
+pd.Series(reasons | {"all three": needed.n, "available": len(y)}, name="patients").to_frame()
+
+# %% [markdown]
+# If fewer patients are available than are needed, expect an unstable choice, and probabilities that are too extreme
+# before shrinkage. Shrinkage repairs the second in part and the first not at all; fewer candidates, named beforehand, or
+# more patients repair both. If the sample suffices, the criteria still say nothing about how stable the selection is. The
+# number of events per parameter is given because readers ask for it; it is a rule of thumb without a firm basis.
+
+# %%
+supported = supported_parameters(len(y), y.mean(), AUCS["clinical"])
+counted = {"considered": n_parameters, "supported by this sample": supported}
+pd.Series(counted | {"events for each": events_per_parameter(y, n_parameters)}, name="parameters").round(1).to_frame()
+
+# %% [markdown]
+# ## Forward selection, step by step
+#
+# First one selection by hand, in the first imputed data set. Constant columns, and columns that follow exactly from those
+# before them, cannot be chosen and are left out.
+
+# %%
+imputer, sets = impute_development(x, n_imputations=n_imputations, rng=np.random.default_rng(seed), observed=False)
+first = pd.DataFrame(sets[0], columns=list(imputer.coding.names), index=x.index).loc[:, lambda t: t.nunique() > 1]
+first = first.drop(columns=list(collinear_predictors(first)))
+levels = {name: [coded for coded in columns if coded in first] for name, columns in imputer.coding.blocks.items()}
+blocks = {name: columns for name, columns in levels.items() if columns}
+
+# %% [markdown]
+# Each step tries every candidate that is not yet in the model and takes the one with the smallest likelihood-ratio p (or
+# the largest drop of AIC or BIC); it stops when none is good enough. In the table, `statistic` is twice the gain in log
+# likelihood over the step before. The p of the first step is the smallest of many and would look impressive in pure noise:
+# these p values order the candidates, they do not test them. A second variable of a correlated pair often does not enter
+# at all, although alone it would predict as well as the first.
+
+# %%
+by_hand = forward_select(first, y, criterion=criterion, alpha=alpha, blocks=blocks, separation="firth")
+tables.save_table(run.folder, "selection_steps", by_hand.steps)
+
+# %% [markdown]
+# ## The whole procedure
+#
+# In each imputed data set variables enter as above; kept are those that more than half of the sets choose. The model is
+# fitted in every set and pooled by Rubin's rules. Everything, imputation and selection included, is then repeated in each
+# bootstrap resample. The mean calibration slope of the resamples' models in the development data is the shrinkage factor
+# by which all coefficients are multiplied.
+
+# %%
+how = {"criterion": criterion, "alpha": alpha, "n_imputations": n_imputations, "n_resamples": n_resamples, "seed": seed}
+settings = DevelopmentSettings(candidates=tuple(x.columns), **how)
 model = develop(x, y, settings)
-Markdown(
-    f"Selected: **{', '.join(map(tables.predictor_words, model.path)) or 'nothing'}**. Shrinkage factor {model.shrinkage:.2f}; AUC apparent "
-    f"{model.optimism['auc_apparent']:.2f}, corrected for optimism {model.optimism['auc_corrected']:.2f} "
-    f"({n_resamples} resamples). {' '.join(map(for_markdown, model.notes))}"
-)
+chosen = ", ".join(for_markdown(predictor_label(name)) for name in model.path) or "nothing"
+Markdown(f"Selected from {x.shape[1]} candidates: **{chosen}**. {' '.join(map(for_markdown, model.notes))}")
 
 # %% [markdown]
-# ## The model
+# ### Odds ratios
 #
-# Odds ratios: of each candidate alone (patients who have the value), and in the model, pooled over the imputed data sets
-# before shrinkage. Wald limits follow from Rubin's rules and take the estimate as normal; profile limits ask the
-# likelihood itself, each set's profile turned into a distribution and the distributions averaged (Heinze, Ploner and
-# Beyea 2013). Both ignore that the variables were selected: they are too narrow.
+# The model before shrinkage, per unit of each variable, with Wald intervals pooled over the imputed sets. An interval that
+# excludes 1 confirms nothing here: selection by significance makes it so. The intervals ignore that the variables were
+# selected and are therefore too narrow.
 
 # %%
-odds = tables.odds_ratio_table(model, "clinical").assign(simulated=bool(truth))
-tables.save_table(run.folder, "odds_ratios_clinical", odds.drop(columns=["simulated"]))
-show(run.folder, "odds_ratios_clinical", odds) if len(odds) else Markdown(
-    "Nothing was selected: no odds ratio to draw."
-)
-
-# %%
-steps = multivariable_odds_ratios(model, x, y)
-both = tables.odds_ratios_beside(univariable_odds_ratios(x, y), steps)
-tables.save_table(run.folder, "univariable_multivariable_clinical", both, printed=tables.odds_ratios_page(both))
-
-# %%
-limits = np.log(steps[["low", "high", "profile_low", "profile_high"]].astype(float).replace(0.0, np.nan))
-wider = ((limits["profile_high"] - limits["profile_low"]) / (limits["high"] - limits["low"])).replace(np.inf, np.nan)
-lost = [for_markdown(name) for name in steps.loc[steps[["profile_low", "profile_high"]].isna().any(axis=1), "name"]]
-Markdown(
-    "In the model: "
-    + "; ".join(
-        f"{for_markdown(row.label)} {tables.two_digits(row.wald)} (Wald "
-        f"{tables.limits_words(row.wald_low, row.wald_high)}, profile "
-        f"{tables.limits_words(row.profile_low, row.profile_high)})"
-        for row in both.dropna(subset=["wald"]).itertuples(index=False)
-    )
-    + f". {(steps['low'].gt(1) | steps['high'].lt(1)).sum()} of {len(steps)} Wald intervals exclude 1, as selection by "
-    "significance makes them do: that is no confirmation. "
-    + (f"No profile limit was found for {tables.listed(lost)}. " if lost else "")
-    + f"On the log scale the profile intervals are {tables.two_digits(wider.median())} times as wide in the median"
-    + (", by Firth's penalty, since predictors separate the outcome." if steps["method"].eq("firth").any() else ".")
-    if len(steps)
-    else "No predictor was selected; alone, "
-    + f"{both['p_univariable'].lt(0.05).sum()} of {len(both)} candidates differ from 1 at the 5 % level."
-)
+odds = tables.odds_ratio_table(model, "clinical")
+tables.save_table(run.folder, "odds_ratios_clinical", odds)
+show(run.folder, "odds_ratios_clinical", odds.assign(simulated=bool(truth)))
 
 # %% [markdown]
-# ### As a formula
-#
-# After shrinkage, in the predictors' own units, so that a probability can be recomputed by hand.
+# The table below is the one that a paper prints: every candidate alone, in the patients who have its value, and those in
+# the model beside the others, per step that a clinician would call one. Wald limits take the estimate as normal; profile
+# limits ask the likelihood itself, each imputed set's profile turned into a distribution and the distributions averaged
+# (Heinze, Ploner and Beyea 2013). Where the two disagree, the sample is too small for the normal approximation, and the
+# profile limits are the better ones. A variable that matters alone but is not in the model was redundant in this sample,
+# which is no evidence that it does not matter.
 
 # %%
-Markdown(tables.model_words(model))
+both = tables.odds_ratios_beside(univariable_odds_ratios(x, y), multivariable_odds_ratios(model, x, y))
+page = tables.odds_ratios_page(both)
+tables.save_table(run.folder, "univariable_multivariable_clinical", both, printed=page)
 
 # %% [markdown]
-# ## Do straight lines do, and do the candidates repeat each other?
+# ### The formula
 #
-# On the first imputed data set: each number's departure from linearity (restricted cubic splines, four knots) beside
-# the other selected variables, and how much the other candidates inflate each one's variance.
+# After shrinkage, in the predictors' own units, so that a probability can be recomputed by hand. Where a value is missing,
+# the probability is the mean over the imputed sets, which no hand calculation gives.
+
+# %%
+Markdown(tables.model_formula(model))
+
+# %% [markdown]
+# What each term is counted in. The coefficients in the formula are those before shrinkage times one common factor; the
+# intercept is estimated again, so that the mean probability equals the observed frequency.
+
+# %%
+tables.coefficient_table(model)
+
+# %% [markdown]
+# ## Linearity and collinearity
+#
+# The model takes each number as linear in the log odds. The test compares the straight line with a restricted cubic spline
+# of four knots, the other selected variables held linear, in the first completed data set. A small p calls for a curved
+# term, a large one does not prove a straight line: with few events the test has little power. Where a test is not
+# possible, `note` gives the reason.
 
 # %%
 completed = model.imputer.impute(x)[0].loc[:, lambda table: table.nunique() > 1]
 numbers = [name for name in model.path if name in completed and completed[name].nunique() > 10]
-straight = linearity_tests(completed.reindex(columns=[n for n in model.names if n in completed]), y, numbers)
-tables.save_table(run.folder, "linearity", straight)
-columns = ["predictor", "df", "gvif", "per_df"]
-inflation = variance_inflation(completed) if completed.shape[1] else pd.DataFrame(columns=columns)
-inflation = inflation.sort_values("gvif", ascending=False)
-tables.save_table(run.folder, "variance_inflation", inflation)
-follow = [
-    f"{tables.predictor_words(name)} from {tables.listed(list(map(tables.predictor_words, others)))}"
-    for name, others in collinear_predictors(x).items()
-]
-bent = straight.loc[straight["p"] < 0.05, "column"].map(tables.predictor_words)
-Markdown(
-    (
-        f"Of {len(straight)} selected number{'s' * (len(straight) != 1)} {len(bent)} depart{'s' * (len(bent) == 1)} from a "
-        f"straight line at the 5 % level ({tables.listed(list(bent), empty='none')}). "
-        if len(straight)
-        else "No selected variable takes more than ten values: there is no line to test. "
-    )
-    + (
-        f"Highest variance inflation: {for_markdown(inflation['predictor'].iloc[0])}, "
-        f"{tables.with_interval(inflation['gvif'].iloc[0], None, digits=1)}"
-        + (
-            " (below 5: no concern)."
-            if inflation["gvif"].iloc[0] < 5
-            else " (5 or more: these share their information)."
-        )
-        if len(inflation) > 1
-        else "A single candidate cannot repeat another."
-    )
-    + (
-        f" Collinear, so that no model needs them all: {'; '.join(follow)} (in the patients whose values are all known)."
-        if follow
-        else ""
-    )
-)
+others = completed.reindex(columns=[name for name in model.names if name in completed])
+tables.save_table(run.folder, "linearity", linearity_tests(others, y, numbers))
 
 # %% [markdown]
-# ## How reliable is the choice?
+# The generalized variance inflation factor says how many times the other candidates inflate the variance of each
+# coefficient if all are in one model. Values of 5 and more are usually called a concern. It is infinite for a candidate
+# that is a sum of others; no model needs all of those.
+
+# %%
+columns = ["predictor", "df", "gvif", "per_df"]
+inflation = variance_inflation(completed) if completed.shape[1] else pd.DataFrame(columns=columns)
+tables.save_table(run.folder, "variance_inflation", inflation.sort_values("gvif", ascending=False))
+
+# %% [markdown]
+# ## Stability of the selection
 #
-# How often each candidate was chosen over the bootstrap resamples. A variable near one half would have been dropped
-# by another hospital with the same patients.
+# How often each candidate was chosen over the resamples. A variable near one half would have been dropped in a second
+# sample from the same hospital as easily as kept. A bar above one half that is not filled, or a filled one below it, shows
+# that the final choice hangs on a few patients.
 
 # %%
-frequency = model.inclusion_frequency.sort_values(ascending=False)
-table = pd.DataFrame(
-    {
-        "name": frequency.index,
-        "label": frequency.index.map(predictor_label),
-        "frequency": frequency.to_numpy(),
-        "selected": frequency.index.isin(model.path),
-    }
-)
-tables.save_table(run.folder, "inclusion_frequency", table)
-show(run.folder, "inclusion_frequency", table.assign(simulated=bool(truth)))
+inclusion = drawing.inclusion_table(model)
+tables.save_table(run.folder, "inclusion_frequency", inclusion)
+show(run.folder, "inclusion_frequency", inclusion.assign(simulated=bool(truth)))
 
-# %%
-unsure = frequency[frequency.index.isin(model.path) & (frequency < 0.5)]
-Markdown(
-    (
-        f"Chosen here, but in fewer than half of the resamples: {tables.listed(list(map(tables.predictor_words, unsure.index)))}. "
-        if len(unsure)
-        else f"{'Nothing was chosen' if not model.path else 'All that was chosen was chosen in at least half of the resamples'}. "
-    )
-    + "Most often: "
-    + tables.listed([f"{tables.predictor_words(name)} ({share:.0%})" for name, share in frequency.head(5).items()])
-    + f". With {n_resamples} resamples a frequency of one half is known to within {98 / np.sqrt(n_resamples):.0f} points."
-)
+# %% [markdown]
+# Which sets of variables were chosen together: the ten most frequent. If the most frequent set was chosen in a minority of
+# the resamples, there is no such thing as *the* selected model: several are equally compatible with these patients, and
+# they may give different probabilities to the same patient.
 
 # %%
 rng, draws = np.random.default_rng(seed), max(n_resamples, 100)
 stability = selection_stability(completed, y, n_resamples=draws, rng=rng, rule=Rule(criterion, alpha))
-tables.save_table(run.folder, "model_frequency", stability.models)
-steadiness = stability.coefficients.rename_axis("name").reset_index()
-steadiness.insert(1, "inclusion", stability.inclusion.reindex(steadiness["name"]).to_numpy())
-steadiness = steadiness.sort_values("inclusion", ascending=False)
-tables.save_table(run.folder, "coefficient_stability", steadiness, printed=tables.as_printed(steadiness, digits=3))
-
-# %%
-top, often = (
-    stability.models.iloc[0],
-    steadiness[steadiness["inclusion"].ge(0.1) & steadiness["relative_bias_pct"].notna()],
-)
-Markdown(
-    f"{len(stability.models)} different model{'s were' if len(stability.models) != 1 else ' was'} chosen in {draws} resamples "
-    f"of the first imputed data set, the most frequent one ({for_markdown(top['predictors'])}) in {top['frequency']:.0%}: "
-    + ("there is no such thing as *the* selected model. " if top["frequency"] < 0.5 else "one model prevails. ")
-    + (
-        f"Where a variable was chosen (in at least a tenth of the resamples), its coefficient differs from that of the model "
-        f"with all candidates by {often['relative_bias_pct'].median():+.0f} % in the median: what selection adds to an effect."
-        if len(often)
-        else "No variable was chosen in a tenth of the resamples."
-    )
-)
+tables.save_table(run.folder, "model_frequency", stability.models).head(10)
 
 # %% [markdown]
-# ## How much does it flatter itself?
+# What selection does to the size of an effect: `full` is the coefficient with all candidates in the model, then its spread
+# over the resamples (0 where not chosen). `relative_bias_pct` compares the estimates where chosen with `full`: weak effects
+# enter only in the samples that happen to overestimate them. Where `rmsd_ratio` exceeds 1, selection makes the estimate
+# worse than no selection (Heinze, Wallisch and Dunkler 2018).
+
+# %%
+steady = stability.coefficients.rename_axis("name").reset_index()
+steady.insert(1, "inclusion", stability.inclusion.reindex(steady["name"]).to_numpy())
+steady = steady.sort_values("inclusion", ascending=False)
+tables.save_table(run.folder, "coefficient_stability", steady, printed=tables.as_printed(steady, digits=3))
+
+# %% [markdown]
+# ## Optimism
 #
-# Optimism three ways: not corrected; corrected as if the selected variables had been fixed beforehand (*naive*); and
-# with imputation and selection repeated in every resample, which is the one to believe.
+# By how much does performance in the development data exceed what new patients would show? `apparent` is not corrected;
+# `naive` is corrected as if the selected variables had been fixed beforehand; `corrected` repeats imputation and selection
+# in every resample and is the column to believe. The difference between the last two is what ignoring the selection hides.
+# The corrected slope is the shrinkage factor of the formula above. A model without predictors has no optimism. With few
+# resamples the corrections themselves move in the second digit.
 
 # %%
 naive = naive_optimism(x, y, model) if model.predictors else model.optimism
-optimism = pd.DataFrame(
-    {
-        "apparent": {"AUC": model.optimism["auc_apparent"], "Brier": model.optimism["brier_apparent"], "slope": 1.0},
-        "naive": {"AUC": naive["auc_corrected"], "Brier": naive["brier_corrected"], "slope": naive["slope_corrected"]},
-        "corrected": {
-            "AUC": model.optimism["auc_corrected"],
-            "Brier": model.optimism["brier_corrected"],
-            "slope": model.optimism["slope_corrected"],
-        },
-    }
-)
-tables.save_table(run.folder, "optimism_clinical", optimism.rename_axis("figure").reset_index())
-
-# %%
-Markdown(
-    f"The AUC flatters itself by {model.optimism['auc_apparent'] - model.optimism['auc_corrected']:.3f}; who forgets the "
-    f"selection sees {model.optimism['auc_apparent'] - naive['auc_corrected']:.3f} of it ({n_resamples} resamples; with few "
-    "of them these corrections themselves move in the second digit)."
-    if model.predictors
-    else "A model without predictors has an AUC of one half and cannot flatter itself; what the resamples chose was noise."
-)
+optimism = pd.DataFrame({"figure": ["AUC", "Brier", "slope"]})
+optimism["apparent"] = [model.optimism["auc_apparent"], model.optimism["brier_apparent"], 1.0]
+for column, found in (("naive", naive), ("corrected", model.optimism)):
+    optimism[column] = [found[f"{name}_corrected"] for name in ("auc", "brier", "slope")]
+tables.save_table(run.folder, "optimism_clinical", optimism)
 
 # %% [markdown]
 # ## Probabilities
 #
-# Development rows are cross-fitted: within the folds imputation, selection, fit and shrinkage are done again without
-# the patient. The threshold (Youden) is chosen on them and frozen. Test rows come from the final model.
+# Development rows are cross-fitted: for each fold, imputation, selection, fit and shrinkage are repeated without its
+# patients. Test rows come from the final model. The threshold maximizes Youden's index on the cross-fitted probabilities
+# and is frozen here.
 
 # %%
 p_sets = cross_fit_sets(x, y, development["fold"], settings)
 p_cross = p_sets.mean(axis=0)
 threshold = youden_threshold(y, p_cross)
+
+# %% [markdown]
+# One row per patient. The `apparent` probabilities of development patients are those of the final model, which has seen
+# them; they serve to recompute the formula, not to judge it.
+
+# %%
 clinical = cohort[["patient_id", "split", "fold", "he"]].copy()
 clinical["p_clinical"] = clinical["p_clinical_apparent"] = model.predict(predictor_frame(cohort, offered))
 clinical.loc[development.index, "p_clinical"] = p_cross
-assert clinical["p_clinical"].notna().all(), "every patient has a probability"
-cross = auc_interval(y, p_cross, method="logit")
-
-# %%
-pooled = {"AUC": pool_auc(y, p_sets), "slope": pool_slope(y, p_sets)}
-said = {name: tables.with_interval(found.estimate, [found.low, found.high]) for name, found in pooled.items()}
-share = pooled["AUC"].missing_information
-Markdown(
-    f"Cross-fitted in development, each patient's probability averaged over the imputed sets: AUC "
-    f"**{tables.with_interval(cross.auc, [cross.low, cross.high])}**. Judged in each set and pooled by Rubin's rules instead: AUC {said['AUC']}, "
-    f"calibration slope {said['slope']}"
-    + (f"; {share:.0%} of the AUC's variance comes from what is missing. " if share >= 0.005 else ". ")
-    + f"Threshold (Youden): {threshold:.3f}."
-)
+assert clinical["p_clinical"].notna().all(), "every patient must have a probability"
 
 # %% [markdown]
-# ## Would another way have come out otherwise?
+# The AUC of each patient's mean probability, then AUC and calibration slope judged in each imputed set and pooled by
+# Rubin's rules: the first is what the deployed model does, the others show what is lost to missing values. A slope below 1
+# means that probabilities are too extreme even after shrinkage. All of this is internal validation: patients of the same
+# hospital and period.
+
+# %%
+cross = auc_interval(y, p_cross, method="logit")
+figures = {"AUC, mean probability": cross, "AUC, pooled": pool_auc(y, p_sets), "slope, pooled": pool_slope(y, p_sets)}
+values = [(getattr(f, "estimate", cross.auc), f.low, f.high) for f in figures.values()]
+crossed = pd.DataFrame(values, columns=["estimate", "low", "high"])
+crossed.insert(0, "figure", list(figures))
+tables.save_table(run.folder, "cross_fitted_clinical", crossed)
+
+# %% [markdown]
+# ## Sensitivity analyses
 #
-# Sensitivity analyses, none of which replaces the model. First complete cases instead of imputation: the same predictors
-# fitted on the patients who have them all.
+# None of these replaces the model; they show which conclusions depend on a choice of method.
+#
+# ### Complete cases
+#
+# The same predictors, fitted on the patients who have all of them. A shift that is small compared with the width of the
+# interval is what less data brings; a large one points to values that are not missing at random. The table is empty where
+# fewer than ten complete patients of an outcome are left.
 
 # %%
 beside = complete_case_odds_ratios(x, y, model)
-shown = tables.complete_cases_printed(beside) if beside is not None else pd.DataFrame({"label": []})
-write_table(run.path("tables", "complete_cases.csv"), beside if beside is not None else shown)
-write_printed(run.folder, "complete_cases", shown)
-shown if beside is not None else Markdown("No predictor, or too few complete cases: nothing to set beside imputation.")
+tables.save_table(run.folder, "complete_cases", beside, printed=tables.complete_cases_page(beside))
+
+# %% [markdown]
+# And the selection repeated among the patients with every candidate known. A different choice is to be expected where many
+# patients are lost; it shows how much the choice depends on who is looked at.
 
 # %%
 whole = x.notna().all(axis=1)
-enough = min(y[whole].sum(), (~y[whole].astype(bool)).sum()) >= 10
-cases = develop_complete_cases(x, y, settings) if enough and not whole.all() else None
-differ = (
-    (
-        np.log(beside["complete"] / beside["imputed"]).abs() / np.log(beside["imputed_high"] / beside["imputed_low"])
-    ).max()
-    if beside is not None
-    else 0
-)
-Markdown(
-    "No value is missing: complete cases are all patients."
-    if whole.all()
-    else (
-        f"The model's predictors are complete in {beside['n'].iloc[0]} of {len(y)} patients ({beside['events'].iloc[0]} with "
-        f"HE). The largest shift of an estimate is {tables.with_interval(100 * differ, None, digits=0)} % of its Wald "
-        "interval's width. "
-        if beside is not None
-        else ""
-    )
-    + (
-        f"Selected anew among the {cases.n} patients with every candidate known ({cases.n_dropped} dropped, "
-        f"{cases.events_dropped} of them with HE): {tables.listed(list(map(tables.predictor_words, cases.model.path)))}."
-        if cases
-        else f"Every candidate is known in {whole.sum()} patients, too few events to select anew."
-    )
-)
+enough = min(y[whole].sum(), (1 - y[whole]).sum()) >= 10
+again = develop_complete_cases(x, y, replace(settings, n_resamples=1)).model.path if enough else ["too few patients"]
+anew = {"patients": [len(y), whole.sum()], "with HE": [y.sum(), y[whole].sum()]}
+anew["selected"] = [", ".join(map(predictor_label, path)) for path in (model.path, again)]
+pd.DataFrame(anew, index=["imputed", "complete cases"])
 
 # %% [markdown]
-# Then penalties over all candidates instead of selection and uniform shrinkage (strength chosen by cross-validation
-# inside the development data), cross-fitted over the same folds.
+# ### Penalties instead of selection
+#
+# Lasso and ridge over all candidates, their strength chosen by cross-validation inside the development data, cross-fitted
+# over the same folds. The difference is their AUC minus that of the model. If it lies around 0, selection has cost
+# nothing in discrimination and has bought a shorter formula; if ridge is clearly better, many weak predictors matter
+# together. The table is empty where there are too few events for a penalty.
 
 # %%
 penalized = compare_penalties(x, y, development["fold"], p_cross, seed=seed)
 tables.save_table(run.folder, "penalized_clinical", penalized)
 
-# %%
-Markdown(tables.penalties_words(penalized))
-
 # %% [markdown]
 # ## Limits
 #
 # Values may be missing *because* a patient was sicker; imputation from the other predictors repairs that in part only.
-# Selection makes p values and intervals of the final model too optimistic; the frequencies above show how much.
+# Selection makes the p values and intervals of the final model too optimistic; the frequencies above show by how much the
+# choice itself varies. Nothing in this chapter is causal: a drug with an odds ratio above 1 marks the patients who take it.
 
 # %%
-described, scale = model.to_json(), drawing.nomogram_of(model, x)
+definition = read_json(run.path("records", "01_cohort.json"))["parameters"]["definition"]
+rule = {"threshold": threshold, "threshold_rule": "youden, cross-fitted development probabilities"}
+described = {"model": "clinical", "definition": definition} | rule | {"candidates": offered, "criterion": criterion}
+described |= {"logistic": model.to_json(), "nomogram": drawing.describe_nomogram(model, x)}
 write_table(run.path("clinical.csv"), clinical)
 write_json(run.path("imputation.json"), model.imputer.to_json())
-write_json(
-    run.path("clinical_model.json"),
-    {
-        "model": "clinical",
-        "definition": read_json(run.path("records", "01_cohort.json"))["parameters"]["definition"],
-        "threshold": threshold,
-        "threshold_rule": "youden, cross-fitted development probabilities",
-        "candidates": offered,
-        "criterion": criterion,
-        "logistic": described,
-        "nomogram": scale.to_json() if scale else None,
-    },
-)
+write_json(run.path("clinical_model.json"), described)
 _ = run.record(path=list(model.path), auc_cross_fitted=cross.auc, shrinkage=model.shrinkage, optimism=model.optimism)

@@ -23,6 +23,12 @@
 # `external.json`, `external/predictions.csv` and figures. Nothing is fitted, scaled, chosen or re-thresholded here, and
 # with a folder of its own (`out`) nothing is written into the study's.
 
+# %% [markdown]
+# A model is only as good as it is elsewhere. Another hospital differs in scanners, in who is referred, in what is measured
+# and in when the second scan is made, and a model meets all of these at once. This chapter applies the study as it is, so
+# that a drop in performance is seen and not repaired. Repairing it (updating the intercept or the slope with local data) is
+# a separate step, and its result would be another model.
+
 # %%
 from dataclasses import replace
 from pathlib import Path
@@ -40,9 +46,15 @@ from hepred_lib.study.deployment import (
     predict_cohort,
     read_scans,
 )
-from hepred_lib.study.drawing import Markdown, publish, show
+from hepred_lib.study.drawing import publish, show
 from hepred_lib.study.files import read_json, write_json, write_table
 from hepred_lib.study.run import open_notebook, versions
+
+# %% [markdown]
+# ## Parameters
+#
+# The manifest of the new patients must have the columns of the study's own (`hepred check --rules` lists them); any of
+# them may be empty.
 
 # %% tags=["parameters"]
 study = "demo"  # the frozen study: folder under runs/
@@ -52,23 +64,35 @@ out = ""  # folder for what is written; empty: external/ in the study's own, and
 n_resamples = 200  # bootstrap resamples of the bands and of the detection interval
 seed = 7  # of the resamples
 
+# %% [markdown]
+# `source` is the frozen study and is only read; `run` and `folder` are where this chapter writes. `notes` collects every
+# reason for a missing or doubtful number.
+
 # %%
-source = open_notebook("08_new_patients", globals())  # the frozen study: it is only read
-run = replace(source, folder=Path(out)) if out else source
-folder = run.folder if out else run.folder / "external"
+source = open_notebook("08_new_patients", globals())
+run = replace(source, folder=Path(out or source.folder))
+folder = Path(out or source.folder / "external")
 torch.set_num_threads(run.threads)
 rng, notes = np.random.default_rng(seed), []
 
 # %% [markdown]
 # ## The new patients
 #
-# Outcomes follow from the volumes by the study's own definition. No patient may be one of the study's. Hemorrhages whose
-# follow-up is missing, and rows without a hemorrhage, are predicted but not judged.
+# Outcomes follow from the volumes by the study's own definition. Hemorrhages whose follow-up is missing, and rows without a
+# hemorrhage, are predicted but not judged. A patient of the study itself is refused: whoever was developed on cannot test
+# the model.
 
 # %%
 frozen = load_frozen(source.folder)
 table = new_patients(frozen, run.resolve(manifest))
-simulated = table["patient_id"].str.startswith("SIM-").all()
+simulated = bool(table["patient_id"].str.startswith("SIM-").all())
+assert table["patient_id"].is_unique, "every new patient must have one row"
+
+# %% [markdown]
+# How many can be judged. With few events every figure below is uncertain: about 100 events and 100 patients without are
+# wanted for an external validation.
+
+# %%
 n = {"patients": int(table["he"].count()), "he": int(table["he"].sum()), **summary.count_missing(table)}
 n |= {"with_scan": int(table["baseline_ct"].count())}
 pd.DataFrame([n])
@@ -85,105 +109,117 @@ readings = read_scans(frozen, table)
 # %% [markdown]
 # ## Probabilities
 #
-# Every patient is listed. A probability is null where the patient lacks the model's input: a score for the image and
-# the integrated model, any bedside value for the clinical and the integrated model; `reason` says which. Where the
-# study's score comes from the manifest (`image_source: column`), the new patients' own score is standardized by the
-# constants that the study stored.
+# Every patient is listed. A probability is null where the patient lacks the model's input: a score for the image and the
+# integrated model, any bedside value for the clinical and the integrated model; `reason` says which. Where the study's
+# score comes from the manifest (`image_source: column`), the new patients' own score is standardized by the constants that
+# the study stored. A mean score far from 0, or an SD far from 1, says that scans or patients differ from those of the study
+# before any outcome is known.
 
 # %%
 patients = predict_cohort(frozen, table, readings)
 columns = ["patient_id", "site", "he", "has_hemorrhage", "dl_score", "dl_score_spread", "hematoma_detected"]
 columns += ["predicted_volume_ml", "flags", *(f"p_{name}" for name in summary.MODELS), "reason"]
+assert len(patients) == len(table), "every new patient must be listed"
 write_table(folder / "predictions.csv", patients[columns])
 patients[columns].describe().T
 
 # %% [markdown]
-# A missing predictor is imputed by the frozen models, from the patient's other values. One that this hospital never
-# measured (`measured` is False) is imputed in everybody: what the model then says rests on its other predictors alone,
-# and its performance here is not that of the model as it was developed.
+# A missing predictor is imputed by the frozen models from the patient's other values. One that this hospital never measured
+# (`measured` is False) is imputed in everybody: the model then rests on its other predictors alone, and its performance
+# here is not that of the model as it was developed.
 
 # %%
 notes += input_notes(frozen, patients)
 publish(folder, "imputed", imputed_predictors(frozen, patients))
 
 # %% [markdown]
-# ## Segmentation
+# ## Segmentation and detection
+#
+# Where there are reference masks: Dice, distance and volumes per patient. A segmentation that fails elsewhere makes the
+# score of that patient doubtful, whatever the model's AUC is. The table has no row where no mask was given.
 
 # %%
-segmentation_table, calls = readings.agreement, readings.slices
-segmentation = summary.segmentation(segmentation_table, notes=notes) | {
-    "per_patient": segmentation_table.to_dict("records")
-}
-detection = summary.detection(calls, n_resamples=n_resamples, rng=rng, notes=notes)
-clean = calls[calls["blood"].eq(0.0)]
-false_alarms = float((clean["predicted_mm2"] >= 20.0).mean()) if len(clean) else np.nan
-bloody = segmentation_table[segmentation_table["reference_ml"] > 0].sort_values("dice", ascending=False)
-Markdown(
-    f"Median Dice **{bloody['dice'].median():.3f}** (range {bloody['dice'].min():.2f}-{bloody['dice'].max():.2f}) in "
-    f"{len(bloody)} patients; at least 20 mm2 of blood segmented on {false_alarms:.1%} of {len(clean)} blood-free slices."
-    if len(bloody)
-    else "No reference segmentations: nothing to compare."
-)
-
-# %%
-publish(folder, "segmentation", segmentation_table)
-
-# %%
-middle = len(bloody) // 2
-ranked = bloody["patient_id"].tolist()
-places = dict.fromkeys(ranked[-2:], "worst") | dict.fromkeys(ranked[max(middle - 1, 0) : middle + 1], "median")
-places |= dict.fromkeys(ranked[:2], "best")
-chosen = sorted(places, key=ranked.index)
-dice_of = bloody.set_index("patient_id")["dice"]
-pictures = readings.pictures
-outlines = {key: np.array([pictures[name][key] for name in chosen]) for key in ("hu", "reference", "predicted")} | {
-    "titles": np.array([f"{places[name]}, Dice {dice_of[name]:.2f}" for name in chosen]),
-    "pixel_mm": np.array(
-        frozen.reader.options["field_mm"] / frozen.reader.options["matrix"] if frozen.reader else np.nan
-    ),
-    "window": np.array([40.0, 80.0]),
-    "simulated": np.array(simulated),
-}
-show(folder, "outlines", outlines) if chosen else Markdown("No segmentations to show.")
+agreement = readings.agreement
+segmentation = summary.segmentation(agreement, notes=notes) | {"per_patient": agreement.to_dict("records")}
+publish(folder, "segmentation", agreement)
 
 # %% [markdown]
-# ## The models, where outcomes are known
+# The presence of blood by slice, and false alarms: the share of blood-free slices with at least 20 mm² of segmented blood.
+
+# %%
+detection = summary.detection(readings.slices, n_resamples=n_resamples, rng=rng, notes=notes)
+clean = readings.slices.loc[readings.slices["blood"].eq(0.0), "predicted_mm2"]
+detection["false_alarm_slices"] = float((clean >= 20.0).mean())
+pd.Series({**detection, **segmentation}, name="value").drop("per_patient").to_frame()
+
+# %% [markdown]
+# The two best, median and worst patients by Dice, in the slice with the most blood. Look at the worst ones first: a
+# hemorrhage that was missed altogether has another cause than an outline that is a little too small.
+
+# %%
+pixel_mm = frozen.reader.options["field_mm"] / frozen.reader.options["matrix"] if frozen.reader else np.nan
+examples = drawing.outline_examples(readings.pictures, agreement, pixel_mm=pixel_mm)
+show(folder, "outlines", examples | {"simulated": np.array(simulated)})
+
+# %% [markdown]
+# ## Performance, where outcomes are known
 #
-# Each model is judged on the patients who have its input, so that `n` may differ between models; two models are
-# compared on the patients who have the input of both. Thresholds are the study's own.
+# Each model is judged on the patients who have its input, so that `n` may differ between models. Thresholds are the study's
+# own. If sensitivity and specificity have moved in opposite directions while the AUC is unchanged, the level of the
+# predictions does not fit here; if the AUC has dropped, the ranking itself does not travel, or these patients are more alike
+# than those of the study and harder to rank.
 
 # %%
 known = patients[patients["he"].notna()].reset_index(drop=True)
 models = summary.evaluate_models(known, frozen.thresholds, notes=notes)
 judged = {name: models[name] for name in frozen.models if models.get(name)}
-publish(folder, "performance", tables.performance_table(judged))
+tables.save_table(folder, "performance", tables.performance_table(judged))
+
+# %% [markdown]
+# Discrimination.
 
 # %%
 curves = drawing.roc_table(known, judged, n_resamples=n_resamples, rng=rng)
-show(folder, "roc", curves.assign(simulated=simulated)) if len(curves) else Markdown("No ROC curve.")
+show(folder, "roc", curves.assign(simulated=simulated))
+
+# %% [markdown]
+# Calibration, which is where models usually fail first. A curve that runs parallel to the diagonal points to another
+# frequency of expansion; one that crosses it, to a slope that has changed.
 
 # %%
 shapes = drawing.calibration_table(known, judged, n_resamples=n_resamples, rng=rng)
-show(folder, "calibration", shapes.assign(simulated=simulated)) if len(shapes) else Markdown("No calibration curve.")
+show(folder, "calibration", shapes.assign(simulated=simulated))
+
+# %% [markdown]
+# Two models are compared on the patients who have the input of both (paired DeLong tests).
 
 # %%
 comparisons = summary.compare(known, list(judged), notes=notes)
 tables.save_table(folder, "comparisons", tables.comparison_table(comparisons))
 
 # %% [markdown]
-# ## What to know about these figures
+# ## Published bedside scores
+#
+# In the patients whose columns are complete; they too were made elsewhere, and are the fair comparison.
+
+# %%
+scores = summary.bedside_scores(known, notes=notes)
+tables.save_table(folder, "bedside_scores", tables.bedside_table(scores))
+
+# %% [markdown]
+# ## Notes
 #
 # Every figure that is null, every model without a probability for some patients, and every imputed predictor.
 
 # %%
-scores = summary.bedside_scores(known, notes=notes) if len(known) else {}
-Markdown("\n".join(f"- {note}" for note in notes))
+pd.DataFrame({"note": notes})
 
 # %% [markdown]
 # ## Limits
 #
-# Another hospital differs in scanners, case mix and follow-up; a drop against the study's own test patients is the
-# rule. Few events make every figure here uncertain: read the intervals.
+# A drop against the study's own test patients is the rule. Few events make every figure here uncertain: read the intervals.
+# One other hospital is one sample of hospitals; that the models hold here does not say that they hold everywhere, and that
+# they fail here does not say why.
 
 # %%
 content = {
@@ -194,7 +230,7 @@ content = {
     "he_definition": read_json(source.path("clinical_model.json"))["definition"],
     "auc_ci_method": "logit",
     "n": n,
-    "detection": detection | {"false_alarm_slices": false_alarms},
+    "detection": detection,
     "segmentation": segmentation,
     "models": models,
     "comparisons": comparisons,
@@ -202,4 +238,4 @@ content = {
     "notes": notes,
 }
 write_json(run.path("external.json"), content)
-run.record(manifest=Path(manifest).name, dice_median=segmentation["dice_median"])
+_ = run.record(manifest=Path(manifest).name, dice_median=segmentation["dice_median"])

@@ -217,6 +217,6 @@ def _checked(name: str, data: Data) -> FigureSpec:
         raise ValueError(f"name must be a figure of the catalogue ({', '.join(FIGURES)}), got {name!r}.")
     spec = FIGURES[name]
     missing = [column for column in spec.required if column not in data]
-    if missing and not (isinstance(data, pd.DataFrame) and data.columns.empty):
+    if missing and not (isinstance(data, pd.DataFrame) and data.empty):
         raise ValueError(f"The {spec.kind} of figure {name!r} must have {', '.join(missing)}; got {', '.join(data)}.")
     return spec

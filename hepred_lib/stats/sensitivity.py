@@ -111,7 +111,7 @@ def develop_complete_cases(x: pd.DataFrame, y: ArrayLike, settings: DevelopmentS
 
 def complete_case_odds_ratios(
     x: pd.DataFrame, y: ArrayLike, model: DevelopedModel, *, units: Mapping[str, float] = UNITS
-) -> pd.DataFrame | None:
+) -> pd.DataFrame:
     """The developed model beside the same predictors fitted on the patients who have all of them.
 
     Parameters
@@ -124,10 +124,10 @@ def complete_case_odds_ratios(
 
     Returns
     -------
-    DataFrame or None
+    DataFrame
         `name, step`; `imputed, imputed_low, imputed_high`, the pooled odds ratio with Wald limits; `complete...`, that
-        of complete cases (NaN for a column that does not vary there); `n, events` of the complete cases. None without a
-        predictor, or where complete cases hold fewer than ten patients of an outcome.
+        of complete cases (NaN for a column that does not vary there); `n, events` of the complete cases. No row without
+        a predictor, or where complete cases hold fewer than ten patients of an outcome.
 
     References
     ----------
@@ -137,7 +137,8 @@ def complete_case_odds_ratios(
     complete = x[used].notna().all(axis=1).to_numpy()
     events, n = int(outcome[complete].sum()), int(complete.sum())
     if not model.names or min(events, n - events) < MIN_PATIENTS:
-        return None
+        figures = [f"{kind}{end}" for kind in ("imputed", "complete") for end in ("", "_low", "_high")]
+        return pd.DataFrame(columns=["name", "step", *figures, "n", "events"])
     chosen = (*model.settings.forced, *model.path)
     settings = replace(model.settings, candidates=chosen, forced=chosen, n_imputations=1, n_resamples=1)
     other = develop(x.loc[complete, used], outcome[complete], settings)

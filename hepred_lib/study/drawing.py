@@ -1,4 +1,8 @@
-"""Where figures and tables meet files: what a notebook shows is what ``hepred figures`` makes again."""
+"""What the book's figures draw, and how a notebook shows them: what it shows is what ``hepred figures`` draws again.
+
+The data of a figure are one table, or named arrays, and are kept as they are under ``figure_data/``. Where a study has
+nothing to draw (no image model, no known truth, no other hospital), they are empty and the page says "no data".
+"""
 
 from __future__ import annotations
 
@@ -15,13 +19,14 @@ from matplotlib.figure import Figure
 
 from hepred_lib.cohort.predictors import predictor_label
 from hepred_lib.cohort.rules import COLUMNS
-from hepred_lib.figures.catalogue import FIGURES, caption, draw
+from hepred_lib.figures.catalogue import FIGURES, caption, draw, shows_nothing
 from hepred_lib.figures.style import png, render
 from hepred_lib.literal import without_html
 from hepred_lib.stats.calibration import calibration_curve
 from hepred_lib.stats.decision import decision_curve
 from hepred_lib.stats.development import DevelopedModel
 from hepred_lib.stats.discrimination import roc_band
+from hepred_lib.stats.logistic import Coding
 from hepred_lib.stats.nomogram import PROBABILITY, TOTAL, Nomogram, build_nomogram, nomogram_axes
 from hepred_lib.stats.operating_point import confusion
 from hepred_lib.stats.reclassification import (
@@ -39,11 +44,38 @@ from hepred_lib.study.files import (
     write_table,
 )
 from hepred_lib.study.identity import renew_records
-from hepred_lib.study.tables import two_digits, with_interval
+from hepred_lib.study.tables import coded_label, two_digits, with_interval
 
-# --- drawn: What the figures of the evaluation draw: one table each, kept as it is under ``figure_data/``
+# --- data: what each figure draws
 
 GRID = np.linspace(0.0, 1.0, 101)
+
+
+def missing_table(x: pd.DataFrame, y: pd.Series) -> pd.DataFrame:
+    """What the figure of missing values draws: the share of each incomplete candidate, most first, by outcome."""
+    groups = {"all": y.notna(), "no HE": y.eq(0), "HE": y.eq(1)}
+    shares = x.isna().mean().sort_values(ascending=False, kind="stable")
+    rows = [
+        (predictor_label(name), group, int(rows.sum()), x.loc[rows, name].isna().mean())
+        for name in shares.index[shares.gt(0)]
+        for group, rows in groups.items()
+    ]
+    return pd.DataFrame(rows, columns=["variable", "group", "n", "share"])
+
+
+def correlation_table(x: pd.DataFrame) -> pd.DataFrame:
+    """What the figure of correlations draws: Spearman's, of each pair of coded columns, where both are known."""
+    coded = Coding.of(x).matrix(x)
+    rank, words = coded.corr("spearman").to_numpy(), [coded_label(name) for name in coded]
+    pairs = [(i, j, words[i], words[j], rank[i, j]) for i in range(len(words)) for j in range(i)]
+    return pd.DataFrame(pairs, columns=["row", "column", "variable", "other", "correlation"])
+
+
+def inclusion_table(model: DevelopedModel) -> pd.DataFrame:
+    """What the figure of inclusion frequencies draws: how often the resamples chose each candidate, most first."""
+    frequency = model.inclusion_frequency.sort_values(ascending=False)
+    words = {"name": frequency.index, "label": frequency.index.map(predictor_label)}
+    return pd.DataFrame(words | {"frequency": frequency.to_numpy(), "selected": frequency.index.isin(model.path)})
 
 
 def roc_table(
@@ -53,7 +85,7 @@ def roc_table(
 
     Each model is drawn on the patients who have its probability; one whose patients have a single outcome has no curve.
     """
-    parts = [pd.DataFrame(columns=["model", "label", "n", "events", "low"])]
+    parts = [pd.DataFrame()]
     for name, y, p in _judged(rows, models):
         found = models[name]
         curve = roc_band(y, p, GRID, n_resamples=n_resamples, rng=rng)
@@ -61,7 +93,7 @@ def roc_table(
         label = f"{name.capitalize()}: AUC {with_interval(found['auc'], found['auc_ci'])}"
         operating = {"operating_fpr": 1.0 - point.specificity, "operating_sensitivity": point.sensitivity}
         parts.append(_labelled(curve, name, label, y).assign(**operating))
-    return pd.concat(parts[1:] or parts, ignore_index=True)
+    return pd.concat(parts, ignore_index=True)
 
 
 def calibration_table(
@@ -71,7 +103,7 @@ def calibration_table(
 
     The patients are those of :func:`roc_table`.
     """
-    parts = [pd.DataFrame(columns=["model", "label", "n", "events", "kind", "p"])]
+    parts = [pd.DataFrame()]
     for name, y, p in _judged(rows, models):
         found = models[name]
         curve = calibration_curve(y, p, GRID, n_resamples=n_resamples, rng=rng).rename(columns={"grid": "p"})
@@ -81,7 +113,7 @@ def calibration_table(
         patients = pd.DataFrame({"p": p.to_numpy(), "y": y.to_numpy(), "kind": "patient"})
         both = pd.concat([curve.assign(kind="curve"), patients], ignore_index=True)
         parts.append(_labelled(both, name, label, y))
-    return pd.concat(parts[1:] or parts, ignore_index=True)
+    return pd.concat(parts, ignore_index=True)
 
 
 def decision_table(rows: pd.DataFrame, models: Iterable[str]) -> pd.DataFrame:
@@ -94,10 +126,12 @@ def decision_table(rows: pd.DataFrame, models: Iterable[str]) -> pd.DataFrame:
     return curves.assign(label=curves["model"].map(labels), n=len(y), events=int(y.sum()))
 
 
-def oracle_table(rows: pd.DataFrame, models: Mapping[str, Any], oracle: Mapping[str, float]) -> pd.DataFrame:
-    """What the oracle figure draws: each model's AUC and interval beside the best possible one."""
+def oracle_table(
+    rows: pd.DataFrame, models: Mapping[str, Any], oracle: Mapping[str, float | None] | None
+) -> pd.DataFrame:
+    """What the oracle figure draws: each model's AUC and interval, and the best achievable; empty without a truth."""
     y, records = rows["he"].astype(int), []
-    for name, found in models.items():
+    for name, found in models.items() if oracle else ():
         low, high = found["auc_ci"] or (np.nan, np.nan)
         auc_words = with_interval(found["auc"], found["auc_ci"])
         label = f"{name.capitalize()}: AUC {auc_words}, oracle {two_digits(oracle[f'{name}_auc'])}"
@@ -106,17 +140,22 @@ def oracle_table(rows: pd.DataFrame, models: Mapping[str, Any], oracle: Mapping[
     return pd.DataFrame(records)
 
 
-def nomogram_of(model: DevelopedModel, x: pd.DataFrame) -> Nomogram | None:
-    """The model's nomogram over the values of development patients, within what the manifest allows; None if flat."""
+def describe_nomogram(model: DevelopedModel, x: pd.DataFrame) -> dict[str, Any] | None:
+    """The model's nomogram over the values of development patients, within what the manifest allows.
+
+    As it is kept in the model's file; None where no predictor has an effect.
+    """
     limits = {name: (column.low, column.high) for name, column in COLUMNS.items()}
-    return build_nomogram(model, x, limits=limits)
+    nomogram = build_nomogram(model, x, limits=limits)
+    return nomogram.to_json() if nomogram else None
 
 
-def nomogram_table(nomogram: Nomogram | None) -> pd.DataFrame:
-    """What the nomogram draws: its axes with their words; no row where no predictor has an effect."""
+def nomogram_table(described: Mapping[str, Any] | None) -> pd.DataFrame:
+    """What the nomogram draws, from a model's file: its axes with their words; empty where none has an effect."""
     columns = ["axis", "label", "kind", "value", "level", "text", "points", "tick"]
-    if nomogram is None:
+    if described is None:
         return pd.DataFrame(columns=columns)
+    nomogram = Nomogram.from_json(described)
     table = nomogram_axes(nomogram)
     labels = {name: _axis_label(name) for name in nomogram.axes}
     labels |= {TOTAL: "Total points", PROBABILITY: "Probability of HE"}
@@ -133,8 +172,13 @@ def reclassification_data(
     n_resamples: int,
     rng: np.random.Generator,
 ) -> pd.DataFrame:
-    """What the reclassification figure draws: moves between risk strata, with the categorical NRI and the IDI."""
+    """What the reclassification figure draws: moves between risk strata, with the categorical NRI and the IDI.
+
+    Empty where the study lacks one of the two models.
+    """
     y, p_old, p_new = rows["he"].astype(int), rows[f"p_{old}"], rows[f"p_{new}"]
+    if p_old.isna().all() or p_new.isna().all():
+        return pd.DataFrame(columns=FIGURES["reclassification"].required)
     table = reclassification_table(y, p_old, p_new, strata)
     nri = net_reclassification(y, p_old, p_new, thresholds=strata, n_resamples=n_resamples, rng=rng)
     idi = integrated_discrimination(y, p_old, p_new, n_resamples=n_resamples, rng=rng)
@@ -144,6 +188,34 @@ def reclassification_data(
     indexes |= {"idi": idi.value, "idi_low": idi.low, "idi_high": idi.high}
     words = {"old_label": table["old"].map(names.__getitem__), "new_label": table["new"].map(names.__getitem__)}
     return table.assign(old_model=old, new_model=new, **words, **indexes)
+
+
+def outline_examples(
+    pictures: Mapping[str, Mapping[str, np.ndarray]], agreement: pd.DataFrame, *, pixel_mm: float
+) -> dict[str, np.ndarray]:
+    """What the figure of segmentations draws: the two best, median and worst patients by Dice, best first.
+
+    Parameters
+    ----------
+    pictures : mapping of str to mapping
+        By patient, what :func:`hepred_lib.multitask.prediction.picture` gives.
+    agreement : DataFrame
+        `patient_id, dice, reference_ml`; patients without blood in the reference are left out.
+    pixel_mm : float
+    """
+    bloody = agreement[agreement["reference_ml"] > 0].sort_values("dice", ascending=False)
+    ranked = bloody.set_index("patient_id")["dice"]
+    middle, names = len(ranked) // 2, list(ranked.index)
+    places = dict.fromkeys(names[-2:], "worst") | dict.fromkeys(names[max(middle - 1, 0) : middle + 1], "median")
+    places |= dict.fromkeys(names[:2], "best")
+    chosen = sorted(places, key=names.index)
+    size = pictures[chosen[0]]["hu"].shape if chosen else (1, 1)
+    slices = {
+        key: np.array([pictures[name][key] for name in chosen]).reshape(-1, *size)
+        for key in ("hu", "reference", "predicted")
+    }
+    titles = np.array([f"{places[name]}, Dice {ranked[name]:.2f}" for name in chosen])
+    return slices | {"titles": titles, "pixel_mm": np.array(pixel_mm), "window": np.array([40.0, 80.0])}
 
 
 def stratum_names(strata: Sequence[float]) -> list[str]:
@@ -187,10 +259,11 @@ def _labelled(table: pd.DataFrame, name: str, label: str, y: pd.Series) -> pd.Da
     return table.assign(model=name, label=label, n=len(y), events=int(y.sum()))
 
 
-# --- book: Where figures and tables meet files: what a notebook shows is what ``hepred figures`` makes aga
+# --- show, publish, redraw
 
 PRINT_DPI, SCREEN_DPI = 600, 200
 CSS_PIXELS_PER_INCH = 96
+pd.set_option("display.max_colwidth", None)  # on a page, a cell of text is shown whole
 
 
 class Markdown(Formatted):
@@ -216,12 +289,17 @@ def show(folder: Path, name: str, data: pd.DataFrame | Mapping[str, np.ndarray])
     -------
     IPython Image
         The figure in its printed size; the output's metadata hold its name (``figure``) and its caption (``alt``).
+        Where there is nothing to draw, one that says "no data", and nothing is kept or saved.
     """
+    if shows_nothing(data):
+        return _image(draw(name, data), alt=caption(name, data), metadata={})
     write_figure_data(folder / "figure_data", name, data)
-    figure = save(folder, name, data)
+    return _image(save(folder, name, data), alt=caption(name, data), metadata={"figure": name})
+
+
+def _image(figure: Figure, **described: Any) -> Image:
     width = round(figure.get_size_inches()[0] * CSS_PIXELS_PER_INCH)
-    content = png(figure, dpi=SCREEN_DPI)
-    return Image(content, format="png", width=width, alt=caption(name, data), metadata={"figure": name})
+    return Image(png(figure, dpi=SCREEN_DPI), format="png", width=width, **described)
 
 
 def save(folder: Path, name: str, data: pd.DataFrame | Mapping[str, np.ndarray]) -> Figure:

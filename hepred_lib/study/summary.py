@@ -258,6 +258,9 @@ _SPLITS: dict[str, tuple[str, Callable[[pd.Series], pd.Series]]] = {
 
 MODELS = ("image", "clinical", "integrated")
 MIN_TEST_EVENTS = 100
+# Where no scan was read: no slice to call, no mask to compare with.
+NO_SLICES = pd.DataFrame(columns=["patient_id", "presence", "blood"])
+NO_MASKS = pd.DataFrame({"dice": [], "hd95_mm": [], "reference_ml": [], "predicted_ml": []})
 
 
 def detection(calls: pd.DataFrame, *, n_resamples: int, rng: np.random.Generator, notes: list[str]) -> dict[str, Any]:
@@ -354,9 +357,9 @@ def compare(rows: pd.DataFrame, models: Sequence[str], *, notes: list[str]) -> l
 
 
 def bedside_scores(rows: pd.DataFrame, *, notes: list[str]) -> dict[str, Any]:
-    """AUC of the published bedside scores in the patients whose columns are complete."""
+    """AUC of the published bedside scores in the patients whose columns are complete; empty without any patient."""
     found = {}
-    for name, score in SCORES.items():
+    for name, score in SCORES.items() if len(rows) else ():
         values = score.function(rows)
         usable = values.notna()
         found[name] = {"auc": None, "auc_ci": None, "n": int(usable.sum())}

@@ -1,4 +1,7 @@
-"""The tables that a paper prints."""
+"""The tables that a paper prints, and the one place where a number becomes text.
+
+Every table is kept twice: with all its digits as CSV, and as it is printed as LaTeX.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +13,16 @@ import numpy as np
 import pandas as pd
 
 from hepred_lib.cohort.predictors import predictor_label, predictor_unit
-from hepred_lib.literal import for_formula, for_markdown
+from hepred_lib.literal import for_formula
 from hepred_lib.stats.development import DevelopedModel
-from hepred_lib.stats.effects import UNITS
+from hepred_lib.stats.effects import UNITS, odds_ratios
 from hepred_lib.stats.published import published_performance
 from hepred_lib.study.files import write_printed, write_table
 
-# --- wording: Numbers in the words of a table: an estimate with its interval, a p value, or why there is none
+# --- numbers as text
 
 NOT_ESTIMABLE = "not estimable"
+NOTHING = "nothing to tabulate in this study"
 
 
 def with_interval(value: float | None, interval: Sequence[float] | None, *, scale: float = 1.0, digits: int = 2) -> str:
@@ -75,29 +79,6 @@ def p_value(p: float | None) -> str:
     return "<0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
 
 
-def p_words(p: float | None) -> str:
-    """A p value as a sentence gives it.
-
-    Examples
-    --------
-    >>> p_words(0.0312), p_words(0.00002), p_words(None)
-    ('p = 0.031', 'p < 0.001', 'p not estimable')
-    """
-    value = p_value(p)
-    return f"p < {value[1:]}" if value.startswith("<") else f"p {value}" if value == NOT_ESTIMABLE else f"p = {value}"
-
-
-def predictor_words(name: str) -> str:
-    """The words for a predictor in a sentence of Markdown, whatever signs its column's name has.
-
-    Examples
-    --------
-    >>> predictor_words("sbp_mmhg")
-    'Systolic pressure'
-    """
-    return for_markdown(predictor_label(name))
-
-
 def listed(words: Sequence[str], *, empty: str = "nothing") -> str:
     """Words as a sentence lists them.
 
@@ -117,11 +98,11 @@ def _written(value: float, digits: int) -> str:
     return written.replace("inf", "infinite")
 
 
-# --- saved: A table for machines and the same table for a page: CSV with every digit, LaTeX with those that
+# --- any table, as kept and as printed
 
 
 def save_table(folder: Path, name: str, table: pd.DataFrame, *, printed: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Write ``tables/NAME.csv`` and ``tables/NAME.tex``, and return what is printed.
+    """Write ``tables/NAME.csv`` and ``tables/NAME.tex``, and return what a page shows.
 
     Parameters
     ----------
@@ -131,12 +112,17 @@ def save_table(folder: Path, name: str, table: pd.DataFrame, *, printed: pd.Data
     table : DataFrame
         The numbers, without an index that matters.
     printed : DataFrame, optional
-        What the page shows; by default `as_printed` of the table.
+        What is printed; by default `as_printed` of the table.
+
+    Returns
+    -------
+    DataFrame
+        What is printed; where the table has no row, one cell that says so.
     """
     shown = as_printed(table) if printed is None else printed
     write_table(folder / "tables" / f"{name}.csv", table)
     write_printed(folder, name, shown)
-    return shown
+    return shown if len(shown) else pd.DataFrame({name: [NOTHING]})
 
 
 def as_printed(table: pd.DataFrame, *, digits: int = 2) -> pd.DataFrame:
@@ -160,15 +146,16 @@ def as_printed(table: pd.DataFrame, *, digits: int = 2) -> pd.DataFrame:
         if name in limits:
             pairs = table[list(limits[name])].to_numpy(dtype=float)
             shown[name] = [with_interval(v, pair, digits=digits) for v, pair in zip(table[name], pairs, strict=True)]
+        elif name == "p" or name.startswith("p_"):
+            shown[name] = [p_value(value) for value in table[name]]
+        elif pd.api.types.is_numeric_dtype(table[name]):
+            shown[name] = [_number(value, digits) for value in table[name]]
         else:
-            numeric = pd.api.types.is_numeric_dtype(table[name]) or name.startswith("p_") or name == "p"
-            shown[name] = [_cell(value, name, digits) if numeric else _word(value) for value in table[name]]
+            shown[name] = ["" if value is None or pd.isna(value) else str(value) for value in table[name]]
     return pd.DataFrame(shown)
 
 
-def _cell(value: float, name: str, digits: int) -> str:
-    if name == "p" or name.startswith("p_"):
-        return p_value(value)
+def _number(value: float, digits: int) -> str:
     if isinstance(value, bool | np.bool_):
         return "yes" if value else "no"
     if pd.isna(value):
@@ -178,21 +165,26 @@ def _cell(value: float, name: str, digits: int) -> str:
     return f"{value:g}" if value == round(value) else f"{value:.{digits}f}"
 
 
-def _word(value: object) -> str:
-    return "" if value is None or pd.isna(value) else str(value)
+# --- what is in a model
 
 
-# --- printed: The tables that a paper prints
+def coded_label(name: str) -> str:
+    """Words for a coded column.
+
+    Examples
+    --------
+    >>> coded_label("sbp_mmhg"), coded_label("location[basal_ganglia]")
+    ('Systolic pressure', 'Location: basal ganglia')
+    """
+    predictor, _, level = name.rstrip("]").partition("[")
+    return f"{predictor_label(predictor)}: {level.replace('_', ' ')}" if level else predictor_label(predictor)
 
 
 def odds_ratio_table(model: DevelopedModel, name: str) -> pd.DataFrame:
     """Odds ratios per unit of the unshrunk model with Wald intervals, one row a coefficient."""
-    half = 1.959963984540054 * model.standard_errors
-    middle = model.unshrunk_coefficients
-    with np.errstate(over="ignore"):  # beyond 1e308 an odds ratio is infinite
-        columns = {"odds_ratio": np.exp(middle), "low": np.exp(middle - half), "high": np.exp(middle + half)}
-    words = {"label": map(_coded_label, model.names), "unit": map(_coded_unit, model.names)}
-    return pd.DataFrame({"model": name, "name": model.names, **words, **columns})
+    table = odds_ratios(model.names, model.unshrunk_coefficients, model.standard_errors, units={})
+    words = {"label": [coded_label(coded) for coded in model.names], "unit": [_unit(coded) for coded in model.names]}
+    return table.assign(model=name, **words)[["model", "name", "label", "unit", "odds_ratio", "low", "high"]]
 
 
 def odds_ratios_beside(univariable: pd.DataFrame, multivariable: pd.DataFrame) -> pd.DataFrame:
@@ -216,9 +208,9 @@ def odds_ratios_beside(univariable: pd.DataFrame, multivariable: pd.DataFrame) -
     kept = ["name", "wald", "wald_low", "wald_high", "p_wald", "profile", "profile_low", "profile_high"]
     table = alone.merge(model.assign(profile=model["wald"])[kept].astype({"name": object}), on="name", how="left")
     steps = [UNITS.get(name, 1.0) for name in table["name"]]
-    words = [_step_words(name, step) for name, step in zip(table["name"], steps, strict=True)]
-    order = ["name", "label", "step", *[column for column in table.columns if column != "name"]]
-    return table.assign(label=words, step=steps)[order].astype({name: float for name in kept[1:]})
+    table.insert(1, "label", [_step_words(name, step) for name, step in zip(table["name"], steps, strict=True)])
+    table.insert(2, "step", steps)
+    return table.astype({name: float for name in kept[1:]})
 
 
 def odds_ratios_page(table: pd.DataFrame) -> pd.DataFrame:
@@ -228,46 +220,45 @@ def odds_ratios_page(table: pd.DataFrame) -> pd.DataFrame:
     return shown
 
 
-def complete_cases_printed(table: pd.DataFrame) -> pd.DataFrame:
+def complete_cases_page(table: pd.DataFrame) -> pd.DataFrame:
     """The comparison with complete cases as a paper prints it."""
-    words = [_step_words(name, step) for name, step in table[["name", "step"]].to_numpy()]
-    return as_printed(
-        table.drop(columns=["name", "step", "n", "events"]).assign(label=words).set_index("label").reset_index()
-    )
+    words = [_step_words(name, step) for name, step in zip(table["name"], table["step"], strict=True)]
+    shown = as_printed(table.drop(columns=["name", "step", "n", "events"]))
+    shown.insert(0, "label", words)
+    return shown
 
 
 def model_formula(model: DevelopedModel) -> str:
     """The shrunk model as one line of LaTeX between dollar signs; coefficients per unit, four significant digits."""
     terms = [f"{model.intercept:.4g}"]
     for name, coefficient in zip(model.names, model.coefficients, strict=True):
-        words = for_formula(_coded_label(name))
+        words = for_formula(coded_label(name))
         terms.append(rf"{'+' if coefficient >= 0 else '-'} {abs(coefficient):.4g}\;\mathrm{{{words}}}")
     return rf"$\mathrm{{logit}}\,p = {' '.join(terms)}$"
 
 
-def model_words(model: DevelopedModel) -> str:
-    """The formula in a sentence: what each value is counted in, and what is done where one is missing."""
-    units = [
-        f"{for_markdown(_coded_label(name))} {_coded_unit(name) or '1 if present, else 0'}" for name in model.names
-    ]
-    counted = f", with {'; '.join(units)}" if units else ": everybody has the prevalence"
-    imputed = "Where a value is missing, the probability is the mean over the imputed sets."
-    return f"{model_formula(model)}{counted}.{f' {imputed}' if units else ''}"
+def coefficient_table(model: DevelopedModel) -> pd.DataFrame:
+    """The terms of the formula: what each is counted in, its coefficient before and after shrinkage."""
+    rows = [("Intercept", "", model.unshrunk_intercept, model.intercept)]
+    for name, before, after in zip(model.names, model.unshrunk_coefficients, model.coefficients, strict=True):
+        rows.append((coded_label(name), _unit(name) or "1 if present, else 0", before, after))
+    return as_printed(pd.DataFrame(rows, columns=["term", "counted", "before shrinkage", "in the formula"]), digits=4)
 
 
-def penalties_words(table: pd.DataFrame) -> str:
-    """The sentence that reads the comparison with penalized models."""
-    if table.empty:
-        return "Too few events for a penalty chosen by cross-validation."
-    parts = [
-        f"{row.penalty} {row.auc:.2f} (difference {row.difference:+.3f}, "
-        + ("interval not estimable), " if np.isnan(row.low) else f"{row.low:+.3f} to {row.high:+.3f}), ")
-        + f"calibration slope {two_digits(row.slope)}"
-        for row in table.itertuples()
-    ]
-    beyond = int(table["p"].lt(0.05).sum())
-    tail = f"{beyond} of {len(table)} differences exceed chance at the 5 % level."
-    return f"Cross-fitted AUC against that of the model: {'; '.join(parts)}. {tail}"
+def _unit(name: str) -> str:
+    return "" if "[" in name else predictor_unit(name).replace("10^9", "10⁹")
+
+
+def _step_words(name: str, step: float) -> str:
+    """A coded column and the step that its odds ratio is for: "Systolic pressure, per 10 mmHg"."""
+    unit = _unit(name).removeprefix("per ")
+    if not unit:
+        return coded_label(name)
+    several = f"{step:g} {'× ' * unit.startswith('10')}{unit}{'s' * (unit == 'point')}"
+    return f"{coded_label(name)}, per {unit if step == 1 else several}"
+
+
+# --- how well models perform
 
 
 def performance_table(models: Mapping[str, Any]) -> pd.DataFrame:
@@ -276,56 +267,37 @@ def performance_table(models: Mapping[str, Any]) -> pd.DataFrame:
     records = []
     for name, found in models.items():
         cells = {rate: with_interval(found[rate], found[f"{rate}_ci"], scale=100.0, digits=1) for rate in rates}
-        slope = with_interval(found["calibration_slope"], found["calibration_slope_ci"])
-        auc_cell = with_interval(found["auc"], found["auc_ci"])
+        cells |= {
+            figure: with_interval(found[figure], found[f"{figure}_ci"]) for figure in ("auc", "calibration_slope")
+        }
         size = {"n": found["n"], "events": found["n_events"]} if "n" in found else {}  # absent from older studies
-        records.append({"model": name, **size, **cells, "auc": auc_cell, "calibration_slope": slope})
+        records.append({"model": name, **size, **cells})
     return pd.DataFrame(records, columns=list(records[0]) if records else ["model", "n", "events", *rates, "auc"])
-
-
-def _coded_label(name: str) -> str:
-    """Words for a coded column: "Systolic pressure", "Location: basal ganglia"."""
-    predictor, _, level = name.rstrip("]").partition("[")
-    return f"{predictor_label(predictor)}: {level.replace('_', ' ')}" if level else predictor_label(predictor)
-
-
-def _coded_unit(name: str) -> str:
-    return "" if "[" in name else predictor_unit(name).replace("10^9", "10⁹")
-
-
-def _step_words(name: str, step: float) -> str:
-    """A coded column and the step that its odds ratio is for: "Systolic pressure, per 10 mmHg"."""
-    unit = _coded_unit(name).removeprefix("per ")
-    if not unit:
-        return _coded_label(name)
-    several = f"{step:g} {'× ' * unit.startswith('10')}{unit}{'s' * (unit == 'point')}"
-    return f"{_coded_label(name)}, per {unit if step == 1 else several}"
-
-
-def bedside_table(scores: Mapping[str, Any]) -> pd.DataFrame:
-    """AUC of the published bedside scores with the number of patients behind each, NaN where it cannot be judged."""
-    rows = [
-        (
-            name.replace("_", "-") if "_" in name else name.upper(),
-            found["n"],
-            found["auc"],
-            *(found["auc_ci"] or (None, None)),
-        )
-        for name, found in scores.items()
-    ]
-    figures = ["auc", "auc_low", "auc_high"]
-    return pd.DataFrame(rows, columns=["score", "n", *figures]).astype(dict.fromkeys(figures, float))
 
 
 def comparison_table(comparisons: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """The paired tests of ``results.json`` with their limits in columns of their own."""
-    pairs = [
-        {**pair, **dict(zip(("low", "high"), pair["ci"] or (np.nan, np.nan), strict=True))} for pair in comparisons
-    ]
     figures = ["difference", "low", "high", "p"]
-    columns = ["a", "b", "data", "test", "n", "n_events", *figures]
-    table = pd.DataFrame(pairs, columns=columns).astype(dict.fromkeys(figures, float))
-    return table.rename(columns={"n_events": "events"})
+    pairs = [pair | dict(zip(("low", "high"), pair["ci"] or (np.nan, np.nan), strict=True)) for pair in comparisons]
+    table = pd.DataFrame(pairs, columns=["a", "b", "data", "test", "n", "n_events", *figures])
+    return table.astype(dict.fromkeys(figures, float)).rename(columns={"n_events": "events"})
+
+
+def stacked(tables: Mapping[tuple[str, str], pd.DataFrame]) -> pd.DataFrame:
+    """The tables of several pairs of models as one, the pair in `first` and `second`; empty where there is no pair."""
+    parts = [table.assign(first=first, second=second) for (first, second), table in tables.items()]
+    return pd.concat([pd.DataFrame(columns=["first", "second"]), *parts], ignore_index=True)
+
+
+def bedside_table(scores: Mapping[str, Any]) -> pd.DataFrame:
+    """AUC of the published bedside scores with the number of patients behind each, NaN where it cannot be judged."""
+    figures = ["auc", "auc_low", "auc_high"]
+    names = [name.replace("_", "-") if "_" in name else name.upper() for name in scores]
+    limits = [found["auc_ci"] or (None, None) for found in scores.values()]
+    rows = [(found["n"], found["auc"], *pair) for found, pair in zip(scores.values(), limits, strict=True)]
+    table = pd.DataFrame(rows, columns=["n", *figures]).astype(dict.fromkeys(figures, float))
+    table.insert(0, "score", names)
+    return table
 
 
 def paper_comparison(models: Mapping[str, Any], *, n: int, events: int, simulated: bool) -> pd.DataFrame:
@@ -349,13 +321,12 @@ def paper_comparison(models: Mapping[str, Any], *, n: int, events: int, simulate
     """
     rows = []
     for paper in published_performance().itertuples():
-        if paper.model not in models:
-            continue
-        scale, found = 1.0 if paper.figure == "auc" else 100.0, models[paper.model]
-        ours = [found[paper.figure], *(found[f"{paper.figure}_ci"] or (None, None))]
-        theirs = [scale * value for value in (paper.value, paper.low, paper.high)]
-        ours = [np.nan if value is None else scale * value for value in ours]
-        rows.append((paper.model, paper.figure, *theirs, paper.n, paper.events, *ours, n, events))
+        if paper.model in models:
+            scale, found = 1.0 if paper.figure == "auc" else 100.0, models[paper.model]
+            ours = (found[paper.figure], *(found[f"{paper.figure}_ci"] or (None, None)))
+            theirs = [scale * value for value in (paper.value, paper.low, paper.high)]
+            ours = [np.nan if value is None else scale * value for value in ours]
+            rows.append((paper.model, paper.figure, *theirs, paper.n, paper.events, *ours, n, events))
     sides = [f"{side}{end}" for side in ("published", "ours") for end in ("", "_low", "_high", "_n", "_events")]
     table = pd.DataFrame(rows, columns=["model", "figure", *sides])
     return table.assign(ours_are="simulated" if simulated else "real")
@@ -363,25 +334,13 @@ def paper_comparison(models: Mapping[str, Any], *, n: int, events: int, simulate
 
 def printed_comparison(table: pd.DataFrame) -> pd.DataFrame:
     """The rows of `paper_comparison` as a paper prints them: one a model and figure, both studies side by side."""
-    shown = {"auc": "AUC"}
-    cells = {
-        side: [
-            with_interval(
-                row[side], [row[f"{side}_low"], row[f"{side}_high"]], digits=2 if row["figure"] == "auc" else 1
-            )
-            for _, row in table.iterrows()
-        ]
-        for side in ("published", "ours")
-    }
-    figure = [shown.get(name, f"{name.capitalize()} (%)") for name in table["figure"]]
-    first = table.iloc[0]
-    words = {side: f"n = {first[f'{side}_n']}, {first[f'{side}_events']} with HE" for side in ("published", "ours")}
-    ours = "simulated" if first["ours_are"] == "simulated" else "this study"
-    return pd.DataFrame(
-        {
-            "Model": table["model"].str.capitalize(),
-            "Figure": figure,
-            f"Published ({words['published']})": cells["published"],
-            f"{ours.capitalize()} ({words['ours']})": cells["ours"],
-        }
-    )
+    names = {"published": "Published", "ours": "Simulated" if table["ours_are"].eq("simulated").all() else "This study"}
+    words = [f"{name.capitalize()} (%)".replace("Auc (%)", "AUC") for name in table["figure"]]
+    shown = pd.DataFrame({"Model": table["model"].str.capitalize(), "Figure": words})
+    for side, name in names.items():
+        columns = [side, f"{side}_low", f"{side}_high"]
+        digits = 1 + table["figure"].eq("auc")
+        heading = f"{name} (n = {table[f'{side}_n'].iloc[0]}, {table[f'{side}_events'].iloc[0]} with HE)"
+        cells = zip(table[columns].to_numpy(dtype=float), digits, strict=True)
+        shown[heading] = [with_interval(value, limits, digits=places) for (value, *limits), places in cells]
+    return shown

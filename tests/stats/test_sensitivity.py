@@ -105,9 +105,11 @@ def test_the_same_predictors_are_fitted_on_complete_cases():
 def test_too_few_complete_cases_or_no_predictor_give_no_comparison():
     x, y = cohort()
     model = develop(x, y, replace(SETTINGS, candidates=("a",), forced=("a",)))
-    assert complete_case_odds_ratios(x.assign(a=x["a"].where(x.index < 20)), y, model) is None
+    few = complete_case_odds_ratios(x.assign(a=x["a"].where(x.index < 20)), y, model)
+    assert few.empty
+    assert list(few) == list(complete_case_odds_ratios(x, y, model))
     nothing = develop(x, y, DevelopmentSettings(("a",), alpha=1e-12, n_resamples=2))
-    assert complete_case_odds_ratios(x, y, nothing) is None
+    assert complete_case_odds_ratios(x, y, nothing).empty
 
 
 def test_a_leaked_score_is_paid_for_by_test_patients():

@@ -1,3 +1,5 @@
+"""Tables and their numbers as text."""
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -6,6 +8,74 @@ from hepred_lib.stats.development import DevelopmentSettings, develop
 from hepred_lib.stats.effects import multivariable_odds_ratios, univariable_odds_ratios
 from hepred_lib.stats.published import AUCS, PERCENTAGES
 from hepred_lib.study import summary, tables
+from hepred_lib.study.tables import as_printed, listed, p_value, save_table, two_digits, with_interval
+
+
+def test_an_interval_that_begins_below_zero_is_read_with_to():
+    assert with_interval(0.05, [-0.10, 0.20]) == "0.05 (-0.10 to 0.20)"
+    assert with_interval(0.05, [0.01, 0.20]) == "0.05 (0.01-0.20)"
+
+
+def test_an_estimate_without_a_known_limit_stands_alone():
+    assert with_interval(0.5, [float("nan"), 0.7]) == "0.50"
+    assert with_interval(0.5, None) == "0.50"
+
+
+def test_what_is_missing_is_not_estimable():
+    assert {with_interval(None, None), two_digits(float("nan")), p_value(None)} == {"not estimable"}
+
+
+def test_p_values_keep_two_digits_that_matter():
+    assert [p_value(p) for p in (0.5, 0.0494, 0.0011, 0.0009)] == ["0.50", "0.049", "0.001", "<0.001"]
+
+
+def test_one_and_two_words_are_listed():
+    assert (listed(["age"]), listed(["age", "sex"]), listed([], empty="none")) == ("age", "age and sex", "none")
+
+
+def test_an_endless_interval_says_so():
+    assert with_interval(float("inf"), [2.0, float("inf")]) == "infinite (2.00-infinite)"
+
+
+@pytest.fixture
+def table():
+    return pd.DataFrame(
+        {
+            "group": ["female", None],
+            "n": [47, 60],
+            "auc": [0.8123456, np.nan],
+            "auc_low": [0.7, np.nan],
+            "auc_high": [0.9, np.nan],
+            "selected": [True, False],
+            "p_auc": [0.0004, np.nan],
+        }
+    )
+
+
+def test_estimates_are_joined_with_their_limits_and_counts_stay_whole(table):
+    assert as_printed(table).to_numpy().tolist() == [
+        ["female", "47", "0.81 (0.70-0.90)", "yes", "<0.001"],
+        ["", "60", "not estimable", "no", "not estimable"],
+    ]
+
+
+def test_limits_without_a_name_belong_to_the_column_before_them():
+    odds = pd.DataFrame({"label": ["GCS"], "odds_ratio": [0.86], "low": [0.78], "high": [0.95]})
+    assert as_printed(odds).to_numpy().tolist() == [["GCS", "0.86 (0.78-0.95)"]]
+
+
+def test_the_csv_keeps_every_digit_and_the_page_those_that_matter(table, tmp_path):
+    shown = save_table(tmp_path, "subgroups", table)
+    assert pd.read_csv(tmp_path / "tables" / "subgroups.csv")["auc"][0] == 0.8123456
+    latex = (tmp_path / "tables" / "subgroups.tex").read_text(encoding="utf-8")
+    assert "female & 47 & 0.81 (0.70-0.90) & yes & $<$0.001" in latex
+    assert shown.equals(as_printed(table))
+
+
+def test_a_table_without_rows_is_written_with_its_heading(table, tmp_path):
+    shown = save_table(tmp_path, "empty", table.iloc[:0])
+    assert shown.to_numpy().tolist() == [["nothing to tabulate in this study"]]
+    assert "group & n & auc" in (tmp_path / "tables" / "empty.tex").read_text(encoding="utf-8")
 
 
 def judged(auc=0.8, auc_ci=(0.7, 0.9)):
@@ -96,32 +166,28 @@ def test_the_formula_holds_the_shrunk_coefficients():
     assert rf"{abs(place):.4g}\;\mathrm{{Location:\ thalamus}}" in formula
 
 
-def test_a_formula_says_what_its_values_are_counted_in():
+def test_the_terms_of_a_formula_say_what_they_are_counted_in():
     _, _, model = small_model(forced=("sbp_mmhg", "anticoagulant"), alpha=1e-9)
-    words = tables.model_words(model)
-    assert "with Systolic pressure per mmHg; Anticoagulant 1 if present, else 0. Where a value is missing" in words
-    assert tables.model_words(small_model(alpha=1e-12)[2]).endswith("$: everybody has the prevalence.")
+    table = tables.coefficient_table(model)
+    assert table["term"].tolist() == ["Intercept", "Systolic pressure", "Anticoagulant"]
+    assert table["counted"].tolist() == ["", "per mmHg", "1 if present, else 0"]
+    assert table["in the formula"].tolist()[1] == f"{model.coefficients[0]:.4f}"
+    assert tables.coefficient_table(small_model(alpha=1e-12)[2])["term"].tolist() == ["Intercept"]
 
 
-def test_penalties_are_read_with_their_differences():
-    figures = {
-        "penalty": ["lasso"],
-        "auc": [0.7],
-        "slope": [np.nan],
-        "difference": [-0.02],
-        "low": [-0.1],
-        "high": [0.06],
-    }
-    words = tables.penalties_words(pd.DataFrame(figures | {"p": [0.4]}))
-    assert "lasso 0.70 (difference -0.020, -0.100 to +0.060), calibration slope not estimable. 0 of 1" in words
-    assert tables.penalties_words(pd.DataFrame()).startswith("Too few events")
+def test_tables_of_pairs_are_stacked_under_their_names():
+    part = pd.DataFrame({"rate": ["accuracy"], "difference": [0.1]})
+    table = tables.stacked({("integrated", "clinical"): part, ("clinical", "image"): part})
+    assert table[["first", "second"]].to_numpy().tolist() == [["integrated", "clinical"], ["clinical", "image"]]
+    assert table["difference"].tolist() == [0.1, 0.1]
+    assert tables.stacked({}).empty
 
 
 def test_complete_cases_are_printed_with_the_predictors_words():
     table = pd.DataFrame({"name": ["sbp_mmhg"], "step": [10.0], "n": [90], "events": [20]})
     for kind, value in (("imputed", 1.2), ("complete", 1.3)):
         table = table.assign(**{kind: value, f"{kind}_low": value - 0.1, f"{kind}_high": value + 0.1})
-    printed = tables.complete_cases_printed(table)
+    printed = tables.complete_cases_page(table)
     assert printed.to_numpy().tolist() == [["Systolic pressure, per 10 mmHg", "1.20 (1.10-1.30)", "1.30 (1.20-1.40)"]]
 
 

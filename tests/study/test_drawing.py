@@ -1,0 +1,204 @@
+"""What figures draw, and what is shown, kept and drawn again."""
+
+import matplotlib.image
+import numpy as np
+import pandas as pd
+import pytest
+
+from hepred_lib.figures.catalogue import FIGURES, draw
+from hepred_lib.stats.development import DevelopmentSettings, develop
+from hepred_lib.study import drawing, summary
+from hepred_lib.study.drawing import publish, redraw, show, stratum_names
+from hepred_lib.study.tables import save_table
+
+
+@pytest.fixture(scope="module")
+def rows() -> pd.DataFrame:
+    """Forty test patients, ten with expansion; the integrated model is the better of two."""
+    rng = np.random.default_rng(0)
+    he = np.repeat([1, 0], [10, 30])
+    rows = pd.DataFrame({"patient_id": [f"T{i}" for i in range(40)], "he": he})
+    for name, strength in (("clinical", 1.0), ("integrated", 1.4)):
+        rows[f"p_{name}"] = 1 / (1 + np.exp(1.1 - strength * he - rng.normal(0, 0.7, 40)))
+    return rows
+
+
+def predictors(n=240, seed=1):
+    rng = np.random.default_rng(seed)
+    x = pd.DataFrame({"sbp_mmhg": rng.normal(165, 25, n), "male": (rng.random(n) < 0.5).astype(float)})
+    x["anticoagulant"], x["dl_score"] = (rng.random(n) < 0.3).astype(float), rng.normal(size=n)
+    return x, (rng.random(n) < 1 / (1 + np.exp(1 - x["dl_score"]))).astype(int)
+
+
+def test_tables_of_the_curves_repeat_by_seed_and_name_the_models(rows):
+    judged = summary.evaluate_models(rows, {"clinical": 0.3, "integrated": 0.3}, notes=[])
+    models = {name: judged[name] for name in ("clinical", "integrated")}
+    for make in (drawing.roc_table, drawing.calibration_table):
+        first, second = (make(rows, models, n_resamples=10, rng=np.random.default_rng(3)) for _ in range(2))
+        pd.testing.assert_frame_equal(first, second)
+        assert {"clinical", "integrated"} <= set(first["model"])
+
+
+def test_the_decision_curve_has_its_two_references(rows):
+    table = drawing.decision_table(rows, ["clinical"])
+    assert set(table["model"]) == {"clinical", "treat_all", "treat_none"}
+    assert table.loc[table["model"] == "treat_none", ["net_benefit", "low", "high"]].eq(0).all(axis=None)
+    assert table["label"].notna().all()
+
+
+def test_moves_are_counted_between_named_strata(rows):
+    table = drawing.reclassification_data(
+        rows, "clinical", "integrated", strata=[0.1, 0.3], n_resamples=20, rng=np.random.default_rng(0)
+    )
+    assert table.groupby("outcome")["patients"].sum().tolist() == [30, 10]
+    moved = table[
+        (table["outcome"] == 1) & (table["old_label"] == "10 to 30 %") & (table["new_label"] == "30 % or more")
+    ]
+    events = rows[rows["he"] == 1]
+    expected = (events["p_clinical"].between(0.1, 0.3, inclusive="left") & events["p_integrated"].ge(0.3)).sum()
+    assert moved["patients"].tolist() == [expected]
+    assert table["nri"].iloc[0] == pytest.approx(table["nri_events"].iloc[0] + table["nri_non_events"].iloc[0])
+
+
+def test_one_boundary_makes_two_strata():
+    assert stratum_names([0.2]) == ["below 20 %", "20 % or more"]
+
+
+def test_the_axes_of_a_nomogram_have_words_and_units():
+    x, y = predictors()
+    names = ("sbp_mmhg", "male", "anticoagulant")
+    model = develop(x, y, DevelopmentSettings(names, ("dl_score",), forced=names, n_resamples=5))
+    table = drawing.nomogram_table(drawing.describe_nomogram(model, x))
+    labels = table.drop_duplicates("axis").set_index("axis")["label"].to_dict()
+    assert labels["sbp_mmhg"] == "Systolic pressure (mmHg)"
+    assert labels["dl_score"] == "DL score (SD)"
+    assert set(table.loc[table["axis"] == "male", "text"]) == {"female", "male"}
+    assert set(table.loc[table["axis"] == "anticoagulant", "text"]) == {"no", "yes"}
+    assert set(table.loc[table["axis"] == "sbp_mmhg", "text"]) == {""}
+
+
+def test_a_model_without_an_effect_has_no_axes():
+    assert drawing.nomogram_table(None).empty
+
+
+def test_the_shares_of_missing_values_are_those_of_each_outcome_most_first():
+    x = pd.DataFrame({"age": [1.0, 2, 3, 4], "gcs": [np.nan, 2, 3, np.nan], "inr": [1.0, np.nan, 1, 1]})
+    table = drawing.missing_table(x, pd.Series([1, 0, 0, 1]))
+    assert table["variable"].tolist() == ["GCS"] * 3 + ["INR"] * 3
+    assert table["share"].tolist() == [0.5, 0.0, 1.0, 0.25, 0.5, 0.0]
+    assert table["n"].tolist() == [4, 2, 2] * 2
+    assert drawing.missing_table(x[["age"]], pd.Series([1, 0, 0, 1])).empty
+
+
+def test_each_pair_of_coded_candidates_is_correlated_once():
+    x = pd.DataFrame({"age": [1.0, 2, 3, 4, 9], "gcs": [5.0, 4, 3, 2, np.nan]})
+    x["location"] = pd.Categorical(["lobar", "lobar", "thalamus", "thalamus", "lobar"])
+    table = drawing.correlation_table(x)
+    assert table[["variable", "other"]].to_numpy().tolist() == [
+        ["GCS", "Age"], ["Location: thalamus", "Age"], ["Location: thalamus", "GCS"],
+    ]  # fmt: skip
+    assert table["correlation"][0] == pytest.approx(-1.0), "over the patients who have both"
+
+
+@pytest.mark.parametrize(("patients", "places"), [(1, ["best"]), (5, ["best", "best", "median", "worst", "worst"])])
+def test_examples_of_segmentations_go_from_best_to_worst(patients, places):
+    names = [f"HE-{i}" for i in range(patients)]
+    agreement = pd.DataFrame({"patient_id": [*names, "clean"], "dice": [*np.linspace(0.2, 0.8, patients), 1.0]})
+    agreement["reference_ml"] = [9.0] * patients + [0.0]
+    pictures = {
+        name: {key: np.full((4, 3), i) for key in ("hu", "reference", "predicted")} for i, name in enumerate(names)
+    }
+    found = drawing.outline_examples(pictures, agreement, pixel_mm=1.0)
+    assert [title.split(",")[0] for title in found["titles"]] == places
+    assert found["hu"].shape == (patients, 4, 3)
+    assert found["hu"][:, 0, 0].tolist() == list(range(patients))[::-1]
+
+
+def test_without_what_a_study_lacks_there_is_nothing_to_draw(rows):
+    how = {"n_resamples": 5, "rng": np.random.default_rng(0)}
+    tables = {
+        "oracle": drawing.oracle_table(rows, {"clinical": {}}, None),
+        "reclassification": drawing.reclassification_data(
+            rows.assign(p_integrated=np.nan), "clinical", "integrated", strata=[0.1], **how
+        ),
+        "roc": drawing.roc_table(rows.iloc[:0], {"clinical": {}}, **how),
+        "calibration": drawing.calibration_table(rows.iloc[:0], {}, **how),
+        "outlines": drawing.outline_examples(
+            {}, pd.DataFrame(columns=["patient_id", "dice", "reference_ml"]), pixel_mm=1
+        ),
+    }
+    for name, data in tables.items():
+        assert "no data" in {text.get_text() for axes in draw(name, data).axes for text in axes.texts}, name
+
+
+FLOW = pd.DataFrame(
+    [("assessed", "Rows of the manifest", 9, 2), ("included", "With outcome", 9, 2)],
+    columns=["step", "text", "n", "events"],
+)
+
+
+def test_a_shown_figure_carries_its_name_and_its_caption_as_alternative_text(tmp_path):
+    content, metadata = show(tmp_path, "flow", FLOW)._repr_mimebundle_()
+    assert "image/png" in content
+    assert metadata["image/png"]["alt"] == FIGURES["flow"].caption
+    assert metadata["image/png"]["figure"] == "flow"
+    assert metadata["image/png"]["width"] == 658, "174 mm at 96 pixels an inch"
+
+
+def test_a_shown_figure_is_saved_for_print_with_its_caption_beside_it(tmp_path):
+    alternative = show(tmp_path, "flow", FLOW).alt
+    assert (tmp_path / "figures" / "flow.txt").read_text(encoding="utf-8") == f"{alternative}\n"
+    assert (tmp_path / "figures" / "flow.pdf").read_bytes().startswith(b"%PDF")
+    width = matplotlib.image.imread(tmp_path / "figures" / "flow.png").shape[1]
+    assert width == pytest.approx(174 / 25.4 * 600, abs=1)
+
+
+def test_a_figure_without_data_is_shown_but_not_kept(tmp_path):
+    shown = show(tmp_path, "flow", FLOW.iloc[:0])
+    assert shown.alt == f"{FIGURES['flow'].caption} No data."
+    assert "figure" not in shown.metadata
+    assert not list(tmp_path.rglob("*.*"))
+
+
+def test_a_figure_drawn_again_has_the_same_bytes(tmp_path):
+    show(tmp_path, "flow", FLOW)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "figures").iterdir()}
+    for path in (tmp_path / "figures").iterdir():
+        path.unlink()
+    assert redraw(tmp_path) == [tmp_path / "figures" / "flow.pdf"]
+    assert {path.name: path.read_bytes() for path in (tmp_path / "figures").iterdir()} == before
+
+
+def test_a_published_table_is_saved_for_machines_and_for_latex_and_returned(tmp_path):
+    table = pd.DataFrame({"model": ["a_b"], "auc": [0.123456]})
+    assert publish(tmp_path, "performance", table) is table
+    assert (tmp_path / "tables" / "performance.csv").read_text() == "model,auc\na_b,0.123456\n"
+    assert r"a\_b & 0.123 \\" in (tmp_path / "tables" / "performance.tex").read_text()
+
+
+def test_a_table_printed_otherwise_than_its_numbers_is_set_again_as_printed(tmp_path):
+    table = pd.DataFrame({"model": ["image"], "auc": [0.8], "auc_low": [0.7], "auc_high": [0.9], "p": [1e-5]})
+    save_table(tmp_path, "performance", table)
+    latex = tmp_path / "tables" / "performance.tex"
+    before = latex.read_bytes()
+    latex.unlink()
+    redraw(tmp_path)
+    assert latex.read_bytes() == before
+    assert b"auc\\_low" not in before
+
+
+def test_figures_of_patients_from_elsewhere_are_drawn_again_too(tmp_path):
+    show(tmp_path / "external", "flow", FLOW)
+    pdf = tmp_path / "external" / "figures" / "flow.pdf"
+    pdf.unlink()
+    assert redraw(tmp_path) == [pdf]
+    assert pdf.exists()
+
+
+def test_every_table_is_set_again_from_its_csv_with_the_same_bytes(tmp_path):
+    publish(tmp_path, "table1", pd.DataFrame({"variable": ["Age"], "all": ["62 (52–71)"], "p": ["0.80"]}))
+    latex = tmp_path / "tables" / "table1.tex"
+    before = latex.read_bytes()
+    latex.unlink()
+    assert redraw(tmp_path) == [latex]
+    assert latex.read_bytes() == before

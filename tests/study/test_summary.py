@@ -1,0 +1,279 @@
+"""The numbers of results.json: counted, never made up, null with a reason."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hepred_lib.study import summary
+
+NAN = np.nan
+
+
+def manifest_rows(**columns) -> pd.DataFrame:
+    """Rows of a manifest; columns that are not given are empty, and ``he`` is as the manifest states it."""
+    table = pd.DataFrame(columns)
+    names = (
+        "baseline_volume_ml",
+        "followup_volume_ml",
+        "baseline_ivh_ml",
+        "ivh",
+        "he",
+        "external_score",
+        "ct_to_followup_h",
+    )
+    texts = ("baseline_ct", "baseline_mask", "followup_ct", "location")
+    return table.assign(
+        **{name: NAN for name in names if name not in table}, **{t: None for t in texts if t not in table}
+    )
+
+
+def marked(**columns) -> pd.DataFrame:
+    table = manifest_rows(**columns)
+    return summary.mark_hemorrhages(table, table["he"])
+
+
+def test_no_volume_and_no_mask_is_no_hemorrhage_where_others_have_one():
+    table = marked(
+        baseline_volume_ml=[12.0, NAN, 0.0, NAN], he=[1.0, NAN, NAN, NAN], location=[None, None, None, "lobar"]
+    )
+    assert table["has_hemorrhage"].tolist() == [1, 0, 0, 1]
+
+
+@pytest.mark.parametrize(
+    "sign", [{"followup_volume_ml": 9.0}, {"ivh": 1.0}, {"baseline_ivh_ml": 2.0}, {"he": 0.0}, {"location": "lobar"}]
+)
+def test_whatever_tells_of_blood_makes_a_hemorrhage(sign):
+    (name, value), empty = next(iter(sign.items())), None if "location" in sign else NAN
+    table = marked(baseline_volume_ml=[12.0, NAN], **{name: [empty, value]})
+    assert table["has_hemorrhage"].tolist() == [1, 1]
+
+
+def test_a_manifest_without_any_volume_or_mask_tells_nothing_and_all_are_hemorrhages():
+    assert marked(he=[1.0, NAN])["has_hemorrhage"].tolist() == [1, 1]
+
+
+def test_two_volumes_of_zero_make_no_patient_without_expansion():
+    table = manifest_rows(baseline_volume_ml=[0.0, 5.0], followup_volume_ml=[0.0, 5.0], he=[0.0, 0.0])
+    found = summary.mark_hemorrhages(table, pd.Series([NAN, NAN]))
+    assert found["has_hemorrhage"].tolist() == [0, 1]
+    assert found["he"].isna().tolist() == [True, False]
+
+
+def test_reasons_are_facts_about_the_patient():
+    table = marked(
+        baseline_volume_ml=[9.0, 9.0, NAN, NAN, 9.0],
+        followup_volume_ml=[NAN, NAN, 9.0, NAN, 9.0],
+        ct_to_followup_h=[NAN, 20.0, 20.0, NAN, 20.0],
+        he=[NAN, NAN, NAN, NAN, 0.0],
+    )
+    reasons = [
+        "no follow-up CT",
+        "no follow-up volume and no mask",
+        "no baseline volume and no mask",
+        "no hemorrhage",
+        "",
+    ]
+    assert summary.outcome_reasons(table).tolist() == reasons
+    assert summary.exclusions(table, image_source="none").tolist() == reasons
+    assert summary.exclusions(table, image_source="column").tolist() == [*reasons[:4], "no DL score"]
+    assert set(summary.exclusions(table, image_source="scans")) == {"no baseline CT"}
+
+
+def test_with_scans_only_a_missing_first_scan_excludes():
+    table = marked(baseline_volume_ml=[9.0, NAN], baseline_ct=["a.nii.gz", None], he=[NAN, NAN])
+    assert summary.exclusions(table, image_source="scans").tolist() == ["", "no baseline CT"]
+
+
+@pytest.mark.parametrize("split", [("development", "test"), ("test", "development")])
+def test_hemorrhages_without_an_outcome_are_never_counted_as_blood_free(split):
+    cohort = pd.DataFrame({"split": [*split, *split, *split], "he": [1.0, 0.0, NAN, NAN, NAN, 1.0]})
+    cohort["has_hemorrhage"] = [1, 1, 1, 1, 0, 1]
+    counted = summary.count_patients(cohort, cohort.iloc[:0])
+    assert (counted["patients"], counted["without_outcome"], counted["blood_free"]) == (3, 2, 1)
+    assert counted["development"] + counted["test"] == 3
+
+
+def test_excluded_rows_are_counted_too():
+    cohort = pd.DataFrame({"split": ["development", "test"], "he": [1.0, 0.0], "has_hemorrhage": 1})
+    excluded = pd.DataFrame({"reason": ["no hemorrhage", "no follow-up CT"], "he": NAN, "has_hemorrhage": [0, 1]})
+    counted = summary.count_patients(cohort, excluded)
+    assert [counted[name] for name in ("excluded", "blood_free", "without_outcome")] == [2, 1, 1]
+
+
+def test_the_boxes_of_the_flow_add_up():
+    table = marked(
+        baseline_volume_ml=[9.0, 9.0, 9.0, NAN, 9.0],
+        baseline_ct=["1", "2", "3", "4", None],
+        he=[1.0, 0.0, NAN, NAN, 1.0],
+    ).assign(split=["development", "test", "development", "test", "development"])
+    reasons = summary.exclusions(table, image_source="scans")
+    flow = summary.flow_table(table, table[reasons.eq("")], table.assign(reason=reasons)[reasons.ne("")], folds=3)
+    n = flow.set_index("step")["n"]
+    assert n["assessed"] == n["excluded"] + n["blood_free"] + n["without_outcome"] + n["included"] == 5
+    assert n["included"] == n["development"] + n["test"] == 2
+    assert summary.missing_outcomes(table).to_numpy().tolist() == [["no follow-up CT", 1]]
+
+
+@pytest.fixture
+def rows() -> pd.DataFrame:
+    """Forty test patients, ten with expansion; the integrated model is the best of three."""
+    rng = np.random.default_rng(0)
+    he = np.repeat([1, 0], [10, 30])
+    rows = pd.DataFrame({"patient_id": [f"T{i}" for i in range(40)], "he": he})
+    for name, strength in (("image", 0.5), ("clinical", 1.0), ("integrated", 1.4)):
+        rows[f"p_{name}"] = 1 / (1 + np.exp(1.1 - strength * he - rng.normal(0, 0.7, 40)))
+    return rows
+
+
+def test_slices_that_can_be_called_either_way_are_left_out():
+    calls = pd.DataFrame(
+        {"patient_id": list("aabb"), "presence": [0.9, 0.1, 0.8, 0.2], "blood": [1.0, 0.0, np.nan, 0.0]}
+    )
+    notes = []
+    found = summary.detection(calls, n_resamples=50, rng=np.random.default_rng(0), notes=notes)
+    assert (found["auc"], found["n_slices"]) == (1.0, 3)
+
+
+def test_detection_without_bloody_slices_is_null_with_a_reason():
+    calls = pd.DataFrame({"patient_id": ["a"], "presence": [0.5], "blood": [0.0]})
+    notes = []
+    assert summary.detection(calls, n_resamples=5, rng=np.random.default_rng(0), notes=notes)["auc"] is None
+    assert "slices with and without blood are needed" in notes[0]
+
+
+def test_outlines_of_blood_free_patients_do_not_enter_the_dice():
+    table = pd.DataFrame({"dice": [0.8, 0.9, 1.0], "hd95_mm": [3.0, 2.0, 0.0], "reference_ml": [5.0, 9.0, 0.0]})
+    found = summary.segmentation(table.assign(predicted_ml=[6.0, 9.0, 0.0]), notes=[])
+    assert found["dice_median"] == pytest.approx(0.85)
+    assert found["volume_bias_ml"] == pytest.approx(0.5)
+
+
+def test_no_reference_outline_gives_nulls_with_a_reason():
+    notes = []
+    empty = pd.DataFrame({"dice": [], "hd95_mm": [], "reference_ml": [], "predicted_ml": []})
+    assert set(summary.segmentation(empty, notes=notes).values()) == {None}
+    assert notes
+
+
+def test_models_are_judged_beside_the_accuracy_of_calling_nobody_positive(rows):
+    notes = []
+    found = summary.evaluate_models(rows, {"clinical": 0.3, "integrated": 0.3}, notes=notes)
+    assert found["null"]["accuracy"] == 0.75
+    assert found["integrated"]["auc"] > found["clinical"]["auc"]
+    assert any("10 events" in note for note in notes)
+
+
+def test_comparisons_follow_the_order_of_the_contract(rows):
+    pairs = [(pair["a"], pair["b"]) for pair in summary.compare(rows, list(summary.MODELS), notes=[])]
+    assert pairs == [("integrated", "clinical"), ("integrated", "image"), ("clinical", "image")]
+
+
+def test_a_model_is_judged_on_the_patients_who_have_its_input(rows):
+    gaps = rows.assign(p_image=rows["p_image"].where(rows.index >= 3))
+    found = summary.evaluate_models(gaps, dict.fromkeys(summary.MODELS, 0.3), notes=[])
+    assert [(found[name]["n"], found[name]["n_events"]) for name in summary.MODELS] == [(37, 7), (40, 10), (40, 10)]
+    whole = summary.evaluate_models(rows.iloc[3:], {"image": 0.3}, notes=[])
+    assert found["image"] == whole["image"]
+
+
+def test_a_model_without_any_input_is_null_with_a_reason(rows):
+    notes = []
+    found = summary.evaluate_models(rows.assign(p_image=np.nan), {"image": 0.3, "clinical": 0.3}, notes=notes)
+    assert found["image"] is None
+    assert found["clinical"]["n"] == 40
+    assert any(note.startswith("models.image: no patient") for note in notes)
+
+
+def test_without_outcomes_no_model_is_judged_and_a_note_says_so(rows):
+    notes = []
+    assert summary.evaluate_models(rows.iloc[:0], {"clinical": 0.3}, notes=notes) == {}
+    assert notes == ["models: no outcomes."]
+
+
+def test_two_models_are_compared_on_the_patients_who_have_both(rows):
+    gaps = rows.assign(p_image=rows["p_image"].where(rows.index >= 3))
+    pairs = {(pair["a"], pair["b"]): pair for pair in summary.compare(gaps, list(summary.MODELS), notes=[])}
+    assert [pair["n"] for pair in pairs.values()] == [40, 37, 37]
+    (alone,) = summary.compare(rows.iloc[3:], ["clinical", "image"], notes=[])
+    assert pairs[("clinical", "image")] == alone
+
+
+def test_models_without_a_common_patient_are_not_compared_and_a_note_says_so(rows):
+    notes, late = [], rows.index >= 20
+    apart = rows.assign(p_image=rows["p_image"].where(late), p_clinical=rows["p_clinical"].where(~late))
+    assert summary.compare(apart, ["image", "clinical"], notes=notes) == []
+    assert notes == ["comparisons.clinical-image: no patient has both probabilities."]
+
+
+def test_a_bedside_score_is_judged_where_its_columns_are_complete():
+    rows = pd.DataFrame(
+        {"he": [1, 0, 1, 0], "nihss": [12, 3, 15, np.nan], "anticoagulant": [1, 0, 0, 0], "glucose_mmol_l": 8.0}
+    )
+    found = summary.bedside_scores(rows, notes=[])
+    assert (found["nag"]["n"], found["nag"]["auc"]) == (3, 1.0)
+    assert found["brain"]["auc"] is None
+
+
+def test_the_oracle_is_matched_by_patient_and_null_where_unknown(rows):
+    truth = rows[["patient_id", "p_image", "p_clinical", "p_integrated"]].sample(frac=1, random_state=0)
+    judged = summary.evaluate_models(rows, {"image": 0.3}, notes=[])
+    found = summary.oracle_auc(rows[["patient_id", "he"]], truth, notes=[])
+    assert found["image_auc"] == pytest.approx(judged["image"]["auc"])
+    assert summary.oracle_auc(rows, None, notes=[]) is None
+
+
+def judged_patients(n=200, seed=0):
+    rng = np.random.default_rng(seed)
+    table = pd.DataFrame({"sex": rng.choice(["F", "M"], n), "age": rng.integers(40, 90, n).astype(float)})
+    table["location"], table["ivh"] = rng.choice(["lobar", "thalamus"], n), rng.choice([0.0, 1.0], n)
+    table["baseline_volume_ml"], table["site"] = rng.lognormal(3, 1, n), rng.choice(["A", "B"], n)
+    table["gcs"] = np.where(rng.random(n) < 0.3, np.nan, 12)
+    return table, (rng.random(n) < 0.4).astype(int), pd.Series(rng.uniform(0.1, 0.9, n))
+
+
+def test_every_known_characteristic_splits_the_patients():
+    table, *_ = judged_patients()
+    splits = summary.subgroup_splits(table, table, ["gcs", "dl_score"])
+    sizes = {name: groups.value_counts().to_dict() for name, groups in splits.items()}
+    assert sizes["Age (years)"] == {"65 or older": table["age"].ge(65).sum(), "under 65": table["age"].lt(65).sum()}
+    assert sizes["Predictors"]["some imputed"] == table["gcs"].isna().sum()
+    assert set(sizes) == {
+        *("Sex", "Age (years)", "Location", "Ventricular blood", "Site", "Baseline volume", "Predictors"),
+    }
+
+
+def test_a_single_site_and_complete_predictors_make_no_subgroup():
+    table, *_ = judged_patients()
+    splits = summary.subgroup_splits(table.assign(site="A"), table, ["age", "male"])
+    assert {"Site", "Predictors"} & set(splits) == set()
+
+
+def test_unknown_columns_and_values_make_no_subgroup():
+    table, *_ = judged_patients()
+    splits = summary.subgroup_splits(table[["gcs", "age"]].assign(age=np.nan, site=None), table, [])
+    assert splits == {}
+
+
+def test_the_volumes_tertiles_are_those_of_development():
+    table, *_ = judged_patients()
+    shifted = table.assign(baseline_volume_ml=table["baseline_volume_ml"] + 1000)
+    groups = summary.subgroup_splits(table, table.assign(baseline_volume_ml=np.linspace(1, 31, 200)), [])
+    assert list(groups["Baseline volume"].cat.categories) == ["below 11 mL", "11 to 21 mL", "21 mL or more"]
+    assert "Baseline volume" not in summary.subgroup_splits(table, shifted, [])
+
+
+def test_the_figure_begins_with_everybody_and_keeps_the_order_of_the_groups():
+    table, y, p = judged_patients()
+    table.loc[:4, "sex"] = None
+    shown = summary.subgroup_table(pd.Series(y), p, summary.subgroup_splits(table, table, ["gcs"]), model="clinical")
+    assert shown.loc[0, ["split", "group", "n"]].tolist() == ["", "All test patients", 200]
+    assert shown.loc[shown["split"] == "Sex", "group"].tolist() == ["female", "male", "missing"]
+    assert shown.loc[shown["split"] == "Age (years)", "group"].tolist() == ["under 65", "65 or older"]
+    assert shown.loc[shown["split"] == "Sex", "p_auc"].nunique() == 1
+    assert shown.groupby("split")["n"].sum().eq(200).all()
+
+
+def test_certain_probabilities_are_moved_inwards():
+    _, y, p = judged_patients()
+    p.iloc[0] = 1.0
+    assert np.isfinite(summary.subgroup_table(pd.Series(y), p, {}, model="clinical").loc[0, "in_the_large"])
