@@ -6,7 +6,7 @@ import os
 import re
 import warnings
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -35,15 +35,8 @@ from hepred_lib.progress import progress
 _TEXTS = ("SeriesDescription", "ProtocolName", "StudyDescription")  # the nearest to the series first
 _MOMENTS = ("Acquisition", "Content", "Series", "Study")
 _TAGS = [
-    *("PatientID", "PatientName", "PatientBirthDate", "PatientAge", "PatientSex"),
-    *(
-        "StudyInstanceUID",
-        "SeriesInstanceUID",
-        "SOPInstanceUID",
-        "FrameOfReferenceUID",
-        "InstanceNumber",
-        "AcquisitionNumber",
-    ),
+    *("PatientID", "PatientName", "PatientBirthDate", "PatientAge", "PatientSex", "StudyInstanceUID"),
+    *("SeriesInstanceUID", "SOPInstanceUID", "FrameOfReferenceUID", "InstanceNumber", "AcquisitionNumber"),
     *("Modality", "ImageType", "SeriesNumber", "BodyPartExamined", "ContrastBolusAgent", "ConvolutionKernel"),
     *("SliceThickness", "ImageOrientationPatient", "ImagePositionPatient", "PixelSpacing", "Rows", "Columns"),
     *("AcquisitionDateTime", *_TEXTS, *GROUPS),
@@ -143,14 +136,6 @@ class Series:
         return self.places_mm[-1] - self.places_mm[0] if self.places_mm else 0.0
 
 
-@dataclass(frozen=True)
-class _File:
-    """One file: its series as it alone tells it, and its images."""
-
-    series: Series
-    slices: tuple[Slice, ...]
-
-
 class Found(NamedTuple):
     """What lies below a folder.
 
@@ -175,18 +160,19 @@ def find_series(source: Path) -> Found:
     Files may have any name; a ``DICOMDIR``, hidden files and links to folders are passed over. The pixels of images
     that compete for one place are compared, and no others are read.
     """
-    files: dict[tuple[str, str, str], list[_File]] = defaultdict(list)
+    files: dict[tuple[str, str, str], list[Series]] = defaultdict(list)
     foreign, damaged = 0, []
     for path in progress(list(_files(source)), desc="headers", unit="file"):
+        parts = path.relative_to(source).parts
         try:
-            file = _file(path, folder=_first_folder(path, source))
+            file = _file(path, folder=parts[0] if len(parts) > 1 else source.resolve().name)
         except _DamagedError:
             damaged.append(path)
             continue
         if file is None:
             foreign += 1
-            continue
-        files[file.series.patient, file.series.study, file.series.uid].append(file)
+        else:
+            files[file.patient, file.study, file.uid].append(file)
     found = [series for part in files.values() for series in _series_of(part)]
     found.sort(key=lambda series: (series.patient, series.study, series.number, series.uid))
     return Found(found, foreign, tuple(damaged))
@@ -198,45 +184,36 @@ def _files(source: Path) -> Iterator[Path]:
         yield from (Path(folder) / name for name in sorted(names) if name != "DICOMDIR" and not name.startswith("."))
 
 
-def _first_folder(path: Path, source: Path) -> str:
-    """Name of the first folder below the source; of the source itself for a file directly in it."""
-    parts = path.relative_to(source).parts
-    return parts[0] if len(parts) > 1 else source.resolve().name
-
-
 class _DamagedError(Exception):
     """A DICOM file that cannot be read."""
 
 
-def _file(path: Path, folder: str) -> _File | None:
-    """What the header says; None for what is no DICOM or belongs to no series by its kind."""
+def _file(path: Path, folder: str) -> Series | None:
+    """The series as one file tells it; None for what is no DICOM or belongs to no series by its kind."""
     try:
         with warnings.catch_warnings():  # of values against the standard, which scanners write
             warnings.simplefilter("ignore")
             with opened(path) as stream:
                 header = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=_TAGS)
             kind = header.file_meta.get("MediaStorageSOPClassUID", "")
-            file = _File(_alone(header, path, folder), _slices(header, path))
+            series = _alone(header, path, folder)
     except (InvalidDicomError, NoFileError):
-        return _require_foreign(path)
-    except OSError:
-        raise _DamagedError from None
+        if path.suffix.lower() in _CALLED_DICOM:
+            raise _DamagedError from None
+        return None
     except Exception:  # values are decoded one by one, and a damaged one may raise anything
         raise _DamagedError from None
-    if not file.series.uid and kind != MediaStorageDirectoryStorage:
+    if not series.uid and kind != MediaStorageDirectoryStorage:
         raise _DamagedError
-    return file if file.series.uid else None
-
-
-def _require_foreign(path: Path) -> None:
-    """Refuse as damaged a file that is called DICOM but does not begin as one."""
-    if path.suffix.lower() in _CALLED_DICOM:
-        raise _DamagedError
+    return series if series.uid else None
 
 
 def _alone(header: pydicom.Dataset, path: Path, folder: str) -> Series:
     """The series of one file, its images still to be placed."""
-    groups = groups_of(header, 0)
+    groups, sex = groups_of(header, 0), _text(header, "PatientSex")
+    names, birth_dates, instances = (
+        frozenset(filter(None, [_text(header, name)])) for name in ("PatientName", "PatientBirthDate", "SOPInstanceUID")
+    )
     return Series(
         patient=_text(header, "PatientID") or folder,
         study=_text(header, "StudyInstanceUID"),
@@ -253,66 +230,72 @@ def _alone(header: pydicom.Dataset, path: Path, folder: str) -> Series:
         places_mm=(),
         taken_at=_moment(header),
         age=_age(_text(header, "PatientAge")),
-        sex=_text(header, "PatientSex") if _text(header, "PatientSex") in ("F", "M") else "",
+        sex=sex if sex in ("F", "M") else "",
         files=(path,),
-        names=_filled(header, "PatientName"),
-        birth_dates=_filled(header, "PatientBirthDate"),
-        sexes=_filled(header, "PatientSex"),
+        names=names,
+        birth_dates=birth_dates,
+        sexes=frozenset(filter(None, [sex])),
         texts=tuple(_text(header, name) for name in _TEXTS),
-        instances=_filled(header, "SOPInstanceUID"),
+        instances=instances,
         has_patient_id=bool(_text(header, "PatientID")),
+        slices=_slices(header, path),
     )
 
 
-def _series_of(files: list[_File]) -> list[Series]:
-    """One series for each stack under a UID; those after the largest carry a number behind it."""
-    by_path = {file.series.files[0]: file.series for file in files}
+def _series_of(files: list[Series]) -> list[Series]:
+    """One series for each stack under a UID, of all its files; those after the largest carry a number behind it.
+
+    The first header's words count, every slice's place, and the earliest time.
+    """
+    by_path = {file.files[0]: file for file in files}
     images = [image for file in files for image in file.slices]
     # Echoes and directions of another modality need not be told apart: it is no CT.
-    stacks = split(images) if files[0].series.modality == "CT" else [Stack(tuple(in_order(images)))]
-    return [_joined(stack, by_path, "" if k == 0 else f"#{k + 1}") for k, stack in enumerate(stacks)]
-
-
-def _joined(stack: Stack, by_path: Mapping[Path, Series], suffix: str) -> Series:
-    """The series of all files of a stack: the first header's words, every slice's place, the earliest time."""
-    first, placed = stack.slices[0], all(image.placed for image in stack.slices)
-    paths = tuple(dict.fromkeys(image.path for image in stack.slices))
-    parts = [by_path[path] for path in paths]
-    moments = [part.taken_at for part in parts if part.taken_at is not None]
-    return replace(
-        parts[0],
-        uid=f"{parts[0].uid}{suffix}",
-        kernel=first.kernel,
-        image_type=first.image_type,
-        thickness_mm=first.thickness_mm or np.nan,
-        upright=float(abs(first.normal[2])) if placed else np.nan,
-        places_mm=tuple(dict.fromkeys(np.round(places(stack.slices), 2).tolist())) if placed else (),
-        taken_at=min(moments, default=None),
-        files=paths,
-        names=frozenset().union(*(part.names for part in parts)),
-        birth_dates=frozenset().union(*(part.birth_dates for part in parts)),
-        sexes=frozenset().union(*(part.sexes for part in parts)),
-        instances=frozenset().union(*(part.instances for part in parts)),
-        has_patient_id=all(part.has_patient_id for part in parts),
-        slices=stack.slices,
-        fault=stack.fault,
-    )
+    stacks = split(images) if files[0].modality == "CT" else [Stack(tuple(in_order(images)))]
+    found = []
+    for k, stack in enumerate(stacks):
+        first, placed = stack.slices[0], all(image.placed for image in stack.slices)
+        paths = tuple(dict.fromkeys(image.path for image in stack.slices))
+        parts = [by_path[path] for path in paths]
+        every = ("names", "birth_dates", "sexes", "instances")
+        one = replace(
+            parts[0],
+            uid=f"{parts[0].uid}#{k + 1}" if k else parts[0].uid,
+            kernel=first.kernel,
+            image_type=first.image_type,
+            thickness_mm=first.thickness_mm or np.nan,
+            upright=float(abs(first.normal[2])) if placed else np.nan,
+            places_mm=tuple(dict.fromkeys(np.round(places(stack.slices), 2).tolist())) if placed else (),
+            taken_at=min((part.taken_at for part in parts if part.taken_at is not None), default=None),
+            files=paths,
+            has_patient_id=all(part.has_patient_id for part in parts),
+            slices=stack.slices,
+            fault=stack.fault,
+            **{name: frozenset().union(*(getattr(part, name) for part in parts)) for name in every},
+        )
+        found.append(one)
+    return found
 
 
 def _slices(header: pydicom.Dataset, path: Path) -> tuple[Slice, ...]:
     """Each image of a file; a file of many frames says frame by frame where they lie and how they were made."""
-    frames = len(header.get("PerFrameFunctionalGroupsSequence") or [])
+    frames = len(header.get(GROUPS[1]) or [])
     return tuple(_slice(header, path, frame) for frame in range(max(frames, 1)))
 
 
 def _slice(header: pydicom.Dataset, path: Path, frame: int) -> Slice:
     groups = groups_of(header, frame)
+    turn = _numbers(within(groups, "PlaneOrientationSequence", "ImageOrientationPatient"), 6)
+    if turn is not None:  # two directions of length 1 at right angles
+        rows, columns = np.array(turn).reshape(2, 3)
+        products = (rows @ rows - 1, columns @ columns - 1, rows @ columns)
+        turn = turn if np.abs(products).max() < RIGHT_ANGLE else None
+    sizes = _numbers(within(groups, "PixelMeasuresSequence", "PixelSpacing"), 2)
     return Slice(
         path=path,
         frame=frame,
-        turn=_right_angled(_numbers(within(groups, "PlaneOrientationSequence", "ImageOrientationPatient"), 6)),
+        turn=turn,
         corner=_numbers(within(groups, "PlanePositionSequence", "ImagePositionPatient"), 3),
-        pixel_mm=_sizes(_numbers(within(groups, "PixelMeasuresSequence", "PixelSpacing"), 2)),
+        pixel_mm=sizes if sizes and min(sizes) > 0 else None,
         shape=(int(_number(header, "Rows", 0)), int(_number(header, "Columns", 0))),
         kernel=_kernel(groups),
         image_type=_image_type(groups),
@@ -349,19 +332,6 @@ def _numbers(values: Sequence[float], count: int) -> tuple[float, ...] | None:
         return None
     numbers = tuple(map(float, values))
     return numbers if max(map(abs, numbers)) < _FAR else None  # False for NaN too
-
-
-def _right_angled(turn: tuple[float, ...] | None) -> tuple[float, ...] | None:
-    """Two directions at right angles, or None."""
-    if turn is None:
-        return None
-    rows, columns = np.array(turn).reshape(2, 3)
-    products = (rows @ rows - 1, columns @ columns - 1, rows @ columns)
-    return turn if np.abs(products).max() < RIGHT_ANGLE else None
-
-
-def _sizes(pair: tuple[float, ...] | None) -> tuple[float, float] | None:
-    return pair if pair and min(pair) > 0 else None
 
 
 def _moment(header: pydicom.Dataset) -> datetime | None:
@@ -403,10 +373,6 @@ def _age(text: str) -> float:
 def _text(header: pydicom.Dataset, name: str) -> str:
     value = header.get(name)
     return "" if value is None else " ".join(str(value).split())
-
-
-def _filled(header: pydicom.Dataset, name: str) -> frozenset[str]:
-    return frozenset(filter(None, [_text(header, name)]))
 
 
 def _several(value: object, joint: str) -> str:

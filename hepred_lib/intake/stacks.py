@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
+from operator import attrgetter
 from pathlib import Path
 from typing import BinaryIO
 
@@ -29,16 +30,13 @@ from pydicom.uid import UID, ImplicitVRLittleEndian, RLELossless
 
 from hepred_lib.literal import shown
 
-# --- pixels: Hounsfield units of single DICOM images, straight from the stored values and the rescale of the
+# --- pixels: the stored values of single images
 
 GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 _LAYOUT = ("Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation")
-
-
 LARGEST_SIDE = 8192  # pixels; a CT has 512, seldom 2048
 LARGEST_SLOPE, LARGEST_INTERCEPT = 1000, 100_000  # a CT's are 1 and -1024
 LARGEST_UNPACKED = 200_000_000  # bytes of a deflated file: pydicom unpacks it as a whole
-_META = 8192
 _DEFLATED = re.compile(rb"\x02\x00\x10\x00UI..1\.2\.840\.10008\.1\.2\.1\.99", re.DOTALL)  # TransferSyntaxUID
 
 
@@ -98,7 +96,7 @@ def opened(path: Path) -> Iterator[BinaryIO]:
     with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY), "rb") as stream:
         if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
             raise NoFileError
-        start = stream.read(_META)
+        start = stream.read(8192)
         if _DEFLATED.search(start):
             _require_bounded(start, stream)
         stream.seek(0)
@@ -166,19 +164,19 @@ def groups_of(header: pydicom.Dataset, frame: int) -> tuple[pydicom.Dataset, ...
 
 
 def _check(header: pydicom.Dataset) -> None:
+    """Refuse pixel data that are no grey picture of a CT, or not all there."""
     if "PixelData" not in header or not header.PixelData:
         raise PixelError("pixel data are missing")
-    if not (0 < header.Rows <= LARGEST_SIDE and 0 < header.Columns <= LARGEST_SIDE):
-        raise PixelError(f"the image has {header.Rows} x {header.Columns} pixels, as no CT has")
+    rows, columns, bits = header.Rows, header.Columns, header.BitsStored
+    if not (0 < rows <= LARGEST_SIDE and 0 < columns <= LARGEST_SIDE):
+        raise PixelError(f"the image has {rows} x {columns} pixels, as no CT has")
     if header.get("SamplesPerPixel", 1) != 1:
         raise PixelError(f"the image has {header.SamplesPerPixel} values a pixel, as a colour picture has")
-    if header.get("HighBit", header.BitsStored - 1) != header.BitsStored - 1:
-        raise PixelError(f"the highest of {header.BitsStored} bits is said to be bit {header.HighBit}")
-    if not _syntax(header).is_compressed:
-        got, frames = len(header.PixelData), int(header.get("NumberOfFrames") or 1)
-        needed = header.Rows * header.Columns * header.BitsAllocated // 8 * frames
-        if got < needed:
-            raise PixelError(f"pixel data are short, {got} of {needed} bytes")
+    if header.get("HighBit", bits - 1) != bits - 1:
+        raise PixelError(f"the highest of {bits} bits is said to be bit {header.HighBit}")
+    needed = rows * columns * header.BitsAllocated // 8 * int(header.get("NumberOfFrames") or 1)
+    if len(header.PixelData) < needed and not _syntax(header).is_compressed:
+        raise PixelError(f"pixel data are short, {len(header.PixelData)} of {needed} bytes")
 
 
 def _syntax(header: pydicom.Dataset) -> UID:
@@ -189,23 +187,25 @@ def _stored(header: pydicom.Dataset, frame: int) -> Stored:
     header.file_meta.TransferSyntaxUID = syntax = _syntax(header)
     layout = {name: int(header[name].value) for name in _LAYOUT}
     groups = groups_of(header, frame)
-    told = [within(groups, "PixelValueTransformationSequence", f"Rescale{name}") for name in ("Slope", "Intercept")]
-    # a slope without an intercept says nothing of where water is
-    rescale = None if told[1] == () else (1.0 if told[0] == () else float(told[0]), float(told[1]))
-    if rescale and not 0 < rescale[0] <= LARGEST_SLOPE:
-        raise PixelError(f"RescaleSlope must be above 0 and at most {LARGEST_SLOPE}, got {rescale[0]:g}")
-    if rescale and not abs(rescale[1]) <= LARGEST_INTERCEPT:
-        raise PixelError(f"RescaleIntercept must be within {LARGEST_INTERCEPT} of 0, got {rescale[1]:g}")
-    if syntax.is_encapsulated and syntax != RLELossless:
-        count = int(header.get("NumberOfFrames") or 1)
-        data = get_frame(header.PixelData, frame, number_of_frames=count)
-        if len(data) < 2:  # no fragment is shorter
-            raise PixelError("the compressed image is empty")
-        return Stored(None, data, rescale, layout, syntax)
-    return Stored(pixel_array(header, index=frame), b"", rescale, layout, syntax)
+    slope, intercept = (
+        within(groups, "PixelValueTransformationSequence", f"Rescale{n}") for n in ("Slope", "Intercept")
+    )
+    rescale = None  # a slope without an intercept says nothing of where water is
+    if intercept != ():
+        rescale = (1.0 if slope == () else float(slope), float(intercept))
+        if not 0 < rescale[0] <= LARGEST_SLOPE:
+            raise PixelError(f"RescaleSlope must be above 0 and at most {LARGEST_SLOPE}, got {rescale[0]:g}")
+        if not abs(rescale[1]) <= LARGEST_INTERCEPT:
+            raise PixelError(f"RescaleIntercept must be within {LARGEST_INTERCEPT} of 0, got {rescale[1]:g}")
+    if not syntax.is_encapsulated or syntax == RLELossless:
+        return Stored(pixel_array(header, index=frame), b"", rescale, layout, syntax)
+    data = get_frame(header.PixelData, frame, number_of_frames=int(header.get("NumberOfFrames") or 1))
+    if len(data) < 2:  # no fragment is shorter
+        raise PixelError("the compressed image is empty")
+    return Stored(None, data, rescale, layout, syntax)
 
 
-# --- stacks: The images under one SeriesInstanceUID, sorted into stacks: one stack is one pass over the body
+# --- stacks
 
 SAME_MM = 0.1  # two images nearer than this are at one place
 REGULAR = 0.1  # of a gap: how far a slice may lie from its place in an even stack
@@ -218,7 +218,6 @@ CONTIGUOUS = 1.5  # times the thickness of a slice
 LONGEST_GAP_MM = 15.0
 TURN = 0.01  # 0.6 degrees between the edges of two images
 PIXEL = 1e-3  # relative: half a pixel over 512
-
 _PLAIN = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
 
 
@@ -280,9 +279,17 @@ class Slice:
         return "LOCALIZER" in self.image_type
 
     @property
-    def making(self) -> tuple:
-        """How the image was made: the same for an image and its copy."""
-        return self.kernel, self.image_type, self.number, self.acquisition, self.time, self.instance, self.thickness_mm
+    def kind(self) -> tuple[str, ...]:
+        """The part of ImageType that the standard defines."""
+        return self.image_type[:3]
+
+
+# How an image was made: the same for an image and its copy; the same for the images of one pass in one rendering.
+_making = attrgetter("kernel", "image_type", "number", "acquisition", "time", "instance", "thickness_mm")
+_way = attrgetter("kernel", "image_type", "acquisition", "thickness_mm")
+# What tells two renderings of one pass apart, and what two passes.
+_RENDERINGS = ("kernel", "kind", "frame_of_reference")
+_PASSES = ("thickness_mm", "number", "acquisition", "time", "instance")
 
 
 @dataclass(frozen=True)
@@ -291,21 +298,6 @@ class Stack:
 
     slices: tuple[Slice, ...]
     fault: str = ""
-
-
-# What tells two renderings of one pass apart, and what two passes.
-_RENDERINGS: tuple[Callable[[Slice], object], ...] = (
-    lambda image: image.kernel,
-    lambda image: image.image_type[:3],
-    lambda image: image.frame_of_reference,
-)
-_PASSES: tuple[Callable[[Slice], object], ...] = (
-    lambda image: image.thickness_mm,
-    lambda image: image.number,
-    lambda image: image.acquisition,
-    lambda image: image.time,
-    lambda image: image.instance,
-)
 
 
 def split(images: Iterable[Slice]) -> list[Stack]:
@@ -317,10 +309,10 @@ def split(images: Iterable[Slice]) -> list[Stack]:
         parts = [group] if fault else _stacks(group)
         stacks += [Stack(tuple(in_order(part)), fault or _fault(part)) for part in parts]
     stacks.sort(key=_order)
-    if without and stacks and _kind(without[0]) == _kind(stacks[0].slices[0]):
-        count = f"{len(without)} of {len(without) + len(stacks[0].slices)}"
-        stacks[0] = Stack(stacks[0].slices, f"ImagePositionPatient is missing in {count} images")
-        without = []
+    first = stacks[0].slices if stacks else ()
+    if without and first and (without[0].shape, without[0].kind) == (first[0].shape, first[0].kind):
+        count = f"{len(without)} of {len(without) + len(first)}"
+        return [Stack(first, f"ImagePositionPatient is missing in {count} images"), *stacks[1:]]
     return stacks + ([Stack(tuple(without))] if without else [])
 
 
@@ -447,19 +439,17 @@ def _without_copies(images: list[Slice]) -> list[Slice]:
 
 
 def _different(rivals: list[Slice]) -> list[Slice]:
-    kept: dict[tuple[Slice, str], None] = {}
-    shown = [(image, digest(image.path, image.frame)) for image in rivals]
-    for image, content in sorted(shown, key=lambda one: not one[1]):  # those that can be read, first
-        if not any(_is_copy(image, content, other, seen) for other, seen in kept):
-            kept[image, content] = None
+    """Images that are no copy of another: same pixels; or made the same way, where one is compressed or unreadable."""
+    kept: list[tuple[Slice, str]] = []
+    contents = [(image, digest(image.path, image.frame)) for image in rivals]
+    for image, content in sorted(contents, key=lambda one: not one[1]):  # those that can be read, first
+        copied = any(
+            (content and content == seen)
+            or (_making(image) == _making(other) and (image.syntax != other.syntax or not content))
+            for other, seen in kept
+        )
+        kept += [] if copied else [(image, content)]
     return [image for image in rivals if any(image is other for other, _ in kept)]
-
-
-def _is_copy(image: Slice, content: str, other: Slice, seen: str) -> bool:
-    """Same pixels; or made the same way, where one was compressed or cannot be read."""
-    if content and content == seen:
-        return True
-    return image.making == other.making and (image.syntax != other.syntax or not content)
 
 
 def _at_one_place(images: list[Slice]) -> list[list[Slice]]:
@@ -475,12 +465,10 @@ def _at_one_place(images: list[Slice]) -> list[list[Slice]]:
 def _stacks(images: list[Slice]) -> list[list[Slice]]:
     """Images of one orientation and grid: renderings apart, then passes, then copies out, then what lies far off."""
     parts = [images]
-    for attribute in _RENDERINGS:
-        parts = [stack for part in parts for stack in _apart(part, attribute, _is_rendering)]
-    for attribute in _PASSES:
-        parts = [
-            stack for part in parts for stack in ([part] if _is_plain(part) else _apart(part, attribute, _is_repeat))
-        ]
+    for name in _RENDERINGS:
+        parts = [stack for part in parts for stack in _apart(part, name, _is_rendering)]
+    for name in _PASSES:
+        parts = [stack for part in parts for stack in ([part] if _is_plain(part) else _apart(part, name, _is_repeat))]
     return [piece for part in parts for piece in _without_lone(_without_copies(part))]
 
 
@@ -494,20 +482,23 @@ def _crowded(images: list[Slice]) -> int:
     return sum(len(rivals) > 1 for rivals in _at_one_place(images))
 
 
-def _apart(
-    images: list[Slice], attribute: Callable[[Slice], object], is_other: Callable[[list[Slice], list[Slice]], bool]
-) -> list[list[Slice]]:
+def _apart(images: list[Slice], name: str, is_other: Callable[[list[Slice], list[Slice]], bool]) -> list[list[Slice]]:
     """Parts that differ in an attribute: stacks of their own where they cover each other, else one stack.
 
     Where two parts of one stack meet, a place may be in both; the first part's image is used.
     """
     parts: dict[object, list[Slice]] = defaultdict(list)
     for image in images:
-        parts[attribute(image)].append(image)
-    if len(parts) == len(images) and is_other is _is_rendering:
-        return [images]  # a value for every image tells nothing apart
-    stacks: list[list[Slice]] = _in_turn(images, attribute) if len(parts) == len(images) else []
-    for value in sorted(parts) if not stacks else ():
+        parts[getattr(image, name)].append(image)
+    stacks: list[list[Slice]] = []
+    if len(parts) == len(images):  # a value for every image
+        if name in _RENDERINGS:
+            return [images]
+        # The first image at every place, the second, and so on.
+        ranked = [sorted(rivals, key=attrgetter(name)) for rivals in _at_one_place(images)]
+        most = max(map(len, ranked))
+        stacks, parts = [[rivals[k] for rivals in ranked if len(rivals) > k] for k in range(most)], {}
+    for value in sorted(parts):
         home = next((stack for stack in stacks if not is_other(stack, parts[value])), None)
         if home is None:
             stacks.append(list(parts[value]))
@@ -515,18 +506,9 @@ def _apart(
             taken = np.array([image.corner for image in home])
             away = [np.linalg.norm(taken - np.array(image.corner), axis=1).min() for image in parts[value]]
             home += [image for image, mm in zip(parts[value], away, strict=True) if mm >= SAME_MM]
-    to_and_fro = attribute is _PASSES[-1] and any(_interlaced(a, b) for a, b in pairwise(stacks))
+    ends = [(min(image.instance for image in stack), max(image.instance for image in stack)) for stack in stacks]
+    to_and_fro = name == "instance" and any(a[1] > b[0] for a, b in pairwise(ends))
     return [images] if to_and_fro else stacks
-
-
-def _in_turn(images: list[Slice], attribute: Callable[[Slice], object]) -> list[list[Slice]]:
-    """The first image at every place, the second, and so on: what parts of one image each come to."""
-    ranked = [sorted(rivals, key=attribute) for rivals in _at_one_place(images)]
-    return [[rivals[k] for rivals in ranked if len(rivals) > k] for k in range(max(map(len, ranked)))]
-
-
-def _interlaced(a: list[Slice], b: list[Slice]) -> bool:
-    return max(image.instance for image in a) > min(image.instance for image in b)
 
 
 def _is_rendering(stack: list[Slice], part: list[Slice]) -> bool:
@@ -575,14 +557,6 @@ def _without_lone(images: list[Slice]) -> list[list[Slice]]:
             if gap > far and all(_way(a) != _way(b) for a in lone for b in rest):
                 return [*_without_lone(rest), lone]
     return [images]
-
-
-def _way(image: Slice) -> tuple:
-    return image.kernel, image.image_type, image.acquisition, image.thickness_mm
-
-
-def _kind(image: Slice) -> tuple:
-    return image.shape, image.image_type[:3]
 
 
 def _fault(images: list[Slice]) -> str:
