@@ -1,24 +1,206 @@
-"""Which series are a patient's first non-contrast head CT and its follow-up.
+"""Which series are a patient's first non-contrast head CT and its follow-up, and whose they are.
 
-Every series that is left out has its reason, and a reader's word stands above every rule.
+Every series that is left out has its reason, and a reader's word stands above every rule. Nothing is merged on a guess:
+series of doubtful identity are not used until the export is corrected, or a reader's ``by_hand`` says which of them
+belong together. Reasons name no patient.
 """
 
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
+from difflib import SequenceMatcher
+from itertools import combinations_with_replacement
+from typing import Any
 
 import numpy as np
 
-from hepred_lib.errors import ManifestError
-from hepred_lib.intake.identity import identity_conflicts, only_the_folder_says
+from hepred_lib.cohort.rules import ManifestError
 from hepred_lib.intake.series import Series
-from hepred_lib.intake.words import Said, Words, load_words
+from hepred_lib.intake.words import Said, Words, fold, load_words
 
-# --- verdict: What the header of one series says: whether it may be a native head CT, what speaks against it,
+USES = ("baseline", "followup", "none")
+USUAL_THICKNESS_MM = 5.0
+# Follow-up of most cohorts is planned for a day after the first scan, and is within three.
+FOLLOWUP_H, USUAL_FOLLOWUP_H = (1.0, 72.0), 24.0
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What one series is used as: ``baseline``, ``followup`` or ``none``, and why.
+
+    ``unsure`` where the header's words are silent or contradict each other: a person should look.
+    """
+
+    series: Series
+    use: str
+    reason: str
+    unsure: bool = False
+
+
+def choose(
+    found: Iterable[Series], by_hand: Mapping[str, str] | None = None, words: Words | None = None
+) -> list[Choice]:
+    """One choice a series, in the order given.
+
+    A head series whose header says neither native nor contrast is usual, and native where nothing speaks for contrast:
+    it is taken without doubt unless another acquisition of the same study, of a soft kernel too, says as little, or the
+    protocol or study is named after contrast and no other series of the study is the one with contrast. Of several such
+    the first is proposed, since contrast is given after the native scan. A doubtful choice is marked ``unsure``.
+
+    Parameters
+    ----------
+    found : iterable of Series
+    by_hand : mapping of str to str, optional
+        From SeriesInstanceUID to ``baseline``, ``followup`` or ``none``: a reader's word. A use that is given by hand
+        to one series is taken from the others of that patient.
+    words : Words, optional
+        The package's own by default.
+
+    Raises
+    ------
+    ManifestError
+        Two series of one patient that are the baseline, or the follow-up, by hand.
+    """
+    found, by_hand, words = list(found), by_hand or {}, words or load_words()
+    conflicts = identity_conflicts(found, words)
+    times = Counter(series.uid for series in found)
+    chosen: dict[int, Choice] = {}
+    # By place, not by uid: one uid may be under two patients, and neither may vanish.
+    for places in _by(range(len(found)), lambda k: [found[k].patient]).values():
+        part = {k: found[k] for k in places}
+        told = {k: by_hand.get(series.uid, "") for k, series in part.items()}
+        told = {k: use for k, use in told.items() if use == "none" or (use and times[part[k].uid] == 1)}
+        _require_one_each(part, told)
+        for k, series in part.items():
+            if k in told:
+                chosen[k] = Choice(series, told[k], "by hand")
+            elif series.uid in conflicts:
+                chosen[k] = Choice(series, "none", conflicts[series.uid])
+        free = [k for k in part if k not in chosen]
+        first = next((part[k] for k, use in told.items() if use == "baseline"), None)
+        for k, choice in zip(free, _of_one_patient([part[k] for k in free], words, first), strict=True):
+            taken = choice.use != "none" and choice.use in told.values()
+            chosen[k] = Choice(choice.series, "none", f"another is the {choice.use} by hand") if taken else choice
+    return [chosen[k] for k in range(len(found))]
+
+
+def reason_against(series: Series, words: Words | None = None) -> str:
+    """Why a series is no non-contrast head CT; empty if it may be one."""
+    return judge(series, words or load_words()).against
+
+
+def hours_between(first: Series, later: Series) -> float:
+    """Hours from one scan to another; NaN where a time is not known."""
+    if first.taken_at is None or later.taken_at is None:
+        return float("nan")
+    return (later.taken_at - first.taken_at).total_seconds() / 3600
+
+
+def _require_one_each(part: Mapping[int, Series], told: Mapping[int, str]) -> None:
+    """Refuse two baselines, or two follow-ups, of one patient by hand: one would replace the other."""
+    for use in USES[:2]:
+        numbers = [str(part[k].number) for k, by in told.items() if by == use]
+        if len(numbers) > 1:
+            raise ManifestError(
+                f"by_hand must name one {use} for each patient, got {len(numbers)} for one: series "
+                f"{' and '.join(numbers)} (series.csv)."
+            )
+
+
+def _of_one_patient(found: Sequence[Series], words: Words, first: Series | None) -> list[Choice]:
+    """A choice for each series, in the order given; ``first`` is the first scan where a reader has said it."""
+    verdicts = [judge(series, words) for series in found]
+    choices = {id(v.series): Choice(v.series, "none", v.against) for v in verdicts if v.against}
+    doubt = ("PatientID is empty, and only the folder says whose it is",) if only_the_folder_says(found, words) else ()
+    scans = []
+    for _, study in sorted(_by(verdicts, lambda verdict: [verdict.series.study]).items()):
+        ranked = sorted((_among(v, study) for v in study if not v.against), key=_rank)
+        scans += [replace(best, doubts=(*best.doubts, *doubt)) for best in ranked[:1]]
+        for other in ranked[1:]:
+            choices[id(other.series)] = Choice(other.series, "none", "another series of this study suits better")
+    choices |= {id(choice.series): choice for choice in _in_time(scans, first)}
+    return [choices[id(series)] for series in found]
+
+
+def _among(verdict: Verdict, study: Sequence[Verdict]) -> Verdict:
+    """A verdict that says neither native nor contrast, in the light of the other series of the study."""
+    if verdict.native or verdict.contradicts:
+        return verdict
+    heads = [v for v in study if v is not verdict and not v.against]
+    apart = [v for v in heads if acquired_apart(v.series, verdict.series)]
+    natives = [v for v in heads if v.native]
+    rivals = [v for v in apart if not (v.native or v.contradicts or v.sharp)]
+    doubt = ""
+    if natives and all(v in apart for v in natives):
+        doubt = f"{NOT_SAID}, and another series of the study is native"
+    elif rivals and not natives:
+        doubt = f"{NOT_SAID}, and {len(rivals)} more of the study may be native"
+    elif verdict.hint and not any(v.with_contrast for v in study):
+        doubt = verdict.hint
+    hours = [hours_between(v.series, verdict.series) for v in rivals]
+    return replace(verdict, doubts=(*verdict.doubts, *filter(None, [doubt])), after_h=max(np.nan_to_num([0.0, *hours])))
+
+
+def _rank(verdict: Verdict) -> tuple:
+    """Best first: without doubt, of a soft kernel, named native, original, early, of slices near 5 mm, of many."""
+    series = verdict.series
+    thickness = series.thickness_mm if np.isfinite(series.thickness_mm) else 0.0
+    return (
+        verdict.contradicts,
+        bool(verdict.doubts),
+        verdict.sharp,
+        not verdict.native,
+        "ORIGINAL" not in series.image_type,
+        verdict.after_h,
+        abs(thickness - USUAL_THICKNESS_MM),
+        -len(series.places_mm),
+        series.number,
+        series.uid,
+    )
+
+
+def _in_time(scans: Sequence[Verdict], first: Series | None) -> list[Choice]:
+    """The first scan, and of the later ones within three days the one nearest to a day after it."""
+    choices, later = [], list(scans)
+    if first is None and scans:
+        moments = [scan.series.taken_at for scan in scans]
+        earliest = min(moments) if None not in moments else None
+        count = moments.count(earliest)
+        if len(scans) > 1 and (earliest is None or count > 1):
+            why = "a time is missing" if earliest is None else "their times are equal"
+            return [_not_in_order(scan, len(scans) if earliest is None else count, "first", why) for scan in scans]
+        scan = later.pop(moments.index(earliest))
+        first, choices = scan.series, [_use(scan, "baseline", "the first")]
+    hours = [hours_between(first, scan.series) for scan in later]
+    within = [k for k, h in enumerate(hours) if FOLLOWUP_H[0] <= h <= FOLLOWUP_H[1]]
+    best = min(within, key=lambda k: abs(hours[k] - USUAL_FOLLOWUP_H), default=None)
+    equal = [k for k in within if hours[k] == hours[best]]
+    for k, (scan, h) in enumerate(zip(later, hours, strict=True)):
+        if k in equal and len(equal) > 1:
+            choices.append(_not_in_order(scan, len(equal), "follow-up", "their times are equal"))
+        elif np.isnan(h):
+            choices.append(Choice(scan.series, "none", "the time between it and the first is not known"))
+        else:
+            apart = f"{abs(h):.1f} h {'after' if h >= 0 else 'before'} the first"
+            choices.append(_use(scan, "followup" if k == best else "none", apart))
+    return choices
+
+
+def _not_in_order(scan: Verdict, count: int, which: str, why: str) -> Choice:
+    return Choice(scan.series, "none", f"which of {count} studies is the {which} is not said: {why}")
+
+
+def _use(scan: Verdict, use: str, reason: str) -> Choice:
+    """A choice with its doubts."""
+    if use == "none" or not scan.doubts:
+        return Choice(scan.series, use, reason)
+    return Choice(scan.series, use, f"{reason}; unsure: {'; '.join(scan.doubts)}", unsure=True)
+
+
+# --- verdict: what the header of one series says
 
 HEAD_PARTS = ("HEAD", "BRAIN", "SKULL", "NEURO", "CRANIUM", "CEREBR")
 LEAST_SLICES, LEAST_EXTENT_MM = 8, 80.0
@@ -170,193 +352,182 @@ def acquired_apart(one: Series, other: Series, seconds: float = 60.0) -> bool:
     return abs((one.taken_at - other.taken_at).total_seconds()) > seconds
 
 
-# --- choice: Which series are a patient's first non-contrast head CT and its follow-up
+# --- identity: whether what is called one patient is one person, and one UID one patient's
 
-USES = ("baseline", "followup", "none")
-USUAL_THICKNESS_MM = 5.0
-# Follow-up of most cohorts is planned for a day after the first scan, and is within three.
-FOLLOWUP_H, USUAL_FOLLOWUP_H = (1.0, 72.0), 24.0
-
-
-@dataclass(frozen=True)
-class Choice:
-    """What one series is used as: ``baseline``, ``followup`` or ``none``, and why.
-
-    ``unsure`` where the header's words are silent or contradict each other: a person should look.
-    """
-
-    series: Series
-    use: str
-    reason: str
-    unsure: bool = False
+_NO_DAYS = ("19000101", "18000101", "00010101", "00000000", "11111111", "99991231", "18991230", "18991231")
+_SEXES = {"m": "M", "male": "M", "mannlich": "M", "f": "F", "female": "F", "w": "F", "weiblich": "F"}
+_AGE_YEARS = 2  # ages are whole years, and dates may have been shifted
+_ALIKE = 0.8  # of two names: a letter or two differ
+_OTHER_SCRIPT = r"[\u0370-\u1fff\u3040-\ud7ff]"
+_EXPORT = "correct the export"
+_BY_HAND = f"{_EXPORT}, or mark this patient's series in by_hand"
 
 
-def choose(
-    found: Iterable[Series], by_hand: Mapping[str, str] | None = None, words: Words | None = None
-) -> list[Choice]:
-    """One choice a series, in the order given.
+def identity_conflicts(found: Iterable[Series], words: Words | None = None) -> dict[str, str]:
+    """Series that must not be used because it is not sure whose they are.
 
-    A head series whose header says neither native nor contrast is usual, and native where nothing speaks for contrast:
-    it is taken without doubt unless another acquisition of the same study, of a soft kernel too, says as little, or the
-    protocol or study is named after contrast and no other series of the study is the one with contrast. Of several such
-    the first is proposed, since contrast is given after the native scan. A doubtful choice is marked ``unsure``.
+    Refused are a SeriesInstanceUID, StudyInstanceUID or SOPInstanceUID under two patients, a SeriesInstanceUID in two
+    studies, and a PatientID with two names, birth dates, sexes or ages. All series of such a patient are refused, for
+    the first scan may be among the doubtful ones.
+
+    Names are compared without case, accents, blanks and carets, in any order, and in the script that both have. Names
+    that still differ count as one person's only where birth date and sex agree and part of the name stays, or all but a
+    letter or two (a maiden name, a spelling). A placeholder as PatientID ("ANONYMOUS", "0") is refused unless it has
+    one study only, or one name and birth date in every series. Where PatientID is empty, the first folder is the
+    patient: refused where its series say two persons, and where it is the only patient, with several studies and no
+    name.
 
     Parameters
     ----------
     found : iterable of Series
-    by_hand : mapping of str to str, optional
-        From SeriesInstanceUID to ``baseline``, ``followup`` or ``none``: a reader's word. A use that is given by hand
-        to one series is taken from the others of that patient.
     words : Words, optional
-        The package's own by default.
+        Of whose section ``nobody`` the placeholders are.
 
-    Raises
-    ------
-    ManifestError
-        Two series of one patient that are the baseline, or the follow-up, by hand.
+    Returns
+    -------
+    dict of str to str
+        From the uid of a series to the reason with its remedy.
     """
-    found, by_hand, words = list(found), by_hand or {}, words or load_words()
-    conflicts = identity_conflicts(found, words)
-    times = Counter(series.uid for series in found)
-    chosen: dict[int, Choice] = {}
-    # By place, not by uid: one uid may be under two patients, and neither may vanish.
-    for _, group in groupby(sorted(range(len(found)), key=lambda k: found[k].patient), key=lambda k: found[k].patient):
-        part = {k: found[k] for k in group}
-        told = {k: by_hand[s.uid] for k, s in part.items() if s.uid in by_hand}
-        told = {k: use for k, use in told.items() if use == "none" or times[part[k].uid] == 1}
-        _require_one_each(part, told)
-        chosen |= {k: Choice(part[k], use, "by hand") for k, use in told.items()}
-        doubtful = {k: conflicts[s.uid] for k, s in part.items() if s.uid in conflicts and k not in told}
-        chosen |= {k: Choice(part[k], "none", reason) for k, reason in doubtful.items()}
-        free = {k: series for k, series in part.items() if k not in chosen}
-        first = next((part[k] for k, use in told.items() if use == "baseline"), None)
-        for k, choice in zip(free, _of_one_patient(list(free.values()), words, first), strict=True):
-            taken = choice.use != "none" and choice.use in told.values()
-            chosen[k] = Choice(choice.series, "none", f"another is the {choice.use} by hand") if taken else choice
-    return [chosen[k] for k in range(len(found))]
+    words = words or load_words()
+    found = [_cleaned(series, words) for series in found]
+    shared = _shared_uids(found)
+    groups = _by(found, lambda series: [series.patient])
+    conflicts = {}
+    for patient, part in groups.items():
+        of_uids = next((shared[series.uid] for series in part if series.uid in shared), "")
+        reason = _not_one_person(part, nobody=words.is_nobody(patient), alone=len(groups) == 1)
+        if not reason and of_uids:
+            reason = f"another series of this patient is in doubt: {of_uids}"
+        for series in part:
+            if series.uid in shared or reason:
+                conflicts[series.uid] = shared.get(series.uid, reason)
+    return conflicts
 
 
-def reason_against(series: Series, words: Words | None = None) -> str:
-    """Why a series is no non-contrast head CT; empty if it may be one."""
-    return judge(series, words or load_words()).against
+def only_the_folder_says(part: Iterable[Series], words: Words | None = None) -> bool:
+    """Whether several studies are one patient's for no other reason than the folder that they are in."""
+    part = [_cleaned(series, words or load_words()) for series in part]
+    several = len({series.study for series in part}) > 1
+    return several and not all(s.has_patient_id for s in part) and not all(s.names for s in part)
 
 
-def hours_between(first: Series, later: Series) -> float:
-    """Hours from one scan to another; NaN where a time is not known."""
-    if first.taken_at is None or later.taken_at is None:
-        return float("nan")
-    return (later.taken_at - first.taken_at).total_seconds() / 3600
-
-
-def _require_one_each(part: Mapping[int, Series], told: Mapping[int, str]) -> None:
-    """Refuse two baselines, or two follow-ups, of one patient by hand: one would replace the other."""
-    for use in USES[:2]:
-        numbers = [str(part[k].number) for k, by in told.items() if by == use]
-        if len(numbers) > 1:
-            raise ManifestError(
-                f"by_hand must name one {use} for each patient, got {len(numbers)} for one: series "
-                f"{' and '.join(numbers)} (series.csv)."
-            )
-
-
-def _of_one_patient(found: Sequence[Series], words: Words, first: Series | None) -> list[Choice]:
-    """A choice for each series, in the order given; ``first`` is the first scan where a reader has said it."""
-    verdicts = [judge(series, words) for series in found]
-    reasons = {id(v.series): Choice(v.series, "none", v.against) for v in verdicts if v.against}
-    doubt = ("PatientID is empty, and only the folder says whose it is",) if only_the_folder_says(found, words) else ()
-    scans = []
-    for _, group in groupby(sorted(verdicts, key=lambda v: v.series.study), key=lambda v: v.series.study):
-        study = list(group)
-        ranked = sorted((_among(v, study) for v in study if not v.against), key=_rank)
-        scans += [replace(best, doubts=(*best.doubts, *doubt)) for best in ranked[:1]]
-        for other in ranked[1:]:
-            reasons[id(other.series)] = Choice(other.series, "none", "another series of this study suits better")
-    for choice in _in_time(scans, first):
-        reasons[id(choice.series)] = choice
-    return [reasons[id(series)] for series in found]
-
-
-def _among(verdict: Verdict, study: Sequence[Verdict]) -> Verdict:
-    """A verdict that says neither native nor contrast, in the light of the other series of the study."""
-    if verdict.native or verdict.contradicts:
-        return verdict
-    heads = [v for v in study if v is not verdict and not v.against]
-    apart = [v for v in heads if acquired_apart(v.series, verdict.series)]
-    natives = [v for v in heads if v.native]
-    rivals = [v for v in apart if not (v.native or v.contradicts or v.sharp)]
-    doubt = ""
-    if natives and all(v in apart for v in natives):
-        doubt = f"{NOT_SAID}, and another series of the study is native"
-    elif rivals and not natives:
-        doubt = f"{NOT_SAID}, and {len(rivals)} more of the study may be native"
-    elif verdict.hint and not any(v.with_contrast for v in study):
-        doubt = verdict.hint
-    hours = [hours_between(v.series, verdict.series) for v in rivals]
-    return replace(verdict, doubts=(*verdict.doubts, *filter(None, [doubt])), after_h=max(np.nan_to_num([0.0, *hours])))
-
-
-def _rank(verdict: Verdict) -> tuple:
-    """Best first: without doubt, of a soft kernel, named native, original, early, of slices near 5 mm, of many."""
-    series = verdict.series
-    thickness = series.thickness_mm if np.isfinite(series.thickness_mm) else 0.0
-    return (
-        verdict.contradicts,
-        bool(verdict.doubts),
-        verdict.sharp,
-        not verdict.native,
-        "ORIGINAL" not in series.image_type,
-        verdict.after_h,
-        abs(thickness - USUAL_THICKNESS_MM),
-        -len(series.places_mm),
-        series.number,
-        series.uid,
+def _cleaned(series: Series, words: Words) -> Series:
+    """The series without what stands for no name, no birth date and no sex."""
+    dates = {re.sub(r"\D", "", date)[:8] for date in series.birth_dates}
+    return replace(
+        series,
+        names=frozenset(name for name in series.names if not words.is_nobody(name)),
+        birth_dates=frozenset(date for date in dates if len(date) >= 4 and date not in _NO_DAYS),
+        sexes=frozenset(_SEXES[fold(sex)] for sex in series.sexes if fold(sex) in _SEXES),
     )
 
 
-def _in_time(scans: Sequence[Verdict], first: Series | None) -> list[Choice]:
-    """The first scan, and of the later ones within three days the one nearest to a day after it."""
-    if first is None and len(scans) > 1:
-        if any(scan.series.taken_at is None for scan in scans):
-            return [_not_in_order(scan, len(scans), "first", "a time is missing") for scan in scans]
-        start = min(scan.series.taken_at for scan in scans)
-        equal = sum(scan.series.taken_at == start for scan in scans)
-        if equal > 1:
-            return [_not_in_order(scan, equal, "first", "their times are equal") for scan in scans]
-    choices, later = [], list(scans)
-    if first is None and scans:
-        scan = min(scans, key=lambda scan: len(scans) > 1 and scan.series.taken_at.isoformat())
-        first, choices = scan.series, [_use(scan, "baseline", "the first")]
-        later.remove(scan)
-    return choices + _after(first, later)
+def _shared_uids(found: Sequence[Series]) -> dict[str, str]:
+    """Reasons against series with a number that belongs to another patient too, or to another study."""
+    shared: dict[str, str] = {}
+    for name, numbers_of in (
+        ("SeriesInstanceUID", lambda series: [_root(series)]),
+        ("StudyInstanceUID", lambda series: filter(None, [series.study])),
+        ("SOPInstanceUID", lambda series: series.instances),
+    ):
+        for part in _by(found, numbers_of).values():
+            if len({series.patient for series in part}) > 1:
+                for series in part:
+                    shared.setdefault(series.uid, _under_two(name, part))
+    for part in _by(found, lambda series: [_root(series)]).values():
+        if len({series.study for series in part}) > 1:
+            for series in part:
+                shared.setdefault(series.uid, f"one SeriesInstanceUID in two studies of a patient: {_EXPORT}")
+    return shared
 
 
-def _after(first: Series | None, later: Sequence[Verdict]) -> list[Choice]:
-    """What the other scans are used as, by their hours after the first."""
-    hours = {id(scan): hours_between(first, scan.series) for scan in later}
-    within = [scan for scan in later if FOLLOWUP_H[0] <= hours[id(scan)] <= FOLLOWUP_H[1]]
-    chosen = min(within, key=lambda scan: abs(hours[id(scan)] - USUAL_FOLLOWUP_H), default=None)
-    equal = [scan for scan in within if scan.series.taken_at == chosen.series.taken_at]
-    choices = []
-    for scan in later:
-        if scan in equal and len(equal) > 1:
-            choices.append(_not_in_order(scan, len(equal), "follow-up", "their times are equal"))
-        elif np.isnan(hours[id(scan)]):
-            choices.append(Choice(scan.series, "none", "the time between it and the first is not known"))
-        else:
-            choices.append(_use(scan, "followup" if scan is chosen else "none", _apart(hours[id(scan)])))
-    return choices
+def _root(series: Series) -> str:
+    """SeriesInstanceUID without the number of a stack under it."""
+    return series.uid.partition("#")[0]
 
 
-def _apart(hours: float) -> str:
-    return f"{hours:.1f} h after the first" if hours >= 0 else f"{-hours:.1f} h before the first"
+def _under_two(name: str, part: Sequence[Series]) -> str:
+    if all(series.has_patient_id for series in part):
+        return f"one {name} under two patients: {_EXPORT}"
+    return f"PatientID is empty, and one {name} is in two folders: put each patient into one folder of SOURCE"
 
 
-def _not_in_order(scan: Verdict, count: int, which: str, why: str) -> Choice:
-    return Choice(scan.series, "none", f"which of {count} studies is the {which} is not said: {why}")
+def _not_one_person(part: Sequence[Series], *, nobody: bool, alone: bool) -> str:
+    """Why the series under one PatientID, or in one folder, may be of several people; empty if they are of one."""
+    people = {(s.names, s.birth_dates, s.sexes, s.age, s.taken_at and s.taken_at.year): s for s in part}
+    has_id = part[0].has_patient_id
+    for one, other in combinations_with_replacement(people.values(), 2):
+        if differing := _differing(one, other):
+            where = "one PatientID" if has_id else "PatientID is empty, and one folder"
+            return f"{where}{' (a placeholder)' if has_id and nobody else ''} has two {differing}: {_BY_HAND}"
+    if len({series.has_patient_id for series in part}) > 1:
+        return f"PatientID is empty, and the folder has the name of another PatientID: {_EXPORT}"
+    if len({series.study for series in part}) == 1:
+        return ""
+    named = all(series.names for series in part)
+    if has_id and nobody and not (named and all(series.birth_dates for series in part)):
+        return f"PatientID is a placeholder, which several people may share: {_BY_HAND}"
+    if not has_id and alone and not named:
+        return f"PatientID is empty, and all studies are in one folder: {_BY_HAND}"
+    return ""
 
 
-def _use(scan: Verdict, use: str, reason: str) -> Choice:
-    """A choice with its doubts."""
-    if use == "none" or not scan.doubts:
-        return Choice(scan.series, use, reason)
-    return Choice(scan.series, use, f"{reason}; unsure: {'; '.join(scan.doubts)}", unsure=True)
+def _differing(one: Series, other: Series) -> str:
+    """What tells two people apart: ``birth dates``, ``sexes``, ``names`` or ``ages``; empty where nothing does."""
+    dates, names = one.birth_dates | other.birth_dates, one.names | other.names
+    if any(not (a.startswith(b) or b.startswith(a)) for a in dates for b in dates):  # a year alone may be given
+        return "birth dates"
+    if len(one.sexes | other.sexes) > 1:
+        return "sexes"
+    born = bool(one.birth_dates and other.birth_dates)
+    same = born and bool(one.sexes and other.sexes)
+    if any(not _one_name(a, b, same_birth_and_sex=same) for a in names for b in names):
+        return "names"
+    return "" if born or _ages_agree(one, other) else "ages"
+
+
+def _one_name(one: str, other: str, *, same_birth_and_sex: bool) -> bool:
+    """Whether two PatientNames may be one person's."""
+    pairs = [
+        (_parts(a), _parts(b))
+        for a in one.split("=")
+        for b in other.split("=")
+        if bool(re.search(_OTHER_SCRIPT, a)) == bool(re.search(_OTHER_SCRIPT, b)) and a.strip("^ ") and b.strip("^ ")
+    ]
+    if any(_same_parts(*pair) for pair in pairs):
+        return True
+    # Two scripts cannot be compared.
+    return same_birth_and_sex and (not pairs or any(_alike(*pair) for pair in pairs))
+
+
+def _parts(name: str) -> list[str]:
+    """Family, given and middle name, folded, without the letters that are written in two ways."""
+    return re.sub(r"(?<=[aou])e", "", fold(" ".join(name.split("^")[:3]))).split()
+
+
+def _same_parts(one: list[str], other: list[str]) -> bool:
+    fewer, more = sorted((set(one), set(other)), key=len)
+    within = len(fewer) > 1 and fewer <= more  # a middle name
+    return within or "".join(one) == "".join(other) or "".join(sorted(one)) == "".join(sorted(other))
+
+
+def _alike(one: list[str], other: list[str]) -> bool:
+    kept = any(len(part) > 1 for part in set(one) & set(other))
+    return kept or SequenceMatcher(None, "".join(sorted(one)), "".join(sorted(other))).ratio() >= _ALIKE
+
+
+def _ages_agree(one: Series, other: Series) -> bool:
+    """Whether two PatientAges can be one person's; where a date is not known, as if both were scanned in one year."""
+    apart = other.age - one.age
+    if one.taken_at is not None and other.taken_at is not None:
+        apart -= other.taken_at.year - one.taken_at.year
+    return bool(np.isnan(apart) or abs(apart) <= _AGE_YEARS)
+
+
+def _by(found: Iterable[Any], keys_of: Callable[[Any], Iterable[str]]) -> dict[str, list]:
+    """What was found by each of its keys."""
+    groups: dict[str, list] = defaultdict(list)
+    for one in found:
+        for key in keys_of(one):
+            groups[key].append(one)
+    return groups

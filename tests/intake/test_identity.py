@@ -6,8 +6,7 @@ from datetime import timedelta
 import pandas as pd
 import pytest
 
-from hepred_lib.intake.choice import choose
-from hepred_lib.intake.identity import identity_conflicts
+from hepred_lib.intake.choice import choose, identity_conflicts
 from hepred_lib.intake.importing import import_dicom
 from hepred_lib.intake.series import find_series
 from tests.intake.conftest import write_series
