@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -28,9 +28,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, Tem
 
 from hepred_lib.cohort.expansion import DEFINITIONS
 from hepred_lib.cohort.rules import COLUMNS
+from hepred_lib.errors import StudyError
 from hepred_lib.literal import for_markdown, shortened
+from hepred_lib.stats.baseline import baseline_table
 from hepred_lib.stats.sample_size import cox_snell_r2_from_auc, riley_minimum
-from hepred_lib.study.definition import NOTEBOOKS, StudyError
+from hepred_lib.study.definition import (
+    NOTEBOOKS,
+)
 from hepred_lib.study.files import (
     damaged,
     file_sha256,
@@ -52,8 +56,8 @@ NOT_ANSWERED, NOT_APPLICABLE = "not answered by this study", "not applicable"
 STATUSES = (ANSWERED, PARTLY, NOT_ANSWERED, NOT_APPLICABLE)
 KINDS = {"notebooks": "notebook", "records": "record", "figures": "figure", "tables": "table"}
 # Columns that describe no patient, and volumes that are empty where there is nothing to measure.
-NO_CHARACTERISTIC = ("patient_id", "split", "fold", "site", "external_score", "baseline_ivh_ml", "followup_ivh_ml")
-NO_CHARACTERISTIC += ("has_hemorrhage",)
+NO_CHARACTERISTIC = ("patient_id", "split", "fold", "site", "external_score", "dl_score", "has_hemorrhage")
+NO_CHARACTERISTIC += ("baseline_ivh_ml", "followup_ivh_ml")
 ROW_PER_PATIENT = ("cohort.csv", "excluded.csv", "quality.csv", "external.json")
 
 
@@ -183,11 +187,6 @@ class Files:
     def simulated(self) -> bool:
         """Whether the patients are simulated: the study then names the truth."""
         return bool(self.record("01_cohort")["parameters"]["truth"])
-
-    @property
-    def reads_scans(self) -> bool:
-        """Whether networks were trained on scans."""
-        return self.results["image_source"] == "scans"
 
     @property
     def models(self) -> list[str]:
@@ -345,7 +344,7 @@ def _names(files: Files) -> dict[str, Any]:
         "require": _require,
         "counted": counted,
         "printed": lambda model: performance_table({"": model.plain()}).iloc[0],
-        **{make.__name__: partial(make, files) for make in (performance, needed_patients, weights)},
+        **{make.__name__: partial(make, files) for make in (performance, needed_patients)},
         "characteristics": characteristics,
         "phantom": SimpleNamespace(growth=growth, patients=patients),
         **{"columns": COLUMNS, "definitions": DEFINITIONS, "notebooks": NOTEBOOKS},
@@ -413,11 +412,6 @@ def performance(files: Files, judged: Known, oracle: Known | None = None) -> pd.
     return shown.rename(columns={"auc": "AUC", "calibration_slope": "slope"})
 
 
-def weights(files: Files) -> list[str]:
-    """Names of the networks' files."""
-    return sorted(path.relative_to(files.folder).as_posix() for path in files.folder.glob("folds/*/network.*"))
-
-
 def needed_patients(files: Files) -> SimpleNamespace:
     """Patients that Riley's criteria and 100 test events require of a next study, at this one's share of expansion."""
     n = files.results["n"]
@@ -465,39 +459,19 @@ def quartiles(values: pd.Series, form: str = ".3g") -> str:
 
 
 def characteristics(cohort: pd.DataFrame) -> pd.DataFrame:
-    """Each variable in development and test patients with an outcome, and its missing values.
+    """Each variable of the patients with an outcome, all of them and by partition, and its missing values.
 
-    A variable with two or few levels is given in per cent of the known, a number as median (quartiles). Columns of free
-    text are left out: a remark about one patient belongs on no card.
+    Columns of free text are left out: a remark about one patient belongs on no card.
     """
     known = cohort[cohort["he"].notna()]
-    rows = []
-    for name in known.columns:
-        values = known[name]
-        free_text = name not in COLUMNS and not pd.api.types.is_numeric_dtype(values)
-        if name in NO_CHARACTERISTIC or free_text or values.isna().all():
-            continue
-        for level in _levels(values):
-            unit = f" ({COLUMNS[name].unit})" if level is None and name in COLUMNS and COLUMNS[name].unit else ""
-            cells = {split: _summary(part.dropna(), level) for split, part in values.groupby(known["split"])}
-            missing = f"{percent(values.isna().mean())} ({values.isna().sum()})"
-            label = f"{name}: {level}" if isinstance(level, str) else f"{name}{unit}"
-            rows.append({"variable": label, **cells, "missing": missing})
-    titles = {split: f"{split} (n = {known['split'].eq(split).sum()})" for split in ("development", "test")}
-    return pd.DataFrame(rows).rename(columns=titles)
-
-
-def _levels(values: pd.Series) -> Sequence[object]:
-    """The levels to count; one None where the numbers are summarized instead."""
-    present = sorted(values.dropna().unique())
-    if set(present) <= {0, 1}:
-        return [1]
-    if pd.api.types.is_numeric_dtype(values):
-        return [None]
-    return ["M"] if set(present) <= {"F", "M"} else present
-
-
-def _summary(known: pd.Series, level: object) -> str:
-    if known.empty:
-        return "-"
-    return quartiles(known) if level is None else f"{percent(known.eq(level).mean())} ({known.eq(level).sum()})"
+    frame, labels = pd.DataFrame(index=known.index), {}
+    for name, values in known.items():
+        numeric, rule = pd.api.types.is_numeric_dtype(values), COLUMNS.get(name)
+        coded = rule is not None and rule.kind == "code"
+        if name not in NO_CHARACTERISTIC and values.notna().any() and (numeric or coded):
+            frame[name] = values if numeric else values.astype("category")
+            labels[name] = f"{name} ({rule.unit})" if rule is not None and rule.unit not in ("", "0/1") else name
+    sets = {name.capitalize(): known["split"].eq(name) for name in ("development", "test")}
+    table = baseline_table(frame, {"All": known["he"].notna()} | sets, labels=labels)
+    shares = [f"{missing} ({percent(int(missing) / len(known))})" if missing else "" for missing in table["Missing"]]
+    return table.assign(Missing=shares)

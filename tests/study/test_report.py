@@ -387,13 +387,13 @@ FEW = pd.DataFrame(
 
 
 def test_characteristics_are_counted_by_hand():
-    table = characteristics(FEW).set_index("variable")
-    development, test = "development (n = 3)", "test (n = 1)"
-    assert table.loc["he", development] == "33.3 % (1)"
-    assert table.loc["age (y)", development] == "60 (55-70)"
-    assert table.loc["age (y)", test] == "70 (70-70)"
-    assert table.loc["sex: M", [development, "missing"]].tolist() == ["50.0 % (1)", "25.0 % (1)"]
-    assert table.loc["location: lobar", development] == "66.7 % (2)"
+    table = characteristics(FEW).set_index("Variable")
+    assert table.loc["Patients", ["All", "Development", "Test"]].tolist() == ["n = 4", "n = 3", "n = 1"]
+    assert table.loc["he, n (%)", "Development"] == "1 (33.3)"
+    assert table.loc["age (y), median (quartiles)", ["Development", "Test"]].tolist() == ["60 (55–70)", "70 (70–70)"]
+    assert table.loc["– M", "Development"] == "1 (50.0)"
+    assert table.loc["sex, n (%)", "Missing"] == "1 (25.0 %)"
+    assert table.loc["– lobar", "Development"] == "2 (66.7)"
     assert not table.index.str.contains("remark").any()
 
 
