@@ -293,7 +293,7 @@ def test_notes_count_what_is_missing_imputed_and_never_measured(frozen, patients
 def test_a_score_on_another_scale_is_said(frozen, table):
     column = FrozenStudy(frozen.folder, None, frozen.models, "column", frozen.scales)
     for score, said in ((11.0, False), (0.5, True)):
-        scored = table.assign(dl_score=score)
-        assert column_score(column, scored["dl_score"]).iloc[0] == (score - 10.0) / 2.0
+        scored = table.assign(external_score=score)
+        assert column_score(column, scored["external_score"]).iloc[0] == (score - 10.0) / 2.0
         notes = input_notes(column, predict_cohort(column, scored, read_scans(column, scored)))
         assert any("on the same scale" in note for note in notes) == said
