@@ -1,7 +1,10 @@
 """Who the patients are: distributions with intervals, and the first table of a paper.
 
-Groups are compared by standardized differences, which do not grow with the sample as p values do. A p value is given
-only where a contrast asks for one: between sets that were drawn at random it could only tell of chance.
+Groups are compared by standardized differences (SMD), which do not grow with the sample as p values do. A p value is
+given only where a *contrast* asks for one: between sets that were drawn at random it could only tell of chance.
+
+Source: Yang D, Dalton JE. A unified approach to measuring the effect size between two groups. SAS Global Forum
+2012:335.
 """
 
 from __future__ import annotations
@@ -137,13 +140,21 @@ def baseline_table(
         the contrasts.
     """
     groups = {heading: np.asarray(mask, dtype=bool) for heading, mask in columns.items()}
-    counts = {heading: f"n = {mask.sum()}" for heading, mask in groups.items()}
-    lines = [{"Variable": "Patients", "Missing": "", **counts, **dict.fromkeys(_headings(contrasts), "")}]
+    lines = [
+        {"Variable": "Patients", "Missing": ""} | {heading: f"n = {mask.sum()}" for heading, mask in groups.items()}
+    ]
     for name, values in frame.items():
         parts = {heading: values[mask] for heading, mask in groups.items()}
-        label = (labels or {}).get(name, str(name))
-        lines += _variable(label, parts, _compared(parts, contrasts))
-    return pd.DataFrame(lines)
+        head, *levels = _lines((labels or {}).get(name, str(name)), parts)
+        for contrast in contrasts:
+            pair = parts[contrast.first], parts[contrast.second]
+            difference = standardized_difference(*pair)
+            head[f"SMD {contrast.second} vs {contrast.first}"] = _decimal(difference)
+            if contrast.tested:
+                # A variable that is constant in both groups is what the groups were made by: nothing is to be tested.
+                head["p"] = _p_text(np.nan if np.isnan(difference) else group_p(*pair))
+        lines += [head, *levels]
+    return pd.DataFrame(lines).fillna("")
 
 
 def is_binary(values: pd.Series) -> bool:
@@ -151,49 +162,26 @@ def is_binary(values: pd.Series) -> bool:
     return bool(values.dropna().isin([0, 1]).all())
 
 
-def _variable(label: str, parts: Mapping[str, pd.Series], compared: dict[str, str]) -> list[dict[str, str]]:
-    """Return the line of a variable, and one a level where it has levels."""
+def _lines(label: str, parts: Mapping[str, pd.Series]) -> list[dict[str, str]]:
+    """The line of a variable, and one a level where it has levels."""
     whole = next(iter(parts.values()))
-    missing = str(whole.isna().sum())
+    head = {"Variable": f"{label}, n (%)", "Missing": str(whole.isna().sum())}
     if isinstance(whole.dtype, pd.CategoricalDtype):
-        head = {"Variable": f"{label}, n (%)", "Missing": missing, **dict.fromkeys(parts, ""), **compared}
         levels = [
-            {"Variable": f"– {str(level).replace('_', ' ')}", "Missing": ""}
+            {"Variable": f"– {str(level).replace('_', ' ')}"}
             | {heading: _share(part == level, part) for heading, part in parts.items()}
-            | dict.fromkeys(compared, "")
             for level in whole.cat.categories
         ]
         return [head, *levels]
     if is_binary(whole):
-        cells, of = {heading: _share(part == 1, part) for heading, part in parts.items()}, "n (%)"
-    else:
-        digits, of = _digits(whole), "median (quartiles)"
-        cells = {heading: _quartiles(part.dropna(), digits) for heading, part in parts.items()}
-    return [{"Variable": f"{label}, {of}", "Missing": missing, **cells, **compared}]
-
-
-def _headings(contrasts: Sequence[Contrast]) -> list[str]:
-    return [
-        heading
-        for contrast in contrasts
-        for heading in (f"SMD {contrast.second} vs {contrast.first}", *["p"] * contrast.tested)
-    ]
-
-
-def _compared(parts: Mapping[str, pd.Series], contrasts: Sequence[Contrast]) -> dict[str, str]:
-    cells = []
-    for contrast in contrasts:
-        pair = parts[contrast.first], parts[contrast.second]
-        difference = standardized_difference(*pair)
-        cells.append(_decimal(difference))
-        # A variable that is constant in both groups is what the groups were made by: nothing is to be tested.
-        cells += [_p_text(np.nan if np.isnan(difference) else group_p(*pair))] if contrast.tested else []
-    return dict(zip(_headings(contrasts), cells, strict=True))
+        return [head | {heading: _share(part == 1, part) for heading, part in parts.items()}]
+    cells = {heading: _quartiles(part.dropna(), _digits(whole)) for heading, part in parts.items()}
+    return [head | {"Variable": f"{label}, median (quartiles)"} | cells]
 
 
 def _counts(a: pd.Series, b: pd.Series) -> np.ndarray:
     """Return patients by group and level, levels without any patient left out."""
-    levels = [level for level in np.unique(np.concatenate([a.astype(object), b.astype(object)]))]
+    levels = np.unique(np.concatenate([a.astype(object), b.astype(object)]))
     return np.array([[(group == level).sum() for level in levels] for group in (a, b)])
 
 

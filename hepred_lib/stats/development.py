@@ -237,10 +237,6 @@ class DevelopedModel:
         }
         return pd.DataFrame(columns | {name: [0.0] for name in self.settings.added})
 
-    def missing(self, x: pd.DataFrame) -> pd.DataFrame:
-        """Which of the model's predictors have to be imputed in each row, as booleans."""
-        return x[list(self.predictors)].isna()
-
     def to_json(self) -> dict[str, Any]:
         """The model as numbers and lists; the imputer is stored apart (`imputer.to_json()`)."""
         by_name = {

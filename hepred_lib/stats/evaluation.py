@@ -42,15 +42,12 @@ def evaluate(y: ArrayLike, p: ArrayLike, threshold: float) -> dict[str, Any]:
         If `y` is not 0/1, a `p` is NaN or outside [0, 1], the lengths differ, or the threshold is NaN.
     """
     y, p = checks.outcome_and_probability(y, p, both_classes=False)
-    checks.number(threshold, "threshold")
+    table = asdict(confusion_from_counts(**counts(y, p, threshold)))
     notes: list[str] = []
-    return {
-        **_discrimination(y, p, notes),
-        "threshold": _number(threshold),
-        **_operating_point(y, p, threshold, notes),
-        **_calibration(y, p, notes),
-        "notes": notes,
-    }
+    area = _discrimination(y, p, notes)
+    rates = {key: part for name in RATES for key, part in _rate(table, name, notes).items()}
+    rates |= {name: table[name] for name in ("tp", "fp", "fn", "tn")}
+    return area | {"threshold": _number(threshold)} | rates | _calibration(y, p, notes) | {"notes": notes}
 
 
 def compare_models(y: ArrayLike, predictions: Mapping[str, ArrayLike]) -> list[dict[str, Any]]:
@@ -116,15 +113,11 @@ def _discrimination(y: NDArray, p: NDArray, notes: list[str]) -> dict[str, Any]:
     return {"auc": estimate.auc, "auc_ci": _interval(estimate.low, estimate.high)}
 
 
-def _operating_point(y: NDArray, p: NDArray, threshold: float, notes: list[str]) -> dict[str, Any]:
-    table = asdict(confusion_from_counts(**counts(y, p, threshold)))
-    result: dict[str, Any] = {}
-    for name in RATES:
-        result[name] = _number(table[name])
-        result[f"{name}_ci"] = _interval(table[f"{name}_low"], table[f"{name}_high"])
-        if result[name] is None:
-            notes.append(f"{name}: no patient to count it on at this threshold")
-    return result | {name: table[name] for name in ("tp", "fp", "fn", "tn")}
+def _rate(table: Mapping[str, float], name: str, notes: list[str]) -> dict[str, Any]:
+    value = _number(table[name])
+    if value is None:
+        notes.append(f"{name}: no patient to count it on at this threshold")
+    return {name: value, f"{name}_ci": _interval(table[f"{name}_low"], table[f"{name}_high"])}
 
 
 def _calibration(y: NDArray, p: NDArray, notes: list[str]) -> dict[str, Any]:

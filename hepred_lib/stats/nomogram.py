@@ -54,12 +54,6 @@ class LevelAxis:
 
     levels: Mapping[Any, float]
 
-    def points(self, value: Any) -> float:
-        """Points of one level."""
-        if value not in self.levels:
-            raise ValueError(f"a level must be one of {list(self.levels)}, got {value!r}.")
-        return self.levels[value]
-
     @property
     def most(self) -> float:
         """The most points that the axis gives."""
@@ -89,29 +83,20 @@ class Nomogram:
         """Total of the highest points on each axis."""
         return sum(axis.most for axis in self.axes.values())
 
-    def total(self, values: Mapping[str, Any]) -> float:
-        """Total points of one patient; every predictor must have a value."""
-        lacking = [name for name in self.axes if name not in values or pd.isna(values[name])]
-        if lacking:
-            raise ValueError(f"values must hold every predictor of the nomogram, got none for {', '.join(lacking)}.")
-        return sum(axis.points(values[name]) for name, axis in self.axes.items())
-
     def probability(self, total: float) -> float:
         """Probability of a patient with these total points."""
         return float(expit(self.logit_at_zero + total / self.points_per_logit))
 
     def to_json(self) -> dict[str, Any]:
         """The scale as numbers and lists: what a page needs to add points up."""
-        numbers = {name: asdict(axis) for name, axis in self.axes.items() if isinstance(axis, NumberAxis)}
-        levels = {name: dict(axis.levels) for name, axis in self.axes.items() if isinstance(axis, LevelAxis)}
         return {
             "definition": "points of a number = points_per_unit x (value - zero_at), of a level as listed; "
             "p = 1 / (1 + exp(-(logit_at_zero + total points / points_per_logit))); all values must be known",
             "points_per_logit": self.points_per_logit,
             "logit_at_zero": self.logit_at_zero,
             "order": list(self.axes),
-            "numbers": numbers,
-            "levels": levels,
+            "numbers": {name: asdict(axis) for name, axis in self.axes.items() if isinstance(axis, NumberAxis)},
+            "levels": {name: dict(axis.levels) for name, axis in self.axes.items() if isinstance(axis, LevelAxis)},
         }
 
     @classmethod
@@ -123,10 +108,7 @@ class Nomogram:
 
 
 def build_nomogram(
-    model: DevelopedModel,
-    x: pd.DataFrame,
-    *,
-    limits: Mapping[str, tuple[float | None, float | None]] | None = None,
+    model: DevelopedModel, x: pd.DataFrame, *, limits: Mapping[str, tuple[float | None, float | None]] | None = None
 ) -> Nomogram | None:
     """Nomogram of the shrunk model, its axes drawn over the values of development patients.
 
@@ -154,14 +136,13 @@ def build_nomogram(
     used = [name for name in model.predictors if any(effects.get(coded, 0.0) != 0 for coded in blocks[name])]
     if not used:
         return None
-    ends = {name: _ends(x[name], (limits or {}).get(name, (None, None))) for name in used if levels[name] is None}
     axes: dict[str, NumberAxis | LevelAxis] = {}
     logit_at_zero = model.intercept
     for name in used:
         if levels[name] is None:
-            zero_at = ends[name][0] if effects[name] > 0 else ends[name][1]
-            whole = bool((x[name].dropna() % 1 == 0).all())
-            axes[name] = NumberAxis(effects[name], zero_at, *ends[name], whole)
+            low, high = _ends(x[name], *(limits or {}).get(name, (None, None)))
+            zero_at, whole = low if effects[name] > 0 else high, bool((x[name].dropna() % 1 == 0).all())
+            axes[name] = NumberAxis(effects[name], zero_at, low, high, whole)
             logit_at_zero += effects[name] * zero_at
         else:
             # The reference level, and a level that development never saw, have no coefficient.
@@ -217,20 +198,17 @@ def _scaled(axis: NumberAxis | LevelAxis, scale: float) -> NumberAxis | LevelAxi
     return replace(axis, points_per_unit=axis.points_per_unit * scale)
 
 
-def _ends(values: pd.Series, limits: tuple[float | None, float | None]) -> tuple[float, float]:
+def _ends(values: pd.Series, lowest: float | None, highest: float | None) -> tuple[float, float]:
     """Ends of an axis: the observed range and a margin, rounded outwards to whole steps, inside what is possible."""
     observed = values.dropna().to_numpy(dtype=float)
-    low, high = float(observed.min()), float(observed.max())
-    if set(np.unique(observed)) <= {0.0, 1.0}:
+    if np.isin(observed, (0.0, 1.0)).all():
         return 0.0, 1.0
-    margin = _MARGIN * (high - low)
-    step = _step(high - low + 2 * margin)
-    low, high = step * np.floor((low - margin) / step), step * np.ceil((high + margin) / step)
-    lowest, highest = limits
-    return (
-        low if lowest is None else max(low, float(lowest)),
-        high if highest is None else min(high, float(highest)),
-    )
+    margin = _MARGIN * np.ptp(observed)
+    step = _step(np.ptp(observed) + 2 * margin)
+    low = step * np.floor((observed.min() - margin) / step)
+    high = step * np.ceil((observed.max() + margin) / step)
+    lowest, highest = -np.inf if lowest is None else lowest, np.inf if highest is None else highest
+    return float(max(low, lowest)), float(min(high, highest))
 
 
 def _marks(low: float, high: float, *, whole: bool = False) -> list[tuple[float, bool]]:

@@ -15,9 +15,11 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from scipy.special import expit
+from sklearn.base import clone
 from sklearn.linear_model import LogisticRegressionCV
 from sklearn.model_selection import StratifiedKFold
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from hepred_lib.stats import checks
 from hepred_lib.stats.calibration import calibrate
@@ -27,7 +29,6 @@ from hepred_lib.stats.discrimination import auc, auc_interval, compare_auc
 from hepred_lib.stats.effects import UNITS, odds_ratios
 from hepred_lib.stats.imputation import Imputer, impute_development
 from hepred_lib.stats.logistic import Array, check_outcome
-from hepred_lib.stats.selection import selection_stability as selection_stability
 
 SHARE_OF_L1 = {"ridge": 0.0, "lasso": 1.0}
 STRENGTHS = np.logspace(-3, 1.5, 19)
@@ -239,32 +240,18 @@ class PenalizedModel:
 
     Attributes
     ----------
-    names : tuple of str
-        Coded columns.
-    intercepts, coefficients : ndarray, shape (m,) and (m, q)
-        Per unit of each column.
-    strengths : ndarray, shape (m,)
-        The inverse penalty that was chosen.
     imputer : Imputer
+    fits : tuple of m scikit-learn pipelines
+        Standardization, then :class:`sklearn.linear_model.LogisticRegressionCV`, of the coded columns.
     """
 
-    names: tuple[str, ...]
-    intercepts: Array
-    coefficients: Array
-    strengths: Array
     imputer: Imputer
-
-    @property
-    def kept(self) -> tuple[str, ...]:
-        """Coded columns whose coefficient is not 0 in more than half of the sets."""
-        share = (self.coefficients != 0).mean(axis=0)
-        return tuple(name for name, often in zip(self.names, share, strict=True) if often > 0.5)
+    fits: tuple[Pipeline, ...]
 
     def predict(self, x: pd.DataFrame) -> Array:
         """Probability of each row, shape (n,): the mean over the imputed sets."""
-        completed = np.stack([table.to_numpy() for table in self.imputer.impute(x)])
-        linear = np.einsum("mnq,mq->mn", completed, self.coefficients) + self.intercepts[:, None]
-        return expit(linear).mean(axis=0)
+        sets = zip(self.fits, self.imputer.impute(x), strict=True)
+        return np.mean([fit.predict_proba(coded.to_numpy())[:, 1] for fit, coded in sets], axis=0)
 
 
 def fit_penalized(
@@ -306,9 +293,15 @@ def fit_penalized(
     rng = np.random.default_rng(seed)
     imputer, completed = impute_development(x, n_imputations=n_imputations, rng=rng, observed=False)
     folds = list(StratifiedKFold(n_folds, shuffle=True, random_state=seed).split(outcome, outcome))
-    fits = [_fit(values, outcome, SHARE_OF_L1[penalty], folds) for values in completed]
-    intercepts, coefficients, strengths = (np.stack(part) for part in zip(*fits, strict=True))
-    return PenalizedModel(imputer.coding.names, intercepts, coefficients, strengths, imputer)
+    solver = "saga" if penalty == "lasso" else "newton-cholesky"  # both leave the intercept unpenalized
+    how = {"tol": 1e-5, "max_iter": 20_000, "random_state": 0, "use_legacy_attributes": False}
+    cross = LogisticRegressionCV(
+        Cs=STRENGTHS, l1_ratios=(SHARE_OF_L1[penalty],), cv=folds, solver=solver, scoring="neg_log_loss", **how
+    )
+    pipelines = (clone(make_pipeline(StandardScaler(), cross)) for _ in completed)
+    return PenalizedModel(
+        imputer, tuple(p.fit(values, outcome) for p, values in zip(pipelines, completed, strict=True))
+    )
 
 
 def cross_fit_penalized(
@@ -347,25 +340,6 @@ def cross_fit_penalized(
 def _rarer(outcome: Array) -> int:
     """Patients of the rarer class."""
     return int(min(outcome.sum(), (1 - outcome).sum()))
-
-
-def _fit(values: Array, y: Array, l1: float, folds: list) -> tuple[Array, Array, Array]:
-    """Intercept, coefficients and strength on one completed set."""
-    center, spread = values.mean(axis=0), values.std(axis=0)
-    scale = np.where(spread > 0, spread, 1.0)
-    model = LogisticRegressionCV(
-        Cs=STRENGTHS,
-        l1_ratios=(l1,),
-        cv=folds,
-        solver="saga" if l1 else "newton-cholesky",  # both leave the intercept unpenalized
-        scoring="neg_log_loss",
-        tol=1e-5,
-        max_iter=20_000,
-        random_state=0,
-        use_legacy_attributes=False,
-    ).fit((values - center) / scale, y)
-    slopes = model.coef_[0] / scale
-    return np.asarray(model.intercept_[0] - center @ slopes), slopes, np.asarray(float(model.C_))
 
 
 def _test_row(model: DevelopedModel, test: tuple[pd.DataFrame, ArrayLike] | None) -> dict[str, float]:

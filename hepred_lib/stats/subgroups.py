@@ -14,7 +14,7 @@ from scipy.stats import chi2
 from hepred_lib.stats import checks
 from hepred_lib.stats.calibration import calibrate, in_the_large_interval
 from hepred_lib.stats.discrimination import auc_interval
-from hepred_lib.stats.logistic import fit_logistic
+from hepred_lib.stats.logistic import fit_logistic, log_likelihood
 
 # Fewer events, or fewer patients without one, and no figure is given.
 MIN_EVENTS = 10
@@ -90,17 +90,16 @@ def interaction_test(y: ArrayLike, p: ArrayLike, group: ArrayLike) -> pd.DataFra
     table = subgroup_performance(outcome, risk, labels)
     usable = table.loc[table["note"] == "", "group"]
     kept = labels.isin(usable).to_numpy()
+    tests = {"auc": _auc_heterogeneity, "slope": _slope_interaction, "in_the_large": _level_interaction}
     if len(usable) < 2:
         why = f"two subgroups with {MIN_EVENTS} events and as many others are needed, got {len(usable)}"
-        return _rows(dict.fromkeys(("auc", "slope", "in_the_large"), (np.nan, 0, why)))
-    outcome, linear, part = outcome[kept], logit(risk[kept]), labels[kept].astype(str)
-    return _rows(
-        {
-            "auc": _auc_heterogeneity(outcome, linear, part),
-            "slope": _slope_interaction(outcome, linear, part),
-            "in_the_large": _level_interaction(outcome, risk[kept], part),
-        }
-    )
+        found = dict.fromkeys(tests, (np.nan, 0, why))
+    else:
+        data = outcome[kept], risk[kept], labels[kept].astype(str).reset_index(drop=True)
+        found = {name: test(*data) for name, test in tests.items()}
+    table = pd.DataFrame(found, index=["statistic", "df", "note"]).T.astype({"statistic": float, "df": int})
+    table.insert(2, "p", chi2.sf(table["statistic"], table["df"]))
+    return table
 
 
 def _checked(y: ArrayLike, p: ArrayLike, group: ArrayLike) -> tuple[NDArray, NDArray, pd.Series]:
@@ -116,8 +115,9 @@ def _figures(y: NDArray, p: NDArray) -> dict[str, float]:
     return dict(zip(FIGURES, values, strict=True))
 
 
-def _auc_heterogeneity(y: NDArray, linear: NDArray, part: pd.Series) -> tuple[float, int, str]:
-    found = [auc_interval(y[(part == name).to_numpy()], linear[(part == name).to_numpy()]) for name in part.unique()]
+def _auc_heterogeneity(y: NDArray, p: NDArray, part: pd.Series) -> tuple[float, int, str]:
+    """Chi-squared, degrees of freedom, and why there is none: of the subgroups' AUCs around their weighted mean."""
+    found = [auc_interval(y[part == name], p[part == name]) for name in part.unique()]
     values, errors = (np.array([getattr(one, name) for one in found]) for name in ("auc", "standard_error"))
     if np.isnan(errors).any():
         return np.nan, len(found) - 1, "a subgroup's AUC has no variance"
@@ -125,10 +125,11 @@ def _auc_heterogeneity(y: NDArray, linear: NDArray, part: pd.Series) -> tuple[fl
     return float(np.sum(weights * (values - np.average(values, weights=weights)) ** 2)), len(found) - 1, ""
 
 
-def _slope_interaction(y: NDArray, linear: NDArray, part: pd.Series) -> tuple[float, int, str]:
-    dummies = pd.get_dummies(part, drop_first=True, dtype=float).add_prefix("group ").reset_index(drop=True)
-    small = dummies.assign(linear=linear)
-    large = small.join(dummies.mul(linear, axis=0).add_suffix(" x linear"))
+def _slope_interaction(y: NDArray, p: NDArray, part: pd.Series) -> tuple[float, int, str]:
+    """Twice the gain in log-likelihood from the products of subgroup and logit(p)."""
+    dummies = pd.get_dummies(part, drop_first=True, dtype=float).add_prefix("group ")
+    small = dummies.assign(linear=logit(p))
+    large = small.join(dummies.mul(logit(p), axis=0).add_suffix(" x linear"))
     try:
         gain = 2 * (fit_logistic(large, y).log_likelihood - fit_logistic(small, y).log_likelihood)
     except ValueError as reason:
@@ -139,17 +140,8 @@ def _slope_interaction(y: NDArray, linear: NDArray, part: pd.Series) -> tuple[fl
 def _level_interaction(y: NDArray, p: NDArray, part: pd.Series) -> tuple[float, int, str]:
     """Twice the gain in log-likelihood from a shift of logit(p) for each subgroup over one shift for all."""
 
-    def reached(outcome: NDArray, risk: NDArray) -> float:
-        moved = logit(risk) + calibrate(outcome, risk).in_the_large
-        return float(np.sum(outcome * moved - np.logaddexp(0, moved)))
+    def reached(y: NDArray, p: NDArray) -> float:
+        return float(log_likelihood(logit(p) + calibrate(y, p).in_the_large, y))
 
-    apart = sum(reached(y[(part == name).to_numpy()], p[(part == name).to_numpy()]) for name in part.unique())
+    apart = sum(reached(y[part == name], p[part == name]) for name in part.unique())
     return max(2 * (apart - reached(y, p)), 0.0), part.nunique() - 1, ""
-
-
-def _rows(found: dict[str, tuple[float, int, str]]) -> pd.DataFrame:
-    table = pd.DataFrame(found, index=["statistic", "df", "note"]).T
-    p = [
-        float(chi2.sf(s, d)) if np.isfinite(s) else np.nan for s, d in zip(table["statistic"], table["df"], strict=True)
-    ]
-    return table.assign(p=p)[["statistic", "df", "p", "note"]].astype({"statistic": float, "df": int})

@@ -115,6 +115,16 @@ def test_an_outcome_that_is_none_is_refused_everywhere(name, y):
         JUDGES[name](y, P)
 
 
+SCORES = {"roc_points", "roc_band", "compare_unpaired", "youden_threshold", "confusion"}  # take any score
+SCORES |= {name for name in JUDGES if "auc" in name}
+
+
+@pytest.mark.parametrize("name", sorted(set(JUDGES) - CALLS - SCORES))
+def test_a_probability_above_one_is_refused(name):
+    with pytest.raises(ValueError, match=r"must lie in \[0, 1\], got 1\.2 at position 0"):
+        JUDGES[name](Y, [1.2, *P[1:]])
+
+
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("name", sorted(set(JUDGES) - CALLS))
 def test_a_number_that_is_not_finite_is_refused_everywhere(name, wrong):

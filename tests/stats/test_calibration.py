@@ -77,23 +77,6 @@ def test_ties_short_of_that_are_smoothed_to_their_frequency():
     assert calibrate(np.repeat([0, 1, 0, 1], [20, 5, 10, 15]), p).emax == pytest.approx(0, abs=1e-9)
 
 
-@pytest.mark.parametrize("extreme", [0.0, 1.0])
-def test_certainty_is_refused(extreme):
-    with pytest.raises(ValueError, match=r"p must lie strictly between 0 and 1, got [01]\.0 at position 1"):
-        calibrate([0, 1], [0.5, extreme])
-
-
-@pytest.mark.parametrize("p", [[0.1, np.nan], [0.1, 1.2], [0.1]])
-def test_predictions_that_are_no_probabilities_are_refused(p):
-    with pytest.raises(ValueError, match="p must"):
-        calibrate([0, 1], p)
-
-
-def test_one_class_is_refused():
-    with pytest.raises(ValueError, match="y must hold both 0 and 1"):
-        calibrate([0, 0], [0.1, 0.2])
-
-
 def test_fits_equal_r(reference):
     table, expected = reference("calibration.csv"), reference("calibration.json")
     found = calibrate(table["y"], table["p"])
@@ -154,11 +137,6 @@ def test_the_interval_of_calibration_in_the_large_is_that_of_an_offset_regressio
     y, p = sample(shift=0.5)
     fit = sm.GLM(y, np.ones((y.size, 1)), family=sm.families.Binomial(), offset=logit(p)).fit(tol=1e-12)
     assert in_the_large_interval(y, p) == pytest.approx(fit.conf_int()[0].tolist(), abs=1e-6)
-
-
-def test_a_certain_probability_has_no_calibration_in_the_large():
-    with pytest.raises(ValueError, match=r"p must lie strictly between 0 and 1, got 1\.0 at position 1"):
-        in_the_large_interval([0, 1], [0.5, 1.0])
 
 
 def test_spiegelhalter_by_hand():

@@ -131,11 +131,6 @@ def test_columns_that_only_serve_the_imputation_may_be_absent(model, data):
     assert model.predict(x.drop(columns=unused)) == pytest.approx(model.predict(x), abs=1e-12)
 
 
-def test_missing_names_the_predictors_that_were_imputed(model, data):
-    x = data[0].iloc[:1].assign(gcs=np.nan, onset_h=3.0)
-    assert model.missing(x).iloc[0][["gcs", "onset_h"]].tolist() == [True, False]
-
-
 def test_an_image_model_needs_no_candidates(data):
     image = develop(*data, DevelopmentSettings((), ("dl_score",), n_resamples=5))
     alone = fit_logistic(data[0][["dl_score"]], data[1])

@@ -115,16 +115,6 @@ def test_identical_models_differ_by_nothing():
     assert (result["difference"], result["ci"], result["p"], result["notes"]) == (0.0, [0.0, 0.0], 1.0, [])
 
 
-@pytest.mark.parametrize(
-    ("y", "p"), [([0, 2], [0.1, 0.2]), ([0, 1], [0.1, np.nan]), ([0, 1], [0.1, 1.2]), ([0, 1], [0.1])]
-)
-def test_input_at_fault_is_refused_and_not_noted(y, p):
-    with pytest.raises(ValueError, match="must"):
-        evaluate(y, p, 0.5)
-    with pytest.raises(ValueError, match="must"):
-        compare_models(y, {"clinical": p, "image": p})
-
-
 @pytest.mark.parametrize("wrong", [None, "0.5", np.nan])
 def test_a_threshold_that_is_none_is_refused(wrong):
     with pytest.raises(ValueError, match="threshold must be a number"):

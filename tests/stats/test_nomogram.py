@@ -8,7 +8,7 @@ import pytest
 from scipy.special import expit
 
 from hepred_lib.stats.development import DevelopmentSettings, develop
-from hepred_lib.stats.nomogram import LevelAxis, Nomogram, NumberAxis, build_nomogram, nomogram_axes
+from hepred_lib.stats.nomogram import Nomogram, NumberAxis, build_nomogram, nomogram_axes
 
 SETTINGS = DevelopmentSettings(
     ("gcs", "onset_h", "anticoagulant", "place"),
@@ -58,12 +58,6 @@ def test_one_predictor_spans_a_hundred_points():
     assert axes.loc[axes["axis"] == "probability", "value"].iloc[[0, -1]].tolist() == pytest.approx(expit([-2, 0]))
 
 
-def test_a_total_by_hand():
-    nomogram = Nomogram(50.0, -2.0, {"a": NumberAxis(-10.0, 8.0, 0.0, 8.0), "b": LevelAxis({"x": 0.0, "y": 20.0})})
-    assert nomogram.total({"a": 3.0, "b": "y"}) == 70.0
-    assert nomogram.probability(100.0) == 0.5
-
-
 def test_reading_the_axes_of_two_hundred_new_patients_gives_the_models_probability(model, nomogram):
     new, _ = patients(200, 1)
     stored = pd.read_csv(io.StringIO(nomogram_axes(nomogram).to_csv(index=False)))
@@ -78,7 +72,7 @@ def test_the_stored_scale_gives_the_same_probability(model, nomogram):
         total = sum(a["points_per_unit"] * (patient[n] - a["zero_at"]) for n, a in stored["numbers"].items())
         total += sum(levels[patient[n]] for n, levels in stored["levels"].items())
         assert expit(stored["logit_at_zero"] + total / stored["points_per_logit"]) == pytest.approx(p)
-        assert nomogram.probability(nomogram.total(patient)) == pytest.approx(p)
+        assert nomogram.probability(total) == pytest.approx(p)
 
 
 def test_a_nomogram_survives_its_file(nomogram):
@@ -127,15 +121,3 @@ def test_a_model_without_an_effect_has_no_nomogram():
     assert build_nomogram(nothing, x) is None
     flat = develop(x, y, SETTINGS)
     assert build_nomogram(replace(flat, coefficients=0 * flat.coefficients), x) is None
-
-
-def test_a_patient_without_a_value_has_no_total(nomogram):
-    patient = patients(1, 4)[0].iloc[0].to_dict()
-    with pytest.raises(ValueError, match="every predictor of the nomogram, got none for gcs"):
-        nomogram.total(patient | {"gcs": np.nan})
-
-
-def test_an_unknown_level_is_refused(nomogram):
-    patient = patients(1, 4)[0].iloc[0].to_dict()
-    with pytest.raises(ValueError, match=r"one of \['deep', 'lobar', 'stem'\], got 'elsewhere'"):
-        nomogram.total(patient | {"place": "elsewhere"})

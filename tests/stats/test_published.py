@@ -43,24 +43,9 @@ def test_enumeration_equals_trying_every_table():
     assert found == tables == [[2, 1, 2, 7]]
 
 
-def test_no_published_model_is_refused():
-    with pytest.raises(ValueError, match="published must name at least one model"):
-        consistent_test_sets({})
-
-
-def test_published_figures_that_are_no_percentages_are_refused():
-    with pytest.raises(ValueError, match="published must give three percentages a model"):
-        consistent_test_sets({"one": (67.3, 81.0)})
-
-
 def test_hanley_mcneil_interval_of_the_published_auc():
     result = hanley_mcneil_interval(0.81, 21, 86)
     assert (result.low, result.high, result.standard_error) == pytest.approx((0.692, 0.928, 0.060), abs=5e-4)
-
-
-def test_hanley_mcneil_refuses_a_perfect_auc():
-    with pytest.raises(ValueError, match="auc must lie between 0 and 1, got 1"):
-        hanley_mcneil_interval(1, 21, 86)
 
 
 @pytest.mark.parametrize(("correlation", "expected"), [(0, 0.42), (0.5, 0.26), (0.8, 0.075), (0.9, 0.013)])
@@ -79,11 +64,6 @@ def test_at_the_critical_correlation_p_is_alpha():
     assert difference_p(IMAGE, CLINICAL, critical_correlation(IMAGE, CLINICAL, 0.1)) == pytest.approx(0.1)
 
 
-def test_a_correlation_of_one_is_refused():
-    with pytest.raises(ValueError, match="correlation must lie between -1 and 1, got 1"):
-        difference_p(IMAGE, CLINICAL, 1)
-
-
 def test_the_stored_figures_are_those_of_the_abstract():
     assert PERCENTAGES == PUBLISHED
     assert AUCS == {"image": 0.76, "clinical": 0.81, "integrated": 0.83}
@@ -95,3 +75,17 @@ def test_published_intervals_come_from_the_smallest_test_set():
     sensitivity = table.loc[("integrated", "sensitivity")]
     assert (sensitivity["low"], sensitivity["high"]) == pytest.approx((0.528, 0.918), abs=5e-4)
     assert table.loc[("image", "auc"), "low"] == IMAGE.low
+
+
+REFUSED = {
+    "no model": (lambda: consistent_test_sets({}), "published must name at least one model"),
+    "two percentages": (lambda: consistent_test_sets({"one": (67.3, 81.0)}), "published must give three percentages"),
+    "a perfect AUC": (lambda: hanley_mcneil_interval(1, 21, 86), "auc must lie between 0 and 1, got 1"),
+    "a correlation of one": (lambda: difference_p(IMAGE, CLINICAL, 1), "correlation must lie between -1 and 1, got 1"),
+}
+
+
+@pytest.mark.parametrize(("call", "message"), REFUSED.values(), ids=REFUSED)
+def test_it_is_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

@@ -133,12 +133,6 @@ def test_unusable_arguments_are_refused(arguments, message):
         forward_select(*cohort(), **arguments)
 
 
-def test_missing_values_are_refused_by_name():
-    x, y = cohort()
-    with pytest.raises(ValueError, match=r"missing values in a \(1\)"):
-        forward_select(x.assign(a=x["a"].where(x.index > 0)), y)
-
-
 def test_a_separating_candidate_is_refused_by_name_or_answered_by_firths_penalty():
     x, y = cohort()
     x = x.assign(giveaway=y + 0.1 * x["a"])

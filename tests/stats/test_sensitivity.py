@@ -139,28 +139,21 @@ def penalized_cohort(n=160, seed=0):
     return x, y
 
 
-@pytest.mark.parametrize("penalty", ["ridge", "lasso"])
-def test_it_predicts_from_its_numbers_and_keeps_the_prevalence(penalty):
+@pytest.mark.parametrize(("penalty", "at_most"), [("ridge", 6), ("lasso", 5)])
+def test_it_keeps_the_prevalence_and_the_lasso_drops_noise(penalty, at_most):
     x, y = penalized_cohort()
     model = fit_penalized(x, y, penalty=penalty, n_imputations=2, n_folds=3)
-    complete = x.dropna()
-    by_hand = expit(model.imputer.coding.matrix(complete).to_numpy() @ model.coefficients.T + model.intercepts)
-    assert model.predict(complete) == pytest.approx(by_hand.mean(axis=1))
     assert model.predict(x).mean() == pytest.approx(y.mean(), abs=0.01)
-
-
-def test_the_lasso_drops_noise_and_ridge_drops_nothing():
-    x, y = penalized_cohort()
-    lasso, ridge = (fit_penalized(x, y, penalty=k, n_imputations=1, n_folds=3) for k in ("lasso", "ridge"))
-    assert {"a", "b"} <= set(lasso.kept)
-    assert len(ridge.kept) == 6
+    for fit in model.fits:
+        kept = fit[-1].coef_[0] != 0
+        assert kept[:2].all()
+        assert kept.sum() <= at_most
 
 
 def test_units_do_not_matter():
     x, y = penalized_cohort()
-    scaled = x.assign(b=1000 * x["b"] + 7)
-    one, two = (fit_penalized(t, y, n_imputations=1, n_folds=3) for t in (x, scaled))
-    assert one.coefficients[0, 1] == pytest.approx(1000 * two.coefficients[0, 1], rel=1e-3)
+    one, two = (fit_penalized(t, y, n_imputations=1, n_folds=3).predict(t) for t in (x, x.assign(b=1000 * x["b"] + 7)))
+    assert one == pytest.approx(two, abs=1e-4)
 
 
 def test_a_folds_outcomes_do_not_reach_its_probabilities():
