@@ -17,7 +17,7 @@ from IPython.display import Image
 from IPython.display import Markdown as Formatted
 from matplotlib.figure import Figure
 
-from hepred_lib.cohort.predictors import predictor_label
+from hepred_lib.cohort.predictors import predictor_label, predictor_quantity
 from hepred_lib.cohort.rules import COLUMNS
 from hepred_lib.figures.catalogue import FIGURES, caption, draw, shows_nothing
 from hepred_lib.figures.style import png, render
@@ -40,11 +40,9 @@ from hepred_lib.study.files import (
     write_bytes,
     write_figure_data,
     write_latex,
-    write_printed,
-    write_table,
 )
 from hepred_lib.study.identity import renew_records
-from hepred_lib.study.tables import coded_label, two_digits, with_interval
+from hepred_lib.study.tables import coded_label, save_table, two_digits, with_interval
 
 # --- data: what each figure draws
 
@@ -86,13 +84,12 @@ def roc_table(
     Each model is drawn on the patients who have its probability; one whose patients have a single outcome has no curve.
     """
     parts = [pd.DataFrame()]
-    for name, y, p in _judged(rows, models):
-        found = models[name]
+    for name, found, y, p in _judged(rows, models):
         curve = roc_band(y, p, GRID, n_resamples=n_resamples, rng=rng)
         point = confusion(y, p, found["threshold"])
         label = f"{name.capitalize()}: AUC {with_interval(found['auc'], found['auc_ci'])}"
         operating = {"operating_fpr": 1.0 - point.specificity, "operating_sensitivity": point.sensitivity}
-        parts.append(_labelled(curve, name, label, y).assign(**operating))
+        parts.append(curve.assign(model=name, label=label, n=len(y), events=int(y.sum()), **operating))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -104,15 +101,14 @@ def calibration_table(
     The patients are those of :func:`roc_table`.
     """
     parts = [pd.DataFrame()]
-    for name, y, p in _judged(rows, models):
-        found = models[name]
+    for name, found, y, p in _judged(rows, models):
         curve = calibration_curve(y, p, GRID, n_resamples=n_resamples, rng=rng).rename(columns={"grid": "p"})
         slope = with_interval(found["calibration_slope"], found["calibration_slope_ci"])
         large, ici = two_digits(found["calibration_in_the_large"]), two_digits(found["ici"])
         label = f"{name.capitalize()}\nslope {slope}\nin the large {large}, ICI {ici}"
         patients = pd.DataFrame({"p": p.to_numpy(), "y": y.to_numpy(), "kind": "patient"})
         both = pd.concat([curve.assign(kind="curve"), patients], ignore_index=True)
-        parts.append(_labelled(both, name, label, y))
+        parts.append(both.assign(model=name, label=label, n=len(y), events=int(y.sum())))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -157,8 +153,8 @@ def nomogram_table(described: Mapping[str, Any] | None) -> pd.DataFrame:
         return pd.DataFrame(columns=columns)
     nomogram = Nomogram.from_json(described)
     table = nomogram_axes(nomogram)
-    labels = {name: _axis_label(name) for name in nomogram.axes}
-    labels |= {TOTAL: "Total points", PROBABILITY: "Probability of HE"}
+    labels = {name: predictor_quantity(name) for name in nomogram.axes}
+    labels |= {"dl_score": "DL score (SD)", TOTAL: "Total points", PROBABILITY: "Probability of HE"}
     text = [_mark_text(row.axis, row.value, row.level) for row in table.itertuples()]
     return table.assign(label=table["axis"].map(labels), text=text)[columns]
 
@@ -231,11 +227,6 @@ def stratum_names(strata: Sequence[float]) -> list[str]:
     return [f"below {limits[0]} %", *between, f"{limits[-1]} % or more"]
 
 
-def _axis_label(name: str) -> str:
-    unit = "SD" if name == "dl_score" else COLUMNS[name].unit.replace("^9", "⁹") if name in COLUMNS else ""
-    return f"{predictor_label(name)} ({unit})" if unit and unit != "0/1" else predictor_label(name)
-
-
 def _mark_text(name: str, value: float, level: str) -> str:
     """Words at a mark; empty where the number itself stands there."""
     if level:
@@ -247,16 +238,14 @@ def _mark_text(name: str, value: float, level: str) -> str:
     return ""
 
 
-def _judged(rows: pd.DataFrame, models: Iterable[str]) -> Iterator[tuple[str, pd.Series, pd.Series]]:
-    """Outcome and probability of the patients who have a model's probability, where both outcomes occur."""
-    for name in models:
+def _judged(
+    rows: pd.DataFrame, models: Mapping[str, Any]
+) -> Iterator[tuple[str, Mapping[str, Any], pd.Series, pd.Series]]:
+    """Each model with its figures, and outcome and probability of its patients, where both outcomes occur."""
+    for name, found in models.items():
         known = rows[rows[f"p_{name}"].notna()]
         if known["he"].nunique() == 2:
-            yield name, known["he"].astype(int), known[f"p_{name}"]
-
-
-def _labelled(table: pd.DataFrame, name: str, label: str, y: pd.Series) -> pd.DataFrame:
-    return table.assign(model=name, label=label, n=len(y), events=int(y.sum()))
+            yield name, found, known["he"].astype(int), known[f"p_{name}"]
 
 
 # --- show, publish, redraw
@@ -312,9 +301,8 @@ def save(folder: Path, name: str, data: pd.DataFrame | Mapping[str, np.ndarray])
 
 
 def publish(folder: Path, name: str, table: pd.DataFrame) -> pd.DataFrame:
-    """Save a table in ``tables/`` as CSV and, as a paper prints it, as LaTeX; return it for the notebook."""
-    write_table(folder / "tables" / f"{name}.csv", table)
-    write_printed(folder, name, table)
+    """Save a table that is printed as it is; return it for the notebook."""
+    save_table(folder, name, table, printed=table)
     return table
 
 

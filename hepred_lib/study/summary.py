@@ -5,7 +5,7 @@ A number that cannot be computed is null, with the reason in ``notes``: a list o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from hepred_lib.stats.discrimination import auc, auc_interval, clustered_auc_int
 from hepred_lib.stats.evaluation import COMPARED, compare_models, evaluate, null_accuracy
 from hepred_lib.stats.subgroups import FIGURES, interaction_test, subgroup_performance
 
-# --- participants: Who is in a study and who is missing: hemorrhages, outcomes, reasons of exclusion, and their co
+# --- participants: who is in a study and who is missing
 
 # Each is evidence of blood where it is above 0; so is a location, or an outcome that the hospital itself states.
 BLOOD = ("baseline_volume_ml", "baseline_ivh_ml", "followup_volume_ml", "ivh")
@@ -148,7 +148,7 @@ def _known(table: pd.DataFrame, name: str) -> pd.Series:
     return table[name].notna() if name in table else pd.Series(False, index=table.index)
 
 
-# --- subgroups: Which subgroups a model is judged in, from what is known of the patients, and what their figure
+# --- subgroups
 
 OLDER = 65
 OVERALL = "All test patients"
@@ -173,17 +173,26 @@ def subgroup_splits(
     dict of str to Series
         For each split that has at least two groups, an ordered category a patient, missing where it is not known.
     """
-    found = {}
-    for name, words in _SPLITS.items():
-        column, assign = words
-        if column in patients and patients[column].notna().any():
-            found[name] = assign(patients[column])
-    found |= _volume(patients, development)
-    names = ["sex" if name == "male" else name for name in predictors]
-    lacking = patients.reindex(columns=[name for name in names if name != "dl_score"]).isna().any(axis=1)
-    found["Predictors"] = _ordered(
-        lacking.map({False: "all known", True: "some imputed"}), ["all known", "some imputed"]
-    )
+    used = ["sex" if name == "male" else name for name in predictors if name != "dl_score"]
+    columns = ("sex", "age", "location", "ivh", "site", "baseline_volume_ml")
+    known = patients.reindex(columns=list(dict.fromkeys((*columns, *used))))
+    volume, elsewhere = (table.reindex(columns=columns)["baseline_volume_ml"] for table in (patients, development))
+    first, second = np.round(elsewhere.quantile([1 / 3, 2 / 3]).to_numpy(), 1)
+    thirds = [f"below {first:g} mL", f"{first:g} to {second:g} mL", f"{second:g} mL or more"]
+    third = pd.Series(np.searchsorted([first, second], volume, "right"), volume.index).map(dict(enumerate(thirds)))
+    ages, places = [f"under {OLDER}", f"{OLDER} or older"], {place: place.replace("_", " ") for place in LOCATIONS}
+    older, sites = known["age"].ge(OLDER), known["site"].map(str, na_action="ignore")
+    imputed = known[used].isna().any(axis=1).map({False: "all known", True: "some imputed"})
+    words = {
+        "Sex": (known["sex"].map({"F": "female", "M": "male"}), ["female", "male"]),
+        "Age (years)": (older.map({False: ages[0], True: ages[1]}).where(known["age"].notna()), ages),
+        "Location": (known["location"].map(places), list(places.values())),
+        "Ventricular blood": (known["ivh"].map({0: "no", 1: "yes"}), ["no", "yes"]),
+        "Site": (sites, sorted(sites.dropna().unique())),
+        "Baseline volume": (third.where(volume.notna() & np.isfinite(first)), thirds),
+        "Predictors": (imputed, ["all known", "some imputed"]),
+    }
+    found = {name: group.astype(pd.CategoricalDtype(order, ordered=True)) for name, (group, order) in words.items()}
     return {name: groups for name, groups in found.items() if groups.nunique() > 1}
 
 
@@ -216,45 +225,7 @@ def subgroup_table(y: pd.Series, p: pd.Series, splits: Mapping[str, pd.Series], 
     return pd.concat([part for part in parts if len(part)], ignore_index=True).assign(model=model)[columns]
 
 
-def _ordered(values: pd.Series, order: Iterable[str]) -> pd.Series:
-    return values.astype(pd.CategoricalDtype(list(order), ordered=True))
-
-
-def _coded(words: Mapping[object, str]) -> Callable[[pd.Series], pd.Series]:
-    return lambda values: _ordered(values.map(words), dict.fromkeys(words.values()))
-
-
-def _age(values: pd.Series) -> pd.Series:
-    names = [f"under {OLDER}", f"{OLDER} or older"]
-    return _ordered(values.ge(OLDER).map({False: names[0], True: names[1]}).where(values.notna()), names)
-
-
-def _site(values: pd.Series) -> pd.Series:
-    words = values.where(values.isna(), values.astype(str))
-    return _ordered(words, sorted(words.dropna().unique()))
-
-
-def _volume(patients: pd.DataFrame, development: pd.DataFrame) -> dict[str, pd.Series]:
-    name = "baseline_volume_ml"
-    if not all(name in table and table[name].notna().any() for table in (patients, development)):
-        return {}
-    first, second = np.round(development[name].quantile([1 / 3, 2 / 3]).to_numpy(), 1)
-    names = [f"below {first:g} mL", f"{first:g} to {second:g} mL", f"{second:g} mL or more"]
-    tertile = np.searchsorted([first, second], patients[name], "right")
-    words = pd.Series([names[number] for number in tertile], index=patients.index).where(patients[name].notna())
-    return {"Baseline volume": _ordered(words, names)}
-
-
-_SPLITS: dict[str, tuple[str, Callable[[pd.Series], pd.Series]]] = {
-    "Sex": ("sex", _coded({"F": "female", "M": "male"})),
-    "Age (years)": ("age", _age),
-    "Location": ("location", _coded({place: place.replace("_", " ") for place in LOCATIONS})),
-    "Ventricular blood": ("ivh", _coded({0: "no", 1: "yes"})),
-    "Site": ("site", _site),
-}
-
-
-# --- numbers: The numbers of ``results.json``, from the tables that the notebooks wrote
+# --- the numbers of a file of results
 
 MODELS = ("image", "clinical", "integrated")
 MIN_TEST_EVENTS = 100
