@@ -11,95 +11,29 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
 from hepred_lib.cohort.cells import near_names, read_cells
-from hepred_lib.cohort.rules import (
-    COLUMNS,
-    PATIENT_ID,
-    Problem,
-)
-from hepred_lib.errors import ManifestError
-from hepred_lib.intake.private import FOLDER
-from hepred_lib.intake.spreadsheet import apply_mapping, load_mapping
+from hepred_lib.cohort.rules import COLUMNS, PATIENT_ID, ManifestError, Problem
+from hepred_lib.intake.spreadsheet import HOSPITAL_NUMBER, IDENTIFYING, apply_mapping, load_mapping
 
-NAME, KEY = "patient_id", "dicom_patient_id"
+NAME, KEY = "patient_id", HOSPITAL_NUMBER
 MADE = ("baseline_ct", "followup_ct", "ct_to_followup_h")
-SHOWN = 20
+SHOWN = 20  # lines or problems in one message
+FOLDER = "identifying"  # of an import: all that names a patient
 
-# Parts of the names of columns that say who a patient is, in the languages of hospitals.
-_IDENTIFYING = frozenset(
-    (
-        *(
-            "name",
-            "names",
-            "surname",
-            "lastname",
-            "firstname",
-            "forename",
-            "initials",
-            "birth",
-            "birthdate",
-            "birthday",
-        ),
-        *(
-            "dob",
-            "mrn",
-            "ssn",
-            "nhs",
-            "insurance",
-            "address",
-            "street",
-            "phone",
-            "telephone",
-            "mobile",
-            "email",
-            "mail",
-        ),
-        *("accession", "contact", "nachname", "vorname", "geburtsdatum", "geburtstag", "geb", "adresse", "telefon"),
-        *(
-            "nom",
-            "prenom",
-            "prénom",
-            "naissance",
-            "nombre",
-            "apellido",
-            "apellidos",
-            "nacimiento",
-            "cognome",
-            "nascita",
-        ),
-        *("nome", "sobrenome", "nascimento", "naam", "voornaam", "achternaam", "geboortedatum", "adi", "adı", "soyad"),
-        *(
-            "soyadı",
-            "dogum",
-            "doğum",
-            "nazwisko",
-            "imie",
-            "imię",
-            "urodzenia",
-            "pesel",
-            "姓名",
-            "名字",
-            "出生日期",
-            "氏名",
-        ),
-        *("生年月日", "이름", "성명", "생년월일"),
-    )
-)
 _DATE = re.compile(
     r"(19|20)\d\d[-/.]\d{1,2}[-/.]\d{1,2}\b.*|\d{1,2}[-/.]\d{1,2}[-/.](19|20)?\d\d\b.*"
     r"|(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(\d{4,6})?|.*[12]\d{3}[年년].*"
 )
 _SCIENTIFIC = re.compile(r"\d([.,]\d+)?e\+?\d+", re.IGNORECASE)
 _VALUE = re.compile(r"([-+]?\d{1,5}([.,]\d*)?)?")
-_SAMPLE = re.compile(r" \(such as .*?\)(?= |$)")
 _SHORT_ID = 4  # characters: a number as short may stand in a column by chance
 
 
-@dataclass(frozen=True)
-class Person:
+class Person(NamedTuple):
     """What the headers say of one PatientID, to find it in a table: names, birth dates, identifiers of studies."""
 
     names: frozenset[str] = frozenset()
@@ -162,28 +96,45 @@ def read_clinical(path: Path, mapping: Path | None = None) -> Clinical:
     if mapping is not None:
         cells = apply_mapping(cells, load_mapping(mapping))
     # A row's first cell may be a hospital number, and what is quoted of a cell a name: neither is repeated.
-    _refuse([str(replace(p, patient_id="", value=_unquoted(p))) for p in cells.problems if p.severity == "refuse"])
-    table, notes = cells.table, [f"{path.name}: {_SAMPLE.sub('', note)}" for note in cells.notes]
-    near = near_names(list(table.columns), [KEY])
+    refused = [replace(p, patient_id="", value=_unquoted(p)) for p in cells.problems if p.severity == "refuse"]
+    if refused:
+        more = [f"... and {len(refused) - SHOWN} more."] if len(refused) > SHOWN else []
+        raise ManifestError("\n".join([*map(str, refused[:SHOWN]), *more]))
+    notes = [re.sub(r" \(such as .*?\)(?= |$)", "", note) for note in cells.notes]
+    table = _with_key(cells.table, path.name, notes)
+    key = KEY if KEY in table else NAME
+    made = [name for name in MADE if name in table]
+    notes += [f"the column {name} is not used: the import fills it." for name in made]
+    names = table[NAME] if NAME in table and key == KEY else pd.Series("", table.index, dtype="string")
+    columns, notes = table.drop(columns=[NAME, KEY, *made], errors="ignore"), [f"{path.name}: {note}" for note in notes]
+    clinical = Clinical(path.name, columns, table[key], names, key, tuple(notes), mapping is not None)
+    for name, values in ((key, clinical.ids), (NAME, clinical.pseudonyms)):
+        twice = values.duplicated(keep=False) & (values != "")
+        if twice.any():  # the second row would replace the first
+            raise ManifestError(f"{name} must be unique, got it more than once: {clinical.lines(twice)}.")
+    missing = (clinical.pseudonyms == "") if NAME in table and key == KEY else (clinical.ids == "")
+    if missing.any():
+        name = NAME if NAME in table else KEY
+        raise ManifestError(f"{name} must be given, got nothing in {clinical.lines(missing)}.")
+    return clinical
+
+
+def _with_key(table: pd.DataFrame, file: str, notes: list[str]) -> pd.DataFrame:
+    """The table with its column of PatientIDs under that name, whatever form of it was written."""
+    header = list(table.columns)
+    near = near_names(header, [KEY])
     if NAME in table and KEY not in table and not near:  # "PatientID" beside a patient_id is DICOM's
-        near = dict.fromkeys([name for name in near_names(list(table.columns), [NAME]) if name != NAME], KEY)
+        near = {name: KEY for name in near_names(header, [NAME]) if name != NAME}
     if len(near) + (KEY in table) > 1:
-        raise ManifestError(f"{path.name} must have one column {KEY}, got {', '.join([*near, KEY])}.")
-    notes += [f"{path.name}: the column {written!r} is read as {KEY}." for written in near]
+        raise ManifestError(f"{file} must have one column {KEY}, got {', '.join([*near, KEY])}.")
+    notes += [f"the column {written!r} is read as {KEY}." for written in near]
     table = table.rename(columns=near)
     spelt = {got: known for got, known in near_names(list(table.columns), COLUMNS).items() if got != known}
     if spelt:
-        raise ManifestError(f"the header must spell {', '.join(spelt.values())}, got {', '.join(spelt)} ({path.name}).")
-    key = KEY if KEY in table else NAME
-    if key not in table:
-        raise ManifestError(f"{path.name} must have a {NAME} column, got the header {','.join(table)[:80]}.")
-    made = [name for name in MADE if name in table]
-    notes += [f"{path.name}: the column {name} is not used: the import fills it." for name in made]
-    names = table[NAME] if NAME in table and key == KEY else pd.Series("", table.index, dtype="string")
-    columns = table.drop(columns=[NAME, KEY, *made], errors="ignore")
-    clinical = Clinical(path.name, columns, table[key], names, key, tuple(notes), mapping is not None)
-    _require_unique(clinical, NAME in table)
-    return clinical
+        raise ManifestError(f"the header must spell {', '.join(spelt.values())}, got {', '.join(spelt)} ({file}).")
+    if KEY not in table and NAME not in table:
+        raise ManifestError(f"{file} must have a {NAME} column, got the header {','.join(table)[:80]}.")
+    return table
 
 
 def joined(clinical: Clinical, people: Mapping[str, Person], before: Mapping[str, str]) -> Clinical:
@@ -204,36 +155,19 @@ def joined(clinical: Clinical, people: Mapping[str, Person], before: Mapping[str
     """
     if not len(clinical.ids):
         return clinical
-    known = {*people, *before}
-    if clinical.key == NAME and not clinical.ids.isin(known).any():
-        clinical = _by_pseudonym(clinical, before)
+    known, back = {*people, *before}, {name: patient for patient, name in before.items()}
+    ids = clinical.ids
+    if clinical.key == NAME and not ids.isin(known).any() and ids.isin(back).any():
+        # The pseudonyms of an earlier import stand in patient_id.
+        of_names = ids.map(lambda name: back.get(name, "")).astype("string")
+        clinical = replace(clinical, ids=of_names, pseudonyms=ids)
     _require_joined(clinical, known)
     return _without_identity(_safe_names(clinical, known, people), people)
 
 
-def _by_pseudonym(clinical: Clinical, before: Mapping[str, str]) -> Clinical:
-    """The table of a user who wrote the pseudonyms of an earlier import into ``patient_id``; else as it is."""
-    back = {name: patient for patient, name in before.items()}
-    if not clinical.ids.isin(back).any():
-        return clinical
-    ids = clinical.ids.map(lambda name: back.get(name, "")).astype("string")
-    return replace(clinical, ids=ids, pseudonyms=clinical.ids)
-
-
-def _require_unique(clinical: Clinical, named: bool) -> None:
-    """No PatientID and no pseudonym may stand twice, or the second row would replace the first."""
-    for name, values in ((clinical.key, clinical.ids), (NAME, clinical.pseudonyms)):
-        twice = values.duplicated(keep=False) & (values != "")
-        if twice.any():
-            raise ManifestError(f"{name} must be unique, got it more than once: {clinical.lines(twice)}.")
-    missing = (clinical.pseudonyms == "") if named and clinical.key == KEY else (clinical.ids == "")
-    if missing.any():
-        raise ManifestError(f"{NAME if named else KEY} must be given, got nothing in {clinical.lines(missing)}.")
-
-
 def _require_joined(clinical: Clinical, known: set[str]) -> None:
     """Refuse identifiers that a spreadsheet has changed, and a table of which nobody has files."""
-    ids, bare = clinical.ids, {_bare(patient) for patient in known}
+    ids, bare = clinical.ids, set(map(_bare, known))
     unknown = (ids != "") & ~ids.isin(known)
     near = unknown & ids.map(lambda text: _bare(text) in bare or bool(_SCIENTIFIC.fullmatch(text))).astype(bool)
     if near.any():
@@ -242,15 +176,13 @@ def _require_joined(clinical: Clinical, known: set[str]) -> None:
             f"case or decimals, as spreadsheets change them, in {clinical.lines(near)}: make the column text and "
             f"enter the numbers again."
         )
-    if ids.isin(known).any():
-        return
     if (ids == "").all():
         raise ManifestError(f"{clinical.key} must be given, got nothing in {clinical.lines(ids == '')}.")
-    holders = [name for name in clinical.table if clinical.table[name].isin(known).any()]
-    remedy = f"the column {holders[0]!r} holds some: call it {KEY}" if holders else f"give it in a column {KEY}"
-    raise ManifestError(
-        f"{clinical.key} must be the PatientID of a patient with files, got none ({clinical.file}): {remedy}."
-    )
+    if not ids.isin(known).any():
+        holder = next((name for name in clinical.table if clinical.table[name].isin(known).any()), None)
+        remedy = f"the column {holder!r} holds some: call it {KEY}" if holder else f"give it in a column {KEY}"
+        got = f"none ({clinical.file}): {remedy}"
+        raise ManifestError(f"{clinical.key} must be the PatientID of a patient with files, got {got}.")
 
 
 def _safe_names(clinical: Clinical, known: set[str], people: Mapping[str, Person]) -> Clinical:
@@ -264,65 +196,56 @@ def _safe_names(clinical: Clinical, known: set[str], people: Mapping[str, Person
     if wrong.any():
         raise ManifestError(f"{NAME} must be a pseudonym {PATIENT_ID}, got something else in {clinical.lines(wrong)}.")
     numbers = {_bare(patient) for patient in (*known, *ids) if patient}
-    naming = pd.Series(
-        [
-            name != "" and (_bare(name) in numbers or _names(name, patient, people.get(patient, Person())))
-            for name, patient in zip(names, ids, strict=True)
-        ],
-        names.index,
-    )
+    pairs = zip(names, ids, strict=True)
+    naming = [name != "" and (_bare(name) in numbers or _names(name, patient, people)) for name, patient in pairs]
+    naming = pd.Series(naming, names.index)
     if not naming.any():
         return clinical
     if (ids == "").any():
-        raise ManifestError(
-            f"{KEY} must be given where {NAME} is a PatientID or a name, got nothing in {clinical.lines(ids == '')}."
-        )
+        where = clinical.lines(ids == "")
+        raise ManifestError(f"{KEY} must be given where {NAME} is a PatientID or a name, got nothing in {where}.")
     note = f"{clinical.file}: its {NAME} in {clinical.lines(naming)} is a PatientID or names the patient and {made}"
-    empty = pd.Series("", names.index, dtype="string")
-    return replace(clinical, pseudonyms=empty, notes=(*clinical.notes, note))
+    return replace(clinical, pseudonyms=names.where(names == "", ""), notes=(*clinical.notes, note))
 
 
 def _without_identity(clinical: Clinical, people: Mapping[str, Person]) -> Clinical:
     """Leave out columns that say who a patient is, by their name or by what stands in them; refuse dates elsewhere."""
-    left_out, table = {}, clinical.table
+    notes, table = list(clinical.notes), clinical.table
     for column in table:
-        dates = table[column].str.fullmatch(_DATE)
-        if column in COLUMNS and dates.any() and COLUMNS[column].kind != "text":
-            raise ManifestError(
-                f"{column} must {COLUMNS[column].requirement}, got a date in {clinical.lines(dates)}: "
-                "dates must not leave the hospital."
-            )
-        reason = _reason_against(column, table[column], clinical, people)
+        rule, dates = COLUMNS.get(column), table[column].str.fullmatch(_DATE)
+        if rule is not None and dates.any() and rule.kind != "text":
+            got = f"a date in {clinical.lines(dates)}: dates must not leave the hospital"
+            raise ManifestError(f"{column} must {rule.requirement}, got {got}.")
+        reason = _reason_against(table[column], clinical, people)
         if reason:
-            left_out[column] = reason
-    notes = [
-        f"{clinical.file}: the column {column!r} is left out of manifest.csv: {reason}."
-        for column, reason in left_out.items()
-    ]
-    return replace(clinical, table=table.drop(columns=list(left_out)), notes=(*clinical.notes, *notes))
+            table = table.drop(columns=column)
+            notes.append(f"{clinical.file}: the column {column!r} is left out of manifest.csv: {reason}.")
+    return replace(clinical, table=table, notes=tuple(notes))
 
 
-def _reason_against(column: str, cells: pd.Series, clinical: Clinical, people: Mapping[str, Person]) -> str:
+def _reason_against(cells: pd.Series, clinical: Clinical, people: Mapping[str, Person]) -> str:
     """Why a column may say who a patient is; empty where nothing speaks for it."""
-    if column not in COLUMNS and set(re.findall(r"[^\W_]+", column.casefold())) & _IDENTIFYING:
+    rule = COLUMNS.get(cells.name)
+    if rule is None and set(re.findall(r"[^\W_]+", cells.name.casefold())) & IDENTIFYING:
         return "its name says that it identifies patients"
-    if column not in COLUMNS and cells.str.fullmatch(_DATE).any():
+    if rule is None and cells.str.fullmatch(_DATE).any():
         return "it holds dates"
-    if column in COLUMNS and COLUMNS[column].kind not in ("text", "path"):
+    if rule is not None and rule.kind not in ("text", "path"):
         return ""
-    if column not in COLUMNS and not clinical.chosen and not cells.str.fullmatch(_VALUE).all():
+    if rule is None and not clinical.chosen and not cells.str.fullmatch(_VALUE).all():
         return "only short numbers pass under a name that hepred check --rules does not list; a mapping can keep it"
     rows = list(zip(cells, clinical.ids, strict=True))
-    if any(_names(cell, patient, people.get(patient, Person())) for cell, patient in rows):
+    if any(_names(cell, patient, people) for cell, patient in rows):
         return "it names a patient as the files do"
     same = [_bare(cell) == _bare(patient) for cell, patient in rows if cell and patient]
     return "it holds PatientIDs" if same and sum(same) > len(same) / 2 else ""
 
 
-def _names(cell: str, patient: str, person: Person) -> bool:
+def _names(cell: str, patient: str, people: Mapping[str, Person]) -> bool:
     """Whether a text holds the patient's number, a part of the name, the birth date or a study's identifier."""
     if not cell:
         return False
+    person = people.get(patient, Person())
     words = set(re.findall(r"[^\W_]+", cell.casefold()))
     parts = {part for name in person.names for part in re.findall(r"[^\W\d_]+", name.casefold()) if len(part) > 2}
     digits = re.sub(r"\D", "", cell)
@@ -340,9 +263,3 @@ def _bare(text: str) -> str:
 def _unquoted(problem: Problem) -> str:
     """What a problem found, without the text of a cell that it quotes."""
     return re.sub(r"'.*'", "the cell", problem.value) if problem.line > 1 else problem.value
-
-
-def _refuse(problems: list[str]) -> None:
-    if problems:
-        more = [f"... and {len(problems) - SHOWN} more."] if len(problems) > SHOWN else []
-        raise ManifestError("\n".join([*problems[:SHOWN], *more]))

@@ -16,38 +16,27 @@ wrote into the manifest, as they were.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import re
+import shutil
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from hepred_lib.errors import ManifestError, ScanError
-from hepred_lib.imaging.scans import (
-    write_nifti,
-)
-from hepred_lib.intake.choice import Choice, choose, hours_between
-from hepred_lib.intake.clinical import MADE, Clinical, Person, joined, no_table, read_clinical
+from hepred_lib.cohort.cells import read_cells
+from hepred_lib.cohort.rules import ManifestError
+from hepred_lib.imaging.scans import ScanError, write_nifti
+from hepred_lib.intake.choice import USES, Choice, choose, hours_between
+from hepred_lib.intake.clinical import FOLDER, MADE, Clinical, Person, joined, no_table, read_clinical
 from hepred_lib.intake.conversion import convert_series, deface
-from hepred_lib.intake.private import (
-    FOLDER,
-    by_hand,
-    clear_work,
-    earlier_key,
-    earlier_series,
-    face_word,
-    read_own,
-    workplace,
-    write_damaged,
-    write_key,
-    write_series,
-)
-from hepred_lib.intake.series import Found, Series, find_series
+from hepred_lib.intake.series import Series, find_series
 from hepred_lib.intake.words import load_words
 from hepred_lib.progress import progress
 from hepred_lib.study.files import write_table
@@ -87,15 +76,15 @@ class Imported:
     def summary(self) -> str:
         """What a person should know next, in lines."""
         folder = self.manifest.parent / FOLDER
+        unsure = f"Series to look at: {self.unsure}, marked unsure in {folder / 'series.csv'}; {BY_HAND}"
+        damaged = f"DICOM files that cannot be read: {self.damaged}, listed in {folder / 'damaged.csv'}."
         lines = [
             f"{self.manifest}: patients {self.patients}, with a first scan {self.with_baseline}, with a follow-up "
             f"{self.with_followup}. Files that are no DICOM image: {self.foreign}.",
+            *[unsure] * bool(self.unsure),
+            *[damaged] * bool(self.damaged),
             f"{folder} names patients: it must not leave the hospital.",
         ]
-        if self.damaged:
-            lines.insert(1, f"DICOM files that cannot be read: {self.damaged}, listed in {folder / 'damaged.csv'}.")
-        if self.unsure:
-            lines.insert(1, f"Series to look at: {self.unsure}, marked unsure in {folder / 'series.csv'}; {BY_HAND}")
         return "\n".join(lines)
 
 
@@ -138,33 +127,35 @@ def import_dicom(
     if not source.is_dir():
         raise ScanError(f"SOURCE must be a folder of DICOM files, got {'a file' if source.exists() else 'none'}.")
     _require_folder(out)
-    clear_work(out)
+    _clear_work(out)
     vocabulary = load_words(words)
     bedside = read_clinical(clinical, mapping) if clinical else no_table()
-    found, foreign, damaged = _found(source)
-    known, key = earlier_series(out), earlier_key(out)
-    earlier = read_own(out / "manifest.csv", ("patient_id",)).set_index("patient_id")
-    choices = choose(found, by_hand(known), vocabulary)
+    found, foreign, damaged = find_series(source)
+    if not found:
+        broken = f" and {len(damaged)} that cannot be read" if damaged else ""
+        raise ScanError(f"no DICOM images found in SOURCE: {foreign} files are not DICOM{broken}.")
+    known, key = _earlier_series(out), _earlier_key(out)
+    earlier = _read_own(out / "manifest.csv", ("patient_id",)).set_index("patient_id")
+    choices = choose(found, _by_hand(known), vocabulary)
     bedside = joined(bedside, _people(found), key)
     names = _pseudonyms(key, choices, bedside)
     _require_whole_patients(choices, names, known)
     with workplace(out) as work:
-        write_key(out, names)
+        _write_private(out / FOLDER / "key.csv", {"patient_id": names.values(), "dicom_patient_id": names.keys()})
         written = _unchanged(choices, names, out, known, without_face)
         # Before anything is replaced: where this is killed, the next import takes no scan for that of another series.
-        write_series(out, choices, names, known, written, without_face)
+        _write_series(out, choices, names, known, written, without_face)
         notes = _convert(choices, names, out, written, work, without_face)
-        write_series(out, choices, names, known, written, without_face)
-        write_damaged(out, damaged)
-    rows = bedside.table.set_axis(_row_names(bedside, names))
-    table = _manifest(choices, names, rows, written, earlier)
+        _write_series(out, choices, names, known, written, without_face)
+        if damaged:
+            _write_private(out / FOLDER / "damaged.csv", {"file": list(map(str, damaged))})
+        else:
+            (out / FOLDER / "damaged.csv").unlink(missing_ok=True)
+    rows = zip(bedside.ids, bedside.pseudonyms, strict=True)
+    told = bedside.table.set_axis([names[patient] if patient else name for patient, name in rows])
+    table = _manifest(choices, names, told, written, earlier)
     write_table(out / "manifest.csv", table)
-    notes = [
-        *bedside.notes,
-        *notes,
-        *_contradictions(choices, names, rows),
-        *_without_baseline(choices, names, table, rows),
-    ]
+    notes = [*bedside.notes, *notes, *_contradictions(choices, names, told)]
     return Imported(
         manifest=out / "manifest.csv",
         patients=len(table),
@@ -172,17 +163,8 @@ def import_dicom(
         unsure=sum(choice.unsure for choice in choices),
         foreign=foreign,
         damaged=len(damaged),
-        notes=tuple(notes),
+        notes=(*notes, *_without_baseline(choices, names, table, told)),
     )
-
-
-def _found(source: Path) -> Found:
-    """What lies below the source; refused where that is no image."""
-    found = find_series(source)
-    if not found.series:
-        broken = f" and {len(found.damaged)} that cannot be read" if found.damaged else ""
-        raise ScanError(f"SOURCE must hold DICOM images, got {found.foreign} files that are none{broken}.")
-    return found
 
 
 def _require_folder(out: Path) -> None:
@@ -196,12 +178,9 @@ def _people(found: Iterable[Series]) -> dict[str, Person]:
     """Every PatientID of the files, with all that their headers say of the person."""
     people: dict[str, Person] = {}
     for series in found:
-        person = people.get(series.patient, Person())
-        people[series.patient] = Person(
-            person.names | series.names,
-            person.birth_dates | series.birth_dates,
-            person.uids | {series.study, series.uid},
-        )
+        names, birth_dates, uids = people.get(series.patient, Person())
+        uids |= {series.study, series.uid}
+        people[series.patient] = Person(names | series.names, birth_dates | series.birth_dates, uids)
     return people
 
 
@@ -222,37 +201,23 @@ def _pseudonyms(before: Mapping[str, str], choices: list[Choice], bedside: Clini
         raise ManifestError(f"patient_id must stand for one PatientID, got {twice} for two (--clinical and key.csv).")
     numbers = [int(name[1:]) for name in taken if re.fullmatch(r"P\d{4,}", name)]
     new = {*(choice.series.patient for choice in choices), *filter(None, bedside.ids)} - set(names)
-    _require_whole_numbers(before, new)
+    lost = [before[short] for patient in new if (short := patient.lstrip("0")) != patient and short in before]
+    if lost:  # they would get a second pseudonym
+        raise ManifestError(
+            f"key.csv must have the PatientIDs as in the files, but that of {lost[0]} has lost its zeros, as a "
+            f"spreadsheet does: restore {FOLDER}/key.csv."
+        )
     for number, patient in enumerate(sorted(new, key=lambda patient: hashlib.sha256(patient.encode()).digest())):
         names[patient] = f"P{max(numbers, default=0) + 1 + number:04d}"
     return names
 
 
-def _require_whole_numbers(before: Mapping[str, str], new: Iterable[str]) -> None:
-    """Refuse a key whose numbers a spreadsheet has stripped of zeros: their patients would get a second pseudonym."""
-    lost = [before[short] for patient in new if (short := patient.lstrip("0")) != patient and short in before]
-    if lost:
-        raise ManifestError(
-            f"key.csv must have the PatientIDs as in the files, but that of {lost[0]} has lost its zeros, as a "
-            f"spreadsheet does: restore {FOLDER}/key.csv."
-        )
-
-
-def _row_names(bedside: Clinical, names: Mapping[str, str]) -> list[str]:
-    """The pseudonym of each row of the clinical table."""
-    rows = zip(bedside.ids, bedside.pseudonyms, strict=True)
-    return [names[patient] if patient else name for patient, name in rows]
-
-
 def _require_whole_patients(choices: list[Choice], names: Mapping[str, str], known: pd.DataFrame) -> None:
     """Refuse to choose among some of a patient's series: the first of those might not be the first scan."""
-    here = {names[choice.series.patient] for choice in choices}
-    lost = (
-        known["patient_id"].isin(here) & ~known.index.isin([c.series.uid for c in choices]) & (known["use"] != "none")
-    )
+    of_one_here = known["patient_id"].isin({names[choice.series.patient] for choice in choices})
+    lost = of_one_here & ~known.index.isin([choice.series.uid for choice in choices]) & (known["use"] != "none")
     if lost.any():
-        line = 2 + int(np.argmax(lost))
-        row = known[lost].iloc[0]
+        line, row = 2 + int(np.argmax(lost)), known[lost].iloc[0]
         raise ScanError(
             f"SOURCE must hold all series of a patient it holds, got no {row['use']} of patient {row['patient_id']} "
             f"(line {line} of {FOLDER}/series.csv, where its folder is): import these together, or into another folder."
@@ -266,7 +231,7 @@ def _unchanged(
     written, known = {}, known[~known.index.duplicated()]
     for choice in (choice for choice in choices if choice.use != "none"):
         uid, place = choice.series.uid, _place(choice, names)
-        wanted = {"scan": place, "files": str(len(choice.series.files)), "face": face_word(place, without_face)}
+        wanted = {"scan": place, "files": str(len(choice.series.files)), "face": _face_word(place, without_face)}
         same = uid in known.index and all(known.at[uid, column] == value for column, value in wanted.items())
         if same and (out / place).exists():
             written[uid] = place
@@ -278,12 +243,7 @@ def _place(choice: Choice, names: Mapping[str, str]) -> str:
 
 
 def _convert(
-    choices: list[Choice],
-    names: Mapping[str, str],
-    out: Path,
-    written: dict[str, str],
-    work: Path,
-    without_face: bool,
+    choices: list[Choice], names: Mapping[str, str], out: Path, written: dict[str, str], work: Path, without_face: bool
 ) -> list[str]:
     """Convert what is wanted and not yet ``written``, note it there, and say in a line what could not be converted."""
     notes = []
@@ -316,10 +276,9 @@ def _convert_one(series: Series, path: Path, work: Path, without_face: bool) -> 
 
 def _without_paths(text: str, series: Series) -> str:
     """A message without the files' and folders' names, which may be those of patients."""
-    for file in sorted(series.files, key=lambda file: -len(str(file))):
-        text = text.replace(str(file), "a file")
-    for folder in sorted({file.parent for file in series.files}, key=lambda folder: -len(str(folder))):
-        text = text.replace(str(folder), "its folder")
+    hidden = {str(file): "a file" for file in series.files} | {str(file.parent): "its folder" for file in series.files}
+    for path in sorted(hidden, key=len, reverse=True):
+        text = text.replace(path, hidden[path])
     return text
 
 
@@ -345,9 +304,10 @@ def _manifest(
     table = pd.DataFrame.from_dict(rows, orient="index")
     table = table.reindex(table.index.union(earlier.index).union(told.index))
     for column in dict.fromkeys([*table, *earlier, *told]):
-        made = table.get(column, pd.Series(pd.NA, table.index, dtype=object)).replace("", pd.NA)
-        before = earlier.get(column, pd.Series(dtype=object)).replace("", pd.NA).reindex(table.index)
-        given = told.get(column, pd.Series(dtype=object)).replace("", pd.NA).reindex(table.index)
+        given, before, made = (
+            each.get(column, pd.Series(dtype=object)).replace("", pd.NA).reindex(table.index)
+            for each in (told, earlier, table)
+        )
         if column in MADE:  # as they are now, for whoever is in this source
             table[column] = made.where(table.index.isin(list(rows)), before)
         else:
@@ -391,3 +351,171 @@ def _without_baseline(
     }
     missing = table.loc[table["baseline_ct"].eq("") & table["patient_id"].isin(list(reasons)), "patient_id"]
     return [f"patient {name} has no first scan: {said[name] or 'no series at all'}." for name in missing]
+
+
+# --- the folder identifying/: all that names a patient, for its owner alone to read
+
+WORK = "work"
+
+
+def _clear_work(out: Path) -> None:
+    """Remove what a killed import left in ``identifying/``: copies of DICOM files, half-written tables.
+
+    Raises
+    ------
+    ScanError
+        Another import is at work there.
+    """
+    folder = out / FOLDER
+    if (folder / WORK).is_dir():
+        with _alone(folder / WORK):
+            shutil.rmtree(folder / WORK)
+    for leftover in folder.glob(".*.tmp"):
+        leftover.unlink(missing_ok=True)
+
+
+@contextmanager
+def workplace(out: Path) -> Iterator[Path]:
+    """An empty folder below ``identifying/`` for work with files that name patients, removed at the end.
+
+    It lies there and not in the system's folder for temporary files, where a killed import would leave patients' files
+    for every user of the machine.
+    """
+    work = _make_private(_make_private(out / FOLDER) / WORK)
+    with _alone(work):
+        try:
+            yield work
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+
+
+def _read_own(path: Path, needed: tuple[str, ...]) -> pd.DataFrame:
+    """A table that an earlier import wrote, as text; without rows where there is none.
+
+    Users fill in these tables with a spreadsheet program, which may have written semicolons: the one reader of tables
+    understands that. What cannot be read is refused, or the next table would be written without what they filled in.
+
+    Raises
+    ------
+    ManifestError
+        The table cannot be read, or lacks a column.
+    """
+    if not path.exists():
+        return pd.DataFrame(columns=list(needed), dtype=str)
+    cells = read_cells(path)
+    faults = [str(replace(problem, patient_id="")) for problem in cells.problems if problem.severity == "refuse"]
+    if faults:
+        raise ManifestError(faults[0])
+    lacking = [name for name in needed if name not in cells.table]
+    if lacking:
+        raise ManifestError(f"{path.name} of an earlier import must have the column {lacking[0]}: restore it.")
+    return cells.table.astype(object)
+
+
+def _earlier_series(out: Path) -> pd.DataFrame:
+    """``series.csv`` of the last import as text, by SeriesInstanceUID; empty where there was none."""
+    table = _read_own(out / FOLDER / "series.csv", ("patient_id", "by_hand", "use", "files", "scan", "series_uid"))
+    return table.reindex(columns=list(dict.fromkeys([*table, "face"])), fill_value="").set_index("series_uid")
+
+
+def _by_hand(known: pd.DataFrame) -> dict[str, str]:
+    """What a reader wrote into ``by_hand``, by SeriesInstanceUID.
+
+    Raises
+    ------
+    ManifestError
+        A word that is none of the uses.
+    """
+    told = known["by_hand"][known["by_hand"].str.strip() != ""].str.strip()
+    wrong = told[~told.isin(USES)]
+    if len(wrong):
+        raise ManifestError(f"by_hand must be empty or one of {', '.join(USES)}, got {wrong.iloc[0]!r} (series.csv).")
+    return told.to_dict()
+
+
+def _earlier_key(out: Path) -> dict[str, str]:
+    """PatientID to pseudonym, as earlier imports gave them."""
+    key = _read_own(out / FOLDER / "key.csv", ("patient_id", "dicom_patient_id"))
+    return dict(zip(key["dicom_patient_id"], key["patient_id"], strict=True))
+
+
+def _write_series(
+    out: Path,
+    choices: list[Choice],
+    names: Mapping[str, str],
+    known: pd.DataFrame,
+    written: Mapping,
+    without_face: bool,
+) -> None:
+    """Write ``series.csv``: the choices in their order, then the series of earlier imports that are not here."""
+    told = known["by_hand"][known["by_hand"] != ""].to_dict()  # one uid may be in two rows, under two patients
+    rows = [
+        {
+            "patient_id": names[series.patient],
+            "use": choice.use,
+            "unsure": "yes" if choice.unsure else "",
+            "reason": choice.reason,
+            "by_hand": told.get(series.uid, ""),
+            "taken_at": series.taken_at.isoformat(sep=" ") if series.taken_at else "",
+            "number": series.number,
+            "description": series.description,
+            "kernel": series.kernel,
+            "thickness_mm": "" if np.isnan(series.thickness_mm) else f"{series.thickness_mm:g}",
+            "slices": len(series.places_mm),
+            "extent_mm": round(series.extent_mm, 1),
+            "gaps_mm": _gaps(series),
+            "files": len(series.files),
+            "scan": written.get(series.uid, ""),
+            "face": _face_word(written.get(series.uid, ""), without_face),
+            "folder": str(series.files[0].parent),
+            "study_uid": series.study,
+            "series_uid": series.uid,
+        }
+        for choice in choices
+        for series in (choice.series,)
+    ]
+    others = known[~known.index.isin([choice.series.uid for choice in choices])].reset_index()
+    _write_private(
+        out / FOLDER / "series.csv", pd.concat([pd.DataFrame(rows).astype(str), others.astype(str)]).fillna("")
+    )
+
+
+def _face_word(scan: str, without_face: bool) -> str:
+    """What ``series.csv`` says of the face in a scan; empty where there is no scan."""
+    return ("removed" if without_face else "kept") if scan else ""
+
+
+def _gaps(series: Series) -> str:
+    gaps = np.diff(series.places_mm)
+    return "-".join(dict.fromkeys(f"{gap:.1f}" for gap in (gaps.min(), gaps.max()))) if len(gaps) else ""
+
+
+def _make_private(folder: Path) -> Path:
+    """A folder that none but its owner may enter, also where it was there before."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    folder.chmod(0o700)
+    return folder
+
+
+def _write_private(path: Path, table: pd.DataFrame | Mapping[str, Iterable[str]]) -> None:
+    """Write a table that none but its owner may read at any moment, and rename it into place when it is whole."""
+    _make_private(path.parent)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.unlink(missing_ok=True)
+    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
+        stream.write(pd.DataFrame(table).to_csv(index=False, lineterminator="\n").encode())
+    os.replace(temporary, path)
+
+
+@contextmanager
+def _alone(work: Path) -> Iterator[None]:
+    """Hold a lock that ends with this process, however it ends."""
+    descriptor = os.open(work, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        raise ScanError("OUT must not be in use by another import: wait for it, or end it.") from error
+    finally:
+        os.close(descriptor)

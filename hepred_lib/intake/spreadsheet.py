@@ -36,13 +36,13 @@ from hepred_lib.cohort.rules import (
     MISSING_WORDS,
     OLD_NAMES,
     WORDS,
+    ManifestError,
     Problem,
     factor_text,
     likely_unit,
     located,
     missing_codes,
 )
-from hepred_lib.errors import ManifestError
 from hepred_lib.imaging.nifti import UnreadableError, regular_bytes
 from hepred_lib.literal import shown
 from hepred_lib.study.definition import AliasError, require_plain
@@ -370,6 +370,7 @@ UNITS = {
     target: {_folded(unit): (unit, read_factor(factor)) for unit, factor in units.items()}
     for target, units in _TOLD["units"].items()
 }
+IDENTIFYING = frozenset(_TOLD["identifying"])
 LEFT_OUT = {"date", "datum", "fecha", "data", "time", "uhrzeit", "zeitpunkt", "mrs", "death", "tod", "90d", "discharge"}
 LONGEST_NAME = 300  # signs; more are no name
 FEWEST_LETTERS = 4

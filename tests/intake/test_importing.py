@@ -10,10 +10,8 @@ import pytest
 
 from hepred_lib.cli import main
 from hepred_lib.cohort.manifest import read_manifest
-from hepred_lib.errors import ManifestError, ScanError
-from hepred_lib.imaging.scans import (
-    read_scan,
-)
+from hepred_lib.cohort.rules import ManifestError
+from hepred_lib.imaging.scans import ScanError, read_scan
 from hepred_lib.intake.check import check_manifest
 from hepred_lib.intake.importing import _convert_one, import_dicom
 from tests.intake.conftest import BLEED_MM, head_hu, write_series
@@ -307,7 +305,7 @@ def test_one_series_that_cannot_be_converted_stops_no_other(export, tmp_path):
 def test_a_folder_without_dicom_is_refused(tmp_path):
     (tmp_path / "export").mkdir()
     (tmp_path / "export" / "scan.txt").write_text("no image")
-    with pytest.raises(ScanError, match="must hold DICOM images, got 1 files that are none"):
+    with pytest.raises(ScanError, match="no DICOM images found in SOURCE: 1 files are not DICOM"):
         import_dicom(tmp_path / "export", tmp_path / "out")
     with pytest.raises(ScanError, match="SOURCE must be a folder"):
         import_dicom(tmp_path / "nowhere", tmp_path / "out")
