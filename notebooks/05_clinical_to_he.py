@@ -77,8 +77,8 @@ seed = 7  # of imputation and resamples
 # %% [markdown]
 # ## Candidates
 #
-# Only development patients with a known outcome are used. Test patients serve no purpose before chapter 07: not for
-# scaling, not for imputation, not for the choice of a threshold.
+# Only development patients with a known outcome are used. Test patients are not used for scaling, imputation, selection or
+# the choice of a threshold; at the end of the chapter they receive a probability, and nothing else is done with them.
 
 # %%
 run = open_notebook("05_clinical_to_he", globals())
@@ -102,10 +102,10 @@ assert x.index.equals(y.index), "predictors and outcome must be of the same pati
 # ### Missing values
 #
 # Missing values are imputed from the other predictors, never from the outcome, because the outcome is unknown when the
-# model is used. This is unbiased where values are missing regardless of the outcome, given the other predictors. Read the
-# figure by rows: a laboratory value that is missing much more often in patients with expansion than in those without was
-# not ordered at random, and its odds ratio should be read with that in mind. The price of leaving the outcome out of the
-# imputation is an effect that is somewhat too small, the more so the more values are missing.
+# model is used. The price is that odds ratios come out somewhat too small, the more so the more values are missing. Read
+# the figure by rows: a laboratory value that is missing much more often in patients with expansion than in those without
+# was not ordered at random, and its odds ratio should be read with that in mind. Candidates without a missing value are
+# not shown; if all are complete, the figure has no data and imputation changes nothing.
 
 # %%
 missing = x.isna().mean().sort_values(ascending=False).rename("missing").rename_axis("predictor").reset_index()
@@ -117,8 +117,8 @@ show(run.folder, "missing", drawing.missing_table(x, y).assign(simulated=bool(tr
 #
 # Spearman's rank correlation of each pair, in the patients who have both values. Two candidates that measure the same
 # thing (a coma scale and a stroke scale, two blood pressures) compete for one place in the model, and which of them wins
-# is then close to a coin toss. A dark field in this figure announces an unstable choice below; it does not say which of
-# the two is the cause.
+# is then close to a coin toss. A dark field in this figure announces an unstable choice below; it does not say which of the
+# two matters. An empty field is a pair whose correlation is not known, because one of the two does not vary.
 
 # %%
 show(run.folder, "correlation", drawing.correlation_table(x).assign(simulated=bool(truth)))

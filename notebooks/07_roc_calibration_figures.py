@@ -312,7 +312,7 @@ show(run.folder, "oracle", drawing.oracle_table(test, judged, oracle).assign(sim
 # %% [markdown]
 # ## Segmentation and detection
 #
-# The other tasks of the network, over all patients with a reference. Detection is the AUC of the presence of blood by
+# The other tasks of the network, in test patients with a reference. Detection is the AUC of the presence of blood by
 # slice, with whole patients resampled, since slices of one patient resemble each other. Dice, distance (HD95) and volume
 # agreement are over patients with blood. A good Dice does not make a good prediction of growth, and a poor one does not
 # rule it out. Without scans there is nothing to judge.

@@ -252,10 +252,18 @@ def correlation(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     grid = np.full((size, size), np.nan)
     grid[table["row"], table["column"]] = table["correlation"]
     strong = np.abs(grid) >= PRINTED_FROM
-    printed = np.where(strong, np.char.mod("%.0f", 100 * np.where(strong, grid, 0.0)), "")
+    hundredths = np.char.replace(np.char.mod("%.0f", 100 * np.where(strong, grid, 0.0)), "-", "−")
     look = {"cmap": "vlag", "vmin": -1, "vmax": 1, "linewidths": 0.5, "square": True}
     bar = {"label": "Spearman's correlation", "shrink": 0.6, "ticks": [-1, -0.5, 0, 0.5, 1]}
-    seaborn.heatmap(grid[1:, :-1], ax=axes, annot=printed[1:, :-1], fmt="", annot_kws={"size": 7}, cbar_kws=bar, **look)
+    seaborn.heatmap(
+        grid[1:, :-1],
+        ax=axes,
+        annot=np.where(strong, hundredths, "")[1:, :-1],
+        fmt="",
+        annot_kws={"size": 7},
+        cbar_kws=bar,
+        **look,
+    )
     names = table.drop_duplicates("row")["variable"], table.drop_duplicates("column")["other"]
     axes.set_yticks(np.arange(size - 1) + 0.5, names[0], rotation=0)
     axes.set_xticks(np.arange(size - 1) + 0.5, names[1], rotation=90)

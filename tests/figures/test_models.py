@@ -51,6 +51,6 @@ def test_missing_shares_are_printed_in_per_cent_by_outcome(drawn):
 
 def test_strong_correlations_are_printed_in_hundredths(drawn):
     axes = drawn["correlation"].axes[0]
-    assert [text.get_text() for text in axes.texts if text.get_text()] == ["-72", "20"]
+    assert [text.get_text() for text in axes.texts if text.get_text()] == ["−72", "20"]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["GCS", "NIHSS", "Site A"]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["Age", "GCS", "NIHSS"]
