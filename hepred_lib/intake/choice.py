@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from hepred_lib.cohort.rules import ManifestError
+from hepred_lib.errors import ManifestError
 from hepred_lib.intake.series import Series
 from hepred_lib.intake.words import Said, Words, fold, load_words
 

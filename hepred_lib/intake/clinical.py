@@ -16,7 +16,8 @@ from typing import NamedTuple
 import pandas as pd
 
 from hepred_lib.cohort.cells import near_names, read_cells
-from hepred_lib.cohort.rules import COLUMNS, PATIENT_ID, ManifestError, Problem
+from hepred_lib.cohort.rules import COLUMNS, PATIENT_ID, Problem
+from hepred_lib.errors import ManifestError
 from hepred_lib.intake.spreadsheet import HOSPITAL_NUMBER, IDENTIFYING, apply_mapping, load_mapping
 
 NAME, KEY = "patient_id", HOSPITAL_NUMBER

@@ -31,8 +31,8 @@ import numpy as np
 import pandas as pd
 
 from hepred_lib.cohort.cells import read_cells
-from hepred_lib.cohort.rules import ManifestError
-from hepred_lib.imaging.scans import ScanError, write_nifti
+from hepred_lib.errors import ManifestError, ScanError
+from hepred_lib.imaging.scans import write_nifti
 from hepred_lib.intake.choice import USES, Choice, choose, hours_between
 from hepred_lib.intake.clinical import FOLDER, MADE, Clinical, Person, joined, no_table, read_clinical
 from hepred_lib.intake.conversion import convert_series, deface

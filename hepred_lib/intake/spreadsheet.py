@@ -36,13 +36,13 @@ from hepred_lib.cohort.rules import (
     MISSING_WORDS,
     OLD_NAMES,
     WORDS,
-    ManifestError,
     Problem,
     factor_text,
     likely_unit,
     located,
     missing_codes,
 )
+from hepred_lib.errors import ManifestError
 from hepred_lib.imaging.nifti import UnreadableError, regular_bytes
 from hepred_lib.literal import shown
 from hepred_lib.study.definition import AliasError, require_plain

@@ -10,8 +10,8 @@ import pytest
 
 from hepred_lib.cli import main
 from hepred_lib.cohort.manifest import read_manifest
-from hepred_lib.cohort.rules import ManifestError
-from hepred_lib.imaging.scans import ScanError, read_scan
+from hepred_lib.errors import ManifestError, ScanError
+from hepred_lib.imaging.scans import read_scan
 from hepred_lib.intake.check import check_manifest
 from hepred_lib.intake.importing import _convert_one, import_dicom
 from tests.intake.conftest import BLEED_MM, head_hu, write_series

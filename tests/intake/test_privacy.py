@@ -13,9 +13,9 @@ import pandas as pd
 import pytest
 from scipy.ndimage import distance_transform_edt
 
-from hepred_lib.cohort.rules import ManifestError
+from hepred_lib.errors import ManifestError, ScanError
 from hepred_lib.imaging.preprocessing import prepare
-from hepred_lib.imaging.scans import ScanError, read_scan
+from hepred_lib.imaging.scans import read_scan
 from hepred_lib.intake.clinical import Person, joined, read_clinical
 from hepred_lib.intake.conversion import AIR_HU, deface
 from hepred_lib.intake.importing import import_dicom, workplace
