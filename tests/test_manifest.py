@@ -11,10 +11,7 @@ from hepred_lib.cohort.predictors import (
     predictor_frame,
     predictor_quantity,
 )
-from hepred_lib.cohort.rules import (
-    COLUMNS,
-    rules_table,
-)
+from hepred_lib.cohort.rules import COLUMNS, rules_table
 from hepred_lib.errors import ManifestError
 
 

@@ -7,10 +7,7 @@ from difflib import get_close_matches
 
 import pandas as pd
 
-from hepred_lib.cohort.rules import (
-    COLUMNS,
-    LOCATIONS,
-)
+from hepred_lib.cohort.rules import COLUMNS, LOCATIONS
 from hepred_lib.errors import ManifestError
 
 CLINICAL_CANDIDATES = (

@@ -32,12 +32,7 @@ from hepred_lib.errors import ScanError
 from hepred_lib.imaging.head import cut_ends
 from hepred_lib.imaging.nifti import read_nifti
 from hepred_lib.imaging.preprocessing import Head, bone_threshold, find_head
-from hepred_lib.imaging.scans import (
-    Scan,
-    mask_faults,
-    read_mask,
-    read_scan,
-)
+from hepred_lib.imaging.scans import Scan, mask_faults, read_mask, read_scan
 from hepred_lib.imaging.volume import mask_volume_ml
 from hepred_lib.intake.check_cohort import MOMENTS, cohort_problems, named_afterwards
 from hepred_lib.intake.spreadsheet import apply_mapping, load_mapping

@@ -25,10 +25,7 @@ from hepred_lib.figures.style import GREY, ORANGE, new_figure, png, sheet
 from hepred_lib.imaging.head import dilated
 from hepred_lib.imaging.nifti import read_nifti
 from hepred_lib.imaging.preprocessing import prepare
-from hepred_lib.imaging.scans import (
-    read_mask,
-    read_scan,
-)
+from hepred_lib.imaging.scans import read_mask, read_scan
 from hepred_lib.intake.check import Checked
 from hepred_lib.intake.check_cohort import MOMENTS, PATHS
 

@@ -30,12 +30,7 @@ from scipy.ndimage import distance_transform_edt
 
 from hepred_lib.errors import ScanError
 from hepred_lib.imaging.preprocessing import BrainSlices, prepare
-from hepred_lib.imaging.scans import (
-    SHEAR,
-    Scan,
-    read_scan,
-    write_nifti,
-)
+from hepred_lib.imaging.scans import SHEAR, Scan, read_scan, write_nifti
 from hepred_lib.intake.series import Series
 from hepred_lib.intake.stacks import REGULAR, SAME_MM, PixelError, Stored, is_even, read_stored
 

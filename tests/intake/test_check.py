@@ -9,9 +9,7 @@ from typer.testing import CliRunner
 from hepred_lib import cli
 from hepred_lib.cohort.manifest import read_manifest
 from hepred_lib.errors import ScanError, StudyError
-from hepred_lib.imaging.scans import (
-    write_nifti,
-)
+from hepred_lib.imaging.scans import write_nifti
 from hepred_lib.intake.check import check_manifest, fill_volumes
 
 

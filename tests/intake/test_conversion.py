@@ -12,9 +12,7 @@ from pydicom.sequence import Sequence
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, RLELossless
 
 from hepred_lib.errors import ScanError
-from hepred_lib.imaging.scans import (
-    read_scan,
-)
+from hepred_lib.imaging.scans import read_scan
 from hepred_lib.intake import conversion
 from hepred_lib.intake.conversion import convert_series
 from hepred_lib.intake.series import find_series
