@@ -15,8 +15,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
 from types import SimpleNamespace
@@ -56,8 +55,10 @@ NOT_ANSWERED, NOT_APPLICABLE = "not answered by this study", "not applicable"
 STATUSES = (ANSWERED, PARTLY, NOT_ANSWERED, NOT_APPLICABLE)
 KINDS = {"notebooks": "notebook", "records": "record", "figures": "figure", "tables": "table"}
 # Columns that describe no patient, and volumes that are empty where there is nothing to measure.
-NO_CHARACTERISTIC = ("patient_id", "split", "fold", "site", "external_score", "dl_score", "has_hemorrhage")
-NO_CHARACTERISTIC += ("baseline_ivh_ml", "followup_ivh_ml")
+NO_CHARACTERISTIC = (
+    *("patient_id", "split", "fold", "site", "external_score", "dl_score", "has_hemorrhage"),
+    *("baseline_ivh_ml", "followup_ivh_ml"),
+)
 ROW_PER_PATIENT = ("cohort.csv", "excluded.csv", "quality.csv", "external.json")
 
 
@@ -269,33 +270,29 @@ def tripod_table(files: Files) -> pd.DataFrame:
 def _answer(item: Mapping[str, Any], files: Files, environment: Environment) -> dict[str, Any]:
     """Status, words and files of a sub-item: of its answers those whose values and files are all there."""
 
-    def words(key: str) -> str:
-        with suppress(AbsentError):
-            return _sentence(environment, item.get(key, ""))
-        return ""
-
-    if spared := words("not_applicable"):
-        return {"status": NOT_APPLICABLE, "answer": spared, "where": ""}
-    sentences, missing, where = [], [], {}
-    for answer in item.get("answers", ()):
+    def words(text: str, where: Sequence[str] = ()) -> tuple[str, list[str]]:
+        """A sentence and its files: those that a reader is shown, then those that it was written from."""
         files.read = {}
         try:
-            sentence = _sentence(environment, answer["text"])
+            sentence = " ".join(_filled(environment.from_string(text)).split())
             # A part that this study does not have is shown by no file.
-            shown = [files.file(pattern) for pattern in answer.get("where", ()) if sentence]
+            shown = [files.file(pattern) for pattern in where if sentence]
         except AbsentError as reason:
-            missing.append(f"Not answered: {for_markdown(str(reason))}.")
-            continue
-        if sentence:
-            sentences.append(sentence)
-            where |= dict.fromkeys([*shown, *files.read])
-    left = [text for text in (words("left_open"), *missing) if text]
-    status = NOT_ANSWERED if not sentences else PARTLY if left else ANSWERED
-    return {"status": status, "answer": " ".join([*sentences, *left]), "where": " ".join(where)}
+            missing[f"Not answered: {for_markdown(str(reason))}."] = None
+            return "", []
+        return sentence, [*shown, *files.read]
 
-
-def _sentence(environment: Environment, text: str) -> str:
-    return " ".join(_filled(environment.from_string(text)).split())
+    missing: dict[str, None] = {}
+    spared, _ = words(item.get("not_applicable", ""))
+    if spared:
+        return {"status": NOT_APPLICABLE, "answer": spared, "where": ""}
+    answers = [words(answer["text"], answer.get("where", ())) for answer in item.get("answers", ())]
+    left_open, _ = words(item.get("left_open", ""))
+    said = [sentence for sentence, _ in answers if sentence]
+    left = [text for text in (left_open, *missing) if text]
+    status = NOT_ANSWERED if not said else PARTLY if left else ANSWERED
+    where = dict.fromkeys(name for sentence, names in answers if sentence for name in names)
+    return {"status": status, "answer": " ".join([*said, *left]), "where": " ".join(where)}
 
 
 def _filled(template: Template, **more: Any) -> str:

@@ -198,6 +198,8 @@ SILENT = {"text": "{% if false %}nothing{% endif %}", "where": ["nowhere.csv"]}
         ({"answers": [WITHOUT_VALUE]}, NOT_ANSWERED, "Not answered: results.json has no value for luck."),
         ({"answers": [WITHOUT_NAME]}, NOT_ANSWERED, "Not answered: 'resluts' is undefined."),
         ({"left_open": "Ask the author."}, NOT_ANSWERED, "Ask the author."),
+        ({"answers": [SOUND], "left_open": "{{ lfet }}"}, PARTLY, "study small Not answered: 'lfet' is undefined."),
+        ({"not_applicable": "{{ spraed }}"}, NOT_ANSWERED, "Not answered: 'spraed' is undefined."),
         ({"answers": [SOUND], "not_applicable": "No such thing."}, NOT_APPLICABLE, "No such thing."),
     ],
 )
