@@ -92,6 +92,40 @@ def listed(words: Sequence[str], *, empty: str = "nothing") -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, in the plural where it is not one.
+
+    Examples
+    --------
+    >>> counted(1, "event"), counted(12, "event")
+    ('1 event', '12 events')
+    """
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """A share in per cent.
+
+    Examples
+    --------
+    >>> percent(0.125), percent(0.1, digits=0)
+    ('12.5 %', '10 %')
+    """
+    return f"{100 * share:.{digits}f} %"
+
+
+def quartiles(values: pd.Series, form: str = ".3g") -> str:
+    """Median and quartiles.
+
+    Examples
+    --------
+    >>> quartiles(pd.Series([1.0, 2.0, 3.0, 4.0, 5.0])), quartiles(pd.Series([1.0, 2.0]), ".2f")
+    ('3 (2-4)', '1.50 (1.25-1.75)')
+    """
+    low, middle, high = (format(value, form) for value in values.quantile([0.25, 0.5, 0.75]))
+    return f"{middle} ({low}-{high})"
+
+
 def _written(value: float, digits: int) -> str:
     """A number with its decimals; a power of ten where it has more than six digits before them."""
     written = f"{value:.{digits}f}" if abs(value) < 1e6 else f"{value:.3g}"
@@ -202,15 +236,16 @@ def odds_ratios_beside(univariable: pd.DataFrame, multivariable: pd.DataFrame) -
         `wald, wald_low, wald_high, p_wald, profile, profile_low, profile_high` (NaN for what is not in the model). The
         estimate of `profile` is that of `wald`: only the limits differ.
     """
-    names = {"odds_ratio": "univariable", "low": "univariable_low", "high": "univariable_high", "p": "p_univariable"}
-    alone = univariable.rename(columns=names)[["name", "n", "events", *names.values()]]
-    model = multivariable.rename(columns={"odds_ratio": "wald", "low": "wald_low", "high": "wald_high", "p": "p_wald"})
-    kept = ["name", "wald", "wald_low", "wald_high", "p_wald", "profile", "profile_low", "profile_high"]
-    table = alone.merge(model.assign(profile=model["wald"])[kept].astype({"name": object}), on="name", how="left")
+    figures = ["odds_ratio", "low", "high", "p"]
+    alone = univariable.set_index("name")[["n", "events", *figures]]
+    alone.columns = ["n", "events", "univariable", "univariable_low", "univariable_high", "p_univariable"]
+    model = multivariable.set_index("name")[[*figures, "odds_ratio", "profile_low", "profile_high"]].astype(float)
+    model.columns = ["wald", "wald_low", "wald_high", "p_wald", "profile", "profile_low", "profile_high"]
+    table = alone.join(model).reset_index()
     steps = [UNITS.get(name, 1.0) for name in table["name"]]
     table.insert(1, "label", [_step_words(name, step) for name, step in zip(table["name"], steps, strict=True)])
     table.insert(2, "step", steps)
-    return table.astype({name: float for name in kept[1:]})
+    return table
 
 
 def odds_ratios_page(table: pd.DataFrame) -> pd.DataFrame:
