@@ -11,53 +11,59 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields, replace
 from functools import cache, lru_cache
 from itertools import product
 from pathlib import Path
+from typing import NamedTuple
 
 import yaml
 
 from hepred_lib.errors import ManifestError
-from hepred_lib.imaging.nifti import UnreadableError, regular_bytes
+from hepred_lib.intake.spreadsheet import plain_yaml
 from hepred_lib.literal import shown
-from hepred_lib.study.definition import AliasError, require_plain
 
-# --- phrases: Phrases about contrast: "mit KM", "sans injection de produit de contraste", "造影なし", "IV-", "w/
-
+WORDS = Path(__file__).with_name("words.yaml")
+# Words that name something, by what is read together: within a group, a stretch of text is read once.
+_GROUPS = (("contrast", "native", "both"), ("head", "elsewhere"), ("overview",), ("rendering",), ("sharp", "soft"))
+PARTS = ("with", "without", "after", "before", "and", "lacking", "fill", "agent", "short")  # of phrases about contrast
+_IN_PHRASES = (*PARTS, "neutral")
+_WHOLE = ("not_given", "not_known", "nobody")
+SECTIONS = (*(name for group in _GROUPS for name in group), *PARTS, *_WHOLE, "neutral")
+_LATIN_SINGLE = (*PARTS, *_WHOLE)  # where a word of one letter is allowed: "o. KM", "s/c"
 MINUS, GIVEN, NOT, EITHER = "\u2212", "\u2295", "\u2205", "\u00b1"  # "IV-", "KM (+)", "KM (-)", "KM +/-"
-PARTS = ("with", "without", "after", "before", "and", "lacking", "fill", "agent", "short")
+# Scripts whose words are not set apart.
+_UNBLANKED = "\u1100-\u11ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
+_LETTER = rf"[^\W\d_{_UNBLANKED}]"
+_SINGLE = str.maketrans({"ł": "l", "ø": "o", "đ": "d", "ı": "i", "æ": "ae", "œ": "oe", "\u2212": "-"})
+_RUN_TOGETHER = re.compile(r"(?<=[^\W\d_])(?=[A-ZÀ-ÖØ-Þ][a-zß-öø-ÿ])|(?<=[a-zß-öø-ÿ]{2})(?=[A-ZÀ-ÖØ-Þ])")
+MOST_PARTS = 6  # of a word, which is entered in each of its forms: "non con", "noncon"
+_LONGEST_TEXT = 400  # three descriptions of 64 characters
+# Texts whose header does not say how they are written come as if written in ISO 8859-1.
+_CHARSETS = ("gb18030", "big5", "shift_jis", "euc_kr", "iso8859_2", "iso8859_9")
 
 
-@dataclass(frozen=True)
-class Entry:
-    """A word of the data file: its language, its section, and as it is written there."""
+class Hit(NamedTuple):
+    """A word of the data file (its language, its section, as it is written there) at a place of a folded text."""
 
+    start: int
+    end: int
     language: str
     section: str
     word: str
 
 
-@dataclass(frozen=True)
-class Hit:
-    """A word in a folded text, from ``start`` up to ``end``."""
-
-    start: int
-    end: int
-    entry: Entry
+# --- phrases about contrast: "mit KM", "sans injection de produit de contraste", "造影なし", "IV-", "w/o"
 
 
 def _sign(sections: Iterable[str]) -> str:
     """One character for a set of sections; a word may be in several: "non" in French."""
-    names = (*PARTS, "neutral")
-    return chr(0xE000 + sum(1 << names.index(section) for section in set(sections)))
+    return chr(0xE000 + sum(1 << _IN_PHRASES.index(section) for section in set(sections)))
 
 
 def _any_of(*sections: str) -> str:
     """A pattern for the signs of all sets that have one of these sections."""
-    names = (*PARTS, "neutral")
-    bits = sum(1 << names.index(section) for section in sections)
-    return "[" + "".join(chr(0xE000 + number) for number in range(1, 1 << len(names)) if number & bits) + "]"
+    bits = sum(1 << _IN_PHRASES.index(section) for section in sections)
+    return "[" + "".join(chr(0xE000 + number) for number in range(1, 1 << len(_IN_PHRASES)) if number & bits) + "]"
 
 
 _WITH, _WITHOUT = _any_of("with"), _any_of("without")
@@ -91,63 +97,35 @@ def phrases(text: str, hits: Iterable[Hit], language: str) -> Iterator[Hit]:
         Its words; those of other languages are passed over.
     language : str
     """
-    signs, places = _row(text, [hit for hit in hits if hit.entry.language in (language, "all")])
+    known: dict[int, dict[int, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for hit in hits:
+        if hit.language in (language, "all") and hit.section in _IN_PHRASES:
+            known[hit.start][hit.end].add(hit.section)
+    # A sign for each word, from left to right the longest; d for digits, x for a word of no meaning.
+    signs, places, place = "", [], 0
+    while place < len(text):
+        start = place
+        if place in known:
+            place = max(known[start])
+            sign = _sign(known[start][place])
+        else:
+            run = re.match(r"\d+|[^\W\d]|\W", text[place:]).group()
+            place += len(run)
+            sign = "d" if run.isdigit() else "x" if run.isalpha() else run.strip(" ")
+        signs += sign
+        places += [(start, place)] * len(sign)
     for section, pattern in _PATTERNS:
         for match in pattern.finditer(signs):
             start, end = places[match.start()][0], places[match.end() - 1][1]
-            words = text[start:end]
-            if section == "both" and re.fullmatch(r"\W*\w\W+\w\W*", words):
-                continue  # "s/c" is "sin contraste", not "senza" and "con"
-            yield Hit(start, end, Entry(language, section, words))
+            if section != "both" or not re.fullmatch(r"\W*\w\W+\w\W*", text[start:end]):
+                # "s/c" is "sin contraste", not "senza" and "con"
+                yield Hit(start, end, language, section, text[start:end])
 
 
-def _row(text: str, hits: list[Hit]) -> tuple[str, list[tuple[int, int]]]:
-    """A sign for each word, from left to right the longest; ``d`` for digits, ``x`` for a word of no meaning."""
-    known: dict[int, dict[int, set[str]]] = {}
-    for hit in hits:
-        if hit.entry.section in (*PARTS, "neutral"):
-            known.setdefault(hit.start, {}).setdefault(hit.end, set()).add(hit.entry.section)
-    signs, places, place = [], [], 0
-    while place < len(text):
-        if place in known:
-            end = max(known[place])
-            sign = _sign(known[place][end])
-        else:
-            run = re.match(r"\d+|[^\W\d]|\W", text[place:]).group()
-            end = place + len(run)
-            sign = "d" if run.isdigit() else "x" if run.isalpha() else run
-        if sign != " ":
-            signs.append(sign)
-            places.append((place, end))
-        place = end
-    return "".join(signs), places
+# --- words
 
 
-# --- words: What the words of a DICOM header say of contrast, part of the body and kind of series: the lang
-
-WORDS = Path(__file__).with_name("words.yaml")
-# Words that name something, by what is read together: within a group, a stretch of text is read once.
-_GROUPS = (("contrast", "native", "both"), ("head", "elsewhere"), ("overview",), ("rendering",), ("sharp", "soft"))
-_WHOLE = ("not_given", "not_known", "nobody")
-SECTIONS = (*(name for group in _GROUPS for name in group), *PARTS, *_WHOLE, "neutral")
-_LATIN_SINGLE = (*PARTS, *_WHOLE)  # where a word of one letter is allowed: "o. KM", "s/c"
-
-# Scripts whose words are not set apart.
-_UNBLANKED = "\u1100-\u11ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
-_LETTER = rf"[^\W\d_{_UNBLANKED}]"
-_SINGLE = str.maketrans({"ł": "l", "ø": "o", "đ": "d", "ı": "i", "æ": "ae", "œ": "oe", "\u2212": "-"})
-# Texts whose header does not say how they are written come as if written in ISO 8859-1.
-_RUN_TOGETHER = re.compile(r"(?<=[^\W\d_])(?=[A-ZÀ-ÖØ-Þ][a-zß-öø-ÿ])|(?<=[a-zß-öø-ÿ]{2})(?=[A-ZÀ-ÖØ-Þ])")
-LARGEST_BYTES = 200_000
-MOST_PARTS = 6  # of a word, which is entered in each of its forms: "non con", "noncon"
-# A tag or a date that YAML's own constructor stumbles over, beside faults of the text.
-YAML_FAULTS = (yaml.YAMLError, ValueError, RecursionError, OverflowError, AttributeError, TypeError)
-_LONGEST_TEXT = 400  # three descriptions of 64 characters
-_CHARSETS = ("gb18030", "big5", "shift_jis", "euc_kr", "iso8859_2", "iso8859_9")
-
-
-@dataclass(frozen=True)
-class Said:
+class Said(NamedTuple):
     """The first word that a text has of each kind; empty where it has none. ``both`` fills contrast and native."""
 
     contrast: str = ""
@@ -158,10 +136,6 @@ class Said:
     rendering: str = ""
     sharp: str = ""
     soft: str = ""
-
-    def or_else(self, other: Said) -> Said:
-        """The other's words where this one has none."""
-        return Said(*(getattr(self, field.name) or getattr(other, field.name) for field in fields(self)))
 
 
 class Words:
@@ -179,11 +153,11 @@ class Words:
         }
         self._whole = {name: {fold(word) for word in self._of(name)} for name in _WHOLE}
         self._nobody = set(map(_bare, self._of("nobody")))
-        self._entries: dict[str, list[Entry]] = defaultdict(list)
+        self._entries: dict[str, list[tuple[str, str, str]]] = defaultdict(list)  # language, section, word
         for language, sections in self.languages.items():
             for section in set(sections) - set(_WHOLE):
                 for word in sections[section]:
-                    self._add(word, Entry(language, section, word))
+                    self._add(word, (language, section, word))
             self._add_glued(language)
         self._longest = max(map(len, self._entries), default=0)
         self._read = lru_cache(maxsize=4096)(self._read_once)
@@ -224,7 +198,7 @@ class Words:
     def _of(self, section: str) -> list[str]:
         return [word for sections in self.languages.values() for word in sections.get(section, ())]
 
-    def _add(self, word: str, entry: Entry) -> None:
+    def _add(self, word: str, entry: tuple[str, str, str]) -> None:
         """Enter a word, and its forms in which parts are written together: "non con", "noncon"."""
         first, *parts = fold(word.rstrip("*")).split(" ")
         for joints in product(("", " "), repeat=len(parts)):
@@ -236,7 +210,7 @@ class Words:
         for kind, names in (("contrast", ("with", "after")), ("native", ("without", "before"))):
             for first in (word for name in names for word in sections.get(name, ())):
                 for agent in sections.get("agent", ()):
-                    self._add(f"{fold(first)}{fold(agent)}", Entry(language, kind, f"{first} {agent}"))
+                    self._add(f"{fold(first)}{fold(agent)}", (language, kind, f"{first} {agent}"))
 
     def _read_once(self, text: str) -> Said:
         found: dict[str, str] = {}
@@ -244,14 +218,14 @@ class Words:
         for readings in _readings(text):
             for reading in readings:
                 hits = self._hits(reading)
-                for kinds in silent:
-                    for hit in _first_and_longest(self._spans(reading, hits, kinds), kinds):
-                        section = hit.entry.section
-                        if before and reading[hit.start : hit.end] in before:
-                            continue  # part of a longer word of the text as it is
-                        word = reading[hit.start : hit.end] if hit.entry.word.endswith("*") else hit.entry.word
-                        for kind in ("contrast", "native") if section == "both" else (section,):
-                            found.setdefault(kind, word)
+                for hit in (
+                    hit for kinds in silent for hit in _first_and_longest(self._spans(reading, hits, kinds), kinds)
+                ):
+                    word = reading[hit.start : hit.end]
+                    if before and word in before:
+                        continue  # part of a longer word of the text as it is
+                    for kind in ("contrast", "native") if hit.section == "both" else (hit.section,):
+                        found.setdefault(kind, word if hit.word.endswith("*") else hit.word)
             silent = [kinds for kinds in silent if not found.keys() & set(kinds)]
             before += f"{' '.join(readings)} "
         return Said(**found)
@@ -259,10 +233,9 @@ class Words:
     def _spans(self, text: str, hits: list[Hit], kinds: tuple[str, ...]) -> list[Hit]:
         """What a folded text says of one group of kinds."""
         wanted = kinds if "head" in kinds else (*kinds, "neutral")
-        spans = [hit for hit in hits if hit.entry.section in wanted]
+        spans = [hit for hit in hits if hit.section in wanted]
         if "contrast" in kinds:
-            agents = [hit for hit in hits if hit.entry.section == "agent"]
-            spans += [replace(hit, entry=replace(hit.entry, section="contrast")) for hit in agents]
+            spans += [hit._replace(section="contrast") for hit in hits if hit.section == "agent"]
             spans += [span for language in self.languages for span in phrases(text, hits, language)]
         return spans
 
@@ -271,20 +244,16 @@ class Words:
         hits = []
         for start in range(len(text)):
             for end in range(start + 1, min(start + self._longest, len(text)) + 1):
-                for entry in self._entries.get(text[start:end], ()):
-                    stop = _word_end(text, end) if entry.word.endswith("*") else end
+                for language, section, word in self._entries.get(text[start:end], ()):
+                    stop = end + len(re.match(rf"{_LETTER}*", text[end:]).group()) if word.endswith("*") else end
                     if not (_joined(text, start) or _joined(text, stop)):
-                        hits.append(Hit(start, stop, entry))
+                        hits.append(Hit(start, stop, language, section, word))
         return hits
 
 
 def _bare(text: str) -> str:
     """Letters and digits alone."""
     return re.sub(r"\W|_", "", fold(text))
-
-
-def _word_end(text: str, end: int) -> int:
-    return end + len(re.match(rf"{_LETTER}*", text[end:]).group())
 
 
 def _joined(text: str, place: int) -> bool:
@@ -302,13 +271,13 @@ def _first_and_longest(spans: list[Hit], kinds: tuple[str, ...]) -> Iterator[Hit
     place = 0
 
     def rank(span: Hit) -> tuple:
-        star = len(span.entry.word) if span.entry.word.endswith("*") else 1000
-        return span.start, -span.end, -star, order.index(span.entry.section)
+        star = len(span.word) if span.word.endswith("*") else 1000
+        return span.start, -span.end, -star, order.index(span.section)
 
     for span in sorted(spans, key=rank):
         if span.start >= place:
             place = span.end
-            if span.entry.section != "neutral":
+            if span.section != "neutral":
                 yield span
 
 
@@ -340,20 +309,13 @@ def _readings(text: str) -> list[list[str]]:
     """
     meant = [text]
     if any("\x80" <= sign <= "\xff" for sign in text) and all(sign <= "\xff" for sign in text):
-        content = text.encode("latin-1")
-        meant = filter(None, [_decoded(content, "utf-8"), text, *(_decoded(content, name) for name in _CHARSETS)])
+        content, meant = text.encode("latin-1"), []
+        for charset in ("utf-8", "latin-1", *_CHARSETS):
+            try:
+                meant.append(content.decode(charset))
+            except UnicodeDecodeError:
+                continue
     return [list(dict.fromkeys((fold(one), fold(_RUN_TOGETHER.sub(" ", one))))) for one in meant]
-
-
-def _decoded(content: bytes, charset: str) -> str:
-    try:
-        return content.decode(charset)
-    except UnicodeDecodeError:
-        return ""
-
-
-def _gathered(languages: Mapping[str, Mapping[str, Iterable[str]]], section: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(word for sections in languages.values() for word in sections.get(section, ())))
 
 
 @cache
@@ -400,37 +362,27 @@ def _rivals(section: str) -> tuple[str, ...]:
 
 
 def _own_words(path: Path) -> dict[str, dict[str, list[str]]]:
-    where = f"--words {path.name}"
-    try:
-        text = regular_bytes(path, LARGEST_BYTES).decode("utf-8-sig")
-        require_plain(text, yaml.CSafeLoader)
-        raw = yaml.load(text, Loader=yaml.CSafeLoader)
-    except (FileNotFoundError, UnreadableError) as error:
-        raise ManifestError(f"{where}: cannot be read: {getattr(error, 'strerror', None) or error}.") from error
-    except AliasError as error:
-        raise ManifestError(f"{where}: must say everything in full, got an alias (*).") from error
-    except YAML_FAULTS as error:
-        raise ManifestError(f"{where}: not a YAML file in UTF-8: {shown(error, 200)}.") from error
-    form = "required is 'de: {native: [blank], contrast: [mit KM]}'"
-    if not isinstance(raw, dict) or not raw:
-        raise ManifestError(f"{where}: must map languages to sections, got {type(raw).__name__}; {form}.")
-    for language, sections in raw.items():
-        if not isinstance(language, str) or not isinstance(sections, dict) or language in SECTIONS:
-            raise ManifestError(f"{where}: {shown(language, 40)!r} must be a language with its sections; {form}.")
+    form = "map languages to sections, as 'de: {native: [blank], contrast: [mit KM]}'"
+    languages = plain_yaml(path, form)
+    if not isinstance(languages, dict) or not languages:
+        kind = {list: "a list", str: "a text"}.get(type(languages), "nothing") if languages else "nothing"
+        raise ManifestError(f"--words {path.name} must {form}, got {kind}.")
+    for language, sections in languages.items():
+        if not isinstance(sections, dict) or language in SECTIONS:
+            got = f"{shown(language, 40)!r} must be a language with its sections"
+            raise ManifestError(f"--words {path.name} must {form}: {got}.")
         for section, words in sections.items():
-            _check_words(section, words, f"{where}, {shown(language, 40)}")
-    return raw
+            _check_words(section, words, f"--words {path.name}, {shown(language, 40)}")
+    return languages
 
 
-def _check_words(section: object, words: object, where: str) -> None:
+def _check_words(section: str, words: object, where: str) -> None:
     """Refuse a section that is none, and what is no word."""
     if section not in SECTIONS:
         raise ManifestError(f"{where}: unknown section {shown(section, 40)!r}; sections are {', '.join(SECTIONS)}.")
-    if not isinstance(words, list):
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
         raise ManifestError(f"{where}, {section}: must be a list of words, got {shown(words, 40)!r}.")
     for word in words:
-        if not isinstance(word, str):
-            raise ManifestError(f"{where}, {section}: a word must be text, got {shown(word, 40)}; put it in quotes.")
         text = fold(word[:101].rstrip("*"))
         short = len(text) == 1 and re.match(_LETTER, text) and (section not in _LATIN_SINGLE or word.endswith("*"))
         if (section not in _WHOLE and not re.search(r"\w", text)) or short or len(word) > 100:

@@ -205,16 +205,19 @@ def test_users_words_are_added_and_win(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"de: [", "not a YAML file in UTF-8"),
-        ("de: {native: [na\xeff]}".encode("latin-1"), "not a YAML file in UTF-8"),
-        (b"- nativ\n", "must map languages to sections, got list"),
-        (b"", "must map languages to sections, got NoneType"),
+        (b"de: [", "must map languages to sections"),
+        ("de: {native: [na\xeff]}".encode("latin-1"), "must be UTF-8 text, got byte 0xef"),
+        (b"- nativ\n", "must map languages to sections, .* got a list"),
+        (b"", "must map languages to sections, .* got nothing"),
         (b"native: [blank]\n", "'native' must be a language with its sections"),
         (b"de: nativ\n", "'de' must be a language with its sections"),
         (b"de: {nativ: [blank]}\n", "de: unknown section 'nativ'; sections are contrast, native"),
         (b"de: {native: blank}\n", "de, native: must be a list of words, got 'blank'"),
-        (b"de: {native: [no]}\n", "a word must be text, got False; put it in quotes"),
-        (b"de: {native: [12]}\n", "a word must be text, got 12; put it in quotes"),
+        (b"de: {native: [{a: b}]}\n", "de, native: must be a list of words"),
+        (
+            b"de: {native: [blank], native: [nativ]}\n",
+            "every key must be a text of its own, got native again on line 1",
+        ),
         (b"de: {native: [x]}\n", "must have 2 to 100 letters, got 'x'"),
         (b"de: {native: ['*']}\n", "must have 2 to 100 letters"),
         (b"de: {native: [' ']}\n", "must have 2 to 100 letters"),
@@ -229,7 +232,13 @@ def test_a_file_of_words_that_cannot_be_used_is_refused_in_a_line(tmp_path, cont
     assert "words.yaml" in str(refused.value)
 
 
+def test_words_that_yaml_takes_for_truth_values_or_numbers_are_words(tmp_path):
+    (tmp_path / "words.yaml").write_text("xx: {native: [no, 12]}\n", encoding="utf-8")
+    words = load_words(tmp_path / "words.yaml")
+    assert [words.read(text).native for text in ("Schädel no", "Schädel 12")] == ["no", "12"]
+
+
 def test_a_file_of_words_that_is_not_there_or_a_folder_is_refused(tmp_path):
     for path in (tmp_path / "none.yaml", tmp_path):
-        with pytest.raises(ManifestError, match="cannot be read"):
+        with pytest.raises(ManifestError, match="cannot read"):
             load_words(path)
