@@ -166,12 +166,23 @@ def notebook_defaults(notebook: str) -> dict[str, Any]:
 
 @lru_cache(maxsize=64)
 def _notebook_defaults(notebook: str) -> dict[str, Any]:
-    source = (PROJECT / "notebooks" / f"{notebook}.py").read_text(encoding="utf-8")
+    source = _book_file("notebooks", f"{notebook}.py").read_text(encoding="utf-8")
     cells = [cell for cell in source.split("\n# %%") if cell.lstrip().startswith('tags=["parameters"]')]
     if len(cells) != 1:
         raise StudyError(f"notebooks/{notebook}.py must hold exactly one cell tagged parameters, found {len(cells)}.")
     body = cells[0].split("\n", 1)[1]
     return {statement.targets[0].id: ast.literal_eval(statement.value) for statement in ast.parse(body).body}
+
+
+def _book_file(*parts: str) -> Path:
+    """A file of the book: in a checkout beside the library, in an installed package nowhere."""
+    path = PROJECT.joinpath(*parts)
+    if not path.is_file():
+        raise StudyError(
+            f"{path} is not there: this command needs the notebooks, which an installed package does not contain. "
+            "Clone the repository and run hepred in it (README, section 1)."
+        )
+    return path
 
 
 def check_parameters(notebook: str, given: Mapping[str, Any]) -> None:

@@ -3,6 +3,7 @@
 import pytest
 
 from hepred_lib.errors import StudyError
+from hepred_lib.study import definition
 from hepred_lib.study.definition import (
     PROJECT,
     check_parameters,
@@ -96,3 +97,11 @@ def test_a_boolean_is_no_number_and_a_whole_number_may_stand_for_a_fraction():
     check_parameters("03_multitask_training", {"learning_rate": 1})
     with pytest.raises(StudyError, match="'epochs' must be int, got True"):
         check_parameters("03_multitask_training", {"epochs": True})
+
+
+def test_an_installed_package_says_that_the_notebooks_are_not_in_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(definition, "PROJECT", tmp_path)
+    definition._notebook_defaults.cache_clear()
+    with pytest.raises(StudyError, match="this command needs the notebooks"):
+        definition.notebook_defaults("01_cohort")
+    definition._notebook_defaults.cache_clear()
