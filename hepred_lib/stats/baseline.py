@@ -1,7 +1,7 @@
 """Who the patients are: distributions with intervals, and the first table of a paper.
 
 Groups are compared by standardized differences (SMD), which do not grow with the sample as p values do. A p value is
-given only where a *contrast* asks for one: between sets that were drawn at random it could only tell of chance.
+given only where a *contrast* asks for one: differences between sets that were drawn at random are due to chance.
 
 Source: Yang D, Dalton JE. A unified approach to measuring the effect size between two groups. SAS Global Forum
 2012:335.

@@ -414,10 +414,8 @@ class Procedure:
 
     def members(self, designs: Array, weights: Array, paths: list[list[int]]) -> NDArray[np.bool_]:
         """Design rows of each path's model that vary and do not follow from those before, shape (b, q + 1)."""
-        member = np.zeros((len(paths), designs.shape[-2]), dtype=bool)
-        member[:, 0] = True
-        for one, path in zip(member, paths, strict=True):
-            one[self.rows(path)] = True
+        member = self.plan.members(paths, designs.shape[-2])
+        member[:, self.added] = True
         return independent_rows(designs, weights, member)
 
 

@@ -1,4 +1,11 @@
-"""Before a model is believed: events per parameter, collinearity, and whether a straight line will do."""
+"""Assumptions of a logistic model: events per parameter, collinearity, and linearity of each number's effect.
+
+A predictor is *collinear* where it follows from others, and its variance inflated in proportion. *Linearity* is tested
+by the non-linear terms of a restricted cubic spline, which is linear outside its outer knots.
+
+Sources: Harrell FE. Regression modeling strategies, 2nd ed. Springer 2015. Fox J, Monette G. J Am Stat Assoc
+1992;87:178-183.
+"""
 
 from __future__ import annotations
 

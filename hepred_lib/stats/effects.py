@@ -1,4 +1,4 @@
-"""What a logistic model says about each predictor: odds ratios per sensible step, with two kinds of intervals.
+"""Effects of the predictors of a logistic model: odds ratios per sensible step, with two kinds of intervals.
 
 Wald intervals are symmetric on the log scale and fail with few events. Profile-likelihood intervals follow the
 likelihood itself; where the classes separate both rest on Firth's penalized likelihood. Over imputed sets Wald limits
@@ -58,7 +58,7 @@ def odds_ratios(
     Returns
     -------
     DataFrame
-        `name, step, odds_ratio, low, high, p`, one row a column.
+        `name, step, odds_ratio, low, high, p`, one row per column.
 
     Raises
     ------

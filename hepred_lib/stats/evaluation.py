@@ -1,4 +1,8 @@
-"""One model on one set of patients, as results.json prints it: plain numbers, or null with a reason."""
+"""One model on one set of patients, as results.json prints it: plain numbers, or null with a reason.
+
+The AUC's interval is DeLong's on the logit scale, rates carry exact (Clopper-Pearson) intervals, models are compared by
+paired DeLong tests. See `discrimination`, `operating_point` and `calibration` for definitions and sources.
+"""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -20,7 +24,7 @@ def evaluate(y: ArrayLike, p: ArrayLike, threshold: float) -> dict[str, Any]:
     """Discrimination, operating point and calibration of one model, ready for JSON.
 
     The AUC's interval is DeLong's on the logit scale; rates carry exact intervals. Degenerate samples (one class, one
-    event, separated outcomes) are no error: what they cannot tell is None.
+    event, separated outcomes) are not an error: figures that do not exist are None.
 
     Parameters
     ----------

@@ -3,7 +3,7 @@
 Vocabulary. A *table* (DataFrame) of predictors is *coded*: numbers stay, a category becomes a 0/1 column
 ``name[level]`` for each level but the first. A *design* holds the standardized coded columns and the intercept, which
 comes first: as columns, shape (n, q), where one model is fitted, and as rows, shape (q, n), where many are.
-*Separation* means that a linear combination of the columns tells the classes apart without error: the likelihood then
+*Separation* means that a linear combination of the columns separates the classes without error: the likelihood then
 has no finite maximum; Firth's penalized likelihood always has one.
 
 Sources: Hosmer DW, Lemeshow S, Sturdivant RX. Applied logistic regression, 3rd ed. Wiley 2013. Firth D. Biometrika

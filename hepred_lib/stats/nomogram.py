@@ -1,7 +1,10 @@
 """A logistic model as a nomogram: every value of a predictor is worth points, and their sum is read as a probability.
 
 The predictor with the largest reach over its axis spans 0 to 100 points; all others are on the same scale. Points are
-therefore log odds in other words, and the nomogram returns the model's own probability for whoever has all values.
+therefore log odds in other units, and the nomogram gives the model's own probability where all values are known.
+
+Sources: Kattan MW, Marasco J. Semin Oncol 2010;37:23-26. Harrell FE. Regression modeling strategies, 2nd ed., 5.3.
+Springer 2015.
 """
 
 from __future__ import annotations

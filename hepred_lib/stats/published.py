@@ -67,7 +67,7 @@ def consistent_test_sets(published: Mapping[str, Sequence[float]], n_max: int = 
     Returns
     -------
     DataFrame
-        `n_positive, n_negative, model, tp, fp, fn, tn`: one row a model and a solution, by size.
+        `n_positive, n_negative, model, tp, fp, fn, tn`: one row per model and solution, by size.
 
     Raises
     ------

@@ -1,6 +1,8 @@
 """How many predictors a development sample can carry: Riley's criteria for a binary outcome.
 
 "Parameters" are all coefficients *considered*, before any selection: a category of five levels counts four.
+
+Sources: Riley RD et al. Stat Med 2019;38:1276-1296. Riley RD et al. BMJ 2020;368:m441.
 """
 
 from dataclasses import dataclass

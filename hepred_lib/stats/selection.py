@@ -107,14 +107,11 @@ def forward_select(
     every = np.ones((1, len(x)))
     chosen = select_paths(task.design, task.y, every, plan=task.plan, rule=Rule(criterion, alpha))[0]
     entered = [list(task.predictors)[i] for i in chosen]
-    held = [task.plan.forced, *(task.plan.blocks[i] for i in chosen)]
-    member = np.zeros((len(held), len(task.design)), dtype=bool)
-    for step, rows in enumerate(held):
-        member[step:, rows] = True
-    first = np.zeros(len(held), dtype=np.intp)
+    member = task.plan.members([chosen[:step] for step in range(len(chosen) + 1)], len(task.design))
+    first = np.zeros(len(member), dtype=np.intp)
     reached = batched_irls(task.design, task.y, every, member=member, owner=first).log_likelihood
     size = member.sum(axis=1)
-    columns = {"step": np.arange(1, len(held)), "variable": entered, "df": np.diff(size)}
+    columns = {"step": np.arange(1, len(member)), "variable": entered, "df": np.diff(size)}
     columns["statistic"] = 2 * np.diff(reached)
     columns["p"] = chdtrc(columns["df"], columns["statistic"])
     columns["log_likelihood"] = reached[1:]
@@ -157,8 +154,8 @@ def inclusion_frequency(
     Sauerbrei, Schumacher. Stat Med 1992;11:2093-2109. Heinze, Wallisch, Dunkler. Biom J 2018;60:431-449.
     """
     task = _Task.of(x, y, blocks, ())
-    _, chosen = task.resampled(n_resamples, rng, Rule(criterion, alpha))
-    return pd.Series(chosen.mean(axis=0), index=list(task.predictors), name="inclusion_frequency")
+    _, paths = task.resampled(n_resamples, rng, Rule(criterion, alpha))
+    return pd.Series(task.chosen(paths).mean(axis=0), index=list(task.predictors), name="inclusion_frequency")
 
 
 @dataclass(frozen=True)
@@ -224,11 +221,9 @@ def selection_stability(
     Heinze G, Wallisch C, Dunkler D. Biom J 2018;60:431-449.
     """
     task = _Task.of(x, y, blocks, forced)
-    counts, chosen = task.resampled(n_resamples, rng, rule or Rule())
-    member = np.zeros((n_resamples, len(task.design)), dtype=bool)
-    member[:, 0] = True
-    for position, rows in enumerate(task.plan.blocks):
-        member[:, rows] |= chosen[:, [position]]
+    counts, paths = task.resampled(n_resamples, rng, rule or Rule())
+    chosen = task.chosen(paths)
+    member = task.plan.members(paths, len(task.design))
     designs = np.broadcast_to(task.design, (n_resamples, *task.design.shape))
     drawn, _ = fit_robustly(designs, task.y, counts, independent_rows(designs, counts, member))
     every = np.ones((1, len(x)))
@@ -309,6 +304,14 @@ class Plan:
         rows = np.concatenate([[0], *(blocks[i] for i in held)]).astype(np.intp)
         return cls(blocks, rows, tuple(i for i in range(len(blocks)) if i not in held))
 
+    def members(self, paths: Sequence[Sequence[int]], width: int) -> NDArray[np.bool_]:
+        """Design rows of the model at the end of each path, forced ones included, shape (b, width)."""
+        member = np.zeros((len(paths), width), dtype=bool)
+        member[:, self.forced] = True
+        for one, path in zip(member, paths, strict=True):
+            one[[row for block in path for row in self.blocks[block]]] = True
+        return member
+
 
 def group_columns(
     columns: Sequence[str], blocks: Mapping[str, Sequence[str]] | None = None
@@ -367,16 +370,19 @@ class _Task(NamedTuple):
         design, _, scale = standardize(coding.matrix(x))
         return cls(coding, predictors, design, scale, check_outcome(x, y), Plan.of(coding, predictors, forced))
 
-    def resampled(self, n_resamples: int, rng: np.random.Generator, rule: Rule) -> tuple[Array, NDArray[np.bool_]]:
-        """Counts of bootstrap resamples, shape (b, n), and the predictors in each one's model, shape (b, k)."""
+    def resampled(self, n_resamples: int, rng: np.random.Generator, rule: Rule) -> tuple[Array, list[list[int]]]:
+        """Counts of bootstrap resamples, shape (b, n), and the path of each."""
         checks.at_least(n_resamples, "n_resamples", 1)
         counts = resample_counts(bootstrap_indices(self.y, n_resamples, rng))
-        chosen = np.ones((n_resamples, len(self.predictors)), dtype=bool)
+        return counts, select_paths(self.design, self.y, counts, plan=self.plan, rule=rule)
+
+    def chosen(self, paths: list[list[int]]) -> NDArray[np.bool_]:
+        """Predictors in the model at the end of each path, shape (b, predictors)."""
+        chosen = np.ones((len(paths), len(self.predictors)), dtype=bool)
         chosen[:, list(self.plan.candidates)] = False
-        paths = select_paths(self.design, self.y, counts, plan=self.plan, rule=rule)
-        for resample, path in zip(chosen, paths, strict=True):
-            resample[path] = True
-        return counts, chosen
+        for one, path in zip(chosen, paths, strict=True):
+            one[path] = True
+        return chosen
 
 
 # Merits closer than this are ties, and the first column wins.
@@ -395,11 +401,9 @@ class _Screen(NamedTuple):
 
 
 def _select_chunk(designs: Array, y: Array, weights: Array, plan: Plan, rule: Rule) -> list[list[int]]:
-    member = np.zeros((len(weights), designs.shape[-2]), dtype=bool)
-    member[:, plan.forced] = True
-    member = independent_rows(designs, weights, member)
-    coefficients, likelihood = batched_irls(designs, y, weights, member=member)
     paths: list[list[int]] = [[] for _ in weights]
+    member = independent_rows(designs, weights, plan.members(paths, designs.shape[-2]))
+    coefficients, likelihood = batched_irls(designs, y, weights, member=member)
     active = np.arange(len(weights) if plan.candidates else 0)
     while active.size:
         here = (_of(designs, active), y, weights[active])

@@ -162,7 +162,7 @@ def leak_demonstration(
     in_sample: ArrayLike,
     test: tuple[pd.DataFrame, ArrayLike] | None = None,
 ) -> pd.DataFrame:
-    """What a regression makes of a score that was in-sample: an odds ratio that no new patient will honour.
+    """Effect of entering a score with its in-sample values: its odds ratio does not hold in new patients.
 
     Parameters
     ----------

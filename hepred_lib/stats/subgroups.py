@@ -1,6 +1,8 @@
 """Performance in subgroups: estimates with event counts, a test of interaction, and silence below ten events.
 
 A difference between subgroups is a matter for the interaction test, never for one subgroup's p or interval alone.
+
+Source: Altman DG, Bland JM. BMJ 2003;326:219.
 """
 
 from __future__ import annotations

@@ -21,13 +21,34 @@ from hepred_lib.stats.logistic import (
     unscale,
 )
 
+TABLE = pd.DataFrame(
+    {"age": [60.0, 70.0, 80.0], "location": pd.Categorical(["deep", "lobar", None], ["deep", "lobar"])}
+)
+
 
 def cohort(n=200, seed=0):
     rng = np.random.default_rng(seed)
     x = pd.DataFrame({"gcs": rng.integers(3, 16, n).astype(float), "inr": rng.lognormal(0, 0.2, n)})
     x["location"] = pd.Categorical(rng.choice(["deep", "lobar", "stem"], n))
-    y = (rng.random(n) < expit(-0.3 * (x["gcs"] - 10) + 2 * (x["inr"] - 1))).astype(int)
-    return x, y
+    return x, (rng.random(n) < expit(-0.3 * (x["gcs"] - 10) + 2 * (x["inr"] - 1))).astype(int)
+
+
+def sample(n=120, seed=0):
+    """A design as columns, shape (n, 4), and an outcome."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, 3))
+    return np.column_stack([np.ones(n), x]), (rng.random(n) < expit(x[:, 0] - 1)).astype(float), rng
+
+
+def firth(design, y, weights=None):
+    return maximize(design, y, weights=weights, penalized=True)[0]
+
+
+def ones(y, n_fits=1):
+    return np.ones((n_fits, y.size))
+
+
+# fit_logistic
 
 
 def test_the_odds_ratio_of_a_two_by_two_table_by_hand():
@@ -45,8 +66,7 @@ def test_no_predictor_leaves_the_prevalence():
 
 
 def test_information_criteria_count_every_coefficient():
-    x, y = cohort()
-    model = fit_logistic(x, y)
+    model = fit_logistic(*cohort())
     assert model.names == ("intercept", "gcs", "inr", "location[lobar]", "location[stem]")
     assert model.aic == pytest.approx(-2 * model.log_likelihood + 10)
     assert model.bic == pytest.approx(-2 * model.log_likelihood + 5 * np.log(200))
@@ -54,71 +74,18 @@ def test_information_criteria_count_every_coefficient():
 
 def test_units_change_coefficients_but_not_probabilities():
     x, y = cohort()
-    model, scaled = fit_logistic(x, y), fit_logistic(x.assign(inr=1e6 * x["inr"] + 3e6), y)
+    other = x.assign(inr=1e6 * x["inr"] + 3e6)
+    model, scaled = fit_logistic(x, y), fit_logistic(other, y)
     assert scaled.coefficients[2] == pytest.approx(model.coefficients[2] / 1e6)
-    assert scaled.predict(x.assign(inr=1e6 * x["inr"] + 3e6)) == pytest.approx(model.predict(x), abs=1e-9)
+    assert scaled.predict(other) == pytest.approx(model.predict(x), abs=1e-9)
 
 
-def test_the_order_of_patients_does_not_matter():
+def test_the_order_of_patients_does_not_matter_and_maximum_likelihood_is_kept_where_nothing_separates():
     x, y = cohort()
     rows = np.random.default_rng(1).permutation(len(x))
-    assert fit_logistic(x.iloc[rows], y.iloc[rows]).coefficients == pytest.approx(fit_logistic(x, y).coefficients)
-
-
-def test_maximum_likelihood_is_kept_where_nothing_separates():
-    x, y = cohort()
-    model = fit_logistic(x, y, separation="firth")
+    model = fit_logistic(x.iloc[rows], y.iloc[rows], separation="firth")
     assert model.method == "maximum likelihood"
     assert model.coefficients == pytest.approx(fit_logistic(x, y).coefficients)
-
-
-def test_separation_is_refused_and_its_column_named():
-    x = pd.DataFrame({"age": [60.0, 70, 65, 75], "volume_ml": [5.0, 10, 40, 50]})
-    with pytest.raises(ValueError, match="volume_ml separate"):
-        fit_logistic(x, [0, 0, 1, 1])
-
-
-def test_a_rare_sign_seen_only_in_events_is_refused():
-    x, y = cohort()
-    with pytest.raises(ValueError, match="blend_sign separate"):
-        fit_logistic(x.assign(blend_sign=np.where(np.cumsum(y) < 4, y, 0)), y)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"inr": np.nan}, r"missing values in inr \(200\)"),
-        ({"inr": 1.0}, "got a constant in inr"),
-        ({"inr": "high"}, "Column inr must be numeric"),
-    ],
-)
-def test_columns_that_cannot_be_fitted_are_refused_by_name(change, message):
-    x, y = cohort()
-    with pytest.raises(ValueError, match=message):
-        fit_logistic(x.assign(**change), y)
-
-
-def test_collinear_columns_are_refused_by_name():
-    x, y = cohort()
-    with pytest.raises(ValueError, match="twice follow"):
-        fit_logistic(x.assign(twice=2 * x["gcs"] - x["inr"]), y)
-
-
-def test_an_outcome_of_other_patients_is_refused():
-    x, y = cohort()
-    with pytest.raises(ValueError, match="index"):
-        fit_logistic(x, y.iloc[::-1])
-
-
-def test_an_unknown_answer_to_separation_is_refused():
-    with pytest.raises(ValueError, match="separation must be 'refuse' or 'firth'"):
-        fit_logistic(*cohort(), separation="ignore")
-
-
-def test_missing_values_are_refused_in_prediction():
-    x, y = cohort()
-    with pytest.raises(ValueError, match=r"gcs \(1\)"):
-        fit_logistic(x, y).predict(x.assign(gcs=x["gcs"].where(x.index != 3)))
 
 
 def test_separated_data_equal_brglm2(reference):
@@ -129,9 +96,33 @@ def test_separated_data_equal_brglm2(reference):
     assert model.standard_errors == pytest.approx(list(expected["standard_errors"].values()), abs=1e-6)
 
 
-TABLE = pd.DataFrame(
-    {"age": [60.0, 70.0, 80.0], "location": pd.Categorical(["deep", "lobar", None], ["deep", "lobar"])}
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"inr": np.nan}, r"missing values in inr \(200\)"),
+        ({"inr": 1.0}, "got a constant in inr"),
+        ({"inr": "high"}, "Column inr must be numeric"),
+        ({"twice": lambda x: 2 * x["gcs"] - x["inr"]}, "twice follow"),
+        ({"blend_sign": lambda _: np.where(np.cumsum(cohort()[1]) < 4, cohort()[1], 0)}, "blend_sign separate"),
+    ],
 )
+def test_columns_that_cannot_be_fitted_are_refused_by_name(change, message):
+    x, y = cohort()
+    with pytest.raises(ValueError, match=message):
+        fit_logistic(x.assign(**change), y)
+
+
+def test_other_unusable_arguments_are_refused():
+    x, y = cohort()
+    with pytest.raises(ValueError, match="index"):
+        fit_logistic(x, y.iloc[::-1])
+    with pytest.raises(ValueError, match="separation must be 'refuse' or 'firth'"):
+        fit_logistic(x, y, separation="ignore")
+    with pytest.raises(ValueError, match=r"gcs \(1\)"):
+        fit_logistic(x, y).predict(x.assign(gcs=x["gcs"].where(x.index != 3)))
+
+
+# Coding
 
 
 def test_a_category_becomes_one_column_for_each_level_but_the_first():
@@ -152,8 +143,7 @@ def test_booleans_and_nullable_numbers_are_numbers():
 
 
 def test_a_patient_read_from_a_file_may_hold_nothing_at_all():
-    patient = pd.DataFrame([{"age": None, "location": None}])
-    assert Coding.of(TABLE).matrix(patient).isna().all(axis=None)
+    assert Coding.of(TABLE).matrix(pd.DataFrame([{"age": None, "location": None}])).isna().all(axis=None)
 
 
 def test_text_that_names_a_known_level_is_coded_like_the_category():
@@ -161,25 +151,32 @@ def test_text_that_names_a_known_level_is_coded_like_the_category():
     assert Coding.of(TABLE).matrix(text)["location[lobar]"].tolist() == [1.0, 0.0, 1.0]
 
 
-def test_an_unknown_level_is_refused_by_name():
-    with pytest.raises(ValueError, match=r"location must hold one of .*got \['stem'\]"):
-        Coding.of(TABLE).matrix(TABLE.assign(location="stem"))
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (TABLE.assign(location="stem"), r"location must hold one of .*got \['stem'\]"),
+        (TABLE.assign(age="old"), "Column age must hold finite numbers"),
+        (TABLE.assign(age=np.inf), "Column age must hold finite numbers"),
+        (TABLE[["location"]], r"Columns \['age'\] are required"),
+    ],
+)
+def test_a_table_that_does_not_fit_its_coding_is_refused_by_column(table, message):
+    with pytest.raises(ValueError, match=message):
+        Coding.of(TABLE).matrix(table)
 
 
-def test_text_columns_are_refused():
-    with pytest.raises(ValueError, match="Column sex must be numeric, 0/1 or categorical"):
-        Coding.of(pd.DataFrame({"sex": ["F", "M"]}))
-
-
-@pytest.mark.parametrize("value", ["old", np.inf])
-def test_a_number_that_is_none_is_refused_by_column(value):
-    with pytest.raises(ValueError, match="Column age must hold finite numbers"):
-        Coding.of(TABLE).matrix(pd.DataFrame({"age": [value, 1.0], "location": ["deep", None]}))
-
-
-def test_an_absent_column_is_refused_by_name():
-    with pytest.raises(ValueError, match=r"Columns \['age'\] are required"):
-        Coding.of(TABLE).matrix(TABLE[["location"]])
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (np.eye(2), "x must be a table"),
+        (pd.DataFrame(np.eye(2)), "text"),
+        (pd.DataFrame(np.eye(2), columns=["a", "a"]), "Column names must be unique"),
+        (pd.DataFrame({"sex": ["F", "M"]}), "Column sex must be numeric, 0/1 or categorical"),
+    ],
+)
+def test_a_table_that_cannot_be_coded_is_refused(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        Coding.of(wrong)
 
 
 def test_standardized_rows_turn_back_into_the_columns_own_units():
@@ -189,49 +186,20 @@ def test_standardized_rows_turn_back_into_the_columns_own_units():
     assert back[0] + coded.to_numpy() @ back[1:] == pytest.approx(np.array([0.5, 1.0, -2.0]) @ design)
 
 
-@pytest.mark.parametrize(("wrong", "message"), [(np.eye(2), "x must be a table"), (pd.DataFrame(np.eye(2)), "text")])
-def test_a_table_without_names_is_refused(wrong, message):
-    with pytest.raises(ValueError, match=message):
-        Coding.of(wrong)
+# separating_columns
 
 
-def firth(design, y, weights=None):
-    return maximize(design, y, weights=weights, penalized=True)[0]
-
-
-def penalized(coefficients, design, y, weights):
-    eta = design @ coefficients
-    w = weights * expit(eta) * expit(-eta)
-    fit = np.sum(weights * (y * eta - np.logaddexp(0, eta)))
-    return fit + 0.5 * np.linalg.slogdet(design.T @ (design * w[:, None]))[1]
-
-
-def test_firths_intercept_adds_half_an_event_and_half_a_non_event():
-    y = np.array([1.0, 0, 0, 0])
-    assert firth(np.ones((4, 1)), y)[0] == pytest.approx(np.log(1.5 / 3.5))
-
-
-def test_firths_estimate_is_finite_where_no_patient_has_an_event():
-    assert firth(np.ones((9, 1)), np.zeros(9))[0] == pytest.approx(np.log(0.5 / 9.5))
-
-
-def test_complete_separation_names_its_column():
-    x = np.column_stack([[-2.0, -1, 1, 2], [1.0, -1, 1, -1]])
-    assert separating_columns(x, np.array([0, 0, 1, 1]), ("volume", "age")) == ("volume",)
-
-
-def test_a_rare_sign_that_only_events_show_separates_quasi_completely():
-    sign = np.array([0.0, 0, 0, 0, 1, 1])
-    assert separating_columns(sign[:, None], np.array([0, 1, 0, 1, 1, 1]), ("sign",)) == ("sign",)
-
-
-def test_two_columns_that_separate_only_together_are_named_together():
-    x = np.array([[0.0, 1], [1, 2], [2, 3], [1, 0], [2, 1], [3, 2]])
-    assert separating_columns(x, np.array([1, 1, 1, 0, 0, 0]), ("a", "b")) == ("a", "b")
-
-
-def test_overlapping_classes_do_not_separate():
-    assert separating_columns(np.array([[-1.0], [2], [-2], [1]]), np.array([0, 0, 1, 1]), ("x",)) == ()
+@pytest.mark.parametrize(
+    ("x", "y", "expected"),
+    [
+        ([[-2.0, 1], [-1, -1], [1, 1], [2, -1]], [0, 0, 1, 1], ("a",)),
+        ([[0.0], [0], [0], [0], [1], [1]], [0, 1, 0, 1, 1, 1], ("a",)),  # quasi-complete: a rare sign
+        ([[0.0, 1], [1, 2], [2, 3], [1, 0], [2, 1], [3, 2]], [1, 1, 1, 0, 0, 0], ("a", "b")),  # only together
+        ([[-1.0], [2], [-2], [1]], [0, 0, 1, 1], ()),
+    ],
+)
+def test_columns_that_separate_are_named(x, y, expected):
+    assert separating_columns(np.array(x), np.array(y), ("a", "b")[: len(x[0])]) == expected
 
 
 def test_one_patient_on_the_wrong_side_ends_separation_in_a_large_cohort():
@@ -240,6 +208,34 @@ def test_one_patient_on_the_wrong_side_ends_separation_in_a_large_cohort():
     assert {"a", "b"} <= set(separating_columns(x, y, tuple("abcd")))
     y[np.argmin(x[:, 0] + x[:, 1])] = 1
     assert separating_columns(x, y, tuple("abcd")) == ()
+
+
+def test_separation_of_one_column_agrees_with_trying_every_threshold():
+    x = np.array([-1.0, 0.0, 0.0, 1.0])
+    for y in map(np.array, itertools.product((0, 1), repeat=4)):
+        if 0 < y.sum() < 4:
+            up, down = x[y == 1].min() >= x[y == 0].max(), x[y == 1].max() <= x[y == 0].min()
+            assert bool(separating_columns(x[:, None], y, ("x",))) == (up or down)
+
+
+# maximize, profile_limits
+
+
+def test_with_nothing_held_it_is_the_maximum_and_with_all_held_the_start():
+    design, y, _ = sample()
+    fit = batched_irls(design.T, y, ones(y))
+    found, reached = maximize(design, y)
+    assert found == pytest.approx(fit.coefficients[0], abs=1e-6)
+    assert reached == pytest.approx(fit.log_likelihood[0], abs=1e-10)
+    found, reached = maximize(design, y, free=np.zeros(4, bool))
+    assert (found == 0).all()
+    assert reached == pytest.approx(y.size * np.log(0.5))
+
+
+@pytest.mark.parametrize("events", [0, 1])
+def test_firths_intercept_adds_half_an_event_and_half_a_non_event(events):
+    y = np.array([events, 0.0, 0, 0])
+    assert firth(np.ones((4, 1)), y)[0] == pytest.approx(np.log((events + 0.5) / (4.5 - events)))
 
 
 def test_firths_weights_act_as_repeated_rows():
@@ -252,73 +248,37 @@ def test_firths_weights_act_as_repeated_rows():
 
 @pytest.mark.parametrize("seed", range(4))
 def test_firths_estimate_is_where_a_general_optimizer_finds_it(seed):
-    rng = np.random.default_rng(seed)
-    design = np.column_stack([np.ones(40), rng.normal(size=(40, 3))])
+    design, _, rng = sample(40, seed)
     y, weights = (design[:, 1] + 0.3 * rng.normal(size=40) > 0.5).astype(float), rng.integers(1, 4, 40).astype(float)
-    slow = minimize(lambda b: -penalized(b, design, y, weights), np.zeros(4), method="BFGS", options={"gtol": 1e-6})
+
+    def loss(b):
+        eta = design @ b
+        information = design.T @ (design * (weights * expit(eta) * expit(-eta))[:, None])
+        return -np.sum(weights * (y * eta - np.logaddexp(0, eta))) - 0.5 * np.linalg.slogdet(information)[1]
+
+    slow = minimize(loss, np.zeros(4), method="BFGS", options={"gtol": 1e-6})
     assert firth(design, y, weights) == pytest.approx(slow.x, abs=1e-3)
 
 
-def test_separation_of_one_column_agrees_with_trying_every_threshold():
-    x = np.array([-1.0, 0.0, 0.0, 1.0])
-    for y in itertools.product((0, 1), repeat=4):
-        y = np.array(y)
-        if 0 < y.sum() < 4:
-            up, down = x[y == 1].min() >= x[y == 0].max(), x[y == 1].max() <= x[y == 0].min()
-            assert bool(separating_columns(x[:, None], y, ("x",))) == (up or down)
-
-
-def sample(n=80, seed=0):
-    rng = np.random.default_rng(seed)
-    design = np.column_stack([np.ones(n), rng.normal(size=(n, 2))])
-    return design, (rng.random(n) < expit(design @ [-0.5, 1, 0])).astype(float)
-
-
-def test_with_nothing_held_it_is_the_maximum():
-    design, y = sample()
-    fit = batched_irls(design.T, y, np.ones((1, y.size)))
-    found, reached = maximize(design, y)
-    assert found == pytest.approx(fit.coefficients[0], abs=1e-6)
-    assert reached == pytest.approx(fit.log_likelihood[0], abs=1e-10)
-
-
-def test_with_all_held_it_is_the_start():
-    design, y = sample()
-    found, reached = maximize(design, y, free=np.zeros(3, bool))
-    assert (found == 0).all()
-    assert reached == pytest.approx(y.size * np.log(0.5))
-
-
-def test_the_penalized_maximum_is_firths():
-    design, y = sample(30)
-    found, _ = maximize(design, y, penalized=True)
-    assert found == pytest.approx(firth(design, y), abs=1e-5)
-
-
-def test_separated_classes_are_refused():
-    design = np.column_stack([np.ones(4), [-1.0, -0.5, 0.5, 1]])
-    limits = profile_limits([design], np.array([0.0, 0, 1, 1]), firth(design, np.array([0.0, 0, 1, 1])), 1, level=0.95, penalized=True)  # fmt: skip # noqa: E501
-    assert limits[0] < limits[1] < np.inf
+def test_separated_classes_have_penalized_limits():
+    design, y = np.column_stack([np.ones(4), [-1.0, -0.5, 0.5, 1]]), np.array([0.0, 0, 1, 1])
+    low, high = profile_limits([design], y, firth(design, y), 1, level=0.95, penalized=True)
+    assert low < high < np.inf
 
 
 def test_a_higher_level_gives_a_wider_interval():
-    design, y = sample()
-    start = np.zeros(3)
-    (low, high), (lower, higher) = (
-        profile_limits([design], y, start, 1, level=v, penalized=False) for v in (0.8, 0.95)
-    )
+    design, y, _ = sample()
+    limits = [profile_limits([design], y, np.zeros(4), 1, level=v, penalized=False) for v in (0.8, 0.95)]
+    (low, high), (lower, higher) = limits
     assert lower < low < high < higher
 
 
-def irls_sample(n=120, seed=0):
-    rng = np.random.default_rng(seed)
-    x = rng.normal(size=(n, 3))
-    y = (rng.random(n) < expit(x[:, 0] - 1)).astype(float)
-    return np.vstack([np.ones(n), x.T]), y, rng
+# batched_irls
 
 
 def test_an_intercept_alone_is_the_log_odds():
-    fit = batched_irls(np.ones((1, 4)), np.array([1.0, 0, 0, 0]), np.ones((1, 4)))
+    y = np.array([1.0, 0, 0, 0])
+    fit = batched_irls(np.ones((1, 4)), y, ones(y))
     assert fit.coefficients[0, 0] == pytest.approx(np.log(1 / 3))
     assert fit.log_likelihood[0] == pytest.approx(np.log(1 / 4) + 3 * np.log(3 / 4))
 
@@ -328,69 +288,63 @@ def test_the_log_likelihood_does_not_overflow():
 
 
 def test_weights_act_as_repeated_rows():
-    design, y, rng = irls_sample()
+    design, y, rng = sample()
     rows = rng.integers(y.size, size=y.size)
     counts = np.bincount(rows, minlength=y.size)[None].astype(float)
-    repeated = batched_irls(design[:, rows], y[rows], np.ones((1, y.size)))
-    assert batched_irls(design, y, counts).coefficients == pytest.approx(repeated.coefficients, abs=1e-9)
+    repeated = batched_irls(design[rows].T, y[rows], ones(y))
+    assert batched_irls(design.T, y, counts).coefficients == pytest.approx(repeated.coefficients, abs=1e-9)
 
 
-def test_a_column_of_zeros_keeps_the_coefficient_zero():
-    design, y, _ = irls_sample()
-    padded = np.vstack([design, np.zeros(y.size)])
-    fit = batched_irls(padded, y, np.ones((1, y.size)))
-    assert fit.coefficients[0, -1] == 0
-    assert fit.coefficients[0, :-1] == pytest.approx(batched_irls(design, y, np.ones((1, y.size))).coefficients[0])
-
-
-def test_the_start_does_not_change_the_maximum():
-    design, y, _ = irls_sample()
-    far = batched_irls(design, y, np.ones((1, y.size)), start=np.array([[4.0, -5.0, 3.0, 2.0]]))
-    assert far.coefficients == pytest.approx(batched_irls(design, y, np.ones((1, y.size))).coefficients, abs=1e-8)
+def test_the_start_does_not_change_the_maximum_and_a_column_of_zeros_keeps_the_coefficient_zero():
+    design, y, _ = sample()
+    expected = batched_irls(design.T, y, ones(y)).coefficients
+    far = batched_irls(design.T, y, ones(y), start=np.array([[4.0, -5.0, 3.0, 2.0]]))
+    assert far.coefficients == pytest.approx(expected, abs=1e-8)
+    padded = batched_irls(np.vstack([design.T, np.zeros(y.size)]), y, ones(y)).coefficients
+    assert padded == pytest.approx(np.hstack([expected, [[0.0]]]))
 
 
 def test_separated_data_reach_the_supremum_of_the_likelihood():
-    design = np.vstack([np.ones(6), [-3, -2, -1, 1, 2, 3]])
-    fit = batched_irls(design, np.array([0.0, 0, 0, 1, 1, 1]), np.ones((1, 6)))
+    y = np.array([0.0, 0, 0, 1, 1, 1])
+    fit = batched_irls(np.vstack([np.ones(6), [-3, -2, -1, 1, 2, 3]]), y, ones(y))
     assert fit.log_likelihood[0] == pytest.approx(0, abs=1e-6)
     assert np.isfinite(fit.coefficients).all()
 
 
 def test_rows_outside_a_model_have_the_coefficient_zero():
-    design, y, _ = irls_sample()
+    design, y, _ = sample()
     member = np.array([[True, False, True, False], [True, True, False, False]])
-    fit = batched_irls(design, y, np.ones((1, y.size)), member=member, owner=np.array([0, 0]))
-    alone = batched_irls(design[[0, 2]], y, np.ones((1, y.size)))
+    fit = batched_irls(design.T, y, ones(y), member=member, owner=np.array([0, 0]))
+    alone = batched_irls(design.T[[0, 2]], y, ones(y))
     assert fit.coefficients[0, [1, 3]].tolist() == [0, 0]
     assert fit.coefficients[0, [0, 2]] == pytest.approx(alone.coefficients[0])
 
 
-def test_a_row_that_a_resample_leaves_constant_is_found():
-    design, y, _ = irls_sample()
-    rare = np.zeros(y.size)
-    rare[0] = 1
-    weights = np.ones((2, y.size))
-    weights[1, 0] = 0
-    every = np.ones((2, 5), dtype=bool)
-    assert independent_rows(np.vstack([design, rare]), weights, every)[:, -1].tolist() == [True, False]
-
-
 def test_many_weighted_fits_equal_statsmodels_one_by_one():
-    design, y, rng = irls_sample()
+    design, y, rng = sample()
     weights = rng.integers(1, 4, size=(150, y.size)).astype(float)
-    batch = batched_irls(design, y, weights)
+    batch = batched_irls(design.T, y, weights)
     for b in (0, 70, 149):
-        slow = sm.GLM(y, design.T, family=sm.families.Binomial(), freq_weights=weights[b]).fit(tol=1e-12)
+        slow = sm.GLM(y, design, family=sm.families.Binomial(), freq_weights=weights[b]).fit(tol=1e-12)
         assert batch.coefficients[b] == pytest.approx(slow.params, abs=1e-8)
         assert batch.log_likelihood[b] == pytest.approx(slow.llf, abs=1e-8)
 
 
+def test_a_row_that_a_resample_leaves_constant_is_left_out():
+    design, y, _ = sample()
+    rare = np.zeros(y.size)
+    rare[0] = 1
+    weights = ones(y, 2)
+    weights[1, 0] = 0
+    found = independent_rows(np.vstack([design.T, rare]), weights, np.ones((2, 5), dtype=bool))
+    assert found[:, -1].tolist() == [True, False]
+
+
 def test_only_separated_resamples_are_penalized():
     x = np.linspace(-2, 2, 20)
-    design = np.vstack([np.ones(20), x])
-    y = (x > 0).astype(float)
+    design, y = np.vstack([np.ones(20), x]), (x > 0).astype(float)
     y[[9, 11]] = y[[11, 9]]
-    weights = np.ones((2, 20))
+    weights = ones(y, 2)
     weights[1, [9, 11]] = 0
     coefficients, separated = fit_robustly(np.stack([design] * 2), y, weights, np.ones((2, 2), dtype=bool))
     assert separated.tolist() == [False, True]
