@@ -9,6 +9,7 @@ from docutils import nodes
 from docutils.utils.math.latex2mathml import tex2mathml
 
 import hepred_lib
+import ich_phantom
 
 project = "hepred"
 author = "The hepred authors"
@@ -16,7 +17,7 @@ root_doc = "index"
 language = "en"
 extensions = ["myst_nb", "sphinxcontrib.bibtex", "sphinx.ext.apidoc", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 bibtex_bibfiles = ["references.bib"]
-exclude_patterns = ["api/modules.rst"]
+exclude_patterns = ["api/*/modules.rst"]
 
 nb_execution_mode = "off"
 nb_output_stderr = "remove"
@@ -29,12 +30,13 @@ html_math_renderer = "mathml"
 
 apidoc_modules = [
     {
-        "path": str(Path(hepred_lib.__file__).parent),
-        "destination": "api",
-        "module_first": True,
+        "path": str(Path(package.__file__).parent),
+        "destination": f"api/{package.__name__}",
         "automodule_options": {"members"},
     }
+    for package in (hepred_lib, ich_phantom)
 ]
+apidoc_module_first = True
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
 napoleon_google_docstring = False

@@ -24,7 +24,8 @@ from nbformat import NotebookNode
 
 from hepred_lib.cohort.predictors import predictor_label
 from hepred_lib.cohort.rules import COLUMNS
-from hepred_lib.study.definition import PROJECT, StudyError
+from hepred_lib.errors import StudyError
+from hepred_lib.study.definition import PROJECT
 from hepred_lib.study.files import read_json, read_printed, read_results
 from hepred_lib.study.summary import MODELS
 from hepred_lib.study.tables import performance_table
@@ -121,7 +122,8 @@ def write_source(run: Path, source: Path, *, patients: bool = False) -> None:
 def _copy_reports(run: Path, source: Path, chapters: list[dict[str, Any]]) -> list[str]:
     """Copy the study's reports; their links lead to chapters and figures, other files are only named."""
     known = {f"notebooks/{one['name']}.ipynb": f"../{one['name']}.ipynb" for one in chapters}
-    known |= {f"figures/{label.removeprefix('fig-')}.png": f"#{label}" for one in chapters for label in one["figures"]}
+    labels = [label for one in chapters for label in one["figures"]]
+    known |= {f"figures/{label.removeprefix('fig-').replace('-', '_')}.png": f"#{label}" for label in labels}
 
     def led(found: re.Match) -> str:
         return f"[{found[1]}]({known[found[2]]})" if found[2] in known else found[1]
@@ -155,8 +157,7 @@ def read_chapters(run: Path, *, patients: bool = False) -> list[dict[str, Any]]:
     names = {path.stem[:2]: path.stem for path in reversed(paths)}  # the first fold stands for all
     chapters: list[dict[str, Any]] = []
     for path in paths:
-        used = {label for chapter in chapters for label in chapter["figures"]}
-        chapters.append(_chapter(path, names, private, used))
+        chapters.append(_chapter(path, names, private, {label for one in chapters for label in one["figures"]}))
     return chapters
 
 
@@ -189,45 +190,26 @@ def _chapter(path: Path, names: Mapping[str, str], private: re.Pattern | None, u
             heading = [heading, *re.findall(r"^#+ (.+)$", cell.source, re.MULTILINE)][-1]
             cell.source = _MENTION.sub(linked, cell.source)
             continue
-        pictures = [output for output in cell.outputs if _image_of(output)]
-        cell.outputs = [_published(output, private) for output in cell.outputs if output not in pictures]
-        cell.outputs = [output for output in cell.outputs if not _is_aside(output)]
-        cell.metadata = NotebookNode(tags=["hide-input"])
-        for output in pictures:
-            drawn = _figure(output, heading, {*used, *figures}, new=path.stem.startswith("08"))
-            cells.append(drawn)
-            figures[drawn.metadata.mystnb.figure.name] = drawn.metadata.mystnb.figure.caption
+        outputs, cell.outputs, cell.metadata = cell.outputs, [], NotebookNode(tags=["hide-input"])
+        for output in outputs:
+            texts = [str(text) for kind, text in output.get("data", {}).items() if kind.startswith("text/")]
+            texts.append(output.get("text", ""))
+            kind = next((kind for kind in output.get("data", {}) if kind.startswith("image/")), None)
+            if kind:
+                label, figure = _figure(output, kind, heading, {*used, *figures}, new=path.stem.startswith("08"))
+                figures[label] = figure.metadata.mystnb.figure.caption
+                cells.append(figure)
+            elif private and any(private.search(text) or _COLUMN_OF_PATIENTS.search(text) for text in texts):
+                cell.outputs.append(nbformat.v4.new_output("display_data", {"text/markdown": LEFT_OUT}))
+            elif not _ASIDES.match(texts[0]) or len(output.get("data", {})) > 1:
+                cell.outputs.append(output)
     shown = nbformat.v4.new_notebook(cells=cells, metadata={"language_info": {"name": "python"}})
-    return {
-        "name": path.stem,
-        "title": title[1] if title else path.stem,
-        "question": " ".join(question[1].split()) if question else "",
-        "notebook": shown,
-        "figures": figures,
-    }
+    chapter = {"name": path.stem, "notebook": shown, "figures": figures, "title": title[1] if title else path.stem}
+    return chapter | {"question": " ".join(question[1].split()) if question else ""}
 
 
-def _image_of(output: NotebookNode) -> str | None:
-    return next((kind for kind in output.get("data", {}) if kind.startswith("image/")), None)
-
-
-def _is_aside(output: NotebookNode) -> bool:
-    data = output.get("data", {})
-    return set(data) == {"text/plain"} and bool(_ASIDES.match(data["text/plain"]))
-
-
-def _published(output: NotebookNode, private: re.Pattern | None) -> NotebookNode:
-    """An output, or one sentence in place of one that lists single patients."""
-    data = {"text/plain": output.get("text", ""), **output.get("data", {})}
-    texts = [str(text) for kind, text in data.items() if kind.startswith("text/")]
-    if private is None or not any(private.search(text) or _COLUMN_OF_PATIENTS.search(text) for text in texts):
-        return output
-    return nbformat.v4.new_output("display_data", {"text/markdown": LEFT_OUT})
-
-
-def _figure(output: NotebookNode, heading: str, used: set[str], *, new: bool) -> NotebookNode:
-    """A cell of its own for a picture, numbered, with the caption that ``show`` gave it as alternative text too."""
-    kind = _image_of(output)
+def _figure(output: NotebookNode, kind: str, heading: str, used: set[str], *, new: bool) -> tuple[str, NotebookNode]:
+    """Label of a picture and a cell of its own for it, with the caption that it came with as alternative text too."""
     said = output.get("metadata", {}).get(kind, {})
     caption = said.get("alt") or f"{heading.rstrip('.')}."
     stem = f"fig-{'new-' if new else ''}{said.get('figure', 'plot').replace('_', '-').lower()}"
@@ -236,8 +218,8 @@ def _figure(output: NotebookNode, heading: str, used: set[str], *, new: bool) ->
     figure = {"name": label, "caption": f"New patients. {caption}" if new else caption}
     shown = nbformat.v4.new_output("display_data", {kind: output.data[kind]})
     cell = nbformat.v4.new_code_cell("# a cell without code is not shown", outputs=[shown], id=label)
-    cell.metadata = NotebookNode(tags=["remove-input"], mystnb={"figure": figure, "image": image})
-    return nbformat.from_dict(cell)
+    cell.metadata.update(tags=["remove-input"], mystnb={"figure": figure, "image": image})
+    return label, nbformat.from_dict(cell)
 
 
 def read_risk_models(run: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -257,41 +239,36 @@ def read_risk_models(run: Path) -> tuple[list[dict[str, Any]], list[dict[str, An
     for name, imputation in IMPUTATIONS.items():
         if not (run / f"{name}_model.json").is_file():
             continue
-        content, imputed = read_json(run / f"{name}_model.json"), read_json(run / imputation)
-        logistic, terms = content["logistic"], []
-        for column, value in content["logistic"]["coefficients"].items():
+        content, imputed, terms = read_json(run / f"{name}_model.json"), read_json(run / imputation), []
+        logistic = content["logistic"]
+        for column, value in logistic["coefficients"].items():
             predictor, _, level = column.partition("[")  # location[thalamus], male, gcs
             terms.append({"predictor": predictor, "level": level.rstrip("]"), "coefficient": value})
-        own = {term["predictor"]: _field(term["predictor"], imputed) for term in terms}
-        fields = own | fields
+        fields = {term["predictor"]: _field(term["predictor"], imputed) for term in terms} | fields
         stored = {key: logistic[key] for key in ("intercept", "covariance")} | {"threshold": content["threshold"]}
         models.append({"name": name, "terms": terms, **stored, "nomogram": content.get("nomogram")})
     return models, list(fields.values())
 
 
 def _field(predictor: str, imputation: Mapping[str, Any]) -> dict[str, Any]:
-    label, column = predictor_label(predictor), COLUMNS.get(predictor)
+    column, label = COLUMNS.get(predictor), predictor_label(predictor)
     levels, knots = imputation["levels"].get(predictor), imputation["knots"].get(predictor)
-    field = {"name": predictor, "label": label, "unit": "", "options": {}}
+    field: dict[str, Any] = {"name": predictor, "label": label, "unit": column.unit if column else "", "options": {}}
     if predictor == "male":
         return field | {"label": "Sex", "options": {"0": "female", "1": "male"}}
     if levels:
         return field | {"options": {level: level.replace("_", " ") for level in levels}}
-    if knots is None and predictor != "dl_score":
+    if predictor == "dl_score":
+        field["unit"] = "SD"
+    elif knots is None:
         return field | {"options": {"0": "no", "1": "yes"}}
-    observed = knots["values"] if knots else STANDARDIZED
-    whole = column is not None and column.kind == "integer"
-    limits = {"low": column.low, "high": column.high} if column else {"low": None, "high": None}
-    unit = "SD" if predictor == "dl_score" else (column.unit if column else "")
-    field |= {"unit": unit, "whole": whole, "observed": [observed[0], observed[-1]]}
-    return field | limits | _slider(observed, whole=whole)
-
-
-def _slider(observed: list[float] | tuple[float, ...], *, whole: bool) -> dict[str, str]:
-    """Ends, start and step as printed: a power of ten that makes at least some fifty steps."""
+    observed, whole = knots["values"] if knots else STANDARDIZED, column is not None and column.kind == "integer"
     low, start, high = observed[0], observed[len(observed) // 2], observed[-1]
+    # The slider's ends, start and step as printed: a power of ten that makes at least some fifty steps.
     decimals = 0 if whole else max(0, -math.floor(math.log10(max(high - low, 1e-6) / 50)))
     step = 10.0**-decimals
     ends = math.floor(round(low / step, 6)) * step, start, math.ceil(round(high / step, 6)) * step
-    printed = (f"{round(value, decimals) + 0.0:.{decimals}f}" for value in ends)  # 0.0, not -0.0
-    return dict(zip(("least", "start", "most"), printed, strict=True)) | {"step": f"{step:g}"}
+    printed = [f"{round(value, decimals) + 0.0:.{decimals}f}" for value in ends]  # 0.0, not -0.0
+    limits = {"low": column.low if column else None, "high": column.high if column else None, "whole": whole}
+    slider = dict(zip(("least", "start", "most"), printed, strict=True)) | {"step": f"{step:g}"}
+    return field | limits | slider | {"observed": [low, high]}

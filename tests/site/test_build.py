@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from hepred_lib.study.definition import StudyError
+from hepred_lib.errors import StudyError
 from hepred_lib.study.site import build_site
 
 
@@ -38,23 +38,25 @@ def test_a_report_leads_to_chapters_and_figures_and_the_run_is_only_read(by_hand
     shutil.copytree(by_hand, run, ignore=shutil.ignore_patterns("site"))
     (run / "report").mkdir()
     places = "[05](../notebooks/05_clinical_to_he.ipynb), [results.json](../results.json)"
-    places += ", [figure roc](../figures/roc.png), [record 05](../records/05_clinical_to_he.json)"
+    places += ", [figure roc](../figures/roc.png), [volumes](../figures/bland_altman.png)"
+    places += ", [record 05](../records/05_clinical_to_he.json)"
     (run / "report" / "tripod.md").write_text(f"# TRIPOD+AI\n\n| item | where |\n| --- | --- |\n| 1 | {places} |\n")
     before = sorted(run.rglob("*"))
     site = build_site(run, tmp_path / "pages" / "site").parent
     assert sorted(run.rglob("*")) == before
     front = (site / "index.html").read_text(encoding="utf-8")
-    pages = ["report/tripod.html", "glossary.html", "references.html", "phantom.html", "api/hepred_lib.html"]
+    pages = ["report/tripod.html", "glossary.html", "references.html", "phantom.html", "api/hepred_lib/hepred_lib.html"]
     assert not [page for page in pages if page not in front]
     report = (site / "report" / "tripod.html").read_text(encoding="utf-8")
     assert 'href="../05_clinical_to_he.html"' in report
     assert 'href="../07_roc_calibration_figures.html#fig-roc"' in report
+    assert 'href="../05_clinical_to_he.html#fig-bland-altman"' in report
     assert 'results.json"' not in report
     assert "record 05" in report
 
 
 def test_the_library_is_described_by_its_docstrings(site):
-    page = (site / "api" / "hepred_lib.stats.html").read_text(encoding="utf-8")
+    page = (site / "api" / "hepred_lib" / "hepred_lib.stats.html").read_text(encoding="utf-8")
     assert "hepred_lib.stats.discrimination.auc" in page
 
 
