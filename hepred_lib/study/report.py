@@ -31,6 +31,7 @@ from hepred_lib.errors import StudyError
 from hepred_lib.literal import for_markdown, shortened
 from hepred_lib.stats.baseline import baseline_table
 from hepred_lib.stats.sample_size import cox_snell_r2_from_auc, riley_minimum
+from hepred_lib.study import tables
 from hepred_lib.study.definition import (
     NOTEBOOKS,
 )
@@ -46,7 +47,6 @@ from hepred_lib.study.files import (
 )
 from hepred_lib.study.identity import blaming_damage
 from hepred_lib.study.summary import MIN_TEST_EVENTS, MODELS
-from hepred_lib.study.tables import p_value, performance_table, two_digits, with_interval
 from ich_phantom import growth, patients
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -324,8 +324,8 @@ def _environment(files: Files) -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters |= {"link": link, "links": _links, "cell": _cell, "as_table": as_table, "exp": math.exp}
-    environment.filters |= {"interval": with_interval, "p_value": p_value, "two_digits": two_digits}
-    environment.filters |= {"percent": percent, "quartiles": quartiles, "shortened": shortened}
+    environment.filters |= {name: getattr(tables, name) for name in ("p_value", "two_digits", "percent", "quartiles")}
+    environment.filters |= {"interval": tables.with_interval, "shortened": shortened}
     environment.globals |= _names(files)
     return environment
 
@@ -339,8 +339,8 @@ def _names(files: Files) -> dict[str, Any]:
         "model": lambda name: files.json(f"{name}_model.json"),
         **{name: getattr(files, name) for name in ("file", "section", "table", "table_if_any", "record", "has")},
         "require": _require,
-        "counted": counted,
-        "printed": lambda model: performance_table({"": model.plain()}).iloc[0],
+        "counted": tables.counted,
+        "printed": lambda model: tables.performance_table({"": model.plain()}).iloc[0],
         **{make.__name__: partial(make, files) for make in (performance, needed_patients)},
         "characteristics": characteristics,
         "phantom": SimpleNamespace(growth=growth, patients=patients),
@@ -402,10 +402,10 @@ def as_table(rows: pd.DataFrame) -> Literal:
 
 def performance(files: Files, judged: Known, oracle: Known | None = None) -> pd.DataFrame:
     """The table of the models' performance as printed, with the best achievable AUC where the truth is known."""
-    shown = performance_table({name: judged[name].plain() for name in files.models if judged.get(name)})
+    shown = tables.performance_table({name: judged[name].plain() for name in files.models if judged.get(name)})
     if oracle:
         best = [oracle.get(f"{name}_auc") for name in shown["model"]]
-        shown["best achievable AUC"] = ["-" if auc is None else two_digits(auc) for auc in best]
+        shown["best achievable AUC"] = ["-" if auc is None else tables.two_digits(auc) for auc in best]
     return shown.rename(columns={"auc": "AUC", "calibration_slope": "slope"})
 
 
@@ -419,40 +419,6 @@ def needed_patients(files: Files) -> SimpleNamespace:
     development = riley_minimum(parameters, share, cox_snell_r2_from_auc(auc, share)).n
     test = math.ceil(MIN_TEST_EVENTS / share)
     return SimpleNamespace(development=development, test=test, parameters=parameters, auc=auc)
-
-
-def counted(number: int, noun: str) -> str:
-    """A number with its noun, in the plural where it is not one.
-
-    Examples
-    --------
-    >>> counted(1, "event"), counted(12, "event")
-    ('1 event', '12 events')
-    """
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def percent(share: float, digits: int = 1) -> str:
-    """A share in per cent.
-
-    Examples
-    --------
-    >>> percent(0.125), percent(0.1, digits=0)
-    ('12.5 %', '10 %')
-    """
-    return f"{100 * share:.{digits}f} %"
-
-
-def quartiles(values: pd.Series, form: str = ".3g") -> str:
-    """Median and quartiles.
-
-    Examples
-    --------
-    >>> quartiles(pd.Series([1.0, 2.0, 3.0, 4.0, 5.0])), quartiles(pd.Series([1.0, 2.0]), ".2f")
-    ('3 (2-4)', '1.50 (1.25-1.75)')
-    """
-    low, middle, high = (format(value, form) for value in values.quantile([0.25, 0.5, 0.75]))
-    return f"{middle} ({low}-{high})"
 
 
 def characteristics(cohort: pd.DataFrame) -> pd.DataFrame:
@@ -470,5 +436,7 @@ def characteristics(cohort: pd.DataFrame) -> pd.DataFrame:
             labels[name] = f"{name} ({rule.unit})" if rule is not None and rule.unit not in ("", "0/1") else name
     sets = {name.capitalize(): known["split"].eq(name) for name in ("development", "test")}
     table = baseline_table(frame, {"All": known["he"].notna()} | sets, labels=labels)
-    shares = [f"{missing} ({percent(int(missing) / len(known))})" if missing else "" for missing in table["Missing"]]
+    shares = [
+        f"{missing} ({tables.percent(int(missing) / len(known))})" if missing else "" for missing in table["Missing"]
+    ]
     return table.assign(Missing=shares)
