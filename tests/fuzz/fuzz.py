@@ -95,7 +95,7 @@ def fuzz(name: str, count: int, seed: int, folder: Path, keep: Path | None = Non
     for _ in range(count):
         paths, again = reader.damage(chance), chance.getstate()
         outcome, seconds = attempt(reader, paths, chance)
-        if seconds > SLOW_S:  # the machine may have been busy
+        if seconds > SLOW_S:  # the first of its kind loads modules
             chance.setstate(again)
             seconds = min(seconds, attempt(reader, paths, chance)[1])
         if seconds > SLOW_S and outcome in ("read", "refused"):
@@ -117,9 +117,9 @@ def _memory_mb() -> float:
 
 
 def attempt(reader: Reader, paths: Sequence[Path], chance: random.Random) -> tuple[str, float]:
-    """``read``, ``refused`` or the words of a fault, and the seconds that it took."""
+    """``read``, ``refused`` or the words of a fault, and its processor seconds; a hang is ended by the clock."""
     signal.setitimer(signal.ITIMER_REAL, HANGS_S)
-    begin = time.perf_counter()
+    begin = time.process_time()
     try:
         reader.read(chance)
         outcome = "read"
@@ -131,7 +131,7 @@ def attempt(reader: Reader, paths: Sequence[Path], chance: random.Random) -> tup
         outcome = f"{type(error).__name__} at {where}: {' '.join(str(error).split())[:100]}"
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-    return outcome, time.perf_counter() - begin
+    return outcome, time.process_time() - begin
 
 
 def _fault_of(words: str, names: Sequence[str]) -> str:
