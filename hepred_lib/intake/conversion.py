@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import dcm2niix
@@ -70,15 +71,12 @@ def deface(hu: np.ndarray, spacing_mm: tuple[float, float, float]) -> np.ndarray
     brain = before.grid.to_scan(before.brain) >= 0.5
     lowest = float(hu.min())
     air, changes = np.asarray(AIR_HU if lowest < CLIPPED_HU else lowest, hu.dtype), {}
-    for margins_mm in MARGINS_MM:
+    for most, margins_mm in product((0.0, *MOST_CHANGED), MARGINS_MM):
         without = np.where(face_region(brain, spacing_mm, margins_mm), air, hu)
-        changes[margins_mm] = _changed_share(before, without, spacing_mm)
-        if not changes[margins_mm]:
+        if margins_mm not in changes:
+            changes[margins_mm] = _changed_share(before, without, spacing_mm)
+        if changes[margins_mm] <= most:
             return without
-    for most in MOST_CHANGED:
-        for margins_mm, share in changes.items():
-            if share <= most:
-                return np.where(face_region(brain, spacing_mm, margins_mm), air, hu)
     raise ScanError(
         f"the brain mask must stay the same within {MOST_CHANGED[-1]:.0%} when the face is removed, got a change of "
         f"{min(changes.values()):.0%}: look at the scan, or import this patient without --deface."
@@ -107,10 +105,9 @@ def face_region(
     columns = np.flatnonzero(brain.any(axis=(0, 2)))
     front = slice((columns[0] + columns[-1]) // 2, None)
     for z in range(1 + int(brain.sum(axis=(0, 1)).argmax())):
-        if kept[:, :, z].any():
-            face[:, front, z] = (distance_transform_edt(~kept[:, :, z], spacing_mm[:2]) > margin_mm)[:, front]
-        else:
-            face[:, front, z] = True
+        whole = not kept[:, :, z].any()
+        away_mm = np.inf if whole else distance_transform_edt(~kept[:, :, z], spacing_mm[:2])[:, front]
+        face[:, front, z] = away_mm > margin_mm
     return face
 
 
@@ -120,12 +117,10 @@ def _changed_share(before: BrainSlices, without: np.ndarray, spacing_mm: tuple[f
         after = prepare(without, spacing_mm)
     except ScanError:
         return 1.0
-    if before.grid != after.grid:
-        return 1.0
-    return float((before.brain != after.brain).sum() / before.brain.sum())
+    return float((before.brain != after.brain).sum() / before.brain.sum()) if before.grid == after.grid else 1.0
 
 
-# --- conversion: One series to one NIfTI file, and the comparison of what came out with what the headers said
+# --- conversion
 
 LONGEST_S = 600
 STRAIGHT_MM = 2.0  # how far slices may lie beside the line on which they are stacked
@@ -134,7 +129,6 @@ ALIGNED = 0.999  # cosine: 2.6 degrees
 DRIFT_MM = 3.0  # median over slices, of the head's middle: half of what 2 degrees of tilt do over a head
 EXACT = 1e-4  # of a gap: a slice so near to a plane of the volume is that plane
 USUAL_GAP = 0.1  # quantile of the gaps of uneven slices that the volume gets
-AIR_HU_CONVERSION = -1024.0  # what is darker lies outside the field of view
 TISSUE_HU, LARGE = -400.0, 0.2  # what is no air; share of the largest section
 _INT16 = {"BitsAllocated": 16, "BitsStored": 16, "HighBit": 15, "PixelRepresentation": 1}
 _TO_RAS = np.diag([-1.0, -1.0, 1.0])
@@ -226,30 +220,14 @@ def _geometry(series: Series, name: str) -> _Geometry:
     slopes = away[:, :2].T @ places / (places @ places)
     beside = np.abs(away[:, :2] - np.outer(places, slopes)).max()
     if beside > STRAIGHT_MM or abs(slopes[0]) > SHEAR:
-        beside = max(beside, abs(slopes[0]) * places[-1])
-        raise ScanError(
-            f"{name} must have slices above each other within {STRAIGHT_MM:g} mm, or tilted along their columns, "
-            f"got {beside:.1f} mm beside."
-        )
+        got = f"{max(beside, abs(slopes[0]) * places[-1]):.1f} mm beside"
+        rule = f"slices above each other within {STRAIGHT_MM:g} mm, or tilted along their columns"
+        raise ScanError(f"{name} must have {rule}, got {got}.")
     return _Geometry(axes, corners, (float(right), float(down)), places, float(slopes[1]))
 
 
 def _stack(series: Series, place: Path, name: str) -> np.ndarray:
     """Hounsfield units of every slice in order of position; int16, shape (slices, rows, columns)."""
-    images = list(_images(series, name))
-    unscaled = sum(image.rescale is None for image in images)
-    if 0 < unscaled < len(images):
-        raise ScanError(f"{name} must have a RescaleIntercept in every image, got none in {unscaled} of {len(images)}.")
-    if len({image.layout["Rows"] * 2**16 + image.layout["Columns"] for image in images}) > 1:
-        raise ScanError(f"{name} must have one matrix, got several.")
-    packed = [image for image in images if image.values is None]
-    unpacked = iter(_decoded(packed, place, name) if packed else ())
-    hu = [image.hu(next(unpacked) if image.values is None else None) for image in images]
-    return np.array(hu, dtype=np.int16)
-
-
-def _images(series: Series, name: str) -> Iterator[Stored]:
-    """The stored values of every slice; refused with the number of those that cannot be read."""
     frames: dict[Path, list[int]] = {}
     for image in series.slices:
         frames.setdefault(image.path, []).append(image.frame)
@@ -260,11 +238,18 @@ def _images(series: Series, name: str) -> Iterator[Stored]:
         except PixelError as error:
             faults.append(f"{error} in {path}")
     if faults:
-        raise ScanError(
-            f"{name} must be whole, got {len(faults)} of {len(frames)} files that cannot be used: {faults[0]}."
-        )
-    for image in series.slices:
-        yield read[image.path, image.frame]
+        got = f"{len(faults)} of {len(frames)} files that cannot be used: {faults[0]}"
+        raise ScanError(f"{name} must be whole, got {got}.")
+    images = [read[image.path, image.frame] for image in series.slices]
+    unscaled = sum(image.rescale is None for image in images)
+    if 0 < unscaled < len(images):
+        raise ScanError(f"{name} must have a RescaleIntercept in every image, got none in {unscaled} of {len(images)}.")
+    if len({(image.layout["Rows"], image.layout["Columns"]) for image in images}) > 1:
+        raise ScanError(f"{name} must have one matrix, got several.")
+    packed = [image for image in images if image.values is None]
+    unpacked = iter(_decoded(packed, place, name) if packed else ())
+    hu = [image.hu(next(unpacked) if image.values is None else None) for image in images]
+    return np.array(hu, dtype=np.int16)
 
 
 def _written(hu: np.ndarray, geometry: _Geometry, place: Path, name: str) -> Path:
@@ -296,23 +281,16 @@ def _corrected(hu: np.ndarray, geometry: _Geometry, place: Path, name: str) -> P
     images.mkdir()
     for number, (values, corner) in enumerate(zip(hu, corners, strict=True)):
         copy = _copy(number, {"Rows": values.shape[0], "Columns": values.shape[1], **_INT16})
-        copy.ImagePositionPatient, copy.ImageOrientationPatient = (
-            _decimals(corner),
-            _decimals(axes.ravel()),
-        )
+        copy.ImagePositionPatient, copy.ImageOrientationPatient = _decimals(corner), _decimals(axes.ravel())
         copy.PixelSpacing = _decimals(geometry.pixel_mm[::-1])
         copy.Manufacturer, copy.GantryDetectorTilt = "GE MEDICAL SYSTEMS", f"{abs(geometry.tilt):.2f}"
-        if hu.min() < AIR_HU_CONVERSION:  # else it would be mixed with the air beside it
+        if hu.min() < AIR_HU:  # outside the field of view; else it would be mixed with the air beside it
             copy.PixelPaddingValue = int(hu.min())
         copy.PixelData = values.astype("<i2").tobytes()
         pydicom.dcmwrite(images / f"{number:05d}.dcm", copy, enforce_file_format=True)
-    volumes = sorted(_dcm2niix(images, len(hu), name), key=_preference)
-    return volumes[0]
-
-
-def _preference(volume: Path) -> tuple:
-    """Corrected for tilt, then for uneven slices."""
-    return "_Tilt" not in volume.name, "_Eq" not in volume.name, volume.name
+    # Corrected for tilt, then for uneven slices.
+    volumes = _dcm2niix(images, len(hu), name)
+    return min(volumes, key=lambda volume: ("_Tilt" not in volume.name, "_Eq" not in volume.name, volume.name))
 
 
 def _decoded(images: list[Stored], place: Path, name: str) -> list[np.ndarray]:
@@ -391,13 +369,15 @@ def _require_as_headers(scan: Scan, hu: np.ndarray, geometry: _Geometry, name: s
     wanted = (*geometry.pixel_mm, extent / (len(hu) - 1) if is_even(geometry.places) else spacing[2])
     if not np.allclose(spacing, wanted, rtol=SPACING):
         raise ScanError(f"{name} must have the spacing of its headers, {_times(wanted)} mm, got {_times(spacing)} mm.")
+    signs = [np.sign(axis @ scan.affine[:3, k]) for axis, k in zip(axes, order, strict=True)]
     check = _require_drift if geometry.is_tilted else _require_values
-    check(scan, hu, geometry, order, name)
+    check(scan, hu, geometry, order, signs, name)
 
 
-def _require_values(scan: Scan, hu: np.ndarray, geometry: _Geometry, order: list[int], name: str) -> None:
+def _require_values(
+    scan: Scan, hu: np.ndarray, geometry: _Geometry, order: list[int], signs: list[float], name: str
+) -> None:
     """Refuse a volume that has other HU than the images, or has them elsewhere, in any slice that is in both."""
-    signs = [np.sign(axis @ scan.affine[:3, k]) for axis, k in zip(geometry.axes @ _TO_RAS, order, strict=True)]
     got = scan.hu.transpose(order)[tuple(slice(None, None, int(sign)) for sign in signs)].transpose(2, 1, 0)
     first = np.where(np.array(signs) > 0, 0, np.array(got.shape[::-1]) - 1)[np.argsort(order)]
     away = np.linalg.norm(nib.affines.apply_affine(scan.affine, first) - _TO_RAS @ geometry.corners[0])
@@ -411,13 +391,13 @@ def _require_values(scan: Scan, hu: np.ndarray, geometry: _Geometry, order: list
         apart = np.abs(slice_hu - hu[k])
         if apart.max() > 1:
             row, column = np.unravel_index(apart.argmax(), apart.shape)
-            raise ScanError(
-                f"{name} must have the HU of its images, {hu[k, row, column]:g} in slice {k + 1} (row {row + 1}, "
-                f"column {column + 1}), got {slice_hu[row, column]:g}."
-            )
+            wanted = f"{hu[k, row, column]:g} in slice {k + 1} (row {row + 1}, column {column + 1})"
+            raise ScanError(f"{name} must have the HU of its images, {wanted}, got {slice_hu[row, column]:g}.")
 
 
-def _require_drift(scan: Scan, hu: np.ndarray, geometry: _Geometry, order: list[int], name: str) -> None:
+def _require_drift(
+    scan: Scan, hu: np.ndarray, geometry: _Geometry, order: list[int], signs: list[float], name: str
+) -> None:
     """Refuse a volume in which the head leans otherwise than in the slices: corrected the wrong way, or not at all.
 
     Compared is the middle of the tissue in each slice, up to one shift of all: the origin is dcm2niix's.
@@ -427,17 +407,14 @@ def _require_drift(scan: Scan, hu: np.ndarray, geometry: _Geometry, order: list[
     said = said[:, ::-1] + (geometry.corners - geometry.corners[0]) @ geometry.axes[:2].T
     in_plane = sorted(order[:2])
     got, _ = _middles(np.moveaxis(scan.hu, order[2], 0), np.array(scan.spacing_mm)[in_plane])
-    signs = [np.sign(axis @ scan.affine[:3, k]) for axis, k in zip(geometry.axes @ _TO_RAS, order, strict=True)]
     got = got[:, [in_plane.index(k) for k in order[:2]]] * signs[:2]
     got = got[:: int(signs[2])]
     nearest = np.rint(geometry.places / geometry.places[-1] * (len(got) - 1)).astype(int)
     drift = (got[nearest] - said)[size > LARGE * size.max()]
     drift = float(np.median(np.abs(drift - np.median(drift, axis=0)), axis=0).max())
     if drift > DRIFT_MM:
-        raise ScanError(
-            f"{name} must be corrected for a tilt of {geometry.tilt:.1f} degrees, got slices "
-            f"{drift:.1f} mm beside their places (allowed {DRIFT_MM:g} mm)."
-        )
+        got = f"slices {drift:.1f} mm beside their places (allowed {DRIFT_MM:g} mm)"
+        raise ScanError(f"{name} must be corrected for a tilt of {geometry.tilt:.1f} degrees, got {got}.")
 
 
 def _middles(planes: np.ndarray, pixel_mm: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
