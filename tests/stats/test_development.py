@@ -99,13 +99,6 @@ def test_the_added_test_is_the_likelihood_ratio_on_complete_data():
     assert model.added_test.p == pytest.approx(chi2.sf(ratio, 1))
 
 
-def test_a_cross_fitted_score_is_tested_by_half_its_statistic():
-    x, y = cohort(gaps=False)
-    test = develop(x, y, replace(SETTINGS, n_resamples=1)).added_test
-    assert test.cross_fitted_p == pytest.approx(chi2.sf(test.statistic / 2, 1))
-    assert AddedTest(0.0, 1, 1.0).cross_fitted_p == 1.0
-
-
 def test_a_model_survives_its_two_files(model, data):
     files = [json.loads(json.dumps(part, allow_nan=False)) for part in (model.to_json(), model.imputer.to_json())]
     stored = DevelopedModel.from_json(*files)
@@ -145,8 +138,9 @@ def test_nothing_selected_leaves_the_intercept_and_says_so(data):
     model = develop(noise, y, DevelopmentSettings(("a", "b"), alpha=1e-6, n_resamples=4))
     assert model.names == ()
     assert model.predict(noise) == pytest.approx(np.full(len(x), y.mean()))
-    assert (model.shrinkage, model.optimism["auc_corrected"]) == (1.0, 0.5)
-    assert "No predictor was selected" in model.notes[0]
+    assert (model.shrinkage, model.optimism["auc_apparent"], model.optimism["auc_corrected"]) == (1.0, 0.5, 0.5)
+    assert model.optimism["brier_apparent"] == model.optimism["brier_corrected"]
+    assert "No predictor was selected: the model is the intercept alone, which has no optimism" in model.notes[0]
     assert model.to_json()["optimism"]["slope_corrected"] is None
 
 
@@ -205,11 +199,6 @@ def test_a_folds_probabilities_come_from_a_model_without_it(data):
     assert (cross_fit(x, y, fold, settings)[fold == "right"] == model.predict(x[fold == "right"])).all()
 
 
-def test_one_fold_is_refused(data):
-    with pytest.raises(ValueError, match="fold must hold at least 2 labels"):
-        cross_fit(*data, np.zeros(len(data[0])), SETTINGS)
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -230,6 +219,8 @@ def test_columns_of_the_settings_must_be_there(data, model):
         develop(x.drop(columns="gcs"), y, SETTINGS)
     with pytest.raises(ValueError, match=r"Predictors \['gcs'\] are required"):
         model.predict(x.drop(columns="gcs"))
+    with pytest.raises(ValueError, match="fold must hold at least 2 labels"):
+        cross_fit(x, y, np.zeros(len(x)), SETTINGS)
 
 
 @pytest.mark.parametrize(

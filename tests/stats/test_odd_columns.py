@@ -134,16 +134,6 @@ def test_separating_resamples_are_counted_and_cannot_outweigh_the_others():
     assert 0 <= model.optimism["slope_corrected"] <= 2
 
 
-def test_an_empty_model_has_no_optimism():
-    x, y = cohort()
-    model = develop(x, y, DevelopmentSettings(("nihss",), alpha=1e-9, n_resamples=5))
-    assert model.shrinkage == 1
-    assert model.optimism["auc_apparent"] == model.optimism["auc_corrected"] == 0.5
-    assert model.optimism["brier_apparent"] == model.optimism["brier_corrected"]
-    assert model.to_json()["optimism"]["slope_corrected"] is None
-    assert "no optimism" in " ".join(model.notes)
-
-
 def saddle(seed=3):
     """A separating score: held far out, its penalized likelihood has a saddle, to which Newton's steps lead."""
     rng = np.random.default_rng(seed)

@@ -25,17 +25,16 @@ def sample(n=120, seed=0):
     return y, np.round(1 / (1 + np.exp(1 - y - rng.normal(size=n))), 2)
 
 
-def test_youden_threshold_is_halfway_to_the_next_value():
-    assert youden_threshold([0, 0, 1, 1], [0.1, 0.2, 0.4, 0.9]) == pytest.approx(0.3)
-
-
-def test_among_equal_indexes_the_most_sensitive_threshold_wins():
-    assert youden_threshold([0, 1, 0, 1], [0.1, 0.3, 0.5, 0.7]) == pytest.approx(0.2)
-
-
-def test_a_value_at_the_threshold_is_positive():
-    table = confusion([0, 0, 1, 1], [0.1, 0.6, 0.5, 0.9], 0.5)
-    assert (table.tp, table.fp, table.fn, table.tn) == (2, 1, 0, 1)
+@pytest.mark.parametrize(
+    ("y", "p", "expected"),
+    [
+        ([0, 0, 1, 1], [0.1, 0.2, 0.4, 0.9], 0.3),  # halfway to the next value
+        ([0, 1, 0, 1], [0.1, 0.3, 0.5, 0.7], 0.2),  # of equal indexes the most sensitive
+        ([0, 1, 1], [0.4, 0.4, 0.4], 0.4),  # a useless score: everybody
+    ],
+)
+def test_youden_threshold_by_hand(y, p, expected):
+    assert youden_threshold(y, p) == pytest.approx(expected)
 
 
 def test_rates_by_hand():
@@ -44,20 +43,12 @@ def test_rates_by_hand():
     assert found == pytest.approx([87 / 107, 16 / 21, 71 / 86, 16 / 31, 71 / 76])
 
 
-def test_order_of_patients_does_not_matter():
+def test_the_youden_point_ignores_the_order_of_patients_and_turns_with_the_score():
     y, p = sample()
     order = np.random.default_rng(1).permutation(y.size)
     assert youden_threshold(y[order], p[order]) == youden_threshold(y, p)
-
-
-def test_the_youden_point_of_the_reversed_score_mirrors_that_of_the_score():
-    y, p = sample()
     forward, mirrored = confusion(y, p, youden_threshold(y, p)), confusion(1 - y, -p, youden_threshold(1 - y, -p))
     assert forward.sensitivity + forward.specificity == pytest.approx(mirrored.sensitivity + mirrored.specificity)
-
-
-def test_a_useless_score_calls_everybody_positive():
-    assert youden_threshold([0, 1, 1], [0.4, 0.4, 0.4]) == 0.4
 
 
 def test_two_neighbouring_floats_are_still_told_apart():
@@ -99,31 +90,21 @@ def test_youden_point_equals_proc(reference):
     assert (found.sensitivity, found.specificity) == pytest.approx((expected["sensitivity"], expected["specificity"]))
 
 
-R = Path(__file__).resolve().parents[1] / "data" / "r"
-
-
-def test_wilson_equals_prop_test():
-    expected = json.loads((R / "counts.json").read_text())["wilson"]
-    assert np.array(wilson_interval([17], 21)).ravel() == pytest.approx(expected, abs=1e-12)
+def test_wilson_equals_prop_test_and_solves_the_score_equation():
+    expected = json.loads((Path(__file__).resolve().parents[1] / "data" / "r" / "counts.json").read_text())["wilson"]
+    low, high = wilson_interval([17], 21)
+    assert (low[0], high[0]) == pytest.approx(expected, abs=1e-12)
+    for limit in (low[0], high[0]):
+        assert abs(17 / 21 - limit) / np.sqrt(limit * (1 - limit) / 21) == pytest.approx(1.959963984540054)
 
 
 def test_wilsons_interval_by_hand():
-    # 5 of 10: centre 1/2, reach z / sqrt(n + z^2) / 2.
-    low, high = wilson_interval([5], 10)
-    z = 1.959963984540054
-    assert (low[0], high[0]) == pytest.approx((0.5 - z / np.sqrt(10 + z**2) / 2, 0.5 + z / np.sqrt(10 + z**2) / 2))
-
-
-def test_wilsons_limits_solve_the_score_equation():
-    low, high = wilson_interval([3], 40)
-    for limit in (low[0], high[0]):
-        assert abs(3 / 40 - limit) / np.sqrt(limit * (1 - limit) / 40) == pytest.approx(1.959963984540054)
-
-
-def test_nobody_and_everybody_reach_the_ends():
-    low, high = wilson_interval([0, 9], 9)
-    assert (low[0], high[1]) == (0.0, 1.0)
-    assert 0 < low[1] < high[1]
+    # 5 of 10: centre 1/2, reach z / sqrt(n + z^2) / 2; nobody and everybody reach the ends.
+    low, high = wilson_interval([5, 0, 10], 10)
+    reach = 1.959963984540054 / np.sqrt(10 + 1.959963984540054**2) / 2
+    assert (low[0], high[0]) == pytest.approx((0.5 - reach, 0.5 + reach))
+    assert (low[1], high[2]) == (0.0, 1.0)
+    assert 0 < high[1] < low[2] < 1
 
 
 def test_one_cell_is_wilsons_interval_times_its_coefficient():
@@ -177,16 +158,18 @@ def test_the_limits_solve_the_score_equation_maximized_on_a_grid():
         assert score == pytest.approx(chi2.ppf(0.95, 1), rel=1e-3)
 
 
-def test_without_false_positives_the_ratio_is_infinite_with_a_finite_lower_limit():
-    found = likelihood_ratios(tp=5, fp=0, fn=5, tn=20)
-    assert found.positive == found.positive_high == np.inf
-    assert 1 < found.positive_low < np.inf
-
-
-def test_without_true_positives_the_ratio_is_zero_with_a_finite_upper_limit():
-    found = likelihood_ratios(tp=0, fp=6, fn=8, tn=20)
-    assert found.positive == found.positive_low == 0
-    assert 0 < found.positive_high < np.inf
+@pytest.mark.parametrize(
+    ("counts", "expected"),
+    [
+        ({"tp": 5, "fp": 0, "fn": 5, "tn": 20}, (np.inf, np.inf)),
+        ({"tp": 0, "fp": 6, "fn": 8, "tn": 20}, (0, 0)),
+    ],
+)
+def test_an_empty_cell_leaves_one_limit_finite(counts, expected):
+    found = likelihood_ratios(**counts)
+    low, high = found.positive_low, found.positive_high
+    assert (found.positive, high if expected[0] else low) == expected
+    assert 0 < (low if expected[0] else high) < np.inf
 
 
 def test_a_call_that_nobody_gets_has_no_ratio():
@@ -210,37 +193,29 @@ def test_sensitivity_and_specificity_are_tested_in_their_own_patients():
 
 
 def test_the_papers_specificities_differ():
-    y = np.zeros(86, int)
-    y = np.r_[y, 1]
+    y = np.r_[np.zeros(86, int), 1]
     table = compare_calls(y, np.r_[np.arange(86) >= 55, True], np.r_[np.arange(86) >= 71, True])
-    assert table.loc["specificity", "p"] == pytest.approx(2**-15)
-    assert table.loc["specificity", "difference"] == pytest.approx(-16 / 86)
+    assert table.loc["specificity", ["p", "difference"]].tolist() == pytest.approx([2**-15, -16 / 86])
 
 
-def test_rules_that_agree_differ_by_nothing_with_an_interval_around_it():
-    y, a, _ = calls()
+def test_rules_that_agree_differ_by_nothing_and_swapping_them_turns_the_difference():
+    y, a, b = calls()
     row = compare_calls(y, a, a).loc["specificity"]
     assert (row["difference"], row["p"]) == (0.0, 1.0)
     assert row["low"] < 0 < row["high"]
+    assert (compare_calls(y, a, b)["low"] == -compare_calls(y, b, a)["high"]).all()
 
 
-def test_swapping_the_rules_turns_the_difference():
-    y, a, b = calls()
-    forward, backward = compare_calls(y, a, b), compare_calls(y, b, a)
-    assert (forward["low"] == -backward["high"]).all()
-
-
-def test_three_disagreements_on_one_side_have_p_one_quarter():
-    assert mcnemar_exact([1, 1, 0, 0, 0], [1, 1, 1, 1, 1]) == 0.25
-
-
-def test_mcnemar_is_symmetric_and_reads_booleans():
-    a, b = np.array([True, True, True, False, True]), np.array([False, False, True, True, False])
-    assert mcnemar_exact(a, b) == mcnemar_exact(b.astype(int), a.astype(int)) == 0.625
-
-
-def test_rules_that_never_disagree_have_p_one():
-    assert mcnemar_exact([0, 1], [0, 1]) == 1.0
+@pytest.mark.parametrize(
+    ("a", "b", "p"),
+    [
+        ([1, 1, 0, 0, 0], [1, 1, 1, 1, 1], 0.25),
+        ([True, True, True, False, True], [False, False, True, True, False], 0.625),
+        ([0, 1], [0, 1], 1.0),
+    ],
+)
+def test_mcnemar_by_hand_and_symmetric(a, b, p):
+    assert mcnemar_exact(a, b) == mcnemar_exact(np.array(b, int), np.array(a, int)) == p
 
 
 def test_mcnemar_equals_r(reference):
@@ -248,30 +223,29 @@ def test_mcnemar_equals_r(reference):
     assert mcnemar_exact(a, b) == pytest.approx(reference("counts.json")["mcnemar_exact_55_71"], rel=1e-10)
 
 
-REFUSED = {
-    "no threshold": (lambda: confusion([0, 1], [0.1, 0.2], np.nan), "threshold must be a number, got nan"),
-    "more successes than trials": (lambda: exact_interval(4, 3), "trials must be a whole number >= 4, got 3"),
-    "a negative count": (lambda: confusion_from_counts(tp=-1, fp=0, fn=0, tn=0), "tp must be a whole number >= 0"),
-    "a proportion below 0": (lambda: wilson_interval([-1], 5), "counts must lie"),
-    "a proportion above 1": (lambda: wilson_interval([6], 5), "counts must lie"),
-    "no patients": (lambda: wilson_interval([0], 0), "n must be"),
-    "a missing count": (lambda: wilson_interval([np.nan], 5), "counts must lie"),
-    "cells that overlap": (lambda: combination_interval([[6], [6]], [[1], [1]], 10), "exclusive"),
-    "coefficients that do not fit": (lambda: combination_interval([[1]], [[1, 2]], 10), "one for each count"),
-    "a coefficient that is none": (lambda: combination_interval([[1]], [[np.nan]], 10), "finite"),
-    "a negative cell": (lambda: likelihood_ratios(tp=-1, fp=1, fn=1, tn=1), "must be a whole number"),
-    "half a patient": (lambda: likelihood_ratios(tp=1.5, fp=1, fn=1, tn=1), "must be a whole number"),
-    "no events": (lambda: likelihood_ratios(tp=0, fp=1, fn=0, tn=1), "must be a whole number"),
-    "no others": (lambda: likelihood_ratios(tp=1, fp=0, fn=1, tn=0), "must be a whole number"),
-    "a call of 2": (lambda: compare_calls([0, 1], [0, 1], [0, 2]), "called_b must be one-dimensional and hold 0 and 1"),
-    "a call in words": (lambda: compare_calls([0, 1], [0, 1], ["a", "b"]), "called_b must be one-dimensional and hold"),
-    "a missing call": (lambda: compare_calls([0, 1], [0, 1], [0, np.nan]), "called_b must be one-dimensional and hold"),
-    "a rule right twice": (lambda: mcnemar_exact([0, 1], [0, 2]), "b must be one-dimensional and hold 0 and 1 only"),
-    "rules on different patients": (lambda: mcnemar_exact([0, 1], [0, 1, 1]), "a and b must have one length"),
-}
+REFUSED = [
+    (lambda: confusion([0, 1], [0.1, 0.2], np.nan), "threshold must be a number, got nan"),
+    (lambda: exact_interval(4, 3), "trials must be a whole number >= 4, got 3"),
+    (lambda: confusion_from_counts(tp=-1, fp=0, fn=0, tn=0), "tp must be a whole number >= 0"),
+    *((lambda k=k: wilson_interval([k], 5), "counts must lie between 0 and n = 5") for k in (-1, 6, np.nan)),
+    (lambda: wilson_interval([0], 0), "n must be a whole number >= 1"),
+    (lambda: combination_interval([[6], [6]], [[1], [1]], 10), "exclusive"),
+    (lambda: combination_interval([[1]], [[1, 2]], 10), "one for each count"),
+    (lambda: combination_interval([[1]], [[np.nan]], 10), "finite"),
+    *(
+        (lambda c=c: likelihood_ratios(tp=c[0], fp=c[1], fn=c[2], tn=c[3]), "must be a whole number")
+        for c in ((-1, 1, 1, 1), (1.5, 1, 1, 1), (0, 1, 0, 1), (1, 0, 1, 0))
+    ),
+    *(
+        (lambda c=c: compare_calls([0, 1], [0, 1], c), "called_b must be .* 0 and 1")
+        for c in ([0, 2], ["a"], [0, None])
+    ),
+    (lambda: mcnemar_exact([0, 1], [0, 2]), "b must be one-dimensional and hold 0 and 1 only"),
+    (lambda: mcnemar_exact([0, 1], [0, 1, 1]), "a and b must have one length"),
+]
 
 
-@pytest.mark.parametrize(("call", "message"), REFUSED.values(), ids=REFUSED)
-def test_it_is_refused(call, message):
+@pytest.mark.parametrize(("call", "message"), REFUSED)
+def test_what_is_no_count_call_or_threshold_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()

@@ -75,18 +75,14 @@ def test_a_monotone_change_of_units_leaves_the_path():
     assert forward_select(x.assign(a=40 - 1000 * x["a"]), y).path == forward_select(x, y).path
 
 
-def test_a_category_enters_as_one_block():
-    selection = forward_select(*cohort())
-    assert selection.steps.set_index("variable").loc["place", "df"] == 2
-    assert {"place[lobar]", "place[stem]"} <= set(selection.model.names)
-
-
-def test_a_named_block_enters_as_a_whole():
-    x, y = cohort()
-    selection = forward_select(x, y, blocks={"letters": ["a", "b"]})
-    assert "letters" in selection.path
-    assert selection.steps.set_index("variable").loc["letters", "df"] == 2
-    assert {"a", "b"} <= set(selection.model.names)
+@pytest.mark.parametrize(
+    ("name", "blocks", "coded"),
+    [("place", None, {"place[lobar]", "place[stem]"}), ("letters", {"letters": ["a", "b"]}, {"a", "b"})],
+)
+def test_a_category_and_a_named_block_enter_as_a_whole(name, blocks, coded):
+    selection = forward_select(*cohort(), blocks=blocks)
+    assert selection.steps.set_index("variable").loc[name, "df"] == 2
+    assert coded <= set(selection.model.names)
 
 
 def test_a_forced_predictor_leads_the_model_and_is_no_part_of_the_path():
@@ -190,17 +186,11 @@ def heavy_tailed(n=150, seed=0):
     return np.vstack([np.ones(n), x]), y, rng
 
 
-def test_the_merit_of_the_likelihood_ratio_is_minus_log_p():
-    assert Rule().merit(np.array([3.841458820694124]), np.array([1]), 100) == pytest.approx(-np.log(0.05))
-
-
-def test_the_merit_goes_on_where_p_underflows():
-    merit = Rule().merit(np.array([1370.0, 1400.0, 5000.0]), np.array([1, 1, 1]), 100)
+def test_the_merit_is_minus_log_p_also_where_p_underflows_and_none_without_degrees_of_freedom():
+    merit = Rule().merit(np.array([3.841458820694124, 1370.0, 1400.0, 5000.0]), np.ones(4, int), 100)
+    assert merit[0] == pytest.approx(-np.log(0.05))
     assert (np.diff(merit) > 10).all()
-    assert merit[1] == pytest.approx(-chi2.logsf(1370.0, 1) + 15, abs=0.05)
-
-
-def test_a_candidate_without_degrees_of_freedom_never_wins():
+    assert merit[2] == pytest.approx(-chi2.logsf(1370.0, 1) + 15, abs=0.05)
     assert np.isneginf(Rule("aic").merit(np.array([0.0]), np.array([0]), 100)).all()
 
 
@@ -275,17 +265,13 @@ def test_inclusion_is_that_of_the_plain_function():
     assert stability(x, y, rule=Rule("aic")).inclusion.equals(alone)
 
 
-def test_the_models_frequencies_add_up_and_fall():
-    models = stability(*stability_cohort()).models
-    assert models["frequency"].sum() == pytest.approx(1)
-    assert (models["frequency"].diff().dropna() <= 0).all()
-
-
-def test_the_full_estimate_is_the_fit_of_all_candidates_in_their_own_units():
+def test_the_models_frequencies_add_up_and_the_full_estimate_is_the_fit_of_all_in_their_own_units():
     x, y = stability_cohort()
-    assert stability(x, y).coefficients["full"].tolist() == pytest.approx(
-        fit_logistic(x, y).coefficients[1:].tolist(), abs=1e-6
-    )
+    found = stability(x, y)
+    assert found.models["frequency"].sum() == pytest.approx(1)
+    assert (found.models["frequency"].diff().dropna() <= 0).all()
+    full = fit_logistic(x, y).coefficients[1:]
+    assert found.coefficients["full"].tolist() == pytest.approx(full.tolist(), abs=1e-6)
 
 
 def test_a_forced_predictor_is_always_in():
@@ -294,11 +280,8 @@ def test_a_forced_predictor_is_always_in():
     assert found.models["predictors"].str.contains("d").all()
 
 
-def test_selection_exaggerates_a_weak_effect():
+def test_selection_exaggerates_a_weak_effect_and_a_column_never_chosen_has_no_bias():
     assert stability(*stability_cohort(), n=200).coefficients.loc["b", "relative_bias_pct"] > 0
-
-
-def test_a_column_never_chosen_has_no_bias():
     row = stability(*stability_cohort(), n=5, rule=Rule(alpha=1e-9)).coefficients.loc["d"]
     assert np.isnan(row["relative_bias_pct"])
     assert row["median"] == 0
