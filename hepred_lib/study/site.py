@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from nbformat import NotebookNode
 
 from hepred_lib.cohort.predictors import predictor_label
@@ -95,8 +96,6 @@ def build_site(run: Path, out: Path | None = None, *, patients: bool = False) ->
 
 def write_source(run: Path, source: Path, *, patients: bool = False) -> None:
     """Write what Sphinx reads: the pages of ``docs/``, the filled templates, chapters and reports of a study."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
     shutil.copytree(DOCS, source, ignore=shutil.ignore_patterns("*.jinja", "__pycache__"))
     results, chapters = read_results(run / "results.json"), read_chapters(run, patients=patients)
     for chapter in chapters:
