@@ -164,7 +164,7 @@ blocks = {name: columns for name, columns in levels.items() if columns}
 
 # %% [markdown]
 # Each step tries every candidate that is not yet in the model and takes the one with the smallest likelihood-ratio p (or
-# the largest drop of AIC or BIC); it stops when none is good enough. In the table, `statistic` is twice the gain in log
+# the largest drop of `aic` or `bic`); it stops when none is good enough. In the table, `statistic` is twice the gain in log
 # likelihood over the step before. The p of the first step is the smallest of many and would look impressive in pure noise:
 # these p values order the candidates, they do not test them. A second variable of a correlated pair often does not enter
 # at all, although alone it would predict as well as the first.
