@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 # A full or read-only disk, or a folder of others: nobody's code is at fault.
 NOT_WRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
+UsageError = typer.BadParameter.__base__  # of the command line: an option or argument that cannot be
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
@@ -344,7 +345,12 @@ def main() -> None:
     """Run the command and turn refusals into one line and an exit status."""
     _answer_signals()
     try:
-        app(standalone_mode=True)
+        sys.exit(app(standalone_mode=False))
+    except UsageError as error:
+        if len(sys.argv) < 2:  # the help is its message
+            error.show()
+            sys.exit(error.exit_code)
+        _leave(f"{error.format_message()} (see --help)", 2)
     except NotebookError as error:
         _leave(str(error), 2 if error.input_at_fault else 1)
     except InputError as error:

@@ -26,6 +26,8 @@ def simulate(
 
     if site not in ("A", "B"):
         raise PhantomError(f"--site must be A or B, got {site!r}.")
+    if out.exists() and not out.is_dir():
+        raise PhantomError(f"OUT must be a folder, got the file {out}.")
     simulate_cohort(out, n_patients=patients, seed=seed, site=site, matrix=matrix, with_scans=scans)
 
 

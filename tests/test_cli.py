@@ -1,5 +1,7 @@
 """The command: help with an example for every call, refusals as one line with status 2."""
 
+import re
+
 import pytest
 from typer.testing import CliRunner
 
@@ -29,6 +31,47 @@ def test_an_unknown_site_is_refused(monkeypatch, capsys, tmp_path):
     assert "--site must be A or B, got 'C'" in refused(
         monkeypatch, capsys, "simulate", str(tmp_path / "c"), "--site", "C"
     )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("check", "MANIFEST is required"),
+        ("check table.csv --definition foo", "--definition must be one of 6ml_or_33pct, .* got 'foo'"),
+        ("check table.csv --mapping none.yaml", r"cannot read none\.yaml: No such file"),
+        ("check table.csv --mapping .", "cannot read .*: a folder"),
+        ("check table.csv --suggest-mapping table.csv", "must be another file than the table, got table.csv"),
+        ("check table.csv --suggest-mapping table.csv/map.yaml", "must be a file that can be written"),
+        ("check table.csv --html table.csv", "must be another file than the table, got table.csv"),
+        ("check table.csv --html table.csv/page.html", "must be a file that can be written"),
+        ("check table.csv --write table.csv", "must be another file than the table, got table.csv"),
+        ("check table.csv --write table.csv/m.csv", "must be a file that can be written"),
+        ("check table.csv --cores 0", "Invalid value for '--cores': .* greater than or equal to 1"),
+        ("check table.csv --cores two", "Invalid value for '--cores': .* valid integer"),
+        ("check table.csv --bogus", "No such option: --bogus"),
+        ("check table.csv more", r"Got unexpected extra argument\(s\) \(more\)"),
+        ("import-dicom export", "Missing argument 'out'"),
+        ("import-dicom nowhere out", "SOURCE must be a folder of DICOM files, got none"),
+        ("import-dicom export out", "no DICOM images found in SOURCE: 1 files are not DICOM"),
+        ("import-dicom export table.csv", "OUT must be a folder that can be written"),
+        ("import-dicom export out --clinical none.csv", "must be a readable file, got No such file"),
+        ("import-dicom export out --clinical table.csv --mapping none.yaml", r"cannot read none\.yaml"),
+        ("import-dicom export out --mapping none.yaml", "--mapping must say which columns of a --clinical table"),
+        ("import-dicom export out --words none.yaml", r"cannot read none\.yaml: No such file"),
+        ("simulate table.csv --patients 5", "OUT must be a folder, got the file table.csv"),
+        ("simulate out --patients 0", "Invalid value for '--patients': .* greater than or equal to 1"),
+        ("simulate out --seed x", "Invalid value for '--seed': .* valid integer"),
+        ("simulate out --matrix 10", "Invalid value for '--matrix': .* greater than or equal to 64"),
+        ("bogus", "No such command 'bogus'"),
+    ],
+)
+def test_what_a_command_cannot_use_is_refused_in_one_line(tmp_path, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "table.csv").write_text("patient_id,age\na,60\n", encoding="utf-8")
+    (tmp_path / "export").mkdir()
+    (tmp_path / "export" / "note.txt").write_text("no image", encoding="utf-8")
+    assert re.search(message, refused(monkeypatch, capsys, *arguments.split()))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["export", "table.csv"]
 
 
 @pytest.mark.parametrize("command", ["figures", "report"])

@@ -126,6 +126,8 @@ def import_dicom(
     """
     if not source.is_dir():
         raise ScanError(f"SOURCE must be a folder of DICOM files, got {'a file' if source.exists() else 'none'}.")
+    if mapping is not None and clinical is None:
+        raise ManifestError("--mapping must say which columns of a --clinical table are which, got no table.")
     _require_folder(out)
     _clear_work(out)
     vocabulary = load_words(words)
