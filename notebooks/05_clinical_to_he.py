@@ -202,7 +202,7 @@ show(run.folder, "odds_ratios_clinical", odds.assign(simulated=bool(truth)))
 
 # %% [markdown]
 # The table below is the one that a paper prints: every candidate alone, in the patients who have its value, and those in
-# the model beside the others, per step that a clinician would call one. Wald limits take the estimate as normal; profile
+# the model together with the others, per step that a clinician would call one. Wald limits take the estimate as normal; profile
 # limits ask the likelihood itself, each imputed set's profile turned into a distribution and the distributions averaged
 # (Heinze, Ploner and Beyea 2013). Where the two disagree, the sample is too small for the normal approximation, and the
 # profile limits are the better ones. A variable that matters alone but is not in the model was redundant in this sample,

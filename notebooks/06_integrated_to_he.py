@@ -101,8 +101,8 @@ model = develop(x[rows], y, settings)
 # ### Odds ratios
 #
 # The model before shrinkage. The score counts per standard deviation, so that its odds ratio can be compared with those of
-# other studies whatever the scale of the network's output. It is the odds ratio at equal bedside variables: if it is much
-# smaller than that of the score alone (in the table below), the network has largely learned what the bedside tells, for
+# other studies independently of the network's scale. It is the odds ratio at equal bedside variables: if it is much
+# smaller than that of the score alone (in the table below), the network has largely learned what the bedside shows, for
 # instance the volume that goes with a low coma scale.
 
 # %%
@@ -194,7 +194,7 @@ assert in_sample.notna().all() or not numbers, "every development patient must h
 
 # %% [markdown]
 # Compare the two rows. The in-sample score has the larger odds ratio per standard deviation and the larger apparent AUC,
-# because networks remember labels. The cost shows in the test patients, whom no network has seen: a calibration slope
+# because networks remember labels. The cost shows in the test patients, which no network has seen: a calibration slope
 # further below 1, that is, probabilities which are too extreme, from a regression that trusts the score too much. If the
 # rows hardly differ, the networks have memorized little, which is usual after short training.
 

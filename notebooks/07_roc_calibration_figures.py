@@ -120,7 +120,7 @@ performance = tables.performance_table(judged)
 tables.save_table(run.folder, "performance", performance)
 
 # %% [markdown]
-# The headline, beside the accuracy of classifying every patient as negative.
+# The headline, with the accuracy of classifying every patient as negative.
 
 # %%
 areas = "; ".join(f"{row.model} {row.auc}" for row in performance.itertuples())

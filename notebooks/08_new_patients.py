@@ -79,8 +79,8 @@ rng, notes = np.random.default_rng(seed), []
 # ## The new patients
 #
 # Outcomes follow from the volumes by the study's own definition. Hemorrhages whose follow-up is missing, and rows without a
-# hemorrhage, are predicted but not judged. A patient of the study itself is refused: whoever was developed on cannot test
-# the model.
+# hemorrhage, are predicted but not judged. A patient of the study itself is refused: patients in
+# whom a model was developed cannot test it.
 
 # %%
 frozen = load_frozen(source.folder)
@@ -125,7 +125,7 @@ patients[columns].describe().T
 
 # %% [markdown]
 # A missing predictor is imputed by the frozen models from the patient's other values. One that this hospital never measured
-# (`measured` is False) is imputed in everybody: the model then rests on its other predictors alone, and its performance
+# (`measured` is False) is imputed in every patient: the model then rests on its other predictors alone, and its performance
 # here is not that of the model as it was developed.
 
 # %%
@@ -136,7 +136,7 @@ publish(folder, "imputed", imputed_predictors(frozen, patients))
 # ## Segmentation and detection
 #
 # Where there are reference masks: Dice, distance and volumes per patient. A segmentation that fails elsewhere makes the
-# score of that patient doubtful, whatever the model's AUC is. The table has no row where no mask was given.
+# score of that patient doubtful, however high the AUC is. The table has no row where no mask was given.
 
 # %%
 agreement = readings.agreement

@@ -228,7 +228,7 @@ def stratum_names(strata: Sequence[float]) -> list[str]:
 
 
 def _mark_text(name: str, value: float, level: str) -> str:
-    """Words at a mark; empty where the number itself stands there."""
+    """Words at a mark; empty where the number itself is printed."""
     if level:
         return level.replace("_", " ")
     if name == "male":
@@ -337,7 +337,7 @@ def redraw(folder: Path, out: Path | None = None) -> list[Path]:
 
 
 def _typeset(path: Path, target: Path) -> Path:
-    """Write a table's LaTeX file, from the table as printed; from its CSV where nobody printed it."""
+    """Write a table's LaTeX file, from the table as printed; from its CSV where it was not printed."""
     printed = path.parents[1] / "table_data" / path.name
     set_in = target / "tables" / path.with_suffix(".tex").name
     write_latex(set_in, read_printed(printed if printed.exists() else path))

@@ -31,9 +31,9 @@ NO_FIRST_VOLUME, NO_VENTRICLES = "no baseline volume and no mask", "no volume of
 def mark_hemorrhages(table: pd.DataFrame, stated: pd.Series) -> pd.DataFrame:
     """The table with ``has_hemorrhage`` (1 or 0) and without an outcome where there is no hemorrhage.
 
-    A row is without a hemorrhage where its baseline volume and mask are empty or 0 and nothing else tells of blood: no
+    A row is without a hemorrhage where its baseline volume and mask are empty or 0 and nothing else shows blood: no
     location, no ventricular blood, no follow-up volume above 0, no stated outcome. Where no row of the table has a
-    volume or a mask, their absence tells nothing, and every row is taken for a hemorrhage.
+    volume or a mask, their absence means nothing, and every row is taken for a hemorrhage.
 
     Parameters
     ----------
@@ -126,7 +126,7 @@ def missing_outcomes(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def flow_table(table: pd.DataFrame, cohort: pd.DataFrame, excluded: pd.DataFrame, *, folds: int) -> pd.DataFrame:
-    """What the flow of participants draws: one row a box, from the rows of the manifest to both sets."""
+    """What the flow of participants draws: one row per box, from the rows of the manifest to both sets."""
     known, missing = cohort[cohort["he"].notna()], count_missing(cohort)
     steps = [("assessed", "Assessed: rows of the manifest", len(table), table["he"].sum())]
     steps += [("excluded", "Excluded", len(excluded), np.nan)]
@@ -166,12 +166,12 @@ def subgroup_splits(
     development : DataFrame
         Where the tertiles of the volume come from.
     predictors : iterable of str
-        Columns that the model uses: whoever lacks one of them is in the group of missing values.
+        Columns that the model uses: patients who lack one of them form the group of missing values.
 
     Returns
     -------
     dict of str to Series
-        For each split that has at least two groups, an ordered category a patient, missing where it is not known.
+        For each split that has at least two groups, an ordered category per patient, missing where it is not known.
     """
     used = ["sex" if name == "male" else name for name in predictors if name != "dl_score"]
     columns = ("sex", "age", "location", "ivh", "site", "baseline_volume_ml")

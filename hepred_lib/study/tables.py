@@ -215,14 +215,14 @@ def coded_label(name: str) -> str:
 
 
 def odds_ratio_table(model: DevelopedModel, name: str) -> pd.DataFrame:
-    """Odds ratios per unit of the unshrunk model with Wald intervals, one row a coefficient."""
+    """Odds ratios per unit of the unshrunk model with Wald intervals, one row per coefficient."""
     table = odds_ratios(model.names, model.unshrunk_coefficients, model.standard_errors, units={})
     words = {"label": [coded_label(coded) for coded in model.names], "unit": [_unit(coded) for coded in model.names]}
     return table.assign(model=name, **words)[["model", "name", "label", "unit", "odds_ratio", "low", "high"]]
 
 
 def odds_ratios_beside(univariable: pd.DataFrame, multivariable: pd.DataFrame) -> pd.DataFrame:
-    """Every candidate alone and, where it is in the model, beside the others: the table that a paper prints.
+    """Every candidate alone and, where selected, in the model: the table that a paper prints.
 
     Parameters
     ----------
@@ -249,7 +249,7 @@ def odds_ratios_beside(univariable: pd.DataFrame, multivariable: pd.DataFrame) -
 
 
 def odds_ratios_page(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of `odds_ratios_beside` as text; a dash stands where a candidate is not in the model."""
+    """The rows of `odds_ratios_beside` as text, with a dash for a candidate that is not in the model."""
     shown = as_printed(table.drop(columns=["name", "step"]))
     shown.loc[table["wald"].isna().to_numpy(), ["wald", "p_wald", "profile"]] = "–"
     return shown
@@ -336,7 +336,7 @@ def bedside_table(scores: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def paper_comparison(models: Mapping[str, Any], *, n: int, events: int, simulated: bool) -> pd.DataFrame:
-    """The published figures beside this study's, as numbers: rates in per cent, the AUC as it is.
+    """The published figures and this study's, as numbers: rates in per cent, the AUC as it is.
 
     Parameters
     ----------
