@@ -6,6 +6,8 @@ given as row numbers, or as *counts*: how often each patient was drawn, which se
 Source: Efron B, Tibshirani RJ. An introduction to the bootstrap. Chapman & Hall 1993.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -75,7 +77,7 @@ def resample_counts(indices: NDArray[np.intp]) -> NDArray[np.float64]:
     return np.bincount(flat.ravel(), minlength=n_resamples * n).reshape(n_resamples, n).astype(float)
 
 
-def percentile_interval(draws: ArrayLike, level: float = 0.95) -> tuple[ArrayLike, ArrayLike]:
+def percentile_interval(draws: ArrayLike, level: float = 0.95) -> tuple[Any, Any]:
     """Percentile interval of bootstrap draws (linear interpolation between order statistics).
 
     Parameters

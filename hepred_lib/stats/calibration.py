@@ -118,7 +118,7 @@ def in_the_large_interval(y: ArrayLike, p: ArrayLike, level: float = 0.95) -> tu
     y, p = checks.outcome_and_risk(y, p)
     shift = _in_the_large(y, logit(p))
     expected = expit(logit(p) + shift)
-    reach = norm.ppf((1 + checks.between(level, "level", 0, 1)) / 2) / np.sqrt(np.sum(expected * (1 - expected)))
+    reach = checks.normal_quantile(level) / np.sqrt(np.sum(expected * (1 - expected)))
     return float(shift - reach), float(shift + reach)
 
 

@@ -6,10 +6,12 @@ meaning could invert the model.
 """
 
 from numbers import Real
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import norm
 
 
 def outcome(y: ArrayLike, *, both_classes: bool = True) -> NDArray[np.int64]:
@@ -79,6 +81,11 @@ def between(value: float, name: str, low: float, high: float) -> float:
     return float(value)
 
 
+def normal_quantile(level: float) -> float:
+    """Return the standard normal quantile of a two-sided interval of this coverage: 1.96 for 0.95."""
+    return float(norm.ppf((1 + between(level, "level", 0, 1)) / 2))
+
+
 def number(value: float, name: str) -> float:
     """Return one number, which may be infinite; text, None and NaN are refused."""
     if not isinstance(value, Real) or np.isnan(value):
@@ -86,14 +93,14 @@ def number(value: float, name: str) -> float:
     return float(value)
 
 
-def at_least(value: int, name: str, minimum: int) -> int:
+def at_least(value: Any, name: str, minimum: int) -> int:
     """Return a whole number that is large enough."""
     if not isinstance(value, Real) or not np.isfinite(value) or value != int(value) or value < minimum:
         raise ValueError(f"{name} must be a whole number >= {minimum}, got {value}.")
     return int(value)
 
 
-def generator(rng: np.random.Generator) -> np.random.Generator:
+def generator(rng: object) -> np.random.Generator:
     """Return the random generator; a seed or None is refused, since a hidden one cannot be repeated."""
     if not isinstance(rng, np.random.Generator):
         raise ValueError(f"rng must be a random generator, such as numpy.random.default_rng(7), got {rng!r}.")

@@ -190,8 +190,7 @@ def _weights(band: str, n: int, n_resamples: int, rng: np.random.Generator | Non
     if band == "wilson":
         return None
     checks.at_least(n_resamples, "n_resamples", 1)
-    checks.generator(rng)
-    return rng.multinomial(n, np.full(n, 1 / n), size=n_resamples) / n
+    return checks.generator(rng).multinomial(n, np.full(n, 1 / n), size=n_resamples) / n
 
 
 def _difference(

@@ -265,17 +265,18 @@ class DevelopedModel:
     @classmethod
     def from_json(cls, model: dict[str, Any], imputation: dict[str, Any]) -> DevelopedModel:
         """Rebuild a model from what `to_json` and `imputer.to_json` wrote."""
-        names, parts = tuple(model["coefficients"]), {}
+        names = tuple(model["coefficients"])
+        parts: dict[str, Any] = {key: model[key] for key in ("intercept", "unshrunk_intercept", "shrinkage")}
         for key in ("coefficients", "unshrunk_coefficients", "standard_errors"):
             if tuple(model[key]) != names:
                 raise ValueError(f"{key} must name {list(names)}, got {list(model[key])}")
             parts[key] = np.array(list(model[key].values()))
-        settings = {k: tuple(v) if isinstance(v, list) else v for k, v in model["settings"].items()}
+        settings: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in model["settings"].items()}
         return cls(
             names=names,
             **parts,
-            **{key: model[key] for key in ("intercept", "unshrunk_intercept", "shrinkage")},
-            **{key: tuple(model[key]) for key in ("path", "notes")},
+            path=tuple(model["path"]),
+            notes=tuple(model["notes"]),
             covariance=np.array(model["covariance"]),
             optimism={name: np.nan if value is None else value for name, value in model["optimism"].items()},
             inclusion_frequency=pd.Series(model["inclusion_frequency"], name="inclusion_frequency", dtype=float),
@@ -559,7 +560,8 @@ def judge(
         parts.append(np.vstack([_slopes(coefficients, applied, y), np.array(figures).T]))
         chosen += np.bincount([block for path in paths for block in path], minlength=chosen.size)
         separated += int(apart.sum())
-    return Optimism(*np.concatenate(parts, axis=1), chosen / n_resamples, separated)
+    slopes, auc_optimism, brier_optimism = np.concatenate(parts, axis=1)
+    return Optimism(slopes, auc_optimism, brier_optimism, chosen / n_resamples, separated)
 
 
 @dataclass(frozen=True)

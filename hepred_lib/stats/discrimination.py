@@ -169,7 +169,7 @@ def compare_auc(y: ArrayLike, score_a: ArrayLike, score_b: ArrayLike, level: flo
     above_b, below_b = _placements_of(y, score_b, "score_b")
     if np.array_equal(above_a, above_b) and np.array_equal(below_a, below_b):
         return AucDifference(0.0, 0.0, 0.0, 0.0, 1.0)
-    error = np.sqrt(delong_variance(above_a - above_b, below_a - below_b))
+    error = float(np.sqrt(delong_variance(above_a - above_b, below_a - below_b)))
     return _wald(float(above_a.mean() - above_b.mean()), _positive_or_nan(error), level)
 
 
@@ -641,7 +641,7 @@ def _placements_of(y: ArrayLike, score: ArrayLike, name: str = "score") -> tuple
 def _interval(estimate: float, standard_error: float, level: float, method: str) -> AucInterval:
     if method not in ("wald", "logit"):
         raise ValueError(f"method must be 'wald' or 'logit', got {method!r}.")
-    reach = _quantile(level) * (standard_error := _positive_or_nan(standard_error))
+    reach = checks.normal_quantile(level) * (standard_error := _positive_or_nan(standard_error))
     if np.isnan(reach):
         return AucInterval(estimate, np.nan, np.nan, np.nan)
     if method == "wald":
@@ -653,16 +653,12 @@ def _interval(estimate: float, standard_error: float, level: float, method: str)
 
 def _wald(difference: float, standard_error: float, level: float) -> AucDifference:
     """Interval, z and two-sided p of a difference of two AUCs; all NaN but the difference where there is no error."""
-    reach, z = _quantile(level) * standard_error, difference / standard_error
+    reach, z = checks.normal_quantile(level) * standard_error, difference / standard_error
     return AucDifference(difference, difference - reach, difference + reach, z, float(2 * norm.sf(abs(z))))
 
 
 def _positive_or_nan(standard_error: float) -> float:
     return float(standard_error) if standard_error > 0 else float("nan")
-
-
-def _quantile(level: float) -> float:
-    return float(norm.ppf((1 + checks.between(level, "level", 0, 1)) / 2))
 
 
 def _rising_share(counts: NDArray) -> NDArray[np.float64]:

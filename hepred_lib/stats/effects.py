@@ -72,7 +72,7 @@ def odds_ratios(
     >>> float(odds_ratios(["age"], [0.0693], [0.01])["odds_ratio"].round(2)[0])
     2.0
     """
-    reach = norm.ppf((1 + checks.between(level, "level", 0, 1)) / 2)
+    reach = checks.normal_quantile(level)
     step = np.array([units.get(name, 1.0) for name in names], dtype=float)
     if wrong := [name for name, size in zip(names, step, strict=True) if not 0 < size < np.inf]:
         raise ValueError(f"units must be above 0, got {units[wrong[0]]} for {wrong[0]}.")

@@ -11,12 +11,13 @@ Biometrics 1984;40:513-517. McNemar Q. Psychometrika 1947;12:153-157.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
-from scipy.stats import beta, binomtest, chi2, norm
+from scipy.stats import beta, binomtest, chi2
 
 from hepred_lib.stats import checks
 from hepred_lib.stats.discrimination import counts_by_value
@@ -138,7 +139,7 @@ def confusion_from_counts(*, tp: int, fp: int, fn: int, tn: int) -> Confusion:
     given = {"tp": tp, "fp": fp, "fn": fn, "tn": tn}
     given = {name: checks.at_least(value, name, 0) for name, value in given.items()}
     parts = ((tp + tn, tp + fp + fn + tn), (tp, tp + fn), (tn, tn + fp), (tp, tp + fp), (tn, tn + fn))
-    rates: dict[str, float] = {}
+    rates: dict[str, Any] = {}
     for name, (k, n) in zip(RATES, parts, strict=True):
         rates[name] = k / n if n else float("nan")
         rates[f"{name}_low"], rates[f"{name}_high"] = exact_interval(k, n)
@@ -229,7 +230,7 @@ def compare_calls(y: ArrayLike, called_a: ArrayLike, called_b: ArrayLike, level:
     ----------
     McNemar Q. Psychometrika 1947;12:153-157. Agresti A, Min Y. Stat Med 2005;24:729-740.
     """
-    reach = float(norm.ppf((1 + checks.between(level, "level", 0, 1)) / 2))
+    reach = checks.normal_quantile(level)
     outcome = checks.outcome(y)
     a, b = (_calls(called, name) for called, name in ((called_a, "called_a"), (called_b, "called_b")))
     for calls, name in ((a, "called_a"), (b, "called_b")):
@@ -344,7 +345,7 @@ def wilson_interval(counts: ArrayLike, n: int, level: float = 0.95) -> tuple[NDA
     >>> low.round(3).tolist(), high.round(3).tolist()
     ([0.0, 0.722], [0.278, 1.0])
     """
-    z = norm.ppf((1 + checks.between(level, "level", 0, 1)) / 2)
+    z = checks.normal_quantile(level)
     n, k = checks.at_least(n, "n", 1), np.asarray(counts, dtype=float)
     if not ((k >= 0) & (k <= n)).all():
         raise ValueError(f"counts must lie between 0 and n = {n}, got {k.ravel()[:5].tolist()}.")

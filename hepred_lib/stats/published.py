@@ -127,7 +127,7 @@ def hanley_mcneil_interval(auc: float, n_positive: int, n_negative: int, level: 
     two_positives = auc / (2 - auc) - auc**2
     two_negatives = 2 * auc**2 / (1 + auc) - auc**2
     variance = (auc * (1 - auc) + (m - 1) * two_positives + (n - 1) * two_negatives) / (m * n)
-    reach = norm.ppf((1 + checks.between(level, "level", 0, 1)) / 2) * np.sqrt(variance)
+    reach = checks.normal_quantile(level) * np.sqrt(variance)
     return AucInterval(float(auc), max(float(auc - reach), 0.0), min(float(auc + reach), 1.0), float(np.sqrt(variance)))
 
 

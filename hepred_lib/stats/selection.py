@@ -262,7 +262,7 @@ class Rule:
         """The merit that a candidate must exceed, by more than rounding."""
         return -np.log(self.alpha) if self.criterion == "lr" else 0.0
 
-    def merit(self, statistic: Array, df: Array, n: Array) -> Array:
+    def merit(self, statistic: Array, df: NDArray[np.intp], n: Array) -> Array:
         """Minus log p for "lr", the drop of the criterion otherwise; minus infinity where df is 0."""
         if self.criterion == "lr":
             merit = _minus_log_p(statistic, df)
@@ -494,7 +494,7 @@ def _screen(data: tuple[Array, Array, Array], member: NDArray[np.bool_], model: 
     return _Screen(score, df, bound, steps)
 
 
-def _minus_log_p(statistic: Array, df: Array) -> Array:
+def _minus_log_p(statistic: Array, df: NDArray[np.intp]) -> Array:
     """Minus log of the chi-squared tail, also where the tail itself underflows."""
     half, k = np.maximum(statistic, 0.0) / 2, np.maximum(df, 1) / 2
     p = chdtrc(2 * k, 2 * half)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -330,7 +331,7 @@ def cross_fit_penalized(
     for k in range(number.max() + 1):
         rest = number != k
         known, n_folds = x.loc[rest, x[rest].notna().any() | x.isna().all()], max(2, min(10, _rarer(outcome[rest])))
-        how = {"penalty": penalty, "n_imputations": n_imputations, "n_folds": n_folds, "seed": seed + k}
+        how: dict[str, Any] = {"penalty": penalty, "n_imputations": n_imputations, "n_folds": n_folds, "seed": seed + k}
         p[~rest] = outcome[rest].mean()
         if known.shape[1]:
             p[~rest] = fit_penalized(known, outcome[rest], **how).predict(x[~rest])
@@ -345,8 +346,7 @@ def _rarer(outcome: Array) -> int:
 def _test_row(model: DevelopedModel, test: tuple[pd.DataFrame, ArrayLike] | None) -> dict[str, float]:
     """AUC and slope of the unshrunk model in test patients."""
     figures = [f"test_{name}{end}" for name in ("auc", "slope") for end in ("", "_low", "_high")]
-    outcome = np.array([]) if test is None else checks.outcome(test[1], both_classes=False)
-    if np.unique(outcome).size < 2:
+    if test is None or np.unique(outcome := checks.outcome(test[1], both_classes=False)).size < 2:
         return dict.fromkeys(figures, np.nan)
     p = np.clip(model.predict(test[0], shrunk=False), 1e-9, 1 - 1e-9)
     area, fit = auc_interval(outcome, p, method="logit"), calibrate(outcome, p)

@@ -112,8 +112,8 @@ def _checked(y: ArrayLike, p: ArrayLike, group: ArrayLike) -> tuple[NDArray, NDA
 
 def _figures(y: NDArray, p: NDArray) -> dict[str, float]:
     area, fit = auc_interval(y, p, method="logit"), calibrate(y, p)
-    values = (area.auc, area.low, area.high, fit.slope, fit.slope_low, fit.slope_high, fit.in_the_large)
-    values += in_the_large_interval(y, p)
+    slope, level = (fit.slope, fit.slope_low, fit.slope_high), (fit.in_the_large, *in_the_large_interval(y, p))
+    values = (area.auc, area.low, area.high, *slope, *level)
     return dict(zip(FIGURES, values, strict=True))
 
 
