@@ -19,22 +19,16 @@ from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit
 from hepred_lib.cohort.cells import read_cells
 from hepred_lib.cohort.manifest import manifest_problems, read_bedside, read_manifest
 from hepred_lib.errors import ManifestError, ScanError, StudyError
-from hepred_lib.imaging.scans import (
-    Scan,
-    read_mask,
-    read_scan,
-)
+from hepred_lib.imaging.scans import Scan, read_mask, read_scan
 from hepred_lib.intake.conversion import convert_series
 from hepred_lib.intake.series import find_series
 from hepred_lib.intake.spreadsheet import load_mapping, suggest_mapping
 from hepred_lib.intake.words import fold, load_words
-from hepred_lib.study.definition import (
-    load_study,
-)
+from hepred_lib.study.definition import load_study
 from hepred_lib.study.files import read_json, read_table
 from tests.fuzz.images import _head, _slice
 
-SECONDS, MEGABYTES = 2.0, 1000
+SECONDS, MEGABYTES = 2.0, 1000  # of the processor, whatever else the machine does
 BLOCK = bytes(1 << 20)
 
 
@@ -122,11 +116,11 @@ HOSTILE = {
 def refusal(read, path: Path) -> str:
     """The one line by which a file is refused, in time and memory."""
     tracemalloc.start()
-    begin = time.perf_counter()
+    begin = time.process_time()
     try:
         with pytest.raises((StudyError, ManifestError, ScanError)) as caught:
             read(path)
-        seconds, peak = time.perf_counter() - begin, tracemalloc.get_traced_memory()[1]
+        seconds, peak = time.process_time() - begin, tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
     assert seconds < SECONDS
@@ -174,9 +168,9 @@ def test_a_folder_of_dicom_with_what_is_no_regular_file_is_read_without_it(tmp_p
     for number in range(3):
         (tmp_path / f"{number}.dcm").write_bytes(_slice(number))
     HOSTILE[hostile](tmp_path / "damaged")
-    begin = time.perf_counter()
+    begin = time.process_time()
     found = find_series(tmp_path)
-    assert time.perf_counter() - begin < SECONDS
+    assert time.process_time() - begin < SECONDS
     assert len(found.series) == 1
     assert found.foreign + len(found.damaged) == 1
 
@@ -185,9 +179,9 @@ def test_a_deflated_bomb_counts_as_a_damaged_dicom_file(tmp_path):
     content = deflated_bomb()
     assert len(content) < 4_000_000
     (tmp_path / "bomb.dcm").write_bytes(content)
-    begin = time.perf_counter()
+    begin = time.process_time()
     found = find_series(tmp_path)
-    assert time.perf_counter() - begin < SECONDS
+    assert time.process_time() - begin < SECONDS
     assert found.damaged == (tmp_path / "bomb.dcm",)
 
 
@@ -263,7 +257,7 @@ RUNS = (
 @pytest.mark.parametrize("run", RUNS, ids=lambda run: run[:2])
 @pytest.mark.parametrize("encoding", ["utf-8", "cp1252"])
 def test_a_long_run_of_one_sign_is_read_in_linear_time(tmp_path, run, encoding):
-    begin = time.perf_counter()
+    begin = time.process_time()
     table = f'patient_id,age,site,ward\nHE-1,{run},"a{run}\nb",é{run}\n{run},71,{run},\n'
     (tmp_path / "damaged.csv").write_bytes(table.encode(encoding))
     assert len(manifest_problems(tmp_path / "damaged.csv")) < 10
@@ -281,7 +275,7 @@ def test_a_long_run_of_one_sign_is_read_in_linear_time(tmp_path, run, encoding):
         for read in (load_mapping, load_words, load_study):
             with suppress(ManifestError, StudyError):
                 read(tmp_path / "damaged.yaml")
-    assert time.perf_counter() - begin < SECONDS
+    assert time.process_time() - begin < SECONDS
 
 
 def test_arrays_that_unpack_to_more_than_they_have_are_refused(tmp_path):
