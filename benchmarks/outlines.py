@@ -17,8 +17,8 @@ from measuring import markdown
 
 from hepred_lib.cohort.manifest import read_manifest
 from hepred_lib.imaging.slices import POSITIVE_SLICE_MM2
+from hepred_lib.multitask.network import load_network
 from hepred_lib.multitask.prediction import Reader, outline_agreement, read_with, slice_calls
-from hepred_lib.multitask.training import load_network
 from hepred_lib.progress import progress
 
 

@@ -52,15 +52,14 @@ from hepred_lib.imaging.markers import measure_markers
 from hepred_lib.imaging.segmentation import agreement_by_group, dice, fill_holes, hd95_mm
 from hepred_lib.imaging.slices import from_torch, stored_grid
 from hepred_lib.multitask.data import Patient, fold_roles, load_patients, training_patients
-from hepred_lib.multitask.network import MultitaskNetwork, NetworkSettings, fit_presence
+from hepred_lib.multitask.network import MultitaskNetwork, NetworkSettings, load_network, pick_device, save_network
 from hepred_lib.multitask.prediction import (
-    fit_readout,
     normalized_scores,
     predict_cohort,
     predict_ensemble,
     score_scales,
 )
-from hepred_lib.multitask.training import TrainingSettings, load_network, pick_device, save_network, train_fold
+from hepred_lib.multitask.training import TrainingSettings, fit_presence, fit_readout, train_fold
 from hepred_lib.progress import progress
 from hepred_lib.stats.calibration import calibrate
 from hepred_lib.stats.development import DevelopmentSettings, cross_fit, develop

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from hepred_lib.imaging.slices import BLOOD, open_patient
 from hepred_lib.multitask.data import NEIGHBOURS, mixed_seed, network_input
+from hepred_lib.multitask.network import half_precision_pays, pick_device
 from hepred_lib.multitask.prediction import normalized_scores, score_scales
-from hepred_lib.multitask.training import half_precision_pays, pick_device
 from hepred_lib.progress import progress
 
 CROP = (32, 64, 64)  # slices, rows, columns: 160 x 100 x 100 mm at 128 pixels; halved five times, hence 32 at least

@@ -132,7 +132,7 @@ class PeerLoop:
         for (numbers, drawn), part in zip(self.steps, self.loader, strict=True):
             batch = self._batch(part, numbers, drawn)
             self.optimizer.zero_grad()
-            joint_loss(self.network, batch, self.settings.weights)[0].backward()
+            joint_loss(self.network, batch, self.settings)[0].backward()
             nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
             self.optimizer.step()
         return seconds_now() - start

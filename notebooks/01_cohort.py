@@ -16,13 +16,18 @@
 # %% [markdown]
 # # 01 Cohort
 #
-# **Who is in the study, how often does the hematoma expand, and how many predictors can that support?**
+# **Who is in the study, who is missing, how often does the hematoma expand, and how many predictors can that support?**
 #
-# Reads the manifest and, where the patients are simulated, their truth; writes `cohort.csv` (one row per included
-# patient, with split and fold), `excluded.csv` (with reasons), `tables/cohort.csv` and figures.
+# A prediction model can be no better than the patients it was made from. This page decides who is included, divides them
+# into development and test patients before anything is looked at, and describes both. It fits no model, and nothing is
+# chosen from its tables or figures.
+#
+# Reads the manifest (one row per patient) and, where the patients are simulated, their truth; writes `cohort.csv` (the
+# included patients with split and fold), `excluded.csv` (the others with reasons), tables and figures.
 
 # %%
 import pandas as pd
+from IPython.display import display
 
 from hepred_lib.cohort.manifest import assign_folds, split_patients
 from hepred_lib.cohort.predictors import (
@@ -32,7 +37,7 @@ from hepred_lib.cohort.predictors import (
     predictor_quantity,
 )
 from hepred_lib.intake.check import read_patients
-from hepred_lib.stats.baseline import Contrast, baseline_table, cumulative_distribution, standardized_difference
+from hepred_lib.stats.baseline import Contrast, baseline_table, cumulative_distribution
 from hepred_lib.stats.sample_size import supported_parameters
 from hepred_lib.study import summary
 from hepred_lib.study.drawing import Markdown, publish, show
@@ -40,10 +45,16 @@ from hepred_lib.study.files import read_table, write_table
 from hepred_lib.study.run import open_notebook
 from ich_phantom.cohort import portray_truth, within_class_correlation
 
+# %% [markdown]
+# ## Parameters
+#
+# The study file sets these values; the ones below are those of the demonstration. Definition, split and folds are fixed
+# here for all following notebooks.
+
 # %% tags=["parameters"]
 study = "demo"  # folder under runs/
 runs_dir = ""  # empty: the project's own runs/
-manifest = "data_manifest.csv"  # one row a patient
+manifest = "data_manifest.csv"  # one row per patient
 truth = "cohorts/demo/truth.csv"  # the simulation's truth; empty where patients are real
 image_source = "scans"  # scans, column (external_score) or none
 definition = "6ml_or_33pct"  # growth > 6 mL or > 33 % of the baseline volume
@@ -56,35 +67,50 @@ expected_auc = 0.81  # for the sample-size criteria: the published clinical mode
 run = open_notebook("01_cohort", globals())
 
 # %% [markdown]
-# ## The patients and their outcome
+# ## The outcome
 #
-# Hematoma expansion (HE) follows from the two volumes by the study's definition; a volume that the manifest does not
-# give is measured on its mask. With scans, every patient with a first scan is included, and one without an outcome
-# serves segmentation and detection alone; without scans an outcome is needed. Who is excluded has a reason, which is a
-# fact about the patient.
-#
-# A row without a hemorrhage (baseline volume and mask empty or 0, nothing else that tells of blood) is not a patient
-# without an outcome: the two are counted apart.
+# Hematoma expansion (HE) is defined by the two volumes and the study's definition; a volume that the manifest does not
+# give is measured on its mask. Two kinds of row have no outcome, and they are counted apart: a row *without a hemorrhage*
+# (baseline volume and mask empty or 0, and nothing else that indicates blood), and a hemorrhage whose follow-up is
+# missing.
 
 # %%
 table = read_patients(run.resolve(manifest), definition=definition)
+assert table["he"].isin([0, 1]).sum() == table["he"].count(), "the outcome must be 0, 1 or missing"
+
+# %% [markdown]
+# ## Who is included
+#
+# In a study with scans, every patient with a baseline scan is included; a patient without an outcome helps to train
+# segmentation and detection, and is left out of every model of expansion. In a study without scans an outcome is needed.
+# Every exclusion has a reason, and the reason is a fact about the patient ("no baseline CT"), not about the software.
+
+# %%
 reasons = summary.exclusions(table, image_source=image_source)
 cohort = table[reasons.eq("")].copy()
 excluded = table.assign(reason=reasons).loc[reasons.ne(""), ["patient_id", "reason", "he", "has_hemorrhage"]]
 assert len(cohort) + len(excluded) == len(table), "included and excluded patients must add up to the manifest"
 
 # %% [markdown]
-# ## The split, before anything is looked at
+# ## Split and folds
 #
-# Patients are split, not slices; the draw is stratified on HE and depends on the seed and the identifiers only.
+# Patients are split, not slices: two slices of one head are not independent. The draw is stratified on the outcome and
+# depends on the seed and the identifiers only, so that it stays the same when rows are sorted in another way. A manifest
+# may also prescribe the split. Test patients are not used for fitting, scaling, imputation or threshold selection.
+#
+# Development patients are divided into folds. Whatever is predicted for a development patient later comes from a model
+# that was fitted on the other folds (cross-fitting).
 
 # %%
 cohort["split"] = split_patients(cohort, seed=seed, test_fraction=test_fraction)
 cohort["fold"] = assign_folds(cohort, folds=folds, seed=seed)
-assert cohort["patient_id"].is_unique, "no patient may stand in the cohort twice"
+assert cohort["patient_id"].is_unique, "no patient may be in the cohort twice"
 assert (cohort["fold"].eq(-1) == cohort["split"].eq("test")).all(), "test patients belong to no fold"
-write_table(run.path("cohort.csv"), cohort.drop(columns=[name for name in cohort if name.endswith(("_ct", "_mask"))]))
-write_table(run.path("excluded.csv"), excluded)
+
+# %% [markdown]
+# The table counts the included patients of each set. Performance is assessed in the patients *with outcome*; their number
+# *with HE* is the effective sample size. Below about 100 test patients with HE, calibration can hardly be assessed, and a
+# difference between two models is likely to be missed (notebook 00).
 
 # %%
 publish(run.folder, "cohort", summary.counts_by_set(cohort))
@@ -94,145 +120,189 @@ known = cohort[cohort["he"].notna()]
 development = known[known["split"].eq("development")]
 n, events = len(development), int(development["he"].sum())
 n_test, test_events = len(known) - n, int(known["he"].sum()) - events
-Markdown(
-    f"HE in **{events} of {n}** development patients ({events / n:.1%}) and **{test_events} of {n_test}** test patients. "
-    + ("With fewer than 100 test events calibration can hardly be assessed. " if test_events < 100 else "")
-    + f"{len(excluded)} rows were excluded."
-)
+Markdown(f"Expansion in **{events} of {n}** development patients and **{test_events} of {n_test}** test patients.")
 
 # %% [markdown]
 # ## Participant flow
 #
-# From the rows of the manifest to the two sets, with the reasons of exclusion.
+# The diagram follows the rows of the manifest down to the two sets. Boxes at the side leave the flow or serve part of the
+# study only. Look for large boxes at the side: the model applies to the patients who remain, not to those who left.
 
 # %%
 flow = summary.flow_table(table, cohort, excluded, folds=folds)
 show(run.folder, "flow", flow.assign(simulated=bool(truth)))
 
 # %% [markdown]
-# Why the outcome of a hemorrhage is unknown. These patients are not like the others: who died or was operated on early
-# has no second scan. The table is empty where every outcome is known.
+# ### Why outcomes are missing
+#
+# Hemorrhages without an outcome, by reason; the table is empty where every outcome is known. These patients differ from
+# the others: who died or was operated on early has no second scan. If expansion is frequent among them, its frequency is
+# underestimated here, and no method that uses the included patients alone can correct it. Notebook 07 weighs the included
+# patients by the probability of having an outcome, which helps only as far as the recorded variables explain it.
 
 # %%
 publish(run.folder, "missing_outcomes", summary.missing_outcomes(table))
 
 # %% [markdown]
-# ## Table 1
+# ## The predictors
 #
-# Medians with quartiles, or numbers with percentages of the patients whose value is known. Groups are compared by
-# standardized mean differences (SMD), which do not grow with the sample. The sets were drawn at random, so that a p value
-# between them could only tell of chance; by outcome, in development patients alone, p values are Mann-Whitney's,
-# Fisher's or chi-squared, without correction for their number. Nothing is chosen from this table.
+# All candidate predictors that the manifest gives, in patients with an outcome. Five groups are described: all patients,
+# the two sets, and development patients without and with expansion. Test patients are not divided by outcome.
 
 # %%
-sets = ("development", "test")
-groups = {"All": known["he"].notna()} | {split.capitalize(): known["split"].eq(split) for split in sets}
-groups |= {name: groups["Development"] & known["he"].eq(he) for name, he in (("No HE", 0), ("HE", 1))}
-offered = [name for name in (*CLINICAL_CANDIDATES, *RADIOLOGICAL_CANDIDATES) if name in known]
-offered = [name for name in offered if known[name].notna().any()]
-values = predictor_frame(known, offered).assign(he=known["he"])
+offered = [
+    name for name in (*CLINICAL_CANDIDATES, *RADIOLOGICAL_CANDIDATES) if name in known and known[name].notna().any()
+]
+values = predictor_frame(known, offered)
 words = {name: predictor_quantity(name) for name in offered} | {"male": "Male sex", "he": "Hematoma expansion"}
-contrasts = [Contrast("Development", "Test"), Contrast("No HE", "HE", tested=True)]
-publish(run.folder, "table1", baseline_table(values, groups, contrasts, labels=words))
+assert len(values) == len(known), "every patient with an outcome must have a row of predictors"
 
 # %%
-apart = {
-    (first, second): values.drop(columns="he").apply(
-        lambda column, a, b: abs(standardized_difference(column[a], column[b])),
-        a=groups[first],
-        b=groups[second],
-    )
-    for first, second in (("Development", "Test"), ("No HE", "HE"))
-}
-Markdown(
-    "; ".join(
-        f"{second} against {first}: {(smd > 0.2).sum()} of {len(smd)} variables differ by more than 0.2 SD"
-        + (f", most of all {words[smd.idxmax()]} ({smd.max():.2f})" if smd.notna().any() else "")
-        for (first, second), smd in apart.items()
-    )
-    + f". {values.isna().any(axis=1).sum()} of {len(values)} patients lack at least one value."
-)
+groups = {"All": known["he"].notna()} | {name.capitalize(): known["split"].eq(name) for name in ("development", "test")}
+groups["No HE"] = groups["Development"] & known["he"].eq(0)
+groups["HE"] = groups["Development"] & known["he"].eq(1)
 
 # %% [markdown]
-# ## How the patients look
+# ### Missing values
 #
-# Distributions in development patients with an outcome, by HE, with 95 % intervals value by value. Nothing is chosen
-# from this picture.
+# The heat map shows the percentage of missing values of each predictor in each group. It answers two questions. How much
+# will be imputed? A variable that is missing in half of the patients contributes little that was measured. And is missing
+# related to the outcome? A difference between the last two columns means that complete patients are a selected group, and
+# that an analysis of them alone is biased. Imputation assumes that the *recorded* variables explain who has a value; the
+# figure cannot show whether that is so. A light column or row means that all is known.
+
+# %%
+gaps = {name: values[members].isna().mean() for name, members in groups.items()}
+shares = pd.DataFrame(gaps).rename_axis("variable").reset_index().melt("variable", var_name="group", value_name="share")
+shares = shares.assign(n=shares["group"].map({name: members.sum() for name, members in groups.items()}))
+cells = shares.sort_values("variable", key=lambda names: names.map(list(values).index), kind="stable")
+show(run.folder, "missing_by_set", cells.assign(variable=cells["variable"].map(words), simulated=bool(truth)))
+
+# %% [markdown]
+# ### Table 1
+#
+# Medians with quartiles, or numbers with percentages of the patients whose value is known. Groups are compared by
+# standardized mean differences (SMD), which do not grow with the sample; 0.1 is usually called negligible, and above 0.2
+# the groups differ visibly.
+#
+# The two sets were drawn at random, so that a p value between them would only test the random numbers, and none is given.
+# By outcome, in development patients alone, p values are Mann-Whitney's, Fisher's or chi-squared, without correction for
+# their number: among twenty variables without any effect, one is expected below 0.05.
+
+# %%
+contrasts = [Contrast("Development", "Test"), Contrast("No HE", "HE", tested=True)]
+publish(run.folder, "table1", baseline_table(values.assign(he=known["he"]), groups, contrasts, labels=words))
+
+# %% [markdown]
+# A large SMD between the sets is bad luck of the draw, more likely in a small study; it shifts the case mix, and with it
+# the calibration, between development and test. A large SMD by outcome suggests a predictor, but it is not adjusted: a
+# variable can differ because it goes along with another, as ventricular blood does with volume. Selection on the basis of
+# this table would make every later p value too small.
+
+# %% [markdown]
+# ### Distributions by outcome
+#
+# Cumulative distributions in development patients with an outcome, with 95 % bands value by value. At each value the curve
+# gives the proportion of patients at or below it. Where the dashed and the solid curve separate, the variable
+# discriminates; where they cross, its effect changes sign or its spread differs. A step is a value that many patients
+# share. A median alone would hide both. Bands that overlap do not exclude a difference.
 
 # %%
 shown = ["age", "gcs", "sbp_mmhg", "onset_to_ct_h", "baseline_volume_ml", "inr"]
 shown = [name for name in shown if development[name].notna().any()]
 curves = [
-    cumulative_distribution(values).assign(variable=predictor_quantity(name), he=he)
+    cumulative_distribution(rows).assign(variable=predictor_quantity(name), he=he)
     for name in shown
-    for he, values in development.dropna(subset=[name]).groupby("he")[name]
+    for he, rows in development.dropna(subset=[name]).groupby("he")[name]
 ]
 show(run.folder, "cohort", pd.concat(curves).assign(simulated=bool(truth)))
 
 # %% [markdown]
 # ## How many predictors can this support?
 #
-# Riley's criteria for a logistic model: enough patients for a shrinkage of 0.9, a small optimism of the explained
-# variation, and a precise intercept.
+# Riley's criteria for a logistic model: a shrinkage factor of at least 0.9, an optimism of at most 0.05 in the explained
+# variation, and an overall risk known to within 0.05. They depend on the number of patients, the frequency of the outcome
+# and the AUC that one expects; a more optimistic expectation supports more parameters, so the expectation should come from
+# earlier studies and not from this one.
 
 # %%
 candidates = [name for name in CLINICAL_CANDIDATES if name in offered]
 supported = supported_parameters(n, events / n, expected_auc)
-Markdown(
-    f"{n} development patients with {events} events support about **{supported}** candidate parameters at an AUC of "
-    f"{expected_auc}; the manifest offers **{len(candidates)}**. "
-    + ("Selection among them will be unstable: notebook 05 shows how much." if len(candidates) > supported else "")
-)
+counted = {
+    "development patients": n,
+    "with HE": events,
+    "supported parameters": supported,
+    "candidates": len(candidates),
+}
+pd.DataFrame([counted])
 
 # %% [markdown]
-# ## The truth, where it is known
+# Candidates count before selection. Where more are offered than supported, selection among them will be unstable: another
+# sample of the same patients would choose other variables. Notebook 05 measures how much, and shrinks the coefficients.
+# More patients, or fewer candidates chosen from the literature, are the only cures.
+
+# %% [markdown]
+# ## The truth of a simulated cohort
 #
-# In a simulated cohort the best possible prediction is known; whoever makes it is called the *oracle*. Each hematoma
-# either bleeds on or does not, with
+# This section applies to simulated patients. For real patients the two cells below stay empty: the best achievable
+# prediction is unknown.
 #
-# $$\operatorname{logit} P(\text{bleeds on}) = \text{intercept} + \text{clinical part} + \text{image part}.$$
+# In a simulated cohort the probability of expansion is known; a model that uses it is called the *oracle*, and its AUC is
+# the best achievable one. Each hematoma either continues to bleed or does not, with
 #
-# The clinical part holds the values as the hospital prints them (onset-to-CT time, drugs, sex, coma scale, fibrinogen,
-# pressure), the image part what the scan shows (volume, density, shape, blood in the ventricles). One that bleeds on
-# grows by a log-normal fraction, the others hardly at all; both volumes are read with an error of 5 %, and the label
-# follows from the two readings. So the label is not the bleeding (panel A): given the true volume $V$ and the
-# probability $\pi$ that it bleeds on,
+# $$\operatorname{logit} P(\text{continues to bleed}) = \text{intercept} + \text{clinical part} + \text{image part}.$$
+#
+# The clinical part contains the values as the hospital prints them (onset-to-CT time, drugs, sex, coma scale, fibrinogen,
+# pressure), the image part what the scan shows (volume, density, shape, blood in the ventricles). A hematoma that
+# continues to bleed grows by a log-normal fraction, the others hardly at all; both volumes are measured with an error of
+# 5 %, and the label follows from the two measurements.
+
+# %% [markdown]
+# The label is therefore not the bleeding (panel A): given the true volume $V$ and the probability $\pi$ of continued
+# bleeding,
 #
 # $$P(\text{HE}) = q_0(V) + \pi\,[\,q_1(V) - q_0(V)\,],$$
 #
-# where $q_1$ and $q_0$ are the label's probabilities with and without bleeding, integrals over growth and reading error.
-# With everything known, $\pi$ is the formula above: that is the *integrated* oracle. The *image* oracle knows the
-# image alone and averages $\pi$ over the clinical values that go with it: an older clot looks denser, the coma scale
-# falls with volume and ventricular blood, all else is independent of the scan. The *clinical* oracle knows the bedside
-# alone and averages over hematomas by Bayes' rule, since a low coma scale tells of a large one. Every conditional
-# distribution is written down in the simulation, so each average is a finite sum that is exact to about 0.001. The
-# two parts overlap little within an outcome (panel B), which is why a model of both can beat each (panel C); an
-# oracle that keeps its word lies on the diagonal (panel D).
+# where $q_1$ and $q_0$ are the label's probabilities with and without continued bleeding, integrals over growth and
+# measurement error. With everything known, $\pi$ is the formula above: the *integrated* oracle. The *image* oracle knows
+# the image alone and averages $\pi$ over the clinical values that go with it. The *clinical* oracle knows the bedside
+# alone and averages over hematomas by Bayes' rule, since a low coma scale makes a large one more likely. Every conditional
+# distribution is part of the simulation, so that each average is a finite sum, exact to about 0.001.
 #
-# No model notebook reads the oracle.
+# The two parts overlap little within an outcome (panel B), which is why a model of both can exceed each (panel C); the
+# oracle is calibrated by construction (panel D). The figure shows further simulated patients of the same case mix.
 
 # %%
-oracle = read_table(run.resolve(truth)).dropna(subset=["p_integrated"]) if truth else None
-known_truth = oracle.merge(table[["patient_id", "he"]], on="patient_id") if truth else None
-law = portray_truth(seed=seed).assign(simulated=True) if truth else None
-show(run.folder, "truth", law) if truth else Markdown("The patients are real: no oracle.")
+if truth:
+    display(show(run.folder, "truth", portray_truth(seed=seed).assign(simulated=True)))
+
+# %% [markdown]
+# In this cohort, the oracle's mean probability should be close to the observed frequency; they differ by chance alone. The
+# correlation of the oracle's image and clinical logits within an outcome says how far the two sources repeat each other.
+# Clinical effects are simulated at about twice the published size: at published size, bedside variables alone would reach
+# an AUC near 0.75. No notebook that fits a model reads the oracle.
 
 # %%
-Markdown(
-    f"The figure shows 20,000 further simulated patients of hospital A's case mix (in panel B 350 of each outcome). In this cohort the oracle's mean "
-    f"probability is {oracle['p_integrated'].mean():.3f}, the observed frequency {table['he'].mean():.3f}; within an "
-    f"outcome its image and clinical logits correlate by "
-    f"{within_class_correlation(known_truth['he'], known_truth):.2f}. Clinical effects are about twice the "
-    "published size: at published size the bedside alone would reach an AUC near 0.75."
-    if truth
-    else "Real patients have no known truth: what could be foreseen at best stays unknown."
-)
+if truth:
+    oracle = (
+        read_table(run.resolve(truth))
+        .dropna(subset=["p_integrated"])
+        .merge(table[["patient_id", "he"]], on="patient_id")
+    )
+    figures = {"oracle's mean probability": oracle["p_integrated"].mean(), "observed frequency": table["he"].mean()}
+    display(pd.DataFrame([figures | {"correlation of the parts": within_class_correlation(oracle["he"], oracle)}]))
 
 # %% [markdown]
 # ## Limits
 #
-# A study of real patients must say how many follow-up scans are missing, and why. A 5 % error of each measured volume makes some labels wrong, more so in
-# small hematomas.
+# Nothing on this page shows whether the included patients represent those in whom a model would be used; that depends on
+# how the hospital recruited them. A study of real patients must report how many follow-up scans are missing, and why.
+# Expansion is a threshold on two measured volumes: an error of 5 % of each makes some labels wrong, more so in small
+# hematomas, and no model can predict that part.
+#
+# What this page leaves for the others: the included patients with split and fold, and the excluded ones with reasons.
 
 # %%
+write_table(run.path("cohort.csv"), cohort.drop(columns=[name for name in cohort if name.endswith(("_ct", "_mask"))]))
+write_table(run.path("excluded.csv"), excluded)
 run.record(n_development=n, he_development=events, n_test=n_test, he_test=test_events, supported_parameters=supported)

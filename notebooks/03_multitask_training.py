@@ -16,25 +16,36 @@
 # %% [markdown]
 # # 03 Multitask training
 #
-# **Can one network outline the hematoma and foresee its growth?** (one fold a run)
+# **Can one network segment the hematoma and predict its growth?** (one fold per run)
+#
+# Few patients expand, too few to train a deep network on that label alone. Segmentation gives thousands of labelled pixels
+# per patient, detection one label per slice. A network that shares its features among these tasks learns what a hematoma
+# looks like from the many labels, and what expansion looks like from the few. This page trains one network, on all
+# development patients but those of one fold.
 #
 # Reads `cohort.csv`, `slices/quality.csv` and the slice store; writes `folds/<k>/network.safetensors` (weights),
-# `folds/<k>/history.csv` (learning curves) and `folds/<k>/predictions.csv`.
+# `folds/<k>/history.csv` (learning curves) and `folds/<k>/predictions.csv`. A study without scans does not run it.
 
 # %%
-import numpy as np
 import pandas as pd
 import torch
-from IPython.display import SVG, Markdown
+from IPython.display import SVG
 
 from hepred_lib.imaging.slices import read_quality
-from hepred_lib.multitask.data import fold_roles, load_patients, training_patients
-from hepred_lib.multitask.network import EVIDENCE, FINDINGS, NetworkSettings, fit_presence
-from hepred_lib.multitask.prediction import fit_readout, predict_cohort, read_out
-from hepred_lib.multitask.training import TrainingSettings, pick_device, save_network, train_fold
+from hepred_lib.multitask.data import fold_roles, load_patients
+from hepred_lib.multitask.network import EVIDENCE, FINDINGS, NetworkSettings, pick_device, save_network
+from hepred_lib.multitask.training import TrainingSettings, complete_fold
 from hepred_lib.study.definition import PROJECT
+from hepred_lib.study.drawing import show
 from hepred_lib.study.files import read_table, write_table
 from hepred_lib.study.run import open_notebook
+
+# %% [markdown]
+# ## Parameters
+#
+# The number of epochs is fixed in advance. Choosing it by looking at held-out patients would let them influence the network
+# that is later evaluated on them. The weights of the losses say how much each task counts against the segmentation, whose
+# weight is 1.
 
 # %% tags=["parameters"]
 study = "demo"  # folder under runs/
@@ -54,6 +65,9 @@ devices = 1  # GPUs, or processes on a CPU, that share each step
 accumulation = 1  # parts a step is worked on in, where memory is short
 dropout = 0.25  # in the expansion head
 
+# %% [markdown]
+# Threads are set by the study, so that sums are rounded in the same way on every run.
+
 # %%
 run = open_notebook("03_multitask_training", globals())
 torch.set_num_threads(run.threads)
@@ -63,123 +77,173 @@ assert fold in set(cohort["fold"]) - {-1}, f"fold must be one of {sorted(set(coh
 # %% [markdown]
 # ## Who trains the network, and who does not
 #
-# The network of this fold sees the development patients of the other folds. Patients of this fold and test patients
-# influence nothing: not the epoch, not the learning rate, not the choice of weights.
+# A patient has one of three roles for this network: `in_fold` patients train it, `held_out` patients are the fold that it
+# never sees, `test` patients are never seen by any network. Held-out and test patients influence nothing: not the number
+# of epochs, not the learning rate, not the choice of weights. A test of the library permutes their labels and finds the
+# same weights, bit by bit.
+#
+# Patients without a reference segmentation cannot train the segmentation; patients without an outcome train segmentation
+# and detection only.
 
 # %%
 patients = load_patients(run.folder / "slices", cohort, quality)
-role = fold_roles(cohort, fold)
-training = training_patients(patients, role)
-assert not {patient.patient_id for patient in training} & set(role.index[role != "in_fold"]), (
-    "no held-out patient trains"
-)
-Markdown(
-    f"Fold {fold}: {len(training)} patients train the network "
-    f"({sum(patient.he == 1.0 for patient in training)} with HE), {(role == 'held_out').sum()} are held out, "
-    f"{(role == 'test').sum()} are test patients."
-)
+roles = fold_roles(cohort, fold)
+assert roles.index.tolist() == [patient.patient_id for patient in patients], "each patient must have one role"
+assert not set(cohort.loc[cohort["split"].eq("test"), "patient_id"]) & set(roles.index[roles != "test"]), "test leaks"
 
 # %% [markdown]
-# ## Training
-#
-# Joint loss: Dice (by patient) and cross-entropy of the outline, coarse outlines included, cross-entropy of presence by slice, cross-entropy of
-# expansion by patient, and the error of the descriptors (density, heterogeneity, margin) that are measured on the
-# reference outline. The state is kept after each epoch; a killed run goes on from there and ends with the same weights.
+# The table counts patients, reference segmentations and outcomes by role. The number of patients *with HE* among those in
+# the fold is what the expansion task learns from; where it is below about fifty, expect large differences between folds.
 
 # %%
-settings = TrainingSettings(
-    epochs=epochs,
-    patients_per_step=patients_per_step,
-    slices_per_patient=slices_per_patient,
-    learning_rate=learning_rate,
-    weight_decay=weight_decay,
-    expansion_weight=expansion_weight,
-    presence_weight=presence_weight,
-    descriptor_weight=descriptor_weight,
-    devices=devices,
-    accumulation=accumulation,
-    seed=seed,
-    fold=fold,
-)
-checkpoint = run.path("folds", str(fold), "checkpoint.safetensors")
-architecture = NetworkSettings(encoder=encoder, dropout=dropout)
-network, history = train_fold(training, architecture, settings=settings, checkpoint=checkpoint, device=pick_device())
-
-# %%
-history.tail(1)
+members = pd.DataFrame([(roles[p.patient_id], p.has_mask, p.he) for p in patients], columns=["role", "mask", "he"])
+counts = {"patients": ("role", "size"), "segmented": ("mask", "sum"), "outcome": ("he", "count"), "HE": ("he", "sum")}
+members.groupby("role").agg(**counts)
 
 # %% [markdown]
 # ## The network
 #
-# The diagram shows the network with its default encoder, ResNet-18. Larger encoders (`encoder`) have more weights in
-# their stages. The table counts the parameters of the network that was trained here, part by part.
+# The input is a slice with two neighbours on each side, in the window of 0 to 80 HU. A ResNet encoder reduces it step by
+# step; a U-Net decoder returns to full resolution and gives the segmentation. From the deepest level, one logit per slice
+# says whether the slice contains blood. For expansion, features are averaged under the segmentation, slices are pooled to
+# one vector per patient by gated attention, and *descriptors* of the hematoma (density, heterogeneity, margin, shape) are
+# predicted from it. The expansion logit is a weighted sum of these descriptors and the volume, so that few patients have
+# to determine few weights.
+#
+# The diagram shows the default encoder, ResNet-18, with the size of each result; larger encoders have more weights in
+# their stages.
 
 # %%
 caption = "The multitask network: encoder, decoder and read-outs, with the parameters of each block."
 SVG(filename=PROJECT / "docs" / "network.svg", metadata={"figure": "network", "alt": caption})
 
+# %% [markdown]
+# ## Training
+#
+# The joint loss adds up:
+#
+# - **segmentation**: soft Dice per patient, so that a small hematoma counts as much as a large one, plus cross-entropy per
+#   pixel; the same for coarse segmentations at the lower resolutions;
+# - **presence**: cross-entropy per slice;
+# - **expansion**: cross-entropy per patient;
+# - **descriptors**: the error of the predicted descriptors, whose targets are measured inside the reference segmentation.
+#
+# Each step sees a few slices of a few patients, newly drawn in each epoch. They are augmented as another scanner and
+# another position of the head would change them: flips, rotation, shear and scale; gain, offset, sharpness and noise of
+# the HU. The network that is kept is a running average of the weights over steps, which varies less than the last step.
+
 # %%
-counts = {part: sum(weights.numel() for weights in module.parameters()) for part, module in network.named_children()}
-parameters = pd.Series(counts, name="parameters")
-parameters.to_frame().assign(share=parameters / parameters.sum())
+settings = TrainingSettings(
+    epochs=epochs, patients_per_step=patients_per_step, slices_per_patient=slices_per_patient, learning_rate=learning_rate,
+    weight_decay=weight_decay, expansion_weight=expansion_weight, presence_weight=presence_weight,
+    descriptor_weight=descriptor_weight, devices=devices, accumulation=accumulation, seed=seed, fold=fold,
+)  # fmt: skip
+architecture = NetworkSettings(encoder=encoder, dropout=dropout)
 
 # %% [markdown]
-# ## What it says of every patient
+# The next cell does the work: training by gradient, then the two read-outs described below, then the prediction of every
+# patient. The state is saved after each epoch; an interrupted run resumes there and ends with the same weights. All random
+# draws depend on seed, fold, epoch and patient alone.
+
+# %%
+checkpoint = run.path("folds", str(fold), "checkpoint.safetensors")
+device = pick_device()
+trained = complete_fold(patients, roles, architecture, settings=settings, checkpoint=checkpoint, device=device)
+predictions = trained.predictions
+assert predictions["dl_logit"].notna().all(), "every patient must have a logit, whether a hematoma was detected or not"
+
+# %% [markdown]
+# ### Learning curves
 #
-# Findings (descriptors and log volume) with *predicted* outlines. The weights that read a logit from them are fitted
-# once more on the patients that trained the network, by ridge logistic regression, then applied to held-out patients
-# (the honest ones), to those patients themselves (to demonstrate the leak), and to test patients.
+# Mean loss per epoch in the patients who train the network. The curves should fall and flatten. A curve that still falls
+# steeply at the end asks for more epochs; one that jumps asks for a smaller learning rate; an expansion loss that stays
+# near its start shows that the few outcomes teach little beyond their frequency. The curves cannot show overfitting: a
+# network that memorizes its patients has beautiful ones. Held-out patients are not drawn, so that nobody is tempted to
+# choose by them; they are evaluated in notebook 04.
 
 # %%
-predictions, slices = predict_cohort(network, patients)
-predictions["fold"] = fold
-predictions["role"] = predictions["patient_id"].map(role)
-outcome = predictions["patient_id"].map(cohort.set_index("patient_id")["he"])
-taught = (predictions["role"] == "in_fold") & outcome.notna()
-refitted = fit_readout(network, predictions[taught], outcome[taught], seed=seed)
-predictions["dl_logit"] = read_out(network, predictions)
-assert predictions["dl_logit"].notna().all(), "every patient has a logit, whether a hematoma was detected or not"
+history = trained.history.assign(fold=fold)
+simulated = bool(cohort["patient_id"].str.startswith("SIM-").all())
+show(run.folder / "folds" / str(fold), "learning_curves", history.assign(simulated=simulated))
+
+# %% [markdown]
+# ### Size
+#
+# Parameters by part of the network that was trained here. Most belong to the encoder, which all tasks share.
 
 # %%
-weights = network.expansion.classify.weight.detach().cpu().numpy()[0]
-pd.DataFrame({"weight": weights, "log_odds_per_sd": weights * predictions[list(FINDINGS)].std()})
-
-# %%
-Markdown(
-    f"The read-out was {'refitted' if refitted else 'not refitted, for want of events,'} on {int(taught.sum())} patients "
-    f"({int(outcome[taught].sum())} with HE). Heaviest: "
-    + ", ".join(FINDINGS[k] for k in np.argsort(-np.abs(weights * predictions[list(FINDINGS)].std()))[:3])
-    + ". Weights of correlated findings are shared out by the penalty: none is an effect."
+parts = {name: sum(weights.numel() for weights in part.parameters()) for name, part in trained.network.named_children()}
+pd.Series(parts, name="parameters").to_frame().assign(
+    share=lambda table: table["parameters"] / table["parameters"].sum()
 )
 
 # %% [markdown]
-# ## Presence of blood, with the slices around
+# ## The two read-outs
 #
-# A faint end of a hematoma is told by the slices next to it. A logistic regression on the slices of the patients that
-# trained the network weighs the network's own call and its outline's peak in five adjoining slices.
+# When the deep features are done, two small linear layers are fitted once more, on the patients who trained the network:
+# they have few weights, and logistic regression finds the best ones exactly.
+#
+# - **expansion**: ridge logistic regression of HE on the findings: predicted descriptors, log volume, and the same
+#   descriptors *measured* inside the network's own segmentation. It is fitted on predicted segmentations, because new
+#   patients have no others.
+# - **presence**: logistic regression of blood on the evidence of a slice and of its neighbours; adjacent slices help to
+#   identify the faint ends of a hematoma.
+#
+# `fitted` is False where there are too few positive cases; the layer then keeps the weights that training gave it, and
+# slices are classified independently.
 
 # %%
-inside = slices["patient_id"].isin(role.index[role == "in_fold"])
-weighed = fit_presence(network.context, slices[inside])
-pd.DataFrame({"weight": network.context.weight.cpu().numpy()}, index=EVIDENCE)
+trained.readouts
+
+# %% [markdown]
+# ### What the expansion logit is computed from
+#
+# The weight of each finding, and the change of the log odds per standard deviation, which makes findings comparable. Ridge
+# regression shares a common signal among correlated findings, so that several small weights can stand for one strong
+# signal. None of them is an effect: a finding with a large weight need not cause growth, and one without a weight may only
+# be represented by its neighbours. Weights that differ between folds show how little the data determine them.
 
 # %%
-Markdown(
-    f"Weighed on {int(slices.loc[inside, 'blood'].notna().sum()):,} slices, {int(slices.loc[inside, 'blood'].sum()):,} "
-    "of them with blood."
-    if weighed
-    else "Too few slices with or without blood to weigh their neighbours: each slice speaks for itself."
-)
+weights = trained.network.expansion.classify.weight.detach().cpu().numpy()[0]
+findings = pd.DataFrame({"weight": weights, "log_odds_per_sd": weights * predictions[list(FINDINGS)].std()})
+findings.sort_values("log_odds_per_sd", key=abs, ascending=False)
+
+# %% [markdown]
+# ### What the presence of blood is predicted from
+#
+# Two values of the slice itself and of the slices around it: the logit of the presence head, and the mean of the highest
+# segmentation logits. Positive weights of the neighbours mean that blood in an adjacent slice makes blood here more likely.
+
+# %%
+pd.DataFrame({"weight": trained.network.context.weight.cpu().numpy()}, index=EVIDENCE)
+
+# %% [markdown]
+# ## Predictions
+#
+# Every patient is predicted: held-out patients (unbiased), test patients, and the patients who trained the network. The
+# last are kept to demonstrate the leak: their logits separate the outcomes better than those of the others, and a model
+# built on them would be too optimistic. The table shows the logits by role and outcome; compare the distance between the
+# two outcomes within each role. A hematoma that was not detected still has a logit, from the slices that come closest.
+
+# %%
+with_outcome = predictions.assign(he=predictions["patient_id"].map(cohort.set_index("patient_id")["he"]))
+with_outcome.groupby(["role", "he"])["dl_logit"].describe()[["count", "mean", "std", "min", "max"]]
 
 # %% [markdown]
 # ## Limits
 #
-# One network of one fold says little; notebook 04 joins them. The score of a development patient comes from a network
-# that has seen the labels of the other folds.
+# One network of one fold says little; notebook 04 combines them. The score of a held-out patient comes from a network that
+# was trained with the labels of the other folds, so that the scores of the development set are not independent of each
+# other. Which scanner, which hospital and which treatment the network has learned to recognize cannot be seen here.
+#
+# What remains: the weights, the learning curves and the predictions. The checkpoint is removed, since nothing more is to be
+# resumed.
 
 # %%
-save_network(network, run.path("folds", str(fold), "network.safetensors"))
-write_table(run.path("folds", str(fold), "history.csv"), history.assign(fold=fold))
-write_table(run.path("folds", str(fold), "predictions.csv"), predictions)
+place = run.folder / "folds" / str(fold)
+save_network(trained.network, place / "network.safetensors")
+write_table(place / "history.csv", history)
+write_table(place / "predictions.csv", predictions)
 checkpoint.unlink()
-run.record(n_training=len(training), final_loss=history["loss"].iloc[-1], device=str(pick_device()))
+n_training = int((members["role"].eq("in_fold") & members["mask"]).sum())
+run.record(n_training=n_training, final_loss=history["loss"].iloc[-1], device=str(device))

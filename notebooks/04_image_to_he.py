@@ -16,40 +16,48 @@
 # %% [markdown]
 # # 04 Image-to-HE
 #
-# **From slice features to one normalized DL score a patient: how well does the image alone foresee expansion?**
+# **From slice features to one normalized DL score per patient: how well does the image alone predict expansion?**
 #
-# Reads `cohort.csv`, the folds' `folds/<k>/network.safetensors`, `folds/<k>/predictions.csv` and
-# `folds/<k>/history.csv`, `records/01_cohort.json`, `records/02_preprocessing.json` and the scans of test patients;
-# writes `image.csv`, `image_model.json`, in test patients the agreement of outlines (`segmentation.csv`,
-# `tables/outlines.csv`) and the presence of blood by slice (`detection.csv`), and figures.
+# The networks of notebook 03 give raw logits, each network on a scale of its own. This page makes one score of them, turns
+# the score into a probability, and evaluates what the networks segment and detect. The question whether the score adds
+# anything to the bedside variables comes later (notebook 06); final performance is assessed in the test set (notebook 07).
+#
+# Reads `cohort.csv`, the folds' networks, predictions and learning curves, the records of notebooks 01 and 02, and the
+# scans of test patients; writes `image.csv`, `image_model.json`, `segmentation.csv` and `detection.csv` of the test
+# patients, tables and figures.
 
 # %%
 import numpy as np
 import pandas as pd
 import torch
+from IPython.display import Markdown
 from scipy.stats import mannwhitneyu
 
 from hepred_lib.cohort.manifest import read_manifest
-from hepred_lib.imaging.segmentation import agreement_bands, agreement_by_group, volume_agreement
-from hepred_lib.multitask.explanation import explained_pictures
+from hepred_lib.imaging.segmentation import agreement_by_group, bland_altman_table, volume_thirds
+from hepred_lib.multitask.explanation import confident_calls, explained_pictures
 from hepred_lib.multitask.prediction import (
-    column_scores,
     load_reader,
     normalized_scores,
-    outline_agreement,
-    picture,
-    read_with,
+    ranked_pictures,
+    raw_scores,
+    read_cohort,
     score_scales,
-    slice_calls,
 )
-from hepred_lib.progress import progress
+from hepred_lib.multitask.training import read_histories
 from hepred_lib.stats.development import DevelopmentSettings, cross_fit, develop
 from hepred_lib.stats.discrimination import auc_interval
 from hepred_lib.stats.operating_point import youden_threshold
-from hepred_lib.study import tables
-from hepred_lib.study.drawing import Markdown, publish, show
+from hepred_lib.study.drawing import publish, show
 from hepred_lib.study.files import read_json, read_table, write_json, write_table
 from hepred_lib.study.run import open_notebook
+
+# %% [markdown]
+# ## Parameters
+#
+# `image_source` decides where the score comes from: from the networks of notebook 03 (`scans`), or from a column of the
+# manifest that was made elsewhere (`column`). In the second case no network reads a scan, and the sections on learning,
+# segmentation and explanation show empty tables and figures.
 
 # %% tags=["parameters"]
 study = "demo"  # folder under runs/
@@ -61,213 +69,269 @@ folds = 3  # networks of notebook 03, where the score is theirs
 n_resamples = 50  # bootstrap resamples for shrinkage and optimism
 seed = 7  # of the resamples
 
+# %% [markdown]
+# Scans are read with the preprocessing that the networks were trained with: its parameters come from the record of
+# notebook 02, not from this page, so that the two cannot differ.
+
 # %%
 run = open_notebook("04_image_to_he", globals())
 torch.set_num_threads(run.threads)
-cohort = read_table(run.path("cohort.csv"))
+networks, options = [], {}
+if image_source == "scans":
+    prepared = read_json(run.path("records", "02_preprocessing.json"))["parameters"]
+    networks, options = list(range(folds)), {name: prepared[name] for name in ("matrix", "field_mm", "thickness_mm")}
 
 # %% [markdown]
-# ## The normalized DL score
+# ## One scale for all networks
 #
-# Each network's raw logits are put on a common scale by the mean and the standard deviation of its *own held-out
-# fold*; labels play no part. A development patient keeps the score of the one network that has not seen them, a test
-# patient gets the mean over all networks. A score from the manifest (`image_source: column`) is standardized once, by
-# development patients.
+# Logits of two networks cannot be compared: one may be larger throughout. Each network is standardized by the mean and the
+# standard deviation (SD) of its own *held-out* fold. Patients who trained it would give a wider scale than new patients
+# have. Labels play no part; the mean and SD are the only quantities taken from held-out patients.
 
 # %%
-paths = [run.path("folds", str(fold), "predictions.csv") for fold in range(folds)] if image_source == "scans" else []
-read = pd.concat([read_table(path) for path in paths]) if paths else column_scores(cohort)
+cohort = read_table(run.path("cohort.csv"))
+raw = raw_scores(run.folder, cohort, networks)
 hemorrhages = cohort.loc[cohort["he"].notna(), "patient_id"]
-scales = score_scales(read[read["patient_id"].isin(hemorrhages)])
-scores = normalized_scores(read, scales)
+assert set(hemorrhages) <= set(raw["patient_id"]), "every patient with an outcome must have a raw score"
+scales = score_scales(raw[raw["patient_id"].isin(hemorrhages)])
+scales
+
+# %% [markdown]
+# Read the table by rows: one per network. Standard deviations that differ by a factor of two or more mean that the networks
+# have learned differently confident scores, which the standardization corrects. A score from elsewhere has one row.
+
+# %% [markdown]
+# ## One score per patient
+#
+# A development patient keeps the score of the one network that has not seen them. A test patient gets the mean over all
+# networks, as any new patient will.
+
+# %%
+scores = normalized_scores(raw, scales)
 image = cohort[["patient_id", "split", "fold", "he"]].merge(scores, left_on="patient_id", right_index=True)
 assert len(image) == len(cohort), "every patient of the cohort must have a score"
 assert image["dl_score"].notna().all(), "no score may be missing"
-scales
+
+# %% [markdown]
+# The table describes the score by set: its SD, the mean SD between the networks within a patient, and the scans in which no
+# hematoma was detected (their score rests on the slices that come closest).
+#
+# The SD in test patients is usually smaller than in development patients, because a mean of networks varies less than one
+# network. A probability that was fitted on the wider score is then somewhat too cautious; the ratio is stored with the
+# model. A spread between networks that is as large as the SD between patients means that the score mostly reflects which
+# patients trained the network.
 
 # %%
-spread = {split: rows["dl_score"].std(ddof=1) for split, rows in image.groupby("split")}
-between = float(image.loc[image["split"] == "test", "dl_score_spread"].mean())
-Markdown(
-    f"SD of the score: {spread['development']:.2f} in development, {tables.two_digits(spread['test'])} in test patients (ratio "
-    f"{tables.two_digits(spread['test'] / spread['development'])}; a mean of networks varies less than one network). "
-    f"Spread between networks in a test patient: {tables.two_digits(between)} on average. "
-    f"No hematoma was detected in {int((image['hematoma_detected'] == 0).sum())} of {len(image)} scans."
-    if paths
-    else f"SD of the score: {spread['development']:.2f} in development, {tables.two_digits(spread['test'])} in test patients. It was "
-    "made elsewhere: no network of this study reads a scan."
-)
+described = {
+    "patients": ("dl_score", "size"), "sd": ("dl_score", "std"), "between_networks": ("dl_score_spread", "mean"),
+    "detected": ("hematoma_detected", "sum"),
+}  # fmt: skip
+spread = image.groupby("split").agg(**described)
+spread
 
 # %% [markdown]
 # ## From the score to a probability
 #
-# Logistic regression of HE on the out-of-fold score of development patients, shrunk by the bootstrap. The threshold
-# (Youden) is chosen on cross-fitted probabilities of development patients and frozen.
+# Logistic regression of HE on the out-of-fold score of development patients, with one coefficient. It is shrunk by the
+# bootstrap, since even one coefficient is estimated too large on average. The threshold that separates positive from
+# negative (Youden: sensitivity plus specificity is largest) is chosen on cross-fitted probabilities of development
+# patients and then frozen. It weighs a missed expansion like a false alarm, which is a convention and no clinical choice.
 
 # %%
 known = image["he"].notna()
 fitted = image[known & (image["split"] == "development")]
+y, x = fitted["he"].astype(int), fitted[["dl_score"]]
 settings = DevelopmentSettings(candidates=(), added=("dl_score",), n_imputations=1, n_resamples=n_resamples, seed=seed)
-model = develop(fitted[["dl_score"]], fitted["he"].astype(int), settings)
-p_cross = cross_fit(fitted[["dl_score"]], fitted["he"].astype(int), fitted["fold"], settings)
-threshold = youden_threshold(fitted["he"].astype(int), p_cross)
+model = develop(x, y, settings)
+p_cross = cross_fit(x, y, fitted["fold"], settings)
+threshold = youden_threshold(y, p_cross)
+
+# %% [markdown]
+# Two probabilities are kept. `p_image_apparent` is the final model's own; it is what test and new patients get.
+# `p_image` of a development patient is cross-fitted: predicted by a regression that was fitted without the patient's fold.
+
+# %%
 image["p_image"] = image["p_image_apparent"] = model.predict(image[["dl_score"]])
 image.loc[fitted.index, "p_image"] = p_cross
+assert image["p_image"].between(0, 1).all(), "probabilities must lie between 0 and 1"
+
+# %% [markdown]
+# How well does the score discriminate in development patients? The interval is DeLong's on the logit scale.
 
 # %%
-out_of_fold = auc_interval(fitted["he"].astype(int), fitted["dl_score"], method="logit")
-Markdown(
-    f"Out-of-fold AUC of the score in {len(fitted)} development patients ({int(fitted['he'].sum())} with HE): "
-    f"**{out_of_fold.auc:.2f}** (95 % interval {tables.limits_words(out_of_fold.low, out_of_fold.high)}). "
-    + "".join(f"{note} " for note in model.notes)
-    + "The verdict belongs to the test patients, in notebook 07."
-)
+out_of_fold = auc_interval(y, fitted["dl_score"], method="logit")
+interval = f"95 % interval {out_of_fold.low:.2f} to {out_of_fold.high:.2f}"
+Markdown(f"Out-of-fold AUC of the score in {len(fitted)} development patients: **{out_of_fold.auc:.2f}** ({interval}).")
+
+# %% [markdown]
+# This AUC compares scores of different networks with each other, so that it also suffers from what the standardization left
+# of their differences. Its interval treats the scores as given and leaves out that other training runs would give other
+# networks. Where the model could not be estimated as usual, the reasons are listed here; no row means no reason.
 
 # %%
-groups = {
+pd.DataFrame({"note": list(model.notes)})
+
+# %% [markdown]
+# ### The score by outcome
+#
+# One point per patient, over a box with the quartiles. The farther the boxes are apart, the better the score discriminates;
+# points of the wrong kind far inside the other box are the confident errors, and worth a look at their scans. The p value
+# (Mann-Whitney) tests whether the score discriminates at all. It says nothing about how well, nor whether a simpler
+# measure such as the volume would do the same (notebook 06).
+
+# %%
+by_outcome = {
     split: [rows.loc[rows["he"] == he, "dl_score"] for he in (1, 0)] for split, rows in image[known].groupby("split")
 }
-p_values = {split: mannwhitneyu(*pair).pvalue for split, pair in groups.items()}
-shown = image.loc[known, ["he", "dl_score", "split"]].assign(p=image["split"].map(p_values), simulated=bool(truth))
-show(run.folder, "dl_score", shown)
+p_values = image["split"].map({split: mannwhitneyu(*pair).pvalue for split, pair in by_outcome.items()})
+show(run.folder, "dl_score", image.loc[known, ["he", "dl_score", "split"]].assign(p=p_values, simulated=bool(truth)))
 
 # %% [markdown]
 # ## How the networks learned
 #
-# Loss in training patients, all folds. No curve of held-out patients: nothing was stopped or chosen by one.
+# Loss of the training patients by epoch, all folds. The folds share most of their patients, so their curves should run
+# close together; a fold that stands apart has hard patients, or a training that went wrong. There is no curve of held-out
+# patients, since nothing was stopped or chosen by one.
 
 # %%
-curves = [read_table(path.with_name("history.csv")) for path in paths]
-columns = ["fold", "epoch", "loss", "loss_segmentation", "loss_presence", "loss_expansion"]
-history = pd.concat(curves) if curves else pd.DataFrame(columns=columns)
-history = history.assign(simulated=bool(truth))
-show(run.folder, "learning_curves", history) if len(history) else Markdown("The scores come from elsewhere: no losses.")
+history = read_histories(run.folder, networks)
+show(run.folder, "learning_curves", history.assign(simulated=bool(truth)))
 
 # %% [markdown]
-# ## Outlines and presence of blood in test patients
+# ## Segmentation and detection in test patients
 #
-# The mean of the networks reads each test scan, on the scan's own grid at a probability of one half.
+# The mean of the networks reads each test scan as it would read a new one. The segmentation is evaluated on the scan's own
+# grid at a probability of 0.5, where the reference was drawn; on the resampled grid the agreement would look better.
 
 # %%
-options = read_json(run.path("records", "02_preprocessing.json"))["parameters"] if paths else {}
-options = {name: options[name] for name in ("matrix", "field_mm", "thickness_mm") if name in options}
-reader = load_reader(run.folder, scales, options) if paths else None
-test = cohort.loc[cohort["split"].eq("test"), "patient_id"] if paths else []
-rows = read_manifest(run.resolve(manifest)).set_index("patient_id", drop=False).loc[list(test)].to_dict("records")
-agreement, calls = [], [pd.DataFrame(columns=["patient_id", "slice", "presence", "blood", "predicted_mm2"])]
-pictures, readings = {}, {}
-for row in progress(rows, desc="read test scans", unit="scan"):
-    reading, reference = read_with(reader, row)
-    calls.append(slice_calls(reading))
-    agreement += [outline_agreement(reading, reference)] if reference is not None else []
-    pictures[row["patient_id"]] = picture(reading, reference)
-    readings[row["patient_id"]] = reading.patient
+reader = load_reader(run.folder, scales.loc[networks], options)
+test = cohort.loc[cohort["split"].eq("test"), "patient_id"]
+rows = read_manifest(run.resolve(manifest)).set_index("patient_id", drop=False).loc[test]
+readings = read_cohort(reader, rows)
+segmentation, detection = readings.agreement, readings.slices
+assert set(segmentation["patient_id"]) <= set(test), "segmentations are evaluated in test patients only"
+
+# %% [markdown]
+# Dice is the overlap with the reference (1 is perfect), HD95 the 95th percentile of the distance between the two surfaces.
+# Patients with blood are described. Where nothing was segmented, Dice is 0 and the distance infinite; such patients are
+# left out of the column `hd95_mm`, whose `count` is then smaller, but not out of the results of notebook 07. Agreement
+# between two readers is not perfect either, and lower in small hematomas, whose surface is large for their volume: compare
+# with readers, not with 1.
 
 # %%
-segmentation = pd.DataFrame(agreement, columns=["patient_id", "dice", "hd95_mm", "reference_ml", "predicted_ml"])
-detection = pd.concat(calls[1:] or calls)
 bloody = segmentation[segmentation["reference_ml"] > 0]
-assert not set(segmentation["patient_id"]) - set(test), "outlines are judged in test patients only"
-Markdown(
-    f"Median Dice **{bloody['dice'].median():.3f}** (quartiles {bloody['dice'].quantile(0.25):.3f}-"
-    f"{bloody['dice'].quantile(0.75):.3f}), median HD95 {bloody['hd95_mm'].median():.1f} mm, in {len(bloody)} test "
-    "patients with blood."
-    if len(bloody)
-    else "No reference outlines of test patients: nothing to compare."
-)
+bloody.replace(np.inf, np.nan)[["dice", "hd95_mm", "reference_ml", "predicted_ml"]].describe()
+
+# %% [markdown]
+# ### Best, middle and worst
+#
+# The solid line is the reference, the dashed one the prediction. The worst cases tell most: is a second hematoma missed, a
+# calcification included, or only the margin of a faint one placed differently? The best cases show that scan and mask
+# belong together. The order is by Dice, so that small hematomas are often among the worst.
 
 # %%
-ranked = bloody.sort_values("dice", ascending=False)["patient_id"].tolist()
-middle = len(ranked) // 2
-places = dict.fromkeys(ranked[-2:], "worst") | dict.fromkeys(ranked[max(middle - 1, 0) : middle + 1], "median")
-places |= dict.fromkeys(ranked[:2], "best")
-chosen = sorted(places, key=ranked.index)
-dice_of = bloody.set_index("patient_id")["dice"]
-outlines = {key: np.array([pictures[name][key] for name in chosen]) for key in ("hu", "reference", "predicted")} | {
-    "titles": np.array([f"{places[name]}, Dice {dice_of[name]:.2f}" for name in chosen]),
-    "pixel_mm": np.array(reader.options["field_mm"] / reader.options["matrix"] if reader else np.nan),
+outlines = ranked_pictures(bloody, readings.pictures) | {
+    "pixel_mm": np.array(reader.pixel_mm),
     "window": np.array([40.0, 80.0]),
     "simulated": np.array(bool(truth)),
 }
-show(run.folder, "outlines", outlines) if chosen else Markdown("No outlines to show.")
-
-# %%
-volumes = volume_agreement(bloody["reference_ml"], bloody["predicted_ml"]) if len(bloody) > 1 else None
-table = bloody[["reference_ml", "predicted_ml"]].assign(simulated=bool(truth))
-limits = {"bias": volumes.bias, "low": volumes.low, "high": volumes.high} | agreement_bands(volumes) if volumes else {}
-show(run.folder, "bland_altman", table.assign(**limits)) if volumes else Markdown("Fewer than two outlines to compare.")
+show(run.folder, "outlines", outlines)
 
 # %% [markdown]
-# ## Where the outlines are good, and where not
+# ### Volumes
 #
-# By location and by thirds of the reference volume: a median over all patients hides the small and the hidden ones.
+# Bland-Altman plot: the difference between predicted and reference volume against their mean. The bias is a systematic
+# error; 95 % of the differences are expected between the limits of agreement, if they are normal and of one size. A fan that
+# opens to the right means that the error grows with the volume; the limits are then too wide for small hematomas and too
+# narrow for large ones. Compare the limits with the growth that defines expansion.
 
 # %%
-described = bloody.merge(cohort[["patient_id", "location"]], on="patient_id")
-thirds = pd.qcut(described["reference_ml"], 3, labels=["small", "middle", "large"]) if len(described) > 5 else None
-groups_of = {"location": described["location"], "volume": thirds} if thirds is not None else {}
-by_group = agreement_by_group(described, {name: group for name, group in groups_of.items() if group.notna().any()})
-publish(run.folder, "outlines", by_group)
-by_group.round(2)
+show(run.folder, "bland_altman", bland_altman_table(bloody).assign(simulated=bool(truth)))
+
+# %% [markdown]
+# ### By location and size
+#
+# A median over all patients can hide that small or infratentorial hematomas are segmented poorly. The table gives the same
+# figures by location and by thirds of the reference volume. Groups of a few patients say little: read `n` first.
+
+# %%
+described = bloody.merge(cohort[["patient_id", "location"]], on="patient_id", validate="one_to_one")
+assert len(described) == len(bloody), "each segmentation must belong to a patient of the cohort"
+groups = {"location": described["location"], "volume": volume_thirds(described["reference_ml"])}
+publish(run.folder, "outlines", agreement_by_group(described, groups)).round(2)
+
+# %% [markdown]
+# ### Slices with blood
+#
+# Calls by slice, where the truth is known: slices with at least 20 mm² of blood, and slices without any. Slices in between,
+# or with ventricular blood only, are left out, since neither call would be wrong. The AUC follows in notebook 07. The
+# columns show the distribution of the predicted probability; overlap of the two rows is what detection cannot separate.
+
+# %%
+detection.astype({"presence": float}).groupby("blood")["presence"].describe()
 
 # %% [markdown]
 # ## What the score looked at
 #
-# One test patient of each kind of call at the frozen threshold: those called with the most confidence. Shade marks where
-# features lie that raised the score more than the rest of the hematoma did (Grad-CAM on the finest decoder level, mean
-# over the networks), in the slice that holds most of it; bars the attention that each slice received. What is measured
-# inside the outline moves the score too and is in no map. A map shows where a network looked, not why a hematoma grows.
+# One test patient of each kind of call at the frozen threshold: the one classified with the most confidence. The shade
+# (Grad-CAM on the finest decoder level, mean over the networks) marks where features raised the score more than the rest of
+# the hematoma did, in the slice that contains most of it. Bars show the attention that each slice received.
 
 # %%
-judged = image[image["split"].eq("test") & known & image["patient_id"].isin(readings)]
-judged = judged.assign(call=np.where(judged["p_image"] >= threshold, "positive", "negative"))
-judged["kind"] = np.where((judged["call"] == "positive") == (judged["he"] == 1), "true ", "false ") + judged["call"]
-ordered = judged.sort_values("p_image", ascending=False)
-extreme = pd.concat(
-    [rows.iloc[[0 if "positive" in kind else -1]] for kind, rows in ordered.groupby("kind")] or [ordered]
-)
-titles = [f"{row.kind}\np = {row.p_image:.2f}" for row in extreme.itertuples()]
-explained = explained_pictures(reader.networks, [readings[name] for name in extreme["patient_id"]]) if titles else {}
-shown = {"titles": np.array(titles), "window": np.array([40.0, 80.0]), "simulated": np.array(bool(truth))}
-shown |= {"pixel_mm": np.array(reader.options["field_mm"] / reader.options["matrix"] if reader else np.nan)} | explained
-show(run.folder, "attention", shown) if titles else Markdown("No test scans with an outcome: nothing to explain.")
+judged = image[image["split"].eq("test") & known & image["patient_id"].isin(readings.patients)]
+extreme = confident_calls(judged, threshold)
+explained = explained_pictures(reader.networks, [readings.patients[name] for name in extreme["patient_id"]])
+titles = [f"{call.kind}\np = {call.p_image:.2f}" for call in extreme.itertuples()]
+explained |= {"titles": np.array(titles, dtype=str), "window": np.array([40.0, 80.0])}
+explained |= {"pixel_mm": np.array(reader.pixel_mm), "simulated": np.array(bool(truth))}
+show(run.folder, "attention", explained)
+
+# %% [markdown]
+# A map shows where the network looked, not why a hematoma grows, and it is no evidence that a sign exists. What is measured
+# inside the segmentation (volume, density, margin) moves the score too and is in no map. Four patients, chosen because they
+# are extreme, say nothing about the others.
+#
+# The table compares the slice with the most attention with an even share. Near 1, the score rests on the mean over the
+# hematoma's slices; well above 1, on one slice, and a movement artefact in that slice would change the score.
 
 # %%
-weights = np.where(explained["attention"] > 0, explained["attention"], np.nan) if titles else np.ones((1, 1))
-uneven = np.nanmax(weights, axis=1) / np.nanmean(weights, axis=1)
-Markdown(
-    f"In these patients the slice with the most attention received {uneven.min():.2f} to {uneven.max():.2f} times an "
-    "even share of it. Near 1, the score rests on the mean over the hematoma's slices."
-    if titles
-    else ""
-)
+attention = np.where(explained["attention"] > 0, explained["attention"], np.nan)
+uneven = np.nanmax(attention, axis=1) / np.nanmean(attention, axis=1)
+extreme[["kind", "p_image"]].assign(largest_over_even_share=uneven)
 
 # %% [markdown]
 # ## Limits
 #
-# The score of a development patient comes from a network that has seen the labels of the other folds: a model stacked
-# on it is slightly optimistic in development, which cross-fitting cannot remove. The test patients are untouched.
+# The score of a development patient comes from a network that has seen the labels of the other folds: a model stacked on it
+# is slightly optimistic in development, which cross-fitting cannot remove. The test patients are untouched. Reference
+# segmentations are taken as true, although readers differ. Agreement in test patients of one hospital says little about
+# scanners that the networks have never seen (notebook 08).
+#
+# `image_model.json` holds all that is needed to recompute a probability: scales, coefficients, threshold, preprocessing.
+
+# %%
+sd, between = spread["sd"], float(spread.loc["test", "between_networks"])
+content = {
+    "model": "image",
+    "image_source": image_source,
+    "definition": read_json(run.path("records", "01_cohort.json"))["parameters"]["definition"],
+    "threshold": threshold,
+    "threshold_rule": "youden, cross-fitted development probabilities",
+    "scales": scales.reset_index().to_dict("records"),
+    "between_network_sd": between,
+    "test_to_development_sd": float(sd["test"] / sd["development"]),
+    "preprocessing": options,
+    "logistic": model.to_json(),
+    "imputation": model.imputer.to_json(),
+}
+
+# %% [markdown]
+# The tables keep one row per patient (`image.csv`, `segmentation.csv`) or slice (`detection.csv`).
 
 # %%
 columns = ["patient_id", "split", "fold", "he", "dl_score_raw", "dl_score", "dl_score_spread"]
 columns += ["hematoma_detected", "predicted_volume_ml", "p_image", "p_image_apparent"]
-write_table(run.path("image.csv"), image[columns])
-write_table(run.path("segmentation.csv"), segmentation)
-write_table(run.path("detection.csv"), detection)
-write_json(
-    run.path("image_model.json"),
-    {
-        "model": "image",
-        "image_source": image_source,
-        "definition": read_json(run.path("records", "01_cohort.json"))["parameters"]["definition"],
-        "threshold": threshold,
-        "threshold_rule": "youden, cross-fitted development probabilities",
-        "scales": scales.reset_index().to_dict("records"),
-        "between_network_sd": between,
-        "test_to_development_sd": spread["test"] / spread["development"],
-        "preprocessing": options,
-        "logistic": model.to_json(),
-        "imputation": model.imputer.to_json(),
-    },
-)
+for name, table in {"image": image[columns], "segmentation": segmentation, "detection": detection}.items():
+    write_table(run.path(f"{name}.csv"), table)
+write_json(run.path("image_model.json"), content)
 run.record(auc_out_of_fold=out_of_fold.auc, dice_median=bloody["dice"].median(), threshold=threshold)

@@ -46,13 +46,31 @@ def test_parameters_are_few_flat_literals_each_with_a_reason(name):
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
-def test_a_notebook_argues_and_the_library_computes(name):
+def test_a_page_explains_and_the_library_computes(name):
     tree = ast.parse(script(name))
     forbidden = (ast.FunctionDef, ast.ClassDef, ast.Try, ast.While)
     assert not [node for node in ast.walk(tree) if isinstance(node, forbidden)]
     assert "\n# ## Limits" in script(name), "the last section states the limits"
     assert "open_notebook(" in script(name)
     assert "run.record(" in script(name)
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_a_page_has_as_much_text_as_code_and_hardly_generates_any(name):
+    kinds = [cell["cell_type"] for cell in cells(name)]
+    assert kinds.count("markdown") >= kinds.count("code")
+    called = [node.func for node in ast.walk(ast.parse(script(name))) if isinstance(node, ast.Call)]
+    assert [getattr(function, "id", "") for function in called].count("Markdown") <= 2, "a headline and a formula"
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_a_page_imports_in_one_cell_and_states_what_it_relies_on(name):
+    sources = ["".join(cell["source"]) for cell in cells(name) if cell["cell_type"] == "code"]
+    imports = [
+        text for text in sources if any(isinstance(n, ast.Import | ast.ImportFrom) for n in ast.parse(text).body)
+    ]
+    assert imports == sources[:1]
+    assert "\nassert " in "\n".join(sources)
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)

@@ -65,6 +65,11 @@ FIGURES: dict[str, FigureSpec] = {
         "Bedside variables in patients with and without expansion: cumulative distributions with 95 % bands.",
         cohort.cohort, DOUBLE_MM, cohort.cohort_height_mm, "variable", "he", "value", "proportion", "low", "high", "n",
     ),
+    "missing_by_set": _table(
+        "Missing values of each candidate in all patients, by set, and in development patients by outcome.",
+        models.missing, DOUBLE_MM, lambda table: 22 + 4.5 * table["variable"].nunique(),
+        "variable", "group", "n", "share",
+    ),
     "truth": _table(
         "The simulated cohort: label by volume, the parts of the logit, ROC and calibration of the oracles.",
         performance.truth, DOUBLE_MM, 128, "panel", "group", "x", "y", "low", "high",

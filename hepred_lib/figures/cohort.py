@@ -5,6 +5,7 @@ from math import ceil
 
 import numpy as np
 import pandas as pd
+import seaborn
 from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
 from matplotlib.lines import Line2D
@@ -143,22 +144,19 @@ def quality(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     for axes, (column, label) in zip(grid, QUALITY.items(), strict=True):
         values = finite(table[column])
         if len(values):
-            axes.hist(values, bins=_whole(values) if column == "n_slices" else BINS, color="0.7")
+            bins = {"discrete": True} if column == "n_slices" else {"bins": BINS}
+            seaborn.histplot(x=values, ax=axes, color="0.7", edgecolor="white", linewidth=0.3, alpha=1, **bins)
         else:
             say_no_data(axes)
         marked = finite(table.loc[outlying, column])
         if len(marked):
             axes.plot(marked, np.zeros(len(marked)), zorder=3, clip_on=False, **look)
-        axes.set_xlabel(label)
+        axes.set(xlabel=label, ylabel="")
+        axes.yaxis.get_major_locator().set_params(integer=True)
     grid[0].set_ylabel("Scans")
     mark = Line2D([], [], label=f"outlying scan ({outlying.sum()} of {len(table)})", **look)
     legend_below(figure, [mark])
     return grid
-
-
-def _whole(values: np.ndarray) -> np.ndarray:
-    """Return the edges of bins that hold one whole number each."""
-    return np.arange(values.min() - 0.5, values.max() + 1)
 
 
 def _boxes(table: pd.DataFrame) -> dict[str, str]:

@@ -2,9 +2,11 @@
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 
 import numpy as np
 import pandas as pd
+import seaborn
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import FigureBase
@@ -272,7 +274,7 @@ LOSSES = {
     "loss_presence": "Presence loss",
     "loss_expansion": "Expansion loss",
 }
-FOLD_LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
+FOLD_LINES = ("", (4, 1.5), (3, 1.25, 1.5, 1.25), (1, 1), (5, 1, 1, 1, 1, 1))
 FOLD_COLORS = ("black", BLUE, VERMILLION, GREY, PURPLE)
 
 
@@ -291,19 +293,25 @@ def learning_curves(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
         One pair a loss.
     """
     grid = panels(figure, len(LOSSES), columns=len(LOSSES))
+    table = table.assign(fold=table["fold"].map("fold {}".format))
+    names = table["fold"].unique()
+    palette, lines = (dict(zip(names, cycle(looks), strict=False)) for looks in (FOLD_COLORS, FOLD_LINES))
+    by_fold = {
+        "hue": "fold",
+        "style": "fold",
+        "hue_order": names,
+        "palette": palette,
+        "dashes": lines,
+        "estimator": None,
+        "legend": False,
+    }
     for axes, (column, name) in zip(grid, LOSSES.items(), strict=True):
-        handles = []
-        for place, (fold, rows) in enumerate(table.groupby("fold")):
-            look = {
-                "linestyle": FOLD_LINES[place % 5],
-                "color": FOLD_COLORS[place % 5],
-                "marker": "o",
-                "markersize": 1.5,
-            }
-            handles += axes.plot(rows["epoch"], rows[column], label=f"fold {fold}", **look)
+        seaborn.lineplot(table, x="epoch", y=column, ax=axes, marker="o", markersize=2, markeredgewidth=0, **by_fold)
         axes.set(xlabel="Epoch", ylabel=name)
         axes.xaxis.get_major_locator().set_params(integer=True)
-    legend_below(figure, handles, columns=5)
+    for line, name in zip(axes.lines, names, strict=True):
+        line.set_label(name)
+    legend_below(figure, list(axes.lines), columns=5)
     return grid
 
 
@@ -314,7 +322,7 @@ def bland_altman(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     ----------
     figure : matplotlib Figure or SubFigure
     table : DataFrame
-        One row a patient: `reference_ml`, `predicted_ml`; `bias`, `low`, `high` (mL) repeat in every row
+        One row per patient: `reference_ml`, `predicted_ml`; `bias`, `low`, `high` (mL) repeat in every row
         (NaN limits: none are drawn). So may their 95 % intervals: `bias_low`, `bias_high`, `low_low`, `low_high`,
         `high_low`, `high_high`.
 

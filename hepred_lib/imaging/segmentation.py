@@ -130,6 +130,28 @@ def agreement_bands(found: VolumeAgreement) -> dict[str, float]:
     }
 
 
+def bland_altman_table(agreement: pd.DataFrame) -> pd.DataFrame:
+    """What the Bland-Altman figure draws of patients with blood; no row where there are fewer than two of them.
+
+    Returns
+    -------
+    DataFrame
+        `reference_ml, predicted_ml`, and in every row `bias, low, high` with their intervals (:func:`agreement_bands`).
+    """
+    volumes = agreement[["reference_ml", "predicted_ml"]]
+    if len(volumes) < 2:
+        return volumes.iloc[:0].assign(bias=np.nan, low=np.nan, high=np.nan)
+    found = volume_agreement(volumes["reference_ml"], volumes["predicted_ml"])
+    return volumes.assign(bias=found.bias, low=found.low, high=found.high, **agreement_bands(found))
+
+
+def volume_thirds(volume_ml: pd.Series) -> pd.Series:
+    """The third of the patients in which each volume is: small, middle, large; missing with fewer than six patients."""
+    if len(volume_ml) < 6:
+        return pd.Series(np.nan, index=volume_ml.index)
+    return pd.qcut(volume_ml, 3, labels=["small", "middle", "large"])
+
+
 def agreement_by_group(agreement: pd.DataFrame, groups: Mapping[str, pd.Series]) -> pd.DataFrame:
     """Agreement of outlines within groups of patients.
 

@@ -1,9 +1,16 @@
 """Patients as bags of slices: which slices the network sees, in which order, as tensors.
 
-A *bag* is a handful of one patient's slices. In training a bag holds mostly hematoma slices, drawn anew each epoch,
-and some others so that the network learns where no blood is. What is drawn of a patient depends on a seed, the epoch
-and the patient alone: training can be interrupted and taken up again, or be shared among several devices, without any
-state of a sampler.
+Vocabulary
+----------
+planes      a patient's stored slices, uint8 (n, 4, h, w): see :mod:`hepred_lib.imaging.slices`
+frame       the central rows and columns, multiples of 16, that hold a patient's brain
+bag         a handful of one patient's slices, mostly of the hematoma, drawn anew each epoch
+batch       the bags of several patients, stacked
+number      a patient's place in the cohort, from which random draws are seeded
+descriptor  a property of the hematoma that can be measured inside an outline; a target beside the outcome
+
+What is drawn of a patient depends on a seed, the epoch and the patient alone: a training can be interrupted and
+resumed, or shared among several devices, without any state of a sampler.
 """
 
 from __future__ import annotations
@@ -24,75 +31,10 @@ from torchvision.transforms.v2 import functional as transforms
 from hepred_lib.imaging.markers import measure_markers
 from hepred_lib.imaging.slices import BLOOD, BRAIN, HU, HU_OFFSET, open_patient, slice_labels, stored_grid, stored_path
 
-# --- window: What the network is given of a patient: slices with their neighbours, cut to the brain, in the
-
 WINDOW_HU = (0.0, 80.0)
 NEIGHBOURS = 2  # below, and as many above
 N_CHANNELS = 2 * NEIGHBOURS + 1
 FRAME_STEP = 16  # the network halves its input four times
-
-
-def brain_frame(planes: np.ndarray) -> tuple[int, int]:
-    """Rows and columns, multiples of 16, of the smallest central frame that holds a patient's brain; the whole if none.
-
-    ``planes`` are stored slices, uint8 (n, 4, h, w).
-    """
-    brain = planes[:, BRAIN].max(axis=0) > 0
-    if not brain.any():
-        return brain.shape
-    return tuple(_frame_side(brain.any(axis=1 - axis)) for axis in (0, 1))
-
-
-def _frame_side(profile: np.ndarray) -> int:
-    filled, middle = np.flatnonzero(profile), len(profile) // 2
-    half = max(middle - filled[0], filled[-1] + 1 - middle)
-    return min(len(profile), -(-2 * half // FRAME_STEP) * FRAME_STEP)
-
-
-def cut(images: np.ndarray, frame: tuple[int, int]) -> np.ndarray:
-    """The central frame of images (..., h, w)."""
-    top, left = ((size - side) // 2 for size, side in zip(images.shape[-2:], frame, strict=True))
-    return images[..., top : top + frame[0], left : left + frame[1]]
-
-
-def uncut(images: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Images (n, h, w) put back into the middle of larger ones; 0 around."""
-    margins = [(whole - side) // 2 for whole, side in zip(shape, images.shape[1:], strict=True)]
-    pads = [(m, whole - side - m) for m, whole, side in zip(margins, shape, images.shape[1:], strict=True)]
-    return np.pad(images, [(0, 0), *pads])
-
-
-def with_neighbours(planes: np.ndarray, index: np.ndarray, frame: tuple[int, int]) -> np.ndarray:
-    """Stored HU of the slices at ``index`` and of their neighbours, uint8 ``(k, 5, *frame)``; 0 HU outside the brain.
-
-    The lowest and the highest slice of the scan stand in for neighbours that are lacking.
-    """
-    rows = np.clip(np.asarray(index)[:, None] + np.arange(-NEIGHBOURS, NEIGHBOURS + 1), 0, len(planes) - 1)
-    found, place = np.unique(rows, return_inverse=True)
-    chosen = cut(planes[found], frame)
-    seen = np.where(chosen[:, BRAIN] > 0, chosen[:, HU], np.uint8(HU_OFFSET + WINDOW_HU[0]))
-    return seen[place.reshape(rows.shape)]
-
-
-def stored_to_hu(seen: Tensor) -> Tensor:
-    """Stored bytes as HU, float32."""
-    return seen.float() - HU_OFFSET
-
-
-def normalize(hu: Tensor) -> Tensor:
-    """Clip to the brain window (W80 L40) and scale to about -1 to 1: what the network is given."""
-    low, high = WINDOW_HU
-    return (hu.clamp(low, high) - low) / (high - low) * 2.0 - 1.0
-
-
-def network_input(planes: np.ndarray, index: np.ndarray, frame: tuple[int, int], device: torch.device) -> Tensor:
-    """A patient's slices at ``index`` as the network takes them, ``(k, 5, *frame)``, in channels-last order."""
-    seen = torch.from_numpy(with_neighbours(planes, index, frame)).to(device)
-    return normalize(stored_to_hu(seen)).contiguous(memory_format=torch.channels_last)
-
-
-# --- descriptors: What can be measured of a hematoma without a reader, as targets beside the outcome
-
 DESCRIPTORS = (
     *("mean_hu", "sd_hu", "hypodense_fraction", "blend_hu", "black_hole_hu", "hypodensity_hu"),
     *("margin_roughness_mm", "concavity", "surface_irregularity", "n_components"),
@@ -100,47 +42,9 @@ DESCRIPTORS = (
 _SCALES_WITH_HU = [name.endswith("_hu") for name in DESCRIPTORS]
 _MOVES_WITH_HU = [name == "mean_hu" for name in DESCRIPTORS]
 _SCALES_WITH_LENGTH = [name.endswith("_mm") for name in DESCRIPTORS]
-
-
-def descriptor_scale(descriptors: ArrayLike) -> tuple[Tensor, Tensor]:
-    """Mean and SD of each descriptor over patients (n, k), float32 (k,); NaN rows are left out, a constant has SD 1."""
-    values = np.asarray(descriptors, dtype=float).reshape(-1, len(DESCRIPTORS))
-    known = values[~np.isnan(values).any(axis=1)]
-    if len(known) == 0:
-        known = np.zeros((1, len(DESCRIPTORS)))
-    sd = known.std(axis=0)
-    return tuple(
-        torch.tensor(numbers, dtype=torch.float32) for numbers in (known.mean(axis=0), np.where(sd > 0, sd, 1))
-    )
-
-
-def measured_descriptors(hu: np.ndarray, outline: np.ndarray, spacing_mm: tuple[float, float, float]) -> np.ndarray:
-    """Descriptors of the outlined hematoma, float32 (k,); NaN where nothing is outlined.
-
-    ``hu`` and ``outline`` are (x, y, z).
-    """
-    if not outline.any():
-        return np.full(len(DESCRIPTORS), np.nan, dtype=np.float32)
-    markers = measure_markers(hu, outline, spacing_mm).as_dict()
-    return np.array([markers[name] for name in DESCRIPTORS], dtype=np.float32)
-
-
-def changed_descriptors(descriptors: Tensor, *, gain: Tensor, offset_hu: Tensor, zoom: Tensor) -> Tensor:
-    """Descriptors (b, k) of the same hematomas read by another scanner: HU times gain plus offset, lengths times zoom.
-
-    ``gain, offset_hu, zoom`` have shape (b,).
-    """
-    scale_hu, move_hu, scale_mm = (
-        torch.tensor(flags, device=descriptors.device)
-        for flags in (_SCALES_WITH_HU, _MOVES_WITH_HU, _SCALES_WITH_LENGTH)
-    )
-    scaled = descriptors * torch.where(scale_hu, gain[:, None], 1.0) * torch.where(scale_mm, zoom[:, None], 1.0)
-    return scaled + torch.where(move_hu, offset_hu[:, None], 0.0)
-
-
-# --- bags: Patients as bags of slices: which slices the network sees, in which order, as tensors
-
 MEMORY_SHARE = 0.5
+TURN_DEG, SHEAR_DEG, SHIFT, SCALE = 20.0, 6.0, 0.06, 0.15
+GAIN, OFFSET_HU, NOISE_HU, BLUR_PIXELS = 0.06, 3.0, 2.5, 1.0
 
 
 @dataclass(frozen=True)
@@ -225,11 +129,6 @@ def fold_roles(cohort: pd.DataFrame, fold: int) -> pd.Series:
 def training_patients(patients: Sequence[Patient], roles: pd.Series) -> list[Patient]:
     """The patients who train a fold's network: in the fold, with a reference outline."""
     return [patient for patient in patients if roles[patient.patient_id] == "in_fold" and patient.has_mask]
-
-
-def mixed_seed(seed: Sequence[int]) -> int:
-    """One well-mixed seed from several whole numbers, such as study, fold, epoch and step."""
-    return int(np.random.SeedSequence(list(seed)).generate_state(1, np.uint64)[0] >> np.uint64(2))
 
 
 def epoch_steps(n_patients: int, patients_per_step: int, seed: Sequence[int]) -> list[np.ndarray]:
@@ -322,10 +221,63 @@ def step_batches(
         yield draw_batch(patients, own, slices_per_patient=slices_per_patient, seed=seed, device=device)
 
 
-# --- augmentation: Augmentation of a batch on its own device: one draw in space for scan and outline together, one
+def brain_frame(planes: np.ndarray) -> tuple[int, int]:
+    """Rows and columns, multiples of 16, of the smallest central frame that holds a patient's brain; the whole if none.
 
-TURN_DEG, SHEAR_DEG, SHIFT, SCALE = 20.0, 6.0, 0.06, 0.15
-GAIN, OFFSET_HU, NOISE_HU, BLUR_PIXELS = 0.06, 3.0, 2.5, 1.0
+    ``planes`` are stored slices, uint8 (n, 4, h, w).
+    """
+    brain = planes[:, BRAIN].max(axis=0) > 0
+    if not brain.any():
+        return brain.shape
+    return tuple(_frame_side(brain.any(axis=1 - axis)) for axis in (0, 1))
+
+
+def _frame_side(profile: np.ndarray) -> int:
+    filled, middle = np.flatnonzero(profile), len(profile) // 2
+    half = max(middle - filled[0], filled[-1] + 1 - middle)
+    return min(len(profile), -(-2 * half // FRAME_STEP) * FRAME_STEP)
+
+
+def cut(images: np.ndarray, frame: tuple[int, int]) -> np.ndarray:
+    """The central frame of images (..., h, w)."""
+    top, left = ((size - side) // 2 for size, side in zip(images.shape[-2:], frame, strict=True))
+    return images[..., top : top + frame[0], left : left + frame[1]]
+
+
+def uncut(images: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Images (n, h, w) put back into the middle of larger ones; 0 around."""
+    margins = [(whole - side) // 2 for whole, side in zip(shape, images.shape[1:], strict=True)]
+    pads = [(m, whole - side - m) for m, whole, side in zip(margins, shape, images.shape[1:], strict=True)]
+    return np.pad(images, [(0, 0), *pads])
+
+
+def with_neighbours(planes: np.ndarray, index: np.ndarray, frame: tuple[int, int]) -> np.ndarray:
+    """Stored HU of the slices at ``index`` and of their neighbours, uint8 ``(k, 5, *frame)``; 0 HU outside the brain.
+
+    The lowest and the highest slice of the scan stand in for neighbours that are lacking.
+    """
+    rows = np.clip(np.asarray(index)[:, None] + np.arange(-NEIGHBOURS, NEIGHBOURS + 1), 0, len(planes) - 1)
+    found, place = np.unique(rows, return_inverse=True)
+    chosen = cut(planes[found], frame)
+    seen = np.where(chosen[:, BRAIN] > 0, chosen[:, HU], np.uint8(HU_OFFSET + WINDOW_HU[0]))
+    return seen[place.reshape(rows.shape)]
+
+
+def stored_to_hu(seen: Tensor) -> Tensor:
+    """Stored bytes as HU, float32."""
+    return seen.float() - HU_OFFSET
+
+
+def normalize(hu: Tensor) -> Tensor:
+    """Clip to the brain window (W80 L40) and scale to about -1 to 1: what the network is given."""
+    low, high = WINDOW_HU
+    return (hu.clamp(low, high) - low) / (high - low) * 2.0 - 1.0
+
+
+def network_input(planes: np.ndarray, index: np.ndarray, frame: tuple[int, int], device: torch.device) -> Tensor:
+    """A patient's slices at ``index`` as the network takes them, ``(k, 5, *frame)``, in channels-last order."""
+    seen = torch.from_numpy(with_neighbours(planes, index, frame)).to(device)
+    return normalize(stored_to_hu(seen)).contiguous(memory_format=torch.channels_last)
 
 
 @dataclass(frozen=True)
@@ -404,3 +356,44 @@ def change_hu(hu: Tensor, changes: Tensor, noise: Tensor) -> Tensor:
 def _by_slice(batch: Batch, values: list) -> Tensor:
     table = torch.tensor(np.array(values), dtype=torch.float32, device=batch.bag.device)
     return table[batch.bag]
+
+
+def descriptor_scale(descriptors: ArrayLike) -> tuple[Tensor, Tensor]:
+    """Mean and SD of each descriptor over patients (n, k), float32 (k,); NaN rows are left out, a constant has SD 1."""
+    values = np.asarray(descriptors, dtype=float).reshape(-1, len(DESCRIPTORS))
+    known = values[~np.isnan(values).any(axis=1)]
+    if len(known) == 0:
+        known = np.zeros((1, len(DESCRIPTORS)))
+    sd = known.std(axis=0)
+    return tuple(
+        torch.tensor(numbers, dtype=torch.float32) for numbers in (known.mean(axis=0), np.where(sd > 0, sd, 1))
+    )
+
+
+def measured_descriptors(hu: np.ndarray, outline: np.ndarray, spacing_mm: tuple[float, float, float]) -> np.ndarray:
+    """Descriptors of the outlined hematoma, float32 (k,); NaN where nothing is outlined.
+
+    ``hu`` and ``outline`` are (x, y, z).
+    """
+    if not outline.any():
+        return np.full(len(DESCRIPTORS), np.nan, dtype=np.float32)
+    markers = measure_markers(hu, outline, spacing_mm).as_dict()
+    return np.array([markers[name] for name in DESCRIPTORS], dtype=np.float32)
+
+
+def changed_descriptors(descriptors: Tensor, *, gain: Tensor, offset_hu: Tensor, zoom: Tensor) -> Tensor:
+    """Descriptors (b, k) of the same hematomas read by another scanner: HU times gain plus offset, lengths times zoom.
+
+    ``gain, offset_hu, zoom`` have shape (b,).
+    """
+    scale_hu, move_hu, scale_mm = (
+        torch.tensor(flags, device=descriptors.device)
+        for flags in (_SCALES_WITH_HU, _MOVES_WITH_HU, _SCALES_WITH_LENGTH)
+    )
+    scaled = descriptors * torch.where(scale_hu, gain[:, None], 1.0) * torch.where(scale_mm, zoom[:, None], 1.0)
+    return scaled + torch.where(move_hu, offset_hu[:, None], 0.0)
+
+
+def mixed_seed(seed: Sequence[int]) -> int:
+    """One well-mixed seed from several whole numbers, such as study, fold, epoch and step."""
+    return int(np.random.SeedSequence(list(seed)).generate_state(1, np.uint64)[0] >> np.uint64(2))

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import nn
 
@@ -69,8 +70,31 @@ def explain_with(networks: Sequence[MultitaskNetwork], patient: Patient) -> Expl
     )
 
 
+def confident_calls(image: pd.DataFrame, threshold: float) -> pd.DataFrame:
+    """Of each kind of call (true positive, ...) the patient who was classified with the most confidence.
+
+    Parameters
+    ----------
+    image : DataFrame
+        Patients with an outcome: ``patient_id, he, p_image``.
+    threshold : float
+        Positive at or above it.
+
+    Returns
+    -------
+    DataFrame
+        ``kind, patient_id, p_image``, at most one row per kind.
+    """
+    positive = image["p_image"].ge(threshold)
+    word = np.where(positive, "positive", "negative")
+    kind = np.where(positive == image["he"].eq(1), "true ", "false ").astype(object) + word
+    distance = (image["p_image"] - threshold).abs()
+    ordered = image.assign(kind=kind, distance=distance).sort_values("distance", ascending=False)
+    return ordered.groupby("kind").head(1).sort_values("kind")[["kind", "patient_id", "p_image"]]
+
+
 def explained_pictures(networks: Sequence[MultitaskNetwork], patients: Sequence[Patient]) -> dict[str, np.ndarray]:
-    """Each patient's slice with most of the activation map, as the figure of the explanations draws it.
+    """Each patient's slice with most of the activation map, as the figure ``attention`` draws it.
 
     Returns
     -------
@@ -78,8 +102,10 @@ def explained_pictures(networks: Sequence[MultitaskNetwork], patients: Sequence[
         ``hu, predicted, activation`` (n, h, w), the slice's number ``shown`` (n,), and ``attention`` (n, s), NaN beyond
         a patient's own slices.
     """
+    n_axes, rows = {"hu": 3, "predicted": 3, "activation": 3, "shown": 1, "attention": 2}, []
+    if not patients:
+        return {name: np.zeros((0, 1, 1)[:count]) for name, count in n_axes.items()}
     longest = max(len(patient.planes) for patient in patients)
-    rows = []
     for patient in patients:
         explanation = explain_with(networks, patient)
         # Attention can be nearly even; the map's sum tells where the score was raised most.
@@ -89,5 +115,4 @@ def explained_pictures(networks: Sequence[MultitaskNetwork], patients: Sequence[
         plane = patient.planes[top : top + 1]
         hu = shown_hu(plane[:, HU].astype(np.float32) - HU_OFFSET, plane[:, BRAIN], patient.pixel_mm)[0]
         rows.append((hu, prediction.probability[top] >= 0.5, explanation.activation[top], top, attention))
-    names = ("hu", "predicted", "activation", "shown", "attention")
-    return dict(zip(names, map(np.stack, zip(*rows, strict=True)), strict=True))
+    return dict(zip(n_axes, map(np.stack, zip(*rows, strict=True)), strict=True))

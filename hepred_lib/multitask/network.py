@@ -1,10 +1,20 @@
-"""The multitask network: one encoder, three read-outs.
+"""The multitask network: one encoder, a decoder, three read-outs. What it is made of, how it is saved and loaded.
 
-A ResNet encoder (torchvision, without its last stage) and a U-Net decoder outline the hematoma in each slice, and
-coarsely at the lower resolutions, so that deep features are taught directly. A presence head tells whether the slice
-holds blood, weighed with the slices around it (:mod:`presence`). An expansion head pools features over the hematoma's
-slices with gated attention, tells the hematoma's measured descriptors from them, and reads one logit a patient from
-these descriptors and the volume.
+Vocabulary
+----------
+slice       one axial section with two neighbours on each side as channels, 0 to 80 HU scaled to -1 to 1
+bag         the slices of one patient in a batch; ``bag`` numbers the patient of each slice, 0 to b - 1
+outline     the segmentation of the hematoma as logits, one a pixel
+presence    the logit that a slice contains blood
+descriptor  a property of the hematoma that can be measured inside an outline (density, margin, shape)
+findings    all that the expansion logit is computed from: descriptors *predicted* from deep features, the log volume,
+            and the same descriptors *measured* inside the network's own outline
+evidence    presence logit and highest outline logits of a slice and of the slices around it
+
+A ResNet encoder (torchvision, without its last stage) and a U-Net decoder give the outline, and coarse outlines at the
+lower resolutions, so that deep features are taught directly. A presence head classifies each slice; adjacent slices
+help to identify the faint ends of a hematoma. An expansion head pools the features under the outline over a patient's
+slices by gated attention, predicts the descriptors from them, and computes one logit per patient from the findings.
 
 References
 ----------
@@ -16,24 +26,194 @@ Ilse M et al. Attention-based deep multiple instance learning. ICML 2018.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-import pandas as pd
 import torch
 import torchvision
-from sklearn.linear_model import LogisticRegression
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from hepred_lib.errors import StudyError
 from hepred_lib.multitask.data import DESCRIPTORS, N_CHANNELS
+from hepred_lib.study.files import damaged, write_bytes
 
-# --- presence: Presence of blood in a slice, told from the slice and from those around it
-
+ENCODERS = ("resnet18", "resnet34", "resnet50")
+DECODER_WIDTHS = (96, 48, 32)
+NEGLIGIBLE_ML = 0.05
+RARE_LOGIT = -4.0  # about one pixel in fifty is blood: no step is spent on learning that
 PEAK_PIXELS = 8  # the smallest positive slice, 20 mm2, has eight pixels of 128 in 200 mm
 PLACES = ("own", "brighter_neighbour", "fainter_neighbour", "second_neighbour")
-EVIDENCE = tuple(f"{source}_{place}" for place in PLACES for source in ("told", "outlined"))
-LEAST_SLICES = 20
+EVIDENCE = tuple(f"{source}_{place}" for place in PLACES for source in ("presence", "outline"))
+FINDINGS = (*(f"predicted_{name}" for name in DESCRIPTORS), "log_volume", *(f"measured_{name}" for name in DESCRIPTORS))
+# What a file that is cut, edited or of another network leads to.
+UNUSABLE = (OSError, ValueError, KeyError, TypeError, RuntimeError, RecursionError, SafetensorError)
+
+
+@dataclass(frozen=True)
+class NetworkSettings:
+    """All that is needed to build the network again."""
+
+    encoder: str = "resnet18"
+    n_channels: int = N_CHANNELS
+    n_descriptors: int = len(DESCRIPTORS)
+    dropout: float = 0.25
+
+    def __post_init__(self) -> None:
+        if self.encoder not in ENCODERS:
+            raise ValueError(f"encoder must be one of {ENCODERS}, got {self.encoder!r}.")
+
+
+class SliceOutput(NamedTuple):
+    """The network's output for n slices: outline logits (n, 1, h, w), presence logits (n,), decoder features.
+
+    ``coarse`` are outline logits (n, 1, h / 2^k, w / 2^k) of the lower resolutions, coarsest first: for training only.
+    """
+
+    outline: Tensor
+    coarse: tuple[Tensor, ...]
+    presence: Tensor
+    features: tuple[Tensor, ...]
+
+
+class BagOutput(NamedTuple):
+    """The network's output for b patients: expansion logits (b,), and the attention of each of their slices (n,).
+
+    ``findings`` (b, 2 k + 1), see :data:`FINDINGS`, are all that the logits are computed from; the measured ones are 0.
+    """
+
+    expansion: Tensor
+    attention: Tensor
+    findings: Tensor
+
+
+class MultitaskNetwork(nn.Module):
+    """Outline, presence and expansion from one encoder."""
+
+    def __init__(self, settings: NetworkSettings) -> None:
+        super().__init__()
+        self.settings = settings
+        backbone = torchvision.models.get_model(settings.encoder, weights=None)
+        stem = nn.Conv2d(settings.n_channels, 64, kernel_size=7, stride=2, padding=3, bias=False)
+        self.stem = nn.Sequential(stem, backbone.bn1, backbone.relu)
+        self.pool = backbone.maxpool
+        # The last stage holds three quarters of the weights and sees 32 x 32 pixels as one: nothing a hematoma needs.
+        self.stages = nn.ModuleList([backbone.layer1, backbone.layer2, backbone.layer3])
+        deepest = backbone.fc.in_features // 2
+        skips, inputs = (deepest // 2, deepest // 4, 64), (deepest, *DECODER_WIDTHS[:-1])
+        self.decoder = nn.ModuleList(map(UpBlock, inputs, skips, DECODER_WIDTHS))
+        # Four sub-pixels for each pixel at half resolution: the outline at full resolution without its cost.
+        self.outline = nn.Sequential(nn.Conv2d(DECODER_WIDTHS[-1], 4, kernel_size=3, padding=1), nn.PixelShuffle(2))
+        self.coarse_outline = nn.ModuleList(nn.Conv2d(width, 1, kernel_size=1) for width in DECODER_WIDTHS[:-1])
+        for layer in (self.outline[0], *self.coarse_outline):
+            nn.init.constant_(layer.bias, RARE_LOGIT)
+        self.presence = nn.Linear(2 * deepest + DECODER_WIDTHS[-1], 1)
+        self.context = SliceContext()
+        self.expansion = ExpansionHead(
+            sum(DECODER_WIDTHS), n_descriptors=settings.n_descriptors, dropout=settings.dropout
+        )
+
+    def forward(self, slices: Tensor) -> SliceOutput:
+        """Outline and presence of each slice; ``slices`` (n, channels, h, w) with h and w multiples of 16."""
+        level = self.stem(slices)  # (n, 64, h / 2, w / 2)
+        levels = [level]
+        level = self.pool(level)
+        for stage in self.stages:  # down to (n, deepest, h / 16, w / 16)
+            level = stage(level)
+            levels.append(level)
+        features = []
+        for block, skip in zip(self.decoder, reversed(levels[:-1]), strict=True):  # up to (n, 32, h / 2, w / 2)
+            level = block(level, skip)
+            features.append(level)
+        deepest = levels[-1]
+        # The finest level's maxima join: a bleed of eight pixels is lost in a mean over the slice.
+        summary = torch.cat([deepest.mean(dim=(2, 3)), _maxima(deepest), _maxima(level)], dim=1)
+        coarse = tuple(head(low) for head, low in zip(self.coarse_outline, features[:-1], strict=True))
+        return SliceOutput(self.outline(level), coarse, self.presence(summary).squeeze(1), tuple(features))
+
+    def expand(
+        self, features: tuple[Tensor, ...], slices: Tensor, outline: Tensor, bag: Tensor, voxel_ml: Tensor
+    ) -> BagOutput:
+        """Expansion logits of the patients whose slices these are; see :class:`ExpansionHead`."""
+        return self.expansion(features, slices, outline, bag, voxel_ml)
+
+
+class UpBlock(nn.Module):
+    """Double the resolution, join the encoder's features, convolve."""
+
+    def __init__(self, n_input: int, n_skip: int, n_output: int) -> None:
+        super().__init__()
+        self.convolution = nn.Sequential(
+            nn.Conv2d(n_input + n_skip, n_output, kernel_size=3, padding=1, bias=False),
+            nn.BatchNorm2d(n_output),
+            nn.ReLU(inplace=True),
+        )
+
+    def forward(self, level: Tensor, skip: Tensor) -> Tensor:
+        """Upsample ``level`` by nearest neighbour (its backward pass is deterministic) and fuse ``skip``."""
+        return self.convolution(torch.cat([nn.functional.interpolate(level, scale_factor=2.0), skip], dim=1))
+
+
+class ExpansionHead(nn.Module):
+    """From the features under the outline to one logit per patient.
+
+    Each slice is summarized by the mean of the decoder's features over the hematoma, at every resolution; slices are
+    pooled by gated attention within their patient. From the pooled features, the moments of the HU under the outline
+    and the log volume, the descriptors are predicted. The logit is a weighted sum of the findings: a hundred events can
+    weigh a score of numbers, not a hundred features. The descriptors *measured* inside the network's own outline join
+    once training is done; until then they are 0, their mean.
+    """
+
+    def __init__(
+        self, n_features: int, *, n_descriptors: int = len(DESCRIPTORS), n_hidden: int = 32, dropout: float = 0.25
+    ) -> None:
+        super().__init__()
+        self.project = nn.Sequential(
+            nn.LayerNorm(n_features), nn.Linear(n_features, n_hidden), nn.GELU(), nn.Dropout(dropout)
+        )
+        self.attention_tanh = nn.Linear(n_hidden, 16)
+        self.attention_gate = nn.Linear(n_hidden, 16)
+        self.attention = nn.Linear(16, 1)
+        self.describe = nn.Linear(n_hidden + 3, n_descriptors)
+        self.classify = nn.Linear(2 * n_descriptors + 1, 1)
+        self.register_buffer("descriptor_mean", torch.zeros(n_descriptors))
+        self.register_buffer("descriptor_sd", torch.ones(n_descriptors))
+
+    def forward(
+        self, features: tuple[Tensor, ...], slices: Tensor, outline: Tensor, bag: Tensor, voxel_ml: Tensor
+    ) -> BagOutput:
+        """Pool slices to patients.
+
+        Parameters
+        ----------
+        features : tuple of Tensor
+            Decoder features of n slices, (n, c, h, w) at several resolutions.
+        slices : Tensor
+            The network's input, (n, channels, H, W); the slice itself is the middle channel.
+        outline : Tensor
+            Share of hematoma in each pixel, (n, 1, H, W): the reference in training, the prediction afterwards.
+        bag : Tensor
+            Patient of each slice, int (n,), numbered 0 to b - 1.
+        voxel_ml : Tensor
+            Volume of a pixel of each slice in mL, (n,).
+        """
+        hidden = self.project(torch.cat([_masked_mean(level, outline) for level in features], dim=1))  # (n, hidden)
+        gate = torch.tanh(self.attention_tanh(hidden)) * torch.sigmoid(self.attention_gate(hidden))
+        n_bags = int(bag.max()) + 1
+        attention = _softmax_within(self.attention(gate).squeeze(1), bag, n_bags)
+        pooled = hidden.new_zeros(n_bags, hidden.shape[1]).index_add(0, bag, attention[:, None] * hidden)
+        middle = slices.shape[1] // 2
+        moments = _moments(slices[:, middle : middle + 1], outline, bag, voxel_ml)
+        predicted = self.describe(torch.cat([pooled, moments], dim=1))
+        findings = torch.cat([predicted, moments[:, :1], torch.zeros_like(predicted)], dim=1)
+        return BagOutput(self.classify(findings).squeeze(1), attention, findings)
+
+    def standardize(self, descriptors: Tensor) -> Tensor:
+        """Descriptors (b, k) in SDs from the mean of the training patients, clipped to ± 3 SD; NaN stays NaN."""
+        return ((descriptors - self.descriptor_mean) / self.descriptor_sd).clamp(-3, 3)
 
 
 class SliceContext(nn.Module):
@@ -75,209 +255,53 @@ def slice_evidence(presence: Tensor, outline: Tensor) -> Tensor:
     )
 
 
-def fit_presence(context: SliceContext, slices: pd.DataFrame) -> bool:
-    """Replace the weights by those of a logistic regression.
+def pick_device() -> torch.device:
+    """The accelerator where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
-    Parameters
-    ----------
-    context : SliceContext
-        Of a network; changed in place.
-    slices : DataFrame
-        One row a slice of the patients who trained the network: ``blood`` (1, 0, or missing where neither call is
-        wrong) and :data:`EVIDENCE`.
 
-    Returns
-    -------
-    bool
-        False, and nothing changed, where fewer than twenty slices hold blood or are free of it.
+def half_precision_pays(device: torch.device) -> bool:
+    """Whether bfloat16 is computed by the device itself: every GPU in use; a CPU only with the instructions for it.
+
+    A CPU without them emulates bfloat16 at half the speed of float32.
     """
-    known = slices[slices["blood"].notna()]
-    blood = known["blood"].astype(int)
-    if min(blood.sum(), len(blood) - blood.sum()) < LEAST_SLICES:
-        return False
-    values = known[list(EVIDENCE)].to_numpy(float)
-    centre, scale = values.mean(axis=0), 1.0 / np.maximum(values.std(axis=0), 1e-6)
-    model = LogisticRegression(solver="newton-cholesky").fit((values - centre) * scale, blood)
-    weight = model.coef_[0] * scale
-    context.weight.copy_(torch.from_numpy(weight))
-    context.bias.fill_(float(model.intercept_[0] - centre @ weight))
-    return True
+    if device.type != "cpu":
+        return True
+    known = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(known.get("amx_bf16") or known.get("avx512_bf16"))
 
 
-# --- network: The multitask network: one encoder, three read-outs
-
-ENCODERS = ("resnet18", "resnet34", "resnet50")
-DECODER_WIDTHS = (96, 48, 32)
-NEGLIGIBLE_ML = 0.05
-RARE_LOGIT = -4.0  # about one pixel in fifty is blood: no step is spent on learning that
-FINDINGS = (*(f"told_{name}" for name in DESCRIPTORS), "log_volume", *(f"measured_{name}" for name in DESCRIPTORS))
+def save_network(network: MultitaskNetwork, path: Path) -> None:
+    """Weights as safetensors, the settings that rebuild the network in its metadata; replaced only when they change."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    write_bytes(path, save(tensors, metadata={"network": json.dumps(asdict(network.settings))}))
 
 
-class SliceOutput(NamedTuple):
-    """What the network says of n slices: outline logits (n, 1, h, w), presence logits (n,), decoder features.
+def load_network(path: Path) -> MultitaskNetwork:
+    """The network that :func:`save_network` wrote, in evaluation mode on the CPU.
 
-    ``coarse`` are outline logits (n, 1, h / 2^k, w / 2^k) of the lower resolutions, coarsest first: for training only.
+    Raises
+    ------
+    StudyError
+        The file is missing or damaged.
     """
-
-    outline: Tensor
-    coarse: tuple[Tensor, ...]
-    presence: Tensor
-    features: tuple[Tensor, ...]
-
-
-class BagOutput(NamedTuple):
-    """What it says of b patients: expansion logits (b,), and attention of each of their slices (n,).
-
-    ``findings`` (b, 2 k + 1), see :data:`FINDINGS`, are all that the logits are read from; what is measured is 0 here.
-    """
-
-    expansion: Tensor
-    attention: Tensor
-    findings: Tensor
+    try:
+        settings = NetworkSettings(**json.loads(read_metadata(path)["network"]))
+        network = MultitaskNetwork(settings)
+        network.load_state_dict(load_file(path))
+    except UNUSABLE as error:
+        raise StudyError(damaged(path, error)) from error
+    return network.to(memory_format=torch.channels_last).eval()
 
 
-@dataclass(frozen=True)
-class NetworkSettings:
-    """All that is needed to build the network again."""
-
-    encoder: str = "resnet18"
-    n_channels: int = N_CHANNELS
-    n_descriptors: int = len(DESCRIPTORS)
-    dropout: float = 0.25
-
-    def __post_init__(self) -> None:
-        if self.encoder not in ENCODERS:
-            raise ValueError(f"encoder must be one of {ENCODERS}, got {self.encoder!r}.")
+def read_metadata(path: Path) -> dict[str, str]:
+    """The texts that a safetensors file carries beside its tensors."""
+    with open(path, "rb") as stream:
+        size = min(int.from_bytes(stream.read(8), "little"), path.stat().st_size)
+        return json.loads(stream.read(size))["__metadata__"]
 
 
-class MultitaskNetwork(nn.Module):
-    """Outline, presence and expansion from one encoder."""
-
-    def __init__(self, settings: NetworkSettings) -> None:
-        super().__init__()
-        self.settings = settings
-        backbone = torchvision.models.get_model(settings.encoder, weights=None)
-        stem = nn.Conv2d(settings.n_channels, 64, kernel_size=7, stride=2, padding=3, bias=False)
-        self.stem = nn.Sequential(stem, backbone.bn1, backbone.relu)
-        self.pool = backbone.maxpool
-        # The last stage holds three quarters of the weights and sees 32 x 32 pixels as one: nothing a hematoma needs.
-        self.stages = nn.ModuleList([backbone.layer1, backbone.layer2, backbone.layer3])
-        deepest = backbone.fc.in_features // 2
-        skips, inputs = (deepest // 2, deepest // 4, 64), (deepest, *DECODER_WIDTHS[:-1])
-        self.decoder = nn.ModuleList(map(UpBlock, inputs, skips, DECODER_WIDTHS))
-        # Four sub-pixels for each pixel at half resolution: the outline at full resolution without its cost.
-        self.outline = nn.Sequential(nn.Conv2d(DECODER_WIDTHS[-1], 4, kernel_size=3, padding=1), nn.PixelShuffle(2))
-        self.coarse_outline = nn.ModuleList(nn.Conv2d(width, 1, kernel_size=1) for width in DECODER_WIDTHS[:-1])
-        for layer in (self.outline[0], *self.coarse_outline):
-            nn.init.constant_(layer.bias, RARE_LOGIT)
-        self.presence = nn.Linear(2 * deepest + DECODER_WIDTHS[-1], 1)
-        self.context = SliceContext()
-        self.expansion = ExpansionHead(
-            sum(DECODER_WIDTHS), n_descriptors=settings.n_descriptors, dropout=settings.dropout
-        )
-
-    def forward(self, slices: Tensor) -> SliceOutput:
-        """Outline and presence of each slice; ``slices`` (n, channels, h, w) with h and w multiples of 16."""
-        level = self.stem(slices)
-        levels = [level]
-        level = self.pool(level)
-        for stage in self.stages:
-            level = stage(level)
-            levels.append(level)
-        features = []
-        for block, skip in zip(self.decoder, reversed(levels[:-1]), strict=True):
-            level = block(level, skip)
-            features.append(level)
-        deepest = levels[-1]
-        # The finest level's maxima join: a bleed of eight pixels is lost in a mean over the slice.
-        summary = torch.cat([deepest.mean(dim=(2, 3)), _maxima(deepest), _maxima(level)], dim=1)
-        coarse = tuple(head(low) for head, low in zip(self.coarse_outline, features[:-1], strict=True))
-        return SliceOutput(self.outline(level), coarse, self.presence(summary).squeeze(1), tuple(features))
-
-    def expand(
-        self, features: tuple[Tensor, ...], slices: Tensor, outline: Tensor, bag: Tensor, voxel_ml: Tensor
-    ) -> BagOutput:
-        """Expansion logits of the patients whose slices these are; see :class:`ExpansionHead`."""
-        return self.expansion(features, slices, outline, bag, voxel_ml)
-
-
-class UpBlock(nn.Module):
-    """Double the resolution, join the encoder's features, convolve."""
-
-    def __init__(self, n_input: int, n_skip: int, n_output: int) -> None:
-        super().__init__()
-        self.convolution = nn.Sequential(
-            nn.Conv2d(n_input + n_skip, n_output, kernel_size=3, padding=1, bias=False),
-            nn.BatchNorm2d(n_output),
-            nn.ReLU(inplace=True),
-        )
-
-    def forward(self, level: Tensor, skip: Tensor) -> Tensor:
-        """Upsample ``level`` by nearest neighbour (its backward pass is deterministic) and fuse ``skip``."""
-        return self.convolution(torch.cat([nn.functional.interpolate(level, scale_factor=2.0), skip], dim=1))
-
-
-class ExpansionHead(nn.Module):
-    """From the features under the outline to one logit a patient.
-
-    Each slice is summarized by the mean of the decoder's features over the hematoma, at every resolution; slices are
-    pooled by gated attention within their patient. From the pooled features, the moments of the HU under the outline
-    and the log volume, the patient's *findings* are told: descriptors that can be measured without a reader. The logit
-    is a weighted sum of the findings: a hundred events can weigh a score of numbers, not a hundred features. The same
-    descriptors *measured* inside the network's own outline join once training is done (:mod:`readout`); until then
-    they are 0, their mean.
-    """
-
-    def __init__(
-        self, n_features: int, *, n_descriptors: int = len(DESCRIPTORS), n_hidden: int = 32, dropout: float = 0.25
-    ) -> None:
-        super().__init__()
-        self.project = nn.Sequential(
-            nn.LayerNorm(n_features), nn.Linear(n_features, n_hidden), nn.GELU(), nn.Dropout(dropout)
-        )
-        self.attention_tanh = nn.Linear(n_hidden, 16)
-        self.attention_gate = nn.Linear(n_hidden, 16)
-        self.attention = nn.Linear(16, 1)
-        self.describe = nn.Linear(n_hidden + 3, n_descriptors)
-        self.classify = nn.Linear(2 * n_descriptors + 1, 1)
-        self.register_buffer("descriptor_mean", torch.zeros(n_descriptors))
-        self.register_buffer("descriptor_sd", torch.ones(n_descriptors))
-
-    def forward(
-        self, features: tuple[Tensor, ...], slices: Tensor, outline: Tensor, bag: Tensor, voxel_ml: Tensor
-    ) -> BagOutput:
-        """Pool slices to patients.
-
-        Parameters
-        ----------
-        features : tuple of Tensor
-            Decoder features of n slices, (n, c, h, w) at several resolutions.
-        slices : Tensor
-            What the network was given, (n, channels, H, W); the slice itself is the middle channel.
-        outline : Tensor
-            Share of hematoma in each pixel, (n, 1, H, W): the reference in training, the prediction afterwards.
-        bag : Tensor
-            Patient of each slice, int (n,), numbered 0 to b - 1.
-        voxel_ml : Tensor
-            Volume of a pixel of each slice in mL, (n,).
-        """
-        hidden = self.project(torch.cat([_masked_mean(level, outline) for level in features], dim=1))
-        gate = torch.tanh(self.attention_tanh(hidden)) * torch.sigmoid(self.attention_gate(hidden))
-        n_bags = int(bag.max()) + 1
-        attention = _softmax_within(self.attention(gate).squeeze(1), bag, n_bags)
-        pooled = hidden.new_zeros(n_bags, hidden.shape[1]).index_add(0, bag, attention[:, None] * hidden)
-        middle = slices.shape[1] // 2
-        measured = _measured(slices[:, middle : middle + 1], outline, bag, voxel_ml)
-        told = self.describe(torch.cat([pooled, measured], dim=1))
-        findings = torch.cat([told, measured[:, :1], torch.zeros_like(told)], dim=1)
-        return BagOutput(self.classify(findings).squeeze(1), attention, findings)
-
-    def standardize(self, descriptors: Tensor) -> Tensor:
-        """Descriptors (b, k) in SDs from the mean of the training patients, drawn in to three; NaN stays NaN."""
-        return ((descriptors - self.descriptor_mean) / self.descriptor_sd).clamp(-3, 3)
-
-
-def _measured(window: Tensor, outline: Tensor, bag: Tensor, voxel_ml: Tensor) -> Tensor:
+def _moments(window: Tensor, outline: Tensor, bag: Tensor, voxel_ml: Tensor) -> Tensor:
     """Log volume, mean and SD of the window's intensity under the outline of each patient (b, 3), all of order one."""
     sums = torch.stack([outline, outline * window, outline * window**2]).sum(dim=(2, 3, 4)) * voxel_ml
     volume, first, second = sums.new_zeros(3, int(bag.max()) + 1).index_add(1, bag, sums)

@@ -1,9 +1,13 @@
-"""What trained networks say of patients: outlines, presence of blood, and the normalized DL score.
+"""What trained networks predict for a patient: outline, presence of blood by slice, and the normalized DL score.
 
-The score of a patient is the raw expansion logit of a network over the slices on which *it* outlines at least 20 mm2
-of blood. Each network's logits are standardized with the mean and standard deviation of its own held-out fold; no
-label is used. A development patient has the score of the one network that has not seen them, a new patient the mean
-of all networks' scores, with the spread between networks beside it.
+Vocabulary
+----------
+prediction  one network's output for one patient, or the mean over networks
+raw logit   a network's expansion logit, computed over the slices in which *it* outlines at least 20 mm2 of blood
+scale       mean and standard deviation of a network's raw logits in its own held-out fold; no label is used
+DL score    raw logits on the common scale: of a development patient, that of the one network that has not seen them; of
+            any other patient, the mean over all networks, with the spread between networks beside it
+reading     one scan read by all networks of a study, with the outline on the scan's own grid
 """
 
 from __future__ import annotations
@@ -15,17 +19,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from sklearn.linear_model import LogisticRegressionCV
-from sklearn.model_selection import StratifiedKFold
 from torch import Tensor
 
 from hepred_lib.errors import ManifestError, ScanError
 from hepred_lib.imaging.preprocessing import BrainSlices, prepare
-from hepred_lib.imaging.scans import (
-    Scan,
-    read_mask,
-    read_scan,
-)
+from hepred_lib.imaging.scans import Scan, read_mask, read_scan
 from hepred_lib.imaging.segmentation import dice, fill_holes, hd95_mm
 from hepred_lib.imaging.slices import (
     HU,
@@ -38,85 +36,16 @@ from hepred_lib.imaging.slices import (
     shown_hu,
 )
 from hepred_lib.multitask.data import Patient, measured_descriptors, network_input, uncut
-from hepred_lib.multitask.network import EVIDENCE, FINDINGS, MultitaskNetwork, slice_evidence
-from hepred_lib.multitask.training import half_precision_pays, load_network
+from hepred_lib.multitask.network import (
+    EVIDENCE,
+    FINDINGS,
+    MultitaskNetwork,
+    half_precision_pays,
+    load_network,
+    slice_evidence,
+)
 from hepred_lib.progress import progress
-from hepred_lib.stats.sensitivity import STRENGTHS
-
-# --- readout: The last layer, fitted once more when the features are done: a ridge logistic regression of HE
-
-LEAST_EVENTS, MOST_FOLDS = 5, 10
-# Of all that is known of growth from a scan, volume is the surest: it is penalized nine times less than the rest.
-TRUST = np.where(np.array(FINDINGS) == "log_volume", 3.0, 1.0)
-
-
-def fit_readout(network: MultitaskNetwork, findings: pd.DataFrame, he: pd.Series, *, seed: int) -> bool:
-    """Replace the weights of the findings in the network's expansion head.
-
-    Parameters
-    ----------
-    network : MultitaskNetwork
-        Changed in place.
-    findings : DataFrame, shape (n, k + 1)
-        What the network says of the patients who trained it; see :data:`FINDINGS`.
-    he : Series of 0 and 1, shape (n,)
-        Their outcomes.
-    seed : int
-        Of the folds of the cross-validation.
-
-    Returns
-    -------
-    bool
-        False, and nothing changed, where fewer than five patients have the rarer outcome.
-    """
-    rarer = int(min(he.sum(), len(he) - he.sum()))
-    if rarer < LEAST_EVENTS:
-        return False
-    weights, intercept = ridge_weights(findings[list(FINDINGS)].to_numpy(), he, TRUST, seed=seed)
-    layer = network.expansion.classify
-    with torch.no_grad():
-        layer.weight.copy_(torch.from_numpy(weights[None]))
-        layer.bias.copy_(torch.tensor([intercept]))
-    return True
-
-
-def ridge_weights(values: np.ndarray, he: pd.Series, trust: np.ndarray, *, seed: int) -> tuple[np.ndarray, float]:
-    """Weights, shape (k,), and intercept of a ridge logistic regression, per unit of each value.
-
-    Parameters
-    ----------
-    values : ndarray, shape (n, k)
-        Standardized within, so that their units do not matter.
-    he : Series of 0 and 1, shape (n,)
-        At least two of each.
-    trust : ndarray, shape (k,)
-        A value of trust t is penalized t squared times less than one of trust 1.
-    seed : int
-        Of the folds of the cross-validation that chooses the penalty.
-    """
-    centre, spread = values.mean(axis=0), values.std(axis=0)
-    scale = trust / np.where(spread > 0, spread, 1.0)
-    model = LogisticRegressionCV(
-        Cs=STRENGTHS,
-        l1_ratios=(0.0,),
-        cv=StratifiedKFold(int(min(MOST_FOLDS, he.sum(), len(he) - he.sum())), shuffle=True, random_state=seed),
-        solver="newton-cholesky",  # leaves the intercept unpenalized
-        scoring="neg_log_loss",
-        use_legacy_attributes=False,
-    ).fit((values - centre) * scale, he.astype(int))
-    weights = model.coef_[0] * scale
-    return weights, float(model.intercept_[0] - centre @ weights)
-
-
-@torch.inference_mode()
-def read_out(network: MultitaskNetwork, findings: pd.DataFrame) -> np.ndarray:
-    """Raw expansion logit of each row of findings, shape (n,)."""
-    layer = network.expansion.classify
-    values = torch.tensor(findings[list(FINDINGS)].to_numpy(np.float32), device=layer.weight.device)
-    return layer(values).squeeze(1).cpu().numpy().astype(float)
-
-
-# --- inference: What trained networks say of patients: outlines, presence of blood, and the normalized DL score
+from hepred_lib.study.files import read_table
 
 FALLBACK_SLICES = 3
 
@@ -130,9 +59,9 @@ class Prediction:
     probability : ndarray of float32, shape (n, h, w)
         Probability of parenchymal blood in each pixel.
     presence : ndarray, shape (n,)
-        Probability that the slice holds blood, told with the slices around it.
+        Probability that the slice contains blood, from the slice and those around it.
     evidence : ndarray, shape (n, 8)
-        What presence is told from, in the order of :data:`EVIDENCE`.
+        What presence is predicted from, in the order of :data:`EVIDENCE`.
     attention : ndarray, shape (n,)
         Weight of each slice in the patient's logit; 0 for slices that were not used.
     logit : float
@@ -192,19 +121,6 @@ def predict_patient(network: MultitaskNetwork, patient: Patient) -> Prediction:
     )
 
 
-def _with_measured(network: MultitaskNetwork, findings: Tensor, patient: Patient, outline: np.ndarray) -> Tensor:
-    """The findings of one patient with the descriptors measured inside the outline (n, h, w); 0 where there is none.
-
-    What is told is drawn in to three SDs, as what was taught: without a hematoma it can be anything.
-    """
-    spacing_mm = (patient.pixel_mm, patient.pixel_mm, 1000.0 * patient.voxel_ml / patient.pixel_mm**2)
-    hu = from_torch(patient.planes[:, HU]).astype(np.float32) - HU_OFFSET
-    measured = measured_descriptors(hu, fill_holes(from_torch(outline)), spacing_mm)
-    standard = network.expansion.standardize(torch.from_numpy(measured).to(findings.device)[None])
-    told, volume, _ = findings.split([standard.shape[1], 1, standard.shape[1]], dim=1)
-    return torch.cat([told.clamp(-3, 3), volume, standard.nan_to_num(0.0)], dim=1)
-
-
 def predict_cohort(
     network: MultitaskNetwork, patients: Iterable[Patient], *, label: str = "predict"
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -213,7 +129,7 @@ def predict_cohort(
     Returns
     -------
     predictions : DataFrame
-        One row a patient: ``dl_logit, hematoma_detected, predicted_volume_ml`` and the findings behind the logit.
+        One row per patient: ``dl_logit, hematoma_detected, predicted_volume_ml`` and the findings behind the logit.
     slices : DataFrame
         One row a slice: ``patient_id, blood`` (1, 0, or missing where neither call is wrong) and the evidence for it.
     """
@@ -234,6 +150,14 @@ def predict_cohort(
     columns = ["patient_id", "dl_logit", "hematoma_detected", "predicted_volume_ml", *FINDINGS]
     empty = pd.DataFrame(columns=["patient_id", "blood", *EVIDENCE])
     return pd.DataFrame(rows, columns=columns), pd.concat(slices, ignore_index=True)[list(empty)] if slices else empty
+
+
+@torch.inference_mode()
+def read_out(network: MultitaskNetwork, findings: pd.DataFrame) -> np.ndarray:
+    """Raw expansion logit of each row of findings, shape (n,)."""
+    layer = network.expansion.classify
+    values = torch.tensor(findings[list(FINDINGS)].to_numpy(np.float32), device=layer.weight.device)
+    return layer(values).squeeze(1).cpu().numpy().astype(float)
 
 
 def predict_ensemble(networks: Sequence[MultitaskNetwork], patient: Patient) -> tuple[Prediction, np.ndarray]:
@@ -257,6 +181,22 @@ def predict_ensemble(networks: Sequence[MultitaskNetwork], patient: Patient) -> 
     return mean, np.array([reading.logit for reading in readings])
 
 
+def raw_scores(folder: Path, cohort: pd.DataFrame, folds: Sequence[int]) -> pd.DataFrame:
+    """The raw scores of a study: ``predictions.csv`` of these folds' networks; without networks the manifest's column.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's folder.
+    cohort : DataFrame
+        ``cohort.csv``.
+    folds : sequence of int
+        Empty where the score was made elsewhere: see :func:`column_scores`.
+    """
+    paths = [folder / "folds" / str(fold) / "predictions.csv" for fold in folds]
+    return pd.concat([read_table(path) for path in paths]) if paths else column_scores(cohort)
+
+
 def column_scores(cohort: pd.DataFrame) -> pd.DataFrame:
     """A score made elsewhere (column ``external_score``) in the form of one fold's predictions.
 
@@ -272,8 +212,8 @@ def column_scores(cohort: pd.DataFrame) -> pd.DataFrame:
     if scores.nunique() < 2:
         got = f"{scores.iloc[0]:g} for all {len(scores)}" if len(scores) else "none"
         raise ManifestError(
-            f"external_score must vary among the development patients, got {got}; give each patient's own score, or set "
-            "image_source to none."
+            f"external_score must vary among the development patients, got {got}; give each patient's own score, or "
+            "set image_source to none."
         )
     return pd.DataFrame(
         {
@@ -340,9 +280,6 @@ def standardize(logits: pd.Series, fold: pd.Series, scales: pd.DataFrame) -> pd.
     return (logits - fold.map(scales["mean"])) / fold.map(scales["sd"])
 
 
-# --- reading: One scan read by the networks of a study: outline on the scan's own grid, score, and agreement
-
-
 @dataclass(frozen=True)
 class Reader:
     """The networks of a study, the scales of their scores, and how scans are prepared for them."""
@@ -350,6 +287,11 @@ class Reader:
     networks: tuple[MultitaskNetwork, ...]
     scales: pd.DataFrame
     options: Mapping[str, float]
+
+    @property
+    def pixel_mm(self) -> float:
+        """Pixel size of the networks' slices; NaN without networks."""
+        return self.options["field_mm"] / self.options["matrix"] if self.networks else np.nan
 
 
 @dataclass(frozen=True)
@@ -441,6 +383,49 @@ def read_with(reader: Reader, row: Mapping[str, object]) -> tuple[Reading, np.nd
     return reading, masks[0] if masks[0] is None else np.asarray(masks[0], bool)
 
 
+@dataclass(frozen=True)
+class Readings:
+    """Scans that were read, and how they agree with their references.
+
+    Attributes
+    ----------
+    agreement : DataFrame
+        ``segmentation.csv``: one row per scan with a reference outline.
+    slices : DataFrame
+        ``detection.csv``: one row per slice.
+    pictures : dict
+        By patient, the slice of the largest outline: see :func:`picture`.
+    patients : dict
+        By patient, what the networks saw.
+    """
+
+    agreement: pd.DataFrame
+    slices: pd.DataFrame
+    pictures: dict[str, dict[str, np.ndarray]]
+    patients: dict[str, Patient]
+
+
+def read_cohort(reader: Reader, rows: pd.DataFrame) -> Readings:
+    """Read the baseline scans of a manifest's rows; a reader without networks reads none.
+
+    Raises
+    ------
+    ScanError
+        With the patient named.
+    """
+    agreement, slices = [], [pd.DataFrame(columns=["patient_id", "slice", "presence", "blood", "predicted_mm2"])]
+    pictures, patients = {}, {}
+    records = rows.to_dict("records") if reader.networks else []
+    for row in progress(records, desc="read scans", unit="scan"):
+        reading, reference = read_with(reader, row)
+        slices.append(slice_calls(reading))
+        agreement += [outline_agreement(reading, reference)] if reference is not None else []
+        pictures[row["patient_id"]] = picture(reading, reference)
+        patients[row["patient_id"]] = reading.patient
+    columns = ["patient_id", "dice", "hd95_mm", "reference_ml", "predicted_ml"]
+    return Readings(pd.DataFrame(agreement, columns=columns), pd.concat(slices[1:] or slices), pictures, patients)
+
+
 def outline_agreement(reading: Reading, reference: np.ndarray) -> dict[str, float | str]:
     """One row of ``segmentation.csv``: Dice, HD95 and volumes on the scan's own grid."""
     voxel_ml = float(np.prod(reading.scan.spacing_mm)) / 1000.0
@@ -483,7 +468,47 @@ def picture(reading: Reading, reference: np.ndarray | None = None) -> dict[str, 
     }
 
 
+def ranked_pictures(agreement: pd.DataFrame, pictures: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """The two best, middle and worst outlines by Dice, as the figure ``outlines`` draws them; none without references.
+
+    Parameters
+    ----------
+    agreement : DataFrame
+        One row per patient with blood: ``patient_id, dice``.
+    pictures : mapping
+        By patient, from :func:`picture`.
+
+    Returns
+    -------
+    dict
+        ``hu, reference, predicted`` (n, h, w) and ``titles`` (n,).
+    """
+    ranked = agreement.sort_values("dice", ascending=False).set_index("patient_id")["dice"]
+    names, middle = ranked.index.tolist(), len(ranked) // 2
+    places = dict.fromkeys(names[-2:], "worst") | dict.fromkeys(names[max(middle - 1, 0) : middle + 1], "median")
+    places |= dict.fromkeys(names[:2], "best")
+    chosen = sorted(places, key=names.index)
+    shown = {
+        key: np.array([pictures[name][key] for name in chosen]) if chosen else np.zeros((0, 1, 1))
+        for key in ("hu", "reference", "predicted")
+    }
+    return shown | {"titles": np.array([f"{places[name]}, Dice {ranked[name]:.2f}" for name in chosen], dtype=str)}
+
+
 def load_reader(folder: Path, scales: pd.DataFrame, options: Mapping[str, float]) -> Reader:
-    """The networks of a run, in the order of its folds."""
+    """The networks of a run, in the order of the folds in ``scales``."""
     paths: Sequence[Path] = [folder / "folds" / str(fold) / "network.safetensors" for fold in scales.index]
     return Reader(tuple(load_network(path) for path in paths), scales, dict(options))
+
+
+def _with_measured(network: MultitaskNetwork, findings: Tensor, patient: Patient, outline: np.ndarray) -> Tensor:
+    """The findings of one patient with the descriptors measured inside the outline (n, h, w); 0 where there is none.
+
+    Predicted descriptors are clipped to ± 3 SD, as their targets were: without a hematoma they can be anything.
+    """
+    spacing_mm = (patient.pixel_mm, patient.pixel_mm, 1000.0 * patient.voxel_ml / patient.pixel_mm**2)
+    hu = from_torch(patient.planes[:, HU]).astype(np.float32) - HU_OFFSET
+    measured = measured_descriptors(hu, fill_holes(from_torch(outline)), spacing_mm)
+    standard = network.expansion.standardize(torch.from_numpy(measured).to(findings.device)[None])
+    predicted, volume, _ = findings.split([standard.shape[1], 1, standard.shape[1]], dim=1)
+    return torch.cat([predicted.clamp(-3, 3), volume, standard.nan_to_num(0.0)], dim=1)

@@ -1,8 +1,16 @@
-"""Training of one fold's network: a fixed schedule, read top to bottom.
+"""Training of one fold: every step of it, read top to bottom.
 
-No held-out patient influences it: the number of epochs is fixed, the learning rate follows a cosine, and the network
-that is kept is the exponential average of the weights. Every draw depends on (seed, fold, epoch, patient) alone, and
-the whole state is saved after each epoch: a killed training goes on where it was and ends with the same weights.
+Vocabulary
+----------
+fold        a part of the development patients: *held out* from its network, which all others (``in_fold``) train
+step        one update of the weights, on a few patients; a step can be worked on in *parts* and by several processes
+average     the exponential average of the weights over steps: the network that is kept
+state       all that changes from step to step; saved after each epoch as the *checkpoint*
+read-out    a linear layer that is fitted once more, by logistic regression, when the deep features are done
+
+No held-out patient influences a network: the number of epochs is fixed, and the learning rate follows a cosine. Every
+draw depends on (seed, fold, epoch, patient) alone, so that a training that was killed resumes at the last epoch and
+ends with the same weights.
 """
 
 from __future__ import annotations
@@ -16,18 +24,18 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save, save_file
+from safetensors.torch import load_file, save_file
+from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
+from sklearn.model_selection import StratifiedKFold
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from hepred_lib.errors import StudyError
 from hepred_lib.multitask.data import (
     Batch,
     Patient,
@@ -38,29 +46,580 @@ from hepred_lib.multitask.data import (
     normalize,
     step_batches,
     step_parts,
+    training_patients,
 )
-from hepred_lib.multitask.network import MultitaskNetwork, NetworkSettings
+from hepred_lib.multitask.network import (
+    EVIDENCE,
+    FINDINGS,
+    UNUSABLE,
+    MultitaskNetwork,
+    NetworkSettings,
+    SliceContext,
+    half_precision_pays,
+    pick_device,
+    read_metadata,
+)
+from hepred_lib.multitask.prediction import predict_cohort, read_out
 from hepred_lib.progress import progress
-from hepred_lib.study.files import damaged, write_bytes
+from hepred_lib.stats.sensitivity import STRENGTHS
+from hepred_lib.study.files import read_table
 from hepred_lib.study.identity import library_code
 
-# --- devices: On what a network is trained: one device, or several that share each step
+LOSSES = ("loss", "loss_segmentation", "loss_presence", "loss_expansion", "loss_descriptors")
+SMOOTH_PIXELS, CROSS_ENTROPY_WEIGHT, COARSE_WEIGHT = 20.0, 20.0, 0.3
+CHECKED_EVERY = 16
+# The gradient of most steps is longer than this: every step is about as long, and no hard patient turns it alone.
+LONGEST_GRADIENT = 0.5
+# The last linear layers see one target a patient where the decoder sees thousands of pixels: they take longer steps.
+# What lies before them must not, or its ReLU units die.
+READOUT_PACE, READOUTS = 10.0, ("expansion.describe.", "expansion.classify.")
+LEAST_EVENTS, MOST_FOLDS, LEAST_SLICES = 5, 10, 20
+# Of all that is known of growth from a scan, volume is the surest: it is penalized nine times less than the rest.
+TRUST = np.where(np.array(FINDINGS) == "log_volume", 3.0, 1.0)
 
 
-def pick_device() -> torch.device:
-    """The accelerator where there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+class TrainingError(RuntimeError):
+    """Training cannot go on; the message names the patients, or the setting that would fit."""
 
 
-def half_precision_pays(device: torch.device) -> bool:
-    """Whether bfloat16 is computed by the device itself: every GPU in use; a CPU only with the instructions for it.
+@dataclass(frozen=True)
+class TrainingSettings:
+    """The schedule, the weights of the joint loss, and how a step is shared out.
 
-    A CPU without them emulates bfloat16 at half the speed of float32.
+    The loss is outline + ``presence_weight`` x presence + ``expansion_weight`` x expansion + ``descriptor_weight`` x
+    descriptors. A step of ``patients_per_step`` is worked on by ``devices`` processes, each in ``accumulation`` parts.
     """
-    if device.type != "cpu":
-        return True
-    known = getattr(torch.cpu, "get_capabilities", dict)()
-    return bool(known.get("amx_bf16") or known.get("avx512_bf16"))
+
+    epochs: int = 16
+    patients_per_step: int = 2
+    slices_per_patient: int = 6
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-2
+    expansion_weight: float = 0.3
+    presence_weight: float = 0.3
+    descriptor_weight: float = 0.2
+    averaging: float = 0.99
+    devices: int = 1
+    accumulation: int = 1
+    seed: int = 7
+    fold: int = 0
+
+
+@dataclass(frozen=True)
+class TrainedFold:
+    """What the training of one fold leaves.
+
+    Attributes
+    ----------
+    network : MultitaskNetwork
+        Trained and with its read-outs fitted, in evaluation mode.
+    history : DataFrame
+        One row an epoch: :data:`LOSSES`.
+    predictions : DataFrame
+        One row per patient of the cohort: see :func:`hepred_lib.multitask.prediction.predict_cohort`, then ``fold`` and
+        ``role``.
+    readouts : DataFrame
+        One row per read-out: whether it was ``fitted``, on how many ``cases`` (patients or slices), ``positive`` ones.
+    """
+
+    network: MultitaskNetwork
+    history: pd.DataFrame
+    predictions: pd.DataFrame
+    readouts: pd.DataFrame
+
+
+@dataclass
+class TrainingState:
+    """Everything that changes from step to step; what a checkpoint holds."""
+
+    network: MultitaskNetwork
+    average: MultitaskNetwork
+    optimizer: torch.optim.Optimizer
+    epoch: int = 0
+    step: int = 0
+
+
+def complete_fold(
+    patients: Sequence[Patient],
+    roles: pd.Series,
+    network_settings: NetworkSettings,
+    *,
+    settings: TrainingSettings,
+    checkpoint: Path,
+    device: torch.device | None = None,
+) -> TrainedFold:
+    """Train the network of one fold, fit its read-outs on the patients who trained it, and predict every patient.
+
+    Parameters
+    ----------
+    patients : sequence of Patient
+        The whole cohort. Of those who are not ``in_fold`` nothing is used but for their own prediction.
+    roles : Series
+        By patient, from :func:`hepred_lib.multitask.data.fold_roles`.
+    network_settings, settings, checkpoint, device
+        As in :func:`train_fold`.
+    """
+    trained = training_patients(patients, roles)
+    network, history = train_fold(trained, network_settings, settings=settings, checkpoint=checkpoint, device=device)
+    predictions, slices = predict_cohort(network, patients)
+    predictions = predictions.assign(fold=settings.fold, role=predictions["patient_id"].map(roles))
+    he = pd.Series([patient.he for patient in patients], index=predictions.index)
+    taught = predictions["role"].eq("in_fold") & he.notna()
+    refitted = fit_readout(network, predictions[taught], he[taught], seed=settings.seed)
+    predictions["dl_logit"] = read_out(network, predictions)
+    slices = slices[slices["patient_id"].map(roles).eq("in_fold")]
+    weighed, blood = fit_presence(network.context, slices), slices["blood"].dropna()
+    readouts = [("expansion", refitted, int(taught.sum()), int(he[taught].sum()))]
+    readouts += [("presence", weighed, len(blood), int(blood.sum()))]
+    table = pd.DataFrame(readouts, columns=["readout", "fitted", "cases", "positive"])
+    return TrainedFold(network, history, predictions, table)
+
+
+def read_histories(folder: Path, folds: Sequence[int]) -> pd.DataFrame:
+    """The learning curves of all folds of a run, ``fold, epoch`` and the losses; no row where there are no folds."""
+    tables = [read_table(folder / "folds" / str(fold) / "history.csv") for fold in folds]
+    return pd.concat(tables) if tables else pd.DataFrame(columns=["fold", "epoch", *LOSSES])
+
+
+def train_fold(
+    patients: Sequence[Patient],
+    network_settings: NetworkSettings,
+    *,
+    settings: TrainingSettings,
+    checkpoint: Path,
+    device: torch.device | None = None,
+) -> tuple[MultitaskNetwork, pd.DataFrame]:
+    """Train on these patients by gradient; return the averaged network and its learning curves.
+
+    Parameters
+    ----------
+    patients : sequence of Patient
+        The training part of one fold, with reference outlines; without an outcome they serve outline and presence.
+    network_settings : NetworkSettings
+    settings : TrainingSettings
+    checkpoint : Path
+        Where the state is kept after each epoch; resumed when it was made from these patients and settings.
+    device : torch.device, optional
+        Of a training on one device.
+
+    Returns
+    -------
+    network : MultitaskNetwork
+        In evaluation mode.
+    history : DataFrame
+        One row an epoch: loss and its parts.
+
+    Raises
+    ------
+    TrainingError
+        The loss is not finite (the message names the patients), or a step does not fit into the device's memory (it
+        names the setting that does).
+    ValueError
+        A step has fewer patients than parts, or there are fewer GPUs than `devices`.
+    """
+    device = device or pick_device()
+    fewest = len(patients) // math.ceil(len(patients) / settings.patients_per_step)
+    step_parts(np.arange(fewest), settings.devices * settings.accumulation)
+    if settings.devices > 1:
+        light = [replace(patient, planes=None) if patient.path else patient for patient in patients]
+        try:
+            run_on(settings.devices, _train_share, light, network_settings, settings, checkpoint)
+        except torch.multiprocessing.ProcessRaisedException as error:
+            raise TrainingError(str(error).strip().splitlines()[-1]) from error
+    mark = _fingerprint(patients, network_settings, settings)
+    state = _new_state(patients, network_settings, settings, device)
+    history = resume_state(state, checkpoint, mark)
+    _train(state, history, patients, settings, save=lambda: save_state(state, history, checkpoint, mark))
+    return state.average.eval(), pd.DataFrame(history)
+
+
+def _train(
+    state: TrainingState,
+    history: list[dict],
+    patients: Sequence[Patient],
+    settings: TrainingSettings,
+    *,
+    save: Callable[[], None],
+) -> None:
+    """From the state's epoch to the last, adding to the history; ``save`` is called after each epoch."""
+    if state.epoch == settings.epochs:
+        return
+    device = next(state.network.parameters()).device
+    n_steps = math.ceil(len(patients) / settings.patients_per_step)
+    model = shared(state.network, device)
+    bar = progress(
+        total=settings.epochs * n_steps,
+        initial=state.step,
+        desc=f"fold {settings.fold}",
+        unit="step",
+        quiet=rank() > 0,
+    )
+    with bar, deterministic(device):
+        while state.epoch < settings.epochs:
+            key = (settings.seed, settings.fold, state.epoch)
+            pending, sums = [], torch.zeros(len(LOSSES), device=device)
+            for numbers in epoch_steps(len(patients), settings.patients_per_step, key):
+                _set_learning_rate(state, settings, settings.epochs * n_steps)
+                batches = step_batches(
+                    patients,
+                    numbers,
+                    slices_per_patient=settings.slices_per_patient,
+                    seed=key,
+                    device=device,
+                    parts=(rank(), settings.devices, settings.accumulation),
+                )
+                sums += _train_step(state, model, (augment(b, seed=key) for b in batches), settings, pending)
+                bar.update()
+            _require_finite(pending, state.step)
+            state.epoch += 1
+            means = dict(zip(LOSSES, (averaged(sums) / n_steps).tolist(), strict=True))
+            history.append({"epoch": state.epoch, **means})
+            bar.set_postfix({"loss": f"{means['loss']:.3f}"})
+            save()
+
+
+def _train_step(
+    state: TrainingState,
+    model: nn.Module,
+    batches: Iterable[Batch],
+    settings: TrainingSettings,
+    pending: list[tuple[str, Tensor]],
+) -> Tensor:
+    """Forward and backward of a step's parts, one update; returns the mean losses, still on the device.
+
+    Each part's patients and loss are added to ``pending``: to look at every loss at once would hold up the device.
+    """
+    # Dropout draws from the global generator: seed it by step, so that a resumed run draws the same.
+    torch.manual_seed(mixed_seed((settings.seed, settings.fold, rank(), state.step)))
+    state.optimizer.zero_grad(set_to_none=True)
+    losses = 0.0
+    for part, batch in enumerate(batches):
+        last = part + 1 == settings.accumulation
+        with nullcontext() if last or settings.devices == 1 else model.no_sync():
+            values = _fitting_loss(model, batch, settings) / settings.accumulation
+        losses = losses + values.detach()
+        pending.append((", ".join(batch.patient_ids), values[0].detach()))
+    if state.step % CHECKED_EVERY == 0 or losses.device.type == "cpu":
+        _require_finite(pending, state.step)
+    nn.utils.clip_grad_norm_(state.network.parameters(), LONGEST_GRADIENT, foreach=True)
+    state.optimizer.step()
+    state.step += 1
+    _update_average(state, settings.averaging)
+    return losses
+
+
+def _fitting_loss(model: nn.Module, batch: Batch, settings: TrainingSettings) -> Tensor:
+    """Losses of a batch with their gradients; names the accumulation that fits where memory is short."""
+    try:
+        losses = joint_loss(model, batch, settings)
+        (losses[0] / settings.accumulation).backward()
+    except torch.OutOfMemoryError as error:
+        parts = settings.accumulation * 2
+        most = settings.patients_per_step // settings.devices
+        advice = (
+            f"set accumulation to {parts}" if parts <= most else "take fewer slices_per_patient or a smaller matrix"
+        )
+        raise TrainingError(
+            f"the device's memory is too small for {len(batch.hu)} slices of {tuple(batch.hu.shape[-2:])} at a time: "
+            f"{advice} ({error})."
+        ) from error
+    return losses
+
+
+def joint_loss(model: nn.Module, batch: Batch, settings: TrainingSettings) -> Tensor:
+    """The weighted sum of the losses and its parts, shape (5,), in the order of :data:`LOSSES`.
+
+    The sum holds the coarse outlines' losses too; they are not listed.
+
+    Parameters
+    ----------
+    model : MultitaskNetwork, or the same shared among processes
+    batch : Batch
+    settings : TrainingSettings
+        Holds the weights of the losses.
+    """
+    network = getattr(model, "module", model)
+    slices = normalize(batch.hu).contiguous(memory_format=torch.channels_last)
+    half = half_precision_pays(batch.hu.device)
+    with torch.autocast(batch.hu.device.type, dtype=torch.bfloat16, enabled=half):
+        output = model(slices)
+    features = tuple(level.float() for level in output.features)
+    bags = network.expand(features, slices, batch.blood, batch.bag, batch.voxel_ml)
+    outline = outline_loss(output.outline.float(), batch.blood, batch.bag)
+    shrunk = [nn.functional.adaptive_avg_pool2d(batch.blood, level.shape[-2:]) for level in output.coarse]
+    coarse = sum(
+        outline_loss(level.float(), blood, batch.bag) for level, blood in zip(output.coarse, shrunk, strict=True)
+    )
+    presence = _masked_bce(output.presence.float(), batch.presence, torch.isfinite(batch.presence))
+    expansion = _masked_bce(bags.expansion, batch.he, torch.isfinite(batch.he))
+    description = _masked_smooth_l1(
+        bags.findings[:, : batch.descriptors.shape[1]], network.expansion.standardize(batch.descriptors)
+    )
+    heads = settings.presence_weight * presence + settings.expansion_weight * expansion
+    heads = heads + settings.descriptor_weight * description
+    total = outline + COARSE_WEIGHT * coarse + heads
+    return torch.stack([total, outline, presence, expansion, description])
+
+
+def outline_loss(logits: Tensor, blood: Tensor, bag: Tensor) -> Tensor:
+    """Soft Dice by patient plus pixel-wise cross-entropy; targets are shares of a pixel in [0, 1].
+
+    One Dice a patient, as outlines are judged: a small hematoma counts as much as a large one, and a patient without
+    blood through the false positives.
+    """
+    probability = torch.sigmoid(logits)
+    sums = torch.stack([2.0 * probability * blood, probability**2 + blood**2]).sum(dim=(2, 3, 4))
+    overlap, total = sums.new_zeros(2, int(bag.max()) + 1).index_add(1, bag, sums)
+    dice = ((overlap + SMOOTH_PIXELS) / (total + SMOOTH_PIXELS)).mean()
+    # Blood is about one pixel in a hundred: a plain mean would drown it, and Dice alone is slow at margins.
+    cross_entropy = nn.functional.binary_cross_entropy_with_logits(logits, blood, reduction="mean")
+    return 1.0 - dice + CROSS_ENTROPY_WEIGHT * cross_entropy
+
+
+def _masked_bce(logits: Tensor, target: Tensor, known: Tensor) -> Tensor:
+    if not known.any():
+        return logits.sum() * 0.0
+    return nn.functional.binary_cross_entropy_with_logits(logits[known], target[known])
+
+
+def _masked_smooth_l1(value: Tensor, target: Tensor) -> Tensor:
+    known = torch.isfinite(target).all(dim=1)
+    if not known.any():
+        return value.sum() * 0.0
+    return nn.functional.smooth_l1_loss(value[known], target[known])
+
+
+def _require_finite(pending: list[tuple[str, Tensor]], step: int) -> None:
+    """Refuse losses that are not finite, by the names of the first patients that gave one; then forget them all."""
+    if pending and not torch.isfinite(torch.stack([loss for _, loss in pending])).all():
+        wrong = next(names for names, loss in pending if not torch.isfinite(loss))
+        raise TrainingError(f"the loss is not finite by step {step} (patients {wrong}).")
+    pending.clear()
+
+
+def _set_learning_rate(state: TrainingState, settings: TrainingSettings, steps: int) -> None:
+    warm = max(1, steps // 20)
+    if state.step < warm:
+        factor = (state.step + 1) / warm
+    else:
+        factor = 0.5 * (1.0 + math.cos(math.pi * (state.step - warm) / max(1, steps - warm)))
+    for group in state.optimizer.param_groups:
+        group["lr"] = settings.learning_rate * group["pace"] * factor
+
+
+@torch.no_grad()
+def _update_average(state: TrainingState, averaging: float) -> None:
+    # A shorter memory at first, so that the random start is forgotten.
+    decay = min(averaging, (1.0 + state.step) / (10.0 + state.step))
+    pairs = list(zip(_tensors(state.average), _tensors(state.network), strict=True))
+    means, values = zip(*[pair for pair in pairs if pair[0].is_floating_point()], strict=True)
+    get_ema_multi_avg_fn(decay)(means, values, None)
+    for mean, value in pairs:
+        if not mean.is_floating_point():
+            mean.copy_(value)
+
+
+def _tensors(network: nn.Module) -> Iterator[Tensor]:
+    yield from network.parameters()
+    yield from network.buffers()
+
+
+def _new_state(
+    patients: Sequence[Patient], network: NetworkSettings, settings: TrainingSettings, device: torch.device
+) -> TrainingState:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(mixed_seed((settings.seed, settings.fold)))
+        model = MultitaskNetwork(network)
+    mean, sd = descriptor_scale([patient.descriptors for patient in patients])
+    model.expansion.descriptor_mean.copy_(mean)
+    model.expansion.descriptor_sd.copy_(sd)
+    average = MultitaskNetwork(network)
+    average.load_state_dict(model.state_dict())
+    model, average = (
+        item.to(device=device, memory_format=torch.channels_last).train(mode)
+        for item, mode in ((model, True), (average, False))
+    )
+    body, readouts = (
+        [weights for name, weights in model.named_parameters() if name.startswith(READOUTS) == last]
+        for last in (False, True)
+    )
+    groups = [{"params": body, "pace": 1.0}, {"params": readouts, "pace": READOUT_PACE}]
+    optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
+    return TrainingState(model, average, optimizer)
+
+
+def _fingerprint(patients: Sequence[Patient], network: NetworkSettings, settings: TrainingSettings) -> str:
+    """What a checkpoint must have been made from to be resumed."""
+    people = [
+        (
+            patient.patient_id,
+            repr(patient.he),
+            repr(patient.descriptors),
+            hashlib.sha256(np.ascontiguousarray(patient.planes)).hexdigest(),
+        )
+        for patient in patients
+    ]
+    made_of = {"network": asdict(network), "training": asdict(settings), "patients": people}
+    made_of["code"] = library_code("multitask", "training.py")
+    return json.dumps(made_of, sort_keys=True)
+
+
+def fit_readout(network: MultitaskNetwork, findings: pd.DataFrame, he: pd.Series, *, seed: int) -> bool:
+    """Replace the weights of the findings in the network's expansion head.
+
+    Parameters
+    ----------
+    network : MultitaskNetwork
+        Changed in place.
+    findings : DataFrame, shape (n, 2 k + 1)
+        :data:`FINDINGS` of the patients who trained the network.
+    he : Series of 0 and 1, shape (n,)
+        Their outcomes.
+    seed : int
+        Of the folds of the cross-validation.
+
+    Returns
+    -------
+    bool
+        False, and nothing changed, where fewer than five patients have the rarer outcome.
+    """
+    rarer = int(min(he.sum(), len(he) - he.sum()))
+    if rarer < LEAST_EVENTS:
+        return False
+    weights, intercept = ridge_weights(findings[list(FINDINGS)].to_numpy(), he, TRUST, seed=seed)
+    layer = network.expansion.classify
+    with torch.no_grad():
+        layer.weight.copy_(torch.from_numpy(weights[None]))
+        layer.bias.copy_(torch.tensor([intercept]))
+    return True
+
+
+def ridge_weights(values: np.ndarray, he: pd.Series, trust: np.ndarray, *, seed: int) -> tuple[np.ndarray, float]:
+    """Weights, shape (k,), and intercept of a ridge logistic regression, per unit of each value.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n, k)
+        Standardized within, so that their units do not matter.
+    he : Series of 0 and 1, shape (n,)
+        At least two of each.
+    trust : ndarray, shape (k,)
+        A value of trust t is penalized t squared times less than one of trust 1.
+    seed : int
+        Of the folds of the cross-validation that chooses the penalty.
+    """
+    centre, spread = values.mean(axis=0), values.std(axis=0)
+    scale = trust / np.where(spread > 0, spread, 1.0)
+    model = LogisticRegressionCV(
+        Cs=STRENGTHS,
+        l1_ratios=(0.0,),
+        cv=StratifiedKFold(int(min(MOST_FOLDS, he.sum(), len(he) - he.sum())), shuffle=True, random_state=seed),
+        solver="newton-cholesky",  # leaves the intercept unpenalized
+        scoring="neg_log_loss",
+        use_legacy_attributes=False,
+    ).fit((values - centre) * scale, he.astype(int))
+    weights = model.coef_[0] * scale
+    return weights, float(model.intercept_[0] - centre @ weights)
+
+
+def fit_presence(context: SliceContext, slices: pd.DataFrame) -> bool:
+    """Replace the weights by those of a logistic regression.
+
+    Parameters
+    ----------
+    context : SliceContext
+        Of a network; changed in place.
+    slices : DataFrame
+        One row a slice of the patients who trained the network: ``blood`` (1, 0, or missing where neither call is
+        wrong) and :data:`EVIDENCE`.
+
+    Returns
+    -------
+    bool
+        False, and nothing changed, where fewer than twenty slices hold blood or are free of it.
+    """
+    known = slices[slices["blood"].notna()]
+    blood = known["blood"].astype(int)
+    if min(blood.sum(), len(blood) - blood.sum()) < LEAST_SLICES:
+        return False
+    values = known[list(EVIDENCE)].to_numpy(float)
+    centre, scale = values.mean(axis=0), 1.0 / np.maximum(values.std(axis=0), 1e-6)
+    model = LogisticRegression(solver="newton-cholesky").fit((values - centre) * scale, blood)
+    weight = model.coef_[0] * scale
+    context.weight.copy_(torch.from_numpy(weight))
+    context.bias.fill_(float(model.intercept_[0] - centre @ weight))
+    return True
+
+
+def save_state(state: TrainingState, history: list[dict], checkpoint: Path, fingerprint: str) -> None:
+    """Keep all that the next epoch starts from, marked by what it was made from."""
+    tensors = {f"network.{name}": value for name, value in state.network.state_dict().items()}
+    tensors |= {f"average.{name}": value for name, value in state.average.state_dict().items()}
+    for index, slots in state.optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{name}": value for name, value in slots.items()}
+    tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    progress = {"epoch": state.epoch, "step": state.step, "history": history}
+    _save_tensors(tensors, checkpoint, {"fingerprint": fingerprint, "progress": json.dumps(progress)})
+
+
+def resume_state(state: TrainingState, checkpoint: Path, fingerprint: str) -> list[dict]:
+    """Resume a state made from the same patients and settings; returns its history, empty where there is none.
+
+    What a kill during writing left behind is removed, and so is a damaged checkpoint: training starts anew.
+    """
+    for rest in checkpoint.parent.glob(f".{checkpoint.name}.*.tmp"):
+        rest.unlink(missing_ok=True)
+    if not checkpoint.exists():
+        return []
+    try:
+        metadata = read_metadata(checkpoint)
+        if metadata["fingerprint"] != fingerprint:
+            return []
+        progress = json.loads(metadata["progress"])
+        epoch, step, history = progress["epoch"], progress["step"], progress["history"]
+        tensors = load_file(checkpoint)
+        _require_state(tensors, state)
+    except UNUSABLE:
+        checkpoint.unlink()
+        return []
+    for name, module in (("network", state.network), ("average", state.average)):
+        module.load_state_dict(_part(tensors, name))
+    slots: dict[int, dict[str, Tensor]] = {}
+    parameters = [weights for group in state.optimizer.param_groups for weights in group["params"]]
+    for name, value in _part(tensors, "optimizer").items():
+        index, slot = name.split(".", 1)
+        # The moments must lie in memory as their weights do, or the fused optimizer rounds differently.
+        like = torch.empty_like(parameters[int(index)], device="cpu") if value.dim() else torch.empty(())
+        slots.setdefault(int(index), {})[slot] = like.copy_(value)
+    state.optimizer.load_state_dict({**state.optimizer.state_dict(), "state": slots})
+    state.epoch, state.step = epoch, step
+    return history
+
+
+def _require_state(tensors: dict[str, Tensor], state: TrainingState) -> None:
+    """Refuse a checkpoint that lacks a part of the state, or holds one that is not finite."""
+    for name, module in (("network", state.network), ("average", state.average)):
+        if _part(tensors, name).keys() != module.state_dict().keys():
+            raise ValueError(f"the checkpoint must hold the whole {name}")
+    if not all(torch.isfinite(value).all() for value in tensors.values() if value.is_floating_point()):
+        raise ValueError("the checkpoint must be finite")
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(f"{prefix}."): value for name, value in tensors.items() if name.startswith(f"{prefix}.")}
+
+
+def _save_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        save_file(tensors, temporary, metadata=metadata)
+        with open(temporary, "rb") as stream:
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except (OSError, SafetensorError):
+        temporary.unlink(missing_ok=True)  # half a file of a full disk
+        raise
 
 
 @contextmanager
@@ -78,6 +637,24 @@ def deterministic(device: torch.device) -> Iterator[None]:
     finally:
         torch.use_deterministic_algorithms(before[0])
         torch.backends.cudnn.benchmark = before[1]
+
+
+def _train_share(
+    device: torch.device,
+    patients: Sequence[Patient],
+    network_settings: NetworkSettings,
+    settings: TrainingSettings,
+    checkpoint: Path,
+) -> None:
+    """One process's share of a training; the first process keeps the state."""
+    opened = [p if p.planes is not None else replace(p, planes=np.load(p.path, mmap_mode="r")) for p in patients]
+    mark = _fingerprint(opened, network_settings, settings)
+    state = _new_state(opened, network_settings, settings, device)
+    history = resume_state(state, checkpoint, mark)
+    first = rank() == 0
+    _train(
+        state, history, opened, settings, save=lambda: save_state(state, history, checkpoint, mark) if first else None
+    )
 
 
 def run_on(n_devices: int, work: Callable[..., None], *arguments: object) -> None:
@@ -148,483 +725,3 @@ def averaged(values: Tensor) -> Tensor:
 
 def _joined() -> bool:
     return torch.distributed.is_available() and torch.distributed.is_initialized()
-
-
-# --- objective: What training minimizes: outline, presence of blood, expansion, and the hematoma's measured des
-
-SMOOTH_PIXELS, CROSS_ENTROPY_WEIGHT, COARSE_WEIGHT = 20.0, 20.0, 0.3
-LOSSES = ("loss", "loss_segmentation", "loss_presence", "loss_expansion", "loss_descriptors")
-
-
-class LossWeights(NamedTuple):
-    """Weights of the losses that are added to that of the outline."""
-
-    presence: float
-    expansion: float
-    descriptors: float
-
-
-def joint_loss(model: nn.Module, batch: Batch, weights: LossWeights) -> Tensor:
-    """The weighted sum of the losses and its parts, shape (5,), in the order of :data:`LOSSES`.
-
-    The sum holds the coarse outlines' losses too; they are not listed.
-
-    Parameters
-    ----------
-    model : MultitaskNetwork, or the same shared among processes
-    batch : Batch
-    weights : LossWeights
-    """
-    network = getattr(model, "module", model)
-    slices = normalize(batch.hu).contiguous(memory_format=torch.channels_last)
-    half = half_precision_pays(batch.hu.device)
-    with torch.autocast(batch.hu.device.type, dtype=torch.bfloat16, enabled=half):
-        output = model(slices)
-    features = tuple(level.float() for level in output.features)
-    bags = network.expand(features, slices, batch.blood, batch.bag, batch.voxel_ml)
-    outline = outline_loss(output.outline.float(), batch.blood, batch.bag)
-    coarse = sum(outline_loss(level.float(), _shrunk(batch.blood, level), batch.bag) for level in output.coarse)
-    presence = _masked_bce(output.presence.float(), batch.presence, torch.isfinite(batch.presence))
-    expansion = _masked_bce(bags.expansion, batch.he, torch.isfinite(batch.he))
-    description = _masked_smooth_l1(
-        bags.findings[:, : batch.descriptors.shape[1]], network.expansion.standardize(batch.descriptors)
-    )
-    heads = weights.presence * presence + weights.expansion * expansion + weights.descriptors * description
-    total = outline + COARSE_WEIGHT * coarse + heads
-    return torch.stack([total, outline, presence, expansion, description])
-
-
-def outline_loss(logits: Tensor, blood: Tensor, bag: Tensor) -> Tensor:
-    """Soft Dice by patient plus pixel-wise cross-entropy; targets are shares of a pixel in [0, 1].
-
-    One Dice a patient, as outlines are judged: a small hematoma counts as much as a large one, and a patient without
-    blood through the false positives.
-    """
-    probability = torch.sigmoid(logits)
-    sums = torch.stack([2.0 * probability * blood, probability**2 + blood**2]).sum(dim=(2, 3, 4))
-    overlap, total = sums.new_zeros(2, int(bag.max()) + 1).index_add(1, bag, sums)
-    dice = ((overlap + SMOOTH_PIXELS) / (total + SMOOTH_PIXELS)).mean()
-    # Blood is about one pixel in a hundred: a plain mean would drown it, and Dice alone is slow at margins.
-    cross_entropy = nn.functional.binary_cross_entropy_with_logits(logits, blood, reduction="mean")
-    return 1.0 - dice + CROSS_ENTROPY_WEIGHT * cross_entropy
-
-
-def _shrunk(blood: Tensor, level: Tensor) -> Tensor:
-    """The share of blood in each pixel of a coarser level."""
-    return nn.functional.adaptive_avg_pool2d(blood, level.shape[-2:])
-
-
-def _masked_bce(logits: Tensor, target: Tensor, known: Tensor) -> Tensor:
-    if not known.any():
-        return logits.sum() * 0.0
-    return nn.functional.binary_cross_entropy_with_logits(logits[known], target[known])
-
-
-def _masked_smooth_l1(value: Tensor, target: Tensor) -> Tensor:
-    known = torch.isfinite(target).all(dim=1)
-    if not known.any():
-        return value.sum() * 0.0
-    return nn.functional.smooth_l1_loss(value[known], target[known])
-
-
-# --- checkpoint: Weights and training state in safetensors: no pickle, written under a temporary name and rename
-
-# What a file that is cut, edited or of another network leads to.
-UNUSABLE = (OSError, ValueError, KeyError, TypeError, RuntimeError, RecursionError, SafetensorError)
-
-
-@dataclass
-class TrainingState:
-    """Everything that changes from step to step; what a checkpoint holds."""
-
-    network: MultitaskNetwork
-    average: MultitaskNetwork
-    optimizer: torch.optim.Optimizer
-    epoch: int = 0
-    step: int = 0
-
-
-def save_network(network: MultitaskNetwork, path: Path) -> None:
-    """Weights as safetensors, the settings that rebuild the network in its metadata; replaced only when they change."""
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    write_bytes(path, save(tensors, metadata={"network": json.dumps(asdict(network.settings))}))
-
-
-def load_network(path: Path) -> MultitaskNetwork:
-    """The network that :func:`save_network` wrote, in evaluation mode on the CPU.
-
-    Raises
-    ------
-    StudyError
-        The file is missing or damaged.
-    """
-    try:
-        settings = NetworkSettings(**json.loads(_read_metadata(path)["network"]))
-        network = MultitaskNetwork(settings)
-        network.load_state_dict(load_file(path))
-    except UNUSABLE as error:
-        raise StudyError(damaged(path, error)) from error
-    return network.to(memory_format=torch.channels_last).eval()
-
-
-def save_state(state: TrainingState, history: list[dict], checkpoint: Path, fingerprint: str) -> None:
-    """Keep all that the next epoch starts from, marked by what it was made from."""
-    tensors = {f"network.{name}": value for name, value in state.network.state_dict().items()}
-    tensors |= {f"average.{name}": value for name, value in state.average.state_dict().items()}
-    for index, slots in state.optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{name}": value for name, value in slots.items()}
-    tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    progress = {"epoch": state.epoch, "step": state.step, "history": history}
-    _save_tensors(tensors, checkpoint, {"fingerprint": fingerprint, "progress": json.dumps(progress)})
-
-
-def resume_state(state: TrainingState, checkpoint: Path, fingerprint: str) -> list[dict]:
-    """Take up a state made from the same patients and settings; returns its history, empty where there is none.
-
-    What a kill in the middle of writing left behind is removed, and so is a damaged checkpoint: training starts anew.
-    """
-    for rest in checkpoint.parent.glob(f".{checkpoint.name}.*.tmp"):
-        rest.unlink(missing_ok=True)
-    if not checkpoint.exists():
-        return []
-    try:
-        metadata = _read_metadata(checkpoint)
-        if metadata["fingerprint"] != fingerprint:
-            return []
-        progress = json.loads(metadata["progress"])
-        epoch, step, history = progress["epoch"], progress["step"], progress["history"]
-        tensors = load_file(checkpoint)
-        _require_state(tensors, state)
-    except UNUSABLE:
-        checkpoint.unlink()
-        return []
-    for name, module in (("network", state.network), ("average", state.average)):
-        module.load_state_dict(_part(tensors, name))
-    slots: dict[int, dict[str, Tensor]] = {}
-    parameters = [weights for group in state.optimizer.param_groups for weights in group["params"]]
-    for name, value in _part(tensors, "optimizer").items():
-        index, slot = name.split(".", 1)
-        # The moments must lie in memory as their weights do, or the fused optimizer rounds differently.
-        like = torch.empty_like(parameters[int(index)], device="cpu") if value.dim() else torch.empty(())
-        slots.setdefault(int(index), {})[slot] = like.copy_(value)
-    state.optimizer.load_state_dict({**state.optimizer.state_dict(), "state": slots})
-    state.epoch, state.step = epoch, step
-    return history
-
-
-def _require_state(tensors: dict[str, Tensor], state: TrainingState) -> None:
-    """Refuse a checkpoint that lacks a part of the state, or holds one that is not finite."""
-    for name, module in (("network", state.network), ("average", state.average)):
-        if _part(tensors, name).keys() != module.state_dict().keys():
-            raise ValueError(f"the checkpoint must hold the whole {name}")
-    if not all(torch.isfinite(value).all() for value in tensors.values() if value.is_floating_point()):
-        raise ValueError("the checkpoint must be finite")
-
-
-def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(f"{prefix}."): value for name, value in tensors.items() if name.startswith(f"{prefix}.")}
-
-
-def _save_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        save_file(tensors, temporary, metadata=metadata)
-        with open(temporary, "rb") as stream:
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-    except (OSError, SafetensorError):
-        temporary.unlink(missing_ok=True)  # half a file of a full disk
-        raise
-
-
-def _read_metadata(path: Path) -> dict[str, str]:
-    with open(path, "rb") as stream:
-        size = min(int.from_bytes(stream.read(8), "little"), path.stat().st_size)
-        return json.loads(stream.read(size))["__metadata__"]
-
-
-# --- training: Training of one fold's network: a fixed schedule, read top to bottom
-
-CHECKED_EVERY = 16
-# The gradient of most steps is longer than this: every step is about as long, and no hard patient turns it alone.
-LONGEST_GRADIENT = 0.5
-# The last linear layers see one target a patient where the decoder sees thousands of pixels: they take longer steps.
-# What lies before them must not, or its units fall silent and no gradient wakes them.
-READOUT_PACE, READOUTS = 10.0, ("expansion.describe.", "expansion.classify.")
-
-
-class TrainingError(RuntimeError):
-    """Training cannot go on; the message names the patients, or the setting that would fit."""
-
-
-@dataclass(frozen=True)
-class TrainingSettings:
-    """The schedule, the weights of the joint loss, and how a step is shared out.
-
-    The loss is outline + ``presence_weight`` x presence + ``expansion_weight`` x expansion + ``descriptor_weight`` x
-    descriptors. A step of ``patients_per_step`` is worked on by ``devices`` processes, each in ``accumulation`` parts.
-    """
-
-    epochs: int = 16
-    patients_per_step: int = 2
-    slices_per_patient: int = 6
-    learning_rate: float = 2e-3
-    weight_decay: float = 1e-2
-    expansion_weight: float = 0.3
-    presence_weight: float = 0.3
-    descriptor_weight: float = 0.2
-    averaging: float = 0.99
-    devices: int = 1
-    accumulation: int = 1
-    seed: int = 7
-    fold: int = 0
-
-    @property
-    def weights(self) -> LossWeights:
-        """Of the joint loss."""
-        return LossWeights(self.presence_weight, self.expansion_weight, self.descriptor_weight)
-
-
-@dataclass
-class _Pending:
-    """Losses that are still on the device, with the patients they belong to."""
-
-    patients: list[str]
-    losses: list[Tensor]
-
-
-def train_fold(
-    patients: Sequence[Patient],
-    network_settings: NetworkSettings,
-    *,
-    settings: TrainingSettings,
-    checkpoint: Path,
-    device: torch.device | None = None,
-) -> tuple[MultitaskNetwork, pd.DataFrame]:
-    """Train on these patients and return the averaged network and its learning curves.
-
-    Parameters
-    ----------
-    patients : sequence of Patient
-        The training part of one fold; patients without an outcome serve outline and presence only.
-    network_settings : NetworkSettings
-    settings : TrainingSettings
-    checkpoint : Path
-        Where the state is kept after each epoch, without ending; taken up again when it fits these settings.
-    device : torch.device, optional
-        Of a training on one device.
-
-    Returns
-    -------
-    network : MultitaskNetwork
-        In evaluation mode.
-    history : DataFrame
-        One row an epoch: loss and its parts.
-
-    Raises
-    ------
-    TrainingError
-        The loss is not finite (the message names the patients), or a step does not fit into the device's memory (it
-        names the setting that does).
-    ValueError
-        A step has fewer patients than parts, or there are fewer GPUs than `devices`.
-    """
-    device = device or pick_device()
-    fewest = len(patients) // math.ceil(len(patients) / settings.patients_per_step)
-    step_parts(np.arange(fewest), settings.devices * settings.accumulation)
-    if settings.devices > 1:
-        light = [replace(patient, planes=None) if patient.path else patient for patient in patients]
-        try:
-            run_on(settings.devices, _train_share, light, network_settings, settings, checkpoint)
-        except torch.multiprocessing.ProcessRaisedException as error:
-            raise TrainingError(str(error).strip().splitlines()[-1]) from error
-    mark = _fingerprint(patients, network_settings, settings)
-    state = _new_state(patients, network_settings, settings, device)
-    history = resume_state(state, checkpoint, mark)
-    _train(state, history, patients, settings, save=lambda: save_state(state, history, checkpoint, mark))
-    return state.average.eval(), pd.DataFrame(history)
-
-
-def _train_share(
-    device: torch.device,
-    patients: Sequence[Patient],
-    network_settings: NetworkSettings,
-    settings: TrainingSettings,
-    checkpoint: Path,
-) -> None:
-    """One process's share of a training; the first process keeps the state."""
-    opened = [p if p.planes is not None else replace(p, planes=np.load(p.path, mmap_mode="r")) for p in patients]
-    mark = _fingerprint(opened, network_settings, settings)
-    state = _new_state(opened, network_settings, settings, device)
-    history = resume_state(state, checkpoint, mark)
-    first = rank() == 0
-    _train(
-        state, history, opened, settings, save=lambda: save_state(state, history, checkpoint, mark) if first else None
-    )
-
-
-def _train(
-    state: TrainingState,
-    history: list[dict],
-    patients: Sequence[Patient],
-    settings: TrainingSettings,
-    *,
-    save: Callable[[], None],
-) -> None:
-    """From the state's epoch to the last, adding to the history; ``save`` is called after each epoch."""
-    if state.epoch == settings.epochs:
-        return
-    device = next(state.network.parameters()).device
-    n_steps = math.ceil(len(patients) / settings.patients_per_step)
-    model = shared(state.network, device)
-    bar = progress(
-        total=settings.epochs * n_steps,
-        initial=state.step,
-        desc=f"fold {settings.fold}",
-        unit="step",
-        quiet=rank() > 0,
-    )
-    with bar, deterministic(device):
-        while state.epoch < settings.epochs:
-            key = (settings.seed, settings.fold, state.epoch)
-            pending, sums = _Pending([], []), torch.zeros(len(LOSSES), device=device)
-            for numbers in epoch_steps(len(patients), settings.patients_per_step, key):
-                _set_learning_rate(state, settings, settings.epochs * n_steps)
-                batches = step_batches(
-                    patients,
-                    numbers,
-                    slices_per_patient=settings.slices_per_patient,
-                    seed=key,
-                    device=device,
-                    parts=(rank(), settings.devices, settings.accumulation),
-                )
-                sums += _train_step(state, model, (augment(b, seed=key) for b in batches), settings, pending)
-                bar.update()
-            _require_finite(pending, state.step)
-            state.epoch += 1
-            means = dict(zip(LOSSES, (averaged(sums) / n_steps).tolist(), strict=True))
-            history.append({"epoch": state.epoch, **means})
-            bar.set_postfix({"loss": f"{means['loss']:.3f}"})
-            save()
-
-
-def _train_step(
-    state: TrainingState,
-    model: nn.Module,
-    batches: Iterable[Batch],
-    settings: TrainingSettings,
-    pending: _Pending,
-) -> Tensor:
-    """Forward and backward of a step's parts, one update; returns the mean losses, still on the device."""
-    # Dropout draws from the global generator: seed it by step, so that a resumed run draws the same.
-    torch.manual_seed(mixed_seed((settings.seed, settings.fold, rank(), state.step)))
-    state.optimizer.zero_grad(set_to_none=True)
-    losses = 0.0
-    for part, batch in enumerate(batches):
-        last = part + 1 == settings.accumulation
-        with nullcontext() if last or settings.devices == 1 else model.no_sync():
-            values = _fitting_loss(model, batch, settings) / settings.accumulation
-        losses = losses + values.detach()
-        pending.patients.append(", ".join(batch.patient_ids))
-        pending.losses.append(values[0].detach())
-    if state.step % CHECKED_EVERY == 0 or losses.device.type == "cpu":
-        _require_finite(pending, state.step)
-    nn.utils.clip_grad_norm_(state.network.parameters(), LONGEST_GRADIENT, foreach=True)
-    state.optimizer.step()
-    state.step += 1
-    _update_average(state, settings.averaging)
-    return losses
-
-
-def _fitting_loss(model: nn.Module, batch: Batch, settings: TrainingSettings) -> Tensor:
-    """Losses of a batch with their gradients; says which accumulation fits where the device's memory does not do."""
-    try:
-        losses = joint_loss(model, batch, settings.weights)
-        (losses[0] / settings.accumulation).backward()
-    except torch.OutOfMemoryError as error:
-        parts = settings.accumulation * 2
-        most = settings.patients_per_step // settings.devices
-        advice = (
-            f"set accumulation to {parts}" if parts <= most else "take fewer slices_per_patient or a smaller matrix"
-        )
-        raise TrainingError(
-            f"the device's memory is too small for {len(batch.hu)} slices of {tuple(batch.hu.shape[-2:])} at a time: "
-            f"{advice} ({error})."
-        ) from error
-    return losses
-
-
-def _require_finite(pending: _Pending, step: int) -> None:
-    if pending.losses and not torch.isfinite(torch.stack(pending.losses)).all():
-        wrong = next(p for p, loss in zip(pending.patients, pending.losses, strict=True) if not torch.isfinite(loss))
-        raise TrainingError(f"the loss is not finite by step {step} (patients {wrong}).")
-    pending.patients.clear()
-    pending.losses.clear()
-
-
-@torch.no_grad()
-def _update_average(state: TrainingState, averaging: float) -> None:
-    # A shorter memory at first, so that the random start is forgotten.
-    decay = min(averaging, (1.0 + state.step) / (10.0 + state.step))
-    pairs = list(zip(_tensors(state.average), _tensors(state.network), strict=True))
-    means, values = zip(*[pair for pair in pairs if pair[0].is_floating_point()], strict=True)
-    get_ema_multi_avg_fn(decay)(means, values, None)
-    for mean, value in pairs:
-        if not mean.is_floating_point():
-            mean.copy_(value)
-
-
-def _tensors(network: nn.Module) -> Iterator[Tensor]:
-    yield from network.parameters()
-    yield from network.buffers()
-
-
-def _set_learning_rate(state: TrainingState, settings: TrainingSettings, steps: int) -> None:
-    warm = max(1, steps // 20)
-    if state.step < warm:
-        factor = (state.step + 1) / warm
-    else:
-        factor = 0.5 * (1.0 + math.cos(math.pi * (state.step - warm) / max(1, steps - warm)))
-    for group in state.optimizer.param_groups:
-        group["lr"] = settings.learning_rate * group["pace"] * factor
-
-
-def _new_state(
-    patients: Sequence[Patient], network: NetworkSettings, settings: TrainingSettings, device: torch.device
-) -> TrainingState:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(mixed_seed((settings.seed, settings.fold)))
-        model = MultitaskNetwork(network)
-    mean, sd = descriptor_scale([patient.descriptors for patient in patients])
-    model.expansion.descriptor_mean.copy_(mean)
-    model.expansion.descriptor_sd.copy_(sd)
-    average = MultitaskNetwork(network)
-    average.load_state_dict(model.state_dict())
-    model, average = (
-        item.to(device=device, memory_format=torch.channels_last).train(mode)
-        for item, mode in ((model, True), (average, False))
-    )
-    body, readouts = (
-        [weights for name, weights in model.named_parameters() if name.startswith(READOUTS) == last]
-        for last in (False, True)
-    )
-    groups = [{"params": body, "pace": 1.0}, {"params": readouts, "pace": READOUT_PACE}]
-    optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
-    return TrainingState(model, average, optimizer)
-
-
-def _fingerprint(patients: Sequence[Patient], network: NetworkSettings, settings: TrainingSettings) -> str:
-    """What a checkpoint must have been made from to be taken up again."""
-    people = [
-        (
-            patient.patient_id,
-            repr(patient.he),
-            repr(patient.descriptors),
-            hashlib.sha256(np.ascontiguousarray(patient.planes)).hexdigest(),
-        )
-        for patient in patients
-    ]
-    made_of = {"network": asdict(network), "training": asdict(settings), "patients": people}
-    made_of["code"] = library_code("multitask", "training.py")
-    return json.dumps(made_of, sort_keys=True)

@@ -159,6 +159,10 @@ def missing():
     return pd.DataFrame(cells, columns=["variable", "group", "n", "share"])
 
 
+def missing_by_set():
+    return missing()
+
+
 def correlation():
     names = ("Age", "GCS", "NIHSS", "Site A")
     values = {(1, 0): -0.05, (2, 0): 0.1, (2, 1): -0.72, (3, 0): np.nan, (3, 1): 0.2, (3, 2): 0.0}
@@ -291,7 +295,8 @@ def power():
 BUILDERS = (
     attention, power, flow, cohort, truth, quality, montage, outlines, overview, learning_curves,
     bland_altman, dl_score, odds_ratios_clinical,
-    missing, correlation, odds_ratios_integrated, inclusion_frequency, nomogram, subgroups, reclassification,
+    missing, missing_by_set, correlation, odds_ratios_integrated, inclusion_frequency, nomogram, subgroups,
+    reclassification,
     roc, calibration, decision_curve, oracle,
 )  # fmt: skip
 

@@ -4,7 +4,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hepred_lib.imaging.segmentation import agreement_bands, agreement_by_group, dice, hd95_mm, volume_agreement
+from hepred_lib.imaging.segmentation import (
+    agreement_bands,
+    agreement_by_group,
+    bland_altman_table,
+    dice,
+    hd95_mm,
+    volume_agreement,
+    volume_thirds,
+)
 
 
 def box(*corner: int, size: int = 3, shape: tuple[int, ...] = (12, 12, 12)) -> np.ndarray:
@@ -96,3 +104,16 @@ def test_groups_have_their_own_medians_and_limits():
 def test_no_groups_give_an_empty_table_with_its_columns():
     empty = pd.DataFrame(columns=["dice", "hd95_mm", "reference_ml", "predicted_ml"], dtype=float)
     assert agreement_by_group(empty, {}).columns[:3].tolist() == ["by", "group", "n"]
+
+
+def test_the_bland_altman_table_repeats_bias_and_limits_and_is_empty_without_two_patients():
+    agreement = pd.DataFrame({"reference_ml": [10.0, 20.0], "predicted_ml": [12.0, 20.0]})
+    table = bland_altman_table(agreement)
+    assert table["bias"].tolist() == [1.0, 1.0]
+    assert (table["bias_low"] < table["bias"]).all()
+    assert len(bland_altman_table(agreement.iloc[:1])) == 0
+
+
+def test_thirds_of_the_volume_need_six_patients():
+    assert volume_thirds(pd.Series(np.arange(6.0))).tolist() == ["small"] * 2 + ["middle"] * 2 + ["large"] * 2
+    assert volume_thirds(pd.Series(np.arange(5.0))).isna().all()

@@ -3,11 +3,12 @@
 import dataclasses
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from hepred_lib.imaging.slices import BRAIN, HU, HU_OFFSET
-from hepred_lib.multitask.explanation import explain_patient, explain_with, explained_pictures
+from hepred_lib.multitask.explanation import confident_calls, explain_patient, explain_with, explained_pictures
 from hepred_lib.multitask.network import MultitaskNetwork, NetworkSettings
 
 
@@ -61,3 +62,22 @@ def test_a_picture_shows_the_slice_with_most_of_the_map(patients):
     np.testing.assert_array_equal(pictures["hu"][0][inside], patients[0].planes[top, HU][inside] - float(HU_OFFSET))
     assert pictures["attention"].shape == (2, 8)
     assert np.isnan(pictures["attention"][1, 6:]).all()
+
+
+def test_the_most_confident_patient_of_each_kind_is_shown():
+    image = pd.DataFrame(
+        {"patient_id": list("abcde"), "he": [1, 1, 0, 0, 0], "p_image": [0.9, 0.6, 0.7, 0.1, 0.4]}, dtype=object
+    ).astype({"he": float, "p_image": float})
+    calls = confident_calls(image, 0.5)
+    assert calls[["kind", "patient_id"]].to_numpy().tolist() == [
+        ["false positive", "c"],
+        ["true negative", "d"],
+        ["true positive", "a"],
+    ]
+
+
+def test_without_patients_there_is_nothing_to_explain():
+    assert {name: len(array) for name, array in explained_pictures([], []).items()} == dict.fromkeys(
+        ("hu", "predicted", "activation", "shown", "attention"), 0
+    )
+    assert len(confident_calls(pd.DataFrame({"patient_id": [], "he": [], "p_image": []}), 0.5)) == 0

@@ -1,12 +1,28 @@
-"""Shapes, and the pooling of slices to patients."""
+"""The network: shapes, the pooling of slices to patients, the evidence for blood, the diagram, the file."""
 
 import math
+import re
+from xml.etree import ElementTree
 
+import pandas as pd
 import pytest
 import torch
 
 from hepred_lib.multitask.data import N_CHANNELS
-from hepred_lib.multitask.network import FINDINGS, ExpansionHead, MultitaskNetwork, NetworkSettings
+from hepred_lib.multitask.network import (
+    ENCODERS,
+    EVIDENCE,
+    FINDINGS,
+    ExpansionHead,
+    MultitaskNetwork,
+    NetworkSettings,
+    SliceContext,
+    half_precision_pays,
+    load_network,
+    save_network,
+    slice_evidence,
+)
+from hepred_lib.study.definition import PROJECT
 
 
 @pytest.fixture(scope="module")
@@ -80,3 +96,99 @@ def test_the_log_volume_of_the_outline_is_a_finding(network):
 def test_an_unknown_encoder_is_refused():
     with pytest.raises(ValueError, match="encoder must be one of"):
         NetworkSettings(encoder="vgg")
+
+
+def test_evidence_is_of_the_slice_and_of_those_around_it():
+    presence = torch.tensor([0.0, 1.0, 5.0, 2.0, -1.0])
+    outline = torch.arange(5.0)[:, None, None, None].expand(-1, 1, 4, 4)
+    found = pd.DataFrame(slice_evidence(presence, outline).numpy(), columns=list(EVIDENCE))
+    assert found.loc[2].to_dict() == {
+        **{"presence_own": 5.0, "outline_own": 2.0},
+        **{"presence_brighter_neighbour": 2.0, "outline_brighter_neighbour": 3.0},
+        **{"presence_fainter_neighbour": 1.0, "outline_fainter_neighbour": 1.0},
+        **{"presence_second_neighbour": 0.0, "outline_second_neighbour": 4.0},
+    }
+    assert found.loc[4, "presence_brighter_neighbour"] == 2.0
+    assert found.loc[4, "presence_fainter_neighbour"] == -1.0, "the last slice stands in for the one it lacks"
+
+
+def test_a_head_upside_down_gives_the_same_evidence_upside_down():
+    torch.manual_seed(0)
+    presence, outline = torch.randn(9), torch.randn(9, 1, 6, 5)
+    torch.testing.assert_close(
+        slice_evidence(presence, outline).flip(0), slice_evidence(presence.flip(0), outline.flip(0))
+    )
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_few_slices_are_enough(n):
+    assert torch.isfinite(slice_evidence(torch.zeros(n), torch.zeros(n, 1, 2, 2))).all()
+
+
+def test_the_peak_is_the_mean_of_the_eight_highest_pixels():
+    outline = torch.zeros(1, 1, 4, 4)
+    outline[0, 0, :2] = 3.0
+    outline[0, 0, 0, 0] = 11.0
+    assert slice_evidence(torch.zeros(1), outline)[0, EVIDENCE.index("outline_own")] == 4.0
+
+
+def test_before_the_fit_a_slice_speaks_for_itself():
+    evidence = torch.randn(6, len(EVIDENCE))
+    torch.testing.assert_close(SliceContext()(evidence), evidence[:, 0])
+
+
+def test_half_precision_is_left_alone_on_a_processor_that_would_emulate_it(monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": False, "avx512_bf16": False}, raising=False)
+    assert not half_precision_pays(torch.device("cpu"))
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True}, raising=False)
+    assert half_precision_pays(torch.device("cpu"))
+    assert half_precision_pays(torch.device("cuda"))
+
+
+def test_a_processor_that_does_not_tell_computes_in_single_precision(monkeypatch):
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    assert not half_precision_pays(torch.device("cpu"))
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
+def test_a_network_comes_back_from_its_file(encoder, tmp_path):
+    network = MultitaskNetwork(NetworkSettings(encoder=encoder, dropout=0.5))
+    save_network(network, tmp_path / "network.safetensors")
+    back = load_network(tmp_path / "network.safetensors")
+    assert back.settings == network.settings
+    assert all(torch.equal(value, back.state_dict()[name]) for name, value in network.state_dict().items())
+    assert not back.training
+
+
+def drawn_texts(attribute: str) -> dict[str, str]:
+    """Texts of the drawing that state something of modules, by the modules' names."""
+    drawing = ElementTree.parse(PROJECT / "docs" / "network.svg")
+    return {found.get(attribute): found.text for found in drawing.iter() if found.get(attribute) is not None}
+
+
+def count(module: torch.nn.Module) -> int:
+    return sum(weights.numel() for weights in module.parameters())
+
+
+def test_the_drawing_counts_every_parameter_once_and_in_the_total(network):
+    written = {names: int(text.split()[0].replace(",", "")) for names, text in drawn_texts("data-parameters").items()}
+    total = written.pop("")
+    assert written == {names: sum(count(network.get_submodule(name)) for name in names.split()) for names in written}
+    assert total == sum(written.values()) == count(network)
+
+
+def test_results_have_the_channels_and_resolution_that_the_drawing_states(network):
+    shapes: dict[str, tuple[int, ...]] = {}
+    hooks = [
+        network.get_submodule(name).register_forward_hook(
+            lambda _module, _arguments, result, name=name: shapes.update({name: tuple(result.shape[1:])})
+        )
+        for name in drawn_texts("data-result")
+    ]
+    with torch.no_grad():
+        network(torch.zeros(1, network.settings.n_channels, 32, 32))
+    for hook in hooks:
+        hook.remove()
+    for name, text in drawn_texts("data-result").items():
+        channels, halved = re.match(r"(\d+) × H(?:/(\d+))? ×", text).groups(default="1")
+        assert shapes[name] == (int(channels), 32 // int(halved), 32 // int(halved)), name

@@ -1,4 +1,4 @@
-"""Training learns, resumes bit by bit, and is blind to patients it must not see."""
+"""Training learns, resumes bit by bit, is blind to patients it must not see, and ends with its read-outs fitted."""
 
 import dataclasses
 import signal
@@ -12,19 +12,30 @@ import pytest
 import torch
 from torch import nn
 
+from hepred_lib.multitask import training
 from hepred_lib.multitask.data import fold_roles, training_patients
 from hepred_lib.multitask.explanation import explain_patient
-from hepred_lib.multitask.network import NetworkSettings
+from hepred_lib.multitask.network import (
+    EVIDENCE,
+    FINDINGS,
+    MultitaskNetwork,
+    NetworkSettings,
+    SliceContext,
+    slice_evidence,
+)
+from hepred_lib.multitask.prediction import read_out
 from hepred_lib.multitask.training import (
     CROSS_ENTROPY_WEIGHT,
     LOSSES,
     TrainingError,
     TrainingSettings,
-    load_network,
+    complete_fold,
+    fit_presence,
+    fit_readout,
     outline_loss,
-    save_network,
     train_fold,
 )
+from hepred_lib.stats.discrimination import auc
 
 SETTINGS = TrainingSettings(epochs=2, patients_per_step=5, slices_per_patient=3, averaging=0.9)
 
@@ -75,17 +86,16 @@ def test_the_score_still_follows_the_features_after_training(patients, tmp_path)
 
 def test_a_training_that_was_interrupted_ends_with_the_same_weights(patients, tmp_path, monkeypatch):
     whole, history = train(patients, tmp_path / "whole")
-    import hepred_lib.multitask.training as module
 
     def killed(*_):
         save(*_)
         raise KeyboardInterrupt
 
-    save = module.save_state
-    monkeypatch.setattr(module, "save_state", killed)
+    save = training.save_state
+    monkeypatch.setattr(training, "save_state", killed)
     with pytest.raises(KeyboardInterrupt):
         train(patients, tmp_path / "killed")
-    monkeypatch.setattr(module, "save_state", save)
+    monkeypatch.setattr(training, "save_state", save)
     resumed, again = train(patients, tmp_path / "killed")
     assert same_weights(whole, resumed)
     assert history.equals(again)
@@ -97,7 +107,7 @@ from pathlib import Path
 import torch
 sys.path.insert(0, sys.argv[1])
 from conftest import make_patient
-from hepred_lib.multitask import checkpoint
+from hepred_lib.multitask import training
 from hepred_lib.multitask.network import NetworkSettings
 from hepred_lib.multitask.training import TrainingSettings, train_fold
 
@@ -113,7 +123,7 @@ def written_in_part(tensors, path, metadata):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-whole, checkpoint.save_file = checkpoint.save_file, written_in_part
+whole, training.save_file = training.save_file, written_in_part
 settings = TrainingSettings(epochs=2, patients_per_step=3, slices_per_patient=2, averaging=0.9)
 patients = [make_patient(index, he=1.0, radius=10.0) for index in range(3)]
 train_fold(patients, NetworkSettings(), settings=settings, checkpoint=Path(sys.argv[2]), device=torch.device("cpu"))
@@ -151,14 +161,6 @@ def test_the_global_generator_does_not_matter(patients, tmp_path):
     assert same_weights(first, second)
 
 
-def test_a_network_comes_back_from_its_file(patients, tmp_path):
-    network, _ = train(patients, tmp_path / "state", dataclasses.replace(SETTINGS, epochs=1))
-    save_network(network, tmp_path / "network.safetensors")
-    back = load_network(tmp_path / "network.safetensors")
-    assert same_weights(network, back)
-    assert not back.training
-
-
 def test_a_loss_that_is_not_finite_names_the_patients(patients, tmp_path):
     wild = dataclasses.replace(SETTINGS, learning_rate=1e30)
     with pytest.raises(TrainingError, match=r"not finite by step \d \(patients P"):
@@ -166,16 +168,14 @@ def test_a_loss_that_is_not_finite_names_the_patients(patients, tmp_path):
 
 
 def test_the_patients_that_are_named_are_those_of_the_batch_that_was_not_finite(patients, tmp_path, monkeypatch):
-    import hepred_lib.multitask.training as module
-
     batches = []
 
     def spoiled(model, batch, *rest):
         batches.append(batch.patient_ids)
         return joint_loss(model, batch, *rest) * (torch.nan if "P07" in batch.patient_ids else 1.0)
 
-    joint_loss = module.joint_loss
-    monkeypatch.setattr(module, "joint_loss", spoiled)
+    joint_loss = training.joint_loss
+    monkeypatch.setattr(training, "joint_loss", spoiled)
     with pytest.raises(TrainingError, match=r"not finite") as raised:
         train(patients, tmp_path / "state")
     assert "P07" in batches[-1]
@@ -184,10 +184,7 @@ def test_the_patients_that_are_named_are_those_of_the_batch_that_was_not_finite(
 
 
 def test_labels_of_held_out_and_test_patients_change_no_weight(patients, tmp_path):
-    cohort = pd.DataFrame({"patient_id": [patient.patient_id for patient in patients]})
-    cohort["split"] = ["test" if index in (2, 5) else "development" for index in range(10)]
-    cohort["fold"] = [-1 if index in (2, 5) else index % 2 for index in range(10)]
-    roles = fold_roles(cohort, 1)
+    roles = fold_roles(cohort_of(patients), 1)
     flipped = [
         patient if roles[patient.patient_id] == "in_fold" else dataclasses.replace(patient, he=1.0 - patient.he)
         for patient in patients
@@ -220,12 +217,10 @@ def test_more_parts_than_patients_in_a_step_are_refused_before_anything_starts(p
 
 
 def test_a_memory_that_is_too_small_names_the_accumulation_that_would_do(patients, tmp_path, monkeypatch):
-    import hepred_lib.multitask.training as module
-
     def too_large(*_):
         raise torch.OutOfMemoryError("tried to allocate")
 
-    monkeypatch.setattr(module, "joint_loss", too_large)
+    monkeypatch.setattr(training, "joint_loss", too_large)
     with pytest.raises(TrainingError, match=r"too small for \d+ slices of \(64, 64\) at a time: set accumulation to 2"):
         train(patients, tmp_path / "state")
 
@@ -234,3 +229,134 @@ def test_the_history_names_every_loss(patients, tmp_path):
     _, history = train(patients, tmp_path / "state", dataclasses.replace(SETTINGS, epochs=1))
     assert history.columns.tolist() == ["epoch", *LOSSES]
     assert (history[list(LOSSES)] > 0).all(axis=None)
+
+
+def cohort_of(patients) -> pd.DataFrame:
+    cohort = pd.DataFrame({"patient_id": [patient.patient_id for patient in patients]})
+    cohort["split"] = ["test" if index in (2, 5) else "development" for index in range(10)]
+    return cohort.assign(fold=[-1 if index in (2, 5) else index % 2 for index in range(10)])
+
+
+def test_a_completed_fold_predicts_everybody_and_no_other_label_plays_a_part(patients, tmp_path):
+    roles = fold_roles(cohort_of(patients), 1)
+    flipped = [
+        patient if roles[patient.patient_id] == "in_fold" else dataclasses.replace(patient, he=1.0 - patient.he)
+        for patient in patients
+    ]
+    settings = dataclasses.replace(SETTINGS, epochs=1, fold=1)
+    first, second = (
+        complete_fold(people, roles, NetworkSettings(), settings=settings, checkpoint=tmp_path / name)
+        for people, name in ((patients, "a"), (flipped, "b"))
+    )
+    assert same_weights(first.network, second.network)
+    pd.testing.assert_frame_equal(first.predictions, second.predictions)
+    assert first.predictions["patient_id"].tolist() == roles.index.tolist()
+    assert first.predictions["role"].tolist() == roles.tolist()
+    np.testing.assert_array_equal(first.predictions["dl_logit"], read_out(first.network, first.predictions))
+    assert first.readouts.set_index("readout")["cases"].to_dict() == {"expansion": 4, "presence": 40}
+
+
+def test_read_outs_are_fitted_where_there_are_events_enough(patients, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "LEAST_EVENTS", 2)
+    roles = pd.Series("in_fold", index=[patient.patient_id for patient in patients])
+    settings = dataclasses.replace(SETTINGS, epochs=1)
+    fold = complete_fold(patients, roles, NetworkSettings(), settings=settings, checkpoint=tmp_path / "state")
+    assert fold.readouts["fitted"].tolist() == [True, True]
+    assert fold.network.context.weight[1:].abs().max() > 0
+
+
+def test_more_gpus_than_there_are_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(ValueError, match="devices must be at most the 1 GPUs of this machine, got 2"):
+        training.run_on(2, print)
+
+
+def test_alone_a_process_is_the_first_and_its_network_is_itself():
+    network = torch.nn.Linear(1, 1)
+    assert training.rank() == 0
+    assert training.shared(network, torch.device("cpu")) is network
+
+
+@pytest.fixture
+def network() -> MultitaskNetwork:
+    torch.manual_seed(0)
+    return MultitaskNetwork(NetworkSettings()).eval()
+
+
+@pytest.fixture(scope="module")
+def findings() -> pd.DataFrame:
+    return pd.DataFrame(np.random.default_rng(0).normal(size=(300, len(FINDINGS))), columns=list(FINDINGS))
+
+
+def test_the_heaviest_weight_belongs_to_what_decides(network, findings):
+    he = (findings["log_volume"] + 0.3 * findings["measured_mean_hu"] > 0.5).astype(int)
+    assert fit_readout(network, findings, he, seed=1)
+    weight = network.expansion.classify.weight.detach().numpy()[0]
+    assert FINDINGS[int(np.abs(weight).argmax())] == "log_volume"
+    logits = read_out(network, findings)
+    assert np.mean((logits > 0) == (he == 1)) > 0.9
+
+
+def test_logits_are_those_of_the_networks_own_layer(network, findings):
+    layer = network.expansion.classify
+    by_hand = findings.to_numpy(np.float32) @ layer.weight.detach().numpy()[0] + layer.bias.detach().numpy()[0]
+    np.testing.assert_allclose(read_out(network, findings), by_hand, rtol=1e-5, atol=1e-6)
+
+
+def test_noise_gets_almost_no_weight(network, findings):
+    he = pd.Series(np.random.default_rng(1).integers(0, 2, len(findings)))
+    fit_readout(network, findings, he, seed=1)
+    assert read_out(network, findings).std() < 0.3
+
+
+def test_too_few_events_change_nothing(network, findings):
+    before = network.expansion.classify.weight.detach().clone()
+    he = pd.Series(np.r_[np.ones(4), np.zeros(296)])
+    assert not fit_readout(network, findings, he, seed=1)
+    assert torch.equal(before, network.expansion.classify.weight)
+
+
+def made_up_slices(n_patients: int, rng: np.random.Generator) -> pd.DataFrame:
+    """Bodies of five to nine adjoining slices in twenty-four, each seen with noise."""
+    parts = []
+    for number in range(n_patients):
+        blood = np.zeros(24)
+        first, length = rng.integers(2, 12), rng.integers(5, 10)
+        blood[first : first + length] = 1.0
+        seen = torch.tensor(2 * blood - 1 + rng.normal(size=24), dtype=torch.float32)
+        evidence = slice_evidence(seen, seen[:, None, None, None].expand(-1, 1, 4, 4))
+        parts.append(pd.DataFrame(evidence.numpy(), columns=list(EVIDENCE)).assign(patient_id=number, blood=blood))
+    return pd.concat(parts, ignore_index=True)
+
+
+def test_neighbours_tell_more_than_the_slice_alone_on_patients_who_were_not_fitted():
+    rng, context = np.random.default_rng(0), SliceContext()
+    assert fit_presence(context, made_up_slices(60, rng))
+    fresh = made_up_slices(60, rng)
+    evidence = torch.tensor(fresh[list(EVIDENCE)].to_numpy(), dtype=torch.float32)
+    assert auc(fresh["blood"], context(evidence).numpy()) > auc(fresh["blood"], fresh["presence_own"]) + 0.03
+
+
+def test_slices_whose_call_cannot_be_wrong_teach_nothing():
+    slices = made_up_slices(30, np.random.default_rng(1))
+    left_out = slices.assign(blood=slices["blood"].where(slices.index % 3 > 0))
+    wrong = slices.assign(blood=slices["blood"].where(slices.index % 3 > 0), presence_own=slices["presence_own"])
+    wrong.loc[wrong.index % 3 == 0, list(EVIDENCE)] = 1e6
+    contexts = [SliceContext(), SliceContext()]
+    for context, table in zip(contexts, (left_out, wrong), strict=True):
+        fit_presence(context, table)
+    torch.testing.assert_close(contexts[0].weight, contexts[1].weight)
+
+
+@pytest.mark.parametrize("blood", [0.0, 1.0, np.nan])
+def test_with_one_kind_of_slice_nothing_is_changed(blood):
+    context = SliceContext()
+    assert not fit_presence(context, made_up_slices(5, np.random.default_rng(2)).assign(blood=blood))
+    assert context.weight.tolist() == [1.0] + [0.0] * 7
+
+
+def test_evidence_that_does_not_vary_gets_no_weight_and_breaks_nothing():
+    context = SliceContext()
+    assert fit_presence(context, made_up_slices(20, np.random.default_rng(3)).assign(outline_second_neighbour=2.0))
+    assert torch.isfinite(context.weight).all()
+    assert abs(float(context.weight[-1])) < 1e-3

@@ -1,4 +1,4 @@
-"""Which slices are drawn, that a pass sees every patient once, and what augmentation does to them."""
+"""Bags of slices: which are drawn, what the network is given of them, and what augmentation does."""
 
 import dataclasses
 
@@ -7,20 +7,31 @@ import pandas as pd
 import pytest
 import torch
 
-from hepred_lib.imaging.slices import BRAIN
+from hepred_lib.imaging.slices import BRAIN, HU, HU_OFFSET
 from hepred_lib.multitask.data import (
     DESCRIPTORS,
+    N_CHANNELS,
     augment,
+    brain_frame,
     change_hu,
+    changed_descriptors,
+    cut,
+    descriptor_scale,
     draw_batch,
     draw_slices,
     epoch_steps,
     load_patients,
     make_batch,
+    measured_descriptors,
     move,
+    network_input,
+    normalize,
     step_batches,
     step_parts,
+    uncut,
+    with_neighbours,
 )
+from hepred_lib.multitask.network import ExpansionHead
 
 CPU = torch.device("cpu")
 
@@ -154,3 +165,98 @@ def test_a_patient_is_moved_the_same_way_in_any_company(patients):
     together = augment(make_batch(patients, [2, 5], slices=slices, device=CPU), seed=(1, 2))
     alone = augment(two_slices(patients, 5), seed=(1, 2))
     torch.testing.assert_close(together.blood[together.bag == 1], alone.blood)
+
+
+FRAME = (64, 64)
+
+
+def test_the_window_is_mapped_to_minus_one_to_one():
+    torch.testing.assert_close(
+        normalize(torch.tensor([-50.0, 0.0, 40.0, 80.0, 300.0])), torch.tensor([-1.0, -1, 0, 1, 1])
+    )
+
+
+def test_outside_the_brain_there_is_nothing(patients):
+    seen = network_input(patients[0].planes, np.arange(8), FRAME, torch.device("cpu"))
+    assert (seen[:, :, 0, 0] == -1.0).all()
+    assert -0.4 < float(seen[0, N_CHANNELS // 2, 32, 32]) < 0.75
+
+
+def test_a_slice_lies_between_its_neighbours_and_the_ends_stand_in_for_what_they_lack(patients):
+    planes = np.zeros((4, 4, 16, 16), dtype=np.uint8)
+    planes[:, BRAIN] = 255
+    planes[:, HU] = HU_OFFSET + 10 * np.arange(4)[:, None, None]
+    seen = with_neighbours(planes, np.array([0, 2, 3]), (16, 16))[:, :, 0, 0].astype(int) - HU_OFFSET
+    assert seen.tolist() == [[0, 0, 0, 10, 20], [0, 10, 20, 30, 30], [10, 20, 30, 30, 30]]
+
+
+@pytest.mark.parametrize(("rows", "expected"), [((20, 44), 32), ((2, 40), 64), ((31, 33), 16)])
+def test_the_frame_is_central_and_holds_the_brain(rows, expected):
+    planes = np.zeros((3, 4, 64, 64), dtype=np.uint8)
+    planes[1, BRAIN, rows[0] : rows[1], 28:36] = 255
+    frame = brain_frame(planes)
+    assert frame == (expected, 16)
+    assert (cut(planes[:, BRAIN], frame) > 0).sum() == (planes[:, BRAIN] > 0).sum()
+
+
+def test_a_scan_without_brain_keeps_its_whole_field():
+    assert brain_frame(np.zeros((2, 4, 32, 48), dtype=np.uint8)) == (32, 48)
+
+
+def test_what_was_cut_comes_back_to_its_place():
+    images = np.zeros((2, 64, 64))
+    images[:, 20:40, 30:35] = np.arange(2)[:, None, None] + 1.0
+    np.testing.assert_array_equal(uncut(cut(images, (48, 32)), (64, 64)), images)
+
+
+TABLE = np.arange(4 * len(DESCRIPTORS), dtype=float).reshape(4, -1)
+
+
+@pytest.fixture
+def head() -> ExpansionHead:
+    return ExpansionHead(8)
+
+
+def standardized(head, table):
+    for buffer, values in zip((head.descriptor_mean, head.descriptor_sd), descriptor_scale(table), strict=True):
+        buffer.copy_(values)
+    return head.standardize(torch.tensor(table, dtype=torch.float32))
+
+
+def test_descriptors_have_mean_0_and_sd_1_over_the_patients_given(head):
+    values = standardized(head, TABLE).numpy()
+    np.testing.assert_allclose(values.mean(axis=0), 0, atol=1e-6)
+    np.testing.assert_allclose(values.std(axis=0), 1, atol=1e-6)
+
+
+def test_unknown_rows_leave_the_scale_as_it_is_and_stay_unknown(head):
+    row = np.full((1, len(DESCRIPTORS)), np.nan)
+    torch.testing.assert_close(descriptor_scale(np.vstack([TABLE, row])), descriptor_scale(TABLE))
+    assert torch.isnan(standardized(head, np.vstack([TABLE, row]))[-1]).all()
+
+
+def test_what_is_far_away_is_drawn_in(head):
+    standardized(head, TABLE)
+    assert float(head.standardize(torch.tensor(1e6 + TABLE)).max()) == 3.0
+
+
+def test_a_constant_descriptor_is_nought_and_no_patient_gives_a_finite_scale(head):
+    assert (standardized(head, np.ones_like(TABLE)) == 0).all()
+    assert all(torch.isfinite(numbers).all() for numbers in descriptor_scale(np.empty((0, len(DESCRIPTORS)))))
+
+
+def test_descriptors_are_measured_inside_the_outline_and_unknown_without_one():
+    hu, outline = np.full((20, 20, 5), 30.0), np.zeros((20, 20, 5), bool)
+    hu[5:15, 5:15], outline[5:15, 5:15] = 60.0, True
+    values = measured_descriptors(hu, outline, (1.0, 1.0, 5.0))
+    assert values[DESCRIPTORS.index("mean_hu")] == pytest.approx(60.0, abs=0.1)
+    assert np.isnan(measured_descriptors(hu, np.zeros_like(outline), (1.0, 1.0, 5.0))).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("mean_hu", 60 * 1.1 + 3), ("sd_hu", 66), ("margin_roughness_mm", 30), ("concavity", 60)]
+)
+def test_descriptors_follow_gain_offset_and_zoom(name, expected):
+    values = torch.full((1, len(DESCRIPTORS)), 60.0)
+    change = {"gain": torch.tensor([1.1]), "offset_hu": torch.tensor([3.0]), "zoom": torch.tensor([0.5])}
+    assert float(changed_descriptors(values, **change)[0, DESCRIPTORS.index(name)]) == pytest.approx(expected, rel=1e-6)

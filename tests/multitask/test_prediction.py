@@ -10,13 +10,18 @@ import torch
 from hepred_lib.multitask.data import DESCRIPTORS
 from hepred_lib.multitask.network import EVIDENCE, FINDINGS, MultitaskNetwork, NetworkSettings
 from hepred_lib.multitask.prediction import (
+    Reader,
     column_scores,
     normalized_scores,
     predict_cohort,
     predict_ensemble,
     predict_patient,
+    ranked_pictures,
+    raw_scores,
+    read_cohort,
     score_scales,
 )
+from hepred_lib.study.files import write_table
 
 
 @pytest.fixture(scope="module")
@@ -115,9 +120,31 @@ def test_no_patient_gives_two_empty_tables(network):
     assert {"patient_id", "blood", *EVIDENCE} == set(slices)
 
 
-def test_what_is_told_never_leaves_the_range_of_what_was_taught(network, patients):
+def test_predicted_descriptors_never_leave_the_range_of_their_targets(network, patients):
     wild = copy.deepcopy(network)
     with torch.no_grad():
         wild.expansion.describe.weight.mul_(1000)
-    told = predict_patient(wild, patients[0]).findings[: len(DESCRIPTORS)]
-    assert np.abs(told).max() == 3.0
+    predicted = predict_patient(wild, patients[0]).findings[: len(DESCRIPTORS)]
+    assert np.abs(predicted).max() == 3.0
+
+
+def test_raw_scores_are_those_of_the_networks_or_of_the_manifest(tmp_path, folds):
+    for fold, rows in folds.groupby("fold"):
+        write_table(tmp_path / "folds" / str(fold) / "predictions.csv", rows)
+    assert len(raw_scores(tmp_path, pd.DataFrame(), [0, 1])) == len(folds)
+    cohort = pd.DataFrame({"patient_id": ["a", "b"], "split": "development", "external_score": [1.0, 3.0]})
+    assert raw_scores(tmp_path, cohort, [])["dl_logit"].tolist() == [1.0, 3.0]
+
+
+def test_the_best_the_middle_and_the_worst_outlines_are_shown_once_each():
+    agreement = pd.DataFrame({"patient_id": list("abc"), "dice": [0.2, 0.9, 0.5]})
+    pictures = {name: dict.fromkeys(("hu", "reference", "predicted"), np.zeros((2, 2))) for name in "abc"}
+    shown = ranked_pictures(agreement, pictures)
+    assert shown["titles"].tolist() == ["best, Dice 0.90", "best, Dice 0.50", "worst, Dice 0.20"]
+    assert shown["hu"].shape == (3, 2, 2)
+    assert len(ranked_pictures(agreement.iloc[:0], {})["hu"]) == 0
+
+
+def test_a_study_without_networks_reads_no_scan():
+    readings = read_cohort(Reader((), pd.DataFrame(), {}), pd.DataFrame({"patient_id": ["a"]}))
+    assert (len(readings.agreement), len(readings.slices), readings.pictures) == (0, 0, {})
