@@ -253,18 +253,17 @@ class Verdict:
 def judge(series: Series, words: Words) -> Verdict:
     """Judge one series by its header alone."""
     heard = [words.read(text) for text in series.texts if text.strip()] or [words.read(series.description)]
+    own, kernel = heard[0], _SHARP_KERNEL.search(f"{series.kernel}".lower())
     contrast = _contrast(series, heard, words)
-    not_head, part_doubt = _part(series, heard, words)
-    against = _no_picture(series, heard[0]) or contrast.against or not_head or _no_head(series)
-    return Verdict(
-        series,
-        against=against,
+    not_head, doubt = _part(series, heard, words)
+    named = _SHARP_KERNEL.search((series.texts or (series.description,))[0].lower()) or own.sharp
+    return replace(
+        contrast,
+        against=_no_picture(series, own) or contrast.against or not_head or _no_head(series),
         with_contrast=bool(contrast.against),
-        doubts=(*contrast.doubts, *filter(None, [part_doubt])),
+        doubts=(*contrast.doubts, *filter(None, [doubt])),
         contradicts=bool(contrast.doubts),
-        native=contrast.native,
-        hint=contrast.hint,
-        sharp=bool(_SHARP_KERNEL.search(series.kernel.lower())) or _named_sharp(series, heard[0]),
+        sharp=bool(kernel or (named and not own.soft)),
     )
 
 
@@ -272,18 +271,16 @@ def _no_picture(series: Series, own: Said) -> str:
     """Why it is no CT image in HU."""
     if series.modality != "CT":
         return f"modality {series.modality or 'unknown'}"
-    if "LOCALIZER" in series.image_type:
-        return "an overview or a record: ImageType LOCALIZER"
-    if own.overview:
-        return f"an overview or a record: '{own.overview}'"
+    overview = "ImageType LOCALIZER" if "LOCALIZER" in series.image_type else own.overview and f"'{own.overview}'"
+    if overview:
+        return f"an overview or a record: {overview}"
     rendered = next((kind for kind in series.image_type if kind in _RENDERED), own.rendering)
     return f"a rendering: '{rendered}'" if rendered else ""
 
 
 def _contrast(series: Series, heard: Sequence[Said], words: Words) -> Verdict:
     """The part of the verdict that is about contrast."""
-    agent, own = series.contrast.strip()[:40], heard[0]
-    given = words.agent_given(series.contrast)
+    agent, own, given = series.contrast.strip()[:40], heard[0], words.agent_given(series.contrast)
     says = next((said for said in heard if said.contrast or said.native), Said())
     if given and not says.native:
         return Verdict(series, against=f"contrast agent '{agent}'")
@@ -303,46 +300,39 @@ def _contrast(series: Series, heard: Sequence[Said], words: Words) -> Verdict:
 
 def _part(series: Series, heard: Sequence[Said], words: Words) -> tuple[str, str]:
     """Why it is no head, and what is in doubt about that; each empty where there is nothing."""
-    own, *wider = heard
-    said, part = words.read(series.body_part), series.body_part
+    own, part = heard[0], series.body_part
+    said = words.read(part)
     head = bool(said.head) or any(name in part.upper() for name in HEAD_PARTS)
     other = not head and not words.says_no_part(part)
-    if own.elsewhere and not own.head:
-        return f"named as of another part: '{own.elsewhere}'", ""
+    wider = next((text for text in heard[1:] if text.head or text.elsewhere), Said())
+    elsewhere = own.elsewhere if own.elsewhere and not own.head else ""
     # Where the texts are not told apart, the head may be the study's and not the series'.
-    if other and (not own.head or own.elsewhere or not series.texts):
+    if not elsewhere and other and (not own.head or own.elsewhere or not series.texts):
         return f"of the {part.lower()}", ""
-    if own.head and (own.elsewhere or (said.elsewhere and not head)):
-        return "", f"named '{own.head}', and '{own.elsewhere or part}'"
+    if not elsewhere and not own.head and not head and wider.elsewhere and not wider.head:
+        elsewhere = wider.elsewhere
+    if elsewhere:
+        return f"named as of another part: '{elsewhere}'", ""
     if own.head:
-        return "", ""
-    named = next((text for text in wider if text.head or text.elsewhere), Said())
+        doubtful = own.elsewhere or (said.elsewhere and not head)
+        return "", f"named '{own.head}', and '{own.elsewhere or part}'" if doubtful else ""
     if head:
-        odd = named.elsewhere and not named.head
-        return "", f"BodyPartExamined is {part}, the examination is named '{named.elsewhere}'" if odd else ""
-    if named.elsewhere and not named.head:
-        return f"named as of another part: '{named.elsewhere}'", ""
-    return "", "" if named.head and not named.elsewhere else "the header does not say which part of the body it shows"
+        odd = wider.elsewhere and not wider.head
+        return "", f"BodyPartExamined is {part}, the examination is named '{wider.elsewhere}'" if odd else ""
+    known = wider.head and not wider.elsewhere
+    return "", "" if known else "the header does not say which part of the body it shows"
 
 
 def _no_head(series: Series) -> str:
     """Why the slices are not those of a whole head."""
-    if not series.places_mm:
-        return "no slice has a place"
-    if series.fault:
-        return series.fault
+    slices, extent, hole = len(series.places_mm), series.extent_mm, series.hole_mm
+    if not slices or series.fault:
+        return series.fault if slices else "no slice has a place"
     if series.upright < AXIAL:
         return "not axial"
-    slices, extent = len(series.places_mm), series.extent_mm
     if slices < LEAST_SLICES or extent < LEAST_EXTENT_MM:
         return f"{slices} slices over {extent:.0f} mm, a head needs {LEAST_SLICES} over {LEAST_EXTENT_MM:.0f} mm"
-    hole = series.hole_mm
     return f"slices are missing: a gap of {hole:.1f} mm" if hole > 0 else ""
-
-
-def _named_sharp(series: Series, own: Said) -> bool:
-    by_kernel = _SHARP_KERNEL.search((series.texts or (series.description,))[0].lower())
-    return bool(by_kernel or own.sharp) and not own.soft
 
 
 def acquired_apart(one: Series, other: Series, seconds: float = 60.0) -> bool:
@@ -425,31 +415,24 @@ def _cleaned(series: Series, words: Words) -> Series:
 def _shared_uids(found: Sequence[Series]) -> dict[str, str]:
     """Reasons against series with a number that belongs to another patient too, or to another study."""
     shared: dict[str, str] = {}
-    for name, numbers_of in (
-        ("SeriesInstanceUID", lambda series: [_root(series)]),
-        ("StudyInstanceUID", lambda series: filter(None, [series.study])),
-        ("SOPInstanceUID", lambda series: series.instances),
+    by_uid = _by(found, lambda series: [series.uid.partition("#")[0]])  # without the number of a stack under it
+    for name, groups in (
+        ("SeriesInstanceUID", by_uid),
+        ("StudyInstanceUID", _by(found, lambda series: filter(None, [series.study]))),
+        ("SOPInstanceUID", _by(found, lambda series: series.instances)),
     ):
-        for part in _by(found, numbers_of).values():
+        for part in groups.values():
             if len({series.patient for series in part}) > 1:
-                for series in part:
-                    shared.setdefault(series.uid, _under_two(name, part))
-    for part in _by(found, lambda series: [_root(series)]).values():
+                reason = f"one {name} under two patients: {_EXPORT}"
+                if not all(series.has_patient_id for series in part):
+                    remedy = "put each patient into one folder of SOURCE"
+                    reason = f"PatientID is empty, and one {name} is in two folders: {remedy}"
+                shared |= {series.uid: reason for series in part if series.uid not in shared}
+    for part in by_uid.values():
         if len({series.study for series in part}) > 1:
-            for series in part:
-                shared.setdefault(series.uid, f"one SeriesInstanceUID in two studies of a patient: {_EXPORT}")
+            reason = f"one SeriesInstanceUID in two studies of a patient: {_EXPORT}"
+            shared |= {series.uid: reason for series in part if series.uid not in shared}
     return shared
-
-
-def _root(series: Series) -> str:
-    """SeriesInstanceUID without the number of a stack under it."""
-    return series.uid.partition("#")[0]
-
-
-def _under_two(name: str, part: Sequence[Series]) -> str:
-    if all(series.has_patient_id for series in part):
-        return f"one {name} under two patients: {_EXPORT}"
-    return f"PatientID is empty, and one {name} is in two folders: put each patient into one folder of SOURCE"
 
 
 def _not_one_person(part: Sequence[Series], *, nobody: bool, alone: bool) -> str:
