@@ -364,7 +364,7 @@ def pool_auc(y: ArrayLike, scores: Sequence[ArrayLike], *, level: float = 0.95) 
     ----------
     Marshall A et al. BMC Med Res Methodol 2009;9:57.
     """
-    found = [auc_interval(y, score) for score in _sets(scores, "scores")]
+    found = [auc_interval(y, score) for score in scores]
     values, errors = (np.array([getattr(one, name) for one in found]) for name in ("auc", "standard_error"))
     if np.isnan(errors).any():
         return PooledFigure(float(values.mean()), np.nan, np.nan, np.nan, np.nan)
@@ -397,7 +397,7 @@ def pool_slope(y: ArrayLike, p: Sequence[ArrayLike], *, level: float = 0.95) -> 
     ----------
     Marshall A et al. BMC Med Res Methodol 2009;9:57.
     """
-    found = [calibrate(y, one) for one in _sets(p, "p")]
+    found = [calibrate(y, one) for one in p]
     slopes = np.array([one.slope for one in found])
     if np.isnan(slopes).any():
         return PooledFigure(*[np.nan] * 5)
@@ -498,9 +498,3 @@ def _complete(
             else:
                 filled[np.ix_(rows, unit)] = expected + score[unit] / np.sqrt(precision[place, place])
     return filled
-
-
-def _sets(columns: Sequence[ArrayLike], name: str) -> Sequence[ArrayLike]:
-    if not len(columns):
-        raise ValueError(f"{name} must hold the predictions of at least one imputed set, got none.")
-    return columns

@@ -624,25 +624,18 @@ def _newton(designs: Array, y: Array, weights: Array, coefficients: Array) -> Ar
         information = (x * (w * p * (1 - p))[:, None, :]) @ x.swapaxes(1, 2) + damping[active]
         step = np.linalg.solve(information, gradient)
         decrement = np.sum(gradient * step, axis=(1, 2))
-        _move(x, y, w, step[:, :, 0], (coefficients, eta, likelihood, active))
+        change = (step.swapaxes(1, 2) @ x)[:, 0]
+        worse, fraction = np.ones(active.size, dtype=bool), np.full(active.size, 2.0)
+        for _ in range(20):  # a step that would lower the log-likelihood is halved
+            fraction[worse] /= 2
+            trial = eta[active] + fraction[:, None] * change
+            reached = log_likelihood(trial, y, w)
+            worse = reached < likelihood[active] - 1e-9
+            if not worse.any():
+                break
+        coefficients[active] += fraction[:, None] * step[:, :, 0]
+        eta[active], likelihood[active] = trial, reached
         active = active[decrement > _CONVERGED]
         if not active.size:
             break
     return likelihood
-
-
-def _move(x: Array, y: Array, w: Array, step: Array, state: tuple[Array, Array, Array, NDArray[np.intp]]) -> None:
-    """Take Newton's step, halved where it would lower the log-likelihood."""
-    coefficients, eta, likelihood, active = state
-    change = np.einsum("bqn,bq->bn", x, step)
-    worse, fraction = np.ones(len(step), dtype=bool), np.full(len(step), 2.0)
-    for _ in range(20):
-        fraction[worse] /= 2
-        trial = eta[active] + fraction[:, None] * change
-        reached = log_likelihood(trial, y, w)
-        worse = reached < likelihood[active] - 1e-9
-        if not worse.any():
-            break
-    coefficients[active] += fraction[:, None] * step
-    eta[active] = trial
-    likelihood[active] = reached

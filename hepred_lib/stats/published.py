@@ -5,7 +5,7 @@ The figures of the publication that this project studies stand here, once: Neuro
 """
 
 from collections.abc import Mapping, Sequence
-from itertools import product
+from itertools import chain, product
 
 import numpy as np
 import pandas as pd
@@ -84,15 +84,20 @@ def consistent_test_sets(published: Mapping[str, Sequence[float]], n_max: int = 
     for model, figures in published.items():
         if len(figures) != 3 or not all(0 <= figure <= 100 for figure in figures):
             raise ValueError(f"published must give three percentages a model, got {figures} for {model}.")
-    _, sensitivities, specificities = zip(*published.values(), strict=True)
-    groups = [
-        [(size, hits) for size in range(1, n_max) if (hits := _fitting_counts(size, percentages))]
-        for percentages in (sensitivities, specificities)
-    ]
-    rows = []
-    for (n_positive, tps), (n_negative, tns) in product(*groups):
-        if n_positive + n_negative <= n_max:
-            rows += _solutions(published, n_positive, n_negative, tps, tns)
+    _, *rates = zip(*published.values(), strict=True)  # sensitivities, specificities
+    positives, negatives = (
+        {n: counts for n in range(1, n_max) if all(counts := [_rounding_to(one, n) for one in percentages])}
+        for percentages in rates
+    )
+    rows: list[tuple] = []
+    for (m, tps), (n, tns) in product(positives.items(), negatives.items()):
+        if m + n <= n_max:
+            right = [_rounding_to(accuracy, m + n) for accuracy, *_ in published.values()]
+            found = [
+                [(m, n, model, tp, n - tn, m - tp, tn) for tp, tn in product(*counts) if tp + tn in totals]
+                for model, totals, *counts in zip(published, right, tps, tns, strict=True)
+            ]
+            rows += chain(*found) if all(found) else ()
     table = pd.DataFrame(rows, columns=["n_positive", "n_negative", "model", "tp", "fp", "fn", "tn"])
     return table.sort_values(["n_positive", "n_negative"], kind="stable", ignore_index=True)
 
@@ -185,32 +190,7 @@ def critical_correlation(a: AucInterval, b: AucInterval, alpha: float = 0.05) ->
     return float(variance / (2 * a.standard_error * b.standard_error))
 
 
-def _fitting_counts(size: int, percentages: Sequence[float]) -> list[list[int]]:
-    """For each percentage the counts out of `size` that round to it; empty when one percentage has none."""
-    fitting = [[k for k in range(size + 1) if _rounds_to(k, size, percentage)] for percentage in percentages]
-    return fitting if all(fitting) else []
-
-
-def _solutions(
-    published: Mapping[str, Sequence[float]],
-    n_positive: int,
-    n_negative: int,
-    tps: list[list[int]],
-    tns: list[list[int]],
-) -> list[tuple]:
-    rows = []
-    for (model, figures), tp_choices, tn_choices in zip(published.items(), tps, tns, strict=True):
-        fitting = [
-            (n_positive, n_negative, model, tp, n_negative - tn, n_positive - tp, tn)
-            for tp, tn in product(tp_choices, tn_choices)
-            if _rounds_to(tp + tn, n_positive + n_negative, figures[0])
-        ]
-        if not fitting:
-            return []
-        rows += fitting
-    return rows
-
-
-def _rounds_to(k: int, n: int, percentage: float) -> bool:
+def _rounding_to(percentage: float, n: int) -> list[int]:
+    """Counts out of n that are printed as this percentage."""
     # Half a unit of the last decimal either way: papers round halves up, down or to even.
-    return abs(100 * k / n - percentage) <= 0.05 + 1e-9
+    return [k for k in range(n + 1) if abs(100 * k / n - percentage) <= 0.05 + 1e-9]

@@ -391,15 +391,6 @@ _TIE = 1e-9
 _CHUNK = 50
 
 
-class _Screen(NamedTuple):
-    """One Newton step from the current model towards each candidate: shapes (b, j), steps (b, j, p + 1)."""
-
-    score: Array
-    df: NDArray[np.intp]
-    bound: Array
-    steps: Array
-
-
 def _select_chunk(designs: Array, y: Array, weights: Array, plan: Plan, rule: Rule) -> list[list[int]]:
     paths: list[list[int]] = [[] for _ in weights]
     member = independent_rows(designs, weights, plan.members(paths, designs.shape[-2]))
@@ -424,16 +415,23 @@ def _enter(
     data: tuple[Array, Array, Array], member: NDArray[np.bool_], model: BatchedFit, plan: Plan, rule: Rule
 ) -> tuple[NDArray[np.intp], BatchedFit]:
     """The block that enters each resample's model (-1: none) and the model with it."""
-    screen = _screen(data, member, model, plan)
+    score, df, bound, steps = _screen(data, member, model, plan)
     n = data[2].sum(axis=1, keepdims=True)
-    most = rule.merit(screen.bound, screen.df, n)
-    fits = BatchedFit(np.zeros_like(screen.steps), np.full(most.shape, -np.inf))
+    most = rule.merit(bound, df, n)
+    fits = BatchedFit(np.zeros_like(steps), np.full(most.shape, -np.inf))
     # First the most promising candidate alone, then those whose bound exceeds what it reached.
-    promise = np.where(most > rule.limit, rule.merit(screen.score, screen.df, n), -np.inf)
+    promise = np.where(most > rule.limit, rule.merit(score, df, n), -np.inf)
     pending = (most > rule.limit) & (promise.argmax(axis=1)[:, None] == np.arange(most.shape[1]))
     for _ in range(2):
-        _fit_candidates(data, member, plan, (model.coefficients[:, None] + screen.steps, pending), fits)
-        merit = rule.merit(2 * (fits.log_likelihood - model.log_likelihood[:, None]), screen.df, n)
+        owner, column = np.nonzero(pending)
+        grown = member[owner]
+        for one, j in zip(grown, column, strict=True):
+            one[plan.blocks[plan.candidates[j]]] = True
+        if owner.size:
+            start = model.coefficients[owner] + steps[owner, column]
+            fit = batched_irls(*data, member=grown, owner=owner, start=start)
+            fits.coefficients[owner, column], fits.log_likelihood[owner, column] = fit
+        merit = rule.merit(2 * (fits.log_likelihood - model.log_likelihood[:, None]), df, n)
         best = merit.max(axis=1)
         pending = np.isneginf(fits.log_likelihood) & (most > np.maximum(best, rule.limit)[:, None] - _TIE)
     column = np.argmax(merit >= best[:, None] - _TIE, axis=1)
@@ -442,28 +440,13 @@ def _enter(
     return winner, BatchedFit(fits.coefficients[every, column], fits.log_likelihood[every, column])
 
 
-def _fit_candidates(
-    data: tuple[Array, Array, Array],
-    member: NDArray[np.bool_],
-    plan: Plan,
-    wanted: tuple[Array, NDArray[np.bool_]],
-    fits: BatchedFit,
-) -> None:
-    """Fit the pending candidates from their starting values and write them into `fits`."""
-    designs, y, weights = data
-    start, pending = wanted
-    owner, column = np.nonzero(pending)
-    if not owner.size:
-        return
-    grown = member[owner]
-    for j in np.unique(column):
-        grown[np.ix_(column == j, plan.blocks[plan.candidates[j]])] = True
-    fit = batched_irls(designs, y, weights, member=grown, owner=owner, start=start[owner, column])
-    fits.coefficients[owner, column], fits.log_likelihood[owner, column] = fit
+def _screen(
+    data: tuple[Array, Array, Array], member: NDArray[np.bool_], model: BatchedFit, plan: Plan
+) -> tuple[Array, ...]:
+    """One Newton step from the current model towards each candidate, from shared moments: no fit.
 
-
-def _screen(data: tuple[Array, Array, Array], member: NDArray[np.bool_], model: BatchedFit, plan: Plan) -> _Screen:
-    """Score statistics, Newton steps and bounds of all candidates from shared moments: no fit."""
+    Score statistic, degrees of freedom and bound of the likelihood ratio, shape (b, j); the steps, shape (b, j, q).
+    """
     designs, y, weights = data
     p = expit((model.coefficients[:, None] @ designs)[:, 0])
     w = weights * p * (1 - p)
@@ -491,7 +474,7 @@ def _screen(data: tuple[Array, Array, Array], member: NDArray[np.bool_], model: 
     reach = np.max(np.abs(steps @ designs) * (weights > 0)[:, None], axis=2)
     most = -2 * model.log_likelihood[:, None]
     bound = np.where(reach < 1, np.minimum(score / np.maximum(1 - reach, 1e-12), most), most)
-    return _Screen(score, df, bound, steps)
+    return score, df, bound, steps
 
 
 def _minus_log_p(statistic: Array, df: NDArray[np.intp]) -> Array:

@@ -216,7 +216,7 @@ def test_figures_that_cannot_be_pooled_are_refused(estimates, variances):
 
 def test_no_set_at_all_is_refused():
     for function in (pool_auc, pool_slope):
-        with pytest.raises(ValueError, match="at least one imputed set"):
+        with pytest.raises(ValueError, match="not empty"):
             function([0, 1], [])
 
 
