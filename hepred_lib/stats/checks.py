@@ -43,6 +43,15 @@ def probabilities(p: ArrayLike, name: str = "p") -> NDArray[np.float64]:
     return values
 
 
+def strictly_inside(p: ArrayLike, name: str) -> NDArray[np.float64]:
+    """Return numbers strictly between 0 and 1, which have a logit."""
+    values = scores(p, name)
+    wrong = np.flatnonzero((values <= 0) | (values >= 1))
+    if wrong.size:
+        raise ValueError(f"{name} must lie strictly between 0 and 1, got {values[wrong[0]]} at position {wrong[0]}.")
+    return values
+
+
 def outcome_and_score(y: ArrayLike, score: ArrayLike, name: str = "score") -> tuple[NDArray, NDArray]:
     """Return a matching outcome (both classes) and score."""
     same_patients(y, score, f"y and {name}")
@@ -60,10 +69,7 @@ def outcome_and_probability(
 def outcome_and_risk(y: ArrayLike, p: ArrayLike, *, both_classes: bool = True) -> tuple[NDArray, NDArray]:
     """Return a matching outcome and probability strictly between 0 and 1, so that it has a logit."""
     y, p = outcome_and_probability(y, p, both_classes=both_classes)
-    extreme = np.flatnonzero((p == 0) | (p == 1))
-    if extreme.size:
-        raise ValueError(f"p must lie strictly between 0 and 1, got {p[extreme[0]]} at position {extreme[0]}.")
-    return y, p
+    return y, strictly_inside(p, "p")
 
 
 def same_patients(a: ArrayLike, b: ArrayLike, names: str) -> None:

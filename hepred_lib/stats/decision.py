@@ -48,7 +48,7 @@ def net_benefit(y: ArrayLike, p: ArrayLike, thresholds: ArrayLike) -> NDArray[np
     array([0.25])
     """
     y, p = checks.outcome_and_probability(y, p)
-    thresholds = _thresholds(thresholds)
+    thresholds = checks.strictly_inside(thresholds, "thresholds")
     worth = np.where(y[:, None] == 1, 1.0, -_odds(thresholds))
     return np.where(p[:, None] >= thresholds, worth, 0.0).mean(axis=0)
 
@@ -76,7 +76,7 @@ def net_benefit_from_counts(tp: int, fp: int, *, n: int, thresholds: ArrayLike) 
     """
     tp, fp = checks.at_least(tp, "tp", 0), checks.at_least(fp, "fp", 0)
     n = checks.at_least(n, "n", max(tp + fp, 1))
-    return (tp - fp * _odds(_thresholds(thresholds))) / n
+    return (tp - fp * _odds(checks.strictly_inside(thresholds, "thresholds"))) / n
 
 
 def decision_curve(
@@ -121,7 +121,7 @@ def decision_curve(
         raise ValueError(
             f"predictions must not name a model {' or '.join(sorted(reserved))}: that is a reference line."
         )
-    thresholds = _thresholds(thresholds)
+    thresholds = checks.strictly_inside(thresholds, "thresholds")
     checked = {name: checks.outcome_and_probability(y, p, name) for name, p in predictions.items()}
     outcome = checks.outcome(y)
     # Treating everybody is a model that is always sure, treating nobody one that never reaches a threshold.
@@ -172,7 +172,7 @@ def net_benefit_difference(
     ----------
     Vickers AJ, Cronin AM, Elkin EB, Gonen M. BMC Med Inform Decis Mak 2008;8:53.
     """
-    thresholds = _thresholds(thresholds)
+    thresholds = checks.strictly_inside(thresholds, "thresholds")
     outcome, a = checks.outcome_and_probability(y, p_a, "p_a")
     _, b = checks.outcome_and_probability(y, p_b, "p_b")
     treated = (a[:, None] >= thresholds, b[:, None] >= thresholds)
@@ -212,10 +212,3 @@ def _difference(
 
 def _odds(thresholds: NDArray) -> NDArray[np.float64]:
     return thresholds / (1 - thresholds)
-
-
-def _thresholds(thresholds: ArrayLike) -> NDArray[np.float64]:
-    values = checks.scores(thresholds, "thresholds")
-    if (wrong := (values <= 0) | (values >= 1)).any():
-        raise ValueError(f"thresholds must lie strictly between 0 and 1, got {values[wrong][0]}.")
-    return values

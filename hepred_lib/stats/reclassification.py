@@ -73,7 +73,7 @@ def net_reclassification(
     if thresholds is None:
         move = np.sign(new - old)
     else:
-        limits = _limits(thresholds)
+        limits = np.unique(checks.strictly_inside(thresholds, "thresholds"))
         move = np.sign(np.searchsorted(limits, new, "right") - np.searchsorted(limits, old, "right"))
     return _bootstrap(outcome, move, n_resamples=n_resamples, rng=rng)
 
@@ -105,7 +105,7 @@ def reclassification_table(y: ArrayLike, p_old: ArrayLike, p_new: ArrayLike, thr
     [1, 0, 0, 0, 0, 1, 0, 0]
     """
     outcome, old, new = _checked(y, p_old, p_new)
-    limits = _limits(thresholds)
+    limits = np.unique(checks.strictly_inside(thresholds, "thresholds"))
     before, after = (np.searchsorted(limits, p, "right") for p in (old, new))
     k, rows = limits.size + 1, []
     for label in (0, 1):
@@ -145,13 +145,6 @@ def integrated_discrimination(
     """
     outcome, old, new = _checked(y, p_old, p_new)
     return _bootstrap(outcome, new - old, n_resamples=n_resamples, rng=rng)
-
-
-def _limits(thresholds: ArrayLike) -> NDArray[np.float64]:
-    limits = np.unique(checks.scores(thresholds, "thresholds"))
-    checks.between(limits[0], "thresholds", 0, 1)
-    checks.between(limits[-1], "thresholds", 0, 1)
-    return limits
 
 
 def _checked(y: ArrayLike, p_old: ArrayLike, p_new: ArrayLike) -> tuple[NDArray, NDArray, NDArray]:
