@@ -267,17 +267,11 @@ def procedure():
     return Procedure.of(coding, PROCEDURE_SETTINGS, coding.matrix(TABLE).to_numpy())
 
 
-def test_a_model_holds_forced_then_chosen_then_added_rows():
-    assert [procedure().coding.names[row - 1] for row in procedure().rows([0])] == [
-        "place[b]",
-        "place[c]",
-        "gcs",
-        "dl_score",
-    ]
-
-
-def test_only_what_is_neither_forced_nor_added_may_be_chosen():
-    assert procedure().plan.candidates == (0,)
+def test_a_model_holds_forced_then_chosen_then_added_rows_and_only_the_rest_may_be_chosen():
+    task = procedure()
+    names = [task.coding.names[row - 1] for row in task.rows([0])]
+    assert names == ["place[b]", "place[c]", "gcs", "dl_score"]
+    assert task.plan.candidates == (0,)
 
 
 def test_a_design_is_standardized_and_a_constant_column_becomes_zero():
@@ -298,10 +292,11 @@ def test_a_row_that_a_resample_leaves_constant_is_left_out_of_its_model():
 NAMES = ("a", "b", "c")
 
 
-def optimism_cohort(n=150, seed=0):
+def plain(names=NAMES, n=150, seed=0):
+    """Independent normal columns, of which the last drives the outcome."""
     rng = np.random.default_rng(seed)
-    x = pd.DataFrame(rng.normal(size=(n, 3)), columns=list(NAMES))
-    return x, (rng.random(n) < expit(x["a"] - 1)).to_numpy(dtype=float)
+    x = pd.DataFrame(rng.normal(size=(n, len(names))), columns=list(names))
+    return x, (rng.random(n) < expit(x[names[-1]] - 1)).to_numpy(dtype=float)
 
 
 def judged(x, y, settings, n_resamples=6, seed=1):
@@ -318,21 +313,18 @@ def test_corrected_figures_by_hand():
     assert figures["auc_corrected"] == pytest.approx(0.9)
     assert figures["brier_corrected"] == pytest.approx(0.04 + 0.01)
     assert figures["slope_corrected"] == optimism.shrinkage == pytest.approx(0.9)
-
-
-def test_a_slope_above_one_does_not_stretch_the_model():
-    assert Optimism(np.array([1.3]), np.zeros(1), np.zeros(1), np.zeros(1)).shrinkage == 1.0
+    assert Optimism(np.array([1.3]), np.zeros(1), np.zeros(1), np.zeros(1)).shrinkage == 1.0  # never stretched
 
 
 def test_a_resample_that_loses_a_column_is_drawn_again():
-    x, y = optimism_cohort()
+    x, y = plain()
     x["c"] = x["c"].where(x.index == 0)
     optimism = judged(x, y, DevelopmentSettings(NAMES), n_resamples=8)
     assert np.isfinite(optimism.auc_optimism).all()
 
 
 def test_each_resample_equals_a_plain_fit_on_its_rows():
-    x, y = optimism_cohort()
+    x, y = plain()
     optimism = judged(x, y, DevelopmentSettings(NAMES, forced=NAMES))
     for b, rows in enumerate(bootstrap_indices(y, 6, np.random.default_rng(1))):
         table = x.iloc[rows].reset_index(drop=True)
@@ -344,7 +336,7 @@ def test_each_resample_equals_a_plain_fit_on_its_rows():
 
 
 def test_columns_too_rarely_observed_to_resample_are_refused_not_drawn_for_ever():
-    x, y = optimism_cohort()
+    _, y = plain()
     x = pd.DataFrame(np.where(np.eye(150, 60, dtype=bool), 1.0, np.nan), columns=[f"x{k}" for k in range(60)])
     with pytest.raises(ValueError, match="observed often enough to resample, got 1 of 150 values in x0"):
         judged(x, y, DevelopmentSettings(tuple(x.columns)))
@@ -357,24 +349,19 @@ def pooled(tables, y, added=("dl_score",)):
     return likelihood_ratio_of_added(procedure, designs, y, np.ones(designs.shape[:2], dtype=bool))
 
 
-def added_test_cohort(n=150, seed=0):
-    rng = np.random.default_rng(seed)
-    x = pd.DataFrame(rng.normal(size=(n, 2)), columns=["age", "dl_score"])
-    return x, (rng.random(n) < expit(0.7 * x["dl_score"] - 1)).to_numpy(dtype=float)
-
-
 def ratio(x, y):
     return 2 * (fit_logistic(x, y).log_likelihood - fit_logistic(x[["age"]], y).log_likelihood)
 
 
-def test_one_set_gives_the_likelihood_ratio():
-    x, y = added_test_cohort()
+def test_one_set_gives_the_likelihood_ratio_and_nothing_added_none():
+    x, y = plain(("age", "dl_score"))
     found = pooled([x], y)
     assert (found.statistic, found.p) == pytest.approx((ratio(x, y), chi2.sf(ratio(x, y), 1)))
+    assert pooled([x[["age"]]], y, added=()) is None
 
 
 def test_different_sets_are_pooled_by_the_d2_rule():
-    x, y = added_test_cohort()
+    x, y = plain(("age", "dl_score"))
     tables = [x, x.assign(age=x["age"] * 2 + x["dl_score"]), x.assign(age=x["dl_score"] + x["age"])]
     d = np.array([ratio(table, y) for table in tables])
     r = (1 + 1 / 3) * np.sqrt(d).var(ddof=1)
@@ -382,11 +369,6 @@ def test_different_sets_are_pooled_by_the_d2_rule():
     found = pooled(tables, y)
     assert found.statistic == pytest.approx(statistic)
     assert found.p == pytest.approx(f.sf(statistic, 1, 2 * (1 + 1 / r) ** 2))
-
-
-def test_nothing_added_is_nothing_tested():
-    x, y = added_test_cohort()
-    assert pooled([x[["age"]]], y, added=()) is None
 
 
 def test_half_the_statistic_is_the_cross_fitted_test():
