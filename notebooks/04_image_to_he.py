@@ -39,7 +39,6 @@ from hepred_lib.multitask.explanation import confident_calls, explained_pictures
 from hepred_lib.multitask.prediction import (
     load_reader,
     normalized_scores,
-    ranked_pictures,
     raw_scores,
     read_cohort,
     score_scales,
@@ -48,7 +47,7 @@ from hepred_lib.multitask.training import read_histories
 from hepred_lib.stats.development import DevelopmentSettings, cross_fit, develop
 from hepred_lib.stats.discrimination import auc_interval
 from hepred_lib.stats.operating_point import youden_threshold
-from hepred_lib.study.drawing import publish, show
+from hepred_lib.study.drawing import outline_examples, publish, show
 from hepred_lib.study.files import read_json, read_table, write_json, write_table
 from hepred_lib.study.run import open_notebook
 
@@ -230,12 +229,8 @@ bloody.replace(np.inf, np.nan)[["dice", "hd95_mm", "reference_ml", "predicted_ml
 # belong together. The order is by Dice, so that small hematomas are often among the worst.
 
 # %%
-outlines = ranked_pictures(bloody, readings.pictures) | {
-    "pixel_mm": np.array(reader.pixel_mm),
-    "window": np.array([40.0, 80.0]),
-    "simulated": np.array(bool(truth)),
-}
-show(run.folder, "outlines", outlines)
+outlines = outline_examples(readings.pictures, segmentation, pixel_mm=reader.pixel_mm)
+show(run.folder, "outlines", outlines | {"simulated": np.array(bool(truth))})
 
 # %% [markdown]
 # ### Volumes

@@ -468,33 +468,6 @@ def picture(reading: Reading, reference: np.ndarray | None = None) -> dict[str, 
     }
 
 
-def ranked_pictures(agreement: pd.DataFrame, pictures: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """The two best, middle and worst outlines by Dice, as the figure ``outlines`` draws them; none without references.
-
-    Parameters
-    ----------
-    agreement : DataFrame
-        One row per patient with blood: ``patient_id, dice``.
-    pictures : mapping
-        By patient, from :func:`picture`.
-
-    Returns
-    -------
-    dict
-        ``hu, reference, predicted`` (n, h, w) and ``titles`` (n,).
-    """
-    ranked = agreement.sort_values("dice", ascending=False).set_index("patient_id")["dice"]
-    names, middle = ranked.index.tolist(), len(ranked) // 2
-    places = dict.fromkeys(names[-2:], "worst") | dict.fromkeys(names[max(middle - 1, 0) : middle + 1], "median")
-    places |= dict.fromkeys(names[:2], "best")
-    chosen = sorted(places, key=names.index)
-    shown = {
-        key: np.array([pictures[name][key] for name in chosen]) if chosen else np.zeros((0, 1, 1))
-        for key in ("hu", "reference", "predicted")
-    }
-    return shown | {"titles": np.array([f"{places[name]}, Dice {ranked[name]:.2f}" for name in chosen], dtype=str)}
-
-
 def load_reader(folder: Path, scales: pd.DataFrame, options: Mapping[str, float]) -> Reader:
     """The networks of a run, in the order of the folds in ``scales``."""
     paths: Sequence[Path] = [folder / "folds" / str(fold) / "network.safetensors" for fold in scales.index]

@@ -16,7 +16,6 @@ from hepred_lib.multitask.prediction import (
     predict_cohort,
     predict_ensemble,
     predict_patient,
-    ranked_pictures,
     raw_scores,
     read_cohort,
     score_scales,
@@ -134,15 +133,6 @@ def test_raw_scores_are_those_of_the_networks_or_of_the_manifest(tmp_path, folds
     assert len(raw_scores(tmp_path, pd.DataFrame(), [0, 1])) == len(folds)
     cohort = pd.DataFrame({"patient_id": ["a", "b"], "split": "development", "external_score": [1.0, 3.0]})
     assert raw_scores(tmp_path, cohort, [])["dl_logit"].tolist() == [1.0, 3.0]
-
-
-def test_the_best_the_middle_and_the_worst_outlines_are_shown_once_each():
-    agreement = pd.DataFrame({"patient_id": list("abc"), "dice": [0.2, 0.9, 0.5]})
-    pictures = {name: dict.fromkeys(("hu", "reference", "predicted"), np.zeros((2, 2))) for name in "abc"}
-    shown = ranked_pictures(agreement, pictures)
-    assert shown["titles"].tolist() == ["best, Dice 0.90", "best, Dice 0.50", "worst, Dice 0.20"]
-    assert shown["hu"].shape == (3, 2, 2)
-    assert len(ranked_pictures(agreement.iloc[:0], {})["hu"]) == 0
 
 
 def test_a_study_without_networks_reads_no_scan():
