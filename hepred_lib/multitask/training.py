@@ -223,28 +223,29 @@ def train_fold(
     if settings.devices > 1:
         light = [replace(patient, planes=None) if patient.path else patient for patient in patients]
         try:
-            run_on(settings.devices, _train_share, light, network_settings, settings, checkpoint)
+            run_on(settings.devices, _train, light, network_settings, settings, checkpoint)
         except torch.multiprocessing.ProcessRaisedException as error:
             raise TrainingError(str(error).strip().splitlines()[-1]) from error
-    mark = _fingerprint(patients, network_settings, settings)
-    state = _new_state(patients, network_settings, settings, device)
-    history = resume_state(state, checkpoint, mark)
-    _train(state, history, patients, settings, save=lambda: save_state(state, history, checkpoint, mark))
+    state, history = _train(
+        device, patients, network_settings, settings, checkpoint
+    )  # resumed, where several trained it
     return state.average.eval(), pd.DataFrame(history)
 
 
 def _train(
-    state: TrainingState,
-    history: list[dict],
+    device: torch.device,
     patients: Sequence[Patient],
+    network_settings: NetworkSettings,
     settings: TrainingSettings,
-    *,
-    save: Callable[[], None],
-) -> None:
-    """From the state's epoch to the last, adding to the history; ``save`` is called after each epoch."""
+    checkpoint: Path,
+) -> tuple[TrainingState, list[dict]]:
+    """One process's share of a training, from the checkpoint's epoch to the last; the first process keeps the state."""
+    patients = [p if p.planes is not None else replace(p, planes=np.load(p.path, mmap_mode="r")) for p in patients]
+    mark = _fingerprint(patients, network_settings, settings)
+    state = _new_state(patients, network_settings, settings, device)
+    history = resume_state(state, checkpoint, mark)
     if state.epoch == settings.epochs:
-        return
-    device = next(state.network.parameters()).device
+        return state, history
     n_steps = math.ceil(len(patients) / settings.patients_per_step)
     model = shared(state.network, device)
     bar = progress(
@@ -275,7 +276,9 @@ def _train(
             means = dict(zip(LOSSES, (averaged(sums) / n_steps).tolist(), strict=True))
             history.append({"epoch": state.epoch, **means})
             bar.set_postfix({"loss": f"{means['loss']:.3f}"})
-            save()
+            if rank() == 0:
+                save_state(state, history, checkpoint, mark)
+    return state, history
 
 
 def _train_step(
@@ -637,24 +640,6 @@ def deterministic(device: torch.device) -> Iterator[None]:
     finally:
         torch.use_deterministic_algorithms(before[0])
         torch.backends.cudnn.benchmark = before[1]
-
-
-def _train_share(
-    device: torch.device,
-    patients: Sequence[Patient],
-    network_settings: NetworkSettings,
-    settings: TrainingSettings,
-    checkpoint: Path,
-) -> None:
-    """One process's share of a training; the first process keeps the state."""
-    opened = [p if p.planes is not None else replace(p, planes=np.load(p.path, mmap_mode="r")) for p in patients]
-    mark = _fingerprint(opened, network_settings, settings)
-    state = _new_state(opened, network_settings, settings, device)
-    history = resume_state(state, checkpoint, mark)
-    first = rank() == 0
-    _train(
-        state, history, opened, settings, save=lambda: save_state(state, history, checkpoint, mark) if first else None
-    )
 
 
 def run_on(n_devices: int, work: Callable[..., None], *arguments: object) -> None:
