@@ -75,7 +75,7 @@ assert cohort["patient_id"].is_unique, "a patient must have one row in cohort.cs
 #
 # Each scan passes through the same steps.
 #
-# 1. The axes are brought to one orientation (RAS+) from the header, so that left is left in every scan.
+# 1. The axes are brought to one orientation by the header, so that left is left in every scan.
 # 2. The field of view is centred on the brain and resampled in-plane by area averaging. Averaging over the area of a pixel
 #    keeps the mean density, and a mask keeps its volume; interpolation between points would not.
 # 3. Hounsfield units (HU) are kept, not rescaled scan by scan: 60 HU means the same in every patient.

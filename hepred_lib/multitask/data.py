@@ -81,7 +81,7 @@ class Batch:
     """Slices of several patients: scan in HU with neighbours (n, 5, h, w), and the share of blood (n, 1, h, w).
 
     ``presence, bag, voxel_ml`` have a row a slice, ``he`` and ``descriptors`` (of the images as they are in the batch)
-    a row a patient. ``number`` is each patient's place in the cohort, from which random draws are seeded.
+    one row per patient. ``number`` is each patient's place in the cohort, from which random draws are seeded.
     """
 
     hu: Tensor

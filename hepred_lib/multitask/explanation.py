@@ -2,7 +2,7 @@
 
 The map is Grad-CAM on the decoder's finest features: each feature is weighted by the mean slope of the expansion logit
 along it, and only what raises the logit more than the hematoma does on average is kept: features are pooled under the
-outline, and a constant over all of it says nothing of where. It shows where the features lie that moved this network,
+outline, and a constant over all of it has no place. It shows where the features lie that moved this network,
 not why a hematoma grows; a map that stays the same when the weights are random would show the image alone, and a test
 sees that it does not. What is measured inside the outline moves the logit too, and is not in the map.
 
@@ -108,7 +108,7 @@ def explained_pictures(networks: Sequence[MultitaskNetwork], patients: Sequence[
     longest = max(len(patient.planes) for patient in patients)
     for patient in patients:
         explanation = explain_with(networks, patient)
-        # Attention can be nearly even; the map's sum tells where the score was raised most.
+        # Attention can be nearly even; the map's sum shows where the score was raised most.
         top = int(explanation.activation.sum(axis=(1, 2)).argmax())
         prediction, _ = predict_ensemble(networks, patient)
         attention = np.pad(explanation.attention, (0, longest - len(patient.planes)), constant_values=np.nan)

@@ -296,7 +296,7 @@ class Reader:
 
 @dataclass(frozen=True)
 class Reading:
-    """What the networks say of one scan.
+    """One scan as the networks of a study read it.
 
     Attributes
     ----------

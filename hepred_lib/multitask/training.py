@@ -70,7 +70,7 @@ SMOOTH_PIXELS, CROSS_ENTROPY_WEIGHT, COARSE_WEIGHT = 20.0, 20.0, 0.3
 CHECKED_EVERY = 16
 # The gradient of most steps is longer than this: every step is about as long, and no hard patient turns it alone.
 LONGEST_GRADIENT = 0.5
-# The last linear layers see one target a patient where the decoder sees thousands of pixels: they take longer steps.
+# The last linear layers see one target per patient where the decoder sees thousands of pixels: they take longer steps.
 # What lies before them must not, or its ReLU units die.
 READOUT_PACE, READOUTS = 10.0, ("expansion.describe.", "expansion.classify.")
 LEAST_EVENTS, MOST_FOLDS, LEAST_SLICES = 5, 10, 20
@@ -367,7 +367,7 @@ def joint_loss(model: nn.Module, batch: Batch, settings: TrainingSettings) -> Te
 def outline_loss(logits: Tensor, blood: Tensor, bag: Tensor) -> Tensor:
     """Soft Dice by patient plus pixel-wise cross-entropy; targets are shares of a pixel in [0, 1].
 
-    One Dice a patient, as outlines are judged: a small hematoma counts as much as a large one, and a patient without
+    One Dice per patient, as outlines are evaluated: a small hematoma counts as much as a large one, and a patient without
     blood through the false positives.
     """
     probability = torch.sigmoid(logits)
