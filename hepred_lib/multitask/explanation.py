@@ -2,9 +2,9 @@
 
 The map is Grad-CAM on the decoder's finest features: each feature is weighted by the mean slope of the expansion logit
 along it, and only what raises the logit more than the hematoma does on average is kept: features are pooled under the
-outline, and a constant over all of it has no place. It shows where the features lie that moved this network,
-not why a hematoma grows; a map that stays the same when the weights are random would show the image alone, and a test
-sees that it does not. What is measured inside the outline moves the logit too, and is not in the map.
+outline, and a constant over all of it carries no location. The map shows where the features lie that moved this
+network, not why a hematoma grows. A map that stays the same when the weights are random would show the image alone; a
+test checks that it does not. What is measured inside the outline moves the logit too, and is not in the map.
 
 References
 ----------

@@ -367,8 +367,8 @@ def joint_loss(model: nn.Module, batch: Batch, settings: TrainingSettings) -> Te
 def outline_loss(logits: Tensor, blood: Tensor, bag: Tensor) -> Tensor:
     """Soft Dice by patient plus pixel-wise cross-entropy; targets are shares of a pixel in [0, 1].
 
-    One Dice per patient, as outlines are evaluated: a small hematoma counts as much as a large one, and a patient without
-    blood through the false positives.
+    One Dice per patient, as outlines are evaluated: a small hematoma counts as much as a large one, and a patient
+    without blood through the false positives.
     """
     probability = torch.sigmoid(logits)
     sums = torch.stack([2.0 * probability * blood, probability**2 + blood**2]).sum(dim=(2, 3, 4))
