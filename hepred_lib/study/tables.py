@@ -30,29 +30,14 @@ def with_interval(value: float | None, interval: Sequence[float] | None, *, scal
 
     Examples
     --------
-    >>> with_interval(0.5, [0.25, 0.75]), with_interval(0.1, [-0.1, 0.3], digits=1), with_interval(None, None)
-    ('0.50 (0.25-0.75)', '0.1 (-0.1 to 0.3)', 'not estimable')
+    >>> with_interval(0.5, [0.25, 0.75]), with_interval(0.1, [-0.1, 3e7], digits=1), with_interval(None, None)
+    ('0.50 (0.25-0.75)', '0.1 (-0.1 to 3e+07)', 'not estimable')
     """
     if value is None or pd.isna(value):
         return NOT_ESTIMABLE
-    estimate = _written(scale * value, digits)
-    if interval is None or pd.isna(list(interval)).any():
-        return estimate
-    return f"{estimate} ({limits_words(*interval, scale=scale, digits=digits)})"
-
-
-def limits_words(low: float, high: float, *, scale: float = 1.0, digits: int = 2) -> str:
-    """Two limits alone.
-
-    Examples
-    --------
-    >>> limits_words(0.25, 0.75), limits_words(-0.1, 3e7), limits_words(float("nan"), 2.0)
-    ('0.25-0.75', '-0.10 to 3e+07', 'not estimable')
-    """
-    if pd.isna(low) or pd.isna(high):
-        return NOT_ESTIMABLE
-    limits = [_written(scale * limit, digits) for limit in (low, high)]
-    return (" to " if limits[0].startswith("-") else "-").join(limits)
+    limits = [] if interval is None or pd.isna(list(interval)).any() else interval
+    estimate, *ends = (_written(scale * number, digits) for number in (value, *limits))
+    return f"{estimate} ({(' to ' if ends[0].startswith('-') else '-').join(ends)})" if ends else estimate
 
 
 def two_digits(value: float | None) -> str:
@@ -79,17 +64,16 @@ def p_value(p: float | None) -> str:
     return "<0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
 
 
-def listed(words: Sequence[str], *, empty: str = "nothing") -> str:
-    """Words as a sentence lists them.
+def listed(words: Sequence[str]) -> str:
+    """Words as a sentence lists them; "nothing" where there is none.
 
     Examples
     --------
-    >>> listed(["age", "sex", "GCS"]), listed([])
-    ('age, sex and GCS', 'nothing')
+    >>> listed(["age", "sex", "GCS"]), listed(["age"]), listed([])
+    ('age, sex and GCS', 'age', 'nothing')
     """
-    if not words:
-        return empty
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+    first, last = ", ".join(words[:-1]), words[-1] if words else "nothing"
+    return f"{first} and {last}" if first else last
 
 
 def counted(number: int, noun: str) -> str:

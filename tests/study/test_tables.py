@@ -30,7 +30,7 @@ def test_p_values_keep_two_digits_that_matter():
 
 
 def test_one_and_two_words_are_listed():
-    assert (listed(["age"]), listed(["age", "sex"]), listed([], empty="none")) == ("age", "age and sex", "none")
+    assert (listed(["age"]), listed(["age", "sex"]), listed([])) == ("age", "age and sex", "nothing")
 
 
 def test_an_endless_interval_says_so():
