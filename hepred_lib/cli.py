@@ -345,7 +345,7 @@ def main() -> None:
     """Run the command and turn refusals into one line and an exit status."""
     _answer_signals()
     try:
-        sys.exit(app(standalone_mode=False))
+        sys.exit(app(standalone_mode=False) or 0)
     except UsageError as error:
         if len(sys.argv) < 2:  # the help is its message
             error.show()
