@@ -34,7 +34,7 @@ def brain_score(table: pd.DataFrame) -> pd.Series:
     Parameters
     ----------
     table : DataFrame
-        One row a patient, with the columns `BRAIN_COLUMNS`; an absent column counts as missing.
+        One row per patient, with the columns `BRAIN_COLUMNS`; an absent column counts as missing.
 
     Returns
     -------
@@ -65,7 +65,7 @@ def nine_point_score(table: pd.DataFrame) -> pd.Series:
     Parameters
     ----------
     table : DataFrame
-        One row a patient, with the columns `NINE_POINT_COLUMNS`; an absent column counts as missing.
+        One row per patient, with the columns `NINE_POINT_COLUMNS`; an absent column counts as missing.
 
     Returns
     -------
@@ -94,7 +94,7 @@ def bat_score(table: pd.DataFrame) -> pd.Series:
     Parameters
     ----------
     table : DataFrame
-        One row a patient, with the columns `BAT_COLUMNS`; an absent column counts as missing.
+        One row per patient, with the columns `BAT_COLUMNS`; an absent column counts as missing.
 
     Returns
     -------
@@ -120,7 +120,7 @@ def nag_score(table: pd.DataFrame) -> pd.Series:
     Parameters
     ----------
     table : DataFrame
-        One row a patient, with the columns `NAG_COLUMNS`; an absent column counts as missing.
+        One row per patient, with the columns `NAG_COLUMNS`; an absent column counts as missing.
 
     Returns
     -------
