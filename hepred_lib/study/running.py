@@ -198,6 +198,11 @@ def _local_kernel_manager() -> type:
             # Absolute: the kernel works in the notebooks' folder, its client elsewhere.
             return os.path.join(os.environ["JUPYTER_RUNTIME_DIR"], "socket")
 
+        @default("connection_file")
+        def _connection_file_default(self) -> str:
+            # Else it lies in the temporary folder, where nobody removes that of a killed run.
+            return os.path.join(os.environ["JUPYTER_RUNTIME_DIR"], "kernel.json")
+
     return LocalKernelManager
 
 
@@ -368,9 +373,9 @@ def move_aside(study: Study, folder: Path) -> None:
             continue
         record = read_record(folder, step)
         names = set(outputs_of(notebook, fold)) if record is None else set(record["files"])
-        names |= {f"records/{step}.json", f"notebooks/{step}.ipynb"} | (
-            {f"folds/{fold}"} if fold is not None else set()
-        )
+        if fold is not None:  # its folder goes with all that is in it
+            names = {name for name in names if not name.startswith(f"folds/{fold}/")} | {f"folds/{fold}"}
+        names |= {f"records/{step}.json", f"notebooks/{step}.ipynb"}
         found = sorted(name for name in names - listed if (folder / name).exists())
         for name in found:
             _move(folder / name, folder / EARLIER / name)
