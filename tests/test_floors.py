@@ -1,4 +1,4 @@
-"""The house holds: modules import only from lower layers (contracts in pyproject.toml), and have the name of a thing."""
+"""The house holds: modules import only from lower layers (contracts in pyproject.toml), rooms have names of things."""
 
 import ast
 import subprocess

@@ -138,7 +138,7 @@ def load_frozen(folder: Path) -> FrozenStudy:
 
 
 def column_score(frozen: FrozenStudy, score: pd.Series) -> pd.Series:
-    """A score made elsewhere (column ``external_score``) on the study's scale, by the constants that the study stored."""
+    """A score made elsewhere (column ``external_score``) on the study's scale, by the stored constants of the study."""
     return standardize(score, pd.Series(frozen.scales.index[0], index=score.index), frozen.scales)
 
 
