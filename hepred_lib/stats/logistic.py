@@ -269,8 +269,8 @@ def maximize(
     """Maximize the likelihood, or Firth's penalized likelihood, by Newton's method over all or some coefficients.
 
     Firth's is the likelihood times the square root of the information's determinant. Its score is
-    X'[w (y - p + h (1/2 - p))], h the leverages; its maximum is finite for every data set. No step is longer than 2 in
-    any coefficient, and one that leads down is halved.
+    X'[w (y - p + h (1/2 - p))], h the leverages; its maximum is finite for every data set, and no step towards it is
+    longer than 2 in any coefficient. A step that leads down is halved.
 
     Parameters
     ----------
@@ -568,7 +568,7 @@ def _objective(design: Array, y: Array, weights: Array, coefficients: Array, pen
 def _step(
     design: Array, y: Array, weights: Array, coefficients: Array, free: NDArray[np.bool_], penalized: bool
 ) -> tuple[Array, float]:
-    """Newton's step of the free coefficients, none longer than 2, and the gain that it promises."""
+    """Newton's step of the free coefficients, under the penalty none longer than 2, and the gain that it promises."""
     p = expit(design @ coefficients)
     information = design.T @ (design * (weights * p * (1 - p))[:, None])
     score, curvature = design.T @ (weights * (y - p)), information
@@ -583,7 +583,8 @@ def _step(
     if score @ move < 0:
         move = np.linalg.pinv(information, rtol=1e-12, hermitian=True) @ score
     step = np.zeros(coefficients.size)
-    step[free] = move * min(1.0, 2.0 / max(np.abs(move).max(), 1e-300))
+    # The likelihood alone is concave: of nearly collinear columns its maximum may lie hundreds away, in full steps.
+    step[free] = move * min(1.0, 2.0 / max(np.abs(move).max(), 1e-300)) if penalized else move
     return step, float(score @ move)
 
 

@@ -143,3 +143,12 @@ def test_only_numbers_of_the_table_are_tested(name):
 def test_inflation_needs_a_column():
     with pytest.raises(ValueError, match="x must have at least one column"):
         variance_inflation(pd.DataFrame(index=range(5)))
+
+
+def test_nearly_collinear_spline_columns_of_few_events_are_estimable():
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        inr = pd.Series(np.round(np.exp(rng.gamma(1.2, 0.25, 36)), 2), name="inr")
+        y = (rng.random(36) < 0.2).astype(int)
+        if y.sum() > 3:
+            assert linearity_tests(inr.to_frame(), pd.Series(y), ["inr"])["p"].between(0, 1).all()
