@@ -2,12 +2,18 @@
 
 Vocabulary
 ----------
-planes      a patient's stored slices, uint8 (n, 4, h, w): see :mod:`hepred_lib.imaging.slices`
-frame       the central rows and columns, multiples of 16, that hold a patient's brain
-bag         a handful of one patient's slices, mostly of the hematoma, drawn anew each epoch
-batch       the bags of several patients, stacked
-number      a patient's place in the cohort, from which random draws are seeded
-descriptor  a property of the hematoma that can be measured inside an outline; a target beside the outcome
+planes
+    a patient's stored slices, uint8 (n, 4, h, w): see :mod:`hepred_lib.imaging.slices`
+frame
+    the central rows and columns, multiples of 16, that hold a patient's brain
+bag
+    a handful of one patient's slices, mostly of the hematoma, drawn anew each epoch
+batch
+    the bags of several patients, stacked
+number
+    a patient's place in the cohort, from which random draws are seeded
+descriptor
+    a property of the hematoma that can be measured inside an outline; a target beside the outcome
 
 What is drawn of a patient depends on a seed, the epoch and the patient alone: a training can be interrupted and
 resumed, or shared among several devices, without any state of a sampler.

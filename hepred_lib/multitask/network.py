@@ -2,14 +2,21 @@
 
 Vocabulary
 ----------
-slice       one axial section with two neighbours on each side as channels, 0 to 80 HU scaled to -1 to 1
-bag         the slices of one patient in a batch; ``bag`` numbers the patient of each slice, 0 to b - 1
-outline     the segmentation of the hematoma as logits, one a pixel
-presence    the logit that a slice contains blood
-descriptor  a property of the hematoma that can be measured inside an outline (density, margin, shape)
-findings    all that the expansion logit is computed from: descriptors *predicted* from deep features, the log volume,
-            and the same descriptors *measured* inside the network's own outline
-evidence    presence logit and highest outline logits of a slice and of the slices around it
+slice
+    one axial section with two neighbours on each side as channels, 0 to 80 HU scaled to -1 to 1
+bag
+    the slices of one patient in a batch; ``bag`` numbers the patient of each slice, 0 to b - 1
+outline
+    the segmentation of the hematoma as logits, one a pixel
+presence
+    the logit that a slice contains blood
+descriptor
+    a property of the hematoma that can be measured inside an outline (density, margin, shape)
+findings
+    all that the expansion logit is computed from: descriptors *predicted* from deep features, the log volume, and
+    the same descriptors *measured* inside the network's own outline
+evidence
+    presence logit and highest outline logits of a slice and of the slices around it
 
 A ResNet encoder (torchvision, without its last stage) and a U-Net decoder give the outline, and coarse outlines at the
 lower resolutions, so that deep features are taught directly. A presence head classifies each slice; adjacent slices

@@ -2,12 +2,17 @@
 
 Vocabulary
 ----------
-prediction  one network's output for one patient, or the mean over networks
-raw logit   a network's expansion logit, computed over the slices in which *it* outlines at least 20 mm2 of blood
-scale       mean and standard deviation of a network's raw logits in its own held-out fold; no label is used
-DL score    raw logits on the common scale: of a development patient, that of the one network that has not seen them; of
-            any other patient, the mean over all networks, with the spread between networks beside it
-reading     one scan read by all networks of a study, with the outline on the scan's own grid
+prediction
+    one network's output for one patient, or the mean over networks
+raw logit
+    a network's expansion logit, computed over the slices in which *it* outlines at least 20 mm2 of blood
+scale
+    mean and standard deviation of a network's raw logits in its own held-out fold; no label is used
+DL score
+    raw logits on the common scale: of a development patient, that of the one network that has not seen them; of any
+    other patient, the mean over all networks, with the spread between networks beside it
+reading
+    one scan read by all networks of a study, with the outline on the scan's own grid
 """
 
 from __future__ import annotations

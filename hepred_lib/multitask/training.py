@@ -2,11 +2,16 @@
 
 Vocabulary
 ----------
-fold        a part of the development patients: *held out* from its network, which all others (``in_fold``) train
-step        one update of the weights, on a few patients; a step can be worked on in *parts* and by several processes
-average     the exponential average of the weights over steps: the network that is kept
-state       all that changes from step to step; saved after each epoch as the *checkpoint*
-read-out    a linear layer that is fitted once more, by logistic regression, when the deep features are done
+fold
+    a part of the development patients: *held out* from its network, which all others (``in_fold``) train
+step
+    one update of the weights, on a few patients; a step can be worked on in *parts* and by several processes
+average
+    the exponential average of the weights over steps: the network that is kept
+state
+    all that changes from step to step; saved after each epoch as the *checkpoint*
+read-out
+    a linear layer that is fitted once more, by logistic regression, when the deep features are done
 
 No held-out patient influences a network: the number of epochs is fixed, and the learning rate follows a cosine. Every
 draw depends on (seed, fold, epoch, patient) alone, so that a training that was killed resumes at the last epoch and
