@@ -50,6 +50,7 @@ from hepred_lib.stats.operating_point import youden_threshold
 from hepred_lib.study.drawing import outline_examples, publish, show
 from hepred_lib.study.files import read_json, read_table, write_json, write_table
 from hepred_lib.study.run import open_notebook
+from hepred_lib.study.tables import with_interval
 
 # %% [markdown]
 # ## Parameters
@@ -159,8 +160,8 @@ assert image["p_image"].between(0, 1).all(), "probabilities must lie between 0 a
 
 # %%
 out_of_fold = auc_interval(y, fitted["dl_score"], method="logit")
-interval = f"95 % interval {out_of_fold.low:.2f} to {out_of_fold.high:.2f}"
-Markdown(f"Out-of-fold AUC of the score in {len(fitted)} development patients: **{out_of_fold.auc:.2f}** ({interval}).")
+area = with_interval(out_of_fold.auc, [out_of_fold.low, out_of_fold.high])
+Markdown(f"Out-of-fold AUC of the score in {len(fitted)} development patients, with 95 % interval: **{area}**.")
 
 # %% [markdown]
 # This AUC compares scores of different networks with each other, so that it also suffers from what the standardization left
