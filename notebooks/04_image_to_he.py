@@ -327,7 +327,7 @@ content = {
 # %%
 columns = ["patient_id", "split", "fold", "he", "dl_score_raw", "dl_score", "dl_score_spread"]
 columns += ["hematoma_detected", "predicted_volume_ml", "p_image", "p_image_apparent"]
-for name, table in {"image": image[columns], "segmentation": segmentation, "detection": detection}.items():
-    write_table(run.path(f"{name}.csv"), table)
+for name, table in {"image.csv": image[columns], "segmentation.csv": segmentation, "detection.csv": detection}.items():
+    write_table(run.path(name), table)
 write_json(run.path("image_model.json"), content)
 run.record(auc_out_of_fold=out_of_fold.auc, dice_median=bloody["dice"].median(), threshold=threshold)
