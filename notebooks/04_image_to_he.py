@@ -22,8 +22,8 @@
 # the score into a probability, and evaluates what the networks segment and detect. The question whether the score adds
 # anything to the bedside variables comes later (notebook 06); final performance is assessed in the test set (notebook 07).
 #
-# Reads `cohort.csv`, the folds' networks, predictions and learning curves, the records of notebooks 01 and 02, and the
-# scans of test patients; writes `image.csv`, `image_model.json`, `segmentation.csv` and `detection.csv` of the test
+# Reads `cohort.csv`, the folds' networks, predictions and learning curves, `records/01_cohort.json`,
+# `records/02_preprocessing.json`, and the scans of test patients; writes `image.csv`, `image_model.json`, `segmentation.csv` and `detection.csv` of the test
 # patients, tables and figures.
 
 # %%
