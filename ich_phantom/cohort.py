@@ -30,6 +30,7 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from hepred_lib.cohort.rules import COLUMNS
+from hepred_lib.imaging.nifti import written_whole
 from hepred_lib.imaging.scans import write_nifti
 from ich_phantom import PhantomError, code_digest, growth
 from ich_phantom import patients as bedside
@@ -248,16 +249,8 @@ def _write(path: Path, text: str) -> None:
     content = text.encode()
     if path.is_file() and path.read_bytes() == content:
         return
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())  # or a power cut could leave a renamed file without its content
-        os.replace(temporary, path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
+    with written_whole(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def _write_scans(

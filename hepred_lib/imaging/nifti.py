@@ -13,6 +13,7 @@ import os
 import stat
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -289,7 +290,7 @@ def _times(sizes: tuple[int, ...]) -> str:
     return " x ".join(f"{size:g}" for size in sizes)
 
 
-# Any regular file of bounded size
+# Any regular file: read within bounds, written as a whole
 
 
 class UnreadableError(Exception):
@@ -331,6 +332,23 @@ def regular_bytes(path: Path, most: int) -> bytes:
         size = f"{most / 1e6:g} MB" if most >= 1e6 else f"{most / 1e3:g} kB"
         raise UnreadableError(f"more than {size}")
     return content
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """A temporary path to write to, which is flushed to the disk and renamed to ``path`` when that is done.
+
+    A killed process leaves no half file under ``path``, and a full disk leaves no file at all.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        with open(temporary, "rb") as stream:
+            os.fsync(stream.fileno())  # or a power cut could leave a renamed file without its content
+        os.replace(temporary, path)
+    except Exception:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def _reason(path: Path, error: Exception) -> str:

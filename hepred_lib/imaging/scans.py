@@ -20,7 +20,7 @@ from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 from nibabel.spatialimages import HeaderDataError
 
 from hepred_lib.errors import ScanError
-from hepred_lib.imaging.nifti import NiftiError, Stored, read_nifti
+from hepred_lib.imaging.nifti import NiftiError, Stored, read_nifti, written_whole
 
 VOXEL_MM = (0.1, 15.0)
 AIR_HU = -10.0  # air is -1000 HU, but scans clipped to -20 HU are in use
@@ -157,9 +157,8 @@ def write_nifti(path: str | os.PathLike, array: np.ndarray, affine: np.ndarray, 
     image.set_qform(affine, code=1)
     image.set_sform(affine, code=1)
     data = image.to_bytes()
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    temporary.write_bytes(zlib.compress(data, 1, wbits=31) if path.suffix == ".gz" else data)
-    os.replace(temporary, path)
+    with written_whole(path) as temporary:
+        temporary.write_bytes(zlib.compress(data, 1, wbits=31) if path.suffix == ".gz" else data)
 
 
 def write_like(path: str | os.PathLike, array: np.ndarray, scan: Scan, *, dtype: type = np.uint8) -> None:

@@ -32,6 +32,7 @@ import pandas as pd
 
 from hepred_lib.cohort.cells import read_cells
 from hepred_lib.errors import ManifestError, ScanError
+from hepred_lib.imaging.nifti import written_whole
 from hepred_lib.imaging.scans import write_nifti
 from hepred_lib.intake.choice import USES, Choice, choose, hours_between
 from hepred_lib.intake.clinical import FOLDER, MADE, Clinical, Person, joined, no_table, read_clinical
@@ -503,11 +504,10 @@ def _make_private(folder: Path) -> Path:
 def _write_private(path: Path, table: pd.DataFrame | Mapping[str, Iterable[str]]) -> None:
     """Write a table that none but its owner may read at any moment, and rename it into place when it is whole."""
     _make_private(path.parent)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.unlink(missing_ok=True)
-    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
-        stream.write(pd.DataFrame(table).to_csv(index=False, lineterminator="\n").encode())
-    os.replace(temporary, path)
+    with written_whole(path) as temporary:
+        temporary.unlink(missing_ok=True)
+        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
+            stream.write(pd.DataFrame(table).to_csv(index=False, lineterminator="\n").encode())
 
 
 @contextmanager

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import re
 import struct
 import zipfile
@@ -25,7 +24,7 @@ import pandas as pd
 import yaml
 
 from hepred_lib.errors import StudyError
-from hepred_lib.imaging.nifti import UnreadableError, regular_bytes
+from hepred_lib.imaging.nifti import UnreadableError, regular_bytes, written_whole
 from hepred_lib.literal import for_latex, shown
 
 # --- artifacts: How anything is written: under a temporary name, flushed to the disk, then renamed, and only wh
@@ -55,16 +54,8 @@ def write_bytes(path: Path, content: bytes) -> bool:
     if path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content:
         return False
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())  # or a power cut could leave a renamed file without its content
-        os.replace(temporary, path)
-    except OSError:
-        temporary.unlink(missing_ok=True)  # half a file of a full disk
-        raise
+    with written_whole(path) as temporary:
+        temporary.write_bytes(content)
     return True
 
 
