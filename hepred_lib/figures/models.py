@@ -254,7 +254,7 @@ def correlation(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     strong = np.abs(grid) >= PRINTED_FROM
     hundredths = np.char.replace(np.char.mod("%.0f", 100 * np.where(strong, grid, 0.0)), "-", "−")
     look = {"cmap": "vlag", "vmin": -1, "vmax": 1, "linewidths": 0.5, "square": True}
-    bar = {"label": "Spearman's correlation", "shrink": 0.6, "ticks": [-1, -0.5, 0, 0.5, 1]}
+    bar = {"label": "Spearman's correlation (cells: × 100)", "shrink": 0.6, "ticks": [-1, -0.5, 0, 0.5, 1]}
     seaborn.heatmap(
         grid[1:, :-1],
         ax=axes,
