@@ -226,10 +226,12 @@ def full_disk(folder: Path, *, room: int) -> Iterator[Path]:
     held = folder.with_name(folder.name + "-held")
     os.replace(folder, held)
     folder.mkdir()
-    size = sum(path.stat().st_size for path in held.rglob("*") if path.is_file()) * 11 // 10 + room
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(folder)], check=True)
     try:
         shutil.copytree(held, folder, dirs_exist_ok=True)
+        blocks = os.statvfs(folder)  # whole pages, so that the files' sizes alone would not say how many are in use
+        size = (blocks.f_blocks - blocks.f_bfree) * blocks.f_frsize + room
+        subprocess.run(["mount", "-o", f"remount,size={size}", str(folder)], check=True)
         yield folder
         shutil.rmtree(held)
         shutil.copytree(folder, held)
