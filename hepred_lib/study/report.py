@@ -298,7 +298,7 @@ def _answer(item: Mapping[str, Any], files: Files, environment: Environment) -> 
 def _filled(template: Template, **more: Any) -> str:
     try:
         return template.render(more)
-    except UndefinedError as error:
+    except (UndefinedError, KeyError, NameError) as error:  # of Jinja, and of pandas where a table lacks a column
         raise AbsentError(str(error)) from error
 
 

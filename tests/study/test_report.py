@@ -347,6 +347,17 @@ def test_an_empty_column_is_no_answer(reported):
     assert rows(reported).loc["8a", "status"] == PARTLY
 
 
+@pytest.mark.parametrize("table", ["cohort.csv", "tables/missing.csv", "tables/subgroups.csv", "slices/quality.csv"])
+def test_a_table_without_a_column_takes_answers_away_or_is_refused_by_name(run, table):
+    whole = read_table(run / table)
+    for column in whole:
+        write_table(run / table, whole.drop(columns=column))
+        try:
+            write_report(run)
+        except InputError as error:
+            assert table in str(error) or column in str(error)
+
+
 def test_simulated_patients_have_no_assessor_and_real_ones_have_one_to_be_named(reported):
     assert rows(reported).loc["8b", "status"] == NOT_APPLICABLE
     table = rows(make_real(reported))
