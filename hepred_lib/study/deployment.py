@@ -21,6 +21,7 @@ from hepred_lib.imaging.scans import (
 )
 from hepred_lib.imaging.slices import BRAIN_HU, BRAIN_ML, from_torch, shown_hu
 from hepred_lib.intake.check import fault_of, read_new_patients
+from hepred_lib.literal import shortened
 from hepred_lib.multitask.prediction import (
     Reader,
     Reading,
@@ -149,13 +150,22 @@ def predict_table(frozen: FrozenStudy, table: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         ``p_image, p_clinical, p_integrated``; NaN where the patient's score is missing, or every candidate predictor.
+
+    Raises
+    ------
+    StudyError
+        A model whose predictors are not those of the table, with the model's file.
     """
     found = pd.DataFrame(np.nan, index=table.index, columns=[f"p_{name}" for name in IMPUTATIONS])
     for name, model in frozen.models.items():
         x = _frame(table, model)
         usable = ~missing_inputs(table, model).any(axis=1)
         if usable.any():
-            found.loc[usable, f"p_{name}"] = model.logistic.predict(x[usable])
+            try:
+                found.loc[usable, f"p_{name}"] = model.logistic.predict(x[usable])
+            except ValueError as error:
+                path = frozen.folder / f"{name}_model.json"
+                raise StudyError(f"{path}: does not fit the patients: {_one_line(error)}.") from error
     return found
 
 
@@ -371,10 +381,12 @@ def _load_model(folder: Path, name: str) -> FrozenModel:
         logistic.predict(logistic.unknown_patient())
     except MISFITS as error:
         beside = f" or {kept_apart}" if kept_apart else ""
-        raise StudyError(
-            f"{path}: its parts{beside} do not fit one another: {' '.join(str(error).split())}."
-        ) from error
+        raise StudyError(f"{path}: its parts{beside} do not fit one another: {_one_line(error)}.") from error
     return FrozenModel(name, logistic, described["threshold"], tuple(described.get("candidates", ())))
+
+
+def _one_line(error: Exception) -> str:
+    return shortened(" ".join(str(error).split()), 200).removesuffix(".")
 
 
 def _frame(table: pd.DataFrame, model: FrozenModel) -> pd.DataFrame:

@@ -5,8 +5,11 @@ import random
 
 import pytest
 
+from hepred_lib.errors import StudyError
+from hepred_lib.study.deployment import load_frozen, predict_table
 from tests.fuzz.fuzz import READERS, fuzz, reader_of
 from tests.fuzz.mutations import as_json, as_yaml, damaged_bytes, damaged_text, damaged_tree
+from tests.fuzz.runs import Models
 
 COUNTS = {"manifest": 120, "dicom": 120, "model": 60, "results": 100, "words": 60}
 
@@ -47,3 +50,14 @@ def test_the_same_seed_damages_in_the_same_way():
         assert made[0] == made[1]
         assert len(set(made[0])) > 100
     assert tree == json.loads(json.dumps(tree))
+
+
+@pytest.mark.parametrize("moved", ["gcs", "age"])
+def test_a_model_that_takes_one_column_for_another_is_refused_by_its_file(tmp_path, moved):
+    models = Models(tmp_path)
+    for name in ("clinical_model.json", "imputation.json"):
+        path = tmp_path / "clinical" / name
+        text = path.read_text(encoding="utf-8").replace('"sex"', '"?"').replace(f'"{moved}"', '"sex"')
+        path.write_text(text.replace('"?"', f'"{moved}"'), encoding="utf-8")
+    with pytest.raises(StudyError, match=r"clinical_model\.json: does not fit the patients"):
+        predict_table(load_frozen(tmp_path / "clinical"), models.patients)
