@@ -164,8 +164,9 @@ def predict_table(frozen: FrozenStudy, table: pd.DataFrame) -> pd.DataFrame:
             try:
                 found.loc[usable, f"p_{name}"] = model.logistic.predict(x[usable])
             except ValueError as error:
+                beside = f" (imputed by {IMPUTATIONS[name]})" if IMPUTATIONS[name] else ""
                 path = frozen.folder / f"{name}_model.json"
-                raise StudyError(f"{path}: does not fit the patients: {_one_line(error)}.") from error
+                raise StudyError(f"{path}{beside} does not fit the patients: {_one_line(error)}.") from error
     return found
 
 

@@ -59,5 +59,5 @@ def test_a_model_that_takes_one_column_for_another_is_refused_by_its_file(tmp_pa
         path = tmp_path / "clinical" / name
         text = path.read_text(encoding="utf-8").replace('"sex"', '"?"').replace(f'"{moved}"', '"sex"')
         path.write_text(text.replace('"?"', f'"{moved}"'), encoding="utf-8")
-    with pytest.raises(StudyError, match=r"clinical_model\.json: does not fit the patients"):
+    with pytest.raises(StudyError, match=r"clinical_model\.json .*imputation\.json.* does not fit the patients"):
         predict_table(load_frozen(tmp_path / "clinical"), models.patients)
