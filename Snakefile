@@ -11,7 +11,7 @@ import sys
 
 from hepred_lib.study.running import run_folder, wanted_identity
 from hepred_lib.study.definition import load_study
-from hepred_lib.study.identity import FileDigests, outputs_of, short_identity
+from hepred_lib.study.run import FileDigests, outputs_of, short_digest
 
 STUDY_FILE = config["study_file"]
 RUNS_DIR = config["runs_dir"]
@@ -39,7 +39,7 @@ def kept(paths):
 
 def identity(notebook, fold=None):
     """What a step is made from, in one short text."""
-    return short_identity(wanted_identity(STUDY, notebook, fold, digests=DIGESTS))
+    return short_digest(wanted_identity(STUDY, notebook, fold, digests=DIGESTS))
 
 
 def call(notebook):

@@ -18,13 +18,9 @@ import typer
 from threadpoolctl import threadpool_limits
 
 from hepred_lib.errors import InputError, StudyError
-from hepred_lib.study.definition import (
-    NOTEBOOKS,
-    load_study,
-)
+from hepred_lib.study.definition import NOTEBOOKS, load_study, study_parameters
 from hepred_lib.study.files import read_results, write_bytes
-from hepred_lib.study.identity import require_consistent, step_name
-from hepred_lib.study.run import project_root, study_threads
+from hepred_lib.study.run import project_root, require_consistent, step_name, study_threads
 from hepred_lib.study.running import (
     FAULT_FILE,
     REPORTED,
@@ -36,7 +32,6 @@ from hepred_lib.study.running import (
     reasons_to_make,
     run_folder,
     run_study,
-    study_parameters,
     watch_owner,
 )
 from ich_phantom.__main__ import simulate
@@ -205,7 +200,7 @@ def notebook(
     extra = {} if fold is None else {"fold": fold}
     parameters = study_parameters(described, name, runs_dir=runs_dir, **extra)
     executed = step_name(name, fold)
-    if if_changed and not reasons_to_make(described, folder, executed, name, fold):
+    if if_changed and not reasons_to_make(described, folder, name, fold):
         print(f"{executed} is up to date", file=sys.stderr, flush=True)
         return
     start = time.perf_counter()

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from hepred_lib.study.definition import NOTEBOOKS, PROJECT
-from hepred_lib.study.identity import outputs_of
+from hepred_lib.study.run import outputs_of
 
 NAMED = re.compile(r"`([^`\s]+\.\w+)`")
 

@@ -68,7 +68,7 @@ from hepred_lib.multitask.prediction import predict_cohort, read_out
 from hepred_lib.progress import progress
 from hepred_lib.stats.sensitivity import STRENGTHS
 from hepred_lib.study.files import read_table
-from hepred_lib.study.identity import library_code
+from hepred_lib.study.run import library_code
 
 LOSSES = ("loss", "loss_segmentation", "loss_presence", "loss_expansion", "loss_descriptors")
 SMOOTH_PIXELS, CROSS_ENTROPY_WEIGHT, COARSE_WEIGHT = 20.0, 20.0, 0.3

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ast
 import difflib
-import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -22,55 +21,41 @@ from hepred_lib.errors import StudyError
 from hepred_lib.imaging.nifti import UnreadableError, regular_bytes
 from hepred_lib.literal import shown
 
-# --- plain_yaml: What YAML allows and a small file of settings does not need: aliases, which multiply, and endle
-
-DEEPEST = 20
-
-
-class AliasError(yaml.MarkedYAMLError):
-    """An alias (``*name``): a few lines of them can stand for gigabytes."""
-
-
-def require_plain(text: str, loader: type) -> None:
-    """Refuse what would fill the memory or the stack of whoever builds values from it; nothing is built here.
-
-    Parameters
-    ----------
-    text : str
-    loader : type
-        Of PyYAML, that of the caller: its words for a fault of the form are raised too.
-
-    Raises
-    ------
-    AliasError
-    yaml.YAMLError
-        No YAML, or nested too deeply.
-    """
-    depth = 0
-    for event in yaml.parse(text, Loader=loader):
-        if isinstance(event, yaml.AliasEvent):
-            raise AliasError(problem="an alias (*)", problem_mark=event.start_mark)
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > DEEPEST:
-            raise yaml.MarkedYAMLError(problem="a structure that is too deep", problem_mark=event.start_mark)
-
-
-# --- definition: A study file (``studies/NAME.yaml``): a manifest and the parameters of each notebook, every key
-
 PROJECT = Path(__file__).resolve().parents[2]
-NOTEBOOKS = (
-    "00_the_paper",
-    "01_cohort",
-    "02_preprocessing",
-    "03_multitask_training",
-    "04_image_to_he",
-    "05_clinical_to_he",
-    "06_integrated_to_he",
-    "07_roc_calibration_figures",
-    "08_new_patients",
-)
+TRAINING = "03_multitask_training"
+# Of each chapter: the chapters that it reads (folds of 03 are steps of their own), and what it leaves for others,
+# relative to the run; figures, tables and records come in addition.
+BOOK = {
+    "00_the_paper": ("", "paper.json"),
+    "01_cohort": ("", "cohort.csv excluded.csv"),
+    "02_preprocessing": ("01", "slices/quality.csv"),
+    TRAINING: ("01 02", "folds/{}/network.safetensors folds/{}/history.csv folds/{}/predictions.csv"),
+    "04_image_to_he": ("01 02 03", "image.csv image_model.json"),
+    "05_clinical_to_he": ("01", "clinical.csv clinical_model.json imputation.json"),
+    "06_integrated_to_he": ("01 03 04 05", "integrated.csv integrated_model.json integrated_imputation.json"),
+    "07_roc_calibration_figures": ("01 02 04 05 06", "results.json predictions.csv provenance.json"),
+    "08_new_patients": ("01 02 03 04 05 06 07", "external.json"),
+}
+NOTEBOOKS = tuple(BOOK)
 IMAGE_SOURCES = ("scans", "column", "none")
-DEFAULT_THREADS = {name: 2 if name == "03_multitask_training" else 1 for name in NOTEBOOKS}
+DEFAULT_THREADS = {name: 2 if name == TRAINING else 1 for name in NOTEBOOKS}
+DEEPEST = 20  # levels of a small file of settings
+LONGEST_FILE = 200_000  # bytes of a study file
+NAME = r"[A-Za-z0-9_-]{1,64}"
+# What each key of a study file may hold: a kind, a choice, a range of whole numbers, or keys of its own.
+_SIMULATE = {"patients": range(1, 1_000_001), "seed": range(2**32), "site": ("A", "B"), "matrix": range(64, 1025)}
+_KEYS = {
+    "study": str,
+    "manifest": str,
+    "seed": range(2**32),
+    "simulate": _SIMULATE,
+    "image_source": IMAGE_SOURCES,
+    "folds": range(2, 51),
+    "external": {"manifest": str, "simulate": _SIMULATE},
+    "threads": dict.fromkeys(NOTEBOOKS, range(1, 257)),
+    "parameters": dict.fromkeys(NOTEBOOKS, dict),
+}
+_REQUIRED = {"": ("study", "manifest", "seed"), "simulate": ("patients", "seed"), "external": ("manifest",)}
 
 
 @dataclass(frozen=True)
@@ -104,30 +89,6 @@ class Study:
         return {**DEFAULT_THREADS, **self.threads}[notebook]
 
 
-_KEYS: dict[str, type] = {
-    "study": str,
-    "manifest": str,
-    "seed": int,
-    "simulate": dict,
-    "image_source": str,
-    "folds": int,
-    "external": dict,
-    "threads": dict,
-    "parameters": dict,
-}
-_SIMULATE_KEYS = {"patients": int, "seed": int, "site": str, "matrix": int}
-NAME = r"[A-Za-z0-9_-]{1,64}"
-# Whole numbers of a study file, with the range of each; a parameter of a notebook has no range of its own here.
-_RANGES = {
-    "seed": (0, 2**32 - 1),
-    "folds": (2, 50),
-    "patients": (1, 1_000_000),
-    "matrix": (64, 1024),
-    "threads": (1, 256),
-}
-LONGEST_FILE = 200_000  # bytes of a study file
-
-
 def load_study(path: Path | str) -> Study:
     """Read and check a study file; see contracts: an unknown key or a wrong type is refused before anything runs.
 
@@ -137,26 +98,57 @@ def load_study(path: Path | str) -> Study:
         Naming the file, the key, what is required and what came.
     """
     raw, path = _read_yaml(Path(path)), Path(path).resolve()
-    _check_mapping(raw, _KEYS, where=str(path.name))
-    for key in ("study", "manifest", "seed"):
-        if key not in raw:
-            raise StudyError(f"{path.name}: the key '{key}' is required.")
+    if not isinstance(raw, dict):
+        raise StudyError(f"{path.name} must be a mapping of keys to values, got {type(raw).__name__}.")
+    _check_keys(raw, _KEYS, path.name)
     if not re.fullmatch(NAME, raw["study"]):
         raise StudyError(
             f"{path.name}: 'study' names a folder and must be 1 to 64 letters, digits, _ or -, "
             f"got {_short(raw['study'])}."
         )
-    raw.setdefault("image_source", "scans")
-    if raw["image_source"] not in IMAGE_SOURCES:
-        raise StudyError(
-            f"{path.name}: image_source must be one of {', '.join(IMAGE_SOURCES)}, got {raw['image_source'][:80]!r}."
-        )
-    _check_text(raw["manifest"], "manifest", path.name)
-    _check_ranges(raw, path.name)
-    _check_simulate(raw, path.name)
-    _check_notebook_names(raw, path.name)
+    for notebook, given in raw.get("parameters", {}).items():
+        check_parameters(notebook, given, where=f"{path.name}: ")
     root = path.parent.parent if path.parent.name == "studies" else path.parent
     return Study(name=raw.pop("study"), root=root, **raw)
+
+
+def study_parameters(study: Study, notebook: str, *, runs_dir: str = "", **extra: Any) -> dict[str, Any]:
+    """All parameters that a study gives to one notebook: its own keys where the notebook knows them, then overrides.
+
+    Raises
+    ------
+    StudyError
+        An unknown parameter or a value of the wrong type.
+    """
+    names = ("manifest", "truth", "seed", "folds", "image_source")
+    given = {"study": study.name, "runs_dir": runs_dir} | {name: getattr(study, name) for name in names}
+    if notebook == "08_new_patients" and study.external:
+        given["manifest"] = study.external["manifest"]
+    known = notebook_defaults(notebook)
+    chosen = {name: value for name, value in given.items() if name in known}
+    chosen |= dict(study.parameters.get(notebook, {})) | extra
+    check_parameters(notebook, chosen)
+    return chosen
+
+
+def notebook_cells(notebook: str) -> list[tuple[str, str]]:
+    """Mark and text of each cell of a notebook, from its percent script: in an installed package there is none."""
+    path = PROJECT / "notebooks" / f"{notebook}.py"
+    if not path.is_file():
+        raise StudyError(
+            f"{path} is not there: this command needs the notebooks, which an installed package does not contain. "
+            "Clone the repository and run hepred in it (README, section 1)."
+        )
+    cells = [cell.partition("\n") for cell in path.read_text(encoding="utf-8").split("\n# %%")[1:]]
+    return [(mark.strip(), text.strip()) for mark, _, text in cells]
+
+
+@lru_cache(maxsize=64)
+def _notebook_defaults(notebook: str) -> dict[str, Any]:
+    cells = [text for mark, text in notebook_cells(notebook) if mark.startswith('tags=["parameters"]')]
+    if len(cells) != 1:
+        raise StudyError(f"notebooks/{notebook}.py must hold exactly one cell tagged parameters, found {len(cells)}.")
+    return {line.targets[0].id: ast.literal_eval(line.value) for line in ast.parse(cells[0]).body}
 
 
 def notebook_defaults(notebook: str) -> dict[str, Any]:
@@ -164,48 +156,70 @@ def notebook_defaults(notebook: str) -> dict[str, Any]:
     return dict(_notebook_defaults(notebook))
 
 
-@lru_cache(maxsize=64)
-def _notebook_defaults(notebook: str) -> dict[str, Any]:
-    source = _book_file("notebooks", f"{notebook}.py").read_text(encoding="utf-8")
-    cells = [cell for cell in source.split("\n# %%") if cell.lstrip().startswith('tags=["parameters"]')]
-    if len(cells) != 1:
-        raise StudyError(f"notebooks/{notebook}.py must hold exactly one cell tagged parameters, found {len(cells)}.")
-    body = cells[0].split("\n", 1)[1]
-    return {statement.targets[0].id: ast.literal_eval(statement.value) for statement in ast.parse(body).body}
-
-
-def _book_file(*parts: str) -> Path:
-    """A file of the book: in a checkout beside the library, in an installed package nowhere."""
-    path = PROJECT.joinpath(*parts)
-    if not path.is_file():
-        raise StudyError(
-            f"{path} is not there: this command needs the notebooks, which an installed package does not contain. "
-            "Clone the repository and run hepred in it (README, section 1)."
-        )
-    return path
-
-
-def check_parameters(notebook: str, given: Mapping[str, Any]) -> None:
+def check_parameters(notebook: str, given: Mapping[str, Any], *, where: str = "") -> None:
     """Refuse a parameter that the notebook does not declare, or whose type is not its default's."""
     defaults = notebook_defaults(notebook)
     for name, value in given.items():
         if name not in defaults:
-            raise StudyError(f"{notebook} has no parameter {_short(name)}{closest(str(name)[:80], defaults)}.")
-        wanted = type(defaults[name])
-        fits = type(value) is wanted or (wanted is float and type(value) is int)
-        if not fits:
-            raise StudyError(f"{notebook}: parameter '{name}' must be {wanted.__name__}, got {_short(value)}.")
+            raise StudyError(f"{where}{notebook} has no parameter {_short(name)}{closest(str(name)[:80], defaults)}.")
+        wanted, key = type(defaults[name]), f"{where}{notebook}: parameter '{name}'"
+        if type(value) is not wanted and not (wanted is float and type(value) is int):
+            raise StudyError(f"{key} must be {wanted.__name__}, got {_short(value)}.")
         if type(value) in (int, float) and not abs(value) < 2**53:
-            raise StudyError(f"{notebook}: parameter '{name}' must be a finite number below 2^53, got {_short(value)}.")
-        if type(value) is str:
-            _check_text(value, name, notebook)
+            raise StudyError(f"{key} must be a finite number below 2^53, got {_short(value)}.")
+        _check_text(value, key)
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def closest(name: str, known: Iterable[str]) -> str:
+    """End of a refusal: the known name closest to ``name``, or all of them."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean '{close[0]}'?)" if close else f" (known: {', '.join(known)})"
+
+
+class AliasError(yaml.MarkedYAMLError):
+    """An alias (``*name``): a few lines of them can stand for gigabytes."""
+
+
+def require_plain(text: str, loader: type) -> None:
+    """Refuse what would fill the memory or the stack of whoever builds values from it; nothing is built here.
+
+    Parameters
+    ----------
+    text : str
+    loader : type
+        Of PyYAML, that of the caller: its words for a fault of the form are raised too.
+
+    Raises
+    ------
+    AliasError
+    yaml.YAMLError
+        No YAML, or nested too deeply.
+    """
+    depth = 0
+    for event in yaml.parse(text, Loader=loader):
+        if isinstance(event, yaml.AliasEvent):
+            raise AliasError(problem="an alias (*)", problem_mark=event.start_mark)
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise yaml.MarkedYAMLError(problem="a structure that is too deep", problem_mark=event.start_mark)
+
+
+class _StrictLoader(yaml.CSafeLoader):
+    """YAML in which a key is given once."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        """Refuse a key that is given twice, which YAML's own loader would silently take last."""
+        for key, count in Counter(self.construct_object(key, deep=True) for key, _ in node.value).items():
+            if count > 1:
+                raise yaml.YAMLError(f"the key {_short(key)} is given twice")
+        return super().construct_mapping(node, deep)
+
+
+def _read_yaml(path: Path) -> Any:
     try:
         text = regular_bytes(path, LONGEST_FILE).decode("utf-8-sig")
         require_plain(text, yaml.CSafeLoader)
-        raw = yaml.load(text, Loader=_StrictLoader)
+        return yaml.load(text, Loader=_StrictLoader)
     except AliasError as error:
         raise StudyError(f"{path.name} must not use YAML anchors and aliases (& and *).") from error
     except FileNotFoundError as error:
@@ -214,91 +228,36 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         raise StudyError(f"{path.name} must be a study file, got {error}.") from error
     except (yaml.YAMLError, ValueError, RecursionError, OverflowError, AttributeError, TypeError) as error:
         raise StudyError(f"{path.name} is not valid YAML: {_short(error)}") from error
-    if not isinstance(raw, dict):
-        raise StudyError(f"{path.name} must be a mapping of keys to values, got {type(raw).__name__}.")
-    return raw
 
 
-class _StrictLoader(yaml.CSafeLoader):
-    """YAML in which a key is given once."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        """Refuse a key that is given twice, which YAML's own loader would silently take last."""
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key, count in Counter(keys).items():
-            if count > 1:
-                raise yaml.YAMLError(f"the key {_short(key)} is given twice")
-        return super().construct_mapping(node, deep)
-
-
-def _check_ranges(given: Mapping[str, Any], where: str) -> None:
-    """Refuse a whole number outside its range."""
+def _check_keys(given: Mapping[str, Any], rules: Mapping[str, Any], where: str, section: str = "") -> None:
+    """Refuse an unknown key, a value that its rule does not allow, and the lack of a key that is required."""
     for key, value in given.items():
-        low, high = _RANGES.get(key, (-math.inf, math.inf))
-        if type(value) is int and not low <= value <= high:
-            raise StudyError(f"{where}: '{key}' must be within {low} to {high}, got {_short(value)}.")
+        if key not in rules:
+            raise StudyError(f"{where}: unknown key {_short(key)}{closest(str(key)[:80], rules)}.")
+        rule, told = rules[key], f"{where}: '{key}'"
+        kind = dict if isinstance(rule, dict) else int if isinstance(rule, range) else rule
+        kind = str if isinstance(rule, tuple) else kind
+        if type(value) is not kind:
+            raise StudyError(f"{told} must be {kind.__name__}, got {_short(value)}.")
+        if isinstance(rule, range) and value not in rule:
+            raise StudyError(f"{told} must be within {rule[0]} to {rule[-1]}, got {_short(value)}.")
+        if isinstance(rule, tuple) and value not in rule:
+            raise StudyError(f"{told} must be one of {', '.join(rule)}, got {_short(value)}.")
+        _check_text(value, told)
+        if isinstance(rule, dict):
+            _check_keys(given[key], rule, f"{where}, {key}", key)
+    for key in _REQUIRED.get(section, ()):
+        if key not in given:
+            raise StudyError(f"{where}: the key '{key}' is required.")
 
 
-def _check_text(text: str, key: str, where: str) -> None:
+def _check_text(text: Any, key: str) -> None:
     """Refuse control characters, which no path or name holds on purpose."""
-    if any(ord(character) < 32 or ord(character) == 127 for character in text) or len(text) > 4096:
-        raise StudyError(f"{where}: '{key}' must be one line of text, got {_short(text)}.")
+    if isinstance(text, str) and (re.search(r"[\x00-\x1f\x7f]", text) or len(text) > 4096):
+        raise StudyError(f"{key} must be one line of text, got {_short(text)}.")
 
 
 def _short(value: Any) -> str:
     """A value as a refusal shows it; text in quotation marks."""
     return shown(ascii(value[:200]) if isinstance(value, str) else value, 120)
-
-
-def _check_mapping(given: Mapping[str, Any], allowed: Mapping[str, type], *, where: str) -> None:
-    for key, value in given.items():
-        if key not in allowed:
-            raise StudyError(f"{where}: unknown key {_short(key)}{closest(str(key)[:80], allowed)}.")
-        if type(value) is not allowed[key]:
-            raise StudyError(f"{where}: '{key}' must be {allowed[key].__name__}, got {_short(value)}.")
-
-
-def _check_simulate(raw: Mapping[str, Any], where: str) -> None:
-    sections = {"simulate": raw.get("simulate")}
-    if "external" in raw:
-        _check_mapping(raw["external"], {"manifest": str, "simulate": dict}, where=f"{where}, external")
-        if "manifest" not in raw["external"]:
-            raise StudyError(f"{where}, external: the key 'manifest' is required.")
-        _check_text(raw["external"]["manifest"], "manifest", f"{where}, external")
-        sections["external.simulate"] = raw["external"].get("simulate")
-    for section, settings in sections.items():
-        if settings is None:
-            continue
-        _check_mapping(settings, _SIMULATE_KEYS, where=f"{where}, {section}")
-        _check_ranges(settings, f"{where}, {section}")
-        if "patients" not in settings or "seed" not in settings:
-            raise StudyError(f"{where}, {section}: the keys 'patients' and 'seed' are required.")
-        if settings.get("site", "A") not in ("A", "B"):
-            raise StudyError(f"{where}, {section}: 'site' must be A or B, got {_short(settings['site'])}.")
-
-
-def _check_notebook_names(raw: Mapping[str, Any], where: str) -> None:
-    for section in ("threads", "parameters"):
-        for notebook in raw.get(section, {}):
-            if notebook not in NOTEBOOKS:
-                hint = closest(str(notebook)[:80], NOTEBOOKS)
-                raise StudyError(f"{where}, {section}: unknown notebook {_short(notebook)}{hint}.")
-    low, high = _RANGES["threads"]
-    for notebook, count in raw.get("threads", {}).items():
-        if type(count) is not int or not low <= count <= high:
-            raise StudyError(
-                f"{where}, threads: '{notebook}' must be a whole number within {low} to {high}, got {_short(count)}."
-            )
-    for notebook, given in raw.get("parameters", {}).items():
-        if not isinstance(given, dict):
-            raise StudyError(f"{where}, parameters: '{notebook}' must be a mapping, got {_short(given)}.")
-        try:
-            check_parameters(notebook, given)
-        except StudyError as error:
-            raise StudyError(f"{where}: {error}") from error
-
-
-def closest(name: str, known: Iterable[str]) -> str:
-    """End of a refusal: the known name closest to ``name``, or all of them."""
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f" (did you mean '{close[0]}'?)" if close else f" (known: {', '.join(known)})"

@@ -41,7 +41,7 @@ from hepred_lib.study.files import (
     write_figure_data,
     write_latex,
 )
-from hepred_lib.study.identity import renew_records
+from hepred_lib.study.run import renew_records
 from hepred_lib.study.tables import coded_label, save_table, two_digits, with_interval
 
 # --- data: what each figure draws

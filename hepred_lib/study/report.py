@@ -45,7 +45,7 @@ from hepred_lib.study.files import (
     write_latex,
     write_table,
 )
-from hepred_lib.study.identity import blaming_damage
+from hepred_lib.study.run import blaming_damage
 from hepred_lib.study.summary import MIN_TEST_EVENTS, MODELS
 from ich_phantom import growth, patients
 

@@ -1,4 +1,9 @@
-"""The run of a study: its folder, opened by one notebook whose parameters were checked.
+"""The run of a study: its steps, what each was made from, and the folder as one notebook opens it.
+
+A *step* is one notebook of a study, for training one fold of it. Each step leaves ``records/STEP.json`` with what it
+was made from, as content (code, parameters, manifest, scans and masks, the steps before it), and with the size and
+SHA-256 of every file that it wrote. A step whose identity differs from what its study asks for today, or whose files
+are not those that it wrote, is made again; time stamps decide nothing.
 
 A notebook that is run by hand (in Jupyter, or by papermill) writes into the run only what the study itself would write:
 with other parameters it writes to ``runs/STUDY-scratch/``, and where its cells were changed its record says so, so that
@@ -8,43 +13,357 @@ the next ``hepred run`` makes the step again.
 from __future__ import annotations
 
 import ast
+import hashlib
 import importlib.metadata
+import json
 import os
 import platform
 import shutil
+import stat
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from threadpoolctl import threadpool_limits
 
+from hepred_lib.cohort.manifest import read_valid_cells
+from hepred_lib.cohort.rules import COLUMNS
 from hepred_lib.errors import StudyError
+from hepred_lib.literal import shown
 from hepred_lib.study.definition import (
+    BOOK,
     DEFAULT_THREADS,
     NOTEBOOKS,
     PROJECT,
+    TRAINING,
     check_parameters,
     closest,
+    notebook_cells,
     notebook_defaults,
 )
-from hepred_lib.study.files import WRITTEN, damaged, read_json
-from hepred_lib.study.identity import (
-    FileDigests,
-    read_record,
-    record_digest,
-    step_identity,
-    step_name,
-    steps_of,
-    upstream_of,
-    write_record,
-)
+from hepred_lib.study.files import WRITTEN, damaged, file_sha256, read_json, write_bytes, write_json
 
+READINGS = ["segmentation.csv", "detection.csv"]  # of 04 too, where the study has scans
+LEFT_OUT = {"none": ("02", "03", "04", "06"), "column": ("02", "03"), "scans": ()}
+# Files that no other step reads: drawing them anew does not make the steps after stale.
+SHOWN = ("figures", "figure_data", "tables", "table_data")
+PACKAGES = ("hepred_lib", "ich_phantom")  # whose code a step can be made from
+# Training is not repeated because a figure is drawn in another way.
+NOT_TRAINED_BY = ("hepred_lib/study/drawing.py", "hepred_lib/figures/")
+# What values of another kind than expected lead to.
+LED_TO = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
+SEAL = "seal"
+RECORDED = ("parameters", "results", "identity", "files", "upstream")
+DIGEST_FILE = ".digests.json"
 RUNNER = "HEPRED_RUNNER"  # set for kernels that `hepred` starts
 ASKED_FILE = "study.json"  # what `hepred run` last asked of each step
 SCRATCH = "-scratch"
 NOT_COPIED = ("notebooks", "site", "report", "earlier", ".snakemake")
+
+
+def steps_of(image_source: str, folds: int, *, external: bool) -> dict[str, tuple[str, int | None]]:
+    """Every step of a study: its name in ``records/``, its notebook, and its fold where it has one.
+
+    Examples
+    --------
+    >>> list(steps_of("none", 3, external=False))
+    ['00_the_paper', '01_cohort', '05_clinical_to_he', '07_roc_calibration_figures']
+    >>> [name for name in steps_of("scans", 2, external=False) if name.startswith("03")]
+    ['03_multitask_training_fold0', '03_multitask_training_fold1']
+    """
+    left_out = (*LEFT_OUT[image_source], *([] if external else ["08"]))
+    made = [
+        (notebook, fold)
+        for notebook in BOOK
+        if notebook[:2] not in left_out
+        for fold in (range(folds) if notebook == TRAINING else [None])
+    ]
+    return {step_name(*made_by): made_by for made_by in made}
+
+
+def step_name(notebook: str, fold: int | None = None) -> str:
+    """Name of a step, as in ``records/STEP.json`` and ``notebooks/STEP.ipynb``."""
+    return notebook if fold is None else f"{notebook}_fold{fold}"
+
+
+def outputs_of(notebook: str, fold: int | str | None = None, *, image_source: str = "scans") -> list[str]:
+    """Files that a step leaves for others, relative to the run.
+
+    Examples
+    --------
+    >>> outputs_of("03_multitask_training", 1)[0]
+    'folds/1/network.safetensors'
+    """
+    readings = READINGS if notebook == "04_image_to_he" and image_source == "scans" else []
+    return BOOK[notebook][1].replace("{}", str(fold)).split() + readings
+
+
+def upstream_of(step: str, steps: Iterable[str]) -> list[str]:
+    """The steps among ``steps`` that one step reads."""
+    reads = next(reads for notebook, (reads, _) in BOOK.items() if step.startswith(notebook))
+    return [name for name in steps if name[:2] in reads.split()]
+
+
+def short_digest(content: Any) -> str:
+    """A short digest of bytes, or of values as JSON."""
+    content = content if isinstance(content, bytes) else json.dumps(content, sort_keys=True).encode()
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+class FileDigests:
+    """SHA-256 of files, kept beside a run so that an unchanged file is not read again.
+
+    A file is taken as unchanged while its size, its inode and its times of modification *and of status change* are: the
+    last cannot be set by hand, so that an edited file with its old time stamp is read again.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / DIGEST_FILE
+        try:
+            self._kept: dict[str, Any] = read_json(self._path)
+        except StudyError:
+            self._kept = {}
+        self._changed = False
+
+    def of(self, path: Path) -> str | None:
+        """SHA-256 of one file, None where there is none that can be read."""
+        try:
+            status = os.stat(path)
+            if not stat.S_ISREG(status.st_mode):
+                return None
+            mark = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+            kept = self._kept.get(str(path))
+            if not (isinstance(kept, list) and kept[:4] == mark and len(kept) == 5):
+                self._kept[str(path)] = kept = [*mark, file_sha256(path)]
+                self._changed = True
+        except (OSError, ValueError):
+            return None
+        return kept[4]
+
+    def save(self) -> None:
+        """Keep what was computed; a folder that cannot be written is left as it is."""
+        if self._changed:
+            try:
+                write_bytes(self._path, json.dumps(self._kept).encode())
+            except OSError:
+                return
+            self._changed = False
+
+
+def code_digests(notebook: str) -> dict[str, str]:
+    """A short digest of a notebook and of each module of the library that it can reach, by path.
+
+    Comments, docstrings and layout of a module do not count; the notebook's text does, since the executed notebook
+    shows it.
+    """
+    source = PROJECT / "notebooks" / f"{notebook}.py"
+    reached = _reachable(source, NOT_TRAINED_BY if notebook == TRAINING else ())
+    return {f"notebooks/{notebook}.py": short_digest(source.read_bytes()), **reached}
+
+
+def library_code(*names: str) -> str:
+    """One short digest of a module of the library and of all that it can reach.
+
+    Parameters
+    ----------
+    *names : str
+        Path of the module below ``hepred_lib``: ``"multitask", "training.py"``.
+    """
+    module = PROJECT.joinpath("hepred_lib", *names)
+    return short_digest([_read_module(module)[0], _reachable(module, ())])
+
+
+def _reachable(source: Path, left_out: tuple[str, ...]) -> dict[str, str]:
+    """Digests of the modules of the library that a file can reach, by path, without those of some paths."""
+    found: dict[str, str] = {}
+    waiting = list(_read_module(source)[1])
+    while waiting:
+        name = waiting.pop()
+        if name not in found and not name.startswith(left_out):
+            found[name], imported = _read_module(PROJECT / name)
+            waiting += imported
+    return dict(sorted(found.items()))
+
+
+def _read_module(path: Path) -> tuple[str, tuple[str, ...]]:
+    """Digest of a module, and the modules of the library that it imports wherever in its text, with their packages."""
+    return _parsed(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=1024)
+def _parsed(path: Path, _: int) -> tuple[str, tuple[str, ...]]:
+    tree, names = ast.parse(path.read_bytes()), set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        match getattr(node, "body", None):
+            case [ast.Expr(value=ast.Constant(value=str())), *rest]:
+                node.body = rest
+    found = []
+    for name in sorted(name for name in names if name.split(".")[0] in PACKAGES):
+        parts = name.split(".")
+        stems = ["/".join(parts[:depth]) for depth in range(2, len(parts) + 1)]
+        found += [f"{stem}{end}" for stem in stems for end in (".py", "/__init__.py")]
+    return short_digest(ast.dump(tree).encode()), tuple(
+        name for name in dict.fromkeys(found) if (PROJECT / name).is_file()
+    )
+
+
+@lru_cache(maxsize=16)
+def named_images(manifest: Path, digest: str | None) -> tuple[str, ...]:
+    """Every scan and mask that a manifest of this digest names, as absolute paths, sorted."""
+    table = read_valid_cells(manifest)
+    paths = [name for name, column in COLUMNS.items() if column.kind == "path" and name in table]
+    return tuple(sorted(set(table[paths].stack().dropna()))) if paths else ()
+
+
+def step_identity(notebook: str, parameters: Mapping[str, Any], *, root: Path, digests: FileDigests) -> dict[str, Any]:
+    """What one step is made from: ``parameters``, ``code``, and where it reads a manifest ``manifest`` and ``images``.
+
+    Parameters
+    ----------
+    notebook : str
+    parameters : mapping
+        All parameters of the notebook, defaults included.
+    root : Path
+        The folder that the path of the manifest is relative to.
+    digests : FileDigests
+        Digests of scans and masks, kept by the run.
+    """
+    # Where files are written is not what they are made from.
+    given = {name: value for name, value in parameters.items() if name not in ("runs_dir", "out")}
+    identity: dict[str, Any] = {"parameters": given, "code": code_digests(notebook)}
+    if parameters.get("manifest"):
+        manifest, images = root / parameters["manifest"], "absent"
+        digest = digests.of(manifest)
+        if manifest.is_file():
+            paths = {os.path.relpath(path, manifest.parent): Path(path) for path in named_images(manifest, digest)}
+            images = short_digest("".join(f"{name} {digests.of(path)}\n" for name, path in paths.items()).encode())
+        identity |= {"manifest": (digest or "absent")[:16], "images": images}
+    return identity
+
+
+def differences(wanted: Mapping[str, Any], made: Mapping[str, Any]) -> list[str]:
+    """In words, how the identity of what was made differs from what is wanted; empty where it does not."""
+
+    def differing(part: str) -> dict[str, tuple[Any, Any]]:
+        old, new = made.get(part, {}), wanted[part]
+        both = {name: (old.get(name), new.get(name)) for name in dict.fromkeys([*new, *old])}
+        return {name: pair for name, pair in both.items() if pair[0] != pair[1]}
+
+    reasons = [f"parameter {name} was {old!r}, is {new!r}" for name, (old, new) in differing("parameters").items()]
+    modules = list(differing("code"))
+    reasons += [f"code changed: {_first_three(modules)}"] if modules else []
+    words = {"manifest": "the manifest changed", "images": "scans or masks changed"}
+    return reasons + [text for part, text in words.items() if made.get(part) != wanted.get(part)]
+
+
+def read_record(folder: Path, step: str) -> dict[str, Any] | None:
+    """The record of a step, None where there is none or it is damaged."""
+    try:
+        record = read_json(folder / "records" / f"{step}.json")
+    except (OSError, StudyError):
+        return None
+    whole = record.pop(SEAL, None) == short_digest(record)
+    return record if whole and all(isinstance(record.get(key), dict) for key in RECORDED) else None
+
+
+def write_record(folder: Path, step: str, record: Mapping[str, Any]) -> Path:
+    """Write the record of a step with a digest of itself, by which damage to it is seen; its path."""
+    path = folder / "records" / f"{step}.json"
+    write_json(path, record)
+    write_json(path, {**record, SEAL: short_digest(read_json(path))})
+    return path
+
+
+def disagreements(folder: Path, step: str, record: Mapping[str, Any], digests: FileDigests) -> list[str]:
+    """In words, how a step's files disagree with its record and with the steps that it was made from."""
+    reasons = [f"{record['by_hand']}"] if record.get("by_hand") else []
+    changed = [name for name, kept in record["files"].items() if digests.of(folder / name) != kept["sha256"]]
+    if changed:
+        words = "was" if len(changed) == 1 else "were"
+        reasons.append(f"{_first_three(changed)} {words} changed or deleted after the step")
+    upstream = record["upstream"].items()
+    return reasons + [
+        f"{name} gives other results now" for name, kept in upstream if record_digest(folder, name) != kept
+    ]
+
+
+def record_digest(folder: Path, step: str) -> str | None:
+    """Short digest of what the steps after this one read of it; None where it left no record."""
+    record = read_record(folder, step)
+    if record is None:
+        return None
+    read = {name: kept for name, kept in record["files"].items() if name.split("/")[0] not in SHOWN}
+    return short_digest([record.get("parameters"), record.get("results"), read])
+
+
+def renew_records(folder: Path) -> None:
+    """Let the records list files that this process drew anew as they are now."""
+    for step, record in _records(folder).items():
+        drawn = {name: WRITTEN[folder / name] for name in record["files"] if folder / name in WRITTEN}
+        write_record(folder, step, record | {"files": record["files"] | drawn})
+
+
+def _records(folder: Path) -> dict[str, dict[str, Any]]:
+    """The records of a folder that are whole, by step."""
+    found = {path.stem: read_record(folder, path.stem) for path in sorted((folder / "records").glob("*.json"))}
+    return {step: record for step, record in found.items() if record is not None}
+
+
+def require_consistent(folder: Path) -> None:
+    """Refuse a run whose files are not those of its records, or whose steps were not made from one another.
+
+    The slices that networks were trained on are left out: they are large, and nothing that is read from a finished
+    run depends on them. A run of a version that listed no files cannot be checked, and passes. Nothing is written: the
+    run may be read by those who must not change it.
+
+    Raises
+    ------
+    StudyError
+        In one line: the first step and file that disagree.
+    """
+    digests = FileDigests(folder)
+    for path in sorted((folder / "records").glob("*.json")):
+        if "files" not in read_json(path):
+            continue
+        record = read_record(folder, path.stem)
+        if record is None:
+            raise StudyError(damaged(path, "it is no record of a step"))
+        files = {name: kept for name, kept in record["files"].items() if not name.endswith(".npy")}
+        reasons = disagreements(folder, path.stem, record | {"files": files}, digests)
+        if reasons:
+            raise StudyError(f"{folder} is not one study: {path.stem}: {reasons[0]}. Run the study again to mend it.")
+
+
+@contextmanager
+def blaming_damage(folder: Path) -> Iterator[None]:
+    """Turn what damaged files of a run lead to into the refusal that names them.
+
+    An error of a run whose files are all those that its steps wrote stays an error. Of a run whose records list no
+    files nobody can say.
+
+    Raises
+    ------
+    StudyError
+        Instead of the error, where the run's files are damaged.
+    """
+    try:
+        yield
+    except StudyError:
+        raise
+    except LED_TO as error:
+        require_consistent(folder)
+        if any("files" not in read_json(path) for path in (folder / "records").glob("*.json")):
+            reason = f"its files do not fit one another ({type(error).__name__}: {shown(error, 100)})"
+            raise StudyError(damaged(folder, reason)) from error
+        raise
 
 
 @dataclass(frozen=True)
@@ -57,7 +376,7 @@ class Run:
         Where the notebook reads and writes; the folder that paths in parameters are relative to.
     notebook : str
     parameters, identity : mapping
-        See :func:`hepred_lib.study.identity.step_identity`.
+        See :func:`step_identity`.
     cells : sequence of str, optional
         What was executed, where the notebook is run by hand: IPython's history.
     """
@@ -118,8 +437,9 @@ class Run:
             "files": files,
         }
         path = write_record(self.folder, self.step, record)
-        if earlier is not None:
-            remove_files(self.folder, set(earlier["files"]) - set(files))
+        listed = set().union(*(record["files"] for record in _records(self.folder).values()))
+        for name in set(earlier["files"] if earlier else ()) - listed:
+            (self.folder / name).unlink(missing_ok=True)
         return path
 
     def _upstream(self) -> list[str]:
@@ -139,9 +459,8 @@ class Run:
             return ""
         if self.folder.name.endswith(SCRATCH):
             return "run by hand with other parameters than the study's"
-        known = notebook_cells(self.notebook)
-        foreign = [cell for cell in self.cells if cell.strip() and not cell.startswith("# Parameters")]
-        changed = any(cell.strip() not in known for cell in foreign)
+        known = {"", *(text for _, text in notebook_cells(self.notebook))}
+        changed = {cell.strip() for cell in self.cells if not cell.startswith("# Parameters")} - known
         return "run by hand with other cells than the notebook's" if changed else ""
 
 
@@ -150,18 +469,7 @@ def project_root() -> Path:
     if "HEPRED_ROOT" in os.environ:
         return Path(os.environ["HEPRED_ROOT"])
     here = Path.cwd().resolve()
-    for folder in (here, *here.parents):
-        if (folder / "studies").is_dir():
-            return folder
-    return PROJECT
-
-
-def open_run(study: str, runs_dir: str = "") -> Run:
-    """The run of a study by name; ``runs_dir`` empty means the root's own ``runs``."""
-    root = project_root()
-    folder = (root / (runs_dir or "runs") / study).resolve()
-    folder.mkdir(parents=True, exist_ok=True)
-    return Run(folder=folder, root=root)
+    return next((folder for folder in (here, *here.parents) if (folder / "studies").is_dir()), PROJECT)
 
 
 def open_notebook(notebook: str, namespace: Mapping[str, Any]) -> Run:
@@ -179,19 +487,23 @@ def open_notebook(notebook: str, namespace: Mapping[str, Any]) -> Run:
     StudyError
         A parameter of the wrong type, or one that papermill injected though the notebook does not know it.
     """
-    defaults = notebook_defaults(notebook)
-    _check_injected(notebook, namespace, defaults)
+    defaults, executed = notebook_defaults(notebook), namespace.get("_ih", [])
+    # papermill only logs a parameter that the notebook does not know; its injected cell is in IPython's history.
+    for source in (source for source in executed if source.startswith("# Parameters")):
+        names = {target.id for line in ast.parse(source).body for target in getattr(line, "targets", [])}
+        for name in sorted(names - set(defaults)):
+            raise StudyError(f"{notebook} has no parameter '{name}'{closest(name, defaults)}.")
     parameters = {name: namespace[name] for name in defaults}
     check_parameters(notebook, parameters)
-    run = open_run(parameters["study"], parameters["runs_dir"])
-    by_hand = RUNNER not in os.environ
-    folder = _folder_by_hand(run.folder, notebook, parameters) if by_hand else run.folder
+    root, by_hand = project_root(), RUNNER not in os.environ
+    folder = (root / (parameters["runs_dir"] or "runs") / parameters["study"]).resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    folder = _folder_by_hand(folder, notebook, parameters) if by_hand else folder
     digests = FileDigests(folder)
-    identity = step_identity(notebook, parameters, root=run.root, digests=digests)
+    identity = step_identity(notebook, parameters, root=root, digests=digests)
     if not parameters.get("out"):  # with a folder of its own a notebook only reads the run
         digests.save()
-    cells = namespace.get("_ih", []) if by_hand else None
-    opened = Run(folder, run.root, notebook, parameters, identity, cells)
+    opened = Run(folder, root, notebook, parameters, identity, executed if by_hand else None)
     # Sums are rounded differently by other numbers of threads: by hand as by the runner, they are the study's.
     threadpool_limits(opened.threads)
     return opened
@@ -200,36 +512,23 @@ def open_notebook(notebook: str, namespace: Mapping[str, Any]) -> Run:
 def study_threads(folder: Path, number: str) -> int:
     """Threads that a finished study gives to the notebook of this number."""
     notebook = next(name for name in NOTEBOOKS if name.startswith(number))
-    try:
-        asked = read_json(folder / ASKED_FILE)["threads"][notebook]
-    except (StudyError, KeyError, TypeError):
-        return DEFAULT_THREADS[notebook]
+    asked = _asked_of(folder, "threads", notebook)
     return asked if type(asked) is int and asked > 0 else DEFAULT_THREADS[notebook]
 
 
-def notebook_cells(notebook: str) -> set[str]:
-    """The code of each cell of a notebook, from its percent script."""
-    source = (PROJECT / "notebooks" / f"{notebook}.py").read_text(encoding="utf-8")
-    return {cell.partition("\n")[2].strip() for cell in source.split("\n# %%")[1:] if "[markdown]" not in cell[:30]}
-
-
-def remove_files(folder: Path, names: set[str]) -> None:
-    """Remove files of a run that no record lists any more."""
-    records = (read_record(folder, path.stem) for path in (folder / "records").glob("*.json"))
-    listed = set().union(*(record["files"] for record in records if record is not None))
-    for name in names - listed:
-        (folder / name).unlink(missing_ok=True)
+def _asked_of(folder: Path, part: str, notebook: str) -> Any:
+    """What ``hepred run`` last asked of a notebook; None where nobody can say."""
+    try:
+        return read_json(folder / ASKED_FILE)[part][notebook]
+    except (StudyError, KeyError, TypeError):
+        return None
 
 
 def _folder_by_hand(folder: Path, notebook: str, parameters: Mapping[str, Any]) -> Path:
     """The run's folder, or its scratch folder where the parameters are not those of the study that was run there."""
-    try:
-        asked = read_json(folder / ASKED_FILE)["parameters"][notebook]
-    except (StudyError, KeyError, TypeError):
-        return folder
-    own = ("fold", "out", "runs_dir")
-    given = {name: value for name, value in parameters.items() if name not in own}
-    other = [name for name, value in given.items() if asked.get(name) != value]
+    asked = _asked_of(folder, "parameters", notebook)
+    given = {name: value for name, value in parameters.items() if name not in ("fold", "out", "runs_dir")}
+    other = [name for name, value in given.items() if asked is not None and asked.get(name) != value]
     if not other or parameters.get("out"):
         return folder
     scratch = folder.with_name(folder.name + SCRATCH)
@@ -242,11 +541,8 @@ def _folder_by_hand(folder: Path, notebook: str, parameters: Mapping[str, Any]) 
 
 def _refresh_scratch(folder: Path, scratch: Path) -> None:
     """Give the scratch folder the run's files as they are now, except where a notebook run by hand wrote its own."""
-    own: set[str] = set()
-    for path in (scratch / "records").glob("*.json"):
-        record = read_record(scratch, path.stem)
-        if record is not None and record["by_hand"]:
-            own |= {*record["files"], f"records/{path.name}"}
+    by_hand = {step: record for step, record in _records(scratch).items() if record["by_hand"]}
+    own = {name for step, record in by_hand.items() for name in (*record["files"], f"records/{step}.json")}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
         if not path.is_file() or name.parts[0] in NOT_COPIED or path.name.startswith(".") or name.as_posix() in own:
@@ -279,11 +575,6 @@ def _commit() -> str:
     return said[0].strip() + (" with local changes" if said[1].strip() else "")
 
 
-def _check_injected(notebook: str, namespace: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
-    # papermill only logs a parameter that the notebook does not know; its injected cell is in IPython's history.
-    for source in namespace.get("_ih", []):
-        if not source.startswith("# Parameters"):
-            continue
-        names = {target.id for line in ast.parse(source).body for target in getattr(line, "targets", [])}
-        for name in sorted(names - set(defaults)):
-            raise StudyError(f"{notebook} has no parameter '{name}'{closest(name, defaults)}.")
+def _first_three(names: Sequence[str]) -> str:
+    others = f" and {len(names) - 3} more files" if len(names) > 3 else ""
+    return f"{', '.join(names[:3])}{others}"

@@ -9,7 +9,7 @@ import pytest
 
 from hepred_lib.study.definition import PROJECT
 from hepred_lib.study.files import read_json, write_bytes
-from hepred_lib.study.identity import FileDigests
+from hepred_lib.study.run import FileDigests
 from tests.faults import harness
 from tests.faults.harness import FILE_FAULTS, STEPS, WORDS_OF, copy_of, hepred, kill_at_work, rewrite, stale, verdict
 

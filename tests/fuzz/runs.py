@@ -20,8 +20,8 @@ from hepred_lib.study.files import (
     write_figure_data,
     write_json,
 )
-from hepred_lib.study.identity import read_record, require_consistent, write_record
 from hepred_lib.study.report import write_report
+from hepred_lib.study.run import read_record, require_consistent, write_record
 from tests.fuzz.mutations import as_json, damaged_bytes, damaged_text, damaged_tree
 from tests.study.small_run import write_run
 

@@ -1,14 +1,250 @@
-"""A notebook opens its run: parameters checked, unknown injected ones refused, the root found from anywhere."""
+"""A run: what a step was made from is content, time stamps decide nothing; opened, its parameters are checked."""
+
+import json
+import os
 
 import pytest
 
 from hepred_lib.errors import StudyError
 from hepred_lib.study.definition import (
     PROJECT,
+    notebook_cells,
     notebook_defaults,
 )
-from hepred_lib.study.files import read_json
-from hepred_lib.study.run import open_notebook, open_run, project_root
+from hepred_lib.study.files import WRITTEN, read_json, write_bytes
+from hepred_lib.study.run import (
+    FileDigests,
+    code_digests,
+    differences,
+    disagreements,
+    open_notebook,
+    outputs_of,
+    project_root,
+    read_record,
+    record_digest,
+    require_consistent,
+    short_digest,
+    step_identity,
+    steps_of,
+    upstream_of,
+)
+
+
+@pytest.fixture
+def manifest(tmp_path):
+    (tmp_path / "a.nii").write_bytes(b"scan a")
+    (tmp_path / "a_mask.nii").write_bytes(b"mask a")
+    (tmp_path / "manifest.csv").write_text("patient_id,baseline_ct,baseline_mask\n1,a.nii,a_mask.nii\n")
+    return tmp_path / "manifest.csv"
+
+
+def identity(manifest, notebook="01_cohort", **parameters):
+    given = notebook_defaults(notebook) | {"manifest": manifest.name} | parameters
+    return step_identity(notebook, given, root=manifest.parent, digests=FileDigests(manifest.parent))
+
+
+def edit(path, content: bytes):
+    """Write content of the same length and set the old time stamp."""
+    before = path.stat()
+    assert len(content) == before.st_size
+    path.write_bytes(content)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def test_the_same_study_has_the_same_identity(manifest):
+    assert short_digest(identity(manifest)) == short_digest(identity(manifest))
+
+
+def test_a_mask_edited_under_its_old_time_stamp_is_seen(manifest):
+    before = identity(manifest)
+    FileDigests(manifest.parent).save()
+    edit(manifest.parent / "a_mask.nii", b"mask b")
+    assert differences(identity(manifest), before) == ["scans or masks changed"]
+
+
+def test_a_manifest_edited_under_its_old_time_stamp_is_seen(manifest):
+    before = identity(manifest)
+    edit(manifest, manifest.read_bytes().replace(b"\n1,", b"\n2,"))
+    assert differences(identity(manifest), before) == ["the manifest changed"]
+
+
+def test_a_file_that_was_only_touched_is_the_same(manifest):
+    before = identity(manifest)
+    os.utime(manifest.parent / "a.nii", (0, 0))
+    assert differences(identity(manifest), before) == []
+
+
+def test_a_changed_parameter_is_named_with_both_values(manifest):
+    assert differences(identity(manifest, seed=8), identity(manifest, seed=7)) == ["parameter seed was 7, is 8"]
+
+
+def test_where_a_study_writes_is_no_part_of_it(manifest):
+    assert differences(identity(manifest, runs_dir="x"), identity(manifest, runs_dir="y")) == []
+
+
+def test_the_code_of_a_notebook_is_what_it_can_reach():
+    found = code_digests("05_clinical_to_he")
+    assert {"notebooks/05_clinical_to_he.py", "hepred_lib/stats/logistic.py"} <= set(found)
+    assert not [name for name in found if "multitask" in name or name == "hepred_lib/cli.py"]
+
+
+def test_the_code_of_the_phantom_is_part_of_the_chapter_that_shows_its_truth():
+    found = code_digests("01_cohort")
+    assert {f"ich_phantom/{name}.py" for name in ("cohort", "growth", "patients", "render", "brain")} <= set(found)
+
+
+def test_a_drawing_does_not_train_networks_again():
+    assert not [
+        name
+        for name in code_digests("03_multitask_training")
+        if name.startswith(("hepred_lib/figures", "hepred_lib/study/drawing"))
+    ]
+    assert [name for name in code_digests("04_image_to_he") if "figures" in name]
+
+
+def test_a_comment_or_docstring_is_no_change_of_code_and_a_number_is(tmp_path):
+    from hepred_lib.study.run import _read_module
+
+    texts = ['"""One."""\nx = 1\n', '"""Two."""\n# why\nx  =  1\n', '"""One."""\nx = 2\n']
+    for k, text in enumerate(texts):
+        (tmp_path / f"{k}.py").write_text(text)
+    one, two, three = (_read_module(tmp_path / f"{k}.py")[0] for k in range(3))
+    assert one == two != three
+
+
+def test_the_steps_of_a_study_follow_its_image_source_and_folds():
+    assert len([step for step in steps_of("scans", 4, external=False) if step.startswith("03")]) == 4
+    assert "04_image_to_he" in steps_of("column", 4, external=False)
+    assert not [step for step in steps_of("none", 4, external=True) if step[:2] in ("02", "03", "04", "06")]
+
+
+def test_every_output_has_a_step_and_every_upstream_step_comes_before():
+    for step, (notebook, fold) in steps_of("scans", 2, external=True).items():
+        assert outputs_of(notebook, fold)
+        assert all(name < step for name in upstream_of(step, steps_of("scans", 2, external=True)))
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Two steps by hand, 01 and 05 of a study, with one file each."""
+    WRITTEN.clear()
+    for notebook, name in (("01_cohort", "cohort.csv"), ("05_clinical_to_he", "clinical.csv")):
+        opened = open_notebook(notebook, notebook_defaults(notebook) | {"runs_dir": str(tmp_path)})
+        write_bytes(opened.path(name), f"{name} as made\n".encode())
+        opened.record()
+        WRITTEN.clear()
+    return tmp_path / "demo"
+
+
+def reasons(run, step):
+    return disagreements(run, step, read_record(run, step), FileDigests(run))
+
+
+def test_a_record_lists_every_file_of_its_step(run):
+    assert list(read_record(run, "05_clinical_to_he")["files"]) == ["clinical.csv"]
+    assert reasons(run, "05_clinical_to_he") == []
+    require_consistent(run)
+
+
+@pytest.mark.parametrize("harm", ["truncated", "deleted", "replaced"])
+def test_a_file_that_is_not_what_its_step_wrote_is_named(run, harm):
+    path = run / "clinical.csv"
+    if harm == "deleted":
+        path.unlink()
+    else:
+        edit(path, path.read_bytes()[::-1]) if harm == "replaced" else path.write_bytes(b"cli")
+    assert reasons(run, "05_clinical_to_he") == ["clinical.csv was changed or deleted after the step"]
+    with pytest.raises(StudyError, match=r"05_clinical_to_he: clinical\.csv was changed .* Run the study again"):
+        require_consistent(run)
+
+
+def test_a_step_made_from_other_results_of_an_earlier_one_is_stale(run):
+    opened = open_notebook("01_cohort", notebook_defaults("01_cohort") | {"runs_dir": str(run.parent)})
+    write_bytes(opened.path("cohort.csv"), b"another cohort\n")
+    opened.record()
+    assert reasons(run, "05_clinical_to_he") == ["01_cohort gives other results now"]
+
+
+def test_figures_drawn_anew_do_not_make_the_next_step_stale(run):
+    before = record_digest(run, "01_cohort")
+    opened = open_notebook("01_cohort", notebook_defaults("01_cohort") | {"runs_dir": str(run.parent)})
+    write_bytes(opened.path("cohort.csv"), b"cohort.csv as made\n")
+    write_bytes(opened.path("figures", "flow.pdf"), b"drawn in another way")
+    opened.record()
+    assert record_digest(run, "01_cohort") == before
+
+
+def test_what_a_step_does_not_write_any_more_is_removed(run):
+    opened = open_notebook("05_clinical_to_he", notebook_defaults("05_clinical_to_he") | {"runs_dir": str(run.parent)})
+    WRITTEN.clear()
+    write_bytes(opened.path("clinical_model.json"), b"{}")
+    opened.record()
+    assert not (run / "clinical.csv").exists()
+    assert (run / "cohort.csv").exists()
+
+
+def test_a_damaged_record_counts_as_none(run):
+    (run / "records" / "05_clinical_to_he.json").write_text(json.dumps({"notebook": "05", "files": 3}))
+    assert read_record(run, "05_clinical_to_he") is None
+    with pytest.raises(StudyError, match="no record of a step"):
+        require_consistent(run)
+
+
+def asked(run, **parameters):
+    """What `hepred run` asked of 05."""
+    given = notebook_defaults("05_clinical_to_he") | parameters
+    (run / "study.json").write_text(json.dumps({"parameters": {"05_clinical_to_he": given}}))
+
+
+def test_other_parameters_by_hand_write_to_a_scratch_folder_and_say_so(run, capsys):
+    asked(run)
+    namespace = notebook_defaults("05_clinical_to_he") | {"runs_dir": str(run.parent), "alpha": 0.01}
+    opened = open_notebook("05_clinical_to_he", namespace)
+    assert opened.folder == run.with_name("demo-scratch")
+    assert "alpha is 0.01, the study's is 0.05" in capsys.readouterr().out
+    assert opened.path("cohort.csv").read_bytes() == (run / "cohort.csv").read_bytes()
+    write_bytes(opened.path("clinical.csv"), b"by hand\n")
+    opened.record()
+    assert (run / "clinical.csv").read_bytes() == b"clinical.csv as made\n"
+    require_consistent(run)
+
+
+def test_the_scratch_folder_follows_the_study_and_keeps_what_was_made_by_hand(run):
+    asked(run)
+    namespace = notebook_defaults("05_clinical_to_he") | {"runs_dir": str(run.parent), "alpha": 0.01}
+    opened = open_notebook("05_clinical_to_he", namespace)
+    write_bytes(opened.path("clinical.csv"), b"by hand\n")
+    opened.record()
+    write_bytes(run / "cohort.csv", b"a later cohort\n")
+    again = open_notebook("05_clinical_to_he", namespace)
+    assert again.path("clinical.csv").read_bytes() == b"by hand\n"
+    assert again.path("cohort.csv").read_bytes() == b"a later cohort\n"
+
+
+def test_the_studys_own_parameters_by_hand_write_into_the_run(run):
+    asked(run)
+    opened = open_notebook("05_clinical_to_he", notebook_defaults("05_clinical_to_he") | {"runs_dir": str(run.parent)})
+    assert opened.folder == run
+
+
+def test_a_changed_cell_marks_the_step(run):
+    namespace = notebook_defaults("05_clinical_to_he") | {"runs_dir": str(run.parent), "_ih": ["", "cohort = 3"]}
+    open_notebook("05_clinical_to_he", namespace).record()
+    assert reasons(run, "05_clinical_to_he")[0] == "run by hand with other cells than the notebook's"
+
+
+def test_the_notebooks_own_cells_do_not(run):
+    cells = ["", "# Parameters\nseed = 7\n", *(text for _, text in notebook_cells("05_clinical_to_he"))]
+    namespace = notebook_defaults("05_clinical_to_he") | {"runs_dir": str(run.parent), "_ih": cells}
+    record = read_json(open_notebook("05_clinical_to_he", namespace).record())
+    assert record["by_hand"] == ""
+
+
+def test_the_projects_notebooks_can_be_split_into_their_cells():
+    for path in sorted((PROJECT / "notebooks").glob("*.ipynb")):
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        code = {"".join(cell["source"]).strip() for cell in cells if cell["cell_type"] == "code"}
+        assert {text for mark, text in notebook_cells(path.stem) if "[markdown]" not in mark} == code
 
 
 @pytest.fixture
@@ -50,4 +286,6 @@ def test_the_root_is_found_from_the_notebooks_folder_and_set_by_the_runner(monke
     monkeypatch.chdir(PROJECT / "notebooks")
     assert project_root() == PROJECT
     monkeypatch.setenv("HEPRED_ROOT", str(tmp_path))
-    assert open_run("mine").folder == tmp_path / "runs" / "mine"
+    assert (
+        open_notebook("05_clinical_to_he", notebook_defaults("05_clinical_to_he")).folder == tmp_path / "runs" / "demo"
+    )
