@@ -259,9 +259,9 @@ def predict(
 
     frozen = load_frozen(run.resolve())
     with threadpool_limits(study_threads(run, "08")):
-        reading = predict_one(frozen, ct, read_bedside(clinical) if clinical else None, out=out)
-    write_bytes(out / "overview.png", render(draw("overview", reading.overview))["png"])
-    print(json.dumps(reading.answer, indent=1))
+        answer, overview = predict_one(frozen, ct, read_bedside(clinical) if clinical else None, out=out)
+    write_bytes(out / "overview.png", render(draw("overview", overview))["png"])
+    print(json.dumps(answer, indent=1))
 
 
 @app.command()

@@ -16,9 +16,7 @@ import pandas as pd
 
 from hepred_lib.cohort.predictors import predictor_frame
 from hepred_lib.errors import HeadError, ManifestError, ScanError, StudyError
-from hepred_lib.imaging.scans import (
-    write_like,
-)
+from hepred_lib.imaging.scans import write_like
 from hepred_lib.imaging.slices import BRAIN_HU, BRAIN_ML, from_torch, shown_hu
 from hepred_lib.intake.check import fault_of, read_new_patients
 from hepred_lib.literal import shortened
@@ -43,18 +41,15 @@ MISFITS = (KeyError, IndexError, TypeError, ValueError, np.linalg.LinAlgError)
 IMPUTATIONS = {"image": None, "clinical": "imputation.json", "integrated": "integrated_imputation.json"}
 NO_BEDSIDE = "no bedside value"
 READ = (
-    "patient_id",
-    "dl_score",
-    "dl_score_spread",
-    "hematoma_detected",
-    "predicted_volume_ml",
-    "flags",
-    "unread",
-    "unmasked",
+    *("patient_id", "dl_score", "dl_score_spread", "hematoma_detected", "predicted_volume_ml"),
+    *("flags", "unread", "unmasked"),
 )
 AGREEMENT = ("patient_id", "dice", "hd95_mm", "reference_ml", "predicted_ml")
 OTHER_SCALE_SD = 3.0  # a cohort whose median score lies further away was scored on another scale
-PRINTED = ("p_image", "p_clinical", "p_integrated")
+NO_SLICES = {
+    **dict.fromkeys(("hu", "mask"), np.zeros((0, 1, 1))),
+    **{"titles": np.array([], dtype=str), "pixel_mm": np.array(1.0)},
+}
 FLAG_WORDS = {
     "brain_volume": f"the brain mask is outside {BRAIN_ML[0]:g}-{BRAIN_ML[1]:g} mL: look at the overview",
     "thick_slices": "slices are more than 7.5 mm apart",
@@ -103,14 +98,6 @@ class FrozenStudy:
     def thresholds(self) -> dict[str, float]:
         """Threshold of each model, chosen on development patients."""
         return {name: model.threshold for name, model in self.models.items()}
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The answer for one patient, and the data of its overview figure."""
-
-    answer: dict[str, Any]
-    overview: dict[str, np.ndarray]
 
 
 def load_frozen(folder: Path) -> FrozenStudy:
@@ -173,13 +160,9 @@ def predict_table(frozen: FrozenStudy, table: pd.DataFrame) -> pd.DataFrame:
 def missing_inputs(table: pd.DataFrame, model: FrozenModel) -> pd.DataFrame:
     """Why a patient has no probability of this model, as booleans: ``score`` missing, no ``bedside`` value known."""
     x = _frame(table, model)
-    no = pd.Series(False, index=x.index)
-    return pd.DataFrame(
-        {
-            "score": x["dl_score"].isna() if "dl_score" in x else no,
-            "bedside": x.drop(columns="dl_score", errors="ignore").isna().all(axis=1) if model.offered else no,
-        }
-    )
+    score = x["dl_score"].isna() if "dl_score" in x else False
+    bedside = x.drop(columns="dl_score", errors="ignore").isna().all(axis=1) if model.offered else False
+    return pd.DataFrame({"score": score, "bedside": bedside}, index=x.index)
 
 
 @dataclass(frozen=True)
@@ -312,10 +295,8 @@ def input_notes(frozen: FrozenStudy, patients: pd.DataFrame) -> list[str]:
         counts = reasons[reasons.ne("")].value_counts()
         said = [f"{reason} ({count})" for reason, count in counts.items()]
         said = [*said[:3], f"others ({counts.iloc[3:].sum()}, see predictions.csv)"] if len(said) > 4 else said
-        if len(counts):
-            notes.append(
-                f"models.{name}: no probability for {counts.sum()} of {len(patients)} patients: {listed(said)}."
-            )
+        lacking = f"no probability for {counts.sum()} of {len(patients)} patients: {listed(said)}"
+        notes += [f"models.{name}: {lacking}."] if said else []
     table = imputed_predictors(frozen, patients)
     for name, rows in table[table["imputed"].gt(0)].groupby("model", sort=False):
         said = [f"{row.predictor} in {row.imputed} of {row.patients} patients" for row in rows.itertuples()]
@@ -323,8 +304,10 @@ def input_notes(frozen: FrozenStudy, patients: pd.DataFrame) -> list[str]:
     return notes + _never_measured(frozen, patients, table) + _other_scale(frozen, patients)
 
 
-def predict_one(frozen: FrozenStudy, ct: Path, bedside: Mapping[str, Any] | None, *, out: Path) -> Answer:
-    """One new patient: the answer, ``hematoma.nii.gz`` on the scan's own grid, and the data of the overview.
+def predict_one(
+    frozen: FrozenStudy, ct: Path, bedside: Mapping[str, Any] | None, *, out: Path
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """One new patient: the answer, and the data of its overview; ``hematoma.nii.gz`` is written on the scan's own grid.
 
     Where the scan was read but shows no head that can be measured, all that rests on it is null, no outline is written,
     and the first warning gives the reason.
@@ -349,24 +332,36 @@ def predict_one(frozen: FrozenStudy, ct: Path, bedside: Mapping[str, Any] | None
     if frozen.reader is None:
         raise StudyError(f"{frozen.folder} was studied without scans: it has no network that could read one.")
     out.mkdir(parents=True, exist_ok=True)
+    reading, slices = None, NO_SLICES
     try:
         reading, _ = read_with(frozen.reader, {"patient_id": ct.name.split(".")[0], "baseline_ct": ct})
     except HeadError as error:
         (out / "hematoma.nii.gz").unlink(missing_ok=True)
         reason = str(error).replace(str(ct), ct.name).partition(" (patient ")[0].removesuffix(".")
-        return _without_scan(frozen, reason, bedside)
-    write_like(out / "hematoma.nii.gz", reading.outline.astype(np.uint8), reading.scan)
-    row = pd.DataFrame([{**(bedside or {}), "dl_score": reading.dl_score}])
-    p = predict_table(frozen, row if bedside is not None else row[["dl_score"]]).iloc[0]
-    answer = {
-        "hematoma_detected": reading.prediction.detected,
-        "hematoma_volume_ml": round(reading.volume_ml, 3),
-        "dl_score": reading.dl_score,
-        "dl_score_spread": _known(reading.dl_score_spread),
+        warnings = [f"the scan cannot be used: {reason}"]
+    else:
+        write_like(out / "hematoma.nii.gz", reading.outline.astype(np.uint8), reading.scan)
+        slices = _shown_slices(reading)
+        warnings = [*reading.scan.notes, *(FLAG_WORDS[flag] for flag in reading.flags.split())]
+        if not reading.prediction.detected:
+            warnings.append("no hematoma was detected: the score rests on the three most suspicious slices")
+    row = {**(bedside or {}), "dl_score": reading.dl_score if reading else np.nan}
+    p = predict_table(frozen, pd.DataFrame([row])).iloc[0]
+    answer: dict[str, Any] = {
+        "hematoma_detected": reading.prediction.detected if reading else None,
+        "hematoma_volume_ml": round(reading.volume_ml, 3) if reading else None,
+        "dl_score": reading.dl_score if reading else None,
+        "dl_score_spread": _known(reading.dl_score_spread) if reading else None,
         **{name: _known(value) for name, value in p.items()},
-        "warnings": _warnings(frozen, reading, bedside),
+        "warnings": warnings + _bedside_warnings(frozen, bedside),
     }
-    return Answer(answer, _overview(reading, answer))
+    said = [(name.removeprefix("p_"), answer[name]) for name in p.index if answer[name] is not None]
+    lines = [f"{name} probability of expansion {probability:.2f}" for name, probability in said]
+    if reading:
+        found = "detected" if answer["hematoma_detected"] else "not detected"
+        volume = f"hematoma {found}, {answer['hematoma_volume_ml']:.1f} mL"
+        lines = [volume, f"DL score {answer['dl_score']:.2f}", *lines]
+    return answer, {**slices, "window": np.array([40.0, 80.0]), "lines": np.array([*lines, *answer["warnings"]])}
 
 
 def _load_model(folder: Path, name: str) -> FrozenModel:
@@ -410,27 +405,21 @@ def _read_patient(reader: Reader, row: Mapping[str, Any]) -> tuple[Reading, np.n
 
 def _unmeasured(patients: pd.DataFrame) -> pd.Series:
     """Why a patient's volumes or segmentation could not be measured, in the words of ``reason``."""
-    columns = patients[["unmeasured", "unmasked"]].fillna("").to_numpy()
-    unread = patients["unread"].fillna("")
-    faults = [
-        dict.fromkeys(fault for fault in row if fault and fault != read)
-        for row, read in zip(columns, unread, strict=True)
-    ]
+    columns = patients[["unmeasured", "unmasked", "unread"]].fillna("").to_numpy()
+    faults = [[fault for fault in dict.fromkeys(row[:2]) if fault and fault != row[2]] for row in columns]
     return pd.Series(["; ".join(f"not measured: {fault}" for fault in row) for row in faults], patients.index)
 
 
 def _never_measured(frozen: FrozenStudy, patients: pd.DataFrame, imputed: pd.DataFrame) -> list[str]:
     """Predictors, and candidates that only help to impute them, of which no patient has a value."""
-    notes, selected = [], set(imputed["predictor"])
+    notes = []
     for predictor, rows in imputed[~imputed["measured"].astype(bool)].groupby("predictor", sort=False):
         models = f"the models {listed(rows['model'].tolist())}"
         notes.append(f"{predictor} was never measured in these patients, but {models} read it: it is imputed in all.")
-    empty: dict[str, None] = {}
-    for model in frozen.models.values():
-        x = _frame(patients, model)
-        empty |= dict.fromkeys(name for name in x if x[name].isna().all() and name not in {*selected, "dl_score"})
+    empty = [name for model in frozen.models.values() for name, x in _frame(patients, model).items() if x.isna().all()]
+    empty = [name for name in dict.fromkeys(empty) if name not in {*imputed["predictor"], "dl_score"}]
     if empty:
-        others = listed(list(empty))
+        others = listed(empty)
         notes.append(f"Never measured in these patients, candidates that no model uses but for imputation: {others}.")
     return notes
 
@@ -445,26 +434,6 @@ def _other_scale(frozen: FrozenStudy, patients: pd.DataFrame) -> list[str]:
     ]
 
 
-def _without_scan(frozen: FrozenStudy, reason: str, bedside: Mapping[str, Any] | None) -> Answer:
-    """The answer where the scan shows no head: null for all that rests on it, and no picture."""
-    row = pd.DataFrame([{**(bedside or {}), "dl_score": np.nan}])
-    p = predict_table(frozen, row).iloc[0]
-    answer = {
-        **dict.fromkeys(("hematoma_detected", "hematoma_volume_ml", "dl_score", "dl_score_spread")),
-        **{name: _known(value) for name, value in p.items()},
-        "warnings": [f"the scan cannot be used: {reason}", *_bedside_warnings(frozen, bedside)],
-    }
-    empty = np.zeros((0, 1, 1))
-    return Answer(answer, _page(answer, {"hu": empty, "mask": empty, "titles": np.array([], dtype=str)}, 1.0))
-
-
-def _warnings(frozen: FrozenStudy, reading: Reading, bedside: Mapping[str, Any] | None) -> list[str]:
-    words = [*reading.scan.notes, *(FLAG_WORDS[flag] for flag in reading.flags.split())]
-    if not reading.prediction.detected:
-        words.append("no hematoma was detected: the score rests on the three most suspicious slices")
-    return [*words, *_bedside_warnings(frozen, bedside)]
-
-
 def _bedside_warnings(frozen: FrozenStudy, bedside: Mapping[str, Any] | None) -> list[str]:
     if bedside is None:
         return ["no bedside values were given: p_clinical and p_integrated are null"]
@@ -476,37 +445,19 @@ def _bedside_warnings(frozen: FrozenStudy, bedside: Mapping[str, Any] | None) ->
     return words
 
 
-def _overview(reading: Reading, answer: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def _shown_slices(reading: Reading) -> dict[str, np.ndarray]:
+    """The six slices of an overview, around the largest outline."""
     outline = from_torch(reading.prediction.probability) >= 0.5
     areas = outline.sum(axis=(0, 1))
     middle = int(areas.argmax()) if areas.any() else int(reading.prediction.presence.argmax())
     shown = np.clip(np.arange(middle - 2, middle + 4), 0, outline.shape[2] - 1)
     hu, brain = (np.transpose(part, (2, 1, 0)) for part in (reading.slices.hu, reading.slices.brain))
     pixel_mm = reading.slices.grid.pixel_mm
-    slices = {
+    return {
         "hu": shown_hu(hu[shown], brain[shown], pixel_mm),
         "mask": np.stack([outline[:, :, z].T for z in shown]),
         "titles": np.array([f"slice {z + 1} of {outline.shape[2]}" for z in shown]),
-    }
-    return _page(answer, slices, pixel_mm)
-
-
-def _page(answer: Mapping[str, Any], slices: Mapping[str, np.ndarray], pixel_mm: float) -> dict[str, np.ndarray]:
-    """The data of the overview: slices, and what the models say in lines."""
-    lines = [
-        f"{name.removeprefix('p_')} probability of expansion {answer[name]:.2f}"
-        for name in PRINTED
-        if answer[name] is not None
-    ]
-    if answer["hematoma_volume_ml"] is not None:
-        found = "detected" if answer["hematoma_detected"] else "not detected"
-        volume = f"hematoma {found}, {answer['hematoma_volume_ml']:.1f} mL"
-        lines = [volume, f"DL score {answer['dl_score']:.2f}", *lines]
-    return {
-        **slices,
         "pixel_mm": np.array(pixel_mm),
-        "window": np.array([40.0, 80.0]),
-        "lines": np.array([*lines, *answer["warnings"]]),
     }
 
 
