@@ -6,7 +6,6 @@ can be drawn again without what computed it. A column or key `simulated` that is
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -28,7 +27,6 @@ class FigureSpec:
     draw: Callable[[FigureBase, Data], list[Axes]]
     width_mm: float
     height_mm: float | Callable[[Data], float]
-    kind: Literal["table", "arrays"]
     required: tuple[str, ...]
 
     def height_for(self, data: Data) -> float:
@@ -36,12 +34,8 @@ class FigureSpec:
         return self.height_mm(data) if callable(self.height_mm) else self.height_mm
 
 
-def _table(caption: str, draw: Callable, width_mm: float, height_mm: float | Callable, *required: str) -> FigureSpec:
-    return FigureSpec(caption, draw, width_mm, height_mm, "table", required)
-
-
-def _arrays(caption: str, draw: Callable, height_mm: Callable, *required: str) -> FigureSpec:
-    return FigureSpec(caption, draw, DOUBLE_MM, height_mm, "arrays", required)
+def _figure(caption: str, draw: Callable, width_mm: float, height_mm: float | Callable, *required: str) -> FigureSpec:
+    return FigureSpec(caption, draw, width_mm, height_mm, required)
 
 
 _MODEL = ("model", "label", "n", "events")
@@ -53,111 +47,111 @@ _ODDS_RATIOS = (
 )  # fmt: skip
 
 FIGURES: dict[str, FigureSpec] = {
-    "power": _table(
+    "power": _figure(
         "Power of DeLong's test for a difference of two AUCs, against the number of test patients with expansion.",
         performance.power, SINGLE_MM, 88, "pair", "test_events", "power", "low", "high", "n_simulations",
     ),
-    "flow": _table(
+    "flow": _figure(
         "Flow of participants, from all assessed to the development and test sets.",
         cohort.flow, DOUBLE_MM, cohort.flow_height_mm, "step", "text", "n", "events",
     ),
-    "cohort": _table(
+    "cohort": _figure(
         "Bedside variables in patients with and without expansion: cumulative distributions with 95 % bands.",
         cohort.cohort, DOUBLE_MM, cohort.cohort_height_mm, "variable", "he", "value", "proportion", "low", "high", "n",
     ),
-    "missing_by_set": _table(
+    "missing_by_set": _figure(
         "Missing values of each candidate in all patients, by set, and in development patients by outcome.",
         models.missing, DOUBLE_MM, lambda table: 22 + 4.5 * table["variable"].nunique(),
         "variable", "group", "n", "share",
     ),
-    "truth": _table(
+    "truth": _figure(
         "The simulated cohort: label by volume, the parts of the logit, ROC and calibration of the oracles.",
         performance.truth, DOUBLE_MM, 128, "panel", "group", "x", "y", "low", "high",
     ),
-    "quality": _table(
+    "quality": _figure(
         "Quality of the scans: histograms of slice thickness, noise, brain volume and number of slices.",
         cohort.quality, DOUBLE_MM, 55, *cohort.QUALITY, "outlier",
     ),
-    "montage": _arrays(
+    "montage": _figure(
         "CT slices as the network sees them, with the outlines of the hematoma and of the brain.",
-        images.montage, images.slices_height_mm, *_CT, "mask", "brain",
+        images.montage, DOUBLE_MM, images.slices_height_mm, *_CT, "mask", "brain",
     ),
-    "outlines": _arrays(
+    "outlines": _figure(
         "CT slices with the reference and the predicted outline of the hematoma.",
-        images.outlines, images.slices_height_mm, *_CT, "reference", "predicted",
+        images.outlines, DOUBLE_MM, images.slices_height_mm, *_CT, "reference", "predicted",
     ),
-    "overview": _arrays(
+    "overview": _figure(
         "One patient: CT slices with the predicted outline of the hematoma, and the models' predictions.",
-        images.overview, images.overview_height_mm, *_CT, "mask", "lines",
+        images.overview, DOUBLE_MM, images.overview_height_mm, *_CT, "mask", "lines",
     ),
-    "attention": _arrays(
+    "attention": _figure(
         "Activation map of the DL score in one slice per patient, and the attention by slice below it.",
-        images.attention, images.attention_height_mm, *_CT, "predicted", "activation", "shown", "attention",
+        images.attention, DOUBLE_MM, images.attention_height_mm, *_CT, "predicted", "activation", "shown", "attention",
     ),
-    "learning_curves": _table(
+    "learning_curves": _figure(
         "Training losses by epoch, one line per fold.",
         images.learning_curves, DOUBLE_MM, 58, "fold", "epoch", *images.LOSSES,
     ),
-    "bland_altman": _table(
+    "bland_altman": _figure(
         "Predicted against reference volumes (Bland-Altman plot), with bias and 95 % limits of agreement.",
         images.bland_altman, SINGLE_MM, 78, "reference_ml", "predicted_ml", "bias", "low", "high",
     ),
-    "dl_score": _table(
+    "dl_score": _figure(
         "DL score by outcome, one point per patient over a box (quartiles).",
         performance.dl_score, SINGLE_MM, 75, "he", "dl_score", "split", "p",
     ),
-    "missing": _table(
+    "missing": _figure(
         "Missing values of each candidate in the development set, by outcome.",
         models.missing, SINGLE_MM, lambda table: 22 + 4.5 * table["variable"].nunique(),
         "variable", "group", "n", "share",
     ),
-    "correlation": _table(
+    "correlation": _figure(
         "Rank correlations of the candidates in the development set, in hundredths where 0.20 or stronger.",
         models.correlation, DOUBLE_MM, lambda table: 45 + 4.6 * table["row"].max(),
         "row", "column", "variable", "other", "correlation",
     ),
-    "odds_ratios_clinical": _table(
+    "odds_ratios_clinical": _figure(
         "Odds ratios of the clinical model before shrinkage, with 95 % intervals.", *_ODDS_RATIOS,
     ),
-    "odds_ratios_integrated": _table(
+    "odds_ratios_integrated": _figure(
         "Odds ratios of the integrated model before shrinkage, with 95 % intervals.", *_ODDS_RATIOS,
     ),
-    "inclusion_frequency": _table(
+    "inclusion_frequency": _figure(
         "How often each candidate is selected in bootstrap resamples; filled bars are in the final model.",
         models.inclusion_frequency, SINGLE_MM, lambda table: 22 + 4.2 * len(table), "label", "frequency", "selected",
     ),
-    "roc": _table(
+    "roc": _figure(
         "ROC curves with 95 % bands and the models' operating points.",
         performance.roc, SINGLE_MM, 107, *_MODEL, "false_positive_rate", "sensitivity", "low", "high",
         "operating_fpr", "operating_sensitivity",
     ),
-    "calibration": _table(
+    "calibration": _figure(
         "Calibration curves with 95 % bands, over the distributions of the predictions.",
         performance.calibration, DOUBLE_MM, 102, *_MODEL, "kind", "p", "observed", "low", "high", "y",
     ),
-    "decision_curve": _table(
+    "decision_curve": _figure(
         "Net benefit with 95 % bands against the threshold probability (decision curves).",
         performance.decision_curve, SINGLE_MM, 90, *_MODEL, "threshold", "net_benefit", "low", "high",
     ),
-    "nomogram": _table(
+    "nomogram": _figure(
         "Nomogram: the points of each predictor, and the probability that their total gives.",
         models.nomogram, DOUBLE_MM, models.nomogram_height_mm,
         "axis", "kind", "value", "label", "text", "tick", "points",
     ),
-    "reclassification": _table(
+    "reclassification": _figure(
         "Patients moved between strata of risk by the second model, with and without expansion.",
         performance.reclassification, DOUBLE_MM, 84,
         "outcome", "old", "new", "old_label", "new_label", "patients", "share", "old_model", "new_model",
         *("nri", "nri_low", "nri_high", "nri_events", "nri_non_events", "idi", "idi_low", "idi_high"),
     ),
-    "subgroups": _table(
+    "subgroups": _figure(
         "AUC and calibration in the large by subgroup, with 95 % intervals and tests of interaction.",
         performance.subgroups, DOUBLE_MM, performance.subgroups_height_mm,
         "model", "split", "group", "n", "events",
         *("auc", "auc_low", "auc_high", "in_the_large", "in_the_large_low", "in_the_large_high"),
         "p_auc", "p_in_the_large",
     ),
-    "oracle": _table(
+    "oracle": _figure(
         "AUC of each model with its 95 % interval, and the best achievable AUC (the oracle's).",
         performance.oracle, SINGLE_MM, 66, *_MODEL, "auc", "low", "high", "oracle",
     ),
@@ -187,7 +181,7 @@ def draw(name: str, data: Data) -> Figure:
     """
     spec = _checked(name, data)
     data = style.printable(data)
-    empty = spec.kind == "table" and not len(data)
+    empty = isinstance(data, pd.DataFrame) and data.empty
     with style.sheet():
         figure = style.new_figure(spec.width_mm, 40 if empty else spec.height_for(data))
         if "simulated" in data and np.any(data["simulated"]):
@@ -222,6 +216,7 @@ def _checked(name: str, data: Data) -> FigureSpec:
         raise ValueError(f"name must be a figure of the catalogue ({', '.join(FIGURES)}), got {name!r}.")
     spec = FIGURES[name]
     missing = [column for column in spec.required if column not in data]
-    if missing and not (isinstance(data, pd.DataFrame) and data.empty):
-        raise ValueError(f"The {spec.kind} of figure {name!r} must have {', '.join(missing)}; got {', '.join(data)}.")
+    kind = "The table" if isinstance(data, pd.DataFrame) else "The arrays"
+    if missing and not (kind == "The table" and len(data) == 0):
+        raise ValueError(f"{kind} of figure {name!r} must have {', '.join(missing)}; got {', '.join(data)}.")
     return spec

@@ -8,7 +8,18 @@ from matplotlib.figure import FigureBase
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from hepred_lib.figures.style import BLUE, GREY, ORANGE, PURPLE, by_model, finite, legend_below, ratio_text
+from hepred_lib.figures.style import (
+    BLUE,
+    GUIDE,
+    ORANGE,
+    PURPLE,
+    by_model,
+    finite,
+    forest_row,
+    legend_below,
+    ratio_text,
+    say_right,
+)
 
 # Nomogram: points for each value, their sum, and the probability
 
@@ -39,8 +50,8 @@ def nomogram(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     height_mm = ROW_MM * (len(blocks) + 1)
     axes.set(xlim=(-LABEL_MM, SCALE_MM + MARGIN_MM), ylim=(height_mm, 0))
     axes.set_axis_off()
-    marks = np.arange(0, WIDEST + 1, 10)
-    _axis(axes, ROW_MM / 2, marks / WIDEST * SCALE_MM, [f"{mark}" for mark in marks], label="Points")
+    marks, look = np.arange(0, WIDEST + 1, 10), {"both_sides": False, "movable": False}
+    _axis(axes, ROW_MM / 2, marks / WIDEST * SCALE_MM, [f"{mark}" for mark in marks], label="Points", **look)
     for mark in marks:
         x = mark / WIDEST * SCALE_MM
         axes.plot([x, x], [ROW_MM / 2, height_mm - 2.5 * ROW_MM], color="0.9", linewidth=0.5, zorder=0)
@@ -62,24 +73,13 @@ def _block(axes: Axes, y: float, rows: pd.DataFrame, *, mm_per_point: float) -> 
     ends = rows["points"].min() * mm_per_point, rows["points"].max() * mm_per_point
     axes.plot(ends, [y, y], color="black", linewidth=0.8, solid_capstyle="butt")
     worded = shown["text"].notna() & shown["text"].ne("")
-    texts = [
-        text if word else f"{value:g}" for text, word, value in zip(shown["text"], worded, shown["value"], strict=True)
-    ]
+    texts = shown["text"].where(worded, shown["value"].map("{:g}".format)).tolist()
     x = shown["points"].to_numpy() * mm_per_point
     both_sides = bool(worded.any() or rows["kind"].eq("probability").all())
     _axis(axes, y, x, texts, label=rows["label"].iloc[0], both_sides=both_sides, movable=bool(worded.any()))
 
 
-def _axis(
-    axes: Axes,
-    y: float,
-    x: np.ndarray,
-    texts: list[str],
-    *,
-    label: str,
-    both_sides: bool = False,
-    movable: bool = False,
-) -> None:
+def _axis(axes: Axes, y: float, x: np.ndarray, texts: list, *, label: str, both_sides: bool, movable: bool) -> None:
     """Draw marks with what they stand for above the line, and the axis' own words at the left.
 
     What would touch its neighbour goes below the line where both sides are allowed; there a movable text (a word) is
@@ -131,13 +131,17 @@ def odds_ratios(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     limits = np.clip([*finite(table["low"]) / 1.2, *finite(table["high"]) * 1.2, 0.8, 1.25], *WIDEST_MODELS)
     axes.set_xscale("log", base=2)
     axes.set_xlim(limits.min(), limits.max())
-    axes.axvline(1, color=GREY, linestyle=":", linewidth=0.8)
+    axes.axvline(1, **GUIDE)
     names, headings = [], []
     for style, rows in by_model(table):
         headings.append(len(names))
         names.append(f"{style.name} model")
         for row in rows.itertuples():
-            _interval(axes, row, place=len(names), color=style.color, marker=style.marker)
+            limits = row.odds_ratio, row.low, row.high
+            first, *ends = map(ratio_text, limits)
+            text = first if np.isnan(limits).any() else f"{first} ({'–'.join(ends)})"
+            look = {"color": style.color, "marker": style.marker}
+            forest_row(axes, len(names), limits, x=1.03, look=look, text=text)
             names.append(row.label if pd.isna(row.unit) or not row.unit else f"{row.label}, {row.unit}")
     axes.set_yticks(range(len(names)), names)
     for heading in headings:
@@ -145,29 +149,13 @@ def odds_ratios(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     axes.tick_params(axis="y", length=0)
     axes.set(ylim=(len(names) - 0.5, -0.5), xlabel="Odds ratio of HE (95 % CI)")
     axes.xaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_major_locator(FixedLocator(_ratio_ticks(*axes.get_xlim())))
+    # Round ratios within the limits: finer ones where the axis is short.
+    low, high = axes.get_xlim()
+    inside = [[tick for tick in ticks if low <= tick <= high] for ticks in RATIO_TICKS]
+    ticks = next((ticks for ticks in inside if len(ticks) <= MOST_TICKS), inside[-1])
+    axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_minor_locator(NullLocator())
     return [axes]
-
-
-def _ratio_ticks(low: float, high: float) -> list[float]:
-    """Return round ratios within the limits: finer ones where the axis is short."""
-    inside = [[tick for tick in ticks if low <= tick <= high] for ticks in RATIO_TICKS]
-    return next((ticks for ticks in inside if len(ticks) <= MOST_TICKS), inside[-1])
-
-
-def _interval(axes: Axes, row: tuple, *, place: int, color: str, marker: str) -> None:
-    """Draw one odds ratio, an arrow at each end that lies outside the axis, and the numbers at the right."""
-    left, right = axes.get_xlim()
-    low, high = np.clip([row.low, row.high], left, right)
-    axes.plot([low, high], [place, place], color=color)
-    for end, arrow in ((left, "<"), (right, ">")):
-        if row.low < end == left or row.high > end == right:
-            axes.plot(end, place, marker=arrow, color=color, clip_on=False)
-    axes.plot(row.odds_ratio, place, marker=marker, color=color)
-    interval = "" if np.isnan([row.low, row.high]).any() else f" ({ratio_text(row.low)}–{ratio_text(row.high)})"
-    text = f"{ratio_text(row.odds_ratio)}{interval}"
-    axes.text(1.03, place, text, transform=axes.get_yaxis_transform(), va="center_baseline")
 
 
 def inclusion_frequency(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
@@ -191,7 +179,7 @@ def inclusion_frequency(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
         name, color = KINDS.get(kind, ("", "0.4"))
         look = {"facecolor": color} if row.selected else {"facecolor": "white", "hatch": "////"}
         axes.barh(place, row.frequency, height=0.7, edgecolor=color, **look)
-        axes.text(1.03, place, name, transform=axes.get_yaxis_transform(), va="center_baseline")
+        say_right(axes, place, name, x=1.03)
     handles = [
         Patch(facecolor="0.6", edgecolor="0.3", label="in the final model"),
         Patch(facecolor="white", edgecolor="0.3", hatch="////", label="not in it"),
@@ -253,17 +241,10 @@ def correlation(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     grid[table["row"], table["column"]] = table["correlation"]
     strong = np.abs(grid) >= PRINTED_FROM
     hundredths = np.char.replace(np.char.mod("%.0f", 100 * np.where(strong, grid, 0.0)), "-", "−")
-    look = {"cmap": "vlag", "vmin": -1, "vmax": 1, "linewidths": 0.5, "square": True}
+    look = {"cmap": "vlag", "vmin": -1, "vmax": 1, "linewidths": 0.5, "square": True, "annot_kws": {"size": 7}}
     bar = {"label": "Spearman's correlation (cells: × 100)", "shrink": 0.6, "ticks": [-1, -0.5, 0, 0.5, 1]}
-    seaborn.heatmap(
-        grid[1:, :-1],
-        ax=axes,
-        annot=np.where(strong, hundredths, "")[1:, :-1],
-        fmt="",
-        annot_kws={"size": 7},
-        cbar_kws=bar,
-        **look,
-    )
+    shown = np.where(strong, hundredths, "")
+    seaborn.heatmap(grid[1:, :-1], ax=axes, annot=shown[1:, :-1], fmt="", cbar_kws=bar, **look)
     names = table.drop_duplicates("row")["variable"], table.drop_duplicates("column")["other"]
     axes.set_yticks(np.arange(size - 1) + 0.5, names[0], rotation=0)
     axes.set_xticks(np.arange(size - 1) + 0.5, names[1], rotation=90)

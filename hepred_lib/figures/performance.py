@@ -10,6 +10,7 @@ from matplotlib.patches import Patch, Rectangle
 from hepred_lib.figures.style import (
     BLUE,
     GREY,
+    GUIDE,
     MODELS,
     ORANGE,
     OUTCOMES,
@@ -19,19 +20,18 @@ from hepred_lib.figures.style import (
     by_model,
     decimal,
     finite,
+    forest_row,
     legend_below,
     legend_title,
     line_styles,
     model_label,
     sample_size,
+    say_right,
 )
 
 # Discrimination: ROC curves, distributions of predictions, power
 
-POWER_LOOKS = [
-    LineStyle("", color, line, marker)
-    for color, line, marker in (("black", "-", "o"), (BLUE, "--", "s"), (VERMILLION, "-.", "^"))
-]
+POWER_LOOKS = [LineStyle("", *look) for look in (("black", "-", "o"), (BLUE, "--", "s"), (VERMILLION, "-.", "^"))]
 UNIT_TICKS = np.linspace(0, 1, 6)
 
 
@@ -63,7 +63,7 @@ def roc(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
             axes.plot(*point, linestyle="", zorder=3, clip_on=False, **look)
         band(axes, x, rows, style)
         handles.append(Line2D([], [], linestyle=style.line, label=model_label(rows, common_size=common_size), **look))
-    chance = axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=0.8, label="chance", zorder=1)
+    chance = axes.plot([0, 1], [0, 1], label="chance", zorder=1, **GUIDE)
     axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", anchor="N", xticks=UNIT_TICKS, yticks=UNIT_TICKS)
     axes.set(xlabel="False-positive rate (1 − specificity)", ylabel="Sensitivity")
     legend_below(figure, [*handles, *chance], title=legend_title(table, interval="bands"))
@@ -123,7 +123,7 @@ def power(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
         line = {"color": look.color, "linestyle": look.line, "marker": look.marker, "clip_on": False}
         axes.plot(rows["test_events"], rows["power"], label=pair.replace(" - ", " against "), **line)
         band(axes, rows["test_events"], rows, look)
-    axes.axhline(0.8, color=GREY, linestyle=":", linewidth=0.8, label="four in five")
+    axes.axhline(0.8, label="four in five", **GUIDE)
     axes.set(ylim=(0, 1), yticks=UNIT_TICKS, xlabel="Test patients with HE", ylabel="Power of DeLong's test")
     title = f"{table['n_simulations'].iloc[0]} simulated test sets a point; bands: 95 % CI"
     legend_below(figure, axes.get_legend_handles_labels()[0], title=title)
@@ -154,7 +154,9 @@ def dl_score(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
                 _box_and_points(axes, scores, place=place, outcome=outcome)
                 ticks.append(place)
                 names.append(f"{OUTCOMES[outcome].name}\nn = {len(scores)}")
-        heading = "\n".join(filter(None, (str(split).capitalize(), _p_text(rows["p"].iloc[0]))))
+        p = rows["p"].iloc[0]
+        said = "" if pd.isna(p) else "\np < 0.001" if p < 0.001 else f"\np = {p:.3f}"
+        heading = f"{str(split).capitalize()}{said}"
         axes.text(2.4 * group + 0.5, 1.02, heading, transform=axes.get_xaxis_transform(), ha="center", va="bottom")
     axes.set_xticks(ticks, names)
     axes.set_xlim(-0.7, 2.4 * group + 1.7)
@@ -173,13 +175,6 @@ def _box_and_points(axes: Axes, scores: np.ndarray, *, place: float, outcome: in
         [scores], positions=[place], widths=0.7, showfliers=False, manage_ticks=False,
         boxprops=line, whiskerprops=line, capprops=line, medianprops=line | {"linewidth": 1.6},
     )  # fmt: skip
-
-
-def _p_text(p: float) -> str:
-    """Return "p = 0.012", "p < 0.001", or nothing for a missing p."""
-    if pd.isna(p):
-        return ""
-    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
 # Calibration, one panel per model
@@ -215,24 +210,19 @@ def calibration(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
         upper.set_title(model_label(rows, common_size=common_size))
     grid[0, 0].set_ylabel("Observed proportion with HE")
     grid[1, 0].set_ylabel("Patients")
-    handles = [
-        Line2D([], [], color=GREY, linestyle=":", linewidth=0.8, label="ideal"),
-        *(
-            Patch(color=OUTCOMES[he].color, label=f"{OUTCOMES[he].name} ({way})")
-            for he, way in ((1, "up"), (0, "down"))
-        ),
-    ]
+    ways = {1: "up", 0: "down"}
+    bars = [Patch(color=OUTCOMES[he].color, label=f"{OUTCOMES[he].name} ({way})") for he, way in ways.items()]
+    handles = [Line2D([], [], label="ideal", **GUIDE), *bars]
     legend_below(figure, handles, title=legend_title(table, interval="bands"), columns=3)
     return list(grid.T.flat)
 
 
 def _curve(axes: Axes, rows: pd.DataFrame, *, style: LineStyle) -> None:
     rows = rows.sort_values("p")
-    axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=0.8)
+    axes.plot([0, 1], [0, 1], **GUIDE)
     axes.fill_between(rows["p"], rows["low"], rows["high"], color=style.color, alpha=0.2, linewidth=0)
     axes.plot(rows["p"], rows["observed"], color=style.color, linestyle=style.line)
-    ticks = np.linspace(0, 1, 6)
-    axes.set(xlim=(0, 1), ylim=(0, 1), box_aspect=1, anchor="S", xticks=ticks, yticks=ticks)
+    axes.set(xlim=(0, 1), ylim=(0, 1), box_aspect=1, anchor="S", xticks=UNIT_TICKS, yticks=UNIT_TICKS)
 
 
 def _distribution(axes: Axes, rows: pd.DataFrame) -> None:
@@ -346,9 +336,8 @@ def _cell(axes: Axes, row: tuple) -> None:
     axes.add_patch(Rectangle(corner, 1, 1, facecolor="none", edgecolor="0.6", linewidth=0.5))
     if row.patients and up:
         strength = 0.15 + 0.5 * min(row.share / 0.3, 1)
-        axes.add_patch(
-            Rectangle(corner, 1, 1, facecolor=color, alpha=strength, hatch=hatch, edgecolor="0.3", linewidth=0)
-        )
+        look = {"facecolor": color, "alpha": strength, "hatch": hatch, "edgecolor": "0.3"}
+        axes.add_patch(Rectangle(corner, 1, 1, linewidth=0, **look))
     box = {"facecolor": "white", "edgecolor": "none", "pad": 1.0} if hatch and row.patients else None
     axes.text(row.new, row.old, f"{row.patients:.0f}\n{100 * row.share:.0f} %", ha="center", va="center", bbox=box)
 
@@ -388,7 +377,10 @@ def subgroups(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
         for place, row in zip(places, table.itertuples(), strict=True):
             _estimate(axes, row, name, place=place, look={"color": style.color, "marker": style.marker})
         for place, split in headings.items():
-            _interaction(axes, table.loc[table["split"] == split, f"p_{name}"].iloc[0], place=place)
+            p = table.loc[table["split"] == split, f"p_{name}"].iloc[0]
+            if pd.notna(p):
+                words = f"interaction p {'< 0.001' if p < 0.001 else f'= {p:.2g}'}"
+                say_right(axes, place, words, x=1.02, color=GREY)
         axes.set_xlabel(label)
         axes.tick_params(axis="y", length=0)
     grid[0].set_yticks(range(len(names)), names)
@@ -428,32 +420,19 @@ def _reference(axes: Axes, table: pd.DataFrame, name: str) -> None:
         axes.set_xlim(-reach, reach)
         reference = 0.0
     if np.isfinite(reference):
-        axes.axvline(reference, color=GREY, linestyle=":", linewidth=0.8, zorder=0)
+        axes.axvline(reference, zorder=0, **GUIDE)
 
 
 def _estimate(axes: Axes, row: tuple, name: str, *, place: int, look: dict[str, str]) -> None:
-    value, low, high = (getattr(row, f"{name}{end}") for end in ("", "_low", "_high"))
-    left, right = axes.get_xlim()
+    limits = value, low, high = tuple(getattr(row, f"{name}{end}") for end in ("", "_low", "_high"))
     if np.isnan(value):
         words = "group not known" if row.group == "missing" else "too few events"
         box = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}  # over the line of reference
-        axes.text((left + right) / 2, place, words, color=GREY, ha="center", va="center_baseline", bbox=box)
+        axes.text(sum(axes.get_xlim()) / 2, place, words, color=GREY, ha="center", va="center_baseline", bbox=box)
         return
-    axes.plot(np.clip([low, high], left, right), [place, place], color=look["color"])
-    for end, arrow in ((left, "<"), (right, ">")):
-        if name != "auc" and (low < end == left or high > end == right):
-            axes.plot(end, place, marker=arrow, color=look["color"], clip_on=False)
-    if left <= value <= right:
-        axes.plot(value, place, clip_on=False, **look)
     interval = "" if np.isnan([low, high]).any() else f" ({low:.2f} to {high:.2f})"
     text = f"{value:.2f}{interval}".replace("-", "−")
-    axes.text(1.02, place, text, transform=axes.get_yaxis_transform(), va="center_baseline")
-
-
-def _interaction(axes: Axes, p: float, *, place: int) -> None:
-    if pd.notna(p):
-        words = f"interaction p {'< 0.001' if p < 0.001 else f'= {p:.2g}'}"
-        axes.text(1.02, place, words, transform=axes.get_yaxis_transform(), va="center_baseline", color=GREY)
+    forest_row(axes, place, limits, x=1.02, look=look, text=text, clip_on=False)
 
 
 # The true model of a simulated cohort
@@ -494,10 +473,9 @@ def truth(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
 
 
 def _label(axes: Axes, rows: pd.DataFrame) -> None:
-    for (group, curve), (color, line) in zip(
-        rows.groupby("group", sort=False), ((VERMILLION, "-"), (GREY, "--")), strict=False
-    ):
-        axes.plot(curve["x"], curve["y"], color=color, linestyle=line, label=f"hematoma {group}")
+    looks = [{"color": VERMILLION, "linestyle": "-"}, {"color": GREY, "linestyle": "--"}]
+    for (group, curve), look in zip(rows.groupby("group", sort=False), looks, strict=False):
+        axes.plot(curve["x"], curve["y"], label=f"hematoma {group}", **look)
     axes.set(xscale="log", ylim=(0, 1), yticks=UNIT_TICKS)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.set(xlabel="True baseline volume (mL)", ylabel="Probability of the label HE")
@@ -518,14 +496,14 @@ def _roc(axes: Axes, rows: pd.DataFrame) -> None:
     for group, curve in rows.groupby("group", sort=False):
         look = MODELS[group.split(":")[0].lower()]
         axes.plot(curve["x"], curve["y"], color=look.color, linestyle=look.line, label=group)
-    axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=0.8)
+    axes.plot([0, 1], [0, 1], **GUIDE)
     axes.set(xlim=(0, 1), ylim=(0, 1), xticks=UNIT_TICKS, yticks=UNIT_TICKS)
     axes.set(xlabel="False-positive rate (1 − specificity)", ylabel="Sensitivity")
     axes.legend(loc="lower right")
 
 
 def _calibration(axes: Axes, rows: pd.DataFrame) -> None:
-    axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=0.8)
+    axes.plot([0, 1], [0, 1], **GUIDE)
     for group, points in rows.groupby("group", sort=False):
         look, errors = MODELS[group.lower()], [points["y"] - points["low"], points["high"] - points["y"]]
         axes.errorbar(

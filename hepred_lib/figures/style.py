@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import cycle
 from math import ceil
+from typing import Any
 
 import matplotlib.style
 import numpy as np
@@ -34,42 +35,22 @@ SKY, PURPLE, YELLOW, GREY = "#56B4E9", "#CC79A7", "#F0E442", "0.45"
 
 MM_PER_INCH = 25.4
 
-METADATA = {
-    "pdf": {"Creator": "hepred", "Producer": "hepred", "CreationDate": None},
-    "png": {"Software": None},
-}
+# What would differ from day to day is left out.
+METADATA = {"pdf": {"Creator": "hepred", "Producer": "hepred", "CreationDate": None}, "png": {"Software": None}}
 
 SHEET = {
     "font.family": "DejaVu Sans",  # matplotlib brings it along: the same glyphs on every machine
-    "font.size": 7,
     "text.parse_math": False,  # a dollar sign in the name of a site is no formula
     "text.hinting": "none",  # letters as wide in the PNG as in the PDF, at any resolution
-    "figure.dpi": 300,
-    "axes.labelsize": 7.5,
-    "axes.titlesize": 7.5,
-    "axes.titlelocation": "left",
-    "axes.linewidth": 0.6,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "axes.formatter.useoffset": False,
-    "xtick.labelsize": 7,
-    "ytick.labelsize": 7,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "xtick.major.size": 2.5,
-    "ytick.major.size": 2.5,
-    "legend.fontsize": 7,
-    "legend.title_fontsize": 7,
-    "legend.frameon": False,
-    "legend.handlelength": 2.6,
-    "lines.linewidth": 1.2,
-    "lines.markersize": 4,
-    "patch.linewidth": 0.6,
-    "hatch.linewidth": 0.5,
-    "image.cmap": "gray",
-    "image.interpolation": "nearest",
     "pdf.fonttype": 42,  # text stays text: searchable, and editable by a journal's typesetter
+    **dict.fromkeys(("font.size", "xtick.labelsize", "ytick.labelsize", "legend.fontsize", "legend.title_fontsize"), 7),
+    **dict.fromkeys(("axes.labelsize", "axes.titlesize"), 7.5),
+    **dict.fromkeys(("axes.linewidth", "xtick.major.width", "ytick.major.width", "patch.linewidth"), 0.6),
+    **dict.fromkeys(("xtick.major.size", "ytick.major.size"), 2.5),
+    **dict.fromkeys(("axes.spines.top", "axes.spines.right", "axes.formatter.useoffset", "legend.frameon"), False),
+    **{"figure.dpi": 300, "axes.titlelocation": "left", "axes.axisbelow": True, "legend.handlelength": 2.6},
+    **{"lines.linewidth": 1.2, "lines.markersize": 4, "hatch.linewidth": 0.5},
+    **{"image.cmap": "gray", "image.interpolation": "nearest"},
 }
 
 
@@ -91,6 +72,8 @@ MODELS = {
     "treat_all": LineStyle("Treat all", "black", (0, (1, 1)), ""),
     "treat_none": LineStyle("Treat none", GREY, "-", ""),
 }
+
+GUIDE: dict[str, Any] = {"color": GREY, "linestyle": ":", "linewidth": 0.8}  # chance, no effect, the ideal
 
 _OTHERS = ((PURPLE, (0, (6, 2)), "v"), (SKY, (0, (3, 1, 1, 1, 1, 1)), "P"), (VERMILLION, (0, (2, 1)), "X"))
 
@@ -153,22 +136,16 @@ def render(figure: Figure, *, png_dpi: int = 300) -> dict[str, bytes]:
     dict
         ``{"pdf": bytes, "png": bytes}``. Dates and version numbers are left out of both.
     """
-    return {extension: _rendered(figure, extension, png_dpi) for extension in METADATA}
+    return {extension: png(figure, dpi=png_dpi, extension=extension) for extension in METADATA}
 
 
-def png(figure: Figure, *, dpi: int) -> bytes:
+def png(figure: Figure, *, dpi: int, extension: str = "png") -> bytes:
     """Return the figure as PNG alone, for a page on the screen."""
-    return _rendered(figure, "png", dpi)
-
-
-def _rendered(figure: Figure, extension: str, dpi: int) -> bytes:
     buffer = io.BytesIO()
     with sheet():
         figure.savefig(buffer, format=extension, dpi=dpi, metadata=METADATA[extension])
     return buffer.getvalue()
 
-
-# Conventions that all figures share: panels, legends with sample sizes, missing data
 
 OUTCOMES = {
     0: LineStyle("no HE", "#3A8FC4", "--", "o"),  # sky blue, darkened until a thin line stands out on white
@@ -183,10 +160,14 @@ NO_GLYPH = "□"
 
 def printable(data: pd.DataFrame | Mapping[str, np.ndarray]) -> pd.DataFrame | Mapping[str, np.ndarray]:
     """Return a figure's data with text that the font has and the page holds; everything else is as it was."""
-    if not isinstance(data, pd.DataFrame):
-        return {key: _printable_array(np.asarray(values)) for key, values in data.items()}
-    words = {name: data[name].map(_drawn(LONGEST.get(name, 200)), na_action="ignore") for name in _text_columns(data)}
-    return data.assign(**words) if words else data
+    if isinstance(data, pd.DataFrame):
+        worded = [name for name in data if pd.api.types.infer_dtype(data[name], skipna=True) == "string"]
+        words = {name: data[name].map(_drawn(LONGEST.get(name, 200)), na_action="ignore") for name in worded}
+        return data.assign(**words) if words else data
+    arrays = {key: np.asarray(values) for key, values in data.items()}
+    texts = {key: values for key, values in arrays.items() if values.dtype.kind == "U" and values.size}
+    drawn = {key: np.array(list(map(_drawn(200), texts[key].ravel().tolist()))) for key in texts}
+    return arrays | {key: values.reshape(texts[key].shape) for key, values in drawn.items()}
 
 
 def panels(figure: FigureBase, count: int, *, columns: int, **shared: bool) -> list[Axes]:
@@ -246,6 +227,25 @@ def band(axes: Axes, x: pd.Series, rows: pd.DataFrame, style: LineStyle) -> None
         axes.plot(x, rows[edge], color=style.color, linestyle=style.line, linewidth=0.4, alpha=0.8)
 
 
+def forest_row(
+    axes: Axes, place: float, limits: tuple[float, ...], *, x: float, look: Mapping[str, Any], text: str, **point: Any
+) -> None:
+    """Draw an estimate with its interval, arrows at the ends that lie outside the axis, and words at the right."""
+    (value, low, high), (left, right) = limits, axes.get_xlim()
+    axes.plot(np.clip([low, high], left, right), [place, place], color=look["color"])
+    for end, arrow in ((left, "<"), (right, ">")):
+        if low < end == left or high > end == right:
+            axes.plot(end, place, marker=arrow, color=look["color"], clip_on=False)
+    if left <= value <= right:
+        axes.plot(value, place, **look, **point)
+    say_right(axes, place, text, x=x)
+
+
+def say_right(axes: Axes, place: float, text: str, *, x: float, **look: Any) -> None:
+    """Write at the right of the axes, at the height of a line of a forest."""
+    axes.text(x, place, text, transform=axes.get_yaxis_transform(), va="center_baseline", **look)
+
+
 def typeset(text: str) -> str:
     """Return text with typographic ranges and minus signs.
 
@@ -276,16 +276,6 @@ def finite(values: pd.Series) -> np.ndarray:
     """Return the finite values as an array of float."""
     array = values.to_numpy(dtype=float)
     return array[np.isfinite(array)]
-
-
-def _text_columns(table: pd.DataFrame) -> list[str]:
-    return [name for name in table if pd.api.types.infer_dtype(table[name], skipna=True) == "string"]
-
-
-def _printable_array(values: np.ndarray) -> np.ndarray:
-    if values.dtype.kind != "U" or not values.size:
-        return values
-    return np.array([_drawn(200)(text) for text in values.ravel().tolist()]).reshape(values.shape)
 
 
 def _drawn(longest: int) -> Callable[[str], str]:
