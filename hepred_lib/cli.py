@@ -18,7 +18,7 @@ import typer
 from threadpoolctl import threadpool_limits
 
 from hepred_lib.errors import InputError, StudyError
-from hepred_lib.study.definition import NOTEBOOKS, load_study, study_parameters
+from hepred_lib.study.definition import load_study, study_parameters
 from hepred_lib.study.files import read_results, write_bytes
 from hepred_lib.study.run import project_root, require_consistent, step_name, study_threads
 from hepred_lib.study.running import (
@@ -117,35 +117,36 @@ def check(
 
     Example: hepred check data_manifest.csv --html check.html
     """
-    if rules:
-        from hepred_lib.cohort.rules import rules_table
+    from hepred_lib.cohort.cells import read_cells
+    from hepred_lib.cohort.expansion import DEFINITIONS
+    from hepred_lib.cohort.rules import rules_table
+    from hepred_lib.intake.check import check_manifest
+    from hepred_lib.intake.spreadsheet import suggest_mapping as mapping_of
+    from hepred_lib.intake.spreadsheet import write_manifest
 
+    if rules:
         print(rules_table().to_string(index=False))
         return
     if manifest is None:
         raise StudyError("MANIFEST is required: the table of patients to check.")
     if suggest_mapping is not None:
-        _suggest_mapping(manifest, suggest_mapping)
+        _write(suggest_mapping, mapping_of(read_cells(manifest)), manifest)
+        print(f"{suggest_mapping}: confirm every line of it, then: hepred check {manifest} --mapping {suggest_mapping}")
         return
-    from hepred_lib.cohort.expansion import DEFINITIONS
-
     if definition not in DEFINITIONS:
         raise StudyError(f"--definition must be one of {', '.join(DEFINITIONS)}, got {definition!r}.")
-    from hepred_lib.intake.check import check_manifest
-
     checked = check_manifest(manifest, definition=definition, mapping=mapping, progress=True, cores=cores)
     if html is not None:
         from hepred_lib.intake.check_page import page
 
         _write(html, page(checked), manifest)
-    if as_json:
-        print(json.dumps(checked.as_dict(), indent=1, ensure_ascii=False))
-    else:
-        for note in checked.notes:
-            print(f"note: {note}.", file=sys.stderr)
-        print(*checked.lines, checked.verdict, sep="\n")
+    _print_checked(checked, as_json=as_json)
     if write is not None:
-        _write_manifest(checked, write)
+        # A table that is refused is to be mended first.
+        if not checked.refusals:
+            write_manifest(checked.cells, write)
+        what = f"was not written: {checked.file} is refused" if checked.refusals else "was written"
+        print(f"{write} {what}.", file=sys.stderr)
     if checked.refusals:
         raise typer.Exit(2)
 
@@ -193,8 +194,6 @@ def notebook(
     Example: hepred notebook studies/demo.yaml 05_clinical_to_he
     """
     watch_owner()
-    if name not in NOTEBOOKS:
-        raise StudyError(f"there is no notebook '{name}' (known: {', '.join(NOTEBOOKS)}).")
     described = load_study(study)
     folder = run_folder(described, runs_dir)
     extra = {} if fold is None else {"fold": fold}
@@ -205,14 +204,9 @@ def notebook(
         return
     start = time.perf_counter()
     print(f"{executed} ...", file=sys.stderr, flush=True)
+    output, threads = folder / "notebooks" / f"{executed}.ipynb", described.notebook_threads(name)
     try:
-        execute(
-            name,
-            parameters,
-            output=folder / "notebooks" / f"{executed}.ipynb",
-            root=described.root,
-            threads=described.notebook_threads(name),
-        )
+        execute(name, parameters, output=output, root=described.root, threads=threads)
     except NotebookError as error:
         if error.input_at_fault:
             write_bytes(folder / FAULT_FILE, f"{error}\n".encode())
@@ -227,14 +221,13 @@ def external(run: RunFolder, manifest: ManifestPath, out: OutFolder) -> None:
     Example: hepred external runs/demo other_site/manifest.csv --out runs/other_site
     """
     _require_run(run)
-    _require_outside(out)
+    # Never among the files of a finished study, this one or another.
+    for folder in (out.resolve(), *out.resolve().parents):
+        if (folder / "results.json").is_file() and (folder / "clinical_model.json").is_file():
+            raise StudyError(f"--out must be outside the folder of a finished study, but {out} is in {folder}.")
     folder = run.resolve()
-    parameters = {
-        "study": folder.name,
-        "runs_dir": str(folder.parent),
-        "manifest": str(manifest.resolve()),
-        "out": str(out.resolve()),
-    }
+    paths = {"runs_dir": folder.parent, "manifest": manifest.resolve(), "out": out.resolve()}
+    parameters = {"study": folder.name} | {name: str(path) for name, path in paths.items()}
     output = out / "08_new_patients.ipynb"
     execute("08_new_patients", parameters, output=output, root=project_root(), threads=study_threads(folder, "08"))
     print(f"{out / 'external.json'}")
@@ -320,20 +313,16 @@ def summary(results: Path) -> str:
         "hematoma expansion.",
         f"{'model':<12}{'AUC (95 % CI)':<22}{'sensitivity':<13}{'specificity':<13}{'slope':<8}oracle AUC",
     ]
-    for name in ("image", "clinical", "integrated"):
-        model = models.get(name)
-        if model:
-            interval = "-".join(_number(value, 2) for value in model.get("auc_ci") or (None, None))
-            rates = [_number(model.get(key), 2) for key in ("auc", "sensitivity", "specificity", "calibration_slope")]
-            auc = f"{rates[0]} ({interval})"
-            lines.append(
-                f"{name:<12}{auc:<22}{rates[1]:<13}{rates[2]:<13}{rates[3]:<8}{_number(oracle.get(f'{name}_auc'), 2)}"
-            )
+    for name in (name for name in ("image", "clinical", "integrated") if models.get(name)):
+        model, figures = models[name], ("auc", "sensitivity", "specificity", "calibration_slope")
+        auc, *rates = (_number(model.get(figure)) for figure in figures)
+        limits = "-".join(map(_number, model.get("auc_ci") or (None, None)))
+        cells = (name, f"{auc} ({limits})", *rates, _number(oracle.get(f"{name}_auc")))
+        lines.append("".join(cell.ljust(width) for cell, width in zip(cells, (12, 22, 13, 13, 8, 0), strict=True)))
     if oracle:
         lines.append("Patients and scans are simulated: these figures say that the method works, nothing of care.")
     folders = ("figures", "tables", "report")
-    lines.append("   ".join(f"{name.capitalize()}: {results.parent / name}" for name in folders))
-    return "\n".join(lines)
+    return "\n".join([*lines, "   ".join(f"{name.capitalize()}: {results.parent / name}" for name in folders)])
 
 
 def main() -> None:
@@ -374,23 +363,13 @@ def _answer_signals() -> None:
         signal.signal(number, interrupt)
 
 
-def _suggest_mapping(manifest: Path, path: Path) -> None:
-    from hepred_lib.cohort.cells import read_cells
-    from hepred_lib.intake.spreadsheet import suggest_mapping
-
-    _write(path, suggest_mapping(read_cells(manifest)), manifest)
-    print(f"{path}: confirm every line of it, then: hepred check {manifest} --mapping {path}")
-
-
-def _write_manifest(checked: Checked, path: Path) -> None:
-    """Write a table that was checked as a manifest; one that is refused is to be mended first."""
-    from hepred_lib.intake.spreadsheet import write_manifest
-
-    if checked.refusals:
-        print(f"{path} was not written: {checked.file} is refused.", file=sys.stderr)
-        return
-    write_manifest(checked.cells, path)
-    print(f"{path} was written.", file=sys.stderr)
+def _print_checked(checked: Checked, *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(checked.as_dict(), indent=1, ensure_ascii=False))
+    else:
+        for note in checked.notes:
+            print(f"note: {note}.", file=sys.stderr)
+        print(*checked.lines, checked.verdict, sep="\n")
 
 
 def _write(path: Path, text: str, manifest: Path) -> None:
@@ -410,15 +389,8 @@ def _require_run(run: Path) -> None:
     require_consistent(run.resolve())
 
 
-def _require_outside(out: Path) -> None:
-    """Refuse to write among the files of a finished study, this one or another."""
-    for folder in (out.resolve(), *out.resolve().parents):
-        if (folder / "results.json").is_file() and (folder / "clinical_model.json").is_file():
-            raise StudyError(f"--out must be outside the folder of a finished study, but {out} is in {folder}.")
-
-
-def _number(value: float | None, digits: int) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
 
 
 def _leave(message: str, status: int) -> None:

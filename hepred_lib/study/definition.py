@@ -133,6 +133,8 @@ def study_parameters(study: Study, notebook: str, *, runs_dir: str = "", **extra
 
 def notebook_cells(notebook: str) -> list[tuple[str, str]]:
     """Mark and text of each cell of a notebook, from its percent script: in an installed package there is none."""
+    if notebook not in NOTEBOOKS:
+        raise StudyError(f"there is no notebook '{notebook}' (known: {', '.join(NOTEBOOKS)}).")
     path = PROJECT / "notebooks" / f"{notebook}.py"
     if not path.is_file():
         raise StudyError(

@@ -27,7 +27,8 @@ from hepred_lib.errors import StudyError
 from hepred_lib.imaging.nifti import UnreadableError, regular_bytes, written_whole
 from hepred_lib.literal import for_latex, shown
 
-# --- artifacts: How anything is written: under a temporary name, flushed to the disk, then renamed, and only wh
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator
 
 # What a spreadsheet takes for a formula; a number or an interval is none, and neither is a lone sign.
 FORMULA = re.compile(r"[=@\t\r]|[+-]\s*[^\s\d.,(]")
@@ -43,6 +44,11 @@ NPZ_FAULTS = (
 )
 
 
+SHOWN = 160
+SCHEMAS = {
+    Path(__file__).with_name("model_files.yaml"): ("image_model", "model", "imputation"),
+    Path(__file__).with_name("results_files.yaml"): ("results", "external"),
+}
 # What this process wrote, by absolute path: size and SHA-256. A notebook is one process, and its record lists them.
 WRITTEN: dict[Path, dict[str, Any]] = {}
 
@@ -138,23 +144,18 @@ def read_table(path: Path) -> pd.DataFrame:
 
 def read_printed(path: Path) -> pd.DataFrame:
     """Read a table that :func:`write_table` wrote as the text that is in it: 0.80 stays 0.80."""
-    try:
-        return _read_csv(path, dtype=str, keep_default_na=False)
-    except pd.errors.EmptyDataError:  # a table without columns
+    if not _content(path).strip():  # a table without columns
         return pd.DataFrame()
+    return _read_csv(path, dtype=str, keep_default_na=False)
 
 
 def _read_csv(path: Path, **options: Any) -> pd.DataFrame:
+    content = BytesIO(_content(path))
     try:
-        return pd.read_csv(BytesIO(_content(path)), **options)
-    except StudyError:
-        raise
-    except pd.errors.EmptyDataError as error:
-        if "keep_default_na" in options:
-            raise
-        raise StudyError(damaged(path, "it is empty")) from error
+        return pd.read_csv(content, **options)
     except (ValueError, OverflowError) as error:  # pandas' parser errors are ValueErrors
-        raise StudyError(damaged(path, error)) from error
+        reason = "it is empty" if isinstance(error, pd.errors.EmptyDataError) else error
+        raise StudyError(damaged(path, reason)) from error
 
 
 def write_figure_data(folder: Path, name: str, data: pd.DataFrame | Mapping[str, np.ndarray]) -> None:
@@ -180,13 +181,12 @@ def read_figure_data(folder: Path) -> dict[str, pd.DataFrame | dict[str, np.ndar
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     """The arrays of an npz file, unless it unpacks to more than a figure can have."""
+    content = BytesIO(_content(path))
     try:
-        with zipfile.ZipFile(BytesIO(_content(path))) as archive:
+        with zipfile.ZipFile(content) as archive:
             if sum(entry.file_size for entry in archive.infolist()) > LARGEST_BYTES:
-                raise StudyError(damaged(path, "it unpacks to too much"))
+                raise ValueError("it unpacks to too much")
             return {name.removesuffix(".npy"): _array(archive.read(name)) for name in archive.namelist()}
-    except StudyError:
-        raise
     except NPZ_FAULTS as error:
         raise StudyError(damaged(path, error)) from error
 
@@ -208,17 +208,10 @@ def write_latex(path: Path, table: pd.DataFrame) -> bool:
     Special characters are escaped, signs beyond Latin-1 become commands, numbers are rounded to three significant
     digits where more stand there, and missing values are left empty.
     """
-    head, *body = (
-        " & ".join(map(_latex_cell, row)) + r" \\" for row in [list(table.columns), *table.to_numpy().tolist()]
-    )
-    frame = [
-        rf"\begin{{tabular}}{{l{'r' * (table.shape[1] - 1)}}}",
-        r"\toprule",
-        head,
-        r"\midrule",
-        *body,
-        r"\bottomrule",
-    ]
+    rows = [table.columns, *table.to_numpy().tolist()]
+    head, *body = (" & ".join(map(_latex_cell, row)) + r" \\" for row in rows)
+    columns = "l" + "r" * (table.shape[1] - 1)
+    frame = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", head, r"\midrule", *body, r"\bottomrule"]
     return write_bytes(path, "\n".join([*frame, r"\end{tabular}", ""]).encode())
 
 
@@ -231,18 +224,15 @@ def write_printed(folder: Path, name: str, table: pd.DataFrame) -> None:
 def _latex_cell(cell: object) -> str:
     text = "" if cell is None or cell is pd.NA or cell != cell else str(cell)
     if LONG_NUMBER.fullmatch(text):
-        text = _rounded(float(text))
+        # Three significant digits, never fewer than the whole ones; whole numbers as they are.
+        number = float(text)
+        text = f"{number:.0f}" if number == int(number) or abs(number) >= 100 else f"{number:.3g}"
     if NUMBER.fullmatch(text):
         mantissa, _, exponent = text.replace("-", "−", text.startswith("-")).partition("e")
         power = rf"$\times10^{{{int(exponent)}}}$" if exponent else ""
         return for_latex(mantissa) + power
     # A line that begins with a bracket or a star would be read as an option of the line break before.
     return "{}" * text.startswith(("[", "*")) + for_latex(text)
-
-
-def _rounded(number: float) -> str:
-    """Return a number with three significant digits, never fewer than its whole ones; whole numbers as they are."""
-    return f"{number:.0f}" if number == int(number) or abs(number) >= 100 else f"{number:.3g}"
 
 
 def scan_checksums(paths: Iterable[str]) -> str:
@@ -273,33 +263,26 @@ def _plain(value: Any) -> Any:
     return value
 
 
-# --- model_files: Models and results of a run, read through their schema: what was edited or damaged is refused w
-
-if TYPE_CHECKING:
-    from jsonschema import Draft202012Validator
-
-SHOWN = 160
-SCHEMAS = {
-    Path(__file__).with_name("model_files.yaml"): ("image_model", "model", "imputation"),
-    Path(__file__).with_name("results_files.yaml"): ("results", "external"),
-}
-
-
 def read_model_file(path: Path, kind: str) -> dict[str, Any]:
-    """A model file of a run.
+    """A model file of a run, or its results, by their schema.
 
     Parameters
     ----------
     path : Path
     kind : str
-        ``image_model``, ``model`` (the clinical and the integrated one) or ``imputation``.
+        ``image_model``, ``model`` (the clinical and the integrated one), ``imputation``, ``results`` or ``external``.
 
     Raises
     ------
     StudyError
         In one line: the file, the key, what is required and what came.
     """
-    return _valid(path, kind)
+    content = read_json(path)
+    for error in _validator(kind).iter_errors(content):
+        key = shown(".".join(map(str, error.absolute_path)), 60) or "the whole file"
+        told = error.message if len(error.message) <= SHOWN else f"... {error.message[-SHOWN:]}"
+        raise StudyError(f"{path}: {key}: {shown(told, SHOWN + 5)}.")
+    return content
 
 
 def read_results(path: Path) -> dict[str, Any]:
@@ -310,16 +293,7 @@ def read_results(path: Path) -> dict[str, Any]:
     StudyError
         In one line: the file, the key, what is required and what came.
     """
-    return _valid(path, "external" if path.name == "external.json" else "results")
-
-
-def _valid(path: Path, kind: str) -> dict[str, Any]:
-    content = read_json(path)
-    for error in _validator(kind).iter_errors(content):
-        key = shown(".".join(map(str, error.absolute_path)), 60) or "the whole file"
-        told = error.message if len(error.message) <= SHOWN else f"... {error.message[-SHOWN:]}"
-        raise StudyError(f"{path}: {key}: {shown(told, SHOWN + 5)}.")
-    return content
+    return read_model_file(path, "external" if path.name == "external.json" else "results")
 
 
 @lru_cache

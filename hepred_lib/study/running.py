@@ -27,7 +27,6 @@ from typing import Any
 from hepred_lib import errors
 from hepred_lib.errors import StudyError
 from hepred_lib.study.definition import (
-    NOTEBOOKS,
     PROJECT,
     TRAINING,
     Study,
@@ -98,8 +97,6 @@ def execute(notebook: str, parameters: Mapping[str, Any], *, output: Path, root:
     NotebookError
         A cell failed.
     """
-    if notebook not in NOTEBOOKS:
-        raise StudyError(f"there is no notebook '{notebook}' (known: {', '.join(NOTEBOOKS)}).")
     check_parameters(notebook, parameters)
     import papermill  # with jupyter_client half a second, spent only where a notebook is run
     from nbclient.exceptions import DeadKernelError
