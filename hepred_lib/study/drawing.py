@@ -29,36 +29,24 @@ from hepred_lib.stats.discrimination import roc_band
 from hepred_lib.stats.logistic import Coding
 from hepred_lib.stats.nomogram import PROBABILITY, TOTAL, Nomogram, build_nomogram, nomogram_axes
 from hepred_lib.stats.operating_point import confusion
-from hepred_lib.stats.reclassification import (
-    integrated_discrimination,
-    net_reclassification,
-    reclassification_table,
-)
-from hepred_lib.study.files import (
-    read_figure_data,
-    read_printed,
-    write_bytes,
-    write_figure_data,
-    write_latex,
-)
+from hepred_lib.stats.reclassification import integrated_discrimination, net_reclassification, reclassification_table
+from hepred_lib.study.files import read_figure_data, read_printed, write_bytes, write_figure_data, write_latex
 from hepred_lib.study.run import renew_records
 from hepred_lib.study.tables import coded_label, save_table, two_digits, with_interval
 
-# --- data: what each figure draws
-
 GRID = np.linspace(0.0, 1.0, 101)
+PRINT_DPI, SCREEN_DPI = 600, 200
+CSS_PIXELS_PER_INCH = 96
+pd.set_option("display.max_colwidth", None)  # on a page, a cell of text is shown whole
 
 
 def missing_table(x: pd.DataFrame, y: pd.Series) -> pd.DataFrame:
     """What the figure of missing values draws: the share of each incomplete candidate, most first, by outcome."""
     groups = {"all": y.notna(), "no HE": y.eq(0), "HE": y.eq(1)}
-    shares = x.isna().mean().sort_values(ascending=False, kind="stable")
-    rows = [
-        (predictor_label(name), group, int(rows.sum()), x.loc[rows, name].isna().mean())
-        for name in shares.index[shares.gt(0)]
-        for group, rows in groups.items()
-    ]
-    return pd.DataFrame(rows, columns=["variable", "group", "n", "share"])
+    share = x.isna().mean().sort_values(ascending=False, kind="stable")
+    cells = [(name, group, x.loc[rows, name]) for name in share.index[share.gt(0)] for group, rows in groups.items()]
+    records = [(predictor_label(name), group, len(values), values.isna().mean()) for name, group, values in cells]
+    return pd.DataFrame(records, columns=["variable", "group", "n", "share"])
 
 
 def correlation_table(x: pd.DataFrame) -> pd.DataFrame:
@@ -84,12 +72,12 @@ def roc_table(
     Each model is drawn on the patients who have its probability; one whose patients have a single outcome has no curve.
     """
     parts = [pd.DataFrame()]
-    for name, found, y, p in _judged(rows, models):
+    for found, y, p, shared in _judged(rows, models):
         curve = roc_band(y, p, GRID, n_resamples=n_resamples, rng=rng)
         point = confusion(y, p, found["threshold"])
-        label = f"{name.capitalize()}: AUC {with_interval(found['auc'], found['auc_ci'])}"
+        label = f"{shared['model'].capitalize()}: AUC {with_interval(found['auc'], found['auc_ci'])}"
         operating = {"operating_fpr": 1.0 - point.specificity, "operating_sensitivity": point.sensitivity}
-        parts.append(curve.assign(model=name, label=label, n=len(y), events=int(y.sum()), **operating))
+        parts.append(curve.assign(**shared | {"label": label}, **operating))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -101,14 +89,14 @@ def calibration_table(
     The patients are those of :func:`roc_table`.
     """
     parts = [pd.DataFrame()]
-    for name, found, y, p in _judged(rows, models):
+    for found, y, p, shared in _judged(rows, models):
         curve = calibration_curve(y, p, GRID, n_resamples=n_resamples, rng=rng).rename(columns={"grid": "p"})
         slope = with_interval(found["calibration_slope"], found["calibration_slope_ci"])
         large, ici = two_digits(found["calibration_in_the_large"]), two_digits(found["ici"])
-        label = f"{name.capitalize()}\nslope {slope}\nin the large {large}, ICI {ici}"
+        label = f"{shared['model'].capitalize()}\nslope {slope}\nin the large {large}, ICI {ici}"
         patients = pd.DataFrame({"p": p.to_numpy(), "y": y.to_numpy(), "kind": "patient"})
         both = pd.concat([curve.assign(kind="curve"), patients], ignore_index=True)
-        parts.append(both.assign(model=name, label=label, n=len(y), events=int(y.sum())))
+        parts.append(both.assign(**shared | {"label": label}))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -128,12 +116,10 @@ def oracle_table(
     """What the oracle figure draws: each model's AUC and interval, and the best achievable; empty without a truth."""
     y, records = rows["he"].astype(int), []
     for name, found in models.items() if oracle else ():
-        low, high = found["auc_ci"] or (np.nan, np.nan)
-        auc_words = with_interval(found["auc"], found["auc_ci"])
-        label = f"{name.capitalize()}: AUC {auc_words}, oracle {two_digits(oracle[f'{name}_auc'])}"
-        record = {"auc": found["auc"], "low": low, "high": high, "oracle": oracle[f"{name}_auc"]}
-        records.append(record | {"model": name, "label": label, "n": len(y), "events": int(y.sum())})
-    return pd.DataFrame(records)
+        (low, high), best = found["auc_ci"] or (np.nan, np.nan), oracle[f"{name}_auc"]
+        label = f"{name.capitalize()}: AUC {with_interval(found['auc'], found['auc_ci'])}, oracle {two_digits(best)}"
+        records.append({"auc": found["auc"], "low": low, "high": high, "oracle": best, "model": name, "label": label})
+    return pd.DataFrame(records).assign(n=len(y), events=int(y.sum())) if records else pd.DataFrame()
 
 
 def describe_nomogram(model: DevelopedModel, x: pd.DataFrame) -> dict[str, Any] | None:
@@ -142,8 +128,8 @@ def describe_nomogram(model: DevelopedModel, x: pd.DataFrame) -> dict[str, Any] 
     As it is kept in the model's file; None where no predictor has an effect.
     """
     limits = {name: (column.low, column.high) for name, column in COLUMNS.items()}
-    nomogram = build_nomogram(model, x, limits=limits)
-    return nomogram.to_json() if nomogram else None
+    found = build_nomogram(model, x, limits=limits)
+    return found.to_json() if found else None
 
 
 def nomogram_table(described: Mapping[str, Any] | None) -> pd.DataFrame:
@@ -160,13 +146,7 @@ def nomogram_table(described: Mapping[str, Any] | None) -> pd.DataFrame:
 
 
 def reclassification_data(
-    rows: pd.DataFrame,
-    old: str,
-    new: str,
-    *,
-    strata: Sequence[float],
-    n_resamples: int,
-    rng: np.random.Generator,
+    rows: pd.DataFrame, old: str, new: str, *, strata: Sequence[float], n_resamples: int, rng: np.random.Generator
 ) -> pd.DataFrame:
     """What the reclassification figure draws: moves between risk strata, with the categorical NRI and the IDI.
 
@@ -178,11 +158,11 @@ def reclassification_data(
     table = reclassification_table(y, p_old, p_new, strata)
     nri = net_reclassification(y, p_old, p_new, thresholds=strata, n_resamples=n_resamples, rng=rng)
     idi = integrated_discrimination(y, p_old, p_new, n_resamples=n_resamples, rng=rng)
-    names = stratum_names(strata)
-    indexes = {"nri": nri.value, "nri_low": nri.low, "nri_high": nri.high}
-    indexes |= {"nri_events": nri.events, "nri_non_events": nri.non_events}
+    ends = {"": "value", "_low": "low", "_high": "high", "_events": "events", "_non_events": "non_events"}
+    indexes = {f"nri{end}": getattr(nri, part) for end, part in ends.items()}
     indexes |= {"idi": idi.value, "idi_low": idi.low, "idi_high": idi.high}
-    words = {"old_label": table["old"].map(names.__getitem__), "new_label": table["new"].map(names.__getitem__)}
+    names = stratum_names(strata)
+    words = {f"{side}_label": table[side].map(names.__getitem__) for side in ("old", "new")}
     return table.assign(old_model=old, new_model=new, **words, **indexes)
 
 
@@ -206,10 +186,8 @@ def outline_examples(
     places |= dict.fromkeys(names[:2], "best")
     chosen = sorted(places, key=names.index)
     size = pictures[chosen[0]]["hu"].shape if chosen else (1, 1)
-    slices = {
-        key: np.array([pictures[name][key] for name in chosen]).reshape(-1, *size)
-        for key in ("hu", "reference", "predicted")
-    }
+    keys = ("hu", "reference", "predicted")
+    slices = {key: np.array([pictures[name][key] for name in chosen]).reshape(-1, *size) for key in keys}
     titles = np.array([f"{places[name]}, Dice {ranked[name]:.2f}" for name in chosen])
     return slices | {"titles": titles, "pixel_mm": np.array(pixel_mm), "window": np.array([40.0, 80.0])}
 
@@ -240,19 +218,16 @@ def _mark_text(name: str, value: float, level: str) -> str:
 
 def _judged(
     rows: pd.DataFrame, models: Mapping[str, Any]
-) -> Iterator[tuple[str, Mapping[str, Any], pd.Series, pd.Series]]:
-    """Each model with its figures, and outcome and probability of its patients, where both outcomes occur."""
+) -> Iterator[tuple[Mapping[str, Any], pd.Series, pd.Series, dict[str, Any]]]:
+    """Of each model its figures, outcome and probability of its patients, and what each row of its curve repeats.
+
+    A model whose patients have a single outcome is left out.
+    """
     for name, found in models.items():
         known = rows[rows[f"p_{name}"].notna()]
-        if known["he"].nunique() == 2:
-            yield name, found, known["he"].astype(int), known[f"p_{name}"]
-
-
-# --- show, publish, redraw
-
-PRINT_DPI, SCREEN_DPI = 600, 200
-CSS_PIXELS_PER_INCH = 96
-pd.set_option("display.max_colwidth", None)  # on a page, a cell of text is shown whole
+        y = known["he"].astype(int)
+        if y.nunique() == 2:
+            yield found, y, known[f"p_{name}"], {"model": name, "label": "", "n": len(y), "events": int(y.sum())}
 
 
 class Markdown(Formatted):
@@ -280,15 +255,13 @@ def show(folder: Path, name: str, data: pd.DataFrame | Mapping[str, np.ndarray])
         The figure in its printed size; the output's metadata hold its name (``figure``) and its caption (``alt``).
         Where there is nothing to draw, one that says "no data", and nothing is kept or saved.
     """
-    if shows_nothing(data):
-        return _image(draw(name, data), alt=caption(name, data), metadata={})
-    write_figure_data(folder / "figure_data", name, data)
-    return _image(save(folder, name, data), alt=caption(name, data), metadata={"figure": name})
-
-
-def _image(figure: Figure, **described: Any) -> Image:
-    width = round(figure.get_size_inches()[0] * CSS_PIXELS_PER_INCH)
-    return Image(png(figure, dpi=SCREEN_DPI), format="png", width=width, **described)
+    kept = not shows_nothing(data)
+    if kept:
+        write_figure_data(folder / "figure_data", name, data)
+    figure = save(folder, name, data) if kept else draw(name, data)
+    width, metadata = round(figure.get_size_inches()[0] * CSS_PIXELS_PER_INCH), {"figure": name} if kept else {}
+    content = png(figure, dpi=SCREEN_DPI)
+    return Image(content, format="png", width=width, alt=caption(name, data), metadata=metadata)
 
 
 def save(folder: Path, name: str, data: pd.DataFrame | Mapping[str, np.ndarray]) -> Figure:
@@ -330,15 +303,10 @@ def redraw(folder: Path, out: Path | None = None) -> list[Path]:
         for name in (name for name in FIGURES if name in data):
             save(target, name, data[name])
             made.append(target / "figures" / f"{name}.pdf")
-        made += [_typeset(path, target) for path in sorted((source / "tables").glob("*.csv"))]
+        for path in sorted((source / "tables").glob("*.csv")):
+            printed = source / "table_data" / path.name  # from its CSV where it was not printed
+            made.append(target / "tables" / path.with_suffix(".tex").name)
+            write_latex(made[-1], read_printed(printed if printed.exists() else path))
     if out is None:
         renew_records(folder)
     return made
-
-
-def _typeset(path: Path, target: Path) -> Path:
-    """Write a table's LaTeX file, from the table as printed; from its CSV where it was not printed."""
-    printed = path.parents[1] / "table_data" / path.name
-    set_in = target / "tables" / path.with_suffix(".tex").name
-    write_latex(set_in, read_printed(printed if printed.exists() else path))
-    return set_in

@@ -4,7 +4,7 @@ The words are in ``templates/``: two cards and a page as Jinja2 templates, and `
 of the checklist with their answers. Nothing is computed anew or fitted. An answer stands only while every value and
 every file that it names is there; otherwise the item says which one is missing. In a template
 
-* ``{{ results.n.test }}`` is a value of a JSON file (see `_names`); where it is missing or null, :class:`AbsentError`,
+* ``{{ results.n.test }}`` is a value of a JSON file (see `_environment`); missing or null, it is :class:`AbsentError`,
 * ``file("imputation.json")`` is the name of a file of the run, ``section(page, heading)`` that of a page with this
   section, ``table("cohort.csv", "age")`` a table in which these columns have values; where not, the same error.
 
@@ -32,9 +32,7 @@ from hepred_lib.literal import for_markdown, shortened
 from hepred_lib.stats.baseline import baseline_table
 from hepred_lib.stats.sample_size import cox_snell_r2_from_auc, riley_minimum
 from hepred_lib.study import tables
-from hepred_lib.study.definition import (
-    NOTEBOOKS,
-)
+from hepred_lib.study.definition import NOTEBOOKS
 from hepred_lib.study.files import (
     damaged,
     file_sha256,
@@ -52,6 +50,7 @@ from ich_phantom import growth, patients
 TEMPLATES = Path(__file__).with_name("templates")
 ANSWERED, PARTLY = "answered", "partly"
 NOT_ANSWERED, NOT_APPLICABLE = "not answered by this study", "not applicable"
+OTHER_FILES = r"(?:^| )(?!notebooks/|figures/|report/)\S+"
 STATUSES = (ANSWERED, PARTLY, NOT_ANSWERED, NOT_APPLICABLE)
 KINDS = {"notebooks": "notebook", "records": "record", "figures": "figure", "tables": "table"}
 # Columns that describe no patient, and volumes that are empty where there is nothing to measure.
@@ -129,29 +128,30 @@ class Files:
         self._contents: dict[str, dict[str, Any]] = {}
         self.results = self.json("results.json")
 
-    def root(self, name: str) -> Path:
-        """The folder of a file: pages of the report may be elsewhere than the run."""
-        return self.out if name.startswith("report/") else self.folder
-
     def has(self, pattern: str) -> bool:
         """Whether there is such a file; it does not count as read."""
         return any(self.folder.glob(pattern))
 
     def file(self, pattern: str) -> str:
         """Name, relative to the run, of the first file that fits; it counts as read."""
-        found = sorted(self.root(pattern).glob(pattern))
+        root = self._root(pattern)
+        found = sorted(root.glob(pattern))
         if not found:
             raise AbsentError(f"{pattern} is not there")
-        name = found[0].relative_to(self.root(pattern)).as_posix()
+        name = found[0].relative_to(root).as_posix()
         self.read[name] = None
         return name
 
     def section(self, pattern: str, heading: str) -> str:
         """Name of a page or notebook that has a section of this heading."""
         name = self.file(pattern)
-        if f"## {heading}" not in (self.root(name) / name).read_text(encoding="utf-8"):
+        if f"## {heading}" not in (self._root(name) / name).read_text(encoding="utf-8"):
             raise AbsentError(f"{name} has no section '{heading}'")
         return name
+
+    def _root(self, name: str) -> Path:
+        """The folder of a file: pages of the report may be elsewhere than the run."""
+        return self.out if name.startswith("report/") else self.folder
 
     def table(self, name: str, *columns: str, empty: bool = False) -> pd.DataFrame:
         """A table in which none of the columns is empty; with rows, unless it may be ``empty``."""
@@ -227,11 +227,14 @@ def write_report(run_folder: Path, out: Path | None = None) -> list[Path]:
         # The cards first: they are among the files that the table refers to.
         for path in pages[:2]:
             write_bytes(path, page(files, path.stem).encode())
-        table, printed = tripod_table(files), files.out / "tables" / "tripod_ai.csv"
+        table, kept = tripod_table(files), files.out / "tables" / "tripod_ai.csv"
         write_bytes(pages[2], page(files, "tripod_ai", **_yaml("tripod_ai") | {"items": table}).encode())
-        write_table(printed, table)
-        write_latex(printed.with_suffix(".tex"), _set(table))
-        return [*pages, printed, printed.with_suffix(".tex")]
+        write_table(kept, table)
+        # What fits a page: the answers stay in the CSV, of the files only notebooks, figures and cards are named.
+        shown = [name.split() for name in table["where"].str.replace(OTHER_FILES, "", regex=True)]
+        where = [", ".join(Path(name).stem for name in names) for names in shown]
+        write_latex(kept.with_suffix(".tex"), table[["item", "heading", "status"]].assign(where=where))
+        return [*pages, kept, kept.with_suffix(".tex")]
 
 
 def page(files: Files, name: str, **more: Any) -> str:
@@ -288,8 +291,7 @@ def _answer(item: Mapping[str, Any], files: Files, environment: Environment) -> 
         return {"status": NOT_APPLICABLE, "answer": spared, "where": ""}
     answers = [words(answer["text"], answer.get("where", ())) for answer in item.get("answers", ())]
     left_open, _ = words(item.get("left_open", ""))
-    said = [sentence for sentence, _ in answers if sentence]
-    left = [text for text in (left_open, *missing) if text]
+    said, left = [sentence for sentence, _ in answers if sentence], [text for text in (left_open, *missing) if text]
     status = NOT_ANSWERED if not said else PARTLY if left else ANSWERED
     where = dict.fromkeys(name for sentence, names in answers if sentence for name in names)
     return {"status": status, "answer": " ".join([*said, *left]), "where": " ".join(where)}
@@ -306,49 +308,31 @@ def _yaml(name: str) -> dict[str, Any]:
     return yaml.load((TEMPLATES / f"{name}.yaml").read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
 
 
-def _set(table: pd.DataFrame) -> pd.DataFrame:
-    """What fits a page: the answers stay in the CSV, of the files only notebooks, figures and cards are named."""
-    kept = ("notebooks/", "figures/", "report/")
-    where = [", ".join(Path(name).stem for name in names.split() if name.startswith(kept)) for names in table["where"]]
-    return table[["item", "heading", "status"]].assign(where=where)
-
-
 def _environment(files: Files) -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        undefined=StrictUndefined,
-        finalize=_shown,
-        extensions=["jinja2.ext.do"],
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {"link": link, "links": _links, "cell": _cell, "as_table": as_table, "exp": math.exp}
-    environment.filters |= {name: getattr(tables, name) for name in ("p_value", "two_digits", "percent", "quartiles")}
-    environment.filters |= {"interval": tables.with_interval, "shortened": shortened}
-    environment.globals |= _names(files)
-    return environment
-
-
-def _names(files: Files) -> dict[str, Any]:
     """What a template can name."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, finalize=_shown, extensions=["jinja2.ext.do"],
+        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
+    )  # fmt: skip
+    environment.filters |= {name: getattr(tables, name) for name in ("p_value", "two_digits", "percent", "quartiles")}
+    environment.filters |= {"interval": tables.with_interval, "shortened": shortened, "exp": math.exp}
+    environment.filters |= {"link": link, "links": _links, "cell": _cell, "as_table": as_table}
     jsons = ("results", "external", "paper", "provenance", "image_model", "clinical_model", "integrated_model")
-    return {
+    environment.globals |= {
         "run": files,
         **{name: files.json(f"{name}.json") for name in jsons},
         "model": lambda name: files.json(f"{name}_model.json"),
         **{name: getattr(files, name) for name in ("file", "section", "table", "table_if_any", "record", "has")},
-        "require": _require,
-        "counted": tables.counted,
+        **{"require": _require, "counted": tables.counted, "characteristics": characteristics},
         "printed": lambda model: tables.performance_table({"": model.plain()}).iloc[0],
         **{make.__name__: partial(make, files) for make in (performance, needed_patients)},
-        "characteristics": characteristics,
-        "phantom": SimpleNamespace(growth=growth, patients=patients),
-        **{"columns": COLUMNS, "definitions": DEFINITIONS, "notebooks": NOTEBOOKS},
-        **{"wanted_events": MIN_TEST_EVENTS, "statuses": STATUSES, "published": _yaml("published")},
+        **{"columns": COLUMNS, "definitions": DEFINITIONS, "notebooks": NOTEBOOKS, "statuses": STATUSES},
+        **{"phantom": SimpleNamespace(growth=growth, patients=patients), "published": _yaml("published")},
+        "wanted_events": MIN_TEST_EVENTS,
         "sha256": lambda name: file_sha256(files.folder / name),
         "size": lambda name: (files.folder / name).stat().st_size,
     }
+    return environment
 
 
 def _shown(value: Any) -> str:
@@ -436,7 +420,5 @@ def characteristics(cohort: pd.DataFrame) -> pd.DataFrame:
             labels[name] = f"{name} ({rule.unit})" if rule is not None and rule.unit not in ("", "0/1") else name
     sets = {name.capitalize(): known["split"].eq(name) for name in ("development", "test")}
     table = baseline_table(frame, {"All": known["he"].notna()} | sets, labels=labels)
-    shares = [
-        f"{missing} ({tables.percent(int(missing) / len(known))})" if missing else "" for missing in table["Missing"]
-    ]
-    return table.assign(Missing=shares)
+    missing = [f"{n} ({tables.percent(int(n) / len(known))})" if n else "" for n in table["Missing"]]
+    return table.assign(Missing=missing)

@@ -19,8 +19,6 @@ from hepred_lib.stats.effects import UNITS, odds_ratios
 from hepred_lib.stats.published import published_performance
 from hepred_lib.study.files import write_printed, write_table
 
-# --- numbers as text
-
 NOT_ESTIMABLE = "not estimable"
 NOTHING = "nothing to tabulate in this study"
 
@@ -116,9 +114,6 @@ def _written(value: float, digits: int) -> str:
     return written.replace("inf", "infinite")
 
 
-# --- any table, as kept and as printed
-
-
 def save_table(folder: Path, name: str, table: pd.DataFrame, *, printed: pd.DataFrame | None = None) -> pd.DataFrame:
     """Write ``tables/NAME.csv`` and ``tables/NAME.tex``, and return what a page shows.
 
@@ -161,15 +156,16 @@ def as_printed(table: pd.DataFrame, *, digits: int = 2) -> pd.DataFrame:
         limits[names[names.index("low") - 1]] = ("low", "high")
     used = {limit for pair in limits.values() for limit in pair}
     for name in (name for name in names if name not in used):
+        column = table[name]
         if name in limits:
             pairs = table[list(limits[name])].to_numpy(dtype=float)
-            shown[name] = [with_interval(v, pair, digits=digits) for v, pair in zip(table[name], pairs, strict=True)]
+            shown[name] = [with_interval(v, pair, digits=digits) for v, pair in zip(column, pairs, strict=True)]
         elif name == "p" or name.startswith("p_"):
-            shown[name] = [p_value(value) for value in table[name]]
-        elif pd.api.types.is_numeric_dtype(table[name]):
-            shown[name] = [_number(value, digits) for value in table[name]]
+            shown[name] = column.map(p_value).tolist()
+        elif pd.api.types.is_numeric_dtype(column):
+            shown[name] = [_number(value, digits) for value in column]
         else:
-            shown[name] = ["" if value is None or pd.isna(value) else str(value) for value in table[name]]
+            shown[name] = ["" if value is None or pd.isna(value) else str(value) for value in column]
     return pd.DataFrame(shown)
 
 
@@ -181,9 +177,6 @@ def _number(value: float, digits: int) -> str:
     if np.isinf(value):
         return "infinite" if value > 0 else "-infinite"
     return f"{value:g}" if value == round(value) else f"{value:.{digits}f}"
-
-
-# --- what is in a model
 
 
 def coded_label(name: str) -> str:
@@ -220,11 +213,11 @@ def odds_ratios_beside(univariable: pd.DataFrame, multivariable: pd.DataFrame) -
         `wald, wald_low, wald_high, p_wald, profile, profile_low, profile_high` (NaN for what is not in the model). The
         estimate of `profile` is that of `wald`: only the limits differ.
     """
-    figures = ["odds_ratio", "low", "high", "p"]
+    figures, ends = ["odds_ratio", "low", "high", "p"], ["", "_low", "_high"]
     alone = univariable.set_index("name")[["n", "events", *figures]]
-    alone.columns = ["n", "events", "univariable", "univariable_low", "univariable_high", "p_univariable"]
+    alone.columns = ["n", "events", *(f"univariable{end}" for end in ends), "p_univariable"]
     model = multivariable.set_index("name")[[*figures, "odds_ratio", "profile_low", "profile_high"]].astype(float)
-    model.columns = ["wald", "wald_low", "wald_high", "p_wald", "profile", "profile_low", "profile_high"]
+    model.columns = [*(f"wald{end}" for end in ends), "p_wald", *(f"profile{end}" for end in ends)]
     table = alone.join(model).reset_index()
     steps = [UNITS.get(name, 1.0) for name in table["name"]]
     table.insert(1, "label", [_step_words(name, step) for name, step in zip(table["name"], steps, strict=True)])
@@ -277,20 +270,14 @@ def _step_words(name: str, step: float) -> str:
     return f"{coded_label(name)}, per {unit if step == 1 else several}"
 
 
-# --- how well models perform
-
-
 def performance_table(models: Mapping[str, Any]) -> pd.DataFrame:
     """The models' table as a paper prints it: patients, events, estimates with 95 % intervals, rates in per cent."""
-    rates = ("accuracy", "sensitivity", "specificity", "ppv", "npv")
-    records = []
+    rates, plain, records = ("accuracy", "sensitivity", "specificity", "ppv", "npv"), ("auc", "calibration_slope"), []
     for name, found in models.items():
-        cells = {rate: with_interval(found[rate], found[f"{rate}_ci"], scale=100.0, digits=1) for rate in rates}
-        cells |= {
-            figure: with_interval(found[figure], found[f"{figure}_ci"]) for figure in ("auc", "calibration_slope")
-        }
         size = {"n": found["n"], "events": found["n_events"]} if "n" in found else {}  # absent from older studies
-        records.append({"model": name, **size, **cells})
+        percents = {rate: with_interval(found[rate], found[f"{rate}_ci"], scale=100.0, digits=1) for rate in rates}
+        others = {figure: with_interval(found[figure], found[f"{figure}_ci"]) for figure in plain}
+        records.append({"model": name, **size, **percents, **others})
     return pd.DataFrame(records, columns=list(records[0]) if records else ["model", "n", "events", *rates, "auc"])
 
 
@@ -312,8 +299,7 @@ def bedside_table(scores: Mapping[str, Any]) -> pd.DataFrame:
     """AUC of the published bedside scores with the number of patients behind each, NaN where it cannot be judged."""
     figures = ["auc", "auc_low", "auc_high"]
     names = [name.replace("_", "-") if "_" in name else name.upper() for name in scores]
-    limits = [found["auc_ci"] or (None, None) for found in scores.values()]
-    rows = [(found["n"], found["auc"], *pair) for found, pair in zip(scores.values(), limits, strict=True)]
+    rows = [(found["n"], found["auc"], *(found["auc_ci"] or (None, None))) for found in scores.values()]
     table = pd.DataFrame(rows, columns=["n", *figures]).astype(dict.fromkeys(figures, float))
     table.insert(0, "score", names)
     return table
