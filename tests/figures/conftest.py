@@ -29,9 +29,8 @@ def calibration(patients=60):
     rng, tables = np.random.default_rng(1), []
     grid = np.linspace(0.03, 0.75, 15)
     for model in MODELS:
-        shared = _shared(
-            model, f"{model.capitalize()}\nslope 0.92 (0.51–1.33)\nin the large −0.10 (−0.70–0.50)\nICI 0.041"
-        )
+        words = "slope 0.92 (0.51–1.33)\nin the large −0.10 (−0.70–0.50)\nICI 0.041"
+        shared = _shared(model, f"{model.capitalize()}\n{words}")
         band = {"low": np.clip(grid**1.2 - 0.15, 0, 1), "high": np.clip(grid**1.2 + 0.2, 0, 1)}
         tables.append(pd.DataFrame(shared | {"kind": "curve", "p": grid, "observed": grid**1.2} | band))
         p = rng.beta(1.2, 4, patients)
@@ -53,12 +52,8 @@ def decision_curve():
 
 
 def oracle():
-    rows = [
-        _shared(model, f"{model.capitalize()}: 0.83 (0.72–0.91)")
-        | {"auc": 0.83, "low": 0.72, "high": 0.91, "oracle": 0.86}
-        for model in MODELS
-    ]
-    return pd.DataFrame(rows).assign(simulated=True)
+    rows = [_shared(model, f"{model.capitalize()}: 0.83 (0.72–0.91)") for model in MODELS]
+    return pd.DataFrame(rows).assign(auc=0.83, low=0.72, high=0.91, oracle=0.86, simulated=True)
 
 
 def flow():
@@ -88,23 +83,16 @@ def cohort(patients=40):
             share = np.arange(1, n + 1) / n
             band = {"low": np.clip(share - 0.1, 0, 1), "high": np.clip(share + 0.1, 0, 1)}
             value = np.sort(rng.normal(mean + 0.5 * sd * he, sd, n))
-            tables.append(
-                pd.DataFrame({"variable": name, "he": he, "value": value, "proportion": share, "n": n} | band)
-            )
+            curve = {"variable": name, "he": he, "value": value, "proportion": share, "n": n}
+            tables.append(pd.DataFrame(curve | band))
     return pd.concat(tables, ignore_index=True)
 
 
 def quality(scans=40):
     rng = np.random.default_rng(3)
-    return pd.DataFrame(
-        {
-            "thickness_mm": rng.choice([2.5, 5.0, 5.0, 5.0], scans),
-            "noise_hu": rng.normal(4, 1, scans),
-            "brain_ml": rng.normal(1300, 120, scans),
-            "n_slices": rng.integers(24, 34, scans),
-            "outlier": np.arange(scans) < 2,
-        }
-    )
+    table = pd.DataFrame({"thickness_mm": rng.choice([2.5, 5.0, 5.0, 5.0], scans), "noise_hu": rng.normal(4, 1, scans)})
+    table["brain_ml"], table["n_slices"] = rng.normal(1300, 120, scans), rng.integers(24, 34, scans)
+    return table.assign(outlier=np.arange(scans) < 2)
 
 
 def learning_curves(folds=3, epochs=6):
@@ -140,10 +128,6 @@ def odds_ratios_clinical():
     return pd.DataFrame(terms, columns=["model", "name", "label", "unit", "odds_ratio", "low", "high"])
 
 
-def odds_ratios_integrated():
-    return odds_ratios_clinical()
-
-
 def inclusion_frequency():
     rows = [
         ("Onset to CT", 0.96, True, "predictor"), ("GCS", 0.81, True, "predictor"), ("NIHSS", 0.46, False, "proxy"),
@@ -157,10 +141,6 @@ def missing():
     groups = (("all", 107), ("no HE", 86), ("HE", 21))
     cells = [(name, group, n, s) for name, *share in rows for (group, n), s in zip(groups, share, strict=True)]
     return pd.DataFrame(cells, columns=["variable", "group", "n", "share"])
-
-
-def missing_by_set():
-    return missing()
 
 
 def correlation():
@@ -218,9 +198,8 @@ def _ct(count, size):
     y, x = np.mgrid[:size, :size] / (size - 1) * 2 - 1
     radius = np.hypot(x / 0.75, y / 0.92)
     brain = np.repeat((radius < 0.9)[None], count, axis=0)
-    hu = np.select([radius < 0.9, radius < 1], [32, 600], -1000) + np.random.default_rng(6).normal(
-        0, 3, (count, size, size)
-    )
+    noise = np.random.default_rng(6).normal(0, 3, (count, size, size))
+    hu = np.select([radius < 0.9, radius < 1], [32, 600], -1000) + noise
     clot = np.stack([np.hypot(x - 0.3, y - 0.1) < 0.1 + 0.02 * i for i in range(count)])
     shifted = np.stack([np.hypot(x - 0.33, y - 0.07) < 0.11 + 0.02 * i for i in range(count)])
     hu[clot] += 32
@@ -253,10 +232,8 @@ def overview(size=32):
 
 def truth(points=21):
     rng, grid = np.random.default_rng(7), np.linspace(0, 1, points)
-    none, interval = (
-        {"low": np.nan, "high": np.nan},
-        {"low": np.clip(grid - 0.1, 0, 1), "high": np.clip(grid + 0.1, 0, 1)},
-    )
+    none = {"low": np.nan, "high": np.nan}
+    interval = {"low": np.clip(grid - 0.1, 0, 1), "high": np.clip(grid + 0.1, 0, 1)}
     rows = [
         ("label", "bleeds on", np.geomspace(0.5, 140, points), 0.8 + 0.1 * grid, none),
         ("label", "does not", np.geomspace(0.5, 140, points), 0.2 * grid, none),
@@ -265,46 +242,42 @@ def truth(points=21):
         ("roc", "Integrated: AUC 0.88", grid, grid**0.25, none),
         ("calibration", "Integrated", grid, grid, interval),
     ]
-    return pd.concat(
-        [pd.DataFrame({"panel": panel, "group": group, "x": x, "y": y} | band) for panel, group, x, y, band in rows],
-        ignore_index=True,
-    )
+    parts = [{"panel": panel, "group": group, "x": x, "y": y} | band for panel, group, x, y, band in rows]
+    return pd.concat(map(pd.DataFrame, parts), ignore_index=True)
 
 
 def attention(size=32):
     scan, clot, shifted, _ = _ct(3, size)
     weights = np.full((3, 9), np.nan)
     weights[:, :7] = np.random.default_rng(8).dirichlet(np.ones(7), 3)
-    titles = np.array(["true positive", "false positive", "false negative"])
-    shown = np.array([2, 0, 6])
-    return scan | {
-        **{"predicted": shifted, "activation": clot * 0.8, "shown": shown},
-        **{"attention": weights, "titles": titles},
-    }
+    titles, shown = np.array(["true positive", "false positive", "false negative"]), np.array([2, 0, 6])
+    extra = {"predicted": shifted, "activation": clot * 0.8, "shown": shown, "attention": weights}
+    return scan | extra | {"titles": titles}
 
 
 def power():
     events = np.array([21, 50, 200])
+    shares = {"image - clinical": np.array([0.1, 0.2, 0.5]), "image - integrated": events / 250}
     rows = [
-        pd.DataFrame({"pair": pair, "test_events": events, "power": share, "low": share - 0.02, "high": share + 0.02})
-        for pair, share in (("image - clinical", np.array([0.1, 0.2, 0.5])), ("image - integrated", events / 250))
+        {"pair": pair, "test_events": events, "power": p, "low": p - 0.02, "high": p + 0.02}
+        for pair, p in shares.items()
     ]
-    return pd.concat(rows, ignore_index=True).assign(n_simulations=2000)
+    return pd.concat(map(pd.DataFrame, rows), ignore_index=True).assign(n_simulations=2000)
 
 
-BUILDERS = (
-    attention, power, flow, cohort, truth, quality, montage, outlines, overview, learning_curves,
-    bland_altman, dl_score, odds_ratios_clinical,
-    missing, missing_by_set, correlation, odds_ratios_integrated, inclusion_frequency, nomogram, subgroups,
-    reclassification,
-    roc, calibration, decision_curve, oracle,
-)  # fmt: skip
+BUILDERS = {
+    build.__name__: build for build in (
+        attention, power, flow, cohort, truth, quality, montage, outlines, overview, learning_curves, bland_altman,
+        dl_score, odds_ratios_clinical, missing, correlation, inclusion_frequency, nomogram, subgroups,
+        reclassification, roc, calibration, decision_curve, oracle,
+    )
+} | {"missing_by_set": missing, "odds_ratios_integrated": odds_ratios_clinical}  # fmt: skip
 
 
 @pytest.fixture(scope="session")
 def examples():
     """The data of every figure, by its name in the catalogue."""
-    return {build.__name__: build() for build in BUILDERS}
+    return {name: build() for name, build in BUILDERS.items()}
 
 
 @pytest.fixture(scope="session")

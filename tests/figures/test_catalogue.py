@@ -76,8 +76,10 @@ def test_one_class_of_patients_alone_is_drawn(name, outcome, examples):
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_an_empty_table_says_no_data(name, examples):
-    assert "no data" in texts(draw(name, examples[name].iloc[:0]))
+def test_an_empty_table_says_no_data_and_so_does_its_caption(name, examples):
+    empty = examples[name].iloc[:0]
+    assert "no data" in texts(draw(name, empty))
+    assert caption(name, empty).endswith(" No data.")
 
 
 @pytest.mark.parametrize("name", ["montage", "outlines", "overview", "attention"])
@@ -85,13 +87,6 @@ def test_no_slices_say_no_data(name, examples):
     masks = {"mask", "brain", "reference", "predicted", "activation", "shown", "attention", "hu", "titles"}
     none = {key: value[:0] if key in masks else value for key, value in examples[name].items()}
     assert "no data" in texts(draw(name, none))
-
-
-@pytest.mark.parametrize("name", FIGURES)
-def test_simulated_data_are_called_simulated(name, examples):
-    data = examples[name]
-    marked = data.assign(simulated=True) if name in TABLES else data | {"simulated": np.array(True)}
-    assert "simulated" in texts(draw(name, marked))
 
 
 def test_real_data_are_not_called_simulated(drawn):
@@ -114,18 +109,14 @@ def test_an_unknown_name_is_refused_with_the_known_ones():
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_every_caption_is_one_line_of_plain_text_that_says_where_data_are_simulated(name, examples):
-    data = examples[name]
+def test_simulated_data_are_called_simulated_in_the_figure_and_in_its_caption_of_one_line(name, examples):
+    data, plain = examples[name], FIGURES[name].caption
     marked = data.assign(simulated=True) if name in TABLES else data | {"simulated": np.array(True)}
-    assert caption(name, data).startswith(FIGURES[name].caption)
-    assert caption(name, marked) == f"{FIGURES[name].caption} Simulated data."
-    assert caption(name, data).endswith(".")
-    assert not set("\n<>*`$") & set(caption(name, data))
-
-
-@pytest.mark.parametrize("name", TABLES)
-def test_the_caption_of_an_empty_table_says_so(name, examples):
-    assert caption(name, examples[name].iloc[:0]).endswith(" No data.")
+    assert "simulated" in texts(draw(name, marked))
+    assert caption(name, marked) == f"{plain} Simulated data."
+    assert caption(name, data).startswith(plain)
+    assert plain.endswith(".")
+    assert not set("\n<>*`$") & set(plain)
 
 
 def test_a_caption_of_incomplete_data_is_refused_as_in_drawing():

@@ -20,12 +20,8 @@ assert "torch" not in sys.modules, "figures must be drawn without torch"
 
 
 def test_models_come_in_the_papers_order_and_strangers_last():
-    assert list(line_styles(["integrated", "bat", "image", "clinical", "bat"])) == [
-        "image",
-        "clinical",
-        "integrated",
-        "bat",
-    ]
+    found = line_styles(["integrated", "bat", "image", "clinical", "bat"])
+    assert list(found) == ["image", "clinical", "integrated", "bat"]
 
 
 def test_no_two_models_share_color_line_or_marker():
@@ -37,11 +33,9 @@ def test_no_two_models_share_color_line_or_marker():
 
 def test_a_png_has_three_hundred_dots_an_inch_and_six_hundred_for_print(examples):
     figure = draw("oracle", examples["oracle"])
-    width = {
-        dpi: matplotlib.image.imread(io.BytesIO(render(figure, png_dpi=dpi)["png"])).shape[1] for dpi in (300, 600)
-    }
-    assert width[300] == pytest.approx(84 / 25.4 * 300, abs=1)
-    assert width[600] == pytest.approx(84 / 25.4 * 600, abs=1)
+    for dpi in (300, 600):
+        width = matplotlib.image.imread(io.BytesIO(render(figure, png_dpi=dpi)["png"])).shape[1]
+        assert width == pytest.approx(84 / 25.4 * dpi, abs=1)
 
 
 def test_a_pdf_embeds_truetype_text_and_no_date(examples):
@@ -71,27 +65,25 @@ def fonts(page):
             yield part.get_object()
 
 
-@pytest.mark.parametrize("name", FIGURES)
-def test_every_font_of_a_pdf_is_embedded_as_truetype(name, drawn):
-    (page,) = pypdf.PdfReader(io.BytesIO(render(drawn[name], png_dpi=72)["pdf"])).pages
-    found = list(fonts(page))
+@pytest.fixture(params=FIGURES)
+def printed(request, drawn):
+    """A figure by its name, and the page of its PDF."""
+    (page,) = pypdf.PdfReader(io.BytesIO(render(drawn[request.param], png_dpi=72)["pdf"])).pages
+    return request.param, drawn[request.param], page
+
+
+def test_every_font_of_a_pdf_is_embedded_as_truetype(printed):
+    found = list(fonts(printed[2]))
     assert found
     for font in found:
         assert font["/Subtype"] in ("/TrueType", "/CIDFontType2"), "Type 3 glyphs are pictures, not letters"
         assert "/FontFile2" in font["/FontDescriptor"].get_object()
 
 
-@pytest.mark.parametrize("name", FIGURES)
-def test_every_word_of_a_figure_can_be_copied_from_its_pdf(name, drawn):
-    (page,) = pypdf.PdfReader(io.BytesIO(render(drawn[name], png_dpi=72)["pdf"])).pages
+def test_a_pdf_has_the_journals_width_and_its_words_can_be_copied(printed):
+    name, figure, page = printed
+    assert float(page.mediabox.width) / 72 * 25.4 == pytest.approx(FIGURES[name].width_mm, abs=0.01)
     extracted = "".join(page.extract_text().split())
-    texts = [text for axes in drawn[name].axes for text in (axes.title, axes.xaxis.label, axes.yaxis.label)]
-    texts += [text for axes in drawn[name].axes for text in axes.texts]
+    texts = [text for axes in figure.axes for text in (axes.title, axes.xaxis.label, axes.yaxis.label, *axes.texts)]
     for text in filter(None, (shown.get_text() for shown in texts if shown.get_visible())):
         assert all("".join(line.split()) in extracted for line in text.splitlines()), text
-
-
-@pytest.mark.parametrize("name", FIGURES)
-def test_a_pdf_has_the_journals_width(name, drawn):
-    (page,) = pypdf.PdfReader(io.BytesIO(render(drawn[name], png_dpi=72)["pdf"])).pages
-    assert float(page.mediabox.width) / 72 * 25.4 == pytest.approx(FIGURES[name].width_mm, abs=0.01)

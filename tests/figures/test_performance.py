@@ -1,0 +1,168 @@
+"""Performance: discrimination, calibration, net benefit, reclassification, subgroups."""
+
+import numpy as np
+import pytest
+
+from hepred_lib.figures.catalogue import draw
+from hepred_lib.figures.performance import CAUTION, WIDEST
+
+
+def legend(figure):
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_a_roc_curve_shows_the_given_points_and_its_operating_point(examples, drawn):
+    table = examples["roc"]
+    image = table[table["model"] == "image"]
+    curve, point = drawn["roc"].axes[0].lines[:2]
+    np.testing.assert_array_equal(curve.get_xydata(), image[["false_positive_rate", "sensitivity"]])
+    np.testing.assert_array_equal(point.get_xydata()[0], image[["operating_fpr", "operating_sensitivity"]].iloc[0])
+
+
+def test_the_legend_gives_size_estimates_and_the_reference(examples, drawn):
+    assert legend(drawn["roc"]) == [*examples["roc"]["label"].unique(), "chance"]
+    assert drawn["roc"].legends[0].get_title().get_text() == "n = 60, 12 with HE; bands: 95 % CI"
+
+
+def test_models_of_different_patients_each_state_their_own_size(examples):
+    table = examples["roc"].copy()
+    table.loc[table["model"] == "image", "n"] = 48
+    sizes = [label.partition("; ")[2] for label in legend(draw("roc", table))[:2]]
+    assert sizes == ["n = 48, 12 with HE", "n = 60, 12 with HE"]
+
+
+def test_a_roc_without_bands_does_not_promise_them(examples):
+    figure = draw("roc", examples["roc"].assign(low=np.nan, high=np.nan))
+    assert figure.legends[0].get_title().get_text() == "n = 60, 12 with HE"
+
+
+def test_a_score_without_a_threshold_has_no_operating_point(examples):
+    figure = draw("roc", examples["roc"].assign(operating_fpr=np.nan, operating_sensitivity=np.nan))
+    assert {line.get_marker() for line in figure.axes[0].lines} == {"None"}
+
+
+def test_an_interval_that_could_not_be_computed_leaves_the_oracle_drawn(examples):
+    figure = draw("oracle", examples["oracle"].assign(low=np.nan, high=np.nan))
+    assert sum(line.get_marker() == "D" for line in figure.axes[0].lines) == 3
+
+
+@pytest.mark.parametrize(("p", "text"), [(0.0004, "p < 0.001"), (0.0314, "p = 0.031"), (np.nan, "Test")])
+def test_the_p_value_stands_over_its_split(p, text, examples):
+    table = examples["dl_score"].query("split == 'test'").assign(p=p)
+    (heading,) = draw("dl_score", table).axes[0].texts
+    assert heading.get_text().splitlines()[-1] == text
+
+
+def test_patients_without_an_outcome_are_not_drawn(examples):
+    table = examples["dl_score"].query("split == 'test'").astype({"he": float})
+    table.loc[table.index[:4], "he"] = np.nan  # three without expansion, one with
+    ticks = [tick.get_text() for tick in draw("dl_score", table).axes[0].get_xticklabels()]
+    assert ticks == ["no HE\nn = 12", "HE\nn = 4"]
+
+
+def test_each_pair_of_models_has_a_power_curve_between_its_bands_and_a_reference(examples, drawn):
+    axes = drawn["power"].axes[0]
+    assert legend(drawn["power"]) == ["image against clinical", "image against integrated", "four in five"]
+    np.testing.assert_array_equal(axes.lines[0].get_ydata(), [0.1, 0.2, 0.5])
+    assert len(axes.collections) == 2
+
+
+def test_each_model_has_a_curve_and_its_patients_below(drawn):
+    axes = drawn["calibration"].axes
+    titles = [pair.get_title(loc="left").splitlines()[0] for pair in axes if pair.get_title(loc="left")]
+    assert titles == ["Image", "Clinical", "Integrated"]
+    assert len(axes) == 6
+
+
+def test_the_bars_count_events_up_and_others_down(examples):
+    table = examples["calibration"].query("model == 'clinical'")
+    heights = [bar.get_height() for bar in draw("calibration", table).axes[3].patches]  # the lower row has three places
+    patients = table[table["kind"] == "patient"]
+    assert sum(height for height in heights if height > 0) == patients["y"].sum()
+    assert -sum(height for height in heights if height < 0) == (1 - patients["y"]).sum()
+
+
+def test_rows_in_any_order_draw_the_same_curve(examples):
+    table = examples["calibration"].query("model == 'clinical' and kind == 'curve'")
+    curve, shuffled = (draw("calibration", rows).axes[0].lines[1] for rows in (table, table.iloc[::-1]))
+    np.testing.assert_array_equal(curve.get_xydata(), shuffled.get_xydata())
+
+
+def test_the_two_references_come_after_the_models(drawn):
+    assert legend(drawn["decision_curve"]) == ["Image", "Clinical", "Integrated", "treat all", "treat none"]
+
+
+def test_the_fall_of_treating_all_does_not_stretch_the_axis(examples, drawn):
+    low, high = drawn["decision_curve"].axes[0].get_ylim()
+    assert examples["decision_curve"]["net_benefit"].min() < -0.9 < -high <= low < 0
+
+
+def test_a_harmful_model_stays_in_view(examples):
+    table = examples["decision_curve"].copy()
+    clinical = table["model"] == "clinical"
+    table.loc[clinical, "net_benefit"] = np.linspace(0.15, -0.12, clinical.sum())
+    assert draw("decision_curve", table).axes[0].get_ylim()[0] <= -0.12
+
+
+def test_events_and_non_events_stand_apart_with_their_counts(drawn):
+    events, others = drawn["reclassification"].axes
+    assert events.get_title("left") == "HE, n = 21: net improvement 14 in 100"
+    assert others.get_title("left") == "no HE, n = 86: net improvement 13 in 100"
+    assert events.texts[5].get_text() == "4\n19 %"
+
+
+def test_a_move_up_is_right_with_expansion_and_wrong_without(drawn):
+    def hatched(axes):
+        cells = [patch for patch in axes.patches if patch.get_hatch()]
+        return {(patch.get_x() + 0.5, patch.get_y() + 0.5) for patch in cells}
+
+    events, others = drawn["reclassification"].axes
+    assert hatched(events) == {(0, 1), (1, 2)}  # (new, old): moved down although it expanded
+    assert hatched(others) == {(1, 0), (2, 0), (2, 1)}
+
+
+def test_the_indexes_are_printed_with_their_intervals_and_their_caution(drawn):
+    (legend,) = drawn["reclassification"].legends
+    assert legend.get_title().get_text() == f"NRI 0.27 (0.01 to 0.52); IDI 0.06 (−0.01 to 0.13)\n{CAUTION}"
+
+
+def test_the_axes_name_the_models_and_strata(examples):
+    axes = draw("reclassification", examples["reclassification"].assign(old_model="image")).axes[0]
+    assert axes.get_ylabel() == "Risk by the image model"
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["below 10 %", "10 to 30 %", "30 % or more"]
+
+
+def texts(axes):
+    return [text.get_text() for text in axes.texts]
+
+
+def test_each_subgroup_stands_under_its_split_with_its_sizes(drawn):
+    names = [label.get_text() for label in drawn["subgroups"].axes[0].get_yticklabels()]
+    assert names == [
+        "All test patients: n = 107, 21 HE",
+        *("Sex", "female: n = 47, 9 HE", "male: n = 60, 12 HE"),
+        *("Site", "missing: n = 3, 1 HE"),
+    ]
+
+
+def test_a_subgroup_with_too_few_events_says_so_in_both_panels(drawn):
+    for axes in drawn["subgroups"].axes:
+        assert texts(axes).count("too few events") == 1
+        assert texts(axes).count("group not known") == 1
+
+
+def test_estimates_and_interactions_are_printed(drawn):
+    auc, large = drawn["subgroups"].axes
+    assert {"0.83 (0.72 to 0.90)", "interaction p = 0.31"} <= set(texts(auc))
+    assert {"−0.80 (−4.10 to 0.40)", "interaction p < 0.001"} <= set(texts(large))
+
+
+def test_an_interval_beyond_the_axis_ends_in_an_arrow(drawn):
+    large = drawn["subgroups"].axes[1]
+    assert large.get_xlim() == (-WIDEST, WIDEST)
+    assert [line.get_marker() for line in large.lines].count("<") == 1
+
+
+def test_without_any_figure_the_panels_still_say_why(examples):
+    table = examples["subgroups"].iloc[1:2]
+    assert texts(draw("subgroups", table).axes[0]) == ["too few events", "interaction p = 0.31"]
