@@ -124,15 +124,20 @@ def test_every_output_has_a_step_and_every_upstream_step_comes_before():
         assert all(name < step for name in upstream_of(step, steps_of("scans", 2, external=True)))
 
 
+def opened(runs_dir, notebook="05_clinical_to_he", **changed):
+    """The run of the demo study as a notebook opens it, with these values in its namespace."""
+    return open_notebook(notebook, notebook_defaults(notebook) | {"runs_dir": str(runs_dir)} | changed)
+
+
 @pytest.fixture
 def run(tmp_path):
     """Two steps by hand, 01 and 05 of a study, with one file each."""
-    WRITTEN.clear()
     for notebook, name in (("01_cohort", "cohort.csv"), ("05_clinical_to_he", "clinical.csv")):
-        opened = open_notebook(notebook, notebook_defaults(notebook) | {"runs_dir": str(tmp_path)})
-        write_bytes(opened.path(name), f"{name} as made\n".encode())
-        opened.record()
         WRITTEN.clear()
+        made = opened(tmp_path, notebook)
+        write_bytes(made.path(name), f"{name} as made\n".encode())
+        made.record()
+    WRITTEN.clear()
     return tmp_path / "demo"
 
 
@@ -159,26 +164,26 @@ def test_a_file_that_is_not_what_its_step_wrote_is_named(run, harm):
 
 
 def test_a_step_made_from_other_results_of_an_earlier_one_is_stale(run):
-    opened = open_notebook("01_cohort", notebook_defaults("01_cohort") | {"runs_dir": str(run.parent)})
-    write_bytes(opened.path("cohort.csv"), b"another cohort\n")
-    opened.record()
+    made = opened(run.parent, "01_cohort")
+    write_bytes(made.path("cohort.csv"), b"another cohort\n")
+    made.record()
     assert reasons(run, "05_clinical_to_he") == ["01_cohort gives other results now"]
 
 
 def test_figures_drawn_anew_do_not_make_the_next_step_stale(run):
     before = record_digest(run, "01_cohort")
-    opened = open_notebook("01_cohort", notebook_defaults("01_cohort") | {"runs_dir": str(run.parent)})
-    write_bytes(opened.path("cohort.csv"), b"cohort.csv as made\n")
-    write_bytes(opened.path("figures", "flow.pdf"), b"drawn in another way")
-    opened.record()
+    made = opened(run.parent, "01_cohort")
+    write_bytes(made.path("cohort.csv"), b"cohort.csv as made\n")
+    write_bytes(made.path("figures", "flow.pdf"), b"drawn in another way")
+    made.record()
     assert record_digest(run, "01_cohort") == before
 
 
 def test_what_a_step_does_not_write_any_more_is_removed(run):
-    opened = open_notebook("05_clinical_to_he", notebook_defaults("05_clinical_to_he") | {"runs_dir": str(run.parent)})
+    made = opened(run.parent)
     WRITTEN.clear()
-    write_bytes(opened.path("clinical_model.json"), b"{}")
-    opened.record()
+    write_bytes(made.path("clinical_model.json"), b"{}")
+    made.record()
     assert not (run / "clinical.csv").exists()
     assert (run / "cohort.csv").exists()
 
@@ -198,45 +203,41 @@ def asked(run, **parameters):
 
 def test_other_parameters_by_hand_write_to_a_scratch_folder_and_say_so(run, capsys):
     asked(run)
-    namespace = notebook_defaults("05_clinical_to_he") | {"runs_dir": str(run.parent), "alpha": 0.01}
-    opened = open_notebook("05_clinical_to_he", namespace)
-    assert opened.folder == run.with_name("demo-scratch")
+    made = opened(run.parent, alpha=0.01)
+    assert made.folder == run.with_name("demo-scratch")
     assert "alpha is 0.01, the study's is 0.05" in capsys.readouterr().out
-    assert opened.path("cohort.csv").read_bytes() == (run / "cohort.csv").read_bytes()
-    write_bytes(opened.path("clinical.csv"), b"by hand\n")
-    opened.record()
+    assert made.path("cohort.csv").read_bytes() == (run / "cohort.csv").read_bytes()
+    write_bytes(made.path("clinical.csv"), b"by hand\n")
+    made.record()
     assert (run / "clinical.csv").read_bytes() == b"clinical.csv as made\n"
     require_consistent(run)
 
 
 def test_the_scratch_folder_follows_the_study_and_keeps_what_was_made_by_hand(run):
     asked(run)
-    namespace = notebook_defaults("05_clinical_to_he") | {"runs_dir": str(run.parent), "alpha": 0.01}
-    opened = open_notebook("05_clinical_to_he", namespace)
-    write_bytes(opened.path("clinical.csv"), b"by hand\n")
-    opened.record()
+    made = opened(run.parent, alpha=0.01)
+    write_bytes(made.path("clinical.csv"), b"by hand\n")
+    made.record()
     write_bytes(run / "cohort.csv", b"a later cohort\n")
-    again = open_notebook("05_clinical_to_he", namespace)
+    again = opened(run.parent, alpha=0.01)
     assert again.path("clinical.csv").read_bytes() == b"by hand\n"
     assert again.path("cohort.csv").read_bytes() == b"a later cohort\n"
 
 
 def test_the_studys_own_parameters_by_hand_write_into_the_run(run):
     asked(run)
-    opened = open_notebook("05_clinical_to_he", notebook_defaults("05_clinical_to_he") | {"runs_dir": str(run.parent)})
-    assert opened.folder == run
+    made = opened(run.parent)
+    assert made.folder == run
 
 
 def test_a_changed_cell_marks_the_step(run):
-    namespace = notebook_defaults("05_clinical_to_he") | {"runs_dir": str(run.parent), "_ih": ["", "cohort = 3"]}
-    open_notebook("05_clinical_to_he", namespace).record()
+    opened(run.parent, _ih=["", "cohort = 3"]).record()
     assert reasons(run, "05_clinical_to_he")[0] == "run by hand with other cells than the notebook's"
 
 
 def test_the_notebooks_own_cells_do_not(run):
     cells = ["", "# Parameters\nseed = 7\n", *(text for _, text in notebook_cells("05_clinical_to_he"))]
-    namespace = notebook_defaults("05_clinical_to_he") | {"runs_dir": str(run.parent), "_ih": cells}
-    record = read_json(open_notebook("05_clinical_to_he", namespace).record())
+    record = read_json(opened(run.parent, _ih=cells).record())
     assert record["by_hand"] == ""
 
 
@@ -247,38 +248,25 @@ def test_the_projects_notebooks_can_be_split_into_their_cells():
         assert {text for mark, text in notebook_cells(path.stem) if "[markdown]" not in mark} == code
 
 
-@pytest.fixture
-def namespace(tmp_path):
-    return notebook_defaults("05_clinical_to_he") | {"runs_dir": str(tmp_path)}
-
-
-def test_a_notebook_opens_the_folder_of_its_study(namespace, tmp_path):
-    run = open_notebook("05_clinical_to_he", namespace)
-    assert run.folder == tmp_path / "demo"
-    assert run.parameters["alpha"] == 0.05
-    assert run.path("figures", "roc.pdf").parent.is_dir()
-
-
-def test_results_are_recorded_with_all_parameters(namespace):
-    run = open_notebook("05_clinical_to_he", namespace)
-    record = read_json(run.record(auc=0.8))
-    assert record["parameters"] == dict(run.parameters)
+def test_a_notebook_opens_the_folder_of_its_study_and_records_its_results_with_all_parameters(tmp_path):
+    made = opened(tmp_path)
+    assert made.folder == tmp_path / "demo"
+    assert made.parameters["alpha"] == 0.05
+    assert made.path("figures", "roc.pdf").parent.is_dir()
+    record = read_json(made.record(auc=0.8))
+    assert record["parameters"] == dict(made.parameters)
     assert record["results"] == {"auc": 0.8}
 
 
-def test_an_injected_parameter_that_the_notebook_does_not_know_is_refused(namespace):
-    injected = namespace | {"_ih": ["", "# Parameters\nsed = 3\n"], "sed": 3}
+def test_an_injected_parameter_is_refused_where_the_notebook_does_not_know_it(tmp_path):
+    assert opened(tmp_path, _ih=["# Parameters\nseed = 7\n"])
     with pytest.raises(StudyError, match=r"no parameter 'sed' .did you mean 'seed'"):
-        open_notebook("05_clinical_to_he", injected)
+        opened(tmp_path, _ih=["", "# Parameters\nsed = 3\n"], sed=3)
 
 
-def test_an_injected_parameter_that_it_knows_passes(namespace):
-    assert open_notebook("05_clinical_to_he", namespace | {"_ih": ["# Parameters\nseed = 7\n"]})
-
-
-def test_a_parameter_of_the_wrong_type_is_refused(namespace):
+def test_a_parameter_of_the_wrong_type_is_refused(tmp_path):
     with pytest.raises(StudyError, match="'seed' must be int, got '7'"):
-        open_notebook("05_clinical_to_he", namespace | {"seed": "7"})
+        opened(tmp_path, seed="7")
 
 
 def test_the_root_is_found_from_the_notebooks_folder_and_set_by_the_runner(monkeypatch, tmp_path):
@@ -286,6 +274,4 @@ def test_the_root_is_found_from_the_notebooks_folder_and_set_by_the_runner(monke
     monkeypatch.chdir(PROJECT / "notebooks")
     assert project_root() == PROJECT
     monkeypatch.setenv("HEPRED_ROOT", str(tmp_path))
-    assert (
-        open_notebook("05_clinical_to_he", notebook_defaults("05_clinical_to_he")).folder == tmp_path / "runs" / "demo"
-    )
+    assert opened("").folder == tmp_path / "runs" / "demo"
