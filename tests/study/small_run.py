@@ -78,14 +78,12 @@ def write_run(folder: Path) -> Path:
     versions = {"hepred": "0.1.0", "commit": "", "python": "3.11.0", "torch": "2.11.0"}
     write_json(folder / "provenance.json", {"versions": versions, "device": ["cpu"], "manifest_sha256": "ab" * 32})
     for name in summary.MODELS:
-        described = {
-            "threshold": 0.3,
-            "threshold_rule": "youden",
-            "criterion": "lr",
-            "candidates": ["age", "gcs", "inr"],
-        }
+        described = {"threshold": 0.3, "threshold_rule": "youden", "criterion": "lr"}
         scales = [{"fold": fold, "mean": 0.1, "sd": 1.2} for fold in (0, 1)]
-        write_json(folder / f"{name}_model.json", described | {"logistic": LOGISTIC, "scales": scales})
+        write_json(
+            folder / f"{name}_model.json",
+            described | {"candidates": ["age", "gcs", "inr"], "logistic": LOGISTIC, "scales": scales},
+        )
     write_tables(folder, cohort)
     write_records(folder)
     for name in FIGURES:
@@ -142,19 +140,17 @@ def make_real(folder: Path) -> Path:
 
 def make_tables_only(folder: Path) -> Path:
     """The same study with a clinical model only."""
+    for name in ("02", "03", "04", "06", "08"):
+        for path in [*(folder / "notebooks").glob(f"{name}*"), *(folder / "records").glob(f"{name}*")]:
+            path.unlink()
+    for name in ("image_model.json", "integrated_model.json"):
+        (folder / name).unlink()
 
     def change(content: dict) -> None:
         content |= {"image_source": "none", "comparisons": []}
         content["models"] |= {"image": None, "integrated": None}
-        content["segmentation"] = dict.fromkeys(content["segmentation"])
-        content["detection"] |= {"auc": None, "auc_ci": None}
 
-    for name in ("02", "03", "04", "06", "08"):
-        for path in [*(folder / "notebooks").glob(f"{name}*"), *(folder / "records").glob(f"{name}*")]:
-            path.unlink()
-    for name in ("image_model.json", "integrated_model.json", "external.json", "slices/quality.csv"):
-        (folder / name).unlink()
-    return change_json(folder / "results.json", change)
+    return change_json(make_column(folder) / "results.json", change)
 
 
 def make_column(folder: Path) -> Path:

@@ -12,17 +12,6 @@ from hepred_lib.study.drawing import publish, redraw, show, stratum_names
 from hepred_lib.study.tables import save_table
 
 
-@pytest.fixture(scope="module")
-def rows() -> pd.DataFrame:
-    """Forty test patients, ten with expansion; the integrated model is the better of two."""
-    rng = np.random.default_rng(0)
-    he = np.repeat([1, 0], [10, 30])
-    rows = pd.DataFrame({"patient_id": [f"T{i}" for i in range(40)], "he": he})
-    for name, strength in (("clinical", 1.0), ("integrated", 1.4)):
-        rows[f"p_{name}"] = 1 / (1 + np.exp(1.1 - strength * he - rng.normal(0, 0.7, 40)))
-    return rows
-
-
 def predictors(n=240, seed=1):
     rng = np.random.default_rng(seed)
     x = pd.DataFrame({"sbp_mmhg": rng.normal(165, 25, n), "male": (rng.random(n) < 0.5).astype(float)})
@@ -47,13 +36,11 @@ def test_the_decision_curve_has_its_two_references(rows):
 
 
 def test_moves_are_counted_between_named_strata(rows):
-    table = drawing.reclassification_data(
-        rows, "clinical", "integrated", strata=[0.1, 0.3], n_resamples=20, rng=np.random.default_rng(0)
-    )
+    how = {"strata": [0.1, 0.3], "n_resamples": 20, "rng": np.random.default_rng(0)}
+    table = drawing.reclassification_data(rows, "clinical", "integrated", **how)
     assert table.groupby("outcome")["patients"].sum().tolist() == [30, 10]
-    moved = table[
-        (table["outcome"] == 1) & (table["old_label"] == "10 to 30 %") & (table["new_label"] == "30 % or more")
-    ]
+    move = {"outcome": 1, "old_label": "10 to 30 %", "new_label": "30 % or more"}
+    moved = table[(table[list(move)] == pd.Series(move)).all(axis=1)]
     events = rows[rows["he"] == 1]
     expected = (events["p_clinical"].between(0.1, 0.3, inclusive="left") & events["p_integrated"].ge(0.3)).sum()
     assert moved["patients"].tolist() == [expected]
@@ -105,9 +92,8 @@ def test_examples_of_segmentations_go_from_best_to_worst(patients, places):
     names = [f"HE-{i}" for i in range(patients)]
     agreement = pd.DataFrame({"patient_id": [*names, "clean"], "dice": [*np.linspace(0.2, 0.8, patients), 1.0]})
     agreement["reference_ml"] = [9.0] * patients + [0.0]
-    pictures = {
-        name: {key: np.full((4, 3), i) for key in ("hu", "reference", "predicted")} for i, name in enumerate(names)
-    }
+    keys = ("hu", "reference", "predicted")
+    pictures = {name: {key: np.full((4, 3), i) for key in keys} for i, name in enumerate(names)}
     found = drawing.outline_examples(pictures, agreement, pixel_mm=1.0)
     assert [title.split(",")[0] for title in found["titles"]] == places
     assert found["hu"].shape == (patients, 4, 3)
@@ -116,25 +102,20 @@ def test_examples_of_segmentations_go_from_best_to_worst(patients, places):
 
 def test_without_what_a_study_lacks_there_is_nothing_to_draw(rows):
     how = {"n_resamples": 5, "rng": np.random.default_rng(0)}
+    alone, nobody = rows.assign(p_integrated=np.nan), pd.DataFrame(columns=["patient_id", "dice", "reference_ml"])
     tables = {
         "oracle": drawing.oracle_table(rows, {"clinical": {}}, None),
-        "reclassification": drawing.reclassification_data(
-            rows.assign(p_integrated=np.nan), "clinical", "integrated", strata=[0.1], **how
-        ),
+        "reclassification": drawing.reclassification_data(alone, "clinical", "integrated", strata=[0.1], **how),
         "roc": drawing.roc_table(rows.iloc[:0], {"clinical": {}}, **how),
         "calibration": drawing.calibration_table(rows.iloc[:0], {}, **how),
-        "outlines": drawing.outline_examples(
-            {}, pd.DataFrame(columns=["patient_id", "dice", "reference_ml"]), pixel_mm=1
-        ),
+        "outlines": drawing.outline_examples({}, nobody, pixel_mm=1),
     }
     for name, data in tables.items():
         assert "no data" in {text.get_text() for axes in draw(name, data).axes for text in axes.texts}, name
 
 
-FLOW = pd.DataFrame(
-    [("assessed", "Rows of the manifest", 9, 2), ("included", "With outcome", 9, 2)],
-    columns=["step", "text", "n", "events"],
-)
+BOXES = [("assessed", "Rows of the manifest", 9, 2), ("included", "With outcome", 9, 2)]
+FLOW = pd.DataFrame(BOXES, columns=["step", "text", "n", "events"])
 
 
 def test_a_shown_figure_carries_its_name_and_its_caption_as_alternative_text(tmp_path):
@@ -176,15 +157,20 @@ def test_a_published_table_is_saved_for_machines_and_for_latex_and_returned(tmp_
     assert r"a\_b & 0.123 \\" in (tmp_path / "tables" / "performance.tex").read_text()
 
 
+def set_again(folder, name):
+    """The LaTeX file of the folder's only table, lost and set again."""
+    latex = folder / "tables" / f"{name}.tex"
+    before = latex.read_bytes()
+    latex.unlink()
+    assert redraw(folder) == [latex]
+    assert latex.read_bytes() == before
+    return before
+
+
 def test_a_table_printed_otherwise_than_its_numbers_is_set_again_as_printed(tmp_path):
     table = pd.DataFrame({"model": ["image"], "auc": [0.8], "auc_low": [0.7], "auc_high": [0.9], "p": [1e-5]})
     save_table(tmp_path, "performance", table)
-    latex = tmp_path / "tables" / "performance.tex"
-    before = latex.read_bytes()
-    latex.unlink()
-    redraw(tmp_path)
-    assert latex.read_bytes() == before
-    assert b"auc\\_low" not in before
+    assert b"auc\\_low" not in set_again(tmp_path, "performance")
 
 
 def test_figures_of_patients_from_elsewhere_are_drawn_again_too(tmp_path):
@@ -197,8 +183,4 @@ def test_figures_of_patients_from_elsewhere_are_drawn_again_too(tmp_path):
 
 def test_every_table_is_set_again_from_its_csv_with_the_same_bytes(tmp_path):
     publish(tmp_path, "table1", pd.DataFrame({"variable": ["Age"], "all": ["62 (52–71)"], "p": ["0.80"]}))
-    latex = tmp_path / "tables" / "table1.tex"
-    before = latex.read_bytes()
-    latex.unlink()
-    assert redraw(tmp_path) == [latex]
-    assert latex.read_bytes() == before
+    set_again(tmp_path, "table1")

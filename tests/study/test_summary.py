@@ -12,19 +12,10 @@ NAN = np.nan
 def manifest_rows(**columns) -> pd.DataFrame:
     """Rows of a manifest; columns that are not given are empty, and ``he`` is as the manifest states it."""
     table = pd.DataFrame(columns)
-    names = (
-        "baseline_volume_ml",
-        "followup_volume_ml",
-        "baseline_ivh_ml",
-        "ivh",
-        "he",
-        "external_score",
-        "ct_to_followup_h",
-    )
+    numbers = ("baseline_volume_ml", "followup_volume_ml", "baseline_ivh_ml", "ivh", "he", "external_score")
     texts = ("baseline_ct", "baseline_mask", "followup_ct", "location")
-    return table.assign(
-        **{name: NAN for name in names if name not in table}, **{t: None for t in texts if t not in table}
-    )
+    empty = dict.fromkeys((*numbers, "ct_to_followup_h"), NAN) | dict.fromkeys(texts)
+    return table.assign(**{name: value for name, value in empty.items() if name not in table})
 
 
 def marked(**columns) -> pd.DataFrame:
@@ -33,9 +24,8 @@ def marked(**columns) -> pd.DataFrame:
 
 
 def test_no_volume_and_no_mask_is_no_hemorrhage_where_others_have_one():
-    table = marked(
-        baseline_volume_ml=[12.0, NAN, 0.0, NAN], he=[1.0, NAN, NAN, NAN], location=[None, None, None, "lobar"]
-    )
+    places = [None, None, None, "lobar"]
+    table = marked(baseline_volume_ml=[12.0, NAN, 0.0, NAN], he=[1.0, NAN, NAN, NAN], location=places)
     assert table["has_hemorrhage"].tolist() == [1, 0, 0, 1]
 
 
@@ -66,13 +56,8 @@ def test_reasons_are_facts_about_the_patient():
         ct_to_followup_h=[NAN, 20.0, 20.0, NAN, 20.0],
         he=[NAN, NAN, NAN, NAN, 0.0],
     )
-    reasons = [
-        "no follow-up CT",
-        "no follow-up volume and no mask",
-        "no baseline volume and no mask",
-        "no hemorrhage",
-        "",
-    ]
+    reasons = ["no follow-up CT", "no follow-up volume and no mask", "no baseline volume and no mask"]
+    reasons += ["no hemorrhage", ""]
     assert summary.outcome_reasons(table).tolist() == reasons
     assert summary.exclusions(table, image_source="none").tolist() == reasons
     assert summary.exclusions(table, image_source="column").tolist() == [*reasons[:4], "no DL score"]
@@ -114,23 +99,9 @@ def test_the_boxes_of_the_flow_add_up():
     assert summary.missing_outcomes(table).to_numpy().tolist() == [["no follow-up CT", 1]]
 
 
-@pytest.fixture
-def rows() -> pd.DataFrame:
-    """Forty test patients, ten with expansion; the integrated model is the best of three."""
-    rng = np.random.default_rng(0)
-    he = np.repeat([1, 0], [10, 30])
-    rows = pd.DataFrame({"patient_id": [f"T{i}" for i in range(40)], "he": he})
-    for name, strength in (("image", 0.5), ("clinical", 1.0), ("integrated", 1.4)):
-        rows[f"p_{name}"] = 1 / (1 + np.exp(1.1 - strength * he - rng.normal(0, 0.7, 40)))
-    return rows
-
-
 def test_slices_that_can_be_called_either_way_are_left_out():
-    calls = pd.DataFrame(
-        {"patient_id": list("aabb"), "presence": [0.9, 0.1, 0.8, 0.2], "blood": [1.0, 0.0, np.nan, 0.0]}
-    )
-    notes = []
-    found = summary.detection(calls, n_resamples=50, rng=np.random.default_rng(0), notes=notes)
+    calls = pd.DataFrame({"patient_id": list("aabb"), "presence": [0.9, 0.1, 0.8, 0.2], "blood": [1.0, 0.0, NAN, 0.0]})
+    found = summary.detection(calls, n_resamples=50, rng=np.random.default_rng(0), notes=[])
     assert (found["auc"], found["n_slices"]) == (1.0, 3)
 
 
@@ -206,9 +177,8 @@ def test_models_without_a_common_patient_are_not_compared_and_a_note_says_so(row
 
 
 def test_a_bedside_score_is_judged_where_its_columns_are_complete():
-    rows = pd.DataFrame(
-        {"he": [1, 0, 1, 0], "nihss": [12, 3, 15, np.nan], "anticoagulant": [1, 0, 0, 0], "glucose_mmol_l": 8.0}
-    )
+    rows = pd.DataFrame({"he": [1, 0, 1, 0], "nihss": [12, 3, 15, NAN], "anticoagulant": [1, 0, 0, 0]})
+    rows["glucose_mmol_l"] = 8.0
     found = summary.bedside_scores(rows, notes=[])
     assert (found["nag"]["n"], found["nag"]["auc"]) == (3, 1.0)
     assert found["brain"]["auc"] is None

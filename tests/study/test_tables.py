@@ -39,17 +39,8 @@ def test_an_endless_interval_says_so():
 
 @pytest.fixture
 def table():
-    return pd.DataFrame(
-        {
-            "group": ["female", None],
-            "n": [47, 60],
-            "auc": [0.8123456, np.nan],
-            "auc_low": [0.7, np.nan],
-            "auc_high": [0.9, np.nan],
-            "selected": [True, False],
-            "p_auc": [0.0004, np.nan],
-        }
-    )
+    table = pd.DataFrame({"group": ["female", None], "n": [47, 60], "auc": [0.8123456, np.nan]})
+    return table.assign(auc_low=[0.7, np.nan], auc_high=[0.9, np.nan], selected=[True, False], p_auc=[0.0004, np.nan])
 
 
 def test_estimates_are_joined_with_their_limits_and_counts_stay_whole(table):
@@ -121,10 +112,8 @@ def test_comparisons_have_their_limits_in_columns():
 
 
 def test_bedside_scores_have_their_words_and_gaps():
-    found = {
-        "nine_point": {"auc": 0.7, "auc_ci": [0.6, 0.8], "n": 50},
-        "bat": {"auc": None, "auc_ci": None, "n": 0},
-    }
+    unknown = {"auc": None, "auc_ci": None, "n": 0}
+    found = {"nine_point": {"auc": 0.7, "auc_ci": [0.6, 0.8], "n": 50}, "bat": unknown}
     table = tables.bedside_table(found)
     assert table["score"].tolist() == ["nine-point", "BAT"]
     assert tables.as_printed(table)["auc"].tolist() == ["0.70 (0.60-0.80)", "not estimable"]
@@ -189,13 +178,6 @@ def test_complete_cases_are_printed_with_the_predictors_words():
         table = table.assign(**{kind: value, f"{kind}_low": value - 0.1, f"{kind}_high": value + 0.1})
     printed = tables.complete_cases_page(table)
     assert printed.to_numpy().tolist() == [["Systolic pressure, per 10 mmHg", "1.20 (1.10-1.30)", "1.30 (1.20-1.40)"]]
-
-
-@pytest.fixture
-def rows() -> pd.DataFrame:
-    rng = np.random.default_rng(0)
-    he = np.repeat([1, 0], [10, 30])
-    return pd.DataFrame({"he": he, "p_integrated": 1 / (1 + np.exp(1.1 - 1.4 * he - rng.normal(0, 0.7, 40)))})
 
 
 def test_the_performance_table_prints_estimates_with_intervals(rows):
