@@ -78,12 +78,9 @@ def write_run(folder: Path) -> Path:
     versions = {"hepred": "0.1.0", "commit": "", "python": "3.11.0", "torch": "2.11.0"}
     write_json(folder / "provenance.json", {"versions": versions, "device": ["cpu"], "manifest_sha256": "ab" * 32})
     for name in summary.MODELS:
-        described = {"threshold": 0.3, "threshold_rule": "youden", "criterion": "lr"}
-        scales = [{"fold": fold, "mean": 0.1, "sd": 1.2} for fold in (0, 1)]
-        write_json(
-            folder / f"{name}_model.json",
-            described | {"candidates": ["age", "gcs", "inr"], "logistic": LOGISTIC, "scales": scales},
-        )
+        described = {"threshold": 0.3, "threshold_rule": "youden", "criterion": "lr", "logistic": LOGISTIC}
+        described["scales"] = [{"fold": fold, "mean": 0.1, "sd": 1.2} for fold in (0, 1)]
+        write_json(folder / f"{name}_model.json", described | {"candidates": ["age", "gcs", "inr"]})
     write_tables(folder, cohort)
     write_records(folder)
     for name in FIGURES:
