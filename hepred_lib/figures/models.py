@@ -141,7 +141,7 @@ def odds_ratios(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
             first, *ends = map(ratio_text, limits)
             text = first if np.isnan(limits).any() else f"{first} ({'–'.join(ends)})"
             look = {"color": style.color, "marker": style.marker}
-            forest_row(axes, len(names), limits, x=1.03, look=look, text=text)
+            forest_row(axes, len(names), limits, x=1.03, look=look, text=text, clip_on=True)
             names.append(row.label if pd.isna(row.unit) or not row.unit else f"{row.label}, {row.unit}")
     axes.set_yticks(range(len(names)), names)
     for heading in headings:

@@ -228,7 +228,7 @@ def band(axes: Axes, x: pd.Series, rows: pd.DataFrame, style: LineStyle) -> None
 
 
 def forest_row(
-    axes: Axes, place: float, limits: tuple[float, ...], *, x: float, look: Mapping[str, Any], text: str, **point: Any
+    axes: Axes, place: float, limits: tuple[float, ...], *, x: float, look: Mapping[str, Any], text: str, clip_on: bool
 ) -> None:
     """Draw an estimate with its interval, arrows at the ends that lie outside the axis, and words at the right."""
     (value, low, high), (left, right) = limits, axes.get_xlim()
@@ -236,8 +236,8 @@ def forest_row(
     for end, arrow in ((left, "<"), (right, ">")):
         if low < end == left or high > end == right:
             axes.plot(end, place, marker=arrow, color=look["color"], clip_on=False)
-    if left <= value <= right:
-        axes.plot(value, place, **look, **point)
+    if clip_on or left <= value <= right:
+        axes.plot(value, place, clip_on=clip_on, **look)
     say_right(axes, place, text, x=x)
 
 
