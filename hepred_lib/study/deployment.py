@@ -19,7 +19,7 @@ from hepred_lib.errors import HeadError, ManifestError, ScanError, StudyError
 from hepred_lib.imaging.scans import write_like
 from hepred_lib.imaging.slices import BRAIN_HU, BRAIN_ML, from_torch, shown_hu
 from hepred_lib.intake.check import fault_of, read_new_patients
-from hepred_lib.literal import shortened
+from hepred_lib.literal import shown
 from hepred_lib.multitask.prediction import (
     Reader,
     Reading,
@@ -153,7 +153,8 @@ def predict_table(frozen: FrozenStudy, table: pd.DataFrame) -> pd.DataFrame:
             except ValueError as error:
                 beside = f" (imputed by {IMPUTATIONS[name]})" if IMPUTATIONS[name] else ""
                 path = frozen.folder / f"{name}_model.json"
-                raise StudyError(f"{path}{beside} does not fit the patients: {_one_line(error)}.") from error
+                reason = shown(error, 200).rstrip(".")
+                raise StudyError(f"{path}{beside} does not fit the patients: {reason}.") from error
     return found
 
 
@@ -220,15 +221,16 @@ def read_scans(frozen: FrozenStudy, table: pd.DataFrame) -> Readings:
     rows = table[table["baseline_ct"].notna()].to_dict("records") if frozen.reader else []
     read, agreement, slices, pictures = [], [], [], {}
     for row in progress(rows, desc="read scans", unit="scan"):
+        patient = row["patient_id"]
         try:
             reading, reference, fault = _read_patient(frozen.reader, row)
         except ScanError as error:
-            read.append({"patient_id": row["patient_id"], "unread": fault_of(error, row)})
+            read.append({"patient_id": patient, "unread": fault_of(error, row)})
             continue
         found = {name: getattr(reading, name) for name in ("dl_score", "dl_score_spread", "flags")}
         found |= {"hematoma_detected": int(reading.prediction.detected), "predicted_volume_ml": reading.volume_ml}
-        read.append({"patient_id": row["patient_id"], **found, "unread": "", "unmasked": fault})
-        pictures[row["patient_id"]] = picture(reading, reference)
+        read.append({"patient_id": patient, **found, "unread": "", "unmasked": fault})
+        pictures[patient] = picture(reading, reference)
         if reference is not None:
             slices.append(slice_calls(reading))
             agreement.append(outline_agreement(reading, reference))
@@ -257,9 +259,9 @@ def predict_cohort(frozen: FrozenStudy, table: pd.DataFrame, readings: Readings)
 
 def missing_reasons(frozen: FrozenStudy, patients: pd.DataFrame) -> pd.DataFrame:
     """By patient and model, why there is no probability, as a fact about the patient; empty text where there is one."""
-    lacking = patients["baseline_ct"].isna() if frozen.image_source == "scans" else patients["dl_score"].isna()
-    unscored = patients["unread"].where(~lacking, NO_SCAN if frozen.image_source == "scans" else NO_SCORE)
-    found = {}
+    from_scans, found = frozen.image_source == "scans", {}
+    lacking = patients["baseline_ct" if from_scans else "dl_score"].isna()
+    unscored = patients["unread"].where(~lacking, NO_SCAN if from_scans else NO_SCORE)
     for name, model in frozen.models.items():
         gaps = missing_inputs(patients, model)
         score = unscored.replace("", NO_SCORE).where(gaps["score"], "")
@@ -301,7 +303,12 @@ def input_notes(frozen: FrozenStudy, patients: pd.DataFrame) -> list[str]:
     for name, rows in table[table["imputed"].gt(0)].groupby("model", sort=False):
         said = [f"{row.predictor} in {row.imputed} of {row.patients} patients" for row in rows.itertuples()]
         notes.append(f"models.{name}: imputed: {listed(said)}.")
-    return notes + _never_measured(frozen, patients, table) + _other_scale(frozen, patients)
+    notes += _never_measured(frozen, patients, table)
+    middle = patients["dl_score"].median() if frozen.image_source == "column" else 0.0
+    if abs(middle) > OTHER_SCALE_SD:
+        far = f"the median lies {middle:+.1f} SD from the study's"
+        notes.append(f"dl_score: {far}; it must be the same score, on the same scale.")
+    return notes
 
 
 def predict_one(
@@ -377,12 +384,9 @@ def _load_model(folder: Path, name: str) -> FrozenModel:
         logistic.predict(logistic.unknown_patient())
     except MISFITS as error:
         beside = f" or {kept_apart}" if kept_apart else ""
-        raise StudyError(f"{path}: its parts{beside} do not fit one another: {_one_line(error)}.") from error
+        reason = shown(error, 200).rstrip(".")
+        raise StudyError(f"{path}: its parts{beside} do not fit one another: {reason}.") from error
     return FrozenModel(name, logistic, described["threshold"], tuple(described.get("candidates", ())))
-
-
-def _one_line(error: Exception) -> str:
-    return shortened(" ".join(str(error).split()), 200).removesuffix(".")
 
 
 def _frame(table: pd.DataFrame, model: FrozenModel) -> pd.DataFrame:
@@ -424,16 +428,6 @@ def _never_measured(frozen: FrozenStudy, patients: pd.DataFrame, imputed: pd.Dat
     return notes
 
 
-def _other_scale(frozen: FrozenStudy, patients: pd.DataFrame) -> list[str]:
-    """A warning where scores from a manifest lie far from those of the study."""
-    middle = patients["dl_score"].median() if frozen.image_source == "column" else 0.0
-    if not abs(middle) > OTHER_SCALE_SD:
-        return []
-    return [
-        f"dl_score: the median lies {middle:+.1f} SD from the study's; it must be the same score, on the same scale."
-    ]
-
-
 def _bedside_warnings(frozen: FrozenStudy, bedside: Mapping[str, Any] | None) -> list[str]:
     if bedside is None:
         return ["no bedside values were given: p_clinical and p_integrated are null"]
@@ -450,13 +444,13 @@ def _shown_slices(reading: Reading) -> dict[str, np.ndarray]:
     outline = from_torch(reading.prediction.probability) >= 0.5
     areas = outline.sum(axis=(0, 1))
     middle = int(areas.argmax()) if areas.any() else int(reading.prediction.presence.argmax())
-    shown = np.clip(np.arange(middle - 2, middle + 4), 0, outline.shape[2] - 1)
+    chosen = np.clip(np.arange(middle - 2, middle + 4), 0, outline.shape[2] - 1)
     hu, brain = (np.transpose(part, (2, 1, 0)) for part in (reading.slices.hu, reading.slices.brain))
     pixel_mm = reading.slices.grid.pixel_mm
     return {
-        "hu": shown_hu(hu[shown], brain[shown], pixel_mm),
-        "mask": np.stack([outline[:, :, z].T for z in shown]),
-        "titles": np.array([f"slice {z + 1} of {outline.shape[2]}" for z in shown]),
+        "hu": shown_hu(hu[chosen], brain[chosen], pixel_mm),
+        "mask": np.stack([outline[:, :, z].T for z in chosen]),
+        "titles": np.array([f"slice {z + 1} of {outline.shape[2]}" for z in chosen]),
         "pixel_mm": np.array(pixel_mm),
     }
 

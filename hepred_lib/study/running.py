@@ -249,7 +249,9 @@ def run_study(path: Path, *, cores: int, runs_dir: str = "", engine_arguments: S
     """
     study, path = load_study(path), Path(path).resolve()
     folder = run_folder(study, runs_dir)
-    _require_manifests(study)
+    for key, (manifest, truth, _) in _manifests(study).items():
+        if not truth and not manifest.is_file():
+            raise StudyError(f"{key} of study {study.name} must name a file, got {manifest}, which is not there.")
     if folder.is_dir() and not os.access(folder, os.W_OK):
         late = [f"{step}: {why[0]}" for step, why in explain(study, folder).items() if why]
         if late:
@@ -262,7 +264,9 @@ def run_study(path: Path, *, cores: int, runs_dir: str = "", engine_arguments: S
         # Through a file: on the command line a folder named 2024, null or {x} would not stay text.
         write_bytes(folder / CONFIG_FILE, json.dumps({"study_file": str(path), "runs_dir": runs_dir}).encode())
         if not engine_arguments:
-            rules = _missing_cohorts(study)
+            # Simulated cohorts that are not there, or lack a scan that their manifest names.
+            made = [cohort for cohort in _manifests(study).values() if cohort[1]]
+            rules = [rule for at, truth, rule in made if not ((study.root / truth).is_file() and _is_whole(at))]
             words = ["--until", *rules, "--forcerun", *rules, *QUIET]
             status = _run_engine(folder, words, cores=cores, lock=lock) if rules else 0
             if status:
@@ -314,15 +318,10 @@ def reasons_to_make(
             return [f"{name} is not in its record"]
     if not (folder / "notebooks" / f"{step}.ipynb").is_file():
         return ["its executed notebook is not there"]
-    wanted = wanted_identity(study, notebook, fold, digests=digests)
-    return differences(wanted, record["identity"]) + disagreements(folder, step, record, digests)
-
-
-def wanted_identity(study: Study, notebook: str, fold: int | None, *, digests: FileDigests) -> dict[str, Any]:
-    """What a study asks a step to be made from."""
     extra = {} if fold is None else {"fold": fold}
     given = notebook_defaults(notebook) | study_parameters(study, notebook, **extra)
-    return step_identity(notebook, given, root=study.root, digests=digests)
+    wanted = step_identity(notebook, given, root=study.root, digests=digests)
+    return differences(wanted, record["identity"]) + disagreements(folder, step, record, digests)
 
 
 def move_aside(study: Study, folder: Path) -> None:
@@ -393,16 +392,12 @@ def _say_why(plan: Sequence[str], folder: Path) -> None:
     )
 
 
-def _require_manifests(study: Study) -> None:
-    """Refuse a manifest that is neither there nor simulated, before anything runs."""
-    wanted = {"manifest": (study.manifest, study.simulate)}
+def _manifests(study: Study) -> dict[str, tuple[Path, str, str]]:
+    """By key of the study file: each manifest, and where it is simulated its truth and the rule that makes both."""
+    found = {"manifest": (study.root / study.manifest, study.truth, "simulate")}
     if study.external:
-        wanted["external, manifest"] = (study.external["manifest"], study.external.get("simulate"))
-    for key, (name, simulated) in wanted.items():
-        if not simulated and not (study.root / name).is_file():
-            raise StudyError(
-                f"{key} of study {study.name} must name a file, got {study.root / name}, which is not there."
-            )
+        found["external, manifest"] = study.root / study.external["manifest"], study.external_truth, "simulate_external"
+    return found
 
 
 def _require_same_study(study: Study, path: Path, folder: Path) -> None:
@@ -431,16 +426,6 @@ def _asked(study: Study, path: Path) -> dict[str, Any]:
         "threads": {name: study.notebook_threads(name) for name in notebooks},
         "parameters": {name: notebook_defaults(name) | study_parameters(study, name) for name in notebooks},
     }
-
-
-def _missing_cohorts(study: Study) -> list[str]:
-    """Rules of simulated cohorts that are not there, or lack a scan that their manifest names."""
-    cohorts = {}
-    if study.simulate:
-        cohorts["simulate"] = study.root / study.manifest, study.root / study.truth
-    if study.external_truth:
-        cohorts["simulate_external"] = study.root / study.external["manifest"], study.root / study.external_truth
-    return [rule for rule, (manifest, truth) in cohorts.items() if not (truth.is_file() and _is_whole(manifest))]
 
 
 def _is_whole(manifest: Path) -> bool:

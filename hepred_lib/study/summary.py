@@ -18,8 +18,6 @@ from hepred_lib.stats.discrimination import auc, auc_interval, clustered_auc_int
 from hepred_lib.stats.evaluation import COMPARED, compare_models, evaluate, null_accuracy
 from hepred_lib.stats.subgroups import FIGURES, interaction_test, subgroup_performance
 
-# --- participants: who is in a study and who is missing
-
 # Each is evidence of blood where it is above 0; so is a location, or an outcome that the hospital itself states.
 BLOOD = ("baseline_volume_ml", "baseline_ivh_ml", "followup_volume_ml", "ivh")
 DESCRIBED = ("baseline_volume_ml", "baseline_mask")
@@ -112,10 +110,10 @@ def counts_by_set(cohort: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for split, part in cohort.groupby("split"):
         missing = count_missing(part)
-        known = {"with outcome": int(part["he"].count()), "with HE": int(part["he"].sum())}
-        lacking = {"without outcome": missing["without_outcome"], "without hemorrhage": missing["blood_free"]}
-        rows.append({"set": split, **known, **lacking})
-    return pd.DataFrame(rows)
+        counts = int(part["he"].count()), int(part["he"].sum()), missing["without_outcome"], missing["blood_free"]
+        rows.append((split, *counts))
+    names = ["set", "with outcome", "with HE", "without outcome", "without hemorrhage"]
+    return pd.DataFrame(rows, columns=names)
 
 
 def missing_outcomes(table: pd.DataFrame) -> pd.DataFrame:
@@ -128,18 +126,21 @@ def missing_outcomes(table: pd.DataFrame) -> pd.DataFrame:
 def flow_table(table: pd.DataFrame, cohort: pd.DataFrame, excluded: pd.DataFrame, *, folds: int) -> pd.DataFrame:
     """What the flow of participants draws: one row per box, from the rows of the manifest to both sets."""
     known, missing = cohort[cohort["he"].notna()], count_missing(cohort)
-    steps = [("assessed", "Assessed: rows of the manifest", len(table), table["he"].sum())]
-    steps += [("excluded", "Excluded", len(excluded), np.nan)]
-    steps += [("reason", reason, count, np.nan) for reason, count in excluded["reason"].value_counts().items()]
     words = {
         "blood_free": "No hemorrhage: serve the detection of blood alone",
         "without_outcome": "Hemorrhage without outcome: serve segmentation and detection alone",
+        "development": f"Development, {folds} cross-fitting folds",
+        "test": "Test, untouched until the end",
     }
-    steps += [(step, words[step], count, np.nan) for step, count in missing.items() if count]
-    steps += [("included", "Included, with outcome", len(known), known["he"].sum())]
-    sets = {"development": f"Development, {folds} cross-fitting folds", "test": "Test, untouched until the end"}
-    parts = {split: known.loc[known["split"] == split, "he"] for split in sets}
-    steps += [(split, sets[split], len(he), he.sum()) for split, he in parts.items()]
+    steps = [
+        ("assessed", "Assessed: rows of the manifest", len(table), table["he"].sum()),
+        ("excluded", "Excluded", len(excluded), np.nan),
+        *(("reason", reason, count, np.nan) for reason, count in excluded["reason"].value_counts().items()),
+        *((step, words[step], count, np.nan) for step, count in missing.items() if count),
+        ("included", "Included, with outcome", len(known), known["he"].sum()),
+    ]
+    parts = {split: known.loc[known["split"] == split, "he"] for split in ("development", "test")}
+    steps += [(split, words[split], len(he), he.sum()) for split, he in parts.items()]
     return pd.DataFrame(steps, columns=["step", "text", "n", "events"])
 
 
@@ -147,8 +148,6 @@ def _known(table: pd.DataFrame, name: str) -> pd.Series:
     """Whether each row has a value in a column, which may be absent."""
     return table[name].notna() if name in table else pd.Series(False, index=table.index)
 
-
-# --- subgroups
 
 OLDER = 65
 OVERALL = "All test patients"
@@ -225,8 +224,6 @@ def subgroup_table(y: pd.Series, p: pd.Series, splits: Mapping[str, pd.Series], 
     return pd.concat([part for part in parts if len(part)], ignore_index=True).assign(model=model)[columns]
 
 
-# --- the numbers of a file of results
-
 MODELS = ("image", "clinical", "integrated")
 MIN_TEST_EVENTS = 100
 # Where no scan was read: no slice to call, no mask to compare with.
@@ -254,19 +251,15 @@ def detection(calls: pd.DataFrame, *, n_resamples: int, rng: np.random.Generator
 def segmentation(agreement: pd.DataFrame, *, notes: list[str]) -> dict[str, Any]:
     """Agreement of outlines over the patients who have blood (``segmentation.csv``)."""
     names = ("dice_median", "dice_iqr", "hd95_mm_median", "volume_bias_ml", "volume_loa_ml")
-    bloody = agreement[agreement["reference_ml"] > 0]
+    found, bloody = dict.fromkeys(names), agreement[agreement["reference_ml"] > 0]
     if bloody.empty:
         notes.append("segmentation: no reference outline with blood.")
-        return dict.fromkeys(names)
+        return found
     if np.isinf(bloody["hd95_mm"]).any():
         notes.append("segmentation.hd95_mm_median: patients of whom nothing was outlined count as infinitely far.")
-    found = {
-        "dice_median": float(bloody["dice"].median()),
-        "dice_iqr": bloody["dice"].quantile([0.25, 0.75]).tolist(),
-        "hd95_mm_median": float(bloody["hd95_mm"].median()),
-        "volume_bias_ml": None,
-        "volume_loa_ml": None,
-    }
+    dice = bloody["dice"]
+    found |= {"dice_median": float(dice.median()), "dice_iqr": dice.quantile([0.25, 0.75]).tolist()}
+    found["hd95_mm_median"] = float(bloody["hd95_mm"].median())
     if len(bloody) > 1:
         volumes = volume_agreement(bloody["reference_ml"], bloody["predicted_ml"])
         found |= {"volume_bias_ml": volumes.bias, "volume_loa_ml": [volumes.low, volumes.high]}
