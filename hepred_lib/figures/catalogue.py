@@ -6,6 +6,7 @@ can be drawn again without what computed it. A column or key `simulated` that is
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import ceil
 
 import numpy as np
 import pandas as pd
@@ -28,10 +29,6 @@ class FigureSpec:
     width_mm: float
     height_mm: float | Callable[[Data], float]
     required: tuple[str, ...]
-
-    def height_for(self, data: Data) -> float:
-        """Return the height in mm, which grows with the rows or slices where these are listed."""
-        return self.height_mm(data) if callable(self.height_mm) else self.height_mm
 
 
 def _figure(caption: str, draw: Callable, width_mm: float, height_mm: float | Callable, *required: str) -> FigureSpec:
@@ -57,7 +54,8 @@ FIGURES: dict[str, FigureSpec] = {
     ),
     "cohort": _figure(
         "Bedside variables in patients with and without expansion: cumulative distributions with 95 % bands.",
-        cohort.cohort, DOUBLE_MM, cohort.cohort_height_mm, "variable", "he", "value", "proportion", "low", "high", "n",
+        cohort.cohort, DOUBLE_MM, lambda table: 20 + 44 * ceil(table["variable"].nunique() / 4),
+        "variable", "he", "value", "proportion", "low", "high", "n",
     ),
     "missing_by_set": _figure(
         "Missing values of each candidate in all patients, by set, and in development patients by outcome.",
@@ -135,7 +133,7 @@ FIGURES: dict[str, FigureSpec] = {
     ),
     "nomogram": _figure(
         "Nomogram: the points of each predictor, and the probability that their total gives.",
-        models.nomogram, DOUBLE_MM, models.nomogram_height_mm,
+        models.nomogram, DOUBLE_MM, lambda table: models.ROW_MM * (table["axis"].nunique() + 1) + 6,
         "axis", "kind", "value", "label", "text", "tick", "points",
     ),
     "reclassification": _figure(
@@ -146,7 +144,8 @@ FIGURES: dict[str, FigureSpec] = {
     ),
     "subgroups": _figure(
         "AUC and calibration in the large by subgroup, with 95 % intervals and tests of interaction.",
-        performance.subgroups, DOUBLE_MM, performance.subgroups_height_mm,
+        performance.subgroups, DOUBLE_MM,
+        lambda table: 22 + 4.5 * (len(table) + table["split"].fillna("").nunique()),
         "model", "split", "group", "n", "events",
         *("auc", "auc_low", "auc_high", "in_the_large", "in_the_large_low", "in_the_large_high"),
         "p_auc", "p_in_the_large",
@@ -183,11 +182,16 @@ def draw(name: str, data: Data) -> Figure:
     data = style.printable(data)
     empty = isinstance(data, pd.DataFrame) and data.empty
     with style.sheet():
-        figure = style.new_figure(spec.width_mm, 40 if empty else spec.height_for(data))
+        # The height grows with the rows or slices where these are listed.
+        height_mm = 40 if empty else spec.height_mm(data) if callable(spec.height_mm) else spec.height_mm
+        figure = style.new_figure(spec.width_mm, height_mm)
         if "simulated" in data and np.any(data["simulated"]):
             style.stamp_simulated(figure)
         (style.no_data(figure) if empty else spec.draw(figure, data))
-        return style.freeze(figure)
+        # Laid out once and for all, so that PDF and PNG, and a second rendering, agree to the last point.
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+        return figure
 
 
 def caption(name: str, data: Data) -> str:

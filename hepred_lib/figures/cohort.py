@@ -85,7 +85,9 @@ def cohort(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
         One pair a variable, in the order of the table.
     """
     variables = table["variable"].unique()
-    grid = panels(figure, len(variables), columns=cohort_columns(table), sharey=True)
+    # At most four panels in a row, and rows as even as they can be.
+    columns = ceil(len(variables) / ceil(len(variables) / 4))
+    grid = panels(figure, len(variables), columns=columns, sharey=True)
     for axes, variable in zip(grid, variables, strict=True):
         rows, counts = table[table["variable"] == variable], {}
         for outcome, style in OUTCOMES.items():
@@ -96,22 +98,11 @@ def cohort(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
         axes.set_xlabel(variable)
         axes.set_title(", ".join(f"{count} {name}" for name, count in reversed(counts.items())), color=GREY)
     grid[0].set(ylim=(0, 1.02))
-    for axes in grid[:: cohort_columns(table)]:
+    for axes in grid[::columns]:
         axes.set_ylabel("Cumulative proportion")
     handles = [Line2D([], [], color=s.color, linestyle=s.line, label=s.name) for s in OUTCOMES.values()]
     legend_below(figure, handles, title="bands: 95 % CI, value by value", columns=2)
     return grid
-
-
-def cohort_columns(table: pd.DataFrame) -> int:
-    """Return how many panels stand in a row: at most four, and rows as even as they can be."""
-    count = table["variable"].nunique()
-    return ceil(count / ceil(count / 4))
-
-
-def cohort_height_mm(table: pd.DataFrame) -> float:
-    """Return the height in mm, 174 mm wide."""
-    return 20 + 44 * ceil(table["variable"].nunique() / 4)
 
 
 def _steps(axes: Axes, curve: pd.DataFrame, style: LineStyle) -> None:

@@ -62,11 +62,6 @@ def nomogram(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     return [axes]
 
 
-def nomogram_height_mm(table: pd.DataFrame) -> float:
-    """Return the height in mm that the axes of a nomogram need."""
-    return ROW_MM * (table["axis"].nunique() + 1) + 6
-
-
 def _block(axes: Axes, y: float, rows: pd.DataFrame, *, mm_per_point: float) -> None:
     """Draw one axis over the points that it spans, with its marks."""
     shown = rows[rows["tick"].eq(True)].sort_values("points", kind="stable")

@@ -391,11 +391,6 @@ def subgroups(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     return grid
 
 
-def subgroups_height_mm(table: pd.DataFrame) -> float:
-    """Return the height in mm that the lines of the forest need."""
-    return 22 + 4.5 * (len(table) + table["split"].fillna("").nunique())
-
-
 def _lines(table: pd.DataFrame) -> tuple[list[int], list[str], dict[int, str]]:
     """Return the place of each row, the words of all lines, and the places of the headings."""
     places, names, headings, last = [], [], {}, ""

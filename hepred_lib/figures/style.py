@@ -107,13 +107,6 @@ def new_figure(width_mm: float, height_mm: float) -> Figure:
     return Figure(figsize=(width_mm / MM_PER_INCH, height_mm / MM_PER_INCH), layout="constrained")
 
 
-def freeze(figure: Figure) -> Figure:
-    """Lay the figure out once and for all, so that PDF and PNG, and a second rendering, agree to the last point."""
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")
-    return figure
-
-
 def stamp_simulated(figure: Figure) -> None:
     """Print "simulated" in the upper right corner, in a strip of 4 mm that the layout then leaves free."""
     width_mm, height_mm = (figure.get_size_inches() * MM_PER_INCH).tolist()

@@ -78,12 +78,6 @@ class Study:
         """Path of the simulated truth relative to the root, empty where the truth is not known."""
         return f"cohorts/{self.name}/truth.csv" if self.simulate else ""
 
-    @property
-    def external_truth(self) -> str:
-        """Likewise of the simulated patients of ``external``."""
-        simulated = self.external and self.external.get("simulate")
-        return str(Path(self.external["manifest"]).with_name("truth.csv")) if simulated else ""
-
     def notebook_threads(self, notebook: str) -> int:
         """Threads of one notebook: part of the study, so that numbers do not depend on the machine's cores."""
         return {**DEFAULT_THREADS, **self.threads}[notebook]

@@ -396,7 +396,9 @@ def _manifests(study: Study) -> dict[str, tuple[Path, str, str]]:
     """By key of the study file: each manifest, and where it is simulated its truth and the rule that makes both."""
     found = {"manifest": (study.root / study.manifest, study.truth, "simulate")}
     if study.external:
-        found["external, manifest"] = study.root / study.external["manifest"], study.external_truth, "simulate_external"
+        name = Path(study.external["manifest"])
+        truth = str(name.with_name("truth.csv")) if study.external.get("simulate") else ""
+        found["external, manifest"] = study.root / name, truth, "simulate_external"
     return found
 
 
