@@ -22,7 +22,7 @@ import shutil
 import stat
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -114,6 +114,14 @@ def short_digest(content: Any) -> str:
     return hashlib.sha256(content).hexdigest()[:16]
 
 
+def read_if_any(path: Path) -> dict[str, Any]:
+    """A JSON object, empty where there is none that can be read."""
+    try:
+        return read_json(path)
+    except (OSError, StudyError):
+        return {}
+
+
 class FileDigests:
     """SHA-256 of files, kept beside a run so that an unchanged file is not read again.
 
@@ -123,10 +131,7 @@ class FileDigests:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / DIGEST_FILE
-        try:
-            self._kept: dict[str, Any] = read_json(self._path)
-        except StudyError:
-            self._kept = {}
+        self._kept: dict[str, Any] = read_if_any(self._path)
         self._changed = False
 
     def of(self, path: Path) -> str | None:
@@ -146,12 +151,10 @@ class FileDigests:
 
     def save(self) -> None:
         """Keep what was computed; a folder that cannot be written is left as it is."""
-        if self._changed:
-            try:
+        if self._changed:  # another process may have kept more since
+            with suppress(OSError):
                 write_bytes(self._path, json.dumps(self._kept).encode())
-            except OSError:
-                return
-            self._changed = False
+                self._changed = False
 
 
 def code_digests(notebook: str) -> dict[str, str]:
@@ -266,10 +269,7 @@ def differences(wanted: Mapping[str, Any], made: Mapping[str, Any]) -> list[str]
 
 def read_record(folder: Path, step: str) -> dict[str, Any] | None:
     """The record of a step, None where there is none or it is damaged."""
-    try:
-        record = read_json(folder / "records" / f"{step}.json")
-    except (OSError, StudyError):
-        return None
+    record = read_if_any(folder / "records" / f"{step}.json")
     whole = record.pop(SEAL, None) == short_digest(record)
     return record if whole and all(isinstance(record.get(key), dict) for key in RECORDED) else None
 
@@ -518,10 +518,8 @@ def study_threads(folder: Path, number: str) -> int:
 
 def _asked_of(folder: Path, part: str, notebook: str) -> Any:
     """What ``hepred run`` last asked of a notebook; None where nobody can say."""
-    try:
-        return read_json(folder / ASKED_FILE)[part][notebook]
-    except (StudyError, KeyError, TypeError):
-        return None
+    asked = read_if_any(folder / ASKED_FILE).get(part)
+    return asked.get(notebook) if isinstance(asked, dict) else None
 
 
 def _folder_by_hand(folder: Path, notebook: str, parameters: Mapping[str, Any]) -> Path:
@@ -566,13 +564,11 @@ def versions() -> dict[str, str]:
 
 def _commit() -> str:
     """The commit of the checkout, marked where the working tree was changed; empty outside a checkout."""
-    said = []
-    for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"]):
-        try:
-            said.append(subprocess.run(["git", *words], cwd=PROJECT, capture_output=True, text=True, check=True).stdout)
-        except (OSError, subprocess.CalledProcessError):
-            return ""
-    return said[0].strip() + (" with local changes" if said[1].strip() else "")
+    words = ["git", "describe", "--always", "--exclude=*", "--abbrev=40", "--dirty= with local changes"]
+    try:
+        return subprocess.run(words, cwd=PROJECT, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
 
 
 def _first_three(names: Sequence[str]) -> str:

@@ -44,6 +44,7 @@ from hepred_lib.study.run import (
     disagreements,
     named_images,
     outputs_of,
+    read_if_any,
     read_record,
     step_identity,
     step_name,
@@ -404,13 +405,10 @@ def _manifests(study: Study) -> dict[str, tuple[Path, str, str]]:
 
 def _require_same_study(study: Study, path: Path, folder: Path) -> None:
     """Refuse a folder that another study file of the same name, with another manifest, was run in."""
-    try:
-        asked = read_json(folder / ASKED_FILE)
-    except StudyError:
-        return
+    asked = read_if_any(folder / ASKED_FILE)
     other, manifest = asked.get("study_file"), asked.get("manifest")
     here = str((study.root / study.manifest).resolve())
-    if other != str(path) and manifest != here and Path(str(other)).exists():
+    if other and other != str(path) and manifest != here and Path(str(other)).exists():
         raise StudyError(
             f"{folder} holds the study of {other} with manifest {manifest}; {path} gives the same name "
             f"'{study.name}' to manifest {here}. Give one of them another name."
