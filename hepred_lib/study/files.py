@@ -45,10 +45,6 @@ NPZ_FAULTS = (
 
 
 SHOWN = 160
-SCHEMAS = {
-    Path(__file__).with_name("model_files.yaml"): ("image_model", "model", "imputation"),
-    Path(__file__).with_name("results_files.yaml"): ("results", "external"),
-}
 # What this process wrote, by absolute path: size and SHA-256. A notebook is one process, and its record lists them.
 WRITTEN: dict[Path, dict[str, Any]] = {}
 
@@ -300,6 +296,6 @@ def read_results(path: Path) -> dict[str, Any]:
 def _validator(kind: str) -> Draft202012Validator:
     from jsonschema import Draft202012Validator  # its grammars take a second to load
 
-    (path,) = (path for path, kinds in SCHEMAS.items() if kind in kinds)
+    path = Path(__file__).with_name("schemas.yaml")
     schema = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
     return Draft202012Validator({"$ref": f"#/$defs/{kind}", "$defs": schema["$defs"]})

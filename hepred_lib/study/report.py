@@ -74,28 +74,25 @@ class Literal(str):
 class Known(Mapping):
     """A JSON object of the run; a key that is missing or null raises :class:`AbsentError`."""
 
-    def __init__(self, name: str, load: Callable[[], Mapping[str, Any]], prefix: str = "") -> None:
-        self._name, self._load, self._prefix = name, load, prefix
+    def __init__(self, name: str, plain: Callable[[], Mapping[str, Any]], prefix: str = "") -> None:
+        self._name, self._prefix = name, prefix
+        self.plain = plain  # gives the object as it is in the file, nulls included
 
     def __getitem__(self, key: str) -> Any:
-        value = self._load().get(key)
+        value = self.plain().get(key)
         if value is None:
             raise AbsentError(f"{self._name} has no value for {self._prefix}{key}")
         return self._wrapped(value, f"{self._prefix}{key}.")
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._load())
+        return iter(self.plain())
 
     def __len__(self) -> int:
-        return len(self._load())
+        return len(self.plain())
 
     def get(self, key: str, default: Any = None) -> Any:
         """The value, or the default where it is missing or null."""
-        return default if self._load().get(key) is None else self[key]
-
-    def plain(self) -> Mapping[str, Any]:
-        """The object as it is in the file, nulls included."""
-        return self._load()
+        return default if self.plain().get(key) is None else self[key]
 
     def _wrapped(self, value: Any, prefix: str) -> Any:
         if isinstance(value, list):
