@@ -4,7 +4,7 @@ CORES ?= $(shell nproc 2>/dev/null || echo 2)
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: book test setup lint html bench manifest readme clean
+.PHONY: book test setup lint html bench manifest readme pretrained clean
 .DEFAULT_GOAL := book
 
 book: $(READY)  ## the demo study: all notebooks, into runs/demo
@@ -40,6 +40,9 @@ manifest: $(READY)  ## data_manifest.csv again, after a change of the simulation
 
 readme: $(READY)  ## the README's results table and docs/demo_results.json, from runs/demo
 	$(BIN)/python benchmarks/readme_results.py
+
+pretrained: $(READY)  ## the weights that come with the library once more: an hour
+	$(BIN)/python benchmarks/pretrained.py --out cohorts/pretrained --cores $(CORES)
 
 clean:  ## what studies wrote and simulated; not the environment
 	rm -rf runs cohorts

@@ -10,7 +10,7 @@ import os
 import shlex
 import sys
 
-from hepred_lib.study.definition import load_study
+from hepred_lib.study.definition import TRAINING, load_study
 from hepred_lib.study.run import outputs_of, upstream_of
 from hepred_lib.study.running import run_folder, study_steps
 
@@ -82,7 +82,8 @@ if STUDY.external and STUDY.external.get("simulate"):
             simulated(OTHER.parent, STUDY.external["simulate"])
 
 
-# A card can be asked for in a cluster's profile: --set-resources 03_multitask_training:gres=gpu:1
+# Cards: with --resources gpu=N, as `hepred run` says it, no more folds train at once than there are cards. A cluster's
+# profile may ask for more: --set-resources 03_multitask_training:gres=gpu:1
 for NOTEBOOK in dict.fromkeys(notebook for notebook, _ in STEPS.values()):
 
     rule:
@@ -96,5 +97,7 @@ for NOTEBOOK in dict.fromkeys(notebook for notebook, _ in STEPS.values()):
         params:
             fold=lambda wildcards: f"--fold {wildcards.fold}" if wildcards.keys() else "",
         threads: STUDY.notebook_threads(NOTEBOOK)
+        resources:
+            gpu=STUDY.parameters.get(NOTEBOOK, {}).get("devices", 1) if NOTEBOOK == TRAINING else 0,
         shell:
             plain(f"{HEPRED} notebook {shlex.quote(config['study_file'])}") + f" {{rule}} {ALL} {{params.fold}}"

@@ -38,7 +38,7 @@ def main() -> None:
         calls.append(slice_calls(reading))
     table, slices = pd.DataFrame(agreement), pd.concat(calls)
     free, bloody = (slices[slices["blood"] == label] for label in (0, 1))
-    print(markdown(table.sort_values("dice").round(2)))
+    print(markdown(table.drop(columns=["ivh_dice", "reference_ivh_ml"]).sort_values("dice").round(2)))
     print(
         f"\n{len(table)} scans, {len(networks)} networks: median Dice {table['dice'].median():.3f} (quartiles "
         f"{table['dice'].quantile(0.25):.3f}-{table['dice'].quantile(0.75):.3f}), HD95 {table['hd95_mm'].median():.1f} "

@@ -51,21 +51,22 @@ from hepred_lib.cohort.scores import SCORES
 from hepred_lib.imaging.markers import measure_markers
 from hepred_lib.imaging.segmentation import agreement_by_group, dice, fill_holes, hd95_mm
 from hepred_lib.imaging.slices import from_torch, stored_grid
-from hepred_lib.multitask.data import Patient, fold_roles, load_patients, training_patients
-from hepred_lib.multitask.network import MultitaskNetwork, NetworkSettings, load_network, pick_device, save_network
+from hepred_lib.multitask.data import Patient, fold_roles, load_patients
+from hepred_lib.multitask.device import pick_device
+from hepred_lib.multitask.network import MultitaskNetwork, NetworkSettings, load_network, save_network
 from hepred_lib.multitask.prediction import (
     normalized_scores,
-    predict_cohort,
     predict_ensemble,
     score_scales,
 )
-from hepred_lib.multitask.training import TrainingSettings, fit_presence, fit_readout, train_fold
+from hepred_lib.multitask.readout import ablation_scores
+from hepred_lib.multitask.training import TrainingSettings, complete_fold
 from hepred_lib.progress import progress
 from hepred_lib.stats.calibration import calibrate
 from hepred_lib.stats.development import DevelopmentSettings, cross_fit, develop
-from hepred_lib.stats.discrimination import auc, auc_interval, delong_variance, placements
+from hepred_lib.stats.discrimination import auc, auc_interval, delong_variance, expected_auc, placements
 from hepred_lib.stats.sensitivity import cross_fit_penalized, fit_penalized
-from hepred_lib.study.files import file_sha256, read_json, write_bytes, write_json, write_table
+from hepred_lib.study.files import file_sha256, read_json, read_table, write_bytes, write_json, write_table
 from hepred_lib.study.summary import detection
 
 INNER_FOLDS = 10
@@ -101,26 +102,6 @@ def skill(y: ArrayLike, score: ArrayLike, oracle: ArrayLike) -> Skill:
     variance = delong_variance(own[0] - ratio * best[0], own[1] - ratio * best[1])
     reach = norm.ppf(0.975) * float(np.sqrt(variance)) / abs(possible)
     return Skill(ratio, ratio - reach, ratio + reach)
-
-
-def expected_auc(score: ArrayLike, p: ArrayLike) -> float:
-    """AUC of a score over all outcomes that patients with these probabilities could have had, ties counting one half.
-
-    In a simulation P(HE | all that acts on it) is known. Given it, outcome and score are independent, so that weighing
-    each pair of patients by the probability that the first has HE and the second has not leaves the luck of one draw of
-    outcomes out of the comparison.
-
-    Parameters
-    ----------
-    score : array_like, shape (n,)
-    p : array_like, shape (n,)
-        Probability of the outcome given everything: the integrated oracle's.
-    """
-    s, p = np.asarray(score, dtype=float), np.asarray(p, dtype=float)
-    weight = p[:, None] * (1 - p)[None, :]
-    np.fill_diagonal(weight, 0.0)
-    won = (s[:, None] > s[None, :]) + 0.5 * (s[:, None] == s[None, :])
-    return float((weight * won).sum() / weight.sum())
 
 
 def radiomics_score(markers: pd.DataFrame, cohort: pd.DataFrame, *, seed: int) -> pd.Series:
@@ -227,7 +208,8 @@ def read_patient(
     networks: Sequence[MultitaskNetwork], patient: Patient, *, store: Path, quality: pd.DataFrame
 ) -> dict[str, Any]:
     """Logits, agreement of the outlines, presence of blood by slice, and what is measured on the predicted outline."""
-    prediction, logits = predict_ensemble(networks, patient)
+    prediction, readings = predict_ensemble(networks, patient)
+    logits = [reading.logit for reading in readings]
     grid = stored_grid(quality, patient.patient_id)
     outline = fill_holes(grid.to_scan(from_torch(prediction.probability)) >= 0.5)
     hu, reference = open_inside(store, patient.patient_id, grid)
@@ -292,20 +274,14 @@ def _trained(
     if settings_hold(path, record):
         return path
     place.mkdir(parents=True, exist_ok=True)
-    own = cohort[cohort["split"].eq("development")]
-    chosen = training_patients(load_patients(store, own, quality), fold_roles(own, fold))
-    with timed(f"fold {fold}, {len(chosen)} patients, {training.epochs} epochs"):
-        network, history = train_fold(
-            chosen, settings.network, settings=training, checkpoint=place / "checkpoint.safetensors"
+    patients, roles = load_patients(store, cohort, quality), fold_roles(cohort, fold)
+    with timed(f"fold {fold}, {training.epochs} epochs, {len(patients)} patients read"):
+        trained = complete_fold(
+            patients, roles, settings.network, settings=training, checkpoint=place / "checkpoint.safetensors"
         )
-    taught = [patient for patient in chosen if np.isfinite(patient.he)]
-    with timed(f"read-out of fold {fold}"):
-        findings, slices = predict_cohort(network, chosen)
-        told = findings[findings["patient_id"].isin([patient.patient_id for patient in taught])]
-        fit_readout(network, told, pd.Series([patient.he for patient in taught], index=told.index), seed=training.seed)
-        fit_presence(network.context, slices)
-    save_network(network, path)
-    write_table(place / "history.csv", history)
+    save_network(trained.network, path)
+    write_table(place / "history.csv", trained.history)
+    write_table(place / "predictions.csv", trained.predictions)
     write_json(path.with_suffix(".json"), record)
     (place / "checkpoint.safetensors").unlink()
     return path
@@ -321,7 +297,7 @@ def _folds(cohort: pd.DataFrame) -> list[int]:
 
 
 METHODS = ("image", "radiomics", "predicted", "densenet", "volume", "bedside", "models")
-IMAGE_SCORES = ("image", "radiomics", "predicted", "densenet")
+IMAGE_SCORES = ("image", "image_deep", "image_both", "radiomics", "predicted", "densenet")
 FIRST_SEED = 101
 ORACLES = {"image": "p_image", "clinical": "p_clinical", "integrated": "p_integrated"}
 QUICK = {"patients": 60, "test": 60, "epochs": 1, "folds": 2, "scan_matrix": 128, "densenet_epochs": 1, "resamples": 10}
@@ -330,6 +306,10 @@ WORDS = {
     "oracle_clinical": "oracle, bedside",
     "oracle_integrated": "oracle, both",
     "image": "Image-to-HE",
+    "image_volume": "Image-to-HE, its own volume alone",
+    "image_findings": "Image-to-HE, read-out findings",
+    "image_deep": "Image-to-HE, read-out deep",
+    "image_both": "Image-to-HE, read-out both",
     "radiomics": "markers of the reference outline, ridge",
     "predicted": "markers of the predicted outline, ridge",
     "densenet": "MONAI DenseNet121, 3D crop",
@@ -339,6 +319,8 @@ WORDS = {
     "clinical": "Clinical-to-HE",
     "integrated_oracle": "Integrated-to-HE, given the oracle's image logit",
     "integrated_image": "Integrated-to-HE",
+    "integrated_image_deep": "Integrated-to-HE, read-out deep",
+    "integrated_image_both": "Integrated-to-HE, read-out both",
     "integrated_radiomics": "Integrated-to-HE, markers of the reference outline",
     "integrated_predicted": "Integrated-to-HE, markers of the predicted outline",
     "integrated_densenet": "Integrated-to-HE, DenseNet121",
@@ -399,6 +381,9 @@ def score_images(store: Path, tables: dict[str, pd.DataFrame], patients: pd.Data
         groups = outline_groups(readings, tables["cohort"], tables["markers"])
         write_table(store / plan.label / "outlines.csv", groups)
         scores["image"] = dl_scores(readings, patients["patient_id"])
+        parts = [store / plan.label / "folds" / str(k) / "predictions.csv" for k in _folds(tables["cohort"])]
+        ablation = ablation_scores(pd.concat(map(read_table, parts)), by_patient["he"], seed=seed)
+        scores |= {f"image_{name}": score for name, score in ablation.items()}
     if "radiomics" in plan.methods:
         scores["radiomics"] = radiomics_score(tables["markers"], patients, seed=seed)
     if "predicted" in plan.methods:
@@ -437,7 +422,8 @@ def model_scores(store: Path, patients: pd.DataFrame, scores: dict[str, pd.Serie
     for name, score in offered.items():
         given = None if score is None else score.reindex(patients["patient_id"]).astype(float).tolist()
         settings = {"folds": folds, "score": given, **vars(bedside)}
-        place = store / (plan.label if name in ("integrated_image", "integrated_predicted") else ".") / "scores"
+        own = name.startswith("integrated_image") or name == "integrated_predicted"
+        place = store / (plan.label if own else ".") / "scores"
 
         def make(name: str = name, score: pd.Series | None = score) -> pd.DataFrame:
             with timed(f"model {name}"):

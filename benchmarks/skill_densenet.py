@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from hepred_lib.imaging.slices import BLOOD, open_patient
 from hepred_lib.multitask.data import NEIGHBOURS, mixed_seed, network_input
-from hepred_lib.multitask.network import half_precision_pays, pick_device
+from hepred_lib.multitask.device import autocast, pick_device
 from hepred_lib.multitask.prediction import normalized_scores, score_scales
 from hepred_lib.progress import progress
 
@@ -103,8 +103,7 @@ def train_densenet(crops: Tensor, labels: Tensor, *, epochs: int, seed: tuple[in
             batch = batch.to(device, memory_format=torch.channels_last_3d)
             optimizer.zero_grad(set_to_none=True)
             # On a CPU, gradients of 3D convolutions in bfloat16 are not finite (torch 2.15): single precision there.
-            half = device.type != "cpu" and half_precision_pays(device)
-            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
+            with autocast(device, "float32" if device.type == "cpu" else "auto"):
                 logits = network(batch).squeeze(1)
             value = loss(logits.float(), labels[rows].to(device))
             if not torch.isfinite(value):

@@ -2,6 +2,7 @@
 
 .venv/bin/python -m pip install --constraint constraints.txt --editable '.[bench]'
 .venv/bin/python benchmarks/training.py [--rounds 3] [--steps 18] [--workers 2]
+.venv/bin/python benchmarks/training.py --device cuda      our loop alone, on this device; needs no MONAI
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import time
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from unittest.mock import patch
 
@@ -22,9 +23,10 @@ import pandas as pd
 import torch
 from measuring import markdown, median_with_range, seconds_now
 from torch import nn
+from torch.profiler import ProfilerActivity, profile
 
 from hepred_lib.imaging.preprocessing import SliceGrid, grid_record
-from hepred_lib.imaging.slices import BLOOD, BRAIN, HU, HU_OFFSET, stored_path
+from hepred_lib.imaging.slices import BLOOD, BRAIN, HU, HU_OFFSET, IVH, stored_path
 from hepred_lib.multitask import data, training
 from hepred_lib.multitask.data import (
     BLUR_PIXELS,
@@ -44,6 +46,7 @@ from hepred_lib.multitask.data import (
     stored_to_hu,
     with_neighbours,
 )
+from hepred_lib.multitask.device import device_words, pick_device
 from hepred_lib.multitask.network import MultitaskNetwork, NetworkSettings
 from hepred_lib.multitask.training import TrainingSettings, joint_loss, train_fold
 
@@ -80,7 +83,9 @@ def write_store(folder: Path, n_patients: int, *, matrix: int, n_distinct: int) 
             os.link(stored_path(folder, names[number % n_distinct]), stored_path(folder, name))
     spacing = FIELD_MM / matrix
     grid = SliceGrid((matrix, matrix, N_SLICES), (spacing, spacing, THICKNESS_MM), (0.0, 0.0), FIELD_MM, matrix, 1)
-    quality = pd.DataFrame({"patient_id": names, "has_mask": 1, **grid_record(grid)}).set_index("patient_id")
+    quality = pd.DataFrame({"patient_id": names, "has_mask": 1, "has_ivh_mask": 1, **grid_record(grid)}).set_index(
+        "patient_id"
+    )
     measured = np.random.default_rng(n_patients).normal(size=(n_patients, len(DESCRIPTORS)))
     quality[list(DESCRIPTORS)] = measured
     return pd.DataFrame({"patient_id": names, "he": [float(number % 5 == 0) for number in range(n_patients)]}), quality
@@ -161,6 +166,7 @@ class PeerLoop:
             voxel_ml=torch.tensor(voxel_ml, dtype=torch.float32),
             he=torch.tensor([patient.he for patient in chosen], dtype=torch.float32),
             descriptors=torch.tensor([patient.descriptors for patient in chosen], dtype=torch.float32),
+            ivh_known=torch.ones(len(chosen)),
             patient_ids=tuple(patient.patient_id for patient in chosen),
             number=tuple(int(k) for k in numbers),
         )
@@ -170,7 +176,7 @@ def write_slices(patient: Patient, folder: Path) -> list[dict[str, str]]:
     """One file a slice for the scan with its neighbours as channels, and one for the outline; the whole field."""
     n, _, *field = patient.planes.shape
     seen = torch.from_numpy(with_neighbours(patient.planes, np.arange(n), tuple(field)))
-    stacks = {"image": stored_to_hu(seen).numpy(), "label": patient.planes[:, [BLOOD]] / np.float32(255.0)}
+    stacks = {"image": stored_to_hu(seen).numpy(), "label": patient.planes[:, BLOOD : IVH + 1] / np.float32(255.0)}
     items: list[dict[str, str]] = [{} for _ in range(n)]
     for key, stack in stacks.items():
         for z, plane in enumerate(stack):
@@ -234,11 +240,13 @@ def timers() -> Iterator[dict[str, np.ndarray]]:
         yield spent
 
 
-def our_epoch(patients: list[Patient], folder: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+def our_epoch(
+    patients: list[Patient], folder: Path, device: torch.device = CPU
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Seconds of one epoch's steps in :func:`train_fold`, and by part; what is done once is told apart."""
     with tempfile.TemporaryDirectory(dir=folder) as state, timers() as spent:
         start = _now()
-        train_fold(patients, NetworkSettings(), settings=SETTINGS, checkpoint=Path(state, "state"), device=CPU)
+        train_fold(patients, NetworkSettings(), settings=SETTINGS, checkpoint=Path(state, "state"), device=device)
         whole = _now() - start
     return whole - sum(spent[name] for name in BESIDE), dict(spent)
 
@@ -259,6 +267,34 @@ def compare(patients: list[Patient], folder: Path, *, rounds: int, workers: int)
         table[f"slices a {clock}"] = [median_with_range(n_slices / seconds[:, loop, k]) for loop in (0, 1)]
         table[f"ratio by {clock}s"] = ["1", median_with_range(ratio[:, k], 2)]
     return table, _by_part({name: part[0] for name, part in spent.items()}, seconds[-1, 1, 0], n_slices)
+
+
+def on_device(patients: list[Patient], folder: Path, device: torch.device) -> pd.DataFrame:
+    """An epoch of our loop on one device, after one to warm up: speed, kernels and waits a step, busy share, memory.
+
+    On a GPU with the repeatable kernels of a training, and with the fastest.
+    """
+    rows, on_gpu = [], device.type == "cuda"
+    n_steps, n_slices = len(patients) // SETTINGS.patients_per_step, len(patients) * SETTINGS.slices_per_patient
+    fastest = patch.object(training, "deterministic", lambda _: nullcontext())
+    for kernels, chosen in (("repeatable", nullcontext()), ("fastest", fastest))[: 1 + on_gpu]:
+        with chosen:
+            our_epoch(patients, folder, device)
+            kinds = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
+            with profile(activities=kinds) as seen:
+                our_epoch(patients, folder, device)
+            seconds = our_epoch(patients, folder, device)[0][0]
+        events = seen.key_averages()
+        calls = {
+            part: sum(event.count for event in events if part in event.key) for part in ("LaunchKernel", "ynchroni")
+        }
+        computing_s = sum(getattr(event, "self_device_time_total", 0.0) for event in events) / 1e6
+        row = {"device": device_words(device), "kernels": kernels, "slices a second": f"{n_slices / seconds:.1f}"}
+        row |= {"launches a step": calls["LaunchKernel"] / n_steps, "waits a step": calls["ynchroni"] / n_steps}
+        row |= {"busy": f"{computing_s / seconds:.0%}" if on_gpu else ""}
+        row |= {"peak GB": f"{torch.cuda.max_memory_allocated(device) / 1e9:.2f}" if on_gpu else ""}
+        rows.append(row)
+    return pd.DataFrame(rows)
 
 
 def _by_part(spent: dict[str, float], steps_s: float, slices: int) -> pd.DataFrame:
@@ -290,6 +326,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=18, help="of the default size, in each round")
+    parser.add_argument("--device", help="measure our loop on this device (cuda, cpu), without the peer")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="of the peer's DataLoader")
     options = parser.parse_args()
     warnings.simplefilter("ignore")  # MONAI's own about its dependencies
@@ -299,6 +336,9 @@ def main() -> None:
         store = write_store(folder / "store", n_patients, matrix=MATRIX, n_distinct=n_patients)
         patients = load_patients(folder / "store", *store)
         print(f"{torch.get_num_threads()} threads; load before the start: {os.getloadavg()[0]:.1f}\n")
+        if options.device:
+            print(markdown(on_device(patients, folder, pick_device(options.device)).astype(str)))
+            return
         tables = compare(patients, folder, rounds=options.rounds, workers=options.workers)
         print("\n\n".join(map(markdown, tables)))
 

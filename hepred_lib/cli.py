@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from threadpoolctl import threadpool_limits
 
+from hepred_lib.cards import held_cards
 from hepred_lib.errors import InputError, StudyError
 from hepred_lib.study.definition import load_study, study_parameters
 from hepred_lib.study.files import read_results, write_bytes
@@ -157,6 +158,7 @@ def run(
     study: Annotated[Path, typer.Argument(help="The study file.", show_default=False)],
     cores: Annotated[int, typer.Option(min=1, help="Cores to use at once.")] = os.cpu_count() or 1,
     runs_dir: Annotated[str, typer.Option(help="Folder of the runs instead of runs/.")] = "",
+    gpus: Annotated[int | None, typer.Option(min=0, help="Cards to share among the folds; all if not given.")] = None,
     why: Annotated[bool, typer.Option("--explain", help="Say what would be made, and why; run nothing.")] = False,
 ) -> None:
     """Run a study: completed steps are skipped, changed ones made again. Arguments after -- go to the workflow engine.
@@ -168,7 +170,7 @@ def run(
         for step, reasons in explain(described, run_folder(described, runs_dir)).items():
             print(f"{step}: {'; '.join(reasons) or 'up to date'}")
         return
-    status = run_study(study, cores=cores, runs_dir=runs_dir, engine_arguments=context.args)
+    status = run_study(study, cores=cores, gpus=gpus, runs_dir=runs_dir, engine_arguments=context.args)
     if status:
         raise typer.Exit(status)
     results = run_folder(load_study(study), runs_dir) / "results.json"
@@ -206,7 +208,8 @@ def notebook(
     print(f"{executed} ...", file=sys.stderr, flush=True)
     output, threads = folder / "notebooks" / f"{executed}.ipynb", described.notebook_threads(name)
     try:
-        execute(name, parameters, output=output, root=described.root, threads=threads)
+        with held_cards(0 if fold is None else int(parameters.get("devices", 1))):
+            execute(name, parameters, output=output, root=described.root, threads=threads)
     except NotebookError as error:
         if error.input_at_fault:
             write_bytes(folder / FAULT_FILE, f"{error}\n".encode())
@@ -255,6 +258,30 @@ def predict(
         answer, overview = predict_one(frozen, ct, read_bedside(clinical) if clinical else None, out=out)
     write_bytes(out / "overview.png", render(draw("overview", overview))["png"])
     print(json.dumps(answer, indent=1))
+
+
+@app.command()
+def segment(
+    scans: Annotated[list[Path], typer.Argument(help="Head CTs, NIfTI, or folders of them.", show_default=False)],
+    out: OutFolder,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+) -> None:
+    """Segment hemorrhage on scans with the network that comes trained (on simulated heads); no study is needed.
+
+    Writes for each scan a segmentation, its volumes and markers and a picture, and segmentation.csv for all.
+
+    Example: hepred segment scan.nii.gz other.nii.gz --out segmented
+    """
+    from hepred_lib.multitask.device import pick_device
+    from hepred_lib.study.segmenting import scans_in, segment_scans
+
+    table = segment_scans(scans_in(scans), out, device=pick_device(device))
+    unread = table[table["unread"].ne("")]
+    for row in unread.itertuples():
+        print(f"{row.file}: {row.unread}.", file=sys.stderr)
+    print(f"{out / 'segmentation.csv'}: {len(table) - len(unread)} of {len(table)} scans segmented")
+    if len(unread):
+        raise typer.Exit(2)
 
 
 @app.command()

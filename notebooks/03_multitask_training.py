@@ -33,7 +33,8 @@ from IPython.display import SVG
 
 from hepred_lib.imaging.slices import read_quality
 from hepred_lib.multitask.data import fold_roles, load_patients
-from hepred_lib.multitask.network import EVIDENCE, FINDINGS, NetworkSettings, pick_device, save_network
+from hepred_lib.multitask.device import device_words, pick_device
+from hepred_lib.multitask.network import EVIDENCE, READOUTS, NetworkSettings, save_network
 from hepred_lib.multitask.training import TrainingSettings, complete_fold
 from hepred_lib.study.definition import PROJECT
 from hepred_lib.study.drawing import show
@@ -44,8 +45,8 @@ from hepred_lib.study.run import open_notebook
 # ## Parameters
 #
 # The number of epochs is fixed in advance. Choosing it by looking at held-out patients would let them influence the network
-# that is later evaluated on them. The weights of the losses say how much each task counts against the segmentation, whose
-# weight is 1.
+# that is later evaluated on them. `pretrained` says where the weights start: from those that come with the library, which
+# have seen simulated heads and no outcome (`phantom`), from random ones (`none`), or from a file.
 
 # %% tags=["parameters"]
 study = "demo"  # folder under runs/
@@ -53,24 +54,33 @@ runs_dir = ""  # empty: the project's own runs/
 fold = 0  # the held-out fold
 seed = 7  # of weights, order, augmentation
 encoder = "resnet18"  # resnet18, resnet34 or resnet50
-epochs = 16  # fixed: nothing is stopped by looking at held-out patients
+epochs = 6  # fixed: nothing is stopped by looking at held-out patients; without pretraining, 16
 patients_per_step = 2  # bags in a batch: small steps learn most on a CPU, a GPU wants larger ones
 slices_per_patient = 6  # at most, mostly of the hematoma
-learning_rate = 0.002  # peak; warm-up, then a cosine to zero
-weight_decay = 0.01  # AdamW
+learning_rate = 0.001  # peak; warm-up, then a cosine to zero; without pretraining, 0.002
 expansion_weight = 0.3  # of the expansion loss in the joint loss
-presence_weight = 0.3  # of the presence loss
-descriptor_weight = 0.2  # of the measured descriptors' loss; 0 leaves them out
+readout = "findings"  # what the expansion logit is computed from: findings, deep or both
+pretrained = "phantom"  # phantom, none, or the file of a network
+device = "auto"  # auto, cpu, cuda, cuda:1 or mps
+precision = "auto"  # auto, bfloat16, float16 or float32
 devices = 1  # GPUs, or processes on a CPU, that share each step
 accumulation = 1  # parts a step is worked on in, where memory is short
-dropout = 0.25  # in the expansion head
 
 # %% [markdown]
-# Threads are set by the study, so that sums are rounded in the same way on every run.
+# Threads are set by the study, so that sums are rounded in the same way on every run. Where the machine has a GPU that
+# torch can use, it is taken; the line below says which, and how exactly it computes.
 
 # %%
 run = open_notebook("03_multitask_training", globals())
 torch.set_num_threads(run.threads)
+hardware = pick_device(device)
+device_words(hardware, precision)
+
+# %% [markdown]
+# A GPU rounds differently from a CPU, and each kind of GPU from the others: weights agree between machines in what they
+# predict, not in their last digits.
+
+# %%
 cohort, quality = read_table(run.path("cohort.csv")), read_quality(run.folder / "slices")
 assert fold in set(cohort["fold"]) - {-1}, f"fold must be one of {sorted(set(cohort['fold']) - {-1})}, got {fold}"
 
@@ -103,12 +113,15 @@ members.groupby("role").agg(**counts)
 # %% [markdown]
 # ## The network
 #
-# The input is a slice with two neighbours on each side, in the window of 0 to 80 HU. A ResNet encoder reduces it step by
-# step; a U-Net decoder returns to full resolution and gives the segmentation. From the deepest level, one logit per slice
-# says whether the slice contains blood. For expansion, features are averaged under the segmentation, slices are pooled to
-# one vector per patient by gated attention, and *descriptors* of the hematoma (density, heterogeneity, margin, shape) are
-# predicted from it. The expansion logit is a weighted sum of these descriptors and the volume, so that few patients have
-# to determine few weights.
+# The input is a slice with two neighbours on each side, in the window of 0 to 80 HU, and the slice once more from 80 to 200
+# HU, where calcium is and blood is not. A ResNet encoder reduces it step by step; a U-Net decoder returns to full
+# resolution and segments the hematoma and, as a class of its own, blood in the ventricles. From the deepest level, one
+# logit per slice says whether the slice contains blood.
+#
+# For expansion, the decoder's features are summarized by their mean and SD over the whole hematoma, all slices together. A
+# small layer turns them into 32 *deep features*, from which *descriptors* of the hematoma (density, heterogeneity, margin,
+# shape) are predicted. `readout` decides what the expansion logit is a weighted sum of: of what can be named (`findings`:
+# predicted and measured descriptors and the volumes), of the deep features (`deep`, the design of the paper), or of both.
 #
 # The diagram shows the default encoder, ResNet-18, with the size of each result; larger encoders have more weights in
 # their stages.
@@ -123,22 +136,25 @@ SVG(filename=PROJECT / "docs" / "network.svg", metadata={"figure": "network", "a
 # The joint loss adds up:
 #
 # - **segmentation**: soft Dice per patient, so that a small hematoma counts as much as a large one, plus cross-entropy per
-#   pixel; the same for coarse segmentations at the lower resolutions;
+#   pixel; the same for coarse segmentations at the lower resolutions; and all of it, with less weight, for ventricular
+#   blood in patients whose reference says where it is;
 # - **presence**: cross-entropy per slice;
 # - **expansion**: cross-entropy per patient;
 # - **descriptors**: the error of the predicted descriptors, whose targets are measured inside the reference segmentation.
 #
 # Each step sees a few slices of a few patients, newly drawn in each epoch. They are augmented as another scanner and
 # another position of the head would change them: flips, rotation, shear and scale; gain, offset, sharpness and noise of
-# the HU. The network that is kept is a running average of the weights over steps, which varies less than the last step.
+# the HU; slices that hold a part of their neighbours. In the first two thirds of the epochs, parts of some hematomas fade
+# towards the density of brain, as blood does that has not clotted: large pale hematomas are rare, and else underestimated.
+# The network that is kept is a running average of the weights over steps, which varies less than the last step.
 
 # %%
 settings = TrainingSettings(
     epochs=epochs, patients_per_step=patients_per_step, slices_per_patient=slices_per_patient, learning_rate=learning_rate,
-    weight_decay=weight_decay, expansion_weight=expansion_weight, presence_weight=presence_weight,
-    descriptor_weight=descriptor_weight, devices=devices, accumulation=accumulation, seed=seed, fold=fold,
+    expansion_weight=expansion_weight, readout=readout, pretrained=pretrained, precision=precision,
+    devices=devices, accumulation=accumulation, seed=seed, fold=fold,
 )  # fmt: skip
-architecture = NetworkSettings(encoder=encoder, dropout=dropout)
+architecture = NetworkSettings(encoder=encoder)
 
 # %% [markdown]
 # The next cell does the work: training by gradient, then the two read-outs described below, then the prediction of every
@@ -147,8 +163,7 @@ architecture = NetworkSettings(encoder=encoder, dropout=dropout)
 
 # %%
 checkpoint = run.path("folds", str(fold), "checkpoint.safetensors")
-device = pick_device()
-trained = complete_fold(patients, roles, architecture, settings=settings, checkpoint=checkpoint, device=device)
+trained = complete_fold(patients, roles, architecture, settings=settings, checkpoint=checkpoint, device=hardware)
 predictions = trained.predictions
 assert predictions["dl_logit"].notna().all(), "every patient must have a logit, whether a hematoma was detected or not"
 
@@ -183,9 +198,9 @@ pd.Series(parts, name="parameters").to_frame().assign(
 # When the deep features are done, two small linear layers are fitted once more, on the patients who trained the network:
 # they have few weights, and logistic regression finds the best ones exactly.
 #
-# - **expansion**: ridge logistic regression of HE on the findings: predicted descriptors, log volume, and the same
-#   descriptors *measured* inside the network's own segmentation. It is fitted on predicted segmentations, because new
-#   patients have no others.
+# - **expansion**: ridge logistic regression of HE on the values that `readout` names. The findings are predicted
+#   descriptors, the log volumes, and the same descriptors *measured* inside the network's own segmentation. It is fitted on
+#   predicted segmentations, because new patients have no others.
 # - **presence**: logistic regression of blood on the evidence of a slice and of its neighbours; adjacent slices help to
 #   identify the faint ends of a hematoma.
 #
@@ -198,15 +213,16 @@ trained.readouts
 # %% [markdown]
 # ### What the expansion logit is computed from
 #
-# The weight of each finding, and the change of the log odds per standard deviation, which makes findings comparable. Ridge
-# regression shares a common signal among correlated findings, so that several small weights can stand for one strong
-# signal. None of them is an effect: a finding with a large weight need not cause growth, and one without a weight may only
-# be represented by its neighbours. Weights that differ between folds show how little the data determine them.
+# The weight of each value, and the change of the log odds per standard deviation, which makes values comparable; those
+# outside the read-out have no weight and are left out. Ridge regression shares a common signal among correlated values, so
+# that several small weights can stand for one strong signal. None of them is an effect: a finding with a large weight need
+# not cause growth, and one without a weight may only be represented by its neighbours. Weights that differ between folds
+# show how little the data determine them. Deep features have no names and differ from network to network.
 
 # %%
 weights = trained.network.expansion.classify.weight.detach().cpu().numpy()[0]
-findings = pd.DataFrame({"weight": weights, "log_odds_per_sd": weights * predictions[list(FINDINGS)].std()})
-findings.sort_values("log_odds_per_sd", key=abs, ascending=False)
+values = pd.DataFrame({"weight": weights, "log_odds_per_sd": weights * predictions[list(READOUTS["both"])].std()})
+values.loc[list(READOUTS[readout])].sort_values("log_odds_per_sd", key=abs, ascending=False)
 
 # %% [markdown]
 # ### What the presence of blood is predicted from
@@ -246,4 +262,4 @@ write_table(place / "history.csv", history)
 write_table(place / "predictions.csv", predictions)
 checkpoint.unlink()
 n_training = int((members["role"].eq("in_fold") & members["mask"]).sum())
-run.record(n_training=n_training, final_loss=history["loss"].iloc[-1], device=str(device))
+run.record(n_training=n_training, final_loss=history["loss"].iloc[-1], device=str(hardware))

@@ -61,6 +61,7 @@ study = "demo"  # the frozen study: folder under runs/
 runs_dir = ""  # empty: the project's own runs/
 manifest = "cohorts/demo_site_b/manifest.csv"  # the new patients
 out = ""  # folder for what is written; empty: external/ in the study's own, and external.json beside results.json
+device = "auto"  # where the networks read: auto, cpu, cuda, cuda:1 or mps
 n_resamples = 200  # bootstrap resamples of the bands and of the detection interval
 seed = 7  # of the resamples
 
@@ -83,7 +84,7 @@ rng, notes = np.random.default_rng(seed), []
 # whom a model was developed cannot test it.
 
 # %%
-frozen = load_frozen(source.folder)
+frozen = load_frozen(source.folder, device=device)
 table = new_patients(frozen, run.resolve(manifest))
 simulated = bool(table["patient_id"].str.startswith("SIM-").all())
 assert table["patient_id"].is_unique, "every new patient must have one row"
@@ -118,7 +119,7 @@ readings = read_scans(frozen, table)
 # %%
 patients = predict_cohort(frozen, table, readings)
 columns = ["patient_id", "site", "he", "has_hemorrhage", "dl_score", "dl_score_spread", "hematoma_detected"]
-columns += ["predicted_volume_ml", "flags", *(f"p_{name}" for name in summary.MODELS), "reason"]
+columns += ["predicted_volume_ml", "predicted_ivh_ml", "flags", *(f"p_{name}" for name in summary.MODELS), "reason"]
 assert len(patients) == len(table), "every new patient must be listed"
 write_table(folder / "predictions.csv", patients[columns])
 patients[columns].describe().T

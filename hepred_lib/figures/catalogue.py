@@ -82,9 +82,9 @@ FIGURES: dict[str, FigureSpec] = {
         "One patient: CT slices with the predicted outline of the hematoma, and the models' predictions.",
         images.overview, DOUBLE_MM, images.overview_height_mm, *_CT, "mask", "lines",
     ),
-    "attention": _figure(
-        "Activation map of the DL score in one slice per patient, and the attention by slice below it.",
-        images.attention, DOUBLE_MM, images.attention_height_mm, *_CT, "predicted", "activation", "shown", "attention",
+    "activation": _figure(
+        "Activation map of the DL score in one slice per patient, and the share of the hematoma by slice below it.",
+        images.activation, DOUBLE_MM, images.activation_height_mm, *_CT, "predicted", "activation", "shown", "share",
     ),
     "learning_curves": _figure(
         "Training losses by epoch, one line per fold.",

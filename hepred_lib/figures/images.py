@@ -195,7 +195,7 @@ def _lines_mm(arrays: Arrays) -> float:
     return 4.2 * len(_wrapped(arrays["lines"])) + 10
 
 
-# Activation map over the hematoma, and attention by slice
+# Activation map over the hematoma, and its share by slice
 
 # From clear to vermillion: where nothing was active the scan shows through.
 HEAT = LinearSegmentedColormap.from_list("heat", [(*c, a) for c, a in (((0.9, 0.6, 0), 0), ((0.84, 0.37, 0), 0.75))])
@@ -203,14 +203,14 @@ HALF = LineStyle("half of the highest activation", "white", (0, (0.8, 1.2)), "")
 BARS_MM = 26
 
 
-def attention(figure: FigureBase, arrays: Arrays) -> list[Axes]:
-    """Draw one column a patient: the slice with most of the activation map, under it, and attention by slice.
+def activation(figure: FigureBase, arrays: Arrays) -> list[Axes]:
+    """Draw one column a patient: the slice with most of the activation map; under it, the hematoma's share by slice.
 
     Parameters
     ----------
     figure : matplotlib Figure or SubFigure
     arrays : mapping of str to array
-        `hu`, `predicted`, `activation` (n, h, w), the last from 0 to 1; `shown` (n,), the slice's number; `attention`
+        `hu`, `predicted`, `activation` (n, h, w), the last from 0 to 1; `shown` (n,), the slice's number; `share`
         (n, s), NaN beyond a patient's own slices; `titles` (n,) text; `pixel_mm`, one length or (n,); `window` (2,).
         Indexed [slice, y, x] in RAS+.
 
@@ -231,8 +231,8 @@ def attention(figure: FigureBase, arrays: Arrays) -> list[Axes]:
         high = arrays["activation"][i] >= 0.5
         outline(upper, [(arrays["predicted"][i], PREDICTED), (high, HALF)], pixel_mm=pixels_mm[i])
         upper.set_title(str(arrays["titles"][i]), loc="center", pad=2)
-        _bars(lower, arrays["attention"][i], shown=int(arrays["shown"][i]))
-    grid[1, 0].set_ylabel("Attention")
+        _bars(lower, arrays["share"][i], shown=int(arrays["shown"][i]))
+    grid[1, 0].set_ylabel("Share of the hematoma")
     level, width = arrays["window"]
     figure.supxlabel(
         f"Window: level {level:g} HU, width {width:g} HU. Scale bar: {bar_mm} mm. R, L: the patient's right and left.\n"
@@ -243,7 +243,7 @@ def attention(figure: FigureBase, arrays: Arrays) -> list[Axes]:
     return list(grid.T.flat)
 
 
-def attention_height_mm(arrays: Arrays) -> float:
+def activation_height_mm(arrays: Arrays) -> float:
     """Return the height in mm, 174 mm wide."""
     return _slice_mm(arrays) + BARS_MM + 29 if len(arrays["hu"]) else 40
 

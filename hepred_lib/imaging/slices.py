@@ -132,7 +132,8 @@ def store_patient(folder: Path, row: dict, **options: float) -> dict[str, object
     np.save(buffer, planes, allow_pickle=False)
     write_bytes(stored_path(folder, patient), buffer.getvalue())
     blood_ml = float(blood_area_mm2(planes, slices.grid.pixel_mm).sum() * slices.grid.thickness_mm / 1000.0)
-    record = {"patient_id": patient, "has_mask": int(masks[0] is not None), "mask_ml": round(blood_ml, 4)}
+    given = {name: int(mask is not None) for name, mask in zip(("has_mask", "has_ivh_mask"), masks, strict=True)}
+    record = {"patient_id": patient, **given, "mask_ml": round(blood_ml, 4)}
     markers = measured_markers(scan.hu, masks[0], scan.spacing_mm)
     return {**record, **markers, "flags": quality_flags(slices), **slices.quality, **grid_record(slices.grid)}
 

@@ -35,11 +35,21 @@ from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as transforms
 
 from hepred_lib.imaging.markers import measure_markers
-from hepred_lib.imaging.slices import BLOOD, BRAIN, HU, HU_OFFSET, open_patient, slice_labels, stored_grid, stored_path
+from hepred_lib.imaging.slices import (
+    BLOOD,
+    BRAIN,
+    HU,
+    HU_OFFSET,
+    IVH,
+    open_patient,
+    slice_labels,
+    stored_grid,
+    stored_path,
+)
 
-WINDOW_HU = (0.0, 80.0)
+WINDOW_HU, DENSE_HU = (0.0, 80.0), (80.0, 200.0)
 NEIGHBOURS = 2  # below, and as many above
-N_CHANNELS = 2 * NEIGHBOURS + 1
+N_CHANNELS = 2 * NEIGHBOURS + 2
 FRAME_STEP = 16  # the network halves its input four times
 DESCRIPTORS = (
     *("mean_hu", "sd_hu", "hypodense_fraction", "blend_hu", "black_hole_hu", "hypodensity_hu"),
@@ -51,13 +61,17 @@ _SCALES_WITH_LENGTH = [name.endswith("_mm") for name in DESCRIPTORS]
 MEMORY_SHARE = 0.5
 TURN_DEG, SHEAR_DEG, SHIFT, SCALE = 20.0, 6.0, 0.06, 0.15
 GAIN, OFFSET_HU, NOISE_HU, BLUR_PIXELS = 0.06, 3.0, 2.5, 1.0
+# Blood that has not clotted, or has begun to dissolve, is hardly denser than brain.
+PALE_SHARE, PALE_HU, PALE_PATCHES = 0.25, 38.0, 4
+MIXED_SHARE, MIXED = 0.25, 0.25  # of slices that a reader was sent interpolated: each holds a part of its neighbours
 
 
 @dataclass(frozen=True)
 class Patient:
     """One patient's stored slices, uint8 (n, 4, h, w), and what training needs to know.
 
-    ``he`` and ``descriptors`` (as measured, in the order of :data:`DESCRIPTORS`) are NaN where unknown.
+    ``he`` and ``descriptors`` (as measured, in the order of :data:`DESCRIPTORS`) are NaN where unknown. ``ivh_known``
+    says whether the stored ventricular blood is a reference; without a mask for it, none is stored.
     """
 
     patient_id: str
@@ -68,6 +82,7 @@ class Patient:
     has_mask: bool
     path: Path | None = None
     descriptors: tuple[float, ...] = (np.nan,) * len(DESCRIPTORS)
+    ivh_known: bool = True
 
     @cached_property
     def labels(self) -> np.ndarray:
@@ -84,10 +99,11 @@ class Patient:
 
 @dataclass(frozen=True)
 class Batch:
-    """Slices of several patients: scan in HU with neighbours (n, 5, h, w), and the share of blood (n, 1, h, w).
+    """Slices of several patients: scan in HU with neighbours (n, 5, h, w), and the share of blood (n, 2, h, w).
 
-    ``presence, bag, voxel_ml`` have a row a slice, ``he`` and ``descriptors`` (of the images as they are in the batch)
-    one row per patient. ``number`` is each patient's place in the cohort, from which random draws are seeded.
+    The channels of ``blood`` are hematoma and ventricles. ``presence, bag, voxel_ml`` have a row a slice, ``he``,
+    ``descriptors`` (of the images as they are in the batch) and ``ivh_known`` one row per patient. ``number`` is each
+    patient's place in the cohort, from which random draws are seeded.
     """
 
     hu: Tensor
@@ -97,6 +113,7 @@ class Batch:
     voxel_ml: Tensor
     he: Tensor
     descriptors: Tensor
+    ivh_known: Tensor
     patient_ids: tuple[str, ...]
     number: tuple[int, ...]
 
@@ -109,7 +126,8 @@ def load_patients(store: Path, cohort: pd.DataFrame, quality: pd.DataFrame) -> l
     size = sum(stored_path(store, name).stat().st_size for name in cohort["patient_id"])
     in_memory = size <= MEMORY_SHARE * psutil.virtual_memory().available
     patients = []
-    for patient_id, he in zip(cohort["patient_id"], cohort["he"].astype(float), strict=True):
+    free = cohort["ivh"].eq(0) if "ivh" in cohort else pd.Series(False, index=cohort.index)
+    for patient_id, he, ivh_free in zip(cohort["patient_id"], cohort["he"].astype(float), free, strict=True):
         grid, planes = stored_grid(quality, patient_id), open_patient(store, patient_id)
         patients.append(
             Patient(
@@ -121,6 +139,7 @@ def load_patients(store: Path, cohort: pd.DataFrame, quality: pd.DataFrame) -> l
                 bool(quality.loc[patient_id, "has_mask"]),
                 stored_path(store, patient_id),
                 tuple(quality.loc[patient_id, list(DESCRIPTORS)].astype(float)),
+                bool(ivh_free or quality.loc[patient_id, "has_ivh_mask"]),
             )
         )
     return patients
@@ -194,8 +213,8 @@ def make_batch(
     frame = tuple(max(sides) for sides in zip(*(patient.frame for patient in chosen), strict=True))
     pairs = list(zip(chosen, slices, strict=True))
     seen = np.concatenate([with_neighbours(patient.planes, index, frame) for patient, index in pairs])
-    blood = np.concatenate([cut(patient.planes[index, BLOOD], frame) for patient, index in pairs])
-    seen, blood = (torch.from_numpy(stored).to(device, non_blocking=True) for stored in (seen, blood[:, None]))
+    blood = np.concatenate([cut(patient.planes[index, BLOOD : IVH + 1], frame) for patient, index in pairs])
+    seen, blood = (torch.from_numpy(stored).to(device, non_blocking=True) for stored in (seen, blood))
     counts = [len(index) for index in slices]
     labels = np.concatenate([patient.labels[index] for patient, index in pairs])
     voxel_ml = np.repeat([patient.voxel_ml for patient in chosen], counts)
@@ -207,6 +226,7 @@ def make_batch(
         voxel_ml=torch.tensor(voxel_ml, dtype=torch.float32, device=device),
         he=torch.tensor([patient.he for patient in chosen], dtype=torch.float32, device=device),
         descriptors=torch.tensor([p.descriptors for p in chosen], dtype=torch.float32, device=device),
+        ivh_known=torch.tensor([patient.ivh_known for patient in chosen], dtype=torch.float32, device=device),
         patient_ids=tuple(patient.patient_id for patient in chosen),
         number=tuple(int(k) for k in numbers),
     )
@@ -275,20 +295,29 @@ def stored_to_hu(seen: Tensor) -> Tensor:
 
 
 def normalize(hu: Tensor) -> Tensor:
-    """Clip to the brain window (W80 L40) and scale to about -1 to 1: what the network is given."""
-    low, high = WINDOW_HU
-    return (hu.clamp(low, high) - low) / (high - low) * 2.0 - 1.0
+    """What the network is given, from slices with their neighbours in HU (n, 5, h, w): (n, 6, h, w), from -1 to 1.
+
+    All five in the brain window (W80 L40), and the slice itself from 80 to 200 HU: blood is not that dense, calcium is.
+    """
+    seen, dense = (
+        (part.clamp(low, high) - low) / (high - low) * 2.0 - 1.0
+        for part, (low, high) in ((hu, WINDOW_HU), (hu[:, [NEIGHBOURS]], DENSE_HU))
+    )
+    return torch.cat([seen, dense], dim=1)
 
 
 def network_input(planes: np.ndarray, index: np.ndarray, frame: tuple[int, int], device: torch.device) -> Tensor:
-    """A patient's slices at ``index`` as the network takes them, ``(k, 5, *frame)``, in channels-last order."""
+    """A patient's slices at ``index`` as the network takes them, ``(k, 6, *frame)``, in channels-last order."""
     seen = torch.from_numpy(with_neighbours(planes, index, frame)).to(device)
     return normalize(stored_to_hu(seen)).contiguous(memory_format=torch.channels_last)
 
 
 @dataclass(frozen=True)
 class Draw:
-    """One patient's draw: affine map from output to input in units of half a square image, and a scanner's changes."""
+    """One patient's draw: affine map from output to input in units of half a square image, and a scanner's changes.
+
+    ``pale`` is how far a part of the hematoma fades, from 0 to 1; ``mixed`` the share of each neighbour in a slice.
+    """
 
     affine: np.ndarray
     zoom: float
@@ -296,6 +325,8 @@ class Draw:
     offset_hu: float
     blur: float
     noise_hu: float
+    pale: float
+    mixed: float
 
 
 def draw_changes(rng: np.random.Generator) -> Draw:
@@ -314,25 +345,49 @@ def draw_changes(rng: np.random.Generator) -> Draw:
         offset_hu=OFFSET_HU * rng.uniform(-1, 1),
         blur=max(0.0, rng.uniform(-1, 1)),
         noise_hu=NOISE_HU * rng.uniform(),
+        pale=rng.uniform(0.2, 0.6) * (rng.uniform() < PALE_SHARE),
+        mixed=MIXED * rng.uniform() * (rng.uniform() < MIXED_SHARE),
     )
 
 
-def augment(batch: Batch, *, seed: Sequence[int]) -> Batch:
+def augment(batch: Batch, *, seed: Sequence[int], fading: bool = True) -> Batch:
     """The batch with each patient's slices moved, their HU and with them the descriptors changed.
 
-    Reproducible by ``seed`` on the same device.
+    With ``fading`` a part of some hematomas fades, and their descriptors are no longer known. Reproducible by ``seed``
+    on the same device.
     """
     draws = [draw_changes(np.random.default_rng([*seed, number, 1])) for number in batch.number]
+    draws = draws if fading else [replace(draw, pale=0.0) for draw in draws]
     moved = move(torch.cat([batch.hu - WINDOW_HU[0], batch.blood], dim=1), _by_slice(batch, [d.affine for d in draws]))
-    hu, blood = moved[:, :-1] + WINDOW_HU[0], moved[:, -1:]
-    changes = _by_slice(batch, [[d.gain, d.offset_hu, d.blur, d.noise_hu] for d in draws])
+    hu, blood = moved[:, :-2] + WINDOW_HU[0], moved[:, -2:]
     generator = torch.Generator(hu.device).manual_seed(mixed_seed([*seed, *batch.number]))
     noise = torch.randn(hu.shape, generator=generator, device=hu.device)
-    gain, offset_hu, zoom = torch.tensor(
-        [[d.gain, d.offset_hu, d.zoom] for d in draws], dtype=torch.float32, device=hu.device
+    patches = torch.rand((len(hu), 1, PALE_PATCHES, PALE_PATCHES), generator=generator, device=hu.device)
+    pale, mixed = _by_slice(batch, [[d.pale, d.mixed] for d in draws])[:, :, None, None, None].unbind(dim=1)
+    hu = mix_slices(fade(hu, blood[:, :1], patches, pale), mixed)
+    changes = _by_slice(batch, [[d.gain, d.offset_hu, d.blur, d.noise_hu] for d in draws])
+    gain, offset_hu, zoom, faded = torch.tensor(
+        [[d.gain, d.offset_hu, d.zoom, d.pale] for d in draws], dtype=torch.float32, device=hu.device
     ).unbind(dim=1)
     descriptors = changed_descriptors(batch.descriptors, gain=gain, offset_hu=offset_hu, zoom=zoom)
+    descriptors = torch.where(faded[:, None] > 0, torch.nan, descriptors)
     return replace(batch, hu=change_hu(hu, changes, noise), blood=blood, descriptors=descriptors)
+
+
+def fade(hu: Tensor, blood: Tensor, patches: Tensor, pale: Tensor) -> Tensor:
+    """Slices (n, c, h, w) in which parts of the blood (n, 1, h, w) lose the share ``pale`` of what is above brain's HU.
+
+    ``patches`` (n, 1, k, k), random numbers from 0 to 1, are enlarged to smooth fields; half of a field fades.
+    """
+    field = nn.functional.interpolate(patches, size=hu.shape[-2:], mode="bilinear", align_corners=False)
+    share = blood * pale * torch.sigmoid(20.0 * (field - 0.5))
+    return hu - share * (hu - PALE_HU).clamp_min(0.0)
+
+
+def mix_slices(hu: Tensor, mixed: Tensor) -> Tensor:
+    """Slices (n, c, h, w) that hold the share ``mixed`` of each neighbour, as a scan resampled along z does."""
+    beside = torch.cat([hu[:, :1], hu, hu[:, -1:]], dim=1)
+    return hu + mixed * (beside[:, :-2] + beside[:, 2:] - 2.0 * hu)
 
 
 def move(images: Tensor, affine: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What the expansion score rests on: attention by slice, and an activation map over the hematoma.
+"""What the expansion score rests on: share of the hematoma by slice, and an activation map over the hematoma.
 
 The map is Grad-CAM on the decoder's finest features: each feature is weighted by the mean slope of the expansion logit
 along it, and only what raises the logit more than the hematoma does on average is kept: features are pooled under the
@@ -30,44 +30,43 @@ from hepred_lib.multitask.prediction import predict_ensemble, predict_patient
 
 @dataclass(frozen=True)
 class Explanation:
-    """Attention of each slice (n,), summing to 1, and the activation map (n, h, w), from 0 to 1 within the patient."""
+    """Share of the hematoma in each slice (n,), summing to 1, and the activation map (n, h, w), 0 to 1 by patient."""
 
-    attention: np.ndarray
+    share: np.ndarray
     activation: np.ndarray
 
 
 def explain_patient(network: MultitaskNetwork, patient: Patient) -> Explanation:
     """Attention and activation map of one patient under one network, with its own outline.
 
-    Slices that the score does not use have attention 0 and an empty map.
+    Slices that the score does not use have share 0 and an empty map.
     """
     reading = predict_patient(network, patient)
-    used = np.flatnonzero(reading.attention > 0)
-    outline = torch.from_numpy(cut(reading.probability[used] >= 0.5, patient.frame)[:, None].astype(np.float32))
+    used = np.flatnonzero(reading.share > 0)
+    found = np.stack([reading.probability[used], reading.ventricular[used]], axis=1) >= 0.5
+    outline = torch.from_numpy(cut(found, patient.frame).astype(np.float32))
     device = next(network.parameters()).device
     slices = network_input(patient.planes, used, patient.frame, device)
     with torch.inference_mode(False), torch.enable_grad():
         features = network(slices).features
         bag = torch.zeros(len(used), dtype=torch.long, device=device)
         voxel = torch.full((len(used),), patient.voxel_ml, device=device)
-        logit = network.expand(features, slices, outline.to(device), bag, voxel).expansion[0]
+        logit = network.expansion(features, slices, outline.to(device), bag, voxel).expansion[0]
         (slope,) = torch.autograd.grad(logit, features[-1])
     cam = (slope.mean(dim=(0, 2, 3), keepdim=True) * features[-1].detach()).sum(dim=1, keepdim=True)
     enlarged = nn.functional.interpolate(cam, size=outline.shape[-2:], mode="bilinear", align_corners=False)
     # Features are pooled under the outline only: elsewhere the map would show what the score cannot see.
-    seen = outline.to(device) if reading.detected else torch.ones_like(enlarged)
+    seen = outline[:, :1].to(device) if reading.detected else torch.ones_like(enlarged)
     above = (enlarged - (enlarged * seen).sum() / seen.sum()).clamp_min(0) * seen
     activation = np.zeros(reading.probability.shape, dtype=np.float32)
     activation[used] = uncut(above.squeeze(1).cpu().numpy(), patient.planes.shape[-2:])
-    return Explanation(reading.attention, activation / max(float(activation.max()), 1e-12))
+    return Explanation(reading.share, activation / max(float(activation.max()), 1e-12))
 
 
 def explain_with(networks: Sequence[MultitaskNetwork], patient: Patient) -> Explanation:
     """The mean explanation of several networks."""
     each = [explain_patient(network, patient) for network in networks]
-    return Explanation(
-        np.mean([one.attention for one in each], axis=0), np.mean([one.activation for one in each], axis=0)
-    )
+    return Explanation(np.mean([one.share for one in each], axis=0), np.mean([one.activation for one in each], axis=0))
 
 
 def confident_calls(image: pd.DataFrame, threshold: float) -> pd.DataFrame:
@@ -94,25 +93,25 @@ def confident_calls(image: pd.DataFrame, threshold: float) -> pd.DataFrame:
 
 
 def explained_pictures(networks: Sequence[MultitaskNetwork], patients: Sequence[Patient]) -> dict[str, np.ndarray]:
-    """Each patient's slice with most of the activation map, as the figure ``attention`` draws it.
+    """Each patient's slice with most of the activation map, as the figure ``activation`` draws it.
 
     Returns
     -------
     dict
-        ``hu, predicted, activation`` (n, h, w), the slice's number ``shown`` (n,), and ``attention`` (n, s), NaN beyond
+        ``hu, predicted, activation`` (n, h, w), the slice's number ``shown`` (n,), and ``share`` (n, s), NaN beyond
         a patient's own slices.
     """
-    n_axes, rows = {"hu": 3, "predicted": 3, "activation": 3, "shown": 1, "attention": 2}, []
+    n_axes, rows = {"hu": 3, "predicted": 3, "activation": 3, "shown": 1, "share": 2}, []
     if not patients:
         return {name: np.zeros((0, 1, 1)[:count]) for name, count in n_axes.items()}
     longest = max(len(patient.planes) for patient in patients)
     for patient in patients:
         explanation = explain_with(networks, patient)
-        # Attention can be nearly even; the map's sum shows where the score was raised most.
+        # The map's sum shows where the score was raised most.
         top = int(explanation.activation.sum(axis=(1, 2)).argmax())
         prediction, _ = predict_ensemble(networks, patient)
-        attention = np.pad(explanation.attention, (0, longest - len(patient.planes)), constant_values=np.nan)
+        share = np.pad(explanation.share, (0, longest - len(patient.planes)), constant_values=np.nan)
         plane = patient.planes[top : top + 1]
         hu = shown_hu(plane[:, HU].astype(np.float32) - HU_OFFSET, plane[:, BRAIN], patient.pixel_mm)[0]
-        rows.append((hu, prediction.probability[top] >= 0.5, explanation.activation[top], top, attention))
+        rows.append((hu, prediction.probability[top] >= 0.5, explanation.activation[top], top, share))
     return dict(zip(n_axes, map(np.stack, zip(*rows, strict=True)), strict=True))

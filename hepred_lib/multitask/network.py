@@ -3,32 +3,36 @@
 Vocabulary
 ----------
 slice
-    one axial section with two neighbours on each side as channels, 0 to 80 HU scaled to -1 to 1
+    one axial section with two neighbours on each side as channels, and once more in a window of higher HU: see
+    :func:`hepred_lib.multitask.data.normalize`
 bag
     the slices of one patient in a batch; ``bag`` numbers the patient of each slice, 0 to b - 1
 outline
-    the segmentation of the hematoma as logits, one a pixel
+    the segmentation as logits: the parenchymal hematoma and, as a second channel, blood in the ventricles
 presence
     the logit that a slice contains blood
 descriptor
     a property of the hematoma that can be measured inside an outline (density, margin, shape)
+deep features
+    a hidden layer of 32 numbers per patient, computed from mean and SD of the decoder's features over the hematoma
 findings
-    all that the expansion logit is computed from: descriptors *predicted* from deep features, the log volume, and
-    the same descriptors *measured* inside the network's own outline
+    what is known by name: descriptors *predicted* from the deep features, the log volumes of the hematoma and of the
+    blood in the ventricles, and the descriptors *measured* inside the network's own outline
+read-out
+    which of these the expansion logit is computed from: ``findings``, ``deep`` features, or ``both``
 evidence
     presence logit and highest outline logits of a slice and of the slices around it
 
 A ResNet encoder (torchvision, without its last stage) and a U-Net decoder give the outline, and coarse outlines at the
 lower resolutions, so that deep features are taught directly. A presence head classifies each slice; adjacent slices
-help to identify the faint ends of a hematoma. An expansion head pools the features under the outline over a patient's
-slices by gated attention, predicts the descriptors from them, and computes one logit per patient from the findings.
+help to identify the faint ends of a hematoma. An expansion head pools the features over the hematoma, predicts the
+descriptors from them, and computes one logit per patient.
 
 References
 ----------
 He K et al. Deep residual learning for image recognition. CVPR 2016.
 Ronneberger O et al. U-Net. MICCAI 2015.
 Lee CY et al. Deeply-supervised nets. AISTATS 2015.
-Ilse M et al. Attention-based deep multiple instance learning. ICML 2018.
 """
 
 from __future__ import annotations
@@ -45,17 +49,21 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from hepred_lib.errors import StudyError
-from hepred_lib.multitask.data import DESCRIPTORS, N_CHANNELS
+from hepred_lib.multitask.data import DESCRIPTORS, N_CHANNELS, NEIGHBOURS
 from hepred_lib.study.files import damaged, write_bytes
 
 ENCODERS = ("resnet18", "resnet34", "resnet50")
 DECODER_WIDTHS = (96, 48, 32)
-NEGLIGIBLE_ML = 0.05
+NEGLIGIBLE_ML, NO_AREA = 0.05, 1e-6
 RARE_LOGIT = -4.0  # about one pixel in fifty is blood: no step is spent on learning that
 PEAK_PIXELS = 8  # the smallest positive slice, 20 mm2, has eight pixels of 128 in 200 mm
 PLACES = ("own", "brighter_neighbour", "fainter_neighbour", "second_neighbour")
 EVIDENCE = tuple(f"{source}_{place}" for place in PLACES for source in ("presence", "outline"))
-FINDINGS = (*(f"predicted_{name}" for name in DESCRIPTORS), "log_volume", *(f"measured_{name}" for name in DESCRIPTORS))
+VOLUMES = ("log_volume", "log_ivh_volume")
+FINDINGS = (*(f"predicted_{name}" for name in DESCRIPTORS), *VOLUMES, *(f"measured_{name}" for name in DESCRIPTORS))
+DEEP = tuple(f"deep_{number:02d}" for number in range(32))
+LOG_VOLUME = FINDINGS.index("log_volume")
+READOUTS = {"findings": FINDINGS, "deep": DEEP, "both": (*FINDINGS, *DEEP)}
 # What a file that is cut, edited or of another network leads to.
 UNUSABLE = (OSError, ValueError, KeyError, TypeError, RuntimeError, RecursionError, SafetensorError)
 
@@ -75,9 +83,9 @@ class NetworkSettings:
 
 
 class SliceOutput(NamedTuple):
-    """The network's output for n slices: outline logits (n, 1, h, w), presence logits (n,), decoder features.
+    """The network's output for n slices: outline logits (n, 2, h, w), presence logits (n,), decoder features.
 
-    ``coarse`` are outline logits (n, 1, h / 2^k, w / 2^k) of the lower resolutions, coarsest first: for training only.
+    ``coarse`` are outline logits (n, 2, h / 2^k, w / 2^k) of the lower resolutions, coarsest first: for training only.
     """
 
     outline: Tensor
@@ -87,14 +95,17 @@ class SliceOutput(NamedTuple):
 
 
 class BagOutput(NamedTuple):
-    """The network's output for b patients: expansion logits (b,), and the attention of each of their slices (n,).
+    """The network's output for b patients: expansion logits (b,), and the share of blood in each of their slices (n,).
 
-    ``findings`` (b, 2 k + 1), see :data:`FINDINGS`, are all that the logits are computed from; the measured ones are 0.
+    ``values`` (b, v), the findings and the deep features in the order of ``READOUTS["both"]``, are all that the logits
+    are computed from; the measured ones are 0. ``recalled`` (b,) is the log volume as the deep features remember it,
+    for training only.
     """
 
     expansion: Tensor
-    attention: Tensor
-    findings: Tensor
+    share: Tensor
+    values: Tensor
+    recalled: Tensor
 
 
 class MultitaskNetwork(nn.Module):
@@ -113,8 +124,8 @@ class MultitaskNetwork(nn.Module):
         skips, inputs = (deepest // 2, deepest // 4, 64), (deepest, *DECODER_WIDTHS[:-1])
         self.decoder = nn.ModuleList(map(UpBlock, inputs, skips, DECODER_WIDTHS))
         # Four sub-pixels for each pixel at half resolution: the outline at full resolution without its cost.
-        self.outline = nn.Sequential(nn.Conv2d(DECODER_WIDTHS[-1], 4, kernel_size=3, padding=1), nn.PixelShuffle(2))
-        self.coarse_outline = nn.ModuleList(nn.Conv2d(width, 1, kernel_size=1) for width in DECODER_WIDTHS[:-1])
+        self.outline = nn.Sequential(nn.Conv2d(DECODER_WIDTHS[-1], 8, kernel_size=3, padding=1), nn.PixelShuffle(2))
+        self.coarse_outline = nn.ModuleList(nn.Conv2d(width, 2, kernel_size=1) for width in DECODER_WIDTHS[:-1])
         for layer in (self.outline[0], *self.coarse_outline):
             nn.init.constant_(layer.bias, RARE_LOGIT)
         self.presence = nn.Linear(2 * deepest + DECODER_WIDTHS[-1], 1)
@@ -141,12 +152,6 @@ class MultitaskNetwork(nn.Module):
         coarse = tuple(head(low) for head, low in zip(self.coarse_outline, features[:-1], strict=True))
         return SliceOutput(self.outline(level), coarse, self.presence(summary).squeeze(1), tuple(features))
 
-    def expand(
-        self, features: tuple[Tensor, ...], slices: Tensor, outline: Tensor, bag: Tensor, voxel_ml: Tensor
-    ) -> BagOutput:
-        """Expansion logits of the patients whose slices these are; see :class:`ExpansionHead`."""
-        return self.expansion(features, slices, outline, bag, voxel_ml)
-
 
 class UpBlock(nn.Module):
     """Double the resolution, join the encoder's features, convolve."""
@@ -165,32 +170,41 @@ class UpBlock(nn.Module):
 
 
 class ExpansionHead(nn.Module):
-    """From the features under the outline to one logit per patient.
+    """From the features over the hematoma to one logit per patient.
 
-    Each slice is summarized by the mean of the decoder's features over the hematoma, at every resolution; slices are
-    pooled by gated attention within their patient. From the pooled features, the moments of the HU under the outline
-    and the log volume, the descriptors are predicted. The logit is a weighted sum of the findings: a hundred events can
-    weigh a score of numbers, not a hundred features. The descriptors *measured* inside the network's own outline join
-    once training is done; until then they are 0, their mean.
+    A patient is summarized by mean and SD of the decoder's features over the whole hematoma, at every resolution: the
+    mean says what is there, the SD how uneven it is. With the volume and the moments of the HU they give the deep
+    features, and these the descriptors, and once more the volume, which they would else forget. The descriptors
+    *measured* inside the network's own outline join once training is done; until then they are 0, their mean.
     """
 
-    def __init__(
-        self, n_features: int, *, n_descriptors: int = len(DESCRIPTORS), n_hidden: int = 32, dropout: float = 0.25
-    ) -> None:
+    descriptor_mean: Tensor
+    descriptor_sd: Tensor
+
+    def __init__(self, n_features: int, *, n_descriptors: int = len(DESCRIPTORS), dropout: float = 0.25) -> None:
         super().__init__()
+        self.normalize = nn.LayerNorm(2 * n_features)
         self.project = nn.Sequential(
-            nn.LayerNorm(n_features), nn.Linear(n_features, n_hidden), nn.GELU(), nn.Dropout(dropout)
+            nn.Linear(2 * n_features + 3, 64),
+            nn.GELU(),
+            nn.Dropout(dropout),
+            nn.Linear(64, len(DEEP)),
+            nn.GELU(),
         )
-        self.attention_tanh = nn.Linear(n_hidden, 16)
-        self.attention_gate = nn.Linear(n_hidden, 16)
-        self.attention = nn.Linear(16, 1)
-        self.describe = nn.Linear(n_hidden + 3, n_descriptors)
-        self.classify = nn.Linear(2 * n_descriptors + 1, 1)
+        self.describe = nn.Linear(len(DEEP), n_descriptors)
+        self.recall = nn.Linear(len(DEEP), 1)
+        self.classify = nn.Linear(2 * n_descriptors + len(VOLUMES) + len(DEEP), 1)
         self.register_buffer("descriptor_mean", torch.zeros(n_descriptors))
         self.register_buffer("descriptor_sd", torch.ones(n_descriptors))
 
     def forward(
-        self, features: tuple[Tensor, ...], slices: Tensor, outline: Tensor, bag: Tensor, voxel_ml: Tensor
+        self,
+        features: tuple[Tensor, ...],
+        slices: Tensor,
+        outline: Tensor,
+        bag: Tensor,
+        voxel_ml: Tensor,
+        n_patients: int = 1,
     ) -> BagOutput:
         """Pool slices to patients.
 
@@ -199,24 +213,26 @@ class ExpansionHead(nn.Module):
         features : tuple of Tensor
             Decoder features of n slices, (n, c, h, w) at several resolutions.
         slices : Tensor
-            The network's input, (n, channels, H, W); the slice itself is the middle channel.
+            The network's input, (n, channels, H, W); the slice itself is channel ``NEIGHBOURS``.
         outline : Tensor
-            Share of hematoma in each pixel, (n, 1, H, W): the reference in training, the prediction afterwards.
+            Share of hematoma and of ventricular blood in each pixel, (n, 2, H, W): the reference in training, the
+            prediction afterwards.
         bag : Tensor
-            Patient of each slice, int (n,), numbered 0 to b - 1.
+            Patient of each slice, int (n,), numbered 0 to n_patients - 1.
         voxel_ml : Tensor
             Volume of a pixel of each slice in mL, (n,).
+        n_patients : int
         """
-        hidden = self.project(torch.cat([_masked_mean(level, outline) for level in features], dim=1))  # (n, hidden)
-        gate = torch.tanh(self.attention_tanh(hidden)) * torch.sigmoid(self.attention_gate(hidden))
-        n_bags = int(bag.max()) + 1
-        attention = _softmax_within(self.attention(gate).squeeze(1), bag, n_bags)
-        pooled = hidden.new_zeros(n_bags, hidden.shape[1]).index_add(0, bag, attention[:, None] * hidden)
-        middle = slices.shape[1] // 2
-        moments = _moments(slices[:, middle : middle + 1], outline, bag, voxel_ml)
-        predicted = self.describe(torch.cat([pooled, moments], dim=1))
-        findings = torch.cat([predicted, moments[:, :1], torch.zeros_like(predicted)], dim=1)
-        return BagOutput(self.classify(findings).squeeze(1), attention, findings)
+        blood, ventricular = outline[:, :1], outline[:, 1:]
+        pooled = torch.cat([_over_region(level, blood, bag, n_patients) for level in features], dim=1)
+        moments = _moments(slices[:, [NEIGHBOURS]], blood, bag, voxel_ml, n_patients)
+        deep = self.project(torch.cat([self.normalize(pooled), moments], dim=1))  # (b, 32)
+        predicted = self.describe(deep)
+        volumes = [moments[:, :1], _log_ivh(ventricular, bag, voxel_ml, n_patients)]
+        values = torch.cat([predicted, *volumes, torch.zeros_like(predicted), deep], dim=1)
+        area = blood.sum(dim=(1, 2, 3)) + NO_AREA
+        share = area / area.new_zeros(n_patients).index_add(0, bag, area)[bag]
+        return BagOutput(self.classify(values).squeeze(1), share, values, self.recall(deep).squeeze(1))
 
     def standardize(self, descriptors: Tensor) -> Tensor:
         """Descriptors (b, k) in SDs from the mean of the training patients, clipped to ± 3 SD; NaN stays NaN."""
@@ -225,6 +241,9 @@ class ExpansionHead(nn.Module):
 
 class SliceContext(nn.Module):
     """A weighted sum of :data:`EVIDENCE`; weights are no parameters, since no gradient teaches them."""
+
+    weight: Tensor
+    bias: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -244,7 +263,7 @@ def slice_evidence(presence: Tensor, outline: Tensor) -> Tensor:
     presence : Tensor, shape (n,)
         Presence logits of the slices alone.
     outline : Tensor, shape (n, 1, h, w)
-        Outline logits; a slice's peak is the mean of its eight highest.
+        Outline logits of the hematoma; a slice's peak is the mean of its eight highest.
 
     Returns
     -------
@@ -262,30 +281,44 @@ def slice_evidence(presence: Tensor, outline: Tensor) -> Tensor:
     )
 
 
-def pick_device() -> torch.device:
-    """The accelerator where there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def half_precision_pays(device: torch.device) -> bool:
-    """Whether bfloat16 is computed by the device itself: every GPU in use; a CPU only with the instructions for it.
-
-    A CPU without them emulates bfloat16 at half the speed of float32.
-    """
-    if device.type != "cpu":
-        return True
-    known = getattr(torch.cpu, "get_capabilities", dict)()
-    return bool(known.get("amx_bf16") or known.get("avx512_bf16"))
-
-
-def save_network(network: MultitaskNetwork, path: Path) -> None:
+def save_network(network: MultitaskNetwork, path: Path, *, dtype: torch.dtype = torch.float32) -> None:
     """Weights as safetensors, the settings that rebuild the network in its metadata; replaced only when they change."""
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    tensors = {
+        name: (tensor.to(dtype) if tensor.is_floating_point() else tensor).detach().cpu().contiguous()
+        for name, tensor in network.state_dict().items()
+    }
     write_bytes(path, save(tensors, metadata={"network": json.dumps(asdict(network.settings))}))
 
 
+def start_from(network: MultitaskNetwork, path: Path) -> None:
+    """Give a new network the weights of another; those of the expansion logit stay as they are.
+
+    Predicted descriptors keep their meaning: their weights are changed from the other network's scale to this one's.
+
+    Raises
+    ------
+    StudyError
+        The file is damaged, or its network has another encoder.
+    """
+    other = load_network(path)
+    if other.settings.encoder != network.settings.encoder:
+        raise StudyError(
+            f"encoder must be {other.settings.encoder}, that of the pretrained network {path.name}, got "
+            f"{network.settings.encoder}; set pretrained to none to train another one from the start."
+        )
+    head, own = other.expansion, network.expansion
+    with torch.no_grad():
+        ratio = head.descriptor_sd / own.descriptor_sd
+        moved = (head.descriptor_mean - own.descriptor_mean) / own.descriptor_sd
+        head.describe.weight.mul_(ratio[:, None])
+        head.describe.bias.mul_(ratio).add_(moved)
+    kept = ("expansion.classify.", "expansion.descriptor_", "context.")
+    weights = {name: value for name, value in other.state_dict().items() if not name.startswith(kept)}
+    network.load_state_dict(weights, strict=False)
+
+
 def load_network(path: Path) -> MultitaskNetwork:
-    """The network that :func:`save_network` wrote, in evaluation mode on the CPU.
+    """The network that :func:`save_network` wrote, in evaluation mode on the CPU; weights are float32 again.
 
     Raises
     ------
@@ -308,10 +341,10 @@ def read_metadata(path: Path) -> dict[str, str]:
         return json.loads(stream.read(size))["__metadata__"]
 
 
-def _moments(window: Tensor, outline: Tensor, bag: Tensor, voxel_ml: Tensor) -> Tensor:
-    """Log volume, mean and SD of the window's intensity under the outline of each patient (b, 3), all of order one."""
-    sums = torch.stack([outline, outline * window, outline * window**2]).sum(dim=(2, 3, 4)) * voxel_ml
-    volume, first, second = sums.new_zeros(3, int(bag.max()) + 1).index_add(1, bag, sums)
+def _moments(window: Tensor, blood: Tensor, bag: Tensor, voxel_ml: Tensor, n_patients: int) -> Tensor:
+    """Log volume, mean and SD of the window's intensity over the hematoma of each patient (b, 3), all of order one."""
+    sums = torch.stack([blood, blood * window, blood * window**2]).sum(dim=(2, 3, 4)) * voxel_ml
+    volume, first, second = sums.new_zeros(3, n_patients).index_add(1, bag, sums)
     volume = volume.clamp_min(NEGLIGIBLE_ML)
     mean = first / volume
     sd = (second / volume - mean**2).clamp_min(1e-6).sqrt()
@@ -319,19 +352,27 @@ def _moments(window: Tensor, outline: Tensor, bag: Tensor, voxel_ml: Tensor) -> 
     return torch.stack([torch.log(volume) - 2.4, 10 * (mean - 0.5), 10 * (sd - 0.25)], dim=1)
 
 
-def _masked_mean(level: Tensor, outline: Tensor) -> Tensor:
-    """Mean of features over the outline; over the whole slice where the outline is empty."""
-    weight = nn.functional.adaptive_avg_pool2d(outline, level.shape[-2:]) + 1e-6
-    # As a product of matrices: faster than multiplying and summing in channels-last order.
-    return torch.einsum("nhw,nchw->nc", weight.squeeze(1), level) / weight.sum(dim=(2, 3))
+def _log_ivh(ventricular: Tensor, bag: Tensor, voxel_ml: Tensor, n_patients: int) -> Tensor:
+    """Log of the volume in the ventricles of each patient (b, 1), from -1 without any to about 1."""
+    volume = ventricular.new_zeros(n_patients).index_add(0, bag, ventricular.sum(dim=(1, 2, 3)) * voxel_ml)
+    return torch.log(volume.clamp_min(NEGLIGIBLE_ML))[:, None] / 3.0
+
+
+def _over_region(level: Tensor, blood: Tensor, bag: Tensor, n_patients: int) -> Tensor:
+    """Mean and SD of features over each patient's hematoma (b, 2 c); over the slices where the outline is empty."""
+    weight = nn.functional.adaptive_avg_pool2d(blood, level.shape[-2:]).squeeze(1) + NO_AREA
+    # As products of matrices: faster than multiplying and summing in channels-last order.
+    powers = [torch.einsum("nhw,nchw->nc", weight, power) for power in (level, level**2)]
+    sums = torch.cat([*powers, weight.sum(dim=(1, 2))[:, None]], dim=1)
+    first, second, total = (
+        sums.new_zeros(n_patients, sums.shape[1])
+        .index_add(0, bag, sums)
+        .tensor_split([level.shape[1], 2 * level.shape[1]], dim=1)
+    )
+    mean = first / total
+    return torch.cat([mean, (second / total - mean**2).clamp_min(1e-6).sqrt()], dim=1)
 
 
 def _maxima(level: Tensor) -> Tensor:
     # On a CPU the gradient of amax is many times slower in channels-last order; on a GPU pooling warns of chance.
     return nn.functional.adaptive_max_pool2d(level, 1).flatten(1) if level.is_cpu else level.amax(dim=(2, 3))
-
-
-def _softmax_within(logits: Tensor, bag: Tensor, n_bags: int) -> Tensor:
-    same = bag[None, :] == torch.arange(n_bags, device=bag.device)[:, None]
-    weights = torch.softmax(torch.where(same, logits[None, :], -torch.inf), dim=1)
-    return weights.sum(dim=0)

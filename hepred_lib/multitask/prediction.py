@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -40,12 +41,14 @@ from hepred_lib.imaging.slices import (
     refuse_other_masks,
     shown_hu,
 )
-from hepred_lib.multitask.data import Patient, measured_descriptors, network_input, uncut
+from hepred_lib.multitask.data import DESCRIPTORS, Patient, measured_descriptors, network_input, uncut
+from hepred_lib.multitask.device import autocast
 from hepred_lib.multitask.network import (
+    DEEP,
     EVIDENCE,
-    FINDINGS,
+    READOUTS,
+    VOLUMES,
     MultitaskNetwork,
-    half_precision_pays,
     load_network,
     slice_evidence,
 )
@@ -53,6 +56,11 @@ from hepred_lib.progress import progress
 from hepred_lib.study.files import read_table
 
 FALLBACK_SLICES = 3
+AGREEMENT = (
+    *("patient_id", "dice", "hd95_mm", "reference_ml", "predicted_ml"),
+    *("ivh_dice", "reference_ivh_ml", "predicted_ivh_ml"),
+)
+VALUES = READOUTS["both"]
 
 
 @dataclass(frozen=True)
@@ -67,12 +75,14 @@ class Prediction:
         Probability that the slice contains blood, from the slice and those around it.
     evidence : ndarray, shape (n, 8)
         What presence is predicted from, in the order of :data:`EVIDENCE`.
-    attention : ndarray, shape (n,)
-        Weight of each slice in the patient's logit; 0 for slices that were not used.
+    ventricular : ndarray of float32, shape (n, h, w)
+        Probability of blood in the ventricles.
+    share : ndarray, shape (n,)
+        Share of the hematoma in each slice: its weight in the deep features; 0 for slices that were not used.
     logit : float
         Raw expansion logit.
-    findings : ndarray, shape (2 k + 1,)
-        What the logit is read from, in the order of :data:`FINDINGS`.
+    values : ndarray, shape (v,)
+        What the logit is read from, in the order of :data:`VALUES`.
     detected : bool
         False where no slice passes and the three slices of highest presence stand in.
     volume_ml : float
@@ -82,9 +92,10 @@ class Prediction:
     probability: np.ndarray
     presence: np.ndarray
     evidence: np.ndarray
-    attention: np.ndarray
+    ventricular: np.ndarray
+    share: np.ndarray
     logit: float
-    findings: np.ndarray
+    values: np.ndarray
     detected: bool
     volume_ml: float
 
@@ -94,35 +105,36 @@ def predict_patient(network: MultitaskNetwork, patient: Patient) -> Prediction:
     """Read one patient with one network."""
     device = next(network.parameters()).device
     slices = network_input(patient.planes, np.arange(len(patient.planes)), patient.frame, device)
-    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half_precision_pays(device)):
+    with autocast(device):
         output = network(slices)
     logits, presence = output.outline.float(), output.presence.float()
-    probability, evidence = torch.sigmoid(logits), slice_evidence(presence, logits)
+    probability, evidence = torch.sigmoid(logits), slice_evidence(presence, logits[:, :1])
     outline = (probability >= 0.5).float()
-    area_mm2 = outline.sum(dim=(1, 2, 3)) * patient.pixel_mm**2
+    area_mm2 = outline[:, 0].sum(dim=(1, 2)) * patient.pixel_mm**2
     used = torch.nonzero(area_mm2 >= POSITIVE_SLICE_MM2).squeeze(1)
     detected = len(used) > 0
     if not detected:
         used = torch.topk(presence, min(FALLBACK_SLICES, len(presence))).indices.sort().values
-    bags = network.expand(
+    bags = network.expansion(
         tuple(level[used].float() for level in output.features),
         slices[used],
         outline[used],
         torch.zeros(len(used), dtype=torch.long, device=device),
         torch.full((len(used),), patient.voxel_ml, device=device),
     )
-    attention = torch.zeros(len(presence), device=device).index_put((used,), bags.attention)
-    whole = uncut(probability.squeeze(1).cpu().numpy(), patient.planes.shape[-2:])
-    findings = _with_measured(network, bags.findings, patient, whole >= 0.5)
+    share = torch.zeros(len(presence), device=device).index_put((used,), bags.share)
+    whole, ventricular = (uncut(part.cpu().numpy(), patient.planes.shape[-2:]) for part in probability.unbind(dim=1))
+    values = _with_measured(network, bags.values, patient, whole >= 0.5)
     return Prediction(
         probability=whole,
+        ventricular=ventricular,
         presence=torch.sigmoid(network.context(evidence)).cpu().numpy(),
         evidence=evidence.cpu().numpy(),
-        attention=attention.cpu().numpy(),
-        logit=float(network.expansion.classify(findings)),
-        findings=findings[0].cpu().numpy(),
+        share=share.cpu().numpy(),
+        logit=float(network.expansion.classify(values)),
+        values=values[0].cpu().numpy(),
         detected=detected,
-        volume_ml=float(outline.sum()) * patient.voxel_ml,
+        volume_ml=float(outline[:, 0].sum()) * patient.voxel_ml,
     )
 
 
@@ -134,7 +146,7 @@ def predict_cohort(
     Returns
     -------
     predictions : DataFrame
-        One row per patient: ``dl_logit, hematoma_detected, predicted_volume_ml`` and the findings behind the logit.
+        One row per patient: ``dl_logit, hematoma_detected, predicted_volume_ml``, findings and deep features.
     slices : DataFrame
         One row a slice: ``patient_id, blood`` (1, 0, or missing where neither call is wrong) and the evidence for it.
     """
@@ -147,28 +159,28 @@ def predict_cohort(
                 "dl_logit": reading.logit,
                 "hematoma_detected": int(reading.detected),
                 "predicted_volume_ml": reading.volume_ml,
-                **dict(zip(FINDINGS, reading.findings.tolist(), strict=True)),
+                **dict(zip(VALUES, reading.values.tolist(), strict=True)),
             }
         )
         evidence = pd.DataFrame(reading.evidence, columns=list(EVIDENCE))
         slices.append(evidence.assign(patient_id=patient.patient_id, blood=patient.labels))
-    columns = ["patient_id", "dl_logit", "hematoma_detected", "predicted_volume_ml", *FINDINGS]
+    columns = ["patient_id", "dl_logit", "hematoma_detected", "predicted_volume_ml", *VALUES]
     empty = pd.DataFrame(columns=["patient_id", "blood", *EVIDENCE])
     return pd.DataFrame(rows, columns=columns), pd.concat(slices, ignore_index=True)[list(empty)] if slices else empty
 
 
 @torch.inference_mode()
-def read_out(network: MultitaskNetwork, findings: pd.DataFrame) -> np.ndarray:
-    """Raw expansion logit of each row of findings, shape (n,)."""
+def read_out(network: MultitaskNetwork, predictions: pd.DataFrame) -> np.ndarray:
+    """Raw expansion logit from the findings and deep features of each row, shape (n,)."""
     layer = network.expansion.classify
-    values = torch.tensor(findings[list(FINDINGS)].to_numpy(np.float32), device=layer.weight.device)
+    values = torch.tensor(predictions[list(VALUES)].to_numpy(np.float32), device=layer.weight.device)
     return layer(values).squeeze(1).cpu().numpy().astype(float)
 
 
-def predict_ensemble(networks: Sequence[MultitaskNetwork], patient: Patient) -> tuple[Prediction, np.ndarray]:
-    """The mean reading of several networks and the logit of each of them, shape (k,).
+def predict_ensemble(networks: Sequence[MultitaskNetwork], patient: Patient) -> tuple[Prediction, list[Prediction]]:
+    """The mean reading of several networks, and the reading of each of them.
 
-    Probabilities and attention are averaged; volume and detection follow from the mean outline.
+    Probabilities and shares are averaged; volume and detection follow from the mean outline.
     """
     readings = [predict_patient(network, patient) for network in networks]
     probability = np.mean([reading.probability for reading in readings], axis=0)
@@ -177,13 +189,14 @@ def predict_ensemble(networks: Sequence[MultitaskNetwork], patient: Patient) -> 
         probability=probability,
         presence=np.mean([reading.presence for reading in readings], axis=0),
         evidence=np.mean([reading.evidence for reading in readings], axis=0),
-        attention=np.mean([reading.attention for reading in readings], axis=0),
+        ventricular=np.mean([reading.ventricular for reading in readings], axis=0),
+        share=np.mean([reading.share for reading in readings], axis=0),
         logit=float(np.mean([reading.logit for reading in readings])),
-        findings=np.mean([reading.findings for reading in readings], axis=0),
+        values=np.mean([reading.values for reading in readings], axis=0),
         detected=bool((area_mm2 >= POSITIVE_SLICE_MM2).any()),
         volume_ml=float((probability >= 0.5).sum()) * patient.voxel_ml,
     )
-    return mean, np.array([reading.logit for reading in readings])
+    return mean, readings
 
 
 def raw_scores(folder: Path, cohort: pd.DataFrame, folds: Sequence[int]) -> pd.DataFrame:
@@ -313,10 +326,10 @@ class Reading:
         The same in torch's order, with the reference where there is one.
     prediction : Prediction
         Mean over the networks.
-    outline : ndarray of bool
-        Hematoma on the grid of ``scan.hu``.
-    volume_ml : float
-        Of ``outline``.
+    outline, ventricles : ndarray of bool
+        Hematoma, and blood in the ventricles, on the grid of ``scan.hu``; no voxel is both.
+    volume_ml, ventricles_ml : float
+        Their volumes.
     dl_score, dl_score_raw, dl_score_spread : float
         Mean of the standardized and of the raw scores; standard deviation of the standardized ones over the networks.
     flags : str
@@ -328,14 +341,23 @@ class Reading:
     patient: Patient
     prediction: Prediction
     outline: np.ndarray
+    ventricles: np.ndarray
     volume_ml: float
+    ventricles_ml: float
     dl_score: float
     dl_score_raw: float
     dl_score_spread: float
     flags: str
 
 
-def read_with(reader: Reader, row: Mapping[str, object]) -> tuple[Reading, np.ndarray | None]:
+class Reference(NamedTuple):
+    """A reader's outline of the hematoma on the scan's grid, and of the blood in the ventricles where there is one."""
+
+    outline: np.ndarray
+    ventricles: np.ndarray | None
+
+
+def read_with(reader: Reader, row: Mapping[str, object]) -> tuple[Reading, Reference | None]:
     """Read one patient's baseline scan.
 
     Parameters
@@ -347,8 +369,8 @@ def read_with(reader: Reader, row: Mapping[str, object]) -> tuple[Reading, np.nd
     Returns
     -------
     reading : Reading
-    reference : ndarray of bool or None
-        The reference outline on the grid of ``scan.hu``.
+    reference : Reference or None
+        None without a mask of the hematoma.
 
     Raises
     ------
@@ -370,22 +392,29 @@ def read_with(reader: Reader, row: Mapping[str, object]) -> tuple[Reading, np.nd
     grid = slices.grid
     planes = encode(slices, *masks)
     patient = Patient(str(row["patient_id"]), planes, grid.pixel_mm, grid.voxel_ml, np.nan, masks[0] is not None)
-    prediction, logits = predict_ensemble(reader.networks, patient)
+    prediction, readings = predict_ensemble(reader.networks, patient)
+    logits = np.array([reading.logit for reading in readings])
     scores = standardize(pd.Series(logits), pd.Series(reader.scales.index), reader.scales)
-    outline = fill_holes(grid.to_scan(from_torch(prediction.probability)) >= 0.5)
+    blood, ventricular = (grid.to_scan(from_torch(seen)) for seen in (prediction.probability, prediction.ventricular))
+    outline = fill_holes((blood >= 0.5) & (blood >= ventricular))
+    ventricles = (ventricular >= 0.5) & ~outline
+    voxel_ml = float(np.prod(scan.spacing_mm)) / 1000.0
     reading = Reading(
         scan=scan,
         slices=slices,
         patient=patient,
         prediction=prediction,
         outline=outline,
-        volume_ml=float(outline.sum()) * float(np.prod(scan.spacing_mm)) / 1000.0,
+        ventricles=ventricles,
+        volume_ml=float(outline.sum()) * voxel_ml,
+        ventricles_ml=float(ventricles.sum()) * voxel_ml,
         dl_score=float(scores.mean()),
         dl_score_raw=float(logits.mean()),
         dl_score_spread=float(scores.std(ddof=1)) if len(scores) > 1 else np.nan,
         flags=quality_flags(slices),
     )
-    return reading, masks[0] if masks[0] is None else np.asarray(masks[0], bool)
+    own, other = (mask if mask is None else np.asarray(mask, bool) for mask in masks)
+    return reading, None if own is None else Reference(own, other)
 
 
 @dataclass(frozen=True)
@@ -427,19 +456,26 @@ def read_cohort(reader: Reader, rows: pd.DataFrame) -> Readings:
         agreement += [outline_agreement(reading, reference)] if reference is not None else []
         pictures[row["patient_id"]] = picture(reading, reference)
         patients[row["patient_id"]] = reading.patient
-    columns = ["patient_id", "dice", "hd95_mm", "reference_ml", "predicted_ml"]
-    return Readings(pd.DataFrame(agreement, columns=columns), pd.concat(slices[1:] or slices), pictures, patients)
+    table = pd.DataFrame(agreement, columns=list(AGREEMENT))
+    return Readings(table, pd.concat(slices[1:] or slices), pictures, patients)
 
 
-def outline_agreement(reading: Reading, reference: np.ndarray) -> dict[str, float | str]:
-    """One row of ``segmentation.csv``: Dice, HD95 and volumes on the scan's own grid."""
+def outline_agreement(reading: Reading, reference: Reference) -> dict[str, float | str]:
+    """One row of ``segmentation.csv``: Dice, HD95 and volumes on the scan's own grid.
+
+    Of the ventricles Dice and volume are NaN without a reference, and Dice also where neither has blood in them.
+    """
     voxel_ml = float(np.prod(reading.scan.spacing_mm)) / 1000.0
+    known, seen = reference.ventricles, reading.ventricles
     return {
         "patient_id": reading.patient.patient_id,
-        "dice": dice(reference, reading.outline),
-        "hd95_mm": hd95_mm(reference, reading.outline, reading.scan.spacing_mm),
-        "reference_ml": float(reference.sum()) * voxel_ml,
+        "dice": dice(reference.outline, reading.outline),
+        "hd95_mm": hd95_mm(reference.outline, reading.outline, reading.scan.spacing_mm),
+        "reference_ml": float(reference.outline.sum()) * voxel_ml,
         "predicted_ml": reading.volume_ml,
+        "ivh_dice": np.nan if known is None or not (known | seen).any() else dice(known, seen),
+        "reference_ivh_ml": np.nan if known is None else float(known.sum()) * voxel_ml,
+        "predicted_ivh_ml": reading.ventricles_ml,
     }
 
 
@@ -456,9 +492,9 @@ def slice_calls(reading: Reading) -> pd.DataFrame:
     )
 
 
-def picture(reading: Reading, reference: np.ndarray | None = None) -> dict[str, np.ndarray]:
+def picture(reading: Reading, reference: Reference | None = None) -> dict[str, np.ndarray]:
     """The slice of the largest outline, in-plane axes (row y, column x): ``hu, reference, predicted, brain``."""
-    truth = np.zeros_like(reading.outline) if reference is None else reference
+    truth = np.zeros_like(reading.outline) if reference is None else reference.outline
     canonical = reading.slices.grid.to_slices(truth) >= 0.5
     predicted = from_torch(reading.prediction.probability) >= 0.5
     areas = (canonical if canonical.any() else predicted).sum(axis=(0, 1))
@@ -473,20 +509,22 @@ def picture(reading: Reading, reference: np.ndarray | None = None) -> dict[str, 
     }
 
 
-def load_reader(folder: Path, scales: pd.DataFrame, options: Mapping[str, float]) -> Reader:
-    """The networks of a run, in the order of the folds in ``scales``."""
+def load_reader(
+    folder: Path, scales: pd.DataFrame, options: Mapping[str, float], *, device: torch.device | None = None
+) -> Reader:
+    """The networks of a run on a device (the CPU if not given), in the order of the folds in ``scales``."""
     paths: Sequence[Path] = [folder / "folds" / str(fold) / "network.safetensors" for fold in scales.index]
-    return Reader(tuple(load_network(path) for path in paths), scales, dict(options))
+    return Reader(tuple(load_network(path).to(device) for path in paths), scales, dict(options))
 
 
-def _with_measured(network: MultitaskNetwork, findings: Tensor, patient: Patient, outline: np.ndarray) -> Tensor:
-    """The findings of one patient with the descriptors measured inside the outline (n, h, w); 0 where there is none.
+def _with_measured(network: MultitaskNetwork, values: Tensor, patient: Patient, outline: np.ndarray) -> Tensor:
+    """The values of one patient with the descriptors measured inside the outline (n, h, w); 0 where there is none.
 
     Predicted descriptors are clipped to ± 3 SD, as their targets were: without a hematoma they can be anything.
     """
     spacing_mm = (patient.pixel_mm, patient.pixel_mm, 1000.0 * patient.voxel_ml / patient.pixel_mm**2)
     hu = from_torch(patient.planes[:, HU]).astype(np.float32) - HU_OFFSET
     measured = measured_descriptors(hu, fill_holes(from_torch(outline)), spacing_mm)
-    standard = network.expansion.standardize(torch.from_numpy(measured).to(findings.device)[None])
-    predicted, volume, _ = findings.split([standard.shape[1], 1, standard.shape[1]], dim=1)
-    return torch.cat([predicted.clamp(-3, 3), volume, standard.nan_to_num(0.0)], dim=1)
+    standard = network.expansion.standardize(torch.from_numpy(measured).to(values.device)[None])
+    predicted, volumes, _, deep = values.split([len(DESCRIPTORS), len(VOLUMES), len(DESCRIPTORS), len(DEEP)], dim=1)
+    return torch.cat([predicted.clamp(-3, 3), volumes, standard.nan_to_num(0.0), deep], dim=1)

@@ -11,7 +11,7 @@ average
 state
     all that changes from step to step; saved after each epoch as the *checkpoint*
 read-out
-    a linear layer that is fitted once more, by logistic regression, when the deep features are done
+    a linear layer that is fitted once more when the deep features are done: see :mod:`hepred_lib.multitask.readout`
 
 No held-out patient influences a network: the number of epochs is fixed, and the learning rate follows a cosine. Every
 draw depends on (seed, fold, epoch, patient) alone, so that a training that was killed resumes at the last epoch and
@@ -34,8 +34,6 @@ import numpy as np
 import pandas as pd
 import torch
 from safetensors.torch import load_file, save_file
-from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
-from sklearn.model_selection import StratifiedKFold
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import get_ema_multi_avg_fn
@@ -53,34 +51,37 @@ from hepred_lib.multitask.data import (
     step_parts,
     training_patients,
 )
+from hepred_lib.multitask.device import autocast, pick_device, pick_precision
 from hepred_lib.multitask.network import (
-    EVIDENCE,
-    FINDINGS,
+    LOG_VOLUME,
+    READOUTS,
     UNUSABLE,
     MultitaskNetwork,
     NetworkSettings,
-    SliceContext,
-    half_precision_pays,
-    pick_device,
+    SliceOutput,
     read_metadata,
+    start_from,
 )
 from hepred_lib.multitask.prediction import predict_cohort, read_out
+from hepred_lib.multitask.readout import fit_presence, fit_readout
+from hepred_lib.pretrained import pretrained_file
 from hepred_lib.progress import progress
-from hepred_lib.stats.sensitivity import STRENGTHS
-from hepred_lib.study.files import read_table
+from hepred_lib.study.files import file_sha256, read_table
 from hepred_lib.study.run import library_code
 
 LOSSES = ("loss", "loss_segmentation", "loss_presence", "loss_expansion", "loss_descriptors")
-SMOOTH_PIXELS, CROSS_ENTROPY_WEIGHT, COARSE_WEIGHT = 20.0, 20.0, 0.3
+SMOOTH_PIXELS, CROSS_ENTROPY_WEIGHT, COARSE_WEIGHT, VENTRICLES_WEIGHT = 20.0, 20.0, 0.3, 0.3
+VOLUME_WEIGHT = 0.2  # beside ten descriptors
 CHECKED_EVERY = 16
+# Pale blood is learned first; the last epochs see hematomas as they are, or the faint ends of all are drawn too far.
+FADING_SHARE = 2 / 3
 # The gradient of most steps is longer than this: every step is about as long, and no hard patient turns it alone.
 LONGEST_GRADIENT = 0.5
 # The last linear layers see one target per patient where the decoder sees thousands of pixels: they take longer steps.
 # What lies before them must not, or its ReLU units die.
-READOUT_PACE, READOUTS = 10.0, ("expansion.describe.", "expansion.classify.")
-LEAST_EVENTS, MOST_FOLDS, LEAST_SLICES = 5, 10, 20
-# Of all that is known of growth from a scan, volume is the surest: it is penalized nine times less than the rest.
-TRUST = np.where(np.array(FINDINGS) == "log_volume", 3.0, 1.0)
+READOUT_PACE, LAST_LAYERS = 10.0, ("expansion.describe.", "expansion.classify.")
+# How a step is shared out changes nothing but rounding: a training can go on with other devices.
+SHARED_OUT = ("devices", "accumulation")
 
 
 class TrainingError(RuntimeError):
@@ -106,8 +107,15 @@ class TrainingSettings:
     averaging: float = 0.99
     devices: int = 1
     accumulation: int = 1
+    readout: str = "findings"
+    pretrained: str = "none"
+    precision: str = "auto"
     seed: int = 7
     fold: int = 0
+
+    def __post_init__(self) -> None:
+        if self.readout not in READOUTS:
+            raise ValueError(f"readout must be one of {tuple(READOUTS)}, got {self.readout!r}.")
 
 
 @dataclass(frozen=True)
@@ -140,6 +148,7 @@ class TrainingState:
     network: MultitaskNetwork
     average: MultitaskNetwork
     optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
     epoch: int = 0
     step: int = 0
 
@@ -170,7 +179,7 @@ def complete_fold(
     predictions = predictions.assign(fold=settings.fold, role=predictions["patient_id"].map(roles))
     he = pd.Series([patient.he for patient in patients], index=predictions.index)
     taught = predictions["role"].eq("in_fold") & he.notna()
-    refitted = fit_readout(network, predictions[taught], he[taught], seed=settings.seed)
+    refitted = fit_readout(network, predictions[taught], he[taught], readout=settings.readout, seed=settings.seed)
     predictions["dl_logit"] = read_out(network, predictions)
     slices = slices[slices["patient_id"].map(roles).eq("in_fold")]
     weighed, blood = fit_presence(network.context, slices), slices["blood"].dropna()
@@ -274,11 +283,13 @@ def _train(
                     device=device,
                     parts=(rank(), settings.devices, settings.accumulation),
                 )
-                sums += _train_step(state, model, (augment(b, seed=key) for b in batches), settings, pending)
+                fading = state.epoch < FADING_SHARE * settings.epochs
+                seen = (augment(batch, seed=key, fading=fading) for batch in batches)
+                sums += _train_step(state, model, seen, settings, pending)
                 bar.update()
             _require_finite(pending, state.step)
             state.epoch += 1
-            means = dict(zip(LOSSES, (averaged(sums) / n_steps).tolist(), strict=True))
+            means = dict(zip(LOSSES, (averaged(sums) / n_steps).cpu().tolist(), strict=True))
             history.append({"epoch": state.epoch, **means})
             bar.set_postfix({"loss": f"{means['loss']:.3f}"})
             if rank() == 0:
@@ -304,23 +315,25 @@ def _train_step(
     for part, batch in enumerate(batches):
         last = part + 1 == settings.accumulation
         with nullcontext() if last or settings.devices == 1 else model.no_sync():
-            values = _fitting_loss(model, batch, settings) / settings.accumulation
+            values = _fitting_loss(model, batch, settings, state.scaler) / settings.accumulation
         losses = losses + values.detach()
         pending.append((", ".join(batch.patient_ids), values[0].detach()))
     if state.step % CHECKED_EVERY == 0 or losses.device.type == "cpu":
         _require_finite(pending, state.step)
+    state.scaler.unscale_(state.optimizer)
     nn.utils.clip_grad_norm_(state.network.parameters(), LONGEST_GRADIENT, foreach=True)
-    state.optimizer.step()
+    state.scaler.step(state.optimizer)
+    state.scaler.update()
     state.step += 1
     _update_average(state, settings.averaging)
     return losses
 
 
-def _fitting_loss(model: nn.Module, batch: Batch, settings: TrainingSettings) -> Tensor:
+def _fitting_loss(model: nn.Module, batch: Batch, settings: TrainingSettings, scaler: torch.amp.GradScaler) -> Tensor:
     """Losses of a batch with their gradients; names the accumulation that fits where memory is short."""
     try:
         losses = joint_loss(model, batch, settings)
-        (losses[0] / settings.accumulation).backward()
+        scaler.scale(losses[0] / settings.accumulation).backward()
     except torch.OutOfMemoryError as error:
         parts = settings.accumulation * 2
         most = settings.patients_per_step // settings.devices
@@ -348,53 +361,61 @@ def joint_loss(model: nn.Module, batch: Batch, settings: TrainingSettings) -> Te
     """
     network = getattr(model, "module", model)
     slices = normalize(batch.hu).contiguous(memory_format=torch.channels_last)
-    half = half_precision_pays(batch.hu.device)
-    with torch.autocast(batch.hu.device.type, dtype=torch.bfloat16, enabled=half):
+    with autocast(batch.hu.device, settings.precision):
         output = model(slices)
     features = tuple(level.float() for level in output.features)
-    bags = network.expand(features, slices, batch.blood, batch.bag, batch.voxel_ml)
-    outline = outline_loss(output.outline.float(), batch.blood, batch.bag)
-    shrunk = [nn.functional.adaptive_avg_pool2d(batch.blood, level.shape[-2:]) for level in output.coarse]
-    coarse = sum(
-        outline_loss(level.float(), blood, batch.bag) for level, blood in zip(output.coarse, shrunk, strict=True)
+    n_patients = len(batch.patient_ids)
+    bags = network.expansion(features, slices, batch.blood, batch.bag, batch.voxel_ml, n_patients)
+    outline, coarse = outline_losses(output, batch)
+    presence = _mean_of_known(nn.functional.binary_cross_entropy_with_logits, output.presence.float(), batch.presence)
+    expansion = _mean_of_known(nn.functional.binary_cross_entropy_with_logits, bags.expansion, batch.he)
+    described = bags.values[:, : batch.descriptors.shape[1]]
+    description = _mean_of_known(
+        nn.functional.smooth_l1_loss, described, network.expansion.standardize(batch.descriptors)
     )
-    presence = _masked_bce(output.presence.float(), batch.presence, torch.isfinite(batch.presence))
-    expansion = _masked_bce(bags.expansion, batch.he, torch.isfinite(batch.he))
-    description = _masked_smooth_l1(
-        bags.findings[:, : batch.descriptors.shape[1]], network.expansion.standardize(batch.descriptors)
-    )
+    volume = nn.functional.smooth_l1_loss(bags.recalled, bags.values[:, LOG_VOLUME].detach())
+    description = description + VOLUME_WEIGHT * volume
     heads = settings.presence_weight * presence + settings.expansion_weight * expansion
     heads = heads + settings.descriptor_weight * description
     total = outline + COARSE_WEIGHT * coarse + heads
     return torch.stack([total, outline, presence, expansion, description])
 
 
-def outline_loss(logits: Tensor, blood: Tensor, bag: Tensor) -> Tensor:
+def outline_losses(output: SliceOutput, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Loss of the outlines at full resolution, and the sum of those at lower ones: hematoma, then ventricles."""
+    losses = []
+    for logits in (output.outline, *output.coarse):
+        blood = nn.functional.adaptive_avg_pool2d(batch.blood, (logits.shape[-2], logits.shape[-1]))
+        known = torch.stack([torch.ones_like(batch.ivh_known), batch.ivh_known])
+        own, ventricular = (
+            outline_loss(logits[:, [k]].float(), blood[:, [k]], batch.bag, known=known[k]) for k in (0, 1)
+        )
+        losses.append(own + VENTRICLES_WEIGHT * ventricular)
+    return losses[0], torch.stack(losses[1:]).sum()
+
+
+def outline_loss(logits: Tensor, blood: Tensor, bag: Tensor, *, known: Tensor) -> Tensor:
     """Soft Dice by patient plus pixel-wise cross-entropy; targets are shares of a pixel in [0, 1].
 
     One Dice per patient, as outlines are evaluated: a small hematoma counts as much as a large one, and a patient
-    without blood through the false positives.
+    without blood through the false positives. Patients whose ``known`` (b,) is 0 do not count.
     """
     probability = torch.sigmoid(logits)
     sums = torch.stack([2.0 * probability * blood, probability**2 + blood**2]).sum(dim=(2, 3, 4))
-    overlap, total = sums.new_zeros(2, int(bag.max()) + 1).index_add(1, bag, sums)
-    dice = ((overlap + SMOOTH_PIXELS) / (total + SMOOTH_PIXELS)).mean()
+    overlap, total = sums.new_zeros(2, len(known)).index_add(1, bag, sums)
+    dice = ((overlap + SMOOTH_PIXELS) / (total + SMOOTH_PIXELS) * known).sum() / known.sum().clamp_min(1)
     # Blood is about one pixel in a hundred: a plain mean would drown it, and Dice alone is slow at margins.
-    cross_entropy = nn.functional.binary_cross_entropy_with_logits(logits, blood, reduction="mean")
-    return 1.0 - dice + CROSS_ENTROPY_WEIGHT * cross_entropy
+    by_slice = nn.functional.binary_cross_entropy_with_logits(logits, blood, reduction="none").mean(dim=(1, 2, 3))
+    cross_entropy = (by_slice * known[bag]).sum() / known[bag].sum().clamp_min(1)
+    return known.amax() - dice + CROSS_ENTROPY_WEIGHT * cross_entropy
 
 
-def _masked_bce(logits: Tensor, target: Tensor, known: Tensor) -> Tensor:
-    if not known.any():
-        return logits.sum() * 0.0
-    return nn.functional.binary_cross_entropy_with_logits(logits[known], target[known])
-
-
-def _masked_smooth_l1(value: Tensor, target: Tensor) -> Tensor:
-    known = torch.isfinite(target).all(dim=1)
-    if not known.any():
-        return value.sum() * 0.0
-    return nn.functional.smooth_l1_loss(value[known], target[known])
+def _mean_of_known(loss: Callable[..., Tensor], values: Tensor, target: Tensor) -> Tensor:
+    """Mean loss over rows whose target is known; 0 where none is. Without a look at the numbers from the host."""
+    known = torch.isfinite(target)
+    known = known.all(dim=1, keepdim=True).expand_as(target) if target.dim() > 1 else known
+    each = loss(values, torch.where(known, target, 0.0), reduction="none")
+    return torch.where(known, each, 0.0).sum() / known.sum().clamp_min(1)
 
 
 def _require_finite(pending: list[tuple[str, Tensor]], step: int) -> None:
@@ -441,6 +462,8 @@ def _new_state(
     mean, sd = descriptor_scale([patient.descriptors for patient in patients])
     model.expansion.descriptor_mean.copy_(mean)
     model.expansion.descriptor_sd.copy_(sd)
+    if weights := pretrained_file(settings.pretrained):
+        start_from(model, weights)
     average = MultitaskNetwork(network)
     average.load_state_dict(model.state_dict())
     model, average = (
@@ -448,12 +471,14 @@ def _new_state(
         for item, mode in ((model, True), (average, False))
     )
     body, readouts = (
-        [weights for name, weights in model.named_parameters() if name.startswith(READOUTS) == last]
+        [weights for name, weights in model.named_parameters() if name.startswith(LAST_LAYERS) == last]
         for last in (False, True)
     )
     groups = [{"params": body, "pace": 1.0}, {"params": readouts, "pace": READOUT_PACE}]
     optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
-    return TrainingState(model, average, optimizer)
+    # float16 holds no small gradients: they are scaled up, and a step whose gradients overflow is left out.
+    half = pick_precision(device, settings.precision) == "float16"
+    return TrainingState(model, average, optimizer, torch.amp.GradScaler(device.type, enabled=half))
 
 
 def _fingerprint(patients: Sequence[Patient], network: NetworkSettings, settings: TrainingSettings) -> str:
@@ -467,96 +492,12 @@ def _fingerprint(patients: Sequence[Patient], network: NetworkSettings, settings
         )
         for patient in patients
     ]
-    made_of = {"network": asdict(network), "training": asdict(settings), "patients": people}
+    schedule = {name: value for name, value in asdict(settings).items() if name not in SHARED_OUT}
+    made_of = {"network": asdict(network), "training": schedule, "patients": people}
+    if weights := pretrained_file(settings.pretrained):
+        made_of["pretrained"] = file_sha256(weights)
     made_of["code"] = library_code("multitask", "training.py")
     return json.dumps(made_of, sort_keys=True)
-
-
-def fit_readout(network: MultitaskNetwork, findings: pd.DataFrame, he: pd.Series, *, seed: int) -> bool:
-    """Replace the weights of the findings in the network's expansion head.
-
-    Parameters
-    ----------
-    network : MultitaskNetwork
-        Changed in place.
-    findings : DataFrame, shape (n, 2 k + 1)
-        :data:`FINDINGS` of the patients who trained the network.
-    he : Series of 0 and 1, shape (n,)
-        Their outcomes.
-    seed : int
-        Of the folds of the cross-validation.
-
-    Returns
-    -------
-    bool
-        False, and nothing changed, where fewer than five patients have the rarer outcome.
-    """
-    rarer = int(min(he.sum(), len(he) - he.sum()))
-    if rarer < LEAST_EVENTS:
-        return False
-    weights, intercept = ridge_weights(findings[list(FINDINGS)].to_numpy(), he, TRUST, seed=seed)
-    layer = network.expansion.classify
-    with torch.no_grad():
-        layer.weight.copy_(torch.from_numpy(weights[None]))
-        layer.bias.copy_(torch.tensor([intercept]))
-    return True
-
-
-def ridge_weights(values: np.ndarray, he: pd.Series, trust: np.ndarray, *, seed: int) -> tuple[np.ndarray, float]:
-    """Weights, shape (k,), and intercept of a ridge logistic regression, per unit of each value.
-
-    Parameters
-    ----------
-    values : ndarray, shape (n, k)
-        Standardized within, so that their units do not matter.
-    he : Series of 0 and 1, shape (n,)
-        At least two of each.
-    trust : ndarray, shape (k,)
-        A value of trust t is penalized t squared times less than one of trust 1.
-    seed : int
-        Of the folds of the cross-validation that chooses the penalty.
-    """
-    centre, spread = values.mean(axis=0), values.std(axis=0)
-    scale = trust / np.where(spread > 0, spread, 1.0)
-    model = LogisticRegressionCV(
-        Cs=STRENGTHS,
-        l1_ratios=(0.0,),
-        cv=StratifiedKFold(int(min(MOST_FOLDS, he.sum(), len(he) - he.sum())), shuffle=True, random_state=seed),
-        solver="newton-cholesky",  # leaves the intercept unpenalized
-        scoring="neg_log_loss",
-        use_legacy_attributes=False,
-    ).fit((values - centre) * scale, he.astype(int))
-    weights = model.coef_[0] * scale
-    return weights, float(model.intercept_[0] - centre @ weights)
-
-
-def fit_presence(context: SliceContext, slices: pd.DataFrame) -> bool:
-    """Replace the weights by those of a logistic regression.
-
-    Parameters
-    ----------
-    context : SliceContext
-        Of a network; changed in place.
-    slices : DataFrame
-        One row a slice of the patients who trained the network: ``blood`` (1, 0, or missing where neither call is
-        wrong) and :data:`EVIDENCE`.
-
-    Returns
-    -------
-    bool
-        False, and nothing changed, where fewer than twenty slices hold blood or are free of it.
-    """
-    known = slices[slices["blood"].notna()]
-    blood = known["blood"].astype(int)
-    if min(blood.sum(), len(blood) - blood.sum()) < LEAST_SLICES:
-        return False
-    values = known[list(EVIDENCE)].to_numpy(float)
-    centre, scale = values.mean(axis=0), 1.0 / np.maximum(values.std(axis=0), 1e-6)
-    model = LogisticRegression(solver="newton-cholesky").fit((values - centre) * scale, blood)
-    weight = model.coef_[0] * scale
-    context.weight.copy_(torch.from_numpy(weight))
-    context.bias.fill_(float(model.intercept_[0] - centre @ weight))
-    return True
 
 
 def save_state(state: TrainingState, history: list[dict], checkpoint: Path, fingerprint: str) -> None:
@@ -566,7 +507,7 @@ def save_state(state: TrainingState, history: list[dict], checkpoint: Path, fing
     for index, slots in state.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": value for name, value in slots.items()}
     tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    progress = {"epoch": state.epoch, "step": state.step, "history": history}
+    progress = {"epoch": state.epoch, "step": state.step, "scaler": state.scaler.state_dict(), "history": history}
     _save_tensors(tensors, checkpoint, {"fingerprint": fingerprint, "progress": json.dumps(progress)})
 
 
@@ -585,6 +526,7 @@ def resume_state(state: TrainingState, checkpoint: Path, fingerprint: str) -> li
             return []
         progress = json.loads(metadata["progress"])
         epoch, step, history = progress["epoch"], progress["step"], progress["history"]
+        scaler = progress["scaler"]
         tensors = load_file(checkpoint)
         _require_state(tensors, state)
     except UNUSABLE:
@@ -600,6 +542,7 @@ def resume_state(state: TrainingState, checkpoint: Path, fingerprint: str) -> li
         like = torch.empty_like(parameters[int(index)], device="cpu") if value.dim() else torch.empty(())
         slots.setdefault(int(index), {})[slot] = like.copy_(value)
     state.optimizer.load_state_dict({**state.optimizer.state_dict(), "state": slots})
+    state.scaler.load_state_dict(scaler) if state.scaler.is_enabled() else None
     state.epoch, state.step = epoch, step
     return history
 

@@ -108,6 +108,31 @@ def auc(y: ArrayLike, score: ArrayLike) -> float:
     return float(above.mean())
 
 
+def expected_auc(score: ArrayLike, p: ArrayLike) -> float:
+    """AUC of a score over all outcomes that patients with these probabilities could have had, ties counting one half.
+
+    In a simulation the probability of the outcome is known. Given it, outcome and score are independent, so that
+    weighing each pair of patients by the probability that the first has the outcome and the second has not leaves the
+    luck of one draw of outcomes out of a comparison.
+
+    Parameters
+    ----------
+    score : array_like, shape (n,)
+    p : array_like, shape (n,)
+        Probability of the outcome given everything that acts on it.
+
+    Examples
+    --------
+    >>> expected_auc([1, 2], [0.0, 1.0]), expected_auc([2, 1], [0.0, 1.0]), expected_auc([1, 1], [0.3, 0.6])
+    (1.0, 0.0, 0.5)
+    """
+    s, p = np.asarray(score, dtype=float), np.asarray(p, dtype=float)
+    weight = p[:, None] * (1 - p)[None, :]
+    np.fill_diagonal(weight, 0.0)
+    won = (s[:, None] > s[None, :]) + 0.5 * (s[:, None] == s[None, :])
+    return float((weight * won).sum() / weight.sum())
+
+
 def auc_interval(y: ArrayLike, score: ArrayLike, level: float = 0.95, method: str = "wald") -> AucInterval:
     """AUC with DeLong's standard error and interval.
 

@@ -17,12 +17,14 @@ import pandas as pd
 from hepred_lib.cohort.predictors import predictor_frame
 from hepred_lib.errors import HeadError, ManifestError, ScanError, StudyError
 from hepred_lib.imaging.scans import write_like
-from hepred_lib.imaging.slices import BRAIN_HU, BRAIN_ML, from_torch, shown_hu
 from hepred_lib.intake.check import fault_of, read_new_patients
 from hepred_lib.literal import shown
+from hepred_lib.multitask.device import pick_device
 from hepred_lib.multitask.prediction import (
+    AGREEMENT,
     Reader,
     Reading,
+    Reference,
     load_reader,
     outline_agreement,
     picture,
@@ -33,6 +35,7 @@ from hepred_lib.multitask.prediction import (
 from hepred_lib.progress import progress
 from hepred_lib.stats.development import DevelopedModel
 from hepred_lib.study.files import read_json, read_model_file, read_table
+from hepred_lib.study.segmenting import overview, scan_warnings
 from hepred_lib.study.summary import NO_SCAN, NO_SCORE
 from hepred_lib.study.tables import listed
 
@@ -42,24 +45,10 @@ IMPUTATIONS = {"image": None, "clinical": "imputation.json", "integrated": "inte
 NO_BEDSIDE = "no bedside value"
 READ = (
     *("patient_id", "dl_score", "dl_score_spread", "hematoma_detected", "predicted_volume_ml"),
-    *("flags", "unread", "unmasked"),
+    *("predicted_ivh_ml", "flags", "unread", "unmasked"),
 )
-AGREEMENT = ("patient_id", "dice", "hd95_mm", "reference_ml", "predicted_ml")
+OUTLINES = ("hematoma.nii.gz", "ventricles.nii.gz")
 OTHER_SCALE_SD = 3.0  # a cohort whose median score lies further away was scored on another scale
-NO_SLICES = {
-    **dict.fromkeys(("hu", "mask"), np.zeros((0, 1, 1))),
-    **{"titles": np.array([], dtype=str), "pixel_mm": np.array(1.0)},
-}
-FLAG_WORDS = {
-    "brain_volume": f"the brain mask is outside {BRAIN_ML[0]:g}-{BRAIN_ML[1]:g} mL: look at the overview",
-    "thick_slices": "slices are more than 7.5 mm apart",
-    "few_slices": "fewer than 12 slices",
-    "noisy": "noise above 6 HU",
-    "clipped_hu": "Hounsfield units are clipped below 300",
-    "brain_hu": f"the brain is outside {BRAIN_HU[0]:g}-{BRAIN_HU[1]:g} HU: is the rescale intercept right?",
-    "base_cut": "the first slice lies within the brain: the skull base is missing, and blood there is not measured",
-    "vertex_cut": "the last slice lies within the brain: the vertex is missing, and blood there is not measured",
-}
 
 
 @dataclass(frozen=True)
@@ -100,8 +89,8 @@ class FrozenStudy:
         return {name: model.threshold for name, model in self.models.items()}
 
 
-def load_frozen(folder: Path) -> FrozenStudy:
-    """Load a finished study.
+def load_frozen(folder: Path, *, device: str = "auto") -> FrozenStudy:
+    """Load a finished study; its networks read on the device of this name.
 
     Raises
     ------
@@ -121,7 +110,9 @@ def load_frozen(folder: Path) -> FrozenStudy:
     scales = pd.DataFrame(image["scales"]).set_index("fold")
     if scales.index.has_duplicates:
         raise StudyError(f"{folder / 'image_model.json'}: scales: every fold must be listed once.")
-    reader = load_reader(folder, scales, image["preprocessing"]) if image["image_source"] == "scans" else None
+    reader = None
+    if image["image_source"] == "scans":
+        reader = load_reader(folder, scales, image["preprocessing"], device=pick_device(device))
     return FrozenStudy(folder, reader, models, image["image_source"], scales)
 
 
@@ -229,6 +220,7 @@ def read_scans(frozen: FrozenStudy, table: pd.DataFrame) -> Readings:
             continue
         found = {name: getattr(reading, name) for name in ("dl_score", "dl_score_spread", "flags")}
         found |= {"hematoma_detected": int(reading.prediction.detected), "predicted_volume_ml": reading.volume_ml}
+        found["predicted_ivh_ml"] = reading.ventricles_ml
         read.append({"patient_id": patient, **found, "unread": "", "unmasked": fault})
         pictures[patient] = picture(reading, reference)
         if reference is not None:
@@ -314,7 +306,7 @@ def input_notes(frozen: FrozenStudy, patients: pd.DataFrame) -> list[str]:
 def predict_one(
     frozen: FrozenStudy, ct: Path, bedside: Mapping[str, Any] | None, *, out: Path
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """One new patient: the answer, and the data of its overview; ``hematoma.nii.gz`` is written on the scan's own grid.
+    """One new patient: the answer, and the data of its overview; :data:`OUTLINES` are written on the scan's own grid.
 
     Where the scan was read but shows no head that can be measured, all that rests on it is null, no outline is written,
     and the first warning gives the reason.
@@ -339,17 +331,18 @@ def predict_one(
     if frozen.reader is None:
         raise StudyError(f"{frozen.folder} was studied without scans: it has no network that could read one.")
     out.mkdir(parents=True, exist_ok=True)
-    reading, slices = None, NO_SLICES
+    reading = None
     try:
         reading, _ = read_with(frozen.reader, {"patient_id": ct.name.split(".")[0], "baseline_ct": ct})
     except HeadError as error:
-        (out / "hematoma.nii.gz").unlink(missing_ok=True)
+        for name in OUTLINES:
+            (out / name).unlink(missing_ok=True)
         reason = str(error).replace(str(ct), ct.name).partition(" (patient ")[0].removesuffix(".")
         warnings = [f"the scan cannot be used: {reason}"]
     else:
-        write_like(out / "hematoma.nii.gz", reading.outline.astype(np.uint8), reading.scan)
-        slices = _shown_slices(reading)
-        warnings = [*reading.scan.notes, *(FLAG_WORDS[flag] for flag in reading.flags.split())]
+        for name, mask in zip(OUTLINES, (reading.outline, reading.ventricles), strict=True):
+            write_like(out / name, mask.astype(np.uint8), reading.scan)
+        warnings = scan_warnings(reading)
         if not reading.prediction.detected:
             warnings.append("no hematoma was detected: the score rests on the three most suspicious slices")
     row = {**(bedside or {}), "dl_score": reading.dl_score if reading else np.nan}
@@ -357,6 +350,7 @@ def predict_one(
     answer: dict[str, Any] = {
         "hematoma_detected": reading.prediction.detected if reading else None,
         "hematoma_volume_ml": round(reading.volume_ml, 3) if reading else None,
+        "ventricular_volume_ml": round(reading.ventricles_ml, 3) if reading else None,
         "dl_score": reading.dl_score if reading else None,
         "dl_score_spread": _known(reading.dl_score_spread) if reading else None,
         **{name: _known(value) for name, value in p.items()},
@@ -367,8 +361,9 @@ def predict_one(
     if reading:
         found = "detected" if answer["hematoma_detected"] else "not detected"
         volume = f"hematoma {found}, {answer['hematoma_volume_ml']:.1f} mL"
+        volume += f"; ventricles {answer['ventricular_volume_ml']:.1f} mL"
         lines = [volume, f"DL score {answer['dl_score']:.2f}", *lines]
-    return answer, {**slices, "window": np.array([40.0, 80.0]), "lines": np.array([*lines, *answer["warnings"]])}
+    return answer, overview(reading, [*lines, *answer["warnings"]])
 
 
 def _load_model(folder: Path, name: str) -> FrozenModel:
@@ -396,7 +391,7 @@ def _frame(table: pd.DataFrame, model: FrozenModel) -> pd.DataFrame:
     return predictor_frame(table.reindex(columns=list(dict.fromkeys(needed))), needed, allow_empty=True)
 
 
-def _read_patient(reader: Reader, row: Mapping[str, Any]) -> tuple[Reading, np.ndarray | None, str]:
+def _read_patient(reader: Reader, row: Mapping[str, Any]) -> tuple[Reading, Reference | None, str]:
     """A patient's reading, reference and what is wrong with the mask: a scan is read whatever its mask is."""
     try:
         return *read_with(reader, row), ""
@@ -437,22 +432,6 @@ def _bedside_warnings(frozen: FrozenStudy, bedside: Mapping[str, Any] | None) ->
         if model.name != "image" and lacking:
             words.append(f"imputed for the {model.name} model: {', '.join(lacking)}")
     return words
-
-
-def _shown_slices(reading: Reading) -> dict[str, np.ndarray]:
-    """The six slices of an overview, around the largest outline."""
-    outline = from_torch(reading.prediction.probability) >= 0.5
-    areas = outline.sum(axis=(0, 1))
-    middle = int(areas.argmax()) if areas.any() else int(reading.prediction.presence.argmax())
-    chosen = np.clip(np.arange(middle - 2, middle + 4), 0, outline.shape[2] - 1)
-    hu, brain = (np.transpose(part, (2, 1, 0)) for part in (reading.slices.hu, reading.slices.brain))
-    pixel_mm = reading.slices.grid.pixel_mm
-    return {
-        "hu": shown_hu(hu[chosen], brain[chosen], pixel_mm),
-        "mask": np.stack([outline[:, :, z].T for z in chosen]),
-        "titles": np.array([f"slice {z + 1} of {outline.shape[2]}" for z in chosen]),
-        "pixel_mm": np.array(pixel_mm),
-    }
 
 
 def _known(value: float) -> float | None:

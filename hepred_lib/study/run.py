@@ -34,6 +34,7 @@ from hepred_lib.cohort.manifest import read_valid_cells
 from hepred_lib.cohort.rules import COLUMNS
 from hepred_lib.errors import StudyError
 from hepred_lib.literal import shown
+from hepred_lib.pretrained import pretrained_file
 from hepred_lib.study.definition import (
     BOOK,
     DEFAULT_THREADS,
@@ -227,7 +228,7 @@ def named_images(manifest: Path, digest: str | None) -> tuple[str, ...]:
 
 
 def step_identity(notebook: str, parameters: Mapping[str, Any], *, root: Path, digests: FileDigests) -> dict[str, Any]:
-    """What one step is made from: ``parameters``, ``code``, and where it reads a manifest ``manifest`` and ``images``.
+    """What a step is made from: ``parameters``, ``code``; where it reads them ``manifest``, ``images``, ``pretrained``.
 
     Parameters
     ----------
@@ -249,6 +250,8 @@ def step_identity(notebook: str, parameters: Mapping[str, Any], *, root: Path, d
             paths = {os.path.relpath(path, manifest.parent): Path(path) for path in named_images(manifest, digest)}
             images = short_digest("".join(f"{name} {digests.of(path)}\n" for name, path in paths.items()).encode())
         identity |= {"manifest": (digest or "absent")[:16], "images": images}
+    if "pretrained" in parameters and (weights := pretrained_file(parameters["pretrained"])):
+        identity["pretrained"] = digests.of(weights)
     return identity
 
 
@@ -264,6 +267,7 @@ def differences(wanted: Mapping[str, Any], made: Mapping[str, Any]) -> list[str]
     modules = list(differing("code"))
     reasons += [f"code changed: {_first_three(modules)}"] if modules else []
     words = {"manifest": "the manifest changed", "images": "scans or masks changed"}
+    words["pretrained"] = "the weights that training starts from changed"
     return reasons + [text for part, text in words.items() if made.get(part) != wanted.get(part)]
 
 

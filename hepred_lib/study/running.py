@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from hepred_lib import errors
+from hepred_lib.cards import visible_cards
 from hepred_lib.errors import StudyError
 from hepred_lib.study.definition import (
     PROJECT,
@@ -223,7 +224,14 @@ def _alive(pid: int) -> bool:
     return True
 
 
-def run_study(path: Path, *, cores: int, runs_dir: str = "", engine_arguments: Sequence[str] = ()) -> int:
+def run_study(
+    path: Path,
+    *,
+    cores: int,
+    gpus: int | None = None,
+    runs_dir: str = "",
+    engine_arguments: Sequence[str] = (),
+) -> int:
     """Run what is missing of a study, and what disagrees with it.
 
     Parameters
@@ -232,6 +240,8 @@ def run_study(path: Path, *, cores: int, runs_dir: str = "", engine_arguments: S
         The study file.
     cores : int
         Cores to use at once; numbers do not depend on it.
+    gpus : int, optional
+        Cards to share among the folds, 0 for none; all that are visible if not given.
     runs_dir : str
         Folder of the runs, empty for the root's own.
     engine_arguments : sequence of str
@@ -250,6 +260,7 @@ def run_study(path: Path, *, cores: int, runs_dir: str = "", engine_arguments: S
     """
     study, path = load_study(path), Path(path).resolve()
     folder = run_folder(study, runs_dir)
+    shared = [] if engine_arguments else _shared_cards(gpus)
     for key, (manifest, truth, _) in _manifests(study).items():
         if not truth and not manifest.is_file():
             raise StudyError(f"{key} of study {study.name} must name a file, got {manifest}, which is not there.")
@@ -280,11 +291,22 @@ def run_study(path: Path, *, cores: int, runs_dir: str = "", engine_arguments: S
         (folder / REPORTED).unlink(missing_ok=True)
         # The engine itself does not see every reason to make a step again.
         forced = ["--forcerun", *(outputs_of(*made_by)[0] for made_by in stale)] if stale else []
-        status = _run_engine(folder, [*forced, *(engine_arguments or QUIET)], cores=cores, lock=lock)
+        status = _run_engine(folder, [*forced, *shared, *(engine_arguments or QUIET)], cores=cores, lock=lock)
         if not (status or engine_arguments):
             for left in folder.rglob(".*.tmp"):  # half-written files of killed processes
                 left.unlink(missing_ok=True)
         return status
+
+
+def _shared_cards(gpus: int | None) -> list[str]:
+    """The engine's words for the cards that trainings share; no others are shown to them."""
+    cards = visible_cards()
+    if gpus is not None:
+        if gpus > len(cards):
+            raise StudyError(f"--gpus must be at most the number of cards that can be used, {len(cards)}, got {gpus}.")
+        cards = cards[:gpus]
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(cards)
+    return ["--resources", f"gpu={len(cards)}"] if cards else []
 
 
 def run_folder(study: Study, runs_dir: str = "") -> Path:

@@ -246,12 +246,12 @@ def truth(points=21):
     return pd.concat(map(pd.DataFrame, parts), ignore_index=True)
 
 
-def attention(size=32):
+def activation(size=32):
     scan, clot, shifted, _ = _ct(3, size)
     weights = np.full((3, 9), np.nan)
     weights[:, :7] = np.random.default_rng(8).dirichlet(np.ones(7), 3)
     titles, shown = np.array(["true positive", "false positive", "false negative"]), np.array([2, 0, 6])
-    extra = {"predicted": shifted, "activation": clot * 0.8, "shown": shown, "attention": weights}
+    extra = {"predicted": shifted, "activation": clot * 0.8, "shown": shown, "share": weights}
     return scan | extra | {"titles": titles}
 
 
@@ -267,7 +267,7 @@ def power():
 
 BUILDERS = {
     build.__name__: build for build in (
-        attention, power, flow, cohort, truth, quality, montage, outlines, overview, learning_curves, bland_altman,
+        activation, power, flow, cohort, truth, quality, montage, outlines, overview, learning_curves, bland_altman,
         dl_score, odds_ratios_clinical, missing, correlation, inclusion_frequency, nomogram, subgroups,
         reclassification, roc, calibration, decision_curve, oracle,
     )

@@ -82,9 +82,9 @@ def test_an_empty_table_says_no_data_and_so_does_its_caption(name, examples):
     assert caption(name, empty).endswith(" No data.")
 
 
-@pytest.mark.parametrize("name", ["montage", "outlines", "overview", "attention"])
+@pytest.mark.parametrize("name", ["montage", "outlines", "overview", "activation"])
 def test_no_slices_say_no_data(name, examples):
-    masks = {"mask", "brain", "reference", "predicted", "activation", "shown", "attention", "hu", "titles"}
+    masks = {"mask", "brain", "reference", "predicted", "activation", "shown", "share", "hu", "titles"}
     none = {key: value[:0] if key in masks else value for key, value in examples[name].items()}
     assert "no data" in texts(draw(name, none))
 

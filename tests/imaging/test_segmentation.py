@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from hepred_lib.imaging.segmentation import (
+    abc2_ml,
     agreement_bands,
     agreement_by_group,
     bland_altman_table,
@@ -23,6 +24,23 @@ def box(*corner: int, size: int = 3, shape: tuple[int, ...] = (12, 12, 12)) -> n
 
 def test_dice_of_half_overlapping_boxes_is_one_half():
     assert dice(box(0, 0, 0, size=4), np.roll(box(0, 0, 0, size=4), 2, axis=0)) == 0.5
+
+
+def test_the_abc2_rule_is_near_the_volume_of_an_ellipsoid_in_thick_slices_and_turns_with_it():
+    x, y, z = (np.indices((90, 90, 6)) - np.array([44.5, 44.5, 2.5])[:, None, None, None]) * np.array([1.0, 1.0, 5.0])[
+        :, None, None, None
+    ]
+    volumes = []
+    for turn in (0.0, 0.6):
+        u, v = np.cos(turn) * x + np.sin(turn) * y, -np.sin(turn) * x + np.cos(turn) * y
+        volumes.append(abc2_ml((u / 30) ** 2 + (v / 18) ** 2 + (z / 15) ** 2 < 1, (1.0, 1.0, 5.0)))
+    assert volumes[0] == pytest.approx(60 * 36 * 25 / 2000, rel=0.05)  # four slices in full, two by half
+    assert volumes[1] == pytest.approx(volumes[0], rel=0.05)
+
+
+def test_an_empty_mask_has_no_abc2_volume_and_a_single_voxel_has_one():
+    assert abc2_ml(np.zeros((4, 4, 4), bool), (1.0, 1.0, 1.0)) == 0.0
+    assert abc2_ml(box(1, 1, 1, size=1), (1.0, 1.0, 1.0)) == pytest.approx(0.001)
 
 
 def test_hd95_of_a_shifted_box_is_the_shift_in_mm():

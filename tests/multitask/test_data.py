@@ -11,6 +11,7 @@ from hepred_lib.imaging.slices import BRAIN, HU, HU_OFFSET
 from hepred_lib.multitask.data import (
     DESCRIPTORS,
     N_CHANNELS,
+    NEIGHBOURS,
     augment,
     brain_frame,
     change_hu,
@@ -20,9 +21,11 @@ from hepred_lib.multitask.data import (
     draw_batch,
     draw_slices,
     epoch_steps,
+    fade,
     load_patients,
     make_batch,
     measured_descriptors,
+    mix_slices,
     move,
     network_input,
     normalize,
@@ -103,7 +106,7 @@ def test_a_patient_without_a_mask_has_no_known_presence(patients):
 
 def test_a_store_that_fills_the_memory_stays_on_disk(patients, tmp_path, monkeypatch):
     np.save(tmp_path / "P00.npy", patients[0].planes)
-    quality = pd.DataFrame({"has_mask": [1], **dict.fromkeys(DESCRIPTORS, 1.5)}, index=["P00"])
+    quality = pd.DataFrame({"has_mask": [1], "has_ivh_mask": [0], **dict.fromkeys(DESCRIPTORS, 1.5)}, index=["P00"])
     cohort = pd.DataFrame({"patient_id": ["P00"], "he": [1.0]})
     import hepred_lib.multitask.data as module
 
@@ -145,7 +148,7 @@ def test_augmentation_moves_scan_and_outline_together(patients):
     batch = two_slices(patients)
     moved = augment(batch, seed=(1, 2, 3))
     hu = moved.hu[:, 1:2]
-    inside, outside = moved.blood > 0.9, (moved.blood < 0.1) & (hu > 5)
+    inside, outside = moved.blood[:, :1] > 0.9, (moved.blood[:, :1] < 0.1) & (hu > 5)
     assert float(hu[inside].mean()) > float(hu[outside].mean()) + 15
     assert not torch.equal(moved.blood, batch.blood)
 
@@ -170,16 +173,31 @@ def test_a_patient_is_moved_the_same_way_in_any_company(patients):
 FRAME = (64, 64)
 
 
-def test_the_window_is_mapped_to_minus_one_to_one():
-    torch.testing.assert_close(
-        normalize(torch.tensor([-50.0, 0.0, 40.0, 80.0, 300.0])), torch.tensor([-1.0, -1, 0, 1, 1])
-    )
+def test_the_windows_are_mapped_to_minus_one_to_one():
+    hu = torch.tensor([-50.0, 0.0, 40.0, 80.0, 140.0, 300.0])[:, None].expand(-1, 5)[:, :, None, None]
+    seen = normalize(hu)[:, :, 0, 0]
+    assert seen.shape == (6, N_CHANNELS)
+    torch.testing.assert_close(seen[:, NEIGHBOURS], torch.tensor([-1.0, -1, 0, 1, 1, 1]))
+    torch.testing.assert_close(seen[:, -1], torch.tensor([-1.0, -1, -1, -1, 0, 1]))
+
+
+def test_only_blood_above_the_density_of_brain_fades():
+    hu = torch.tensor([20.0, 60.0, 60.0]).view(1, 1, 1, 3).expand(1, 5, 8, 3)
+    blood = torch.tensor([1.0, 1.0, 0.0]).view(1, 1, 1, 3).expand(1, 1, 8, 3)
+    faded = fade(hu, blood, torch.ones(1, 1, 4, 4), torch.tensor(0.5))
+    torch.testing.assert_close(faded[0, 0, 0], torch.tensor([20.0, 49.0, 60.0]), atol=0.01, rtol=0)
+    torch.testing.assert_close(fade(hu, blood, torch.zeros(1, 1, 4, 4), torch.tensor(0.5)), hu, atol=0.01, rtol=0)
+
+
+def test_slices_are_mixed_with_those_above_and_below():
+    hu = torch.tensor([0.0, 0.0, 40.0, 0.0, 0.0]).view(1, 5, 1, 1)
+    assert mix_slices(hu, torch.tensor(0.25)).flatten().tolist() == [0.0, 10.0, 20.0, 10.0, 0.0]
 
 
 def test_outside_the_brain_there_is_nothing(patients):
     seen = network_input(patients[0].planes, np.arange(8), FRAME, torch.device("cpu"))
     assert (seen[:, :, 0, 0] == -1.0).all()
-    assert -0.4 < float(seen[0, N_CHANNELS // 2, 32, 32]) < 0.75
+    assert -0.4 < float(seen[0, NEIGHBOURS, 32, 32]) < 0.75
 
 
 def test_a_slice_lies_between_its_neighbours_and_the_ends_stand_in_for_what_they_lack(patients):

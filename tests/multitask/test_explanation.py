@@ -22,14 +22,14 @@ def explanation(patients):
     return explain_patient(untrained(0), patients[0])
 
 
-def test_attention_sums_to_one_and_the_map_lies_between_nought_and_one(explanation, patients):
-    assert explanation.attention.sum() == pytest.approx(1.0, abs=1e-5)
+def test_shares_sum_to_one_and_the_map_lies_between_nought_and_one(explanation, patients):
+    assert explanation.share.sum() == pytest.approx(1.0, abs=1e-5)
     assert explanation.activation.shape == (8, 64, 64)
     assert 0 <= explanation.activation.min() <= explanation.activation.max() <= 1
 
 
 def test_slices_that_the_score_does_not_use_have_an_empty_map(explanation):
-    assert not explanation.activation[explanation.attention == 0].any()
+    assert not explanation.activation[explanation.share == 0].any()
 
 
 def test_other_weights_give_another_map(explanation, patients):
@@ -60,8 +60,8 @@ def test_a_picture_shows_the_slice_with_most_of_the_map(patients):
     assert pictures["shown"][0] == top
     inside = patients[0].planes[top, BRAIN] > 0
     np.testing.assert_array_equal(pictures["hu"][0][inside], patients[0].planes[top, HU][inside] - float(HU_OFFSET))
-    assert pictures["attention"].shape == (2, 8)
-    assert np.isnan(pictures["attention"][1, 6:]).all()
+    assert pictures["share"].shape == (2, 8)
+    assert np.isnan(pictures["share"][1, 6:]).all()
 
 
 def test_the_most_confident_patient_of_each_kind_is_shown():
@@ -78,6 +78,6 @@ def test_the_most_confident_patient_of_each_kind_is_shown():
 
 def test_without_patients_there_is_nothing_to_explain():
     assert {name: len(array) for name, array in explained_pictures([], []).items()} == dict.fromkeys(
-        ("hu", "predicted", "activation", "shown", "attention"), 0
+        ("hu", "predicted", "activation", "shown", "share"), 0
     )
     assert len(confident_calls(pd.DataFrame({"patient_id": [], "he": [], "p_image": []}), 0.5)) == 0

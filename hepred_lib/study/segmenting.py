@@ -1,0 +1,146 @@
+"""Segmentation of scans by the network that comes trained: no study, no manifest, no model of expansion.
+
+For each scan, named after its file: ``NAME_segmentation.nii.gz`` on the scan's own grid (1 hematoma, 2 blood in the
+ventricles), ``NAME.json`` with volumes and markers, ``NAME.png`` with the slices around the largest outline. For all:
+``segmentation.csv``, a row per scan, with the reason where one could not be read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from hepred_lib.errors import ScanError, StudyError
+from hepred_lib.figures.catalogue import draw
+from hepred_lib.figures.style import render
+from hepred_lib.imaging.markers import Markers, measure_markers
+from hepred_lib.imaging.scans import write_like
+from hepred_lib.imaging.segmentation import abc2_ml
+from hepred_lib.imaging.slices import BRAIN_HU, BRAIN_ML, from_torch, shown_hu
+from hepred_lib.multitask.network import load_network
+from hepred_lib.multitask.prediction import Reader, Reading, read_with
+from hepred_lib.pretrained import SHIPPED
+from hepred_lib.progress import progress
+from hepred_lib.study.files import write_bytes, write_json, write_table
+
+SCANS = (".nii", ".nii.gz")
+FIRST = ("scan", "file", "hematoma_detected", "hematoma_ml", "ventricles_ml", "abc2_ml")
+MEASURED = tuple(name for name in Markers.__dataclass_fields__ if name != "volume_ml")
+COLUMNS = (*FIRST, *MEASURED, "warnings", "unread")
+
+FLAG_WORDS = {
+    "brain_volume": f"the brain mask is outside {BRAIN_ML[0]:g}-{BRAIN_ML[1]:g} mL: look at the overview",
+    "thick_slices": "slices are more than 7.5 mm apart",
+    "few_slices": "fewer than 12 slices",
+    "noisy": "noise above 6 HU",
+    "clipped_hu": "Hounsfield units are clipped below 300",
+    "brain_hu": f"the brain is outside {BRAIN_HU[0]:g}-{BRAIN_HU[1]:g} HU: is the rescale intercept right?",
+    "base_cut": "the first slice lies within the brain: the skull base is missing, and blood there is not measured",
+    "vertex_cut": "the last slice lies within the brain: the vertex is missing, and blood there is not measured",
+}
+
+
+def scans_in(paths: Sequence[Path]) -> dict[str, Path]:
+    """Scans by name: files as they are given, and every NIfTI file inside a folder, named after its place there.
+
+    Raises
+    ------
+    StudyError
+        A path that does not exist, a folder without scans, two scans of one name.
+    """
+    found: dict[str, Path] = {}
+    for path in paths:
+        if not path.exists():
+            raise StudyError(f"SCAN must be a NIfTI file or a folder of them, got {path}, which does not exist.")
+        inside = sorted(p for p in path.rglob("*") if p.name.endswith(SCANS)) if path.is_dir() else [path]
+        if not inside:
+            raise StudyError(f"{path} must hold head CTs as .nii or .nii.gz, got none.")
+        for scan in inside:
+            place = scan.relative_to(path) if path.is_dir() else Path(scan.name)
+            name = "_".join(place.parts).removesuffix(".gz").removesuffix(".nii")
+            if found.setdefault(name, scan) != scan:
+                raise StudyError(f"scans must have different names, got {found[name]} and {scan}.")
+    return found
+
+
+def segment_scans(
+    scans: dict[str, Path], out: Path, *, weights: Path = SHIPPED, device: torch.device | str = "cpu"
+) -> pd.DataFrame:
+    """Segment every scan; one that cannot be read stops no other. Returns what ``segmentation.csv`` holds.
+
+    Parameters
+    ----------
+    scans : dict
+        Files by name, as :func:`scans_in` gives them.
+    out : Path
+        Folder for what is written.
+    weights : Path
+        Of the network.
+    device : torch.device
+    """
+    network = load_network(weights).to(device)
+    reader = Reader((network,), pd.DataFrame({"mean": [0.0], "sd": [1.0]}), {})
+    rows = []
+    for name, path in progress(scans.items(), desc="segment", unit="scan"):
+        try:
+            reading, _ = read_with(reader, {"patient_id": name, "baseline_ct": path})
+        except ScanError as error:
+            reason = str(error).replace(str(path), path.name).removesuffix(".").removesuffix(f" (patient {name})")
+            rows.append({"scan": name, "file": str(path), "unread": reason})
+            continue
+        found = measured(reading)
+        mask = reading.outline.astype(np.uint8) + 2 * reading.ventricles.astype(np.uint8)
+        write_like(out / f"{name}_segmentation.nii.gz", mask, reading.scan)
+        write_json(out / f"{name}.json", {"file": str(path), **found})
+        lines = [f"hematoma {found['hematoma_ml']:.1f} mL (ABC/2: {found['abc2_ml']:.1f} mL)"]
+        lines += [f"ventricles {found['ventricles_ml']:.1f} mL", *found["warnings"]]
+        write_bytes(out / f"{name}.png", render(draw("overview", overview(reading, lines)))["png"])
+        rows.append({"scan": name, "file": str(path), **found, "warnings": "; ".join(found["warnings"]), "unread": ""})
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    write_table(out / "segmentation.csv", table)
+    return table
+
+
+def measured(reading: Reading) -> dict[str, Any]:
+    """Volumes in mL, ABC/2 beside them, and the markers inside the hematoma's outline; null without one."""
+    markers: dict[str, Any] = dict.fromkeys(MEASURED)
+    if reading.outline.any():
+        markers = measure_markers(reading.scan.hu, reading.outline, reading.scan.spacing_mm).as_dict()
+    return {
+        "hematoma_detected": int(reading.prediction.detected),
+        "hematoma_ml": round(reading.volume_ml, 3),
+        "ventricles_ml": round(reading.ventricles_ml, 3),
+        "abc2_ml": round(abc2_ml(reading.outline, reading.scan.spacing_mm), 3),
+        **{name: None if markers[name] is None else round(float(markers[name]), 4) for name in MEASURED},
+        "warnings": scan_warnings(reading),
+    }
+
+
+def scan_warnings(reading: Reading) -> list[str]:
+    """What a reader must know of the scan: how its file was read, and what is unusual about it."""
+    return [*reading.scan.notes, *(FLAG_WORDS[flag] for flag in reading.flags.split())]
+
+
+def overview(reading: Reading | None, lines: Sequence[str]) -> dict[str, np.ndarray]:
+    """The data of the figure ``overview``: six slices around the largest outline, none without a reading, and lines."""
+    page = {"window": np.array([40.0, 80.0]), "lines": np.array(list(lines))}
+    if reading is None:
+        empty = np.zeros((0, 1, 1))
+        return page | {"hu": empty, "mask": empty, "titles": np.array([], dtype=str), "pixel_mm": np.array(1.0)}
+    outline = from_torch(reading.prediction.probability) >= 0.5
+    areas = outline.sum(axis=(0, 1))
+    middle = int(areas.argmax()) if areas.any() else int(reading.prediction.presence.argmax())
+    shown = np.clip(np.arange(middle - 2, middle + 4), 0, outline.shape[2] - 1)
+    hu, brain = (np.transpose(part, (2, 1, 0)) for part in (reading.slices.hu, reading.slices.brain))
+    pixel_mm = reading.slices.grid.pixel_mm
+    return page | {
+        "hu": shown_hu(hu[shown], brain[shown], pixel_mm),
+        "mask": np.stack([outline[:, :, z].T for z in shown]),
+        "titles": np.array([f"slice {z + 1} of {outline.shape[2]}" for z in shown]),
+        "pixel_mm": np.array(pixel_mm),
+    }

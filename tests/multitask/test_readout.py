@@ -1,0 +1,168 @@
+"""The layers that are fitted once more, and the score as it would be with each of them."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from hepred_lib.multitask.network import (
+    DEEP,
+    EVIDENCE,
+    READOUTS,
+    MultitaskNetwork,
+    NetworkSettings,
+    SliceContext,
+    slice_evidence,
+)
+from hepred_lib.multitask.prediction import read_out
+from hepred_lib.multitask.readout import COMPARED, ablation_scores, ablation_table, fit_presence, fit_readout
+from hepred_lib.stats.discrimination import auc
+
+VALUES = READOUTS["both"]
+
+
+@pytest.fixture
+def network() -> MultitaskNetwork:
+    torch.manual_seed(0)
+    return MultitaskNetwork(NetworkSettings()).eval()
+
+
+@pytest.fixture(scope="module")
+def values() -> pd.DataFrame:
+    return pd.DataFrame(np.random.default_rng(0).normal(size=(300, len(VALUES))), columns=list(VALUES))
+
+
+def test_the_heaviest_weight_belongs_to_what_decides(network, values):
+    he = (values["log_volume"] + 0.3 * values["measured_mean_hu"] > 0.5).astype(int)
+    assert fit_readout(network, values, he, readout="findings", seed=1)
+    weight = network.expansion.classify.weight.detach().numpy()[0]
+    assert VALUES[int(np.abs(weight).argmax())] == "log_volume"
+    logits = read_out(network, values)
+    assert np.mean((logits > 0) == (he == 1)) > 0.9
+
+
+def test_logits_are_those_of_the_networks_own_layer(network, values):
+    layer = network.expansion.classify
+    by_hand = values.to_numpy(np.float32) @ layer.weight.detach().numpy()[0] + layer.bias.detach().numpy()[0]
+    np.testing.assert_allclose(read_out(network, values), by_hand, rtol=1e-5, atol=1e-6)
+
+
+def test_noise_gets_almost_no_weight(network, values):
+    he = pd.Series(np.random.default_rng(1).integers(0, 2, len(values)))
+    fit_readout(network, values, he, readout="both", seed=1)
+    assert read_out(network, values).std() < 0.3
+
+
+def test_too_few_events_change_nothing(network, values):
+    before = network.expansion.classify.weight.detach().clone()
+    he = pd.Series(np.r_[np.ones(4), np.zeros(296)])
+    assert not fit_readout(network, values, he, readout="both", seed=1)
+    assert torch.equal(before, network.expansion.classify.weight)
+
+
+@pytest.mark.parametrize("readout", list(READOUTS))
+def test_what_the_read_out_leaves_out_has_no_weight(network, values, readout):
+    he = (values["log_volume"] + values[DEEP[3]] > 0.5).astype(int)
+    fit_readout(network, values, he, readout=readout, seed=1)
+    weights = pd.Series(network.expansion.classify.weight.detach().numpy()[0], index=VALUES)
+    assert set(weights.index[weights != 0]) == set(READOUTS[readout])
+
+
+@pytest.fixture(scope="module")
+def folds(values) -> tuple[pd.DataFrame, pd.Series]:
+    """Two networks' predictions of 240 development and 60 test patients; HE follows a deep feature."""
+    names = pd.Series([f"P{i:03d}" for i in range(300)])
+    test = np.arange(300) >= 240
+    parts = []
+    for fold in (0, 1):
+        role = np.where(test, "test", np.where(np.arange(300) % 2 == fold, "held_out", "in_fold"))
+        parts.append(
+            values.assign(patient_id=names, fold=fold, role=role, hematoma_detected=1, predicted_volume_ml=9.0)
+        )
+    he = pd.Series((values[DEEP[5]] > 0.8).astype(float).to_numpy(), index=names)
+    return pd.concat(parts), he
+
+
+def test_an_ablation_finds_the_signal_where_it_is(folds):
+    table, he = folds
+    scores = ablation_scores(table, he, seed=1)
+    test = scores.index[240:]
+    found = {name: auc(he[test], scores.loc[test, name]) for name in COMPARED}
+    assert min(found["deep"], found["both"]) > 0.9 > 0.7 > max(found["volume"], found["findings"])
+
+
+def test_outcomes_of_patients_who_trained_no_network_change_no_ablation(folds):
+    table, he = folds
+    flipped = he.where(he.index < "P240", 1 - he)
+    pd.testing.assert_frame_equal(ablation_scores(table, he, seed=1), ablation_scores(table, flipped, seed=1))
+
+
+def test_the_table_of_read_outs_compares_them_in_test_patients(folds):
+    table, he = folds
+    scores = ablation_scores(table, he, seed=1)
+    split = np.where(scores.index < "P240", "development", "test")
+    image = pd.DataFrame({"patient_id": scores.index, "split": split, "he": he[scores.index].to_numpy()})
+    image["dl_score"] = scores["deep"].to_numpy()
+    truth = pd.DataFrame({"patient_id": scores.index, "p_integrated": he[scores.index].clip(0.01, 0.99).to_numpy()})
+    found = ablation_table(scores, image, truth.assign(p_image=truth["p_integrated"]))
+    assert found.loc["deep", "correlation_with_dl_score"] == pytest.approx(1.0)
+    assert found.loc["deep", "expected_skill"] > 0.8 > 0.4 > found.loc["volume", "expected_skill"]
+    assert found.loc["deep", "low"] < found.loc["deep", "auc"] < found.loc["deep", "high"]
+    assert ablation_table(scores, image)["expected_skill"].isna().all()
+
+
+def test_a_score_from_elsewhere_has_no_ablation(folds):
+    scores = ablation_scores(folds[0].drop(columns=list(VALUES)), folds[1], seed=1)
+    image = pd.DataFrame({"patient_id": ["P299"], "split": "test", "he": 1.0, "dl_score": 0.0})
+    assert ablation_table(scores, image).empty
+
+
+def test_an_ablation_without_events_is_unknown(folds):
+    table, he = folds
+    assert ablation_scores(table, he * 0.0, seed=1).isna().all(axis=None)
+
+
+def made_up_slices(n_patients: int, rng: np.random.Generator) -> pd.DataFrame:
+    """Bodies of five to nine adjoining slices in twenty-four, each seen with noise."""
+    parts = []
+    for number in range(n_patients):
+        blood = np.zeros(24)
+        first, length = rng.integers(2, 12), rng.integers(5, 10)
+        blood[first : first + length] = 1.0
+        seen = torch.tensor(2 * blood - 1 + rng.normal(size=24), dtype=torch.float32)
+        evidence = slice_evidence(seen, seen[:, None, None, None].expand(-1, 1, 4, 4))
+        parts.append(pd.DataFrame(evidence.numpy(), columns=list(EVIDENCE)).assign(patient_id=number, blood=blood))
+    return pd.concat(parts, ignore_index=True)
+
+
+def test_neighbours_tell_more_than_the_slice_alone_on_patients_who_were_not_fitted():
+    rng, context = np.random.default_rng(0), SliceContext()
+    assert fit_presence(context, made_up_slices(60, rng))
+    fresh = made_up_slices(60, rng)
+    evidence = torch.tensor(fresh[list(EVIDENCE)].to_numpy(), dtype=torch.float32)
+    assert auc(fresh["blood"], context(evidence).numpy()) > auc(fresh["blood"], fresh["presence_own"]) + 0.03
+
+
+def test_slices_whose_call_cannot_be_wrong_teach_nothing():
+    slices = made_up_slices(30, np.random.default_rng(1))
+    left_out = slices.assign(blood=slices["blood"].where(slices.index % 3 > 0))
+    wrong = slices.assign(blood=slices["blood"].where(slices.index % 3 > 0), presence_own=slices["presence_own"])
+    wrong.loc[wrong.index % 3 == 0, list(EVIDENCE)] = 1e6
+    contexts = [SliceContext(), SliceContext()]
+    for context, table in zip(contexts, (left_out, wrong), strict=True):
+        fit_presence(context, table)
+    torch.testing.assert_close(contexts[0].weight, contexts[1].weight)
+
+
+@pytest.mark.parametrize("blood", [0.0, 1.0, np.nan])
+def test_with_one_kind_of_slice_nothing_is_changed(blood):
+    context = SliceContext()
+    assert not fit_presence(context, made_up_slices(5, np.random.default_rng(2)).assign(blood=blood))
+    assert context.weight.tolist() == [1.0] + [0.0] * 7
+
+
+def test_evidence_that_does_not_vary_gets_no_weight_and_breaks_nothing():
+    context = SliceContext()
+    assert fit_presence(context, made_up_slices(20, np.random.default_rng(3)).assign(outline_second_neighbour=2.0))
+    assert torch.isfinite(context.weight).all()
+    assert abs(float(context.weight[-1])) < 1e-3

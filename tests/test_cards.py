@@ -1,0 +1,87 @@
+"""Cards are shared among trainings that run at once."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from hepred_lib import cards as module
+from hepred_lib.cards import held_cards, seen_by_the_driver, visible_cards
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from hepred_lib.cards import held_cards
+with held_cards(int(sys.argv[2]), place=Path(sys.argv[1])) as cards:
+    print(",".join(cards), flush=True)
+    time.sleep(float(sys.argv[3]))
+"""
+
+
+def holding(place, number, seconds, cards="0,1,2"):
+    command = [sys.executable, "-c", HOLD, str(place), str(number), str(seconds)]
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": cards}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+
+
+def test_trainings_that_run_at_once_hold_different_cards(tmp_path, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2")
+    with holding(tmp_path, 2, 30) as two:
+        assert two.stdout.readline().strip() == "0,1"
+        with held_cards(1, place=tmp_path) as cards:
+            assert cards == ["2"]
+            assert os.environ["CUDA_VISIBLE_DEVICES"] == "2"
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == "0,1,2"
+        two.kill()
+    with held_cards(5, place=tmp_path) as cards:
+        assert cards == ["0", "1", "2"], "a killed training holds nothing, and there are no more than these"
+
+
+def test_a_training_waits_for_its_card(tmp_path, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
+    monkeypatch.setattr(module, "CARD_WAIT_S", 0.05)
+    with holding(tmp_path, 1, 1.5, cards="7") as first:
+        assert first.stdout.readline().strip() == "7"
+        with held_cards(1, place=tmp_path) as cards:
+            assert cards == ["7"]
+            assert first.wait(5) == 0
+
+
+@pytest.mark.parametrize("allowed", ["", "-1"])
+def test_without_a_card_nothing_is_held(tmp_path, monkeypatch, allowed):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", allowed)
+    with held_cards(1, place=tmp_path / "place") as cards:
+        assert cards == []
+    assert not (tmp_path / "place").exists()
+
+
+@pytest.fixture
+def driver(monkeypatch):
+    """A machine whose driver answers so."""
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(module.shutil, "which", lambda _: "/usr/bin/nvidia-smi")
+
+    def answers(stdout, status=0):
+        done = subprocess.CompletedProcess([], status, stdout=stdout)
+        monkeypatch.setattr(module.subprocess, "run", lambda *_, **__: done)
+
+    return answers
+
+
+def test_cards_are_numbered_as_the_driver_names_them(driver):
+    driver("NVIDIA T4, 535.1\nNVIDIA T4, 535.1\n")
+    assert seen_by_the_driver() == "NVIDIA T4 (driver 535.1); NVIDIA T4 (driver 535.1)"
+    assert visible_cards() == ["0", "1"]
+
+
+def test_a_driver_that_fails_shows_no_card(driver):
+    driver("Failed to initialize NVML", status=9)
+    assert seen_by_the_driver() == ""
+    assert visible_cards() == []
+
+
+def test_only_the_cards_of_the_environment_can_be_used(driver, monkeypatch):
+    driver("NVIDIA T4, 535.1\n" * 4)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-a1,3")
+    assert visible_cards() == ["GPU-a1", "3"]
