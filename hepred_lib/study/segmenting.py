@@ -83,6 +83,7 @@ def segment_scans(
         Of the network.
     device : torch.device
     """
+    out.mkdir(parents=True, exist_ok=True)
     network = load_network(weights).to(device)
     reader = Reader((network,), pd.DataFrame({"mean": [0.0], "sd": [1.0]}), {})
     rows = []
