@@ -236,7 +236,7 @@ def table() -> pd.DataFrame:
 
 
 class Reading:
-    dl_score, dl_score_spread, flags, volume_ml = 0.5, 0.1, "", 12.0
+    dl_score, dl_score_spread, flags, volume_ml, ventricles_ml = 0.5, 0.1, "", 12.0, 0.0
     prediction = type("Prediction", (), {"detected": True})
 
 

@@ -135,7 +135,7 @@ def test_a_changed_parameter_of_07_reruns_07_and_08_only(run, study_file):
     study_file.write_text(original.replace(f"{name}: {{n_resamples: 50}}", f"{name}: {{n_resamples: 51}}"))
     planned = rules_to_run(study_file)
     study_file.write_text(original)
-    assert planned == {"all", "figures", "external"}
+    assert planned == {"all", name, "08_new_patients"}
     assert rules_to_run(study_file) == set()
 
 
@@ -164,7 +164,7 @@ def test_one_new_patient_is_predicted_with_an_outline_on_the_scans_own_grid(run,
     bedside.write_text(json.dumps({"age": 70, "sex": "F", "gcs": 13, "onset_to_ct_h": 1.5, "anticoagulant": 1}))
     answer = json.loads(hepred("predict", run, "--ct", ct, "--clinical", bedside, "--out", tmp_path / "out").stdout)
     assert set(answer) == {
-        *("hematoma_detected", "hematoma_volume_ml", "dl_score", "dl_score_spread"),
+        *("hematoma_detected", "hematoma_volume_ml", "ventricular_volume_ml", "dl_score", "dl_score_spread"),
         *("p_image", "p_clinical", "p_integrated", "warnings"),
     }
     assert all(0 < answer[f"p_{name}"] < 1 for name in ("image", "clinical", "integrated"))
