@@ -16,6 +16,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import signal
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -264,11 +265,18 @@ def _write_scans(
             for row in tqdm(jobs, **BAR):
                 work(row)
         return
-    with multiprocessing.get_context().Pool(
-        min(n_processes, len(jobs)), initializer=threadpool_limits, initargs=(1,)
-    ) as pool:
+    with multiprocessing.get_context().Pool(min(n_processes, len(jobs)), initializer=_begin_worker) as pool:
         for _ in tqdm(pool.imap_unordered(work, jobs), total=len(jobs), **BAR):
             pass
+
+
+def _begin_worker() -> None:
+    """One thread, and no signal handler of the caller: at the end the pool ends its workers by SIGTERM.
+
+    A worker that answered it as the command does, by an exception, could wait for a lock for ever.
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    threadpool_limits(1)
 
 
 def _is_complete(out: Path, patient_id: str, listed: set[str]) -> bool:

@@ -2,8 +2,10 @@
 
 import io
 import json
+import multiprocessing
 import os
 import shutil
+import signal
 
 import numpy as np
 import pandas as pd
@@ -27,6 +29,7 @@ from ich_phantom.cohort import (
     ORACLE,
     PREDICTORS,
     PROXIES,
+    _begin_worker,
     cohort_tables,
     portray_truth,
     simulate_cohort,
@@ -44,6 +47,19 @@ def large(request):
     manifest, truth = cohort_tables(20_000, request.param)
     bled = truth["blood_free"] == 0
     return manifest[bled], truth[bled]
+
+
+def _handler_of_a_worker(_: int) -> bool:
+    return signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_workers_end_by_the_signal_that_their_pool_sends_whatever_the_caller_does_at_it():
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        with multiprocessing.get_context("fork").Pool(1, initializer=_begin_worker) as pool:
+            assert pool.map(_handler_of_a_worker, [0]) == [True]
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_a_fifth_of_the_hematomas_expand_and_their_median_volume_is_as_published(large):
