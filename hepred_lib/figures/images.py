@@ -232,7 +232,7 @@ def activation(figure: FigureBase, arrays: Arrays) -> list[Axes]:
         outline(upper, [(arrays["predicted"][i], PREDICTED), (high, HALF)], pixel_mm=pixels_mm[i])
         upper.set_title(str(arrays["titles"][i]), loc="center", pad=2)
         _bars(lower, arrays["share"][i], shown=int(arrays["shown"][i]))
-    grid[1, 0].set_ylabel("Share of the hematoma")
+    grid[1, 0].set_ylabel("Share by slice")
     level, width = arrays["window"]
     figure.supxlabel(
         f"Window: level {level:g} HU, width {width:g} HU. Scale bar: {bar_mm} mm. R, L: the patient's right and left.\n"
