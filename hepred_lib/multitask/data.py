@@ -63,7 +63,7 @@ TURN_DEG, SHEAR_DEG, SHIFT, SCALE = 20.0, 6.0, 0.06, 0.15
 GAIN, OFFSET_HU, NOISE_HU, BLUR_PIXELS = 0.06, 3.0, 2.5, 1.0
 # Blood that has not clotted, or has begun to dissolve, is hardly denser than brain.
 PALE_SHARE, PALE_HU, PALE_PATCHES = 0.25, 38.0, 4
-MIXED_SHARE, MIXED = 0.25, 0.25  # of slices that a reader was sent interpolated: each holds a part of its neighbours
+MIXED_SHARE, MIXED = 0.25, 0.25  # a scan that was resampled along z: each slice holds a part of its neighbours
 
 
 @dataclass(frozen=True)

@@ -84,18 +84,23 @@ def test_the_score_still_follows_the_features_after_training(patients, tmp_path)
         assert explanation.activation.max() == pytest.approx(1.0), "no slope of the logit reaches the features"
 
 
-def test_a_training_that_was_interrupted_ends_with_the_same_weights(patients, tmp_path, monkeypatch):
-    whole, history = train(patients, tmp_path / "whole")
+def train_one_epoch(patients, path, monkeypatch):
+    """A training that is interrupted when its first epoch has been saved."""
+    save = training.save_state
 
-    def killed(*_):
-        save(*_)
+    def killed(*state):
+        save(*state)
         raise KeyboardInterrupt
 
-    save = training.save_state
-    monkeypatch.setattr(training, "save_state", killed)
-    with pytest.raises(KeyboardInterrupt):
-        train(patients, tmp_path / "killed")
-    monkeypatch.setattr(training, "save_state", save)
+    with monkeypatch.context() as patched:
+        patched.setattr(training, "save_state", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train(patients, path)
+
+
+def test_a_training_that_was_interrupted_ends_with_the_same_weights(patients, tmp_path, monkeypatch):
+    whole, history = train(patients, tmp_path / "whole")
+    train_one_epoch(patients, tmp_path / "killed", monkeypatch)
     resumed, again = train(patients, tmp_path / "killed")
     assert same_weights(whole, resumed)
     assert history.equals(again)
@@ -161,15 +166,7 @@ def test_a_training_that_starts_from_the_librarys_weights_is_ahead(patients, tmp
 
 
 def test_how_a_step_is_shared_out_does_not_stop_a_training_from_going_on(patients, tmp_path, monkeypatch):
-    def killed(*_):
-        save(*_)
-        raise KeyboardInterrupt
-
-    save = training.save_state
-    monkeypatch.setattr(training, "save_state", killed)
-    with pytest.raises(KeyboardInterrupt):
-        train(patients, tmp_path / "state")
-    monkeypatch.setattr(training, "save_state", save)
+    train_one_epoch(patients, tmp_path / "state", monkeypatch)
     calls = []
     monkeypatch.setattr(training, "epoch_steps", lambda *a: calls.append(a) or epoch_steps(*a))
     train(patients, tmp_path / "state", dataclasses.replace(SETTINGS, accumulation=2))
