@@ -339,8 +339,13 @@ def reasons_to_make(
     for name in outputs_of(notebook, fold, image_source=study.image_source):
         if name not in record["files"]:
             return [f"{name} is not in its record"]
-    if not (folder / "notebooks" / f"{step}.ipynb").is_file():
-        return ["its executed notebook is not there"]
+    page = read_if_any(folder / "notebooks" / f"{step}.ipynb")
+    if not page:
+        return ["its executed notebook is not there, or damaged"]
+    # A later attempt, with other inputs, may have left its page and no results.
+    attempt = page.get("metadata", {}).get("papermill", {})
+    if attempt.get("exception") or attempt.get("end_time", "") is None:
+        return ["its executed notebook is of a run that did not finish"]
     extra = {} if fold is None else {"fold": fold}
     given = notebook_defaults(notebook) | study_parameters(study, notebook, **extra)
     wanted = step_identity(notebook, given, root=study.root, digests=digests)

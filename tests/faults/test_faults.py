@@ -45,6 +45,17 @@ def test_every_harmed_file_makes_its_step_stale(study, fault):
         assert harmed[step[:2]] in why
 
 
+def test_the_page_of_an_attempt_that_failed_does_not_stand_in_the_book(study):
+    original = study.study_file.read_text()
+    study.study_file.write_text(original.replace("candidates: age gcs onset_to_ct_h", "candidates: age nothing"))
+    failed = hepred("notebook", study.study_file, "05_clinical_to_he")
+    assert failed.returncode == 2
+    study.study_file.write_text(original)
+    assert "of a run that did not finish" in stale(study)["05_clinical_to_he"]
+    assert hepred("run", study.study_file, "--cores", 2).returncode == 0
+    assert stale(study) == {}
+
+
 def test_harmed_files_of_all_steps_are_made_again_as_they_were(study, clean, temporary):
     (study.run / "cohort.csv").unlink()
     harness.truncate(study.run / "clinical_model.json")
