@@ -12,6 +12,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import FigureBase
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
+from matplotlib.ticker import MaxNLocator
 
 from hepred_lib.figures.style import (
     BLUE,
@@ -233,6 +234,8 @@ def activation(figure: FigureBase, arrays: Arrays) -> list[Axes]:
         upper.set_title(str(arrays["titles"][i]), loc="center", pad=2)
         _bars(lower, arrays["share"][i], shown=int(arrays["shown"][i]))
     grid[1, 0].set_ylabel("Share by slice")
+    # A fixed number of ticks: others, chosen once the axes have their size, would push the label off the page.
+    grid[1, 0].yaxis.set_major_locator(MaxNLocator(3))
     level, width = arrays["window"]
     figure.supxlabel(
         f"Window: level {level:g} HU, width {width:g} HU. Scale bar: {bar_mm} mm. R, L: the patient's right and left.\n"
