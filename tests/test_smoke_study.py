@@ -1,6 +1,8 @@
 """The smoke study end to end, as a user runs it, and the relations that must hold in what it leaves."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 import time
@@ -12,7 +14,9 @@ import pandas as pd
 import pytest
 
 from hepred_lib.study.definition import NOTEBOOKS
-from hepred_lib.study.files import read_json, read_table
+from hepred_lib.study.files import read_json, read_table, write_bytes
+from hepred_lib.study.run import FileDigests
+from tests.faults import harness
 
 pytestmark = pytest.mark.book
 RATES = ("accuracy", "sensitivity", "specificity", "ppv", "npv")
@@ -232,3 +236,43 @@ def test_a_truncated_scan_stops_the_run_with_one_line_that_names_the_patient(tmp
     line, verdict = done.stdout.strip().splitlines()
     assert "2 patients, 1 refusal" in verdict
     assert "HE-2" in line
+
+
+@pytest.fixture
+def temporary(tmp_path):
+    """A temporary folder of its own; short, for the sockets of kernels."""
+    folder = tmp_path / "t"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def scanned(run, root, study_file, tmp_path):
+    """A copy of the finished smoke study."""
+    return harness.copy_of(harness.Finished(root, study_file, "smoke"), tmp_path / "root")
+
+
+def test_a_fold_of_an_earlier_setting_is_moved_aside(scanned, temporary):
+    before = harness.results(scanned.run)
+    shutil.copytree(scanned.run / "folds" / "1", scanned.run / "folds" / "2", copy_function=os.link)
+    left = (scanned.run / "records" / "03_multitask_training_fold1.json").read_text().replace("folds/1/", "folds/2/")
+    write_bytes(scanned.run / "records" / "03_multitask_training_fold2.json", left.encode())
+    done = harness.hepred("run", scanned.study_file, temporary=temporary)
+    assert done.returncode == 0, done.stderr
+    assert "03_multitask_training_fold2 is not part of this study any more" in done.stderr
+    assert not (scanned.run / "folds" / "2").exists()
+    assert harness.differing(scanned.run, before) == []
+
+
+def test_a_corrected_outline_under_its_old_time_stamp_is_seen_where_it_is_read(scanned):
+    mask = sorted(scanned.root.glob("cohorts/smoke/scans/*_baseline_mask.nii.gz"))[0]
+    FileDigests(scanned.run).save()
+    harness.replace(mask)
+    told = harness.stale(scanned)
+    assert {"01_cohort", "02_preprocessing", "04_image_to_he"} <= set(told)
+    assert told["02_preprocessing"] == "scans or masks changed"
+
+
+def test_deleted_weights_are_made_again(scanned):
+    (scanned.run / "folds" / "0" / "network.safetensors").unlink()
+    assert "network.safetensors was changed or deleted" in harness.stale(scanned)["03_multitask_training_fold0"]
