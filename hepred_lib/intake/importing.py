@@ -21,28 +21,43 @@ import hashlib
 import os
 import re
 import shutil
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from hepred_lib.cohort.cells import read_cells
+from hepred_lib.cohort.cells import near_names, read_cells
+from hepred_lib.cohort.rules import COLUMNS, PATIENT_ID, Problem
 from hepred_lib.errors import ManifestError, ScanError
 from hepred_lib.imaging.nifti import written_whole
 from hepred_lib.imaging.scans import write_nifti
 from hepred_lib.intake.choice import USES, Choice, choose, hours_between
-from hepred_lib.intake.clinical import FOLDER, MADE, Clinical, Person, joined, no_table, read_clinical
 from hepred_lib.intake.conversion import convert_series, deface
 from hepred_lib.intake.series import Series, find_series
+from hepred_lib.intake.spreadsheet import HOSPITAL_NUMBER, IDENTIFYING, apply_mapping, load_mapping
 from hepred_lib.intake.words import load_words
 from hepred_lib.progress import progress
 from hepred_lib.study.files import write_table
 
 SCANS = ("baseline", "followup")
+FOLDER = "identifying"  # of OUT: all that names a patient
+NAME, KEY = "patient_id", HOSPITAL_NUMBER
+MADE = ("baseline_ct", "followup_ct", "ct_to_followup_h")
+SHOWN = 20  # lines or problems in one message
+
+_DATE = re.compile(
+    r"(19|20)\d\d[-/.]\d{1,2}[-/.]\d{1,2}\b.*|\d{1,2}[-/.]\d{1,2}[-/.](19|20)?\d\d\b.*"
+    r"|(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(\d{4,6})?|.*[12]\d{3}[年년].*"
+)
+_SCIENTIFIC = re.compile(r"\d([.,]\d+)?e\+?\d+", re.IGNORECASE)
+_VALUE = re.compile(r"([-+]?\d{1,5}([.,]\d*)?)?")
+_SHORT_ID = 4  # characters: a number as short may stand in a column by chance
 BY_HAND = "write baseline, followup or none into by_hand where a choice is wrong, and import again."
 AGE_APART_Y = 1.5  # a birthday may lie between the table's day and the scan's
 
@@ -132,7 +147,7 @@ def import_dicom(
     _require_folder(out)
     _clear_work(out)
     vocabulary = load_words(words)
-    bedside = read_clinical(clinical, mapping) if clinical else no_table()
+    bedside = read_clinical(clinical, mapping) if clinical else Clinical()
     found, foreign, damaged = find_series(source)
     if not found:
         broken = f" and {len(damaged)} that cannot be read" if damaged else ""
@@ -141,24 +156,23 @@ def import_dicom(
     earlier = _read_own(out / "manifest.csv", ("patient_id",)).set_index("patient_id")
     choices = choose(found, _by_hand(known), vocabulary)
     bedside = joined(bedside, _people(found), key)
-    names = _pseudonyms(key, choices, bedside)
-    _require_whole_patients(choices, names, known)
+    job = _Job(out, choices, _pseudonyms(key, choices, bedside), known, without_face)
+    job.require_whole_patients()
     with workplace(out) as work:
-        _write_private(out / FOLDER / "key.csv", {"patient_id": names.values(), "dicom_patient_id": names.keys()})
-        written = _unchanged(choices, names, out, known, without_face)
+        _write_private(out / FOLDER / "key.csv", {"patient_id": job.names.values(), KEY: job.names.keys()})
+        job.find_unchanged()
         # Before anything is replaced: where this is killed, the next import takes no scan for that of another series.
-        _write_series(out, choices, names, known, written, without_face)
-        notes = _convert(choices, names, out, written, work, without_face)
-        _write_series(out, choices, names, known, written, without_face)
+        job.write_series()
+        notes = job.convert(work)
+        job.write_series()
         if damaged:
             _write_private(out / FOLDER / "damaged.csv", {"file": list(map(str, damaged))})
         else:
             (out / FOLDER / "damaged.csv").unlink(missing_ok=True)
     rows = zip(bedside.ids, bedside.pseudonyms, strict=True)
-    told = bedside.table.set_axis([names[patient] if patient else name for patient, name in rows])
-    table = _manifest(choices, names, told, written, earlier)
+    told = bedside.table.set_axis([job.names[patient] if patient else name for patient, name in rows])
+    table = job.manifest(told, earlier)
     write_table(out / "manifest.csv", table)
-    notes = [*bedside.notes, *notes, *_contradictions(choices, names, told)]
     return Imported(
         manifest=out / "manifest.csv",
         patients=len(table),
@@ -166,7 +180,7 @@ def import_dicom(
         unsure=sum(choice.unsure for choice in choices),
         foreign=foreign,
         damaged=len(damaged),
-        notes=(*notes, *_without_baseline(choices, names, table, told)),
+        notes=(*bedside.notes, *notes, *job.contradictions(told), *job.without_baseline(table, told)),
     )
 
 
@@ -215,57 +229,157 @@ def _pseudonyms(before: Mapping[str, str], choices: list[Choice], bedside: Clini
     return names
 
 
-def _require_whole_patients(choices: list[Choice], names: Mapping[str, str], known: pd.DataFrame) -> None:
-    """Refuse to choose among some of a patient's series: the first of those might not be the first scan."""
-    of_one_here = known["patient_id"].isin({names[choice.series.patient] for choice in choices})
-    lost = of_one_here & ~known.index.isin([choice.series.uid for choice in choices]) & (known["use"] != "none")
-    if lost.any():
-        line, row = 2 + int(np.argmax(lost)), known[lost].iloc[0]
-        raise ScanError(
-            f"SOURCE must hold all series of a patient it holds, got no {row['use']} of patient {row['patient_id']} "
-            f"(line {line} of {FOLDER}/series.csv, where its folder is): import these together, or into another folder."
+@dataclass
+class _Job:
+    """One import: what each series is used as, the pseudonyms by PatientID, and what earlier imports have left.
+
+    ``written`` are the scans that are as they are wanted: path relative to ``out`` by SeriesInstanceUID.
+    """
+
+    out: Path
+    choices: list[Choice]
+    names: Mapping[str, str]
+    known: pd.DataFrame
+    without_face: bool
+    written: dict[str, str] = field(default_factory=dict)
+
+    def place(self, choice: Choice) -> str:
+        return f"scans/{self.names[choice.series.patient]}_{choice.use}.nii.gz"
+
+    def face(self, scan: str) -> str:
+        """What ``series.csv`` says of the face in a scan; empty where there is no scan."""
+        return ("removed" if self.without_face else "kept") if scan else ""
+
+    def require_whole_patients(self) -> None:
+        """Refuse to choose among some of a patient's series: the first of those might not be the first scan."""
+        of_one_here = self.known["patient_id"].isin({self.names[choice.series.patient] for choice in self.choices})
+        found = self.known.index.isin([choice.series.uid for choice in self.choices])
+        lost = of_one_here & ~found & (self.known["use"] != "none")
+        if lost.any():
+            line, row = 2 + int(np.argmax(lost)), self.known[lost].iloc[0]
+            raise ScanError(
+                f"SOURCE must hold all series of a patient it holds, got no {row['use']} of patient "
+                f"{row['patient_id']} (line {line} of {FOLDER}/series.csv, where its folder is): import these "
+                "together, or into another folder."
+            )
+
+    def find_unchanged(self) -> None:
+        """Note the scans that an earlier import made as they are wanted."""
+        known = self.known[~self.known.index.duplicated()]
+        for choice in (choice for choice in self.choices if choice.use != "none"):
+            uid, place = choice.series.uid, self.place(choice)
+            wanted = {"scan": place, "files": str(len(choice.series.files)), "face": self.face(place)}
+            same = uid in known.index and all(known.at[uid, column] == value for column, value in wanted.items())
+            if same and (self.out / place).exists():
+                self.written[uid] = place
+
+    def convert(self, work: Path) -> list[str]:
+        """Convert what is wanted and not yet written, and say in a line what could not be converted."""
+        notes = []
+        todo = [(2 + k, c) for k, c in enumerate(self.choices) if c.use != "none" and c.series.uid not in self.written]
+        (self.out / "scans").mkdir(parents=True, exist_ok=True)
+        for line, choice in progress(todo, desc="convert", unit="series"):
+            place, name = self.place(choice), self.names[choice.series.patient]
+            try:
+                _convert_one(choice.series, self.out / place, work, self.without_face)
+                self.written[choice.series.uid] = place
+            except ScanError as error:
+                said = _without_paths(str(error), choice.series)
+                notes.append(f"patient {name}, {choice.use}, line {line} of series.csv: {said}")
+        every = {f"scans/{self.names[c.series.patient]}_{scan}.nii.gz" for c in self.choices for scan in SCANS}
+        for unused in every - set(self.written.values()):
+            (self.out / unused).unlink(missing_ok=True)
+        return notes
+
+    def write_series(self) -> None:
+        """Write ``series.csv``: the choices in their order, then the series of earlier imports that are not here."""
+        told = self.known["by_hand"][self.known["by_hand"] != ""].to_dict()  # one uid may be in two rows
+        rows = pd.DataFrame([self._row(choice, told) for choice in self.choices])
+        others = self.known[~self.known.index.isin(rows["series_uid"])].reset_index()
+        _write_private(self.out / FOLDER / "series.csv", pd.concat([rows.astype(str), others.astype(str)]).fillna(""))
+
+    def _row(self, choice: Choice, told: Mapping[str, str]) -> dict[str, object]:
+        series, scan = choice.series, self.written.get(choice.series.uid, "")
+        gaps = np.diff(series.places_mm)
+        return {
+            "patient_id": self.names[series.patient],
+            "use": choice.use,
+            "unsure": "yes" if choice.unsure else "",
+            "reason": choice.reason,
+            "by_hand": told.get(series.uid, ""),
+            "taken_at": series.taken_at.isoformat(sep=" ") if series.taken_at else "",
+            "number": series.number,
+            "description": series.description,
+            "kernel": series.kernel,
+            "thickness_mm": "" if np.isnan(series.thickness_mm) else f"{series.thickness_mm:g}",
+            "slices": len(series.places_mm),
+            "extent_mm": round(series.extent_mm, 1),
+            "gaps_mm": "-".join(dict.fromkeys(f"{g:.1f}" for g in (gaps.min(), gaps.max()))) if len(gaps) else "",
+            "files": len(series.files),
+            "scan": scan,
+            "face": self.face(scan),
+            "folder": series.files[0].parent,
+            "study_uid": series.study,
+            "series_uid": series.uid,
+        }
+
+    def manifest(self, told: pd.DataFrame, earlier: pd.DataFrame) -> pd.DataFrame:
+        """One row per patient as text: the clinical table counts before the earlier manifest, that before headers."""
+        used = {(choice.series.patient, choice.use): choice.series for choice in self.choices}
+        rows = {}
+        for patient in dict.fromkeys(choice.series.patient for choice in self.choices):
+            scans = [used.get((patient, scan)) for scan in SCANS]
+            first, later = (series if series and series.uid in self.written else None for series in scans)
+            hours = hours_between(first, later) if first and later else np.nan
+            rows[self.names[patient]] = {
+                "baseline_ct": self.written[first.uid] if first else "",
+                "followup_ct": self.written[later.uid] if later else "",
+                "ct_to_followup_h": "" if np.isnan(hours) else f"{hours:.2f}",
+                "age": "" if first is None or np.isnan(first.age) else f"{first.age:.0f}",
+                "sex": first.sex if first else "",
+            }
+        made = pd.DataFrame.from_dict(rows, orient="index")
+        columns = list(dict.fromkeys([*made, *earlier, *told]))
+        # What the import fills is as it is now, for whoever is in this source.
+        before = earlier.mask(earlier.index.isin(list(rows))[:, None] & earlier.columns.isin(MADE))
+        told, before, made = (each.astype(object).replace("", np.nan) for each in (told, before, made))
+        table = told.combine_first(before).combine_first(made)[columns].fillna("")
+        return table.sort_index().rename_axis("patient_id").reset_index()
+
+    def contradictions(self, told: pd.DataFrame) -> list[str]:
+        """A line for each patient whose age or sex in the table is another than in the headers of the first scan.
+
+        That is how a table whose rows have moved against their numbers shows itself.
+        """
+        notes = []
+        for series in (choice.series for choice in self.choices if choice.use == "baseline"):
+            name = self.names[series.patient]
+            row = told.loc[name] if name in told.index else {}
+            age, sex = pd.to_numeric(row.get("age", ""), errors="coerce"), row.get("sex", "")
+            notes += [
+                f"patient {name}: {column} is {given} in the clinical table and {said} in the DICOM header: is the row "
+                "another patient's? The table's is used."
+                for column, given, said, apart in (
+                    ("age", f"{age:g}", f"{series.age:g}", abs(age - series.age) > AGE_APART_Y),
+                    ("sex", sex, series.sex, sex in ("F", "M") and series.sex not in ("", sex)),
+                )
+                if apart
+            ]
+        return notes
+
+    def without_baseline(self, table: pd.DataFrame, told: pd.DataFrame) -> list[str]:
+        """A line for each patient who has no first scan, with the reasons against their series."""
+        reasons: dict[str, dict[str, list[str]]] = {name: {} for name in told.index}
+        for choice in self.choices:
+            reason = choice.reason if choice.use == "none" else "could not be converted"
+            of_patient = reasons.setdefault(self.names[choice.series.patient], {})
+            of_patient.setdefault(reason, []).append(str(choice.series.number))
+        missing = table.loc[table["baseline_ct"].eq("") & table["patient_id"].isin(list(reasons)), "patient_id"]
+        said = (
+            "; ".join(f"series {', '.join(n)} {why}" for why, n in reasons[name].items()) or "no series at all"
+            for name in missing
         )
-
-
-def _unchanged(
-    choices: list[Choice], names: Mapping[str, str], out: Path, known: pd.DataFrame, without_face: bool
-) -> dict[str, str]:
-    """Path by SeriesInstanceUID, relative to ``out``, of the scans that an earlier import made as they are wanted."""
-    written, known = {}, known[~known.index.duplicated()]
-    for choice in (choice for choice in choices if choice.use != "none"):
-        uid, place = choice.series.uid, _place(choice, names)
-        wanted = {"scan": place, "files": str(len(choice.series.files)), "face": _face_word(place, without_face)}
-        same = uid in known.index and all(known.at[uid, column] == value for column, value in wanted.items())
-        if same and (out / place).exists():
-            written[uid] = place
-    return written
-
-
-def _place(choice: Choice, names: Mapping[str, str]) -> str:
-    return f"scans/{names[choice.series.patient]}_{choice.use}.nii.gz"
-
-
-def _convert(
-    choices: list[Choice], names: Mapping[str, str], out: Path, written: dict[str, str], work: Path, without_face: bool
-) -> list[str]:
-    """Convert what is wanted and not yet ``written``, note it there, and say in a line what could not be converted."""
-    notes = []
-    todo = [(2 + k, c) for k, c in enumerate(choices) if c.use != "none" and c.series.uid not in written]
-    (out / "scans").mkdir(parents=True, exist_ok=True)
-    for line, choice in progress(todo, desc="convert", unit="series"):
-        try:
-            _convert_one(choice.series, out / _place(choice, names), work, without_face)
-            written[choice.series.uid] = _place(choice, names)
-        except ScanError as error:
-            said = _without_paths(str(error), choice.series)
-            notes.append(f"patient {names[choice.series.patient]}, {choice.use}, line {line} of series.csv: {said}")
-    kept = {out / place for place in written.values()}
-    for name in {names[choice.series.patient] for choice in choices}:  # of a series that is not used any more
-        for scan in SCANS:
-            path = out / "scans" / f"{name}_{scan}.nii.gz"
-            if path not in kept:
-                path.unlink(missing_ok=True)
-    return notes
+        return [f"patient {name} has no first scan: {why}." for name, why in zip(missing, said, strict=True)]
 
 
 def _convert_one(series: Series, path: Path, work: Path, without_face: bool) -> None:
@@ -283,77 +397,6 @@ def _without_paths(text: str, series: Series) -> str:
     for path in sorted(hidden, key=len, reverse=True):
         text = text.replace(path, hidden[path])
     return text
-
-
-def _manifest(
-    choices: list[Choice],
-    names: Mapping[str, str],
-    told: pd.DataFrame,
-    written: Mapping[str, str],
-    earlier: pd.DataFrame,
-) -> pd.DataFrame:
-    """One row per patient as text. A cell is the clinical table's, else the earlier manifest's, else the header's."""
-    used = {(choice.series.patient, choice.use): choice.series for choice in choices if choice.series.uid in written}
-    rows = {}
-    for patient in dict.fromkeys(choice.series.patient for choice in choices):
-        first, later = (used.get((patient, scan)) for scan in SCANS)
-        hours = hours_between(first, later) if first and later else np.nan
-        rows[names[patient]] = {
-            **{f"{scan}_ct": written[s.uid] if s else "" for scan, s in zip(SCANS, (first, later), strict=True)},
-            "ct_to_followup_h": "" if np.isnan(hours) else f"{hours:.2f}",
-            "age": "" if first is None or np.isnan(first.age) else f"{first.age:.0f}",
-            "sex": first.sex if first else "",
-        }
-    table = pd.DataFrame.from_dict(rows, orient="index")
-    table = table.reindex(table.index.union(earlier.index).union(told.index))
-    for column in dict.fromkeys([*table, *earlier, *told]):
-        given, before, made = (
-            each.get(column, pd.Series(dtype=object)).replace("", pd.NA).reindex(table.index)
-            for each in (told, earlier, table)
-        )
-        if column in MADE:  # as they are now, for whoever is in this source
-            table[column] = made.where(table.index.isin(list(rows)), before)
-        else:
-            table[column] = given.fillna(before).fillna(made)
-    return table.fillna("").sort_index().rename_axis("patient_id").reset_index()
-
-
-def _contradictions(choices: list[Choice], names: Mapping[str, str], told: pd.DataFrame) -> list[str]:
-    """A line for each patient whose age or sex in the clinical table is another than in the headers of the first scan.
-
-    That is how a table whose rows have moved against their numbers shows itself.
-    """
-    notes = []
-    for series in (choice.series for choice in choices if choice.use == "baseline"):
-        name = names[series.patient]
-        row = told.loc[name] if name in told.index else {}
-        age = pd.to_numeric(row.get("age", ""), errors="coerce")
-        pairs = [("age", f"{age:g}", f"{series.age:g}", abs(age - series.age) > AGE_APART_Y)]
-        sex = row.get("sex", "")
-        pairs.append(("sex", sex, series.sex, sex in ("F", "M") and series.sex not in ("", sex)))
-        notes += [
-            f"patient {name}: {column} is {given} in the clinical table and {said} in the DICOM header: is the row "
-            "another patient's? The table's is used."
-            for column, given, said, apart in pairs
-            if apart
-        ]
-    return notes
-
-
-def _without_baseline(
-    choices: list[Choice], names: Mapping[str, str], table: pd.DataFrame, told: pd.DataFrame
-) -> list[str]:
-    """A line for each patient who has no first scan, with the reasons against their series."""
-    reasons: dict[str, dict[str, list[str]]] = {name: {} for name in told.index}
-    for choice in choices:
-        reason = choice.reason if choice.use == "none" else "could not be converted"
-        of_patient = reasons.setdefault(names[choice.series.patient], {})
-        of_patient.setdefault(reason, []).append(str(choice.series.number))
-    said = {
-        name: "; ".join(f"series {', '.join(n)} {why}" for why, n in part.items()) for name, part in reasons.items()
-    }
-    missing = table.loc[table["baseline_ct"].eq("") & table["patient_id"].isin(list(reasons)), "patient_id"]
-    return [f"patient {name} has no first scan: {said[name] or 'no series at all'}." for name in missing]
 
 
 # --- the folder identifying/: all that names a patient, for its owner alone to read
@@ -442,57 +485,6 @@ def _earlier_key(out: Path) -> dict[str, str]:
     return dict(zip(key["dicom_patient_id"], key["patient_id"], strict=True))
 
 
-def _write_series(
-    out: Path,
-    choices: list[Choice],
-    names: Mapping[str, str],
-    known: pd.DataFrame,
-    written: Mapping,
-    without_face: bool,
-) -> None:
-    """Write ``series.csv``: the choices in their order, then the series of earlier imports that are not here."""
-    told = known["by_hand"][known["by_hand"] != ""].to_dict()  # one uid may be in two rows, under two patients
-    rows = [
-        {
-            "patient_id": names[series.patient],
-            "use": choice.use,
-            "unsure": "yes" if choice.unsure else "",
-            "reason": choice.reason,
-            "by_hand": told.get(series.uid, ""),
-            "taken_at": series.taken_at.isoformat(sep=" ") if series.taken_at else "",
-            "number": series.number,
-            "description": series.description,
-            "kernel": series.kernel,
-            "thickness_mm": "" if np.isnan(series.thickness_mm) else f"{series.thickness_mm:g}",
-            "slices": len(series.places_mm),
-            "extent_mm": round(series.extent_mm, 1),
-            "gaps_mm": _gaps(series),
-            "files": len(series.files),
-            "scan": written.get(series.uid, ""),
-            "face": _face_word(written.get(series.uid, ""), without_face),
-            "folder": str(series.files[0].parent),
-            "study_uid": series.study,
-            "series_uid": series.uid,
-        }
-        for choice in choices
-        for series in (choice.series,)
-    ]
-    others = known[~known.index.isin([choice.series.uid for choice in choices])].reset_index()
-    _write_private(
-        out / FOLDER / "series.csv", pd.concat([pd.DataFrame(rows).astype(str), others.astype(str)]).fillna("")
-    )
-
-
-def _face_word(scan: str, without_face: bool) -> str:
-    """What ``series.csv`` says of the face in a scan; empty where there is no scan."""
-    return ("removed" if without_face else "kept") if scan else ""
-
-
-def _gaps(series: Series) -> str:
-    gaps = np.diff(series.places_mm)
-    return "-".join(dict.fromkeys(f"{gap:.1f}" for gap in (gaps.min(), gaps.max()))) if len(gaps) else ""
-
-
 def _make_private(folder: Path) -> Path:
     """A folder that none but its owner may enter, also where it was there before."""
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -521,3 +513,234 @@ def _alone(work: Path) -> Iterator[None]:
         raise ScanError("OUT must not be in use by another import: wait for it, or end it.") from error
     finally:
         os.close(descriptor)
+
+
+# --- the clinical table: whose row is whose, with nothing in it that names a patient
+# Rows are joined by PatientID, exactly. What nearly joins (a zero that a spreadsheet dropped, 77.0) is refused: a row
+# that joins nobody, or somebody else, would be found by no later check. Messages name lines, never the numbers.
+
+
+class Person(NamedTuple):
+    """What the headers say of one PatientID, to find it in a table: names, birth dates, identifiers of studies."""
+
+    names: frozenset[str] = frozenset()
+    birth_dates: frozenset[str] = frozenset()
+    uids: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Clinical:
+    """A clinical table.
+
+    Attributes
+    ----------
+    file : str
+        Its name.
+    table : DataFrame
+        Text by line: the columns for the manifest.
+    ids : Series of str
+        PatientID by line; empty where the table says none.
+    pseudonyms : Series of str
+        The name in the manifest by line; empty where it is still to be made.
+    key : str
+        The column that the PatientIDs come from.
+    notes : tuple of str
+        What should be known, one line each.
+    chosen : bool
+        Whether a mapping has named the columns.
+    """
+
+    file: str = ""
+    table: pd.DataFrame = field(default_factory=pd.DataFrame)
+    ids: pd.Series = field(default_factory=lambda: pd.Series(dtype="string"))
+    pseudonyms: pd.Series = field(default_factory=lambda: pd.Series(dtype="string"))
+    key: str = HOSPITAL_NUMBER
+    notes: tuple[str, ...] = ()
+    chosen: bool = False
+
+    def lines(self, wrong: pd.Series) -> str:
+        """Where a condition holds, for a message: "line 3 of bedside.csv"."""
+        found = [str(line) for line in wrong.index[wrong]]
+        more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+        return f"line{'s' * (len(found) > 1)} {', '.join(found[:SHOWN])}{more} of {self.file}"
+
+
+def read_clinical(path: Path, mapping: Path | None = None) -> Clinical:
+    """Read a clinical table; whose rows they are is not yet asked.
+
+    Raises
+    ------
+    ManifestError
+        The table cannot be read as it stands, has no ``patient_id`` or ``dicom_patient_id``, or has one twice.
+    """
+    cells = read_cells(path)
+    if mapping is not None:
+        cells = apply_mapping(cells, load_mapping(mapping))
+    # A row's first cell may be a hospital number, and what is quoted of a cell a name: neither is repeated.
+    refused = [replace(p, patient_id="", value=_unquoted(p)) for p in cells.problems if p.severity == "refuse"]
+    if refused:
+        more = [f"... and {len(refused) - SHOWN} more."] if len(refused) > SHOWN else []
+        raise ManifestError("\n".join([*map(str, refused[:SHOWN]), *more]))
+    notes = [re.sub(r" \(such as .*?\)(?= |$)", "", note) for note in cells.notes]
+    table = _with_key(cells.table, path.name, notes)
+    key = KEY if KEY in table else NAME
+    made = [name for name in MADE if name in table]
+    notes += [f"the column {name} is not used: the import fills it." for name in made]
+    names = table[NAME] if NAME in table and key == KEY else pd.Series("", table.index, dtype="string")
+    columns, notes = table.drop(columns=[NAME, KEY, *made], errors="ignore"), [f"{path.name}: {note}" for note in notes]
+    clinical = Clinical(path.name, columns, table[key], names, key, tuple(notes), mapping is not None)
+    for name, values in ((key, clinical.ids), (NAME, clinical.pseudonyms)):
+        twice = values.duplicated(keep=False) & (values != "")
+        if twice.any():  # the second row would replace the first
+            raise ManifestError(f"{name} must be unique, got it more than once: {clinical.lines(twice)}.")
+    missing = (clinical.pseudonyms == "") if NAME in table and key == KEY else (clinical.ids == "")
+    if missing.any():
+        name = NAME if NAME in table else KEY
+        raise ManifestError(f"{name} must be given, got nothing in {clinical.lines(missing)}.")
+    return clinical
+
+
+def _with_key(table: pd.DataFrame, file: str, notes: list[str]) -> pd.DataFrame:
+    """The table with its column of PatientIDs under that name, whatever form of it was written."""
+    header = list(table.columns)
+    near = near_names(header, [KEY])
+    if NAME in table and KEY not in table and not near:  # "PatientID" beside a patient_id is DICOM's
+        near = {name: KEY for name in near_names(header, [NAME]) if name != NAME}
+    if len(near) + (KEY in table) > 1:
+        raise ManifestError(f"{file} must have one column {KEY}, got {', '.join([*near, KEY])}.")
+    notes += [f"the column {written!r} is read as {KEY}." for written in near]
+    table = table.rename(columns=near)
+    spelt = {got: known for got, known in near_names(list(table.columns), COLUMNS).items() if got != known}
+    if spelt:
+        raise ManifestError(f"the header must spell {', '.join(spelt.values())}, got {', '.join(spelt)} ({file}).")
+    if KEY not in table and NAME not in table:
+        raise ManifestError(f"{file} must have a {NAME} column, got the header {','.join(table)[:80]}.")
+    return table
+
+
+def joined(clinical: Clinical, people: Mapping[str, Person], before: Mapping[str, str]) -> Clinical:
+    """The table with the PatientID of every row, without pseudonyms and columns that would name a patient.
+
+    Parameters
+    ----------
+    clinical : Clinical
+    people : mapping of str to Person
+        By PatientID, whoever has files.
+    before : mapping of str to str
+        PatientID to pseudonym, of earlier imports.
+
+    Raises
+    ------
+    ManifestError
+        No row, or no more than nearly, belongs to one of these; a pseudonym that is none; a date among the values.
+    """
+    if not len(clinical.ids):
+        return clinical
+    known, back = {*people, *before}, {name: patient for patient, name in before.items()}
+    ids = clinical.ids
+    if clinical.key == NAME and not ids.isin(known).any() and ids.isin(back).any():
+        # The pseudonyms of an earlier import stand in patient_id.
+        of_names = ids.map(lambda name: back.get(name, "")).astype("string")
+        clinical = replace(clinical, ids=of_names, pseudonyms=ids)
+    _require_joined(clinical, known)
+    return _without_identity(_safe_names(clinical, known, people), people)
+
+
+def _require_joined(clinical: Clinical, known: set[str]) -> None:
+    """Refuse identifiers that a spreadsheet has changed, and a table of which nobody has files."""
+    ids, bare = clinical.ids, set(map(_bare, known))
+    unknown = (ids != "") & ~ids.isin(known)
+    near = unknown & ids.map(lambda text: _bare(text) in bare or bool(_SCIENTIFIC.fullmatch(text))).astype(bool)
+    if near.any():
+        raise ManifestError(
+            f"{clinical.key} must be a PatientID exactly as in the files, got one that differs in its zeros, signs, "
+            f"case or decimals, as spreadsheets change them, in {clinical.lines(near)}: make the column text and "
+            f"enter the numbers again."
+        )
+    if (ids == "").all():
+        raise ManifestError(f"{clinical.key} must be given, got nothing in {clinical.lines(ids == '')}.")
+    if not ids.isin(known).any():
+        holder = next((name for name in clinical.table if clinical.table[name].isin(known).any()), None)
+        remedy = f"the column {holder!r} holds some: call it {KEY}" if holder else f"give it in a column {KEY}"
+        got = f"none ({clinical.file}): {remedy}"
+        raise ManifestError(f"{clinical.key} must be the PatientID of a patient with files, got {got}.")
+
+
+def _safe_names(clinical: Clinical, known: set[str], people: Mapping[str, Person]) -> Clinical:
+    """Drop pseudonyms that are hospital numbers or names, so that new ones are made; refuse what is no pseudonym."""
+    names, ids = clinical.pseudonyms, clinical.ids
+    made = f"must not leave {FOLDER}/: manifest.csv has new pseudonyms instead, {FOLDER}/key.csv says whose."
+    if clinical.key == NAME and (names == "").all():
+        note = f"{clinical.file}: its {NAME} is the PatientID of the files, which {made}"
+        return replace(clinical, notes=(*clinical.notes, note))
+    wrong = ~names.str.fullmatch(PATIENT_ID) & (names != "")
+    if wrong.any():
+        raise ManifestError(f"{NAME} must be a pseudonym {PATIENT_ID}, got something else in {clinical.lines(wrong)}.")
+    numbers = {_bare(patient) for patient in (*known, *ids) if patient}
+    pairs = zip(names, ids, strict=True)
+    naming = [name != "" and (_bare(name) in numbers or _names(name, patient, people)) for name, patient in pairs]
+    naming = pd.Series(naming, names.index)
+    if not naming.any():
+        return clinical
+    if (ids == "").any():
+        where = clinical.lines(ids == "")
+        raise ManifestError(f"{KEY} must be given where {NAME} is a PatientID or a name, got nothing in {where}.")
+    note = f"{clinical.file}: its {NAME} in {clinical.lines(naming)} is a PatientID or names the patient and {made}"
+    return replace(clinical, pseudonyms=names.where(names == "", ""), notes=(*clinical.notes, note))
+
+
+def _without_identity(clinical: Clinical, people: Mapping[str, Person]) -> Clinical:
+    """Leave out columns that say who a patient is, by their name or by what stands in them; refuse dates elsewhere."""
+    notes, table = list(clinical.notes), clinical.table
+    for column in table:
+        rule, dates = COLUMNS.get(column), table[column].str.fullmatch(_DATE)
+        if rule is not None and dates.any() and rule.kind != "text":
+            got = f"a date in {clinical.lines(dates)}: dates must not leave the hospital"
+            raise ManifestError(f"{column} must {rule.requirement}, got {got}.")
+        reason = _reason_against(table[column], clinical, people)
+        if reason:
+            table = table.drop(columns=column)
+            notes.append(f"{clinical.file}: the column {column!r} is left out of manifest.csv: {reason}.")
+    return replace(clinical, table=table, notes=tuple(notes))
+
+
+def _reason_against(cells: pd.Series, clinical: Clinical, people: Mapping[str, Person]) -> str:
+    """Why a column may say who a patient is; empty where nothing speaks for it."""
+    rule = COLUMNS.get(cells.name)
+    if rule is None and set(re.findall(r"[^\W_]+", cells.name.casefold())) & IDENTIFYING:
+        return "its name says that it identifies patients"
+    if rule is None and cells.str.fullmatch(_DATE).any():
+        return "it holds dates"
+    if rule is not None and rule.kind not in ("text", "path"):
+        return ""
+    if rule is None and not clinical.chosen and not cells.str.fullmatch(_VALUE).all():
+        return "only short numbers pass under a name that hepred check --rules does not list; a mapping can keep it"
+    rows = list(zip(cells, clinical.ids, strict=True))
+    if any(_names(cell, patient, people) for cell, patient in rows):
+        return "it names a patient as the files do"
+    same = [_bare(cell) == _bare(patient) for cell, patient in rows if cell and patient]
+    return "it holds PatientIDs" if same and sum(same) > len(same) / 2 else ""
+
+
+def _names(cell: str, patient: str, people: Mapping[str, Person]) -> bool:
+    """Whether a text holds the patient's number, a part of the name, the birth date or a study's identifier."""
+    if not cell:
+        return False
+    person = people.get(patient, Person())
+    words = set(re.findall(r"[^\W_]+", cell.casefold()))
+    parts = {part for name in person.names for part in re.findall(r"[^\W\d_]+", name.casefold()) if len(part) > 2}
+    digits = re.sub(r"\D", "", cell)
+    births = {turned for date in person.birth_dates for turned in (date, date[6:] + date[4:6] + date[:4])}
+    whole = len(patient) >= _SHORT_ID and patient.casefold() in cell.casefold()
+    return whole or bool(words & parts) or any(b in digits for b in births if len(b) == 8) or bool({cell} & person.uids)
+
+
+def _bare(text: str) -> str:
+    """A number as it is left by spreadsheets: without leading zeros, signs, case, blanks and ``.0``."""
+    text = re.sub(r"[.,]0+$", "", unicodedata.normalize("NFKC", text).casefold())
+    return "".join(filter(str.isalnum, text)).lstrip("0")
+
+
+def _unquoted(problem: Problem) -> str:
+    """What a problem found, without the text of a cell that it quotes."""
+    return re.sub(r"'.*'", "the cell", problem.value) if problem.line > 1 else problem.value

@@ -16,9 +16,8 @@ from scipy.ndimage import distance_transform_edt
 from hepred_lib.errors import ManifestError, ScanError
 from hepred_lib.imaging.preprocessing import prepare
 from hepred_lib.imaging.scans import read_scan
-from hepred_lib.intake.clinical import Person, joined, read_clinical
 from hepred_lib.intake.conversion import AIR_HU, deface
-from hepred_lib.intake.importing import import_dicom, workplace
+from hepred_lib.intake.importing import Person, import_dicom, joined, read_clinical, workplace
 from ich_phantom.cohort import cohort_tables, simulate_scan
 from tests.intake.conftest import write_series
 
