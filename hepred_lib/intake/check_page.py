@@ -26,8 +26,7 @@ from hepred_lib.imaging.head import dilated
 from hepred_lib.imaging.nifti import read_nifti
 from hepred_lib.imaging.preprocessing import prepare
 from hepred_lib.imaging.scans import read_mask, read_scan
-from hepred_lib.intake.check import Checked
-from hepred_lib.intake.check_cohort import MOMENTS, PATHS
+from hepred_lib.intake.check import MOMENTS, PATHS, Checked
 
 SHOWN_SCANS = 60
 HIDDEN = "(not shown here)"
