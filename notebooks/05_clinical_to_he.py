@@ -101,11 +101,15 @@ assert x.index.equals(y.index), "predictors and outcome must be of the same pati
 # %% [markdown]
 # ### Missing values
 #
-# Missing values are imputed from the other predictors, never from the outcome, because the outcome is unknown when the
-# model is used. The price is that odds ratios come out somewhat too small, the more so the more values are missing. Read
-# the figure by rows: a laboratory value that is missing much more often in patients with expansion than in those without
-# was not ordered at random, and its odds ratio should be read with that in mind. Candidates without a missing value are
-# not shown; if all are complete, the figure has no data and imputation changes nothing.
+# Missing values are imputed twice, for two purposes. Where variables are selected and coefficients estimated, the outcome
+# takes part: values filled in without it carry no association with expansion, and odds ratios would shrink towards 1, the
+# more so the more values are missing (Moons et al. 2006; Sterne et al. 2009). Where the model is used, on test patients and
+# later ones, the outcome is unknown: a second imputation model knows the predictors alone, and every figure of performance,
+# the optimism included, is judged on values filled in by that one.
+#
+# Read the figure by rows: a laboratory value that is missing much more often in patients with expansion than in those
+# without was not ordered at random, and its odds ratio should be read with that in mind. Candidates without a missing value
+# are not shown; if all are complete, the figure has no data and imputation changes nothing.
 
 # %%
 missing = x.isna().mean().sort_values(ascending=False).rename("missing").rename_axis("predictor").reset_index()
@@ -156,9 +160,9 @@ pd.Series(counted | {"events for each": events_per_parameter(y, n_parameters)}, 
 # before them, cannot be chosen and are left out.
 
 # %%
-imputer, sets = impute_development(x, n_imputations=n_imputations, rng=np.random.default_rng(seed), observed=False)
-first = pd.DataFrame(sets[0], columns=list(imputer.coding.names), index=x.index).loc[:, lambda t: t.nunique() > 1]
-first = first.drop(columns=list(collinear_predictors(first)))
+imputer, sets = impute_development(x, y, n_imputations=n_imputations, rng=np.random.default_rng(seed), observed=False)
+completed = pd.DataFrame(sets[0], columns=list(imputer.coding.names), index=x.index).loc[:, lambda t: t.nunique() > 1]
+first = completed.drop(columns=list(collinear_predictors(completed)))
 levels = {name: [coded for coded in columns if coded in first] for name, columns in imputer.coding.blocks.items()}
 blocks = {name: columns for name, columns in levels.items() if columns}
 
@@ -233,12 +237,11 @@ tables.coefficient_table(model)
 # ## Linearity and collinearity
 #
 # The model takes each number as linear in the log odds. The test compares the straight line with a restricted cubic spline
-# of four knots, the other selected variables held linear, in the first completed data set. A small p calls for a curved
+# of four knots, the other selected variables held linear, in the first imputed data set. A small p calls for a curved
 # term, a large one does not prove a straight line: with few events the test has little power. Where a test is not
 # possible, `note` gives the reason.
 
 # %%
-completed = model.imputer.impute(x)[0].loc[:, lambda table: table.nunique() > 1]
 numbers = [name for name in model.path if name in completed and completed[name].nunique() > 10]
 others = completed.reindex(columns=[name for name in model.names if name in completed])
 tables.save_table(run.folder, "linearity", linearity_tests(others, y, numbers))
@@ -382,7 +385,7 @@ tables.save_table(run.folder, "penalized_clinical", penalized)
 # %% [markdown]
 # ## Limits
 #
-# Values may be missing *because* a patient was sicker; imputation from the other predictors repairs that in part only.
+# Values may be missing *because* a patient was sicker; imputation from what was recorded repairs that in part only.
 # Selection makes the p values and intervals of the final model too optimistic; the frequencies above show by how much the
 # choice itself varies. Nothing in this chapter is causal: a drug with an odds ratio above 1 marks the patients who take it.
 

@@ -1,9 +1,9 @@
 """One logistic model developed as it will be used, and judged with the whole procedure repeated in every resample.
 
-The procedure: impute the predictors m times; select forward among the candidates in each completed set and keep what
-more than half of the sets chose; fit the kept and the added predictors in each set and pool by Rubin's rules; repeat
-imputation, selection and fit in bootstrap resamples; shrink all coefficients by the mean calibration slope that the
-resamples' models have on the development data, and re-estimate the intercept.
+The procedure: impute the predictors m times, given the outcome; select forward among the candidates in each completed
+set and keep what more than half of the sets chose; fit the kept and the added predictors in each set and pool by
+Rubin's rules; repeat imputation, selection and fit in bootstrap resamples; shrink all coefficients by the mean
+calibration slope that the resamples' models have on the development data, and re-estimate the intercept.
 
 *Optimism* is by how much a figure is better on the resample that a model comes from than on the development data.
 
@@ -120,7 +120,9 @@ def develop(x: pd.DataFrame, y: ArrayLike, settings: DevelopmentSettings) -> Dev
     _refuse_missing_added(columns, settings.added)
     outcome = check_outcome(columns, y)
     rng = np.random.default_rng(settings.seed)
-    imputer, completed = impute_development(columns, n_imputations=settings.n_imputations, rng=rng, observed=False)
+    imputer, completed = impute_development(
+        columns, outcome, n_imputations=settings.n_imputations, rng=rng, observed=False
+    )
     # Imputed apart, a copy of a column seems to be another predictor where values are missing.
     copies = collinear_predictors(columns[[name for name in settings.candidates if name not in settings.forced]])
     procedure = Procedure.of(imputer.coding, settings, completed[0], left_out=copies)
@@ -128,7 +130,7 @@ def develop(x: pd.DataFrame, y: ArrayLike, settings: DevelopmentSettings) -> Dev
     applied = np.stack([procedure.design(table.to_numpy()) for table in imputer.impute(columns)])
     fitted = _fit_pooled(procedure, designs, outcome)
     values = imputer.coding.matrix(columns).to_numpy()
-    judged = judge(procedure, values, (designs, applied, outcome), n_resamples=settings.n_resamples, rng=rng)
+    judged = judge(procedure, values, (applied, outcome), n_resamples=settings.n_resamples, rng=rng)
     shrinkage = judged.shrinkage if fitted.names else 1.0
     intercept, coefficients = float(fitted.pooled.estimate[0]), fitted.pooled.estimate[1:]
     draft = DevelopedModel(
@@ -512,21 +514,21 @@ class Optimism:
 def judge(
     procedure: Procedure,
     values: Array,
-    completed: tuple[Array, Array, Array],
+    completed: tuple[Array, Array],
     *,
     n_resamples: int,
     rng: np.random.Generator,
 ) -> Optimism:
-    """Repeat imputation (one stochastic set), selection and fit in resamples, and judge each model.
+    """Repeat imputation (one stochastic set), selection and fit in resamples, and judge each model as it would be used.
 
     Parameters
     ----------
     procedure : Procedure
     values : ndarray, shape (n, q)
         Coded columns, NaN where missing: each resample is imputed from its own rows.
-    completed : two arrays of designs, shape (m, q + 1, n), and y, shape (n,)
-        The development data as drawn for fitting (AUC and Brier score of resample b are judged on set b modulo m,
-        as drawn as its own) and as imputed for new patients (slopes are judged on p averaged over these sets).
+    completed : array of designs, shape (m, q + 1, n), and y, shape (n,)
+        The development data as imputed for new patients, without the outcome: probabilities are averaged over these
+        sets. (On values drawn with the outcome, every figure would be flattered.)
     n_resamples : int
     rng : numpy.random.Generator
 
@@ -543,21 +545,17 @@ def judge(
     ----------
     Van Houwelingen, Le Cessie. Stat Med 1990;9:1303-1325. Harrell, Lee, Mark. Stat Med 1996;15:361-387.
     """
-    designs, applied, y = completed
+    applied, y = completed
     parts, chosen, separated = [], np.zeros(len(procedure.plan.blocks)), 0
     for first in range(0, n_resamples, _CHUNK):
         drawn = _usable_resamples(values, y, min(_CHUNK, n_resamples - first), rng, procedure.coding.names)
         counts = resample_counts(drawn)
-        training = _resampled_designs(procedure, values, drawn, counts, rng)
+        training = _resampled_designs(procedure, (values, y), drawn, counts, rng)
         paths = procedure.select(training, y, counts)
         coefficients, apart = fit_robustly(training, y, counts, procedure.members(training, counts, paths))
-        original = designs[np.arange(first, first + len(drawn)) % len(designs)]
-        inside, outside = ((coefficients[:, None] @ design)[:, 0] for design in (training, original))
-        figures = [
-            _figures(y[rows], own[rows]) - _figures(y, whole)
-            for rows, own, whole in zip(drawn, inside, outside, strict=True)
-        ]
-        parts.append(np.vstack([_slopes(coefficients, applied, y), np.array(figures).T]))
+        p = expit(coefficients @ applied).mean(axis=0)
+        figures = [_figures(y[rows], one[rows]) - _figures(y, one) for rows, one in zip(drawn, p, strict=True)]
+        parts.append(np.vstack([_slopes(p, y), np.array(figures).T]))
         chosen += np.bincount([block for path in paths for block in path], minlength=chosen.size)
         separated += int(apart.sum())
     slopes, auc_optimism, brier_optimism = np.concatenate(parts, axis=1)
@@ -649,27 +647,28 @@ def _usable_resamples(
 
 
 def _resampled_designs(
-    procedure: Procedure, values: Array, drawn: NDArray[np.intp], counts: Array, rng: np.random.Generator
+    procedure: Procedure, data: tuple[Array, Array], drawn: NDArray[np.intp], counts: Array, rng: np.random.Generator
 ) -> Array:
-    """Designs of the resamples, shape (b, q + 1, n): imputed from each resample's own rows."""
+    """Designs of the resamples, shape (b, q + 1, n): imputed from each resample's own rows, the outcome among them."""
+    values, y = data
     if not np.isnan(values).any():
         return np.broadcast_to(procedure.design(values), (len(drawn), values.shape[1] + 1, len(values)))
     designs = []
     for rows, weights in zip(drawn, counts, strict=True):
         knots = describe(values[rows], procedure.coding)
-        filled, _, _ = draw_once(values, procedure.coding, knots, weights=weights, rng=rng)
+        filled, _, _ = draw_once(values, procedure.coding, knots, weights=weights, rng=rng, y=y)
         designs.append(procedure.design(filled))
     return np.stack(designs)
 
 
-def _figures(y: Array, log_odds: Array) -> Array:
+def _figures(y: Array, p: Array) -> Array:
     """AUC and Brier score."""
-    return np.array([auc(y, log_odds), np.mean((y - expit(log_odds)) ** 2)])
+    return np.array([auc(y, p), np.mean((y - p) ** 2)])
 
 
-def _slopes(coefficients: Array, applied: Array, y: Array) -> Array:
-    """Calibration slopes on the development data, p averaged over the imputed sets; NaN for an intercept alone."""
-    outside = logit(np.clip(expit(coefficients @ applied).mean(axis=0), 1e-12, 1 - 1e-12))
+def _slopes(p: Array, y: Array) -> Array:
+    """Calibration slopes of probabilities, shape (b, n); NaN for an intercept alone."""
+    outside = logit(np.clip(p, *WITHIN))
     spread = outside.std(axis=1, keepdims=True)
     flat = spread < 1e-9
     scaled = (outside - outside.mean(axis=1, keepdims=True)) / np.where(flat, 1.0, spread)

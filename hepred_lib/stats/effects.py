@@ -169,7 +169,7 @@ def multivariable_odds_ratios(
     outcome = check_outcome(x, y)
     if not model.names:
         return table.assign(profile_low=np.nan, profile_high=np.nan, method="")
-    designs, scale = _designs(model, x)
+    designs, scale = _designs(model, x, outcome)
     separated = any(separating_columns(design[:, 1:], outcome, model.names) for design in designs)
     start = np.concatenate([[0.0], model.unshrunk_coefficients * scale])  # the intercept is found from there
     limits = [
@@ -182,12 +182,12 @@ def multivariable_odds_ratios(
         return table.assign(profile_low=np.exp(low), profile_high=np.exp(high), method=method)
 
 
-def _designs(model: DevelopedModel, x: pd.DataFrame) -> tuple[list[Array], Array]:
+def _designs(model: DevelopedModel, x: pd.DataFrame, y: Array) -> tuple[list[Array], Array]:
     """The imputed sets that the model was fitted on, as standardized designs, and the scale of their columns."""
     settings = model.settings
     rng = np.random.default_rng(settings.seed)
     columns = x[list(settings.columns)]
-    imputer, completed = impute_development(columns, n_imputations=settings.n_imputations, rng=rng, observed=False)
+    imputer, completed = impute_development(columns, y, n_imputations=settings.n_imputations, rng=rng, observed=False)
     used = [imputer.coding.names.index(name) for name in model.names]
     values = np.stack(completed)[:, :, used]
     center, scale = values[0].mean(axis=0), values[0].std(axis=0)

@@ -292,7 +292,7 @@ def fit_penalized(
     if checks.at_least(n_folds, "n_folds", 2) > (rarer := _rarer(outcome)):
         raise ValueError(f"n_folds must be at most the {rarer} patients of the rarer class, got {n_folds}.")
     rng = np.random.default_rng(seed)
-    imputer, completed = impute_development(x, n_imputations=n_imputations, rng=rng, observed=False)
+    imputer, completed = impute_development(x, outcome, n_imputations=n_imputations, rng=rng, observed=False)
     folds = list(StratifiedKFold(n_folds, shuffle=True, random_state=seed).split(outcome, outcome))
     solver = "saga" if penalty == "lasso" else "newton-cholesky"  # both leave the intercept unpenalized
     how = {"tol": 1e-5, "max_iter": 20_000, "random_state": 0, "use_legacy_attributes": False}

@@ -304,7 +304,7 @@ def judged(x, y, settings, n_resamples=6, seed=1):
     procedure = Procedure.of(coding, settings, np.nan_to_num(values))
     designs = procedure.design(np.nan_to_num(values))[None]
     rng = np.random.default_rng(seed)
-    return judge(procedure, values, (designs, designs, y), n_resamples=n_resamples, rng=rng)
+    return judge(procedure, values, (designs, y), n_resamples=n_resamples, rng=rng)
 
 
 def test_corrected_figures_by_hand():

@@ -9,6 +9,7 @@ from scipy.stats import t
 from hepred_lib.stats.calibration import calibrate
 from hepred_lib.stats.discrimination import auc_interval
 from hepred_lib.stats.imputation import Imputer, impute_development, pool_auc, pool_slope, rubin_interval, rubin_pool
+from hepred_lib.stats.logistic import fit_logistic
 
 
 def rng(seed=0):
@@ -30,7 +31,7 @@ def cohort(n=300, seed=0):
 
 
 def fit_imputer(x, n_imputations=2, seed=0):
-    return impute_development(x, n_imputations=n_imputations, rng=rng(seed))[0]
+    return impute_development(x, np.arange(len(x)) % 2, n_imputations=n_imputations, rng=rng(seed))[0]
 
 
 def test_complete_rows_pass_through_unchanged():
@@ -80,9 +81,27 @@ def test_imputed_values_stay_inside_the_observed_range():
 
 def test_development_draws_are_zero_or_one_and_name_at_most_one_level():
     x, _ = cohort()
-    for values in impute_development(x, n_imputations=3, rng=rng())[1]:
+    for values in impute_development(x, np.arange(len(x)) % 2, n_imputations=3, rng=rng())[1]:
         assert np.isin(values[:, [2, 4, 5]], (0, 1)).all()
         assert values[:, 4:].sum(axis=1).max() <= 1
+
+
+def test_the_imputer_of_new_patients_does_not_know_the_outcome_and_the_development_sets_do():
+    x, _ = cohort()
+    y = np.arange(len(x)) % 2
+    (one, sets), (other, turned) = (impute_development(x, labels, n_imputations=2, rng=rng()) for labels in (y, 1 - y))
+    assert one.to_json() == other.to_json()
+    assert not np.array_equal(sets[0], turned[0])
+
+
+def test_effects_keep_their_size_where_half_of_the_values_are_missing():
+    draw = rng(3)
+    x = pd.DataFrame(draw.normal(size=(8000, 2)), columns=["a", "b"])
+    y = (draw.random(8000) < expit(x["a"] + x["b"] - 1.5)).astype(int)
+    given = x.assign(a=x["a"].mask(draw.random(8000) < 0.5))
+    _, sets = impute_development(given, y, n_imputations=5, rng=rng())
+    found = np.mean([fit_logistic(pd.DataFrame(one, columns=list("ab")), y).coefficients[1:] for one in sets], axis=0)
+    assert found == pytest.approx(fit_logistic(x, y).coefficients[1:], abs=0.07)  # imputed without y: 0.5 and 1.1
 
 
 def test_every_pattern_of_gaps_can_be_imputed():
@@ -94,7 +113,7 @@ def test_every_pattern_of_gaps_can_be_imputed():
 
 def test_imputation_recovers_what_related_columns_know():
     x, full = cohort(n=2000)
-    completed = impute_development(x, n_imputations=5, rng=rng())[1]
+    completed = impute_development(x, np.arange(len(x)) % 2, n_imputations=5, rng=rng())[1]
     lost = x["gcs"].isna().to_numpy()
     drawn = np.mean([values[:, 0] for values in completed], axis=0)
     assert np.corrcoef(drawn[lost], full["gcs"][lost])[0, 1] > 0.7
@@ -105,10 +124,9 @@ def test_imputation_recovers_what_related_columns_know():
 def test_values_missing_by_a_related_column_are_corrected():
     x, full = cohort(n=3000)
     x["onset_h"] = full["onset_h"].where(full["gcs"] > 10)
-    means = [
-        values[:, 1].mean()
-        for values in impute_development(full.assign(onset_h=x["onset_h"]), n_imputations=4, rng=rng())[1]
-    ]
+    given = full.assign(onset_h=x["onset_h"])
+    _, sets = impute_development(given, np.arange(len(x)) % 2, n_imputations=4, rng=rng())
+    means = [values[:, 1].mean() for values in sets]
     assert abs(np.mean(np.log(means)) - np.log(full["onset_h"].mean())) < 0.5 * abs(
         np.log(x["onset_h"].mean()) - np.log(full["onset_h"].mean())
     )
