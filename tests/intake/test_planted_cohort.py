@@ -2,6 +2,7 @@
 
 import gzip
 
+import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
@@ -100,13 +101,17 @@ class Cohort:
         self.table.to_csv(self.folder / "manifest.csv", index=False)
         return check_manifest(self.folder / "manifest.csv", **options).problems
 
-    def the(self, column, words, severity="refuse"):
+    def the(self, column, words):
         """The one problem of a column whose sentence holds these words; it must say what to do."""
+        severity, words = ("warn", words[5:]) if words.startswith("warn ") else ("refuse", words)
         said = [p for p in self.problems() if p.column == column and words in str(p)]
-        assert len(said) == 1, [str(p) for p in self.problems()]
-        assert said[0].severity == severity
+        assert [p.severity for p in said] == [severity], [str(p) for p in self.problems()]
         assert said[0].remedy
         return said[0]
+
+    def image(self, name, voxels, affine=AFFINE):
+        kind = np.uint8 if "mask" in name else np.int16
+        write_nifti(self.folder / f"1_{name}.nii.gz", voxels, affine, dtype=kind)
 
     def swap(self, first, second, k=1):
         self.table.loc[k, [first, second]] = self.table.loc[k, [second, first]].to_list()
@@ -140,23 +145,68 @@ def test_two_processes_find_the_same_in_the_same_order(cohort, monkeypatch):
     assert len(alone) >= 3
 
 
-def test_one_patient_in_both_splits_is_found(tables):
-    tables.table.loc[50, ["patient_id", "split"]] = tables.table.loc[3, "patient_id"], "development"
-    assert "development" in tables.the("split", "be one").value
+def put(k, **values):
+    return lambda t: [t.__setitem__(name, t.get(name, "").mask(t.index == k, v)) for name, v in values.items()]
 
 
-@pytest.mark.parametrize("spelt", ["p-004", "P004", "P_4"])
-def test_one_identifier_spelt_in_two_ways_is_found(tables, spelt):
-    tables.table.loc[50, "patient_id"] = spelt
-    assert tables.the("patient_id", "leading zeros").patient_id == spelt
+def column(name, of):
+    """A column as a function of the table, of who expands and of random numbers."""
+    return lambda t: t.__setitem__(name, of(t, t["he"].astype(int), np.random.default_rng(3)))
 
 
-def test_a_row_entered_twice_under_two_names_is_found(tables):
-    facts = [name for name in tables.table if name not in ("patient_id", "split")]
-    tables.table.loc[43, facts] = tables.table.loc[22, facts]
-    problem = tables.the("the row", "P-023 on line 24")
-    assert problem.patient_id == "P-044"
-    assert "one in development and one in test" in problem.value
+def entered_twice(t):
+    facts = [name for name in t if name not in ("patient_id", "split")]
+    t.loc[43, facts] = t.loc[22, facts]
+
+
+def exchanged_volumes(t):
+    t["baseline_volume_ml"], t["he"] = t["baseline_volume_ml"] * 1.1, ""
+    t["followup_volume_ml"] = t["baseline_volume_ml"] / 1.1
+
+
+def without_event(t):
+    t["split"] = "development"
+    t.loc[t.index[t["he"] == 0][:15], "split"] = "test"
+
+
+def growth(t):
+    return (t["followup_volume_ml"] - t["baseline_volume_ml"]).astype(float)
+
+
+SHRUNK = put(30, baseline_volume_ml=40.0, followup_volume_ml=12.0, he=0)
+FAULTS = [
+    (put(50, patient_id="P-004", split="development"), "split", "development"),
+    (put(50, patient_id="p-004"), "patient_id", "p-004 beside P-004 on line 5"),
+    (put(50, patient_id="P004"), "patient_id", "leading zeros"),
+    (put(50, patient_id="P_4"), "patient_id", "leading zeros"),
+    (entered_twice, "the row", "P-023 on line 24, one in development and one in test (patient P-044"),
+    (
+        SHRUNK,
+        "followup_volume_ml",
+        "warn the baseline volume of 40 mL within 72 h, got 12 (patient P-031",
+    ),
+    (exchanged_volumes, "followup_volume_ml", "in most patients"),
+    (put(9, ct_to_followup_h=0), "ct_to_followup_h", "be above 0, got 0 (patient P-010"),
+    (put(9, ct_to_followup_h=-20), "ct_to_followup_h", "patient P-010"),
+    (put(9, sbp_mmhg=90, dbp_mmhg=160), "dbp_mmhg", "above the systolic pressure of 90"),
+    (put(20, he=1), "he", "must be 0 by the printed volumes"),
+    (column("hypertension", lambda t, he, rng: 1), "hypertension", "warn vary between patients"),
+    (column("diabetes", lambda t, he, rng: he), "diabetes", "give the outcome away, got an AUC of 1.000"),
+    (column("gcs", lambda t, he, rng: np.rint(6 * (he + rng.uniform(0.5, 1.5, PATIENTS)))), "gcs", "got an AUC of"),
+    (column("course", lambda t, he, rng: np.where(he == 1, "grown", "stable")), "course", "warn the outcome away"),
+    (column("extra", lambda t, he, rng: np.cbrt(growth(t))), "extra", "warn the outcome away"),
+    (column("extra", lambda t, he, rng: growth(t) / t["baseline_volume_ml"]), "extra", "warn the outcome away"),
+    (column("extra", lambda t, he, rng: t["followup_volume_ml"] * 1000), "extra", "warn the outcome away"),
+    (column("nihss", lambda t, he, rng: np.where(he == 1, rng.integers(5, 20, PATIENTS), "")), "nihss", "filled in"),
+    (column("site", lambda t, he, rng: np.where(he == 1, "north", "south")), "site", "warn learn the site"),
+    (without_event, "split", "warn into the test set, got 0 with expansion among 15"),
+]
+
+
+@pytest.mark.parametrize(("edit", "column", "words"), FAULTS)
+def test_a_fault_of_the_table_is_found_where_it_was_planted(tables, edit, column, words):
+    edit(tables.table)
+    tables.the(column, words)
 
 
 def test_rows_that_agree_in_a_few_coarse_values_are_no_duplicates(tables):
@@ -165,224 +215,171 @@ def test_rows_that_agree_in_a_few_coarse_values_are_no_duplicates(tables):
     assert tables.problems() == []
 
 
-def test_the_same_scan_compressed_again_under_another_name_is_found(cohort):
+CELLS = {
+    "age": (640, "64 y"),
+    "sex": ("male",),
+    "gcs": (2, 14.5),
+    "sbp_mmhg": (1700,),
+    "onset_to_ct_h": (-1, 999),
+    "ct_to_followup_h": (1440,),
+    "baseline_volume_ml": (12000,),
+    "followup_volume_ml": (-9,),
+    "glucose_mmol_l": (126,),
+    "hypertension": (2,),
+    "inr": ("NA",),
+    "split": ("validation", ""),
+    "patient_id": ("Doe, Jane", ""),
+    "baseline_ct": ("lost.nii.gz",),
+}
+
+
+@pytest.mark.parametrize(("column", "value"), [(column, value) for column, values in CELLS.items() for value in values])
+def test_a_wrong_cell_is_refused_with_its_line(tables, column, value):
+    tables.table[column] = tables.table[column].astype(object)
+    tables.table.loc[33, column] = value
+    assert tables.the(column, f"{column} must").line == 35
+
+
+def compressed_again(cohort):
     data = gzip.decompress((cohort.folder / "0_baseline_ct.nii.gz").read_bytes())
-    (cohort.folder / "2_baseline_ct.nii.gz").write_bytes(gzip.compress(data, 9))
-    assert cohort.the("baseline_ct", "another image than baseline_ct of patient P-001").patient_id == "P-003"
+    (cohort.folder / "1_baseline_ct.nii.gz").write_bytes(gzip.compress(data, 9))
 
 
-def test_the_same_scan_with_another_header_and_type_is_found(cohort):
-    import nibabel as nib
-
+def another_header(cohort):
     image = nib.load(cohort.folder / "0_baseline_ct.nii.gz")
-    affine = AFFINE.copy()
-    affine[:3, 3] += 7.0
-    renamed = nib.Nifti1Image(np.asarray(image.dataobj, dtype=np.float32), affine)
+    renamed = nib.Nifti1Image(np.asarray(image.dataobj, dtype=np.float32), AFFINE + 7.0 * np.eye(4, k=3))
     renamed.header["descrip"] = b"another"
-    nib.save(renamed, cohort.folder / "2_baseline_ct.nii")
-    cohort.table.loc[2, ["baseline_ct", "baseline_mask"]] = "2_baseline_ct.nii", ""
-    assert cohort.the("baseline_ct", "the same voxels in").patient_id == "P-003"
+    nib.save(renamed, cohort.folder / "1_baseline_ct.nii")
+    cohort.table.loc[1, ["baseline_ct", "baseline_mask"]] = "1_baseline_ct.nii", ""
 
 
-def test_a_mirrored_copy_of_a_scan_is_found(cohort):
+def mirrored_copy(cohort):
     hu, mask = head(0, 14)
-    write_nifti(cohort.folder / "2_baseline_ct.nii.gz", hu[::-1], AFFINE, dtype=np.int16)
-    write_nifti(cohort.folder / "2_baseline_mask.nii.gz", mask[::-1], AFFINE, dtype=np.uint8)
-    cohort.table.loc[2, "baseline_volume_ml"] = volume_ml(mask)
-    assert "mirrored" in cohort.the("baseline_ct", "another image").value
+    cohort.image("baseline_ct", hu[::-1])
+    cohort.image("baseline_mask", mask[::-1])
+    cohort.table.loc[1, ["baseline_volume_ml", "he"]] = volume_ml(mask), ""
 
 
-def test_a_follow_up_that_is_the_first_scan_is_found(cohort):
+def first_scan_again(cohort):
     cohort.table.loc[1, "followup_ct"] = cohort.table.loc[1, "baseline_ct"]
-    assert cohort.the("followup_ct", "another image than baseline_ct of patient P-002").line == 3
 
 
-def test_one_mask_for_two_patients_is_found(cohort):
-    cohort.table.loc[2, "baseline_mask"] = cohort.table.loc[1, "baseline_mask"]
-    assert cohort.the("baseline_mask", "name another file").patient_id == "P-003"
+def mask_of_another(cohort):
+    cohort.table.loc[1, "baseline_mask"] = cohort.table.loc[0, "baseline_mask"]
 
 
-def test_a_mask_that_was_copied_to_the_follow_up_is_found(cohort):
+def copied_mask(cohort):
     mask = (cohort.folder / "1_baseline_mask.nii.gz").read_bytes()
     (cohort.folder / "1_followup_mask.nii.gz").write_bytes(mask)
     cohort.table.loc[1, ["followup_volume_ml", "he"]] = ""
-    assert cohort.the("followup_mask", "another outline", "warn").patient_id == "P-002"
 
 
-def test_two_exchanged_volumes_are_one_problem(cohort):
+def swapped_volumes(cohort):
     cohort.swap("baseline_volume_ml", "followup_volume_ml")
     cohort.table.loc[1, "he"] = ""
-    assert "each that of the other mask" in cohort.the("baseline_volume_ml", "fit baseline_mask").value
 
 
-def test_exchanged_scans_are_told_by_their_names(cohort):
+def swapped_scans(cohort):
     for kind in ("ct", "mask"):
         cohort.swap(f"baseline_{kind}", f"followup_{kind}")
-    cohort.swap("baseline_volume_ml", "followup_volume_ml")
-    cohort.table.loc[1, "he"] = ""
-    assert cohort.the("baseline_ct", "name a file of the first scan", "warn").line == 3
+    swapped_volumes(cohort)
 
 
-def test_a_hematoma_that_shrinks_within_a_day_is_doubted(tables):
-    tables.table.loc[30, ["baseline_volume_ml", "followup_volume_ml", "he"]] = 40.0, 12.0, 0
-    assert tables.the("followup_volume_ml", "two thirds", "warn").patient_id == "P-031"
-
-
-def test_volume_columns_exchanged_in_the_header_are_found(tables):
-    table = tables.table.drop(columns="he")
-    before, after = "baseline_volume_ml", "followup_volume_ml"
-    table[after] = table[before] * 1.1
-    tables.table = table.rename(columns={before: after, after: before})
-    assert tables.the(after, "in most patients").remedy.startswith("The two columns")
-
-
-def test_masks_exchanged_between_two_grids_are_found(cohort):
+def swapped_masks(cohort):
     hu, mask = head(99, 18)
-    write_nifti(cohort.folder / "1_followup_ct.nii.gz", hu[:, :, 1:], AFFINE, dtype=np.int16)
-    write_nifti(cohort.folder / "1_followup_mask.nii.gz", mask[:, :, 1:], AFFINE, dtype=np.uint8)
+    cohort.image("followup_ct", hu[:, :, 1:])
+    cohort.image("followup_mask", mask[:, :, 1:])
     cohort.swap("baseline_mask", "followup_mask")
-    assert "Exchange" in cohort.the("baseline_mask", "that of followup_ct").remedy
 
 
-def test_a_volume_that_is_not_the_masks_is_found(cohort):
+def other_volume(cohort):
     cohort.table.loc[1, ["followup_volume_ml", "he"]] = 80.0, 1
-    assert "of followup_mask" in cohort.the("followup_volume_ml", "within 25%").rule
 
 
-def test_two_scans_of_one_moment_are_no_pair(tables):
-    tables.table.loc[9, "ct_to_followup_h"] = 0
-    assert tables.the("ct_to_followup_h", "be above 0").patient_id == "P-010"
-
-
-def test_a_negative_time_to_follow_up_is_found(tables):
-    tables.table.loc[9, "ct_to_followup_h"] = -20
-    assert [p.patient_id for p in tables.problems() if p.column == "ct_to_followup_h"] == ["P-010"]
-
-
-def test_exchanged_blood_pressures_are_found(tables):
-    tables.table.loc[9, ["sbp_mmhg", "dbp_mmhg"]] = 90, 160
-    assert tables.the("dbp_mmhg", "above the systolic").patient_id == "P-010"
-
-
-def test_ventricular_blood_inside_the_other_mask_is_found(cohort):
+def counted_twice(cohort):
     cohort.table["baseline_ivh_mask"] = ""
     (cohort.folder / "ivh.nii.gz").write_bytes((cohort.folder / "1_baseline_mask.nii.gz").read_bytes())
     cohort.table.loc[1, "baseline_ivh_mask"] = "ivh.nii.gz"
-    assert cohort.the("baseline_ivh_mask", "not overlap baseline_mask").patient_id == "P-002"
 
 
-def test_a_reading_that_denies_the_ventricular_mask_is_doubted(cohort):
+def denied_blood(cohort):
     hu, _ = head(10, 16)
     blood = ellipsoid((0, 5, 8), (6, 18, 10))
     hu[blood] = np.rint(np.random.default_rng(1).normal(66, 3, blood.sum()))
-    write_nifti(cohort.folder / "1_baseline_ct.nii.gz", hu, AFFINE, dtype=np.int16)
+    cohort.image("baseline_ct", hu)
     write_nifti(cohort.folder / "ivh.nii.gz", blood, AFFINE, dtype=np.uint8)
     cohort.table["baseline_ivh_mask"], cohort.table["ivh"] = "", ""
     cohort.table.loc[1, ["baseline_ivh_mask", "ivh"]] = "ivh.nii.gz", "0"
-    assert cohort.the("ivh", "baseline_ivh_mask", "warn").patient_id == "P-002"
 
 
-def test_a_printed_outcome_that_the_volumes_contradict_is_found(tables):
-    tables.table.loc[20, "he"] = 1 - tables.table.loc[20, "he"]
-    assert tables.the("he", "by the printed volumes").patient_id == "P-021"
-
-
-def test_a_constant_predictor_is_doubted(tables):
-    tables.table["hypertension"] = 1
-    assert "in all 60 patients" in tables.the("hypertension", "vary", "warn").value
-
-
-def test_a_predictor_that_equals_the_outcome_is_refused(tables):
-    tables.table["diabetes"] = tables.table["he"]
-    assert "AUC of 1.000" in tables.the("diabetes", "give the outcome away").value
-
-
-def test_a_predictor_that_nearly_separates_the_outcomes_is_refused(tables):
-    noise = np.random.default_rng(2).uniform(0, 1.02, PATIENTS)
-    tables.table["nihss"] = np.round(10 * (tables.table["he"].astype(float) + noise)).astype(int)
-    assert "AUC of" in tables.the("nihss", "give the outcome away").value
-
-
-def test_a_foreign_column_that_repeats_the_outcome_in_words_is_doubted(tables):
-    tables.table["course"] = np.where(tables.table["he"] == 1, "grown", "stable")
-    assert tables.the("course", "give the outcome away", "warn").remedy
-
-
-@pytest.mark.parametrize("name", ["absolute", "relative", "second"])
-def test_a_foreign_column_that_follows_the_growth_is_doubted(tables, name):
-    before, after = (tables.table[f"{m}_volume_ml"].astype(float) for m in ("baseline", "followup"))
-    told = {"absolute": np.cbrt(after - before), "relative": 100 * after / before, "second": after * 1000}
-    tables.table["extra"] = told[name]
-    assert tables.the("extra", "give the outcome away", "warn").remedy
-
-
-def test_a_column_filled_in_only_after_expansion_is_found(tables):
-    values = np.random.default_rng(3).integers(5, 20, PATIENTS)
-    tables.table["nihss"] = np.where(tables.table["he"] == 1, values, "")
-    assert "filled in almost only" in tables.the("nihss", "give the outcome away").value
-
-
-def test_a_site_at_which_everybody_expands_is_doubted(tables):
-    tables.table["site"] = np.where(tables.table["he"] == 1, "north", "south")
-    assert "learn the site" in tables.the("site", "give the outcome away", "warn").remedy
-
-
-def test_a_test_set_without_an_event_is_doubted(tables):
-    tables.table["split"] = np.where(tables.table["he"] == 1, "development", "development")
-    tables.table.loc[tables.table.index[tables.table["he"] == 0][:15], "split"] = "test"
-    assert "0 with expansion among 15" in tables.the("split", "into the test set", "warn").value
-
-
-def without_skull(hu, mask):
-    return np.where(ellipsoid((0, 0, 0), (69, 81, 61)), hu, -1000.0), mask, AFFINE
-
-
-def windowed(hu, mask):
-    return np.clip(hu, 0, 80) * 3, mask, AFFINE
-
-
-def without_intercept(hu, mask):
-    return hu + 1024, mask, AFFINE
-
-
-def without_slice_distance(hu, mask):
-    return hu, mask, AFFINE @ np.diag([1, 1, 0.2, 1])
-
-
-def in_centimetres(hu, mask):
-    return hu, mask, AFFINE @ np.diag([0.1, 0.1, 0.1, 1])
-
-
-def of_one_value(hu, mask):
-    return np.full_like(hu, 30.0), mask, AFFINE
-
-
-SCANS = [without_skull, windowed, without_intercept, without_slice_distance, in_centimetres, of_one_value]
-
-
-@pytest.mark.parametrize("spoilt", SCANS, ids=lambda spoilt: spoilt.__name__)
-def test_a_scan_that_is_not_what_it_seems_is_refused(cohort, spoilt):
-    hu, mask, affine = spoilt(*head(10, 16))
-    write_nifti(cohort.folder / "1_baseline_ct.nii.gz", hu, affine, dtype=np.int16)
-    write_nifti(cohort.folder / "1_baseline_mask.nii.gz", mask, affine, dtype=np.uint8)
-    cohort.table.loc[1, ["baseline_volume_ml", "he"]] = ""
-    problem = cohort.the("baseline_ct", "baseline_ct must")
-    assert (problem.patient_id, problem.line) == ("P-002", 3)
-
-
-def test_a_head_that_is_cut_at_the_vertex_is_doubted(cohort):
+def cut_vertex(cohort):
     hu, mask = head(10, 16)
-    write_nifti(cohort.folder / "1_baseline_ct.nii.gz", hu[:, :, :20], AFFINE, dtype=np.int16)
-    write_nifti(cohort.folder / "1_baseline_mask.nii.gz", mask[:, :, :20], AFFINE, dtype=np.uint8)
-    assert "last slice" in cohort.the("baseline_ct", "up to the vertex", "warn").value
+    cohort.image("baseline_ct", hu[:, :, :20])
+    cohort.image("baseline_mask", mask[:, :, :20])
 
 
-def test_a_broken_quaternion_beside_a_good_affine_is_doubted_only(cohort):
+def broken_quaternion(cohort):
     path = cohort.folder / "1_baseline_ct.nii.gz"
     data = bytearray(gzip.decompress(path.read_bytes()))
     data[256:268] = np.array([3.0, 3.0, 3.0], np.float32).tobytes()  # quatern_b, c, d
     path.write_bytes(gzip.compress(bytes(data), 1))
-    assert cohort.the("baseline_ct", "undamaged header", "warn").patient_id == "P-002"
+
+
+def no_scan(content):
+    return lambda cohort: (cohort.folder / "1_baseline_ct.nii.gz").write_bytes(content)
+
+
+FILES = [
+    b"",
+    b"<!DOCTYPE html><html><body>404</body></html>",
+    b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n",
+    gzip.compress(b"n" * 100)[:20],
+]
+IMAGES = [
+    (compressed_again, "baseline_ct", "another image than baseline_ct of patient P-001"),
+    (another_header, "baseline_ct", "the same voxels in"),
+    (mirrored_copy, "baseline_ct", "the same voxels (mirrored or turned)"),
+    (first_scan_again, "followup_ct", "another image than baseline_ct of patient P-002"),
+    (mask_of_another, "baseline_mask", "name another file than baseline_mask on line 2"),
+    (copied_mask, "followup_mask", "warn another outline"),
+    (swapped_volumes, "baseline_volume_ml", "each that of the other mask"),
+    (swapped_scans, "baseline_ct", "warn name a file of the first scan"),
+    (swapped_masks, "baseline_mask", "Exchange baseline_mask and followup_mask"),
+    (other_volume, "followup_volume_ml", "within 25% of the"),
+    (counted_twice, "baseline_ivh_mask", "not overlap baseline_mask"),
+    (denied_blood, "ivh", "warn baseline_ivh_mask"),
+    (cut_vertex, "baseline_ct", "warn up to the vertex, got brain in the last slice"),
+    (broken_quaternion, "baseline_ct", "warn undamaged header"),
+    *((no_scan(content), "baseline_ct", "1_baseline_ct.nii.gz") for content in FILES),
+]
+
+
+@pytest.mark.parametrize(("spoil", "column", "words"), IMAGES)
+def test_a_fault_of_the_images_is_found_where_it_was_planted(cohort, spoil, column, words):
+    spoil(cohort)
+    problem = cohort.the(column, words)
+    assert (problem.patient_id, problem.line) == ("P-002", 3)
+
+
+SCANS = {
+    "without skull": lambda hu: (np.where(ellipsoid((0, 0, 0), (69, 81, 61)), hu, -1000.0), AFFINE),
+    "windowed": lambda hu: (np.clip(hu, 0, 80) * 3, AFFINE),
+    "without intercept": lambda hu: (hu + 1024, AFFINE),
+    "without slice distance": lambda hu: (hu, AFFINE @ np.diag([1, 1, 0.2, 1])),
+    "in centimetres": lambda hu: (hu, AFFINE @ np.diag([0.1, 0.1, 0.1, 1])),
+    "of one value": lambda hu: (np.full_like(hu, 30.0), AFFINE),
+}
+
+
+@pytest.mark.parametrize("kind", SCANS)
+def test_a_scan_that_is_not_what_it_seems_is_refused(cohort, kind):
+    hu, mask = head(10, 16)
+    spoilt, affine = SCANS[kind](hu)
+    cohort.image("baseline_ct", spoilt, affine)
+    cohort.image("baseline_mask", mask, affine)
+    cohort.table.loc[1, ["baseline_volume_ml", "he"]] = ""
+    problem = cohort.the("baseline_ct", "baseline_ct must")
+    assert (problem.patient_id, problem.line) == ("P-002", 3)
 
 
 MASKS = {
@@ -400,55 +397,10 @@ MASKS = {
 @pytest.mark.parametrize("kind", MASKS)
 def test_a_mask_that_is_not_the_scans_hematoma_is_refused(cohort, kind):
     spoil, words = MASKS[kind]
-    write_nifti(cohort.folder / "1_baseline_mask.nii.gz", spoil(head(10, 16)[1]), AFFINE, dtype=np.uint8)
+    cohort.image("baseline_mask", spoil(head(10, 16)[1]))
     cohort.table.loc[1, ["baseline_volume_ml", "he"]] = ""
     said = [str(p) for p in cohort.problems() if p.column == "baseline_mask" and p.severity == "refuse" and p.remedy]
     assert any(words in sentence and "patient P-002" in sentence for sentence in said), said
-
-
-FILES = {
-    "empty": b"",
-    "a web page": b"<!DOCTYPE html><html><body>404</body></html>",
-    "a Git LFS pointer": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n",
-    "truncated": gzip.compress(b"n" * 100)[:20],
-}
-
-
-@pytest.mark.parametrize("kind", FILES)
-def test_a_file_that_is_no_scan_is_refused(cohort, kind):
-    (cohort.folder / "1_baseline_ct.nii.gz").write_bytes(FILES[kind])
-    assert cohort.the("baseline_ct", "1_baseline_ct.nii.gz").patient_id == "P-002"
-
-
-CELLS = [
-    ("age", 640, "age must"),
-    ("age", "64 y", "age must"),
-    ("sex", "male", "sex must"),
-    ("gcs", 2, "gcs must"),
-    ("gcs", 14.5, "gcs must"),
-    ("sbp_mmhg", 1700, "sbp_mmhg must"),
-    ("onset_to_ct_h", -1, "onset_to_ct_h must"),
-    ("onset_to_ct_h", 999, "onset_to_ct_h must"),
-    ("ct_to_followup_h", 1440, "ct_to_followup_h must"),
-    ("baseline_volume_ml", 12000, "baseline_volume_ml must"),
-    ("followup_volume_ml", -9, "followup_volume_ml must"),
-    ("glucose_mmol_l", 126, "glucose_mmol_l must"),
-    ("hypertension", 2, "hypertension must"),
-    ("inr", "NA", "inr must"),
-    ("split", "validation", "split must"),
-    ("split", "", "split must"),
-    ("patient_id", "Doe, Jane", "patient_id must"),
-    ("patient_id", "", "patient_id must"),
-    ("baseline_ct", "lost.nii.gz", "baseline_ct must"),
-]
-
-
-@pytest.mark.parametrize(("column", "value", "words"), CELLS, ids=[f"{column}={value}" for column, value, _ in CELLS])
-def test_a_wrong_cell_is_refused_with_its_line(tables, column, value, words):
-    tables.table[column] = tables.table[column].astype(object)
-    tables.table.loc[33, column] = value
-    said = tables.the(column, words)
-    assert said.line == 35
 
 
 def test_an_unreadable_scan_hides_no_other_patients_fault(cohort):
