@@ -47,7 +47,7 @@ def section(numbers: Mapping[str, Any]) -> str:
     if numbers["oracle"]:
         table["oracle's AUC"] = [_digits(numbers["oracle"][f"{name}_auc"], 2) for name in models]
     table = table.rename(columns={"auc": "AUC", "calibration_slope": "calibration slope"})
-    few = " With so few events all intervals are wide, and calibration can hardly be assessed."
+    few = " With so few events all intervals are wide."
     return "\n".join(
         [
             f"{'**Simulated patients**: the' if numbers['oracle'] else 'The'} {numbers['study']} study's test set, "

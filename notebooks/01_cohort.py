@@ -109,7 +109,7 @@ assert (cohort["fold"].eq(-1) == cohort["split"].eq("test")).all(), "test patien
 
 # %% [markdown]
 # The table counts the included patients of each set. Performance is assessed in the patients *with outcome*; their number
-# *with HE* is the effective sample size. Below about 100 test patients with HE, calibration can hardly be assessed, and a
+# *with HE* is the effective sample size. Below about 100 test patients with HE the intervals of calibration are wide, and a
 # difference between two models is likely to be missed (notebook 00).
 
 # %%

@@ -201,11 +201,19 @@ tables.save_table(run.folder, "operating_points", tables.stacked(rates))
 # expansion is more frequent than predicted. The integrated calibration index (ICI) is the mean distance between the
 # smooth curve and the diagonal. Drawn on test patients only, with nothing refitted. What can be said follows from the
 # intervals: one that excludes 1 (slope) or 0 (in the large) is a finding; one that includes both 1 and, say, 0.6 or 1.6
-# leaves calibration unassessed. With fewer than 100 events that is the usual case.
+# leaves the spread of the predictions unassessed. With fewer than 100 events that is the usual case.
 
 # %%
 curves = drawing.calibration_table(test, judged, n_resamples=n_resamples, rng=rng)
 show(run.folder, "calibration", curves.assign(simulated=simulated))
+
+# %% [markdown]
+# The same in numbers. Observed over expected events is the ratio of the level; `reading` says what the intervals allow to
+# say, and no more. The ICI's interval comes from resampled patients; a distance cannot be negative, so that even a
+# calibrated model's interval stays above 0.
+
+# %%
+tables.save_table(run.folder, "calibration_figures", tables.calibration_figures(judged))
 
 # %% [markdown]
 # Spiegelhalter's test of calibration. A small p says that the probabilities as a whole are wrong, not in which direction; a

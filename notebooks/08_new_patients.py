@@ -191,6 +191,9 @@ show(folder, "roc", curves.assign(simulated=simulated))
 shapes = drawing.calibration_table(known, judged, n_resamples=n_resamples, rng=rng)
 show(folder, "calibration", shapes.assign(simulated=simulated))
 
+# %%
+tables.save_table(folder, "calibration_figures", tables.calibration_figures(judged))
+
 # %% [markdown]
 # Two models are compared on the patients who have the input of both (paired DeLong tests).
 

@@ -23,6 +23,7 @@ from scipy.stats import norm
 from statsmodels.nonparametric.smoothers_lowess import lowess
 
 from hepred_lib.stats import checks
+from hepred_lib.stats.bootstrap import bootstrap_indices, percentile_interval
 
 SPAN = 2 / 3  # share of the patients in each local regression, R's default
 
@@ -120,6 +121,80 @@ def in_the_large_interval(y: ArrayLike, p: ArrayLike, level: float = 0.95) -> tu
     expected = expit(logit(p) + shift)
     reach = checks.normal_quantile(level) / np.sqrt(np.sum(expected * (1 - expected)))
     return float(shift - reach), float(shift + reach)
+
+
+def observed_expected(y: ArrayLike, p: ArrayLike, level: float = 0.95) -> tuple[float, float, float]:
+    """Observed over expected number of events, with the interval of its logarithm's delta method.
+
+    Parameters
+    ----------
+    y : array_like of 0 and 1, shape (n,)
+    p : array_like, shape (n,)
+        Predicted probabilities in [0, 1], not all 0.
+    level : float
+
+    Returns
+    -------
+    (float, float, float)
+        Ratio, low, high; the limits are NaN where no patient, or every patient, has the outcome.
+
+    Raises
+    ------
+    ValueError
+        If `y` is not 0/1, a `p` is NaN or outside [0, 1], all p are 0, or the lengths differ.
+
+    References
+    ----------
+    Debray TPA et al. BMJ 2017;356:i6460.
+
+    Examples
+    --------
+    >>> observed_expected([0, 1, 0, 1], [0.25] * 4)[0]
+    2.0
+    """
+    y, p = checks.outcome_and_probability(y, p, both_classes=False)
+    if not p.sum() > 0:
+        raise ValueError("p must expect an event: all probabilities are 0.")
+    ratio, observed = float(y.sum() / p.sum()), float(y.mean())
+    if observed in (0, 1):
+        return ratio, float("nan"), float("nan")
+    reach = checks.normal_quantile(level) * np.sqrt((1 - observed) / (observed * y.size))
+    return ratio, float(ratio * np.exp(-reach)), float(ratio * np.exp(reach))
+
+
+def brier_interval(y: ArrayLike, p: ArrayLike, level: float = 0.95) -> tuple[float, float]:
+    """Normal interval of the Brier score, a mean of squared distances; NaN for one patient.
+
+    Raises
+    ------
+    ValueError
+        As `brier_score`; for a level outside (0, 1).
+    """
+    y, p = checks.outcome_and_probability(y, p, both_classes=False)
+    squared = (y - p) ** 2
+    reach = checks.normal_quantile(level) * (squared.std(ddof=1) / np.sqrt(y.size) if y.size > 1 else np.nan)
+    return float(max(squared.mean() - reach, 0.0)), float(squared.mean() + reach)
+
+
+def ici_interval(
+    y: ArrayLike, p: ArrayLike, level: float = 0.95, *, n_resamples: int = 200, seed: int = 0
+) -> tuple[float, float]:
+    """Percentile interval of the ICI over bootstrap resamples of patients, stratified by outcome.
+
+    A distance cannot be negative, so that the interval of a calibrated model does not reach 0, and in small samples
+    lies above the ICI that a large one would show.
+
+    Raises
+    ------
+    ValueError
+        As `calibrate`; for a level outside (0, 1).
+    """
+    y, p = checks.outcome_and_risk(y, p)
+    drawn = bootstrap_indices(y, n_resamples, np.random.default_rng(seed))
+    found = np.array([np.abs(_smooth(y[rows], p[rows]) - p[rows]).mean() for rows in drawn])
+    if not np.isfinite(found).all():
+        return float("nan"), float("nan")
+    return percentile_interval(found, level)
 
 
 def brier_score(y: ArrayLike, p: ArrayLike) -> float:

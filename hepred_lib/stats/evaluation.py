@@ -13,10 +13,24 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hepred_lib.stats import checks
-from hepred_lib.stats.calibration import brier_score, calibrate
+from hepred_lib.stats.calibration import (
+    brier_interval,
+    brier_score,
+    calibrate,
+    ici_interval,
+    in_the_large_interval,
+    observed_expected,
+)
 from hepred_lib.stats.discrimination import auc_interval, compare_auc
 from hepred_lib.stats.operating_point import RATES, confusion_from_counts, counts
 
+CALIBRATION = (
+    *("brier", "brier_ci", "brier_scaled", "calibration_slope", "calibration_slope_ci", "calibration_in_the_large"),
+    *("calibration_in_the_large_ci", "observed_expected", "observed_expected_ci", "ici", "ici_ci", "e90"),
+)
+# A slope's interval that holds 1 and reaches one of these leaves the spread of the predictions open.
+UNASSESSED = 0.6, 1.6
+NOT_ASSESSABLE = "the spread of the predictions cannot be assessed"
 COMPARED = (("integrated", "clinical"), ("integrated", "image"), ("clinical", "image"))
 
 
@@ -52,6 +66,38 @@ def evaluate(y: ArrayLike, p: ArrayLike, threshold: float) -> dict[str, Any]:
     rates = {key: part for name in RATES for key, part in _rate(table, name, notes).items()}
     rates |= {name: table[name] for name in ("tp", "fp", "fn", "tn")}
     return area | {"threshold": _number(threshold)} | rates | _calibration(y, p, notes) | {"notes": notes}
+
+
+def calibration_reading(figures: Mapping[str, Any]) -> str:
+    """What the intervals of a model's calibration say, in words; the number of events alone says nothing.
+
+    Parameters
+    ----------
+    figures : mapping
+        As `evaluate` gives them.
+
+    Returns
+    -------
+    str
+        An interval in the large that excludes 0, and a slope's that excludes 1, are findings. A slope's interval with 1
+        that reaches 0.6 or 1.6 leaves the spread of the predictions unassessed.
+
+    Examples
+    --------
+    >>> calibration_reading({"calibration_slope_ci": [0.4, 0.8], "calibration_in_the_large_ci": [-1.2, -0.3]})
+    'the outcome is less frequent than predicted; predictions are too extreme'
+    """
+    slope, large = figures.get("calibration_slope_ci"), figures.get("calibration_in_the_large_ci")
+    if slope is None or large is None:
+        return "cannot be estimated"
+    found = {
+        "the outcome is more frequent than predicted": large[0] > 0,
+        "the outcome is less frequent than predicted": large[1] < 0,
+        "predictions are too extreme": slope[1] < 1,
+        "predictions are not extreme enough": slope[0] > 1,
+        NOT_ASSESSABLE: slope[0] <= 1 <= slope[1] and (slope[0] <= UNASSESSED[0] or slope[1] >= UNASSESSED[1]),
+    }
+    return "; ".join(words for words, holds in found.items() if holds) or "no deviation found"
 
 
 def compare_models(y: ArrayLike, predictions: Mapping[str, ArrayLike]) -> list[dict[str, Any]]:
@@ -125,8 +171,11 @@ def _rate(table: Mapping[str, float], name: str, notes: list[str]) -> dict[str, 
 
 
 def _calibration(y: NDArray, p: NDArray, notes: list[str]) -> dict[str, Any]:
-    names = ("brier_scaled", "calibration_slope", "calibration_slope_ci", "calibration_in_the_large", "ici", "e90")
-    result: dict[str, Any] = {"brier": brier_score(y, p)} | dict.fromkeys(names)
+    result: dict[str, Any] = dict.fromkeys(CALIBRATION)
+    result |= {"brier": brier_score(y, p), "brier_ci": _interval(*brier_interval(y, p))}
+    if p.any():
+        ratio, low, high = observed_expected(y, p)
+        result |= {"observed_expected": ratio, "observed_expected_ci": _interval(low, high)}
     if y.min() == y.max():
         notes.append(f"calibration: {_one_class(y)}")
         return result
@@ -143,7 +192,9 @@ def _calibration(y: NDArray, p: NDArray, notes: list[str]) -> dict[str, Any]:
         "calibration_slope": _number(figures.slope),
         "calibration_slope_ci": _interval(figures.slope_low, figures.slope_high),
         "calibration_in_the_large": _number(figures.in_the_large),
+        "calibration_in_the_large_ci": _interval(*in_the_large_interval(y, p)),
         "ici": _number(figures.ici),
+        "ici_ci": _interval(*ici_interval(y, p)),
         "e90": _number(figures.e90),
     }
 

@@ -30,6 +30,7 @@ from hepred_lib.cohort.rules import COLUMNS
 from hepred_lib.errors import StudyError
 from hepred_lib.literal import for_markdown, shortened
 from hepred_lib.stats.baseline import baseline_table
+from hepred_lib.stats.evaluation import calibration_reading
 from hepred_lib.stats.sample_size import cox_snell_r2_from_auc, riley_minimum
 from hepred_lib.study import tables
 from hepred_lib.study.definition import NOTEBOOKS
@@ -325,6 +326,7 @@ def _environment(files: Files) -> Environment:
         **{make.__name__: partial(make, files) for make in (performance, needed_patients)},
         **{"columns": COLUMNS, "definitions": DEFINITIONS, "notebooks": NOTEBOOKS, "statuses": STATUSES},
         **{"phantom": SimpleNamespace(growth=growth, patients=patients), "published": _yaml("published")},
+        "reading": lambda model: calibration_reading(model.plain()),
         "wanted_events": MIN_TEST_EVENTS,
         "sha256": lambda name: file_sha256(files.folder / name),
         "size": lambda name: (files.folder / name).stat().st_size,

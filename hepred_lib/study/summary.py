@@ -15,7 +15,14 @@ from hepred_lib.cohort.rules import LOCATIONS
 from hepred_lib.cohort.scores import SCORES
 from hepred_lib.imaging.segmentation import volume_agreement
 from hepred_lib.stats.discrimination import auc, auc_interval, clustered_auc_interval
-from hepred_lib.stats.evaluation import COMPARED, compare_models, evaluate, null_accuracy
+from hepred_lib.stats.evaluation import (
+    COMPARED,
+    NOT_ASSESSABLE,
+    calibration_reading,
+    compare_models,
+    evaluate,
+    null_accuracy,
+)
 from hepred_lib.stats.subgroups import FIGURES, interaction_test, subgroup_performance
 
 # Each is evidence of blood where it is above 0; so is a location, or an outcome that the hospital itself states.
@@ -296,9 +303,10 @@ def evaluate_models(rows: pd.DataFrame, thresholds: Mapping[str, float], *, note
         y = judged["he"].astype(int)
         found[name] = {"n": len(y), "n_events": int(y.sum())} | evaluate(y, judged[f"p_{name}"], threshold)
         notes += [f"models.{name}.{note}" for note in found[name].pop("notes")]
-    fewest = min((model["n_events"] for model in found.values() if model), default=MIN_TEST_EVENTS)
-    if fewest < MIN_TEST_EVENTS:
-        notes.append(f"calibration can hardly be assessed: {fewest} events, {MIN_TEST_EVENTS} are wanted.")
+        reading = calibration_reading(found[name])
+        if NOT_ASSESSABLE in reading:
+            limits = "-".join(f"{limit:.2f}" for limit in found[name]["calibration_slope_ci"])
+            notes.append(f"models.{name}.calibration_slope: {reading} ({limits}, {found[name]['n_events']} events).")
     return found | {"null": {"accuracy": null_accuracy(rows["he"].astype(int))}}
 
 

@@ -16,10 +16,18 @@ from hepred_lib.cohort.predictors import predictor_label, predictor_unit
 from hepred_lib.literal import for_formula
 from hepred_lib.stats.development import DevelopedModel
 from hepred_lib.stats.effects import UNITS, odds_ratios
+from hepred_lib.stats.evaluation import calibration_reading
 from hepred_lib.stats.published import published_performance
 from hepred_lib.study.files import write_printed, write_table
 
 NOT_ESTIMABLE = "not estimable"
+CALIBRATION = {
+    "observed/expected": "observed_expected",
+    "in the large": "calibration_in_the_large",
+    "slope": "calibration_slope",
+    "ICI": "ici",
+    "Brier score": "brier",
+}
 NOTHING = "nothing to tabulate in this study"
 
 
@@ -279,6 +287,17 @@ def performance_table(models: Mapping[str, Any]) -> pd.DataFrame:
         others = {figure: with_interval(found[figure], found[f"{figure}_ci"]) for figure in plain}
         records.append({"model": name, **size, **percents, **others})
     return pd.DataFrame(records, columns=list(records[0]) if records else ["model", "n", "events", *rates, "auc"])
+
+
+def calibration_figures(models: Mapping[str, Any]) -> pd.DataFrame:
+    """Level and spread of each model's predictions with 95 % intervals, and what the intervals say."""
+    records = []
+    for name, found in models.items():
+        cells = {words: with_interval(found.get(key), found.get(f"{key}_ci")) for words, key in CALIBRATION.items()}
+        records.append(
+            {"model": name, "events": found.get("n_events")} | cells | {"reading": calibration_reading(found)}
+        )
+    return pd.DataFrame(records, columns=["model", "events", *CALIBRATION, "reading"])
 
 
 def comparison_table(comparisons: Sequence[Mapping[str, Any]]) -> pd.DataFrame:

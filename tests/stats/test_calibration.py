@@ -5,10 +5,13 @@ import statsmodels.api as sm
 from scipy.special import expit, logit
 
 from hepred_lib.stats.calibration import (
+    brier_interval,
     brier_score,
     calibrate,
     calibration_curve,
+    ici_interval,
     in_the_large_interval,
+    observed_expected,
     spiegelhalter_test,
 )
 
@@ -22,6 +25,26 @@ def sample(n=400, seed=0, shift=0.0, stretch=1.0):
 
 def test_brier_score_by_hand():
     assert brier_score([0, 1], [0.2, 0.6]) == pytest.approx(0.1)
+
+
+def test_observed_over_expected_by_hand():
+    ratio, low, high = observed_expected([0, 0, 0, 1], [0.125] * 4)
+    reach = 1.959964 * np.sqrt(0.75 / 1)  # (1 - O) / (n O)
+    assert (ratio, low, high) == pytest.approx((2.0, 2 * np.exp(-reach), 2 * np.exp(reach)), rel=1e-6)
+    assert np.isnan(observed_expected([0, 0], [0.1, 0.2])[1:]).all()
+    with pytest.raises(ValueError, match="all probabilities are 0"):
+        observed_expected([0, 1], [0.0, 0.0])
+
+
+def test_intervals_of_level_brier_and_ici_hold_what_a_calibrated_model_has():
+    inside = []
+    for seed in range(60):
+        y, p = sample(n=300, seed=seed)
+        (_, low, high), brier = observed_expected(y, p), brier_interval(y, p)
+        inside.append([low <= 1 <= high, brier[0] <= np.mean(p * (1 - p)) <= brier[1]])
+    assert (np.mean(inside, axis=0) >= 0.85).all()
+    low, high = ici_interval(*sample(shift=1.5))
+    assert 0.1 < low < calibrate(*sample(shift=1.5)).ici < high
 
 
 def test_predicting_the_prevalence_for_all_explains_nothing():

@@ -5,13 +5,14 @@ import pytest
 
 from hepred_lib.stats.calibration import calibrate
 from hepred_lib.stats.discrimination import auc_interval, compare_auc
-from hepred_lib.stats.evaluation import compare_models, evaluate, null_accuracy
+from hepred_lib.stats.evaluation import NOT_ASSESSABLE, calibration_reading, compare_models, evaluate, null_accuracy
 from hepred_lib.stats.operating_point import confusion
 
 RATES = ("accuracy", "sensitivity", "specificity", "ppv", "npv")
 KEYS = {
     *("auc", "auc_ci", "threshold", "tp", "fp", "fn", "tn", "brier", "brier_scaled"),
-    *("calibration_slope", "calibration_slope_ci", "calibration_in_the_large", "ici", "e90", "notes"),
+    *("calibration_slope", "calibration_slope_ci", "calibration_in_the_large", "calibration_in_the_large_ci"),
+    *("observed_expected", "observed_expected_ci", "brier_ci", "ici", "ici_ci", "e90", "notes"),
     *RATES,
     *(f"{name}_ci" for name in RATES),
 }
@@ -48,6 +49,17 @@ def test_figures_are_those_of_the_single_functions():
     assert (result["auc"], result["auc_ci"]) == (interval.auc, [interval.low, interval.high])
     assert (result["tp"], result["ppv"], result["ppv_ci"]) == (table.tp, table.ppv, [table.ppv_low, table.ppv_high])
     assert (result["calibration_slope"], result["brier_scaled"]) == (figures.slope, figures.brier_scaled)
+
+
+def test_what_calibration_says_follows_from_its_intervals():
+    def read(slope, large):
+        return calibration_reading({"calibration_slope_ci": slope, "calibration_in_the_large_ci": large})
+
+    assert read([0.8, 1.3], [-0.2, 0.2]) == "no deviation found"
+    assert read([0.5, 1.3], [-0.2, 0.2]) == read([0.9, 1.8], [-0.2, 0.2]) == NOT_ASSESSABLE
+    assert read([0.5, 0.9], [0.1, 0.4]) == "the outcome is more frequent than predicted; predictions are too extreme"
+    assert read([1.1, 2.9], [-0.4, -0.1]).endswith("less frequent than predicted; predictions are not extreme enough")
+    assert read(None, [0.1, 0.4]) == "cannot be estimated"
 
 
 def test_calling_nobody_positive_on_the_published_test_set():
