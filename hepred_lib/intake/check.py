@@ -603,9 +603,7 @@ def _constant(table: pd.DataFrame) -> Iterator[Problem]:
             only = values.iloc[0] if isinstance(values.iloc[0], str) else f"{values.iloc[0]:g}"
             rule = "vary between patients to be a predictor"
             value = f"{only} in all {len(values)} patients with a value"
-            yield Problem(
-                name, rule, f"{value} with a value", "Look at its coding, or leave the column out.", "warn", 1
-            )
+            yield Problem(name, rule, value, "Look at its coding, or leave the column out.", "warn", 1)
 
 
 def _gives_away(table: pd.DataFrame, he: pd.Series) -> Iterator[Problem]:
