@@ -323,27 +323,20 @@ _TO_RAS = np.diag([-1.0, -1.0, 1.0])
 
 
 @dataclass(frozen=True)
-class _Geometry:
-    """Where the slices of a series lie (LPS mm).
+class _Stack:
+    """The slices of a series and where they lie (LPS mm).
 
-    ``axes`` are the directions along a row, along a column and across; ``pixel_mm`` the distances between columns and
-    between rows; ``places`` those along the normal from the first slice; ``slope`` the drift along a column per mm.
+    ``hu`` is int16 (slices, rows, columns), in order of position; ``axes`` are the directions along a row, along a
+    column and across; ``pixel_mm`` the distances between columns and between rows; ``places`` those along the normal
+    from the first slice; ``slope`` the drift along a column per mm.
     """
 
+    hu: np.ndarray
     axes: np.ndarray
     corners: np.ndarray
     pixel_mm: tuple[float, float]
     places: np.ndarray
     slope: float
-
-    @property
-    def is_tilted(self) -> bool:
-        return abs(self.slope) > SHEAR
-
-    @property
-    def tilt(self) -> float:
-        """Degrees by which the slices lean against the line on which they are stacked."""
-        return float(np.degrees(np.arctan(self.slope)))
 
     @property
     def even_places(self) -> np.ndarray:
@@ -358,6 +351,14 @@ class _Geometry:
             gap = next((gap for gap, apart in off.items() if apart <= REGULAR), usual)
             count = max(round(extent / gap), 1) + 1
         return np.linspace(0.0, extent, count)
+
+
+def is_even(places_mm: np.ndarray) -> bool:
+    """Whether slices lie at even distances, each within a tenth of a gap."""
+    if len(places_mm) < 3:
+        return True
+    even = np.linspace(places_mm[0], places_mm[-1], len(places_mm))
+    return bool(np.abs(places_mm - even).max() <= REGULAR * (even[1] - even[0]))
 
 
 def convert_series(series: Series, path: Path, *, workplace: Path | None = None) -> Scan:
@@ -377,34 +378,28 @@ def convert_series(series: Series, path: Path, *, workplace: Path | None = None)
         In one sentence with the series named: an image cannot be read, no volume came out, one that is no head CT in
         Hounsfield units, or one that is not as the headers say.
     """
-    name = f"series {series.number} ({len(series.files)} files, the first {series.files[0]})"
-    geometry = _geometry(series, name)
-    with tempfile.TemporaryDirectory(dir=workplace) as place:
-        hu = _stack(series, Path(place), name)
-        make = _corrected if geometry.is_tilted else _written
-        volume = make(hu, geometry, Path(place), name)
-        try:
-            scan = read_scan(volume)
-        except ScanError as error:
-            raise ScanError(f"{name}, converted: {str(error).replace(str(volume), 'it')}") from error
-    _require_as_headers(scan, hu, geometry, name)
+    try:
+        with tempfile.TemporaryDirectory(dir=workplace) as place:
+            stack = _stack(series, Path(place))
+            tilted = abs(stack.slope) > SHEAR
+            volume = (_corrected if tilted else _written)(stack, Path(place))
+            try:
+                scan = read_scan(volume)
+            except ScanError as error:
+                raise ScanError(f"give a usable volume: {str(error).replace(str(volume), 'it')}") from error
+        _require_as_headers(scan, stack, tilted=tilted)
+    except ScanError as error:
+        name = f"series {series.number} ({len(series.files)} files, the first {series.files[0]})"
+        raise ScanError(f"{name} must {error}") from error
     path.parent.mkdir(parents=True, exist_ok=True)
     write_nifti(path, np.clip(scan.hu, -32768, 32767), scan.affine, dtype=np.int16)
     return scan
 
 
-def is_even(places_mm: np.ndarray) -> bool:
-    """Whether slices lie at even distances, each within a tenth of a gap."""
-    if len(places_mm) < 3:
-        return True
-    even = np.linspace(places_mm[0], places_mm[-1], len(places_mm))
-    return bool(np.abs(places_mm - even).max() <= REGULAR * (even[1] - even[0]))
-
-
-def _geometry(series: Series, name: str) -> _Geometry:
-    """What the headers say of the slices' places, refused where no one volume has them."""
+def _stack(series: Series, place: Path) -> _Stack:
+    """What the headers say of the slices' places, refused where no one volume has them, and their values."""
     if not series.places_mm or series.fault or any(image.pixel_mm is None for image in series.slices):
-        raise ScanError(f"{name} must say where each slice lies and how large it is: {series.fault or 'no place'}.")
+        raise ScanError(f"say where each slice lies and how large it is: {series.fault or 'no place'}.")
     turn = np.array(series.slices[0].turn)
     axes = np.array([turn[:3], turn[3:], np.cross(turn[:3], turn[3:])])
     down, right = np.mean([image.pixel_mm for image in series.slices], axis=0)
@@ -412,17 +407,17 @@ def _geometry(series: Series, name: str) -> _Geometry:
     away = (corners - corners[0]) @ axes.T
     places = away[:, 2]
     if len(places) < 2 or np.diff(places).min() < SAME_MM:
-        raise ScanError(f"{name} must hold at least 2 slices at places of their own, got {len(places)} slices.")
+        raise ScanError(f"hold at least 2 slices at places of their own, got {len(places)} slices.")
     slopes = away[:, :2].T @ places / (places @ places)
     beside = np.abs(away[:, :2] - np.outer(places, slopes)).max()
     if beside > STRAIGHT_MM or abs(slopes[0]) > SHEAR:
         got = f"{max(beside, abs(slopes[0]) * places[-1]):.1f} mm beside"
         rule = f"slices above each other within {STRAIGHT_MM:g} mm, or tilted along their columns"
-        raise ScanError(f"{name} must have {rule}, got {got}.")
-    return _Geometry(axes, corners, (float(right), float(down)), places, float(slopes[1]))
+        raise ScanError(f"have {rule}, got {got}.")
+    return _Stack(_hu(series, place), axes, corners, (float(right), float(down)), places, float(slopes[1]))
 
 
-def _stack(series: Series, place: Path, name: str) -> np.ndarray:
+def _hu(series: Series, place: Path) -> np.ndarray:
     """Hounsfield units of every slice in order of position; int16, shape (slices, rows, columns)."""
     frames: dict[Path, list[int]] = {}
     for image in series.slices:
@@ -434,41 +429,38 @@ def _stack(series: Series, place: Path, name: str) -> np.ndarray:
         except PixelError as error:
             faults.append(f"{error} in {path}")
     if faults:
-        got = f"{len(faults)} of {len(frames)} files that cannot be used: {faults[0]}"
-        raise ScanError(f"{name} must be whole, got {got}.")
+        raise ScanError(f"be whole, got {len(faults)} of {len(frames)} files that cannot be used: {faults[0]}.")
     images = [read[image.path, image.frame] for image in series.slices]
     unscaled = sum(image.rescale is None for image in images)
     if 0 < unscaled < len(images):
-        raise ScanError(f"{name} must have a RescaleIntercept in every image, got none in {unscaled} of {len(images)}.")
+        raise ScanError(f"have a RescaleIntercept in every image, got none in {unscaled} of {len(images)}.")
     if len({(image.layout["Rows"], image.layout["Columns"]) for image in images}) > 1:
-        raise ScanError(f"{name} must have one matrix, got several.")
+        raise ScanError("have one matrix, got several.")
     packed = [image for image in images if image.values is None]
-    unpacked = iter(_decoded(packed, place, name) if packed else ())
-    hu = [image.hu(next(unpacked) if image.values is None else None) for image in images]
-    return np.array(hu, dtype=np.int16)
+    unpacked = iter(_decoded(packed, place) if packed else ())
+    return np.array([image.hu(next(unpacked) if image.values is None else None) for image in images], dtype=np.int16)
 
 
-def _written(hu: np.ndarray, geometry: _Geometry, place: Path, name: str) -> Path:
+def _written(stack: _Stack, place: Path) -> Path:
     """Slices straight above each other as NIfTI; between two slices linearly interpolated where they are uneven."""
-    places, even = geometry.places, geometry.even_places
+    hu, places, even = stack.hu, stack.places, stack.even_places
     if len(even) != len(places) or not is_even(places):
         lower = np.clip(np.searchsorted(places, even, side="right") - 1, 0, len(places) - 2)
         share = ((even - places[lower]) / (places[lower + 1] - places[lower])).astype(np.float32)[:, None, None]
         hu = (1 - share) * hu[lower] + share * hu[lower + 1]
     affine = np.eye(4)
-    affine[:3, :3] = _TO_RAS @ geometry.axes.T * [*geometry.pixel_mm, even[1]]
-    affine[:3, 3] = _TO_RAS @ geometry.corners[0]
+    affine[:3, :3] = _TO_RAS @ stack.axes.T * [*stack.pixel_mm, even[1]]
+    affine[:3, 3] = _TO_RAS @ stack.corners[0]
     write_nifti(place / "scan.nii", hu.transpose(2, 1, 0), affine, dtype=np.int16)
     return place / "scan.nii"
 
 
-def _corrected(hu: np.ndarray, geometry: _Geometry, place: Path, name: str) -> Path:
+def _corrected(stack: _Stack, place: Path) -> Path:
     """Slices of a tilted gantry as NIfTI, by dcm2niix from copies that hold their HU."""
-    axes, corners = geometry.axes[:2].copy(), geometry.corners
-    if is_even(geometry.places):  # dcm2niix takes the first gap for all
-        along = geometry.axes[2] + geometry.slope * geometry.axes[1]
-        corners = corners[0] + np.outer(geometry.even_places, along)
-    for axis, direction, size in ((2, 0, geometry.pixel_mm[0]), (1, 1, geometry.pixel_mm[1])):
+    hu, axes, corners = stack.hu, stack.axes[:2].copy(), stack.corners
+    if is_even(stack.places):  # dcm2niix takes the first gap for all
+        corners = corners[0] + np.outer(stack.even_places, stack.axes[2] + stack.slope * stack.axes[1])
+    for axis, direction, size in ((2, 0, stack.pixel_mm[0]), (1, 1, stack.pixel_mm[1])):
         if axes[direction, direction] < 0:  # dcm2niix corrects patients who lie on their back
             hu = np.flip(hu, axis)
             corners = corners + (hu.shape[axis] - 1) * size * axes[direction]
@@ -478,18 +470,23 @@ def _corrected(hu: np.ndarray, geometry: _Geometry, place: Path, name: str) -> P
     for number, (values, corner) in enumerate(zip(hu, corners, strict=True)):
         copy = _copy(number, {"Rows": values.shape[0], "Columns": values.shape[1], **_INT16})
         copy.ImagePositionPatient, copy.ImageOrientationPatient = _decimals(corner), _decimals(axes.ravel())
-        copy.PixelSpacing = _decimals(geometry.pixel_mm[::-1])
-        copy.Manufacturer, copy.GantryDetectorTilt = "GE MEDICAL SYSTEMS", f"{abs(geometry.tilt):.2f}"
+        copy.PixelSpacing = _decimals(stack.pixel_mm[::-1])
+        copy.Manufacturer, copy.GantryDetectorTilt = "GE MEDICAL SYSTEMS", f"{abs(_tilt(stack)):.2f}"
         if hu.min() < AIR_HU:  # outside the field of view; else it would be mixed with the air beside it
             copy.PixelPaddingValue = int(hu.min())
         copy.PixelData = values.astype("<i2").tobytes()
         pydicom.dcmwrite(images / f"{number:05d}.dcm", copy, enforce_file_format=True)
     # Corrected for tilt, then for uneven slices.
-    volumes = _dcm2niix(images, len(hu), name)
+    volumes = _dcm2niix(images, len(hu))
     return min(volumes, key=lambda volume: ("_Tilt" not in volume.name, "_Eq" not in volume.name, volume.name))
 
 
-def _decoded(images: list[Stored], place: Path, name: str) -> list[np.ndarray]:
+def _tilt(stack: _Stack) -> float:
+    """Degrees by which the slices lean against the line on which they are stacked."""
+    return float(np.degrees(np.arctan(stack.slope)))
+
+
+def _decoded(images: list[Stored], place: Path) -> list[np.ndarray]:
     """Stored values of compressed images, by dcm2niix from copies that are stacked one above the other."""
     folder = place / "compressed"
     folder.mkdir()
@@ -501,13 +498,13 @@ def _decoded(images: list[Stored], place: Path, name: str) -> list[np.ndarray]:
         copy.PixelData = encapsulate([image.compressed])
         copy["PixelData"].is_undefined_length = True
         pydicom.dcmwrite(folder / f"{number:05d}.dcm", copy, enforce_file_format=True)
-    volumes = _dcm2niix(folder, len(images), name)
+    volumes = _dcm2niix(folder, len(images))
     volume = nib.load(volumes[0])
     rows, columns = images[0].layout["Rows"], images[0].layout["Columns"]
     voxels = np.asarray(volume.dataobj).reshape((*volume.shape[:2], -1))
     if len(volumes) > 1 or voxels.shape != (columns, rows, len(images)):
         got = " and ".join(str(nib.load(each).shape) for each in volumes)
-        raise ScanError(f"{name} must be decoded as {len(images)} slices of {rows} x {columns}, got {got}.")
+        raise ScanError(f"be decoded as {len(images)} slices of {rows} x {columns}, got {got}.")
     return list(voxels[:, ::-1].transpose(2, 1, 0))  # NIfTI counts rows from the back
 
 
@@ -533,7 +530,7 @@ def _decimals(numbers: np.ndarray) -> list[str]:
     return [f"{number:.10g}"[:16] for number in np.asarray(numbers) + 0.0]
 
 
-def _dcm2niix(images: Path, count: int, name: str) -> list[Path]:
+def _dcm2niix(images: Path, count: int) -> list[Path]:
     """The volumes that dcm2niix makes of a folder of copies."""
     out = images.with_name(f"{images.name}_nifti")
     out.mkdir()
@@ -541,90 +538,77 @@ def _dcm2niix(images: Path, count: int, name: str) -> list[Path]:
     try:
         said = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=LONGEST_S)
     except subprocess.TimeoutExpired as error:
-        raise ScanError(f"{name} must be converted within {LONGEST_S} s by dcm2niix, got no volume.") from error
+        raise ScanError(f"be converted within {LONGEST_S} s by dcm2niix, got no volume.") from error
     volumes = sorted(out.glob("*.nii"))
     if not volumes:
         lines = [line for line in (said.stdout + said.stderr).splitlines() if "rror" in line or "arning" in line]
         reason = " ".join(lines[-2:]).replace(f"{images}/", "copy ") or "unsaid"
-        raise ScanError(f"{name} must be converted by dcm2niix ({count} slices), got no volume: {reason}.")
+        raise ScanError(f"be converted by dcm2niix ({count} slices), got no volume: {reason}.")
     return volumes
 
 
-def _require_as_headers(scan: Scan, hu: np.ndarray, geometry: _Geometry, name: str) -> None:
+def _require_as_headers(scan: Scan, stack: _Stack, *, tilted: bool) -> None:
     """Refuse a volume whose extent, spacing, orientation or content is not that of the headers, with both numbers."""
-    axes = geometry.axes @ _TO_RAS
-    directions = scan.affine[:3, :3] / np.array(scan.spacing_mm)
-    order = [int(np.argmax(np.abs(axis @ directions))) for axis in axes]
-    if sorted(order) != [0, 1, 2] or min(abs(a @ directions[:, k]) for a, k in zip(axes, order, strict=True)) < ALIGNED:
-        raise ScanError(f"{name} must lie as its headers say, {_rounded(axes)}, got {_rounded(directions.T)}.")
-    spacing = np.array(scan.spacing_mm)[order]
-    usual = np.median(np.diff(geometry.places))
+    axes, directions = stack.axes @ _TO_RAS, scan.affine[:3, :3] / np.array(scan.spacing_mm)
+    cosines = axes @ directions
+    order = np.abs(cosines).argmax(axis=1)
+    along = cosines[range(3), order]
+    if sorted(order) != [0, 1, 2] or np.abs(along).min() < ALIGNED:
+        wanted, got = (np.round(each, 3).tolist() for each in (axes, directions.T))
+        raise ScanError(f"lie as its headers say, {wanted}, got {got}.")
+    spacing, extent_said = np.array(scan.spacing_mm)[order], stack.places[-1]
     extent = (scan.hu.shape[order[2]] - 1) * spacing[2]
-    if abs(extent - geometry.places[-1]) > usual / 2:
-        raise ScanError(f"{name} must reach over {geometry.places[-1]:.1f} mm as its headers say, got {extent:.1f} mm.")
-    wanted = (*geometry.pixel_mm, extent / (len(hu) - 1) if is_even(geometry.places) else spacing[2])
+    if abs(extent - extent_said) > np.median(np.diff(stack.places)) / 2:
+        raise ScanError(f"reach over {extent_said:.1f} mm as its headers say, got {extent:.1f} mm.")
+    wanted = (*stack.pixel_mm, extent / (len(stack.hu) - 1) if is_even(stack.places) else spacing[2])
     if not np.allclose(spacing, wanted, rtol=SPACING):
-        raise ScanError(f"{name} must have the spacing of its headers, {_times(wanted)} mm, got {_times(spacing)} mm.")
-    signs = [np.sign(axis @ scan.affine[:3, k]) for axis, k in zip(axes, order, strict=True)]
-    check = _require_drift if geometry.is_tilted else _require_values
-    check(scan, hu, geometry, order, signs, name)
+        wanted, got = (" x ".join(f"{size:.4g}" for size in sizes) for sizes in (wanted, spacing))
+        raise ScanError(f"have the spacing of its headers, {wanted} mm, got {got} mm.")
+    # As the slices are stored: (slices, rows, columns), each from its own first one.
+    turned = scan.hu.transpose(order)[tuple(slice(None, None, int(np.sign(c))) for c in along)].transpose(2, 1, 0)
+    if tilted:
+        _require_drift(turned, spacing, stack)
+        return
+    first = np.where(along > 0, 0, np.array(turned.shape[::-1]) - 1)[np.argsort(order)]
+    away = np.linalg.norm(nib.affines.apply_affine(scan.affine, first) - _TO_RAS @ stack.corners[0])
+    if turned.shape[1:] != stack.hu.shape[1:] or away > spacing[2] / 2:
+        raise ScanError(f"begin where its first image does, got {away:.1f} mm away.")
+    _require_values(turned, stack)
 
 
-def _require_values(
-    scan: Scan, hu: np.ndarray, geometry: _Geometry, order: list[int], signs: list[float], name: str
-) -> None:
+def _require_values(turned: np.ndarray, stack: _Stack) -> None:
     """Refuse a volume that has other HU than the images, or has them elsewhere, in any slice that is in both."""
-    got = scan.hu.transpose(order)[tuple(slice(None, None, int(sign)) for sign in signs)].transpose(2, 1, 0)
-    first = np.where(np.array(signs) > 0, 0, np.array(got.shape[::-1]) - 1)[np.argsort(order)]
-    away = np.linalg.norm(nib.affines.apply_affine(scan.affine, first) - _TO_RAS @ geometry.corners[0])
-    if got.shape[1:] != hu.shape[1:] or away > scan.spacing_mm[order[2]] / 2:
-        raise ScanError(f"{name} must begin where its first image does, got {away:.1f} mm away.")
-    steps = geometry.places / geometry.even_places[1]
-    if is_even(geometry.places):
-        steps = np.arange(len(hu))
+    even = is_even(stack.places)
+    steps = np.arange(len(stack.hu)) if even else stack.places / stack.even_places[1]
     for k in np.flatnonzero(np.abs(steps - np.rint(steps)) < EXACT):
-        slice_hu = got[int(np.rint(steps[k]))]
-        apart = np.abs(slice_hu - hu[k])
+        got = turned[int(np.rint(steps[k]))]
+        apart = np.abs(got - stack.hu[k])
         if apart.max() > 1:
             row, column = np.unravel_index(apart.argmax(), apart.shape)
-            wanted = f"{hu[k, row, column]:g} in slice {k + 1} (row {row + 1}, column {column + 1})"
-            raise ScanError(f"{name} must have the HU of its images, {wanted}, got {slice_hu[row, column]:g}.")
+            wanted = f"{stack.hu[k, row, column]:g} in slice {k + 1} (row {row + 1}, column {column + 1})"
+            raise ScanError(f"have the HU of its images, {wanted}, got {got[row, column]:g}.")
 
 
-def _require_drift(
-    scan: Scan, hu: np.ndarray, geometry: _Geometry, order: list[int], signs: list[float], name: str
-) -> None:
+def _require_drift(turned: np.ndarray, spacing: np.ndarray, stack: _Stack) -> None:
     """Refuse a volume in which the head leans otherwise than in the slices: corrected the wrong way, or not at all.
 
     Compared is the middle of the tissue in each slice, up to one shift of all: the origin is dcm2niix's.
     """
-    right, down = geometry.pixel_mm
-    said, size = _middles(hu, (down, right))
-    said = said[:, ::-1] + (geometry.corners - geometry.corners[0]) @ geometry.axes[:2].T
-    in_plane = sorted(order[:2])
-    got, _ = _middles(np.moveaxis(scan.hu, order[2], 0), np.array(scan.spacing_mm)[in_plane])
-    got = got[:, [in_plane.index(k) for k in order[:2]]] * signs[:2]
-    got = got[:: int(signs[2])]
-    nearest = np.rint(geometry.places / geometry.places[-1] * (len(got) - 1)).astype(int)
+    said, size = _middles(stack.hu, stack.pixel_mm)
+    said = said + (stack.corners - stack.corners[0]) @ stack.axes[:2].T
+    got, _ = _middles(turned, spacing[:2])
+    nearest = np.rint(stack.places / stack.places[-1] * (len(got) - 1)).astype(int)
     drift = (got[nearest] - said)[size > LARGE * size.max()]
-    drift = float(np.median(np.abs(drift - np.median(drift, axis=0)), axis=0).max())
-    if drift > DRIFT_MM:
-        got = f"slices {drift:.1f} mm beside their places (allowed {DRIFT_MM:g} mm)"
-        raise ScanError(f"{name} must be corrected for a tilt of {geometry.tilt:.1f} degrees, got {got}.")
+    drift_mm = float(np.median(np.abs(drift - np.median(drift, axis=0)), axis=0).max())
+    if drift_mm > DRIFT_MM:
+        got_mm = f"slices {drift_mm:.1f} mm beside their places (allowed {DRIFT_MM:g} mm)"
+        raise ScanError(f"be corrected for a tilt of {_tilt(stack):.1f} degrees, got {got_mm}.")
 
 
 def _middles(planes: np.ndarray, pixel_mm: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
-    """Middle of the tissue of each plane in mm along both of its axes, and how many pixels it has."""
+    """Middle of the tissue of each plane in mm along its rows and along its columns, and how many pixels it has."""
     tissue = planes > TISSUE_HU
     size = tissue.sum(axis=(1, 2))
-    first, second = (np.arange(n) * mm for n, mm in zip(planes.shape[1:], pixel_mm, strict=True))
-    sums = np.stack([tissue.sum(axis=2) @ first, tissue.sum(axis=1) @ second], axis=1)
+    along, down = (np.arange(n) * mm for n, mm in zip(planes.shape[:0:-1], pixel_mm, strict=True))
+    sums = np.stack([tissue.sum(axis=1) @ along, tissue.sum(axis=2) @ down], axis=1)
     return sums / np.maximum(size, 1)[:, None], size
-
-
-def _rounded(axes: np.ndarray) -> list:
-    return np.round(axes, 3).tolist()
-
-
-def _times(sizes: tuple[float, ...] | np.ndarray) -> str:
-    return " x ".join(f"{size:.4g}" for size in sizes)

@@ -275,8 +275,8 @@ def test_an_enhanced_file_without_spacing_in_every_frame_is_refused(tmp_path, me
 def wrong(scan_of):
     """What the conversion would write were it wrong: a stand-in for _written."""
 
-    def write(hu, geometry, place, name):
-        path = right(hu, geometry, place, name)
+    def write(stack, place):
+        path = right(stack, place)
         image = nib.load(path)
         voxels, affine = scan_of(np.asarray(image.dataobj), image.affine)
         nib.save(nib.Nifti1Image(voxels.astype(np.int16), affine), path)
@@ -315,7 +315,7 @@ def test_a_tilt_that_was_not_corrected_is_refused(tmp_path, monkeypatch):
 
 
 def test_copies_for_dcm2niix_hold_nothing_of_the_patient(tmp_path, monkeypatch):
-    def look(images, count, name):
+    def look(images, count):
         content = b"".join(path.read_bytes() for path in images.iterdir())
         assert count == len(list(images.iterdir())) == 41
         for word in (b"Doe", b"Jane", b"MRN", b"2024", b"1.2.3", b"Head"):
