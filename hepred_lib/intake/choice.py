@@ -87,11 +87,6 @@ def choose(
     return [chosen[k] for k in range(len(found))]
 
 
-def reason_against(series: Series, words: Words | None = None) -> str:
-    """Why a series is no non-contrast head CT; empty if it may be one."""
-    return judge(series, words or load_words()).against
-
-
 def hours_between(first: Series, later: Series) -> float:
     """Hours from one scan to another; NaN where a time is not known."""
     if first.taken_at is None or later.taken_at is None:

@@ -2,14 +2,12 @@
 
 import json
 
-import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from hepred_lib import cli
 from hepred_lib.cohort.manifest import read_manifest
 from hepred_lib.errors import ScanError, StudyError
-from hepred_lib.imaging.scans import write_nifti
 from hepred_lib.intake.check import check_manifest, fill_volumes
 
 
@@ -24,7 +22,8 @@ def found(path):
 
 
 def test_a_clean_cohort_has_no_problem(cohort_folder):
-    assert check_manifest(cohort_folder / "manifest.csv", progress=True).problems == []
+    checked = check_manifest(cohort_folder / "manifest.csv", progress=True)
+    assert (checked.problems, checked.verdict) == ([], "manifest.csv: 2 patients, no problem found.")
 
 
 @pytest.mark.parametrize(("printed", "faults"), [("14", 0), ("13.4", 1), ("22.4", 0), ("22.6", 1)])
@@ -40,31 +39,6 @@ def test_empty_volumes_are_measured_on_the_masks(cohort_folder):
     assert table["followup_volume_ml"].tolist() == [30.0, 18.0]
 
 
-def test_a_truncated_scan_and_a_bad_age_are_both_reported(cohort_folder):
-    scan = cohort_folder / "HE-1_ct.nii.gz"
-    scan.write_bytes(scan.read_bytes()[:300])
-    problems = found(rewrite(cohort_folder, "64,M", "260,M"))
-    assert len(problems) == 2
-    assert problems[0].startswith("baseline_ct must be a whole, readable NIfTI image, got ")
-    assert "in HE-1_ct.nii.gz (patient HE-1, manifest.csv line 2)." in problems[0]
-    assert "age must be within 18 to 110, got 260 (patient HE-2, manifest.csv line 3)." in problems[1]
-
-
-def test_a_mask_on_another_grid_is_reported(cohort_folder, phantom):
-    write_nifti(cohort_folder / "HE-2_mask.nii.gz", phantom[1][1:], phantom[2], dtype=np.uint8)
-    (problem,) = check_manifest(cohort_folder / "manifest.csv").problems
-    shape = phantom[1].shape
-    assert str(problem).startswith("baseline_mask must have the grid of its scan HE-2_ct.nii.gz")
-    assert problem.value == f"{shape[0] - 1} x {shape[1]} x {shape[2]} in HE-2_mask.nii.gz"
-    assert problem.remedy
-
-
-def test_one_image_for_two_patients_is_reported_whatever_its_bytes(cohort_folder, phantom):
-    write_nifti(cohort_folder / "HE-2_ct.nii", phantom[0] + 1, phantom[2], dtype=np.int16)
-    (problem,) = found(rewrite(cohort_folder, "HE-2_ct.nii.gz", "HE-2_ct.nii"))
-    assert "baseline_ct must be another image than baseline_ct of patient HE-1, got the same voxels" in problem
-
-
 def test_an_image_of_a_patient_without_identifier_is_still_compared(cohort_folder):
     problems = found(rewrite(cohort_folder, "\nHE-2,HE-2_ct", "\n,HE-1_ct"))
     assert [" ".join(problem.split()[:5]) for problem in problems] == [
@@ -73,24 +47,11 @@ def test_an_image_of_a_patient_without_identifier_is_still_compared(cohort_folde
     ]
 
 
-def test_a_follow_up_that_is_the_first_scan_again_is_reported(cohort_folder):
-    rewrite(cohort_folder, ",age,sex", ",age,sex,followup_ct")
-    rewrite(cohort_folder, "71,F", "71,F,HE-1_ct.nii.gz")
-    (problem,) = found(rewrite(cohort_folder, "64,M", "64,M,"))
-    assert "followup_ct must be another image than baseline_ct of patient HE-1" in problem
-
-
 def test_a_mask_without_its_scan_is_reported_and_not_measured(cohort_folder):
     path = rewrite(cohort_folder, "HE-2,HE-2_ct.nii.gz,HE-2_mask.nii.gz,17.5", "HE-2,,HE-2_mask.nii.gz,")
     assert ["baseline_ct must be given beside baseline_mask, got nothing" in p for p in found(path)] == [True]
     with pytest.raises(ScanError, match=r"baseline_ct must be given beside baseline_mask, .*patient HE-2"):
         fill_volumes(read_manifest(path))
-
-
-def test_a_missing_scan_is_reported_once(cohort_folder):
-    (cohort_folder / "HE-2_ct.nii.gz").unlink()
-    (problem,) = found(cohort_folder / "manifest.csv")
-    assert "baseline_ct must name a file that exists, got HE-2_ct.nii.gz (patient HE-2" in problem
 
 
 def test_a_file_that_is_no_manifest_is_one_problem(tmp_path):
@@ -105,10 +66,8 @@ def test_refusals_stand_before_warnings_and_are_counted(cohort_folder):
     assert [problem.severity for problem in checked.problems] == ["refuse", "warn"]
     assert checked.verdict == "2 patients, 1 refusal, 1 warning."
     assert [line.startswith("warning: ") for line in checked.lines] == [False, True]
-
-
-def test_a_clean_manifest_says_how_many_patients_it_has(cohort_folder):
-    assert check_manifest(cohort_folder / "manifest.csv").verdict == "manifest.csv: 2 patients, no problem found."
+    shown = command(rewrite(cohort_folder, "260,F", "71,F"))
+    assert (shown.exit_code, shown.stdout.splitlines()[-1]) == (0, "2 patients, 1 warning.")
 
 
 def test_columns_known_only_afterwards_are_noted(cohort_folder):
@@ -136,12 +95,6 @@ def test_the_real_scans_have_no_problem(shared):
 
 def command(*arguments):
     return CliRunner().invoke(cli.app, ["check", *map(str, arguments)])
-
-
-def test_warnings_alone_are_printed_and_leave_status_0(cohort_folder):
-    shown = command(rewrite(cohort_folder, "17.5,18.0,0", "17.5,11.0,0"))
-    assert shown.exit_code == 0
-    assert shown.stdout.splitlines()[-1] == "2 patients, 1 warning."
 
 
 def test_json_is_one_object_with_every_field(cohort_folder):

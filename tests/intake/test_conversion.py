@@ -335,18 +335,6 @@ def test_a_converter_that_never_ends_is_stopped(tmp_path, monkeypatch):
         converted(tmp_path / "s", tmp_path)
 
 
-def test_the_real_head_without_spacing_is_refused(tmp_path, shared):
-    folder = tmp_path / "s"
-    folder.mkdir()
-    for k, path in enumerate(sorted((shared / "data/dcm_qa_ct_ge").glob("*.dcm"))):
-        image = pydicom.dcmread(path)
-        if k % 5 == 0:
-            del image.PixelSpacing
-        image.save_as(folder / path.name)
-    with pytest.raises(ScanError, match="PixelSpacing is missing in 6 of 28 images"):
-        converted(folder, tmp_path)
-
-
 def test_a_slope_beyond_any_scanner_is_refused_without_a_warning(tmp_path):
     write_series(tmp_path / "dicom", RescaleSlope="1e300", RescaleIntercept="-1e300")
     with pytest.raises(ScanError):
