@@ -12,12 +12,12 @@ import re
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
 from operator import attrgetter
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pydicom
@@ -28,6 +28,12 @@ from hepred_lib.intake.conversion import GROUPS, SAME_MM, NoFileError, digest, g
 from hepred_lib.progress import progress
 
 _TEXTS = ("SeriesDescription", "ProtocolName", "StudyDescription")  # the nearest to the series first
+_OF_EVERY_FILE = {
+    "names": "PatientName",
+    "birth_dates": "PatientBirthDate",
+    "sexes": "PatientSex",
+    "instances": "SOPInstanceUID",
+}
 _MOMENTS = ("Acquisition", "Content", "Series", "Study")
 _TAGS = [
     *("PatientID", "PatientName", "PatientBirthDate", "PatientAge", "PatientSex", "StudyInstanceUID"),
@@ -155,7 +161,7 @@ def find_series(source: Path) -> Found:
     Files may have any name; a ``DICOMDIR``, hidden files and links to folders are passed over. The pixels of images
     that compete for one place are compared, and no others are read.
     """
-    files: dict[tuple[str, str, str], list[Series]] = defaultdict(list)
+    files: dict[tuple[str, str, str], list[_File]] = defaultdict(list)
     foreign, damaged = 0, []
     for path in progress(list(_files(source)), desc="headers", unit="file"):
         parts = path.relative_to(source).parts
@@ -167,7 +173,7 @@ def find_series(source: Path) -> Found:
         if file is None:
             foreign += 1
         else:
-            files[file.patient, file.study, file.uid].append(file)
+            files[file.told["patient"], file.told["study"], file.told["uid"]].append(file)
     found = [series for part in files.values() for series in _series_of(part)]
     found.sort(key=lambda series: (series.patient, series.study, series.number, series.uid))
     return Found(found, foreign, tuple(damaged))
@@ -183,98 +189,90 @@ class _DamagedError(Exception):
     """A DICOM file that cannot be read."""
 
 
-def _file(path: Path, folder: str) -> Series | None:
-    """The series as one file tells it; None for what is no DICOM or belongs to no series by its kind."""
+class _File(NamedTuple):
+    """One file: the fields of its series by their names, and its images."""
+
+    path: Path
+    told: dict[str, Any]
+    slices: list[Slice]
+
+
+def _file(path: Path, folder: str) -> _File | None:
+    """A file as its header tells it; None for what is no DICOM or belongs to no series by its kind."""
     try:
         with warnings.catch_warnings():  # of values against the standard, which scanners write
             warnings.simplefilter("ignore")
             with opened(path) as stream:
                 header = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=_TAGS)
             kind = header.file_meta.get("MediaStorageSOPClassUID", "")
-            series = _alone(header, path, folder)
+            # A file of many frames says frame by frame where they lie and how they were made.
+            frames = range(max(len(header.get(GROUPS[1]) or []), 1))
+            file = _File(path, _told(header, folder), [_slice(header, path, frame) for frame in frames])
     except (InvalidDicomError, NoFileError):
         if path.suffix.lower() in _CALLED_DICOM:
             raise _DamagedError from None
         return None
     except Exception:  # values are decoded one by one, and a damaged one may raise anything
         raise _DamagedError from None
-    if not series.uid and kind != MediaStorageDirectoryStorage:
+    if not file.told["uid"] and kind != MediaStorageDirectoryStorage:
         raise _DamagedError
-    return series if series.uid else None
+    return file if file.told["uid"] else None
 
 
-def _alone(header: pydicom.Dataset, path: Path, folder: str) -> Series:
-    """The series of one file, its images still to be placed."""
-    groups, sex = groups_of(header, 0), _text(header, "PatientSex")
-    names, birth_dates, instances = (
-        frozenset(filter(None, [_text(header, name)])) for name in ("PatientName", "PatientBirthDate", "SOPInstanceUID")
-    )
-    return Series(
-        patient=_text(header, "PatientID") or folder,
-        study=_text(header, "StudyInstanceUID"),
-        uid=_text(header, "SeriesInstanceUID"),
-        number=int(_number(header, "SeriesNumber", 0)),
-        description=" ".join(filter(None, (_text(header, name).lower() for name in _TEXTS))),
-        modality=_text(header, "Modality"),
-        body_part=_text(header, "BodyPartExamined").upper(),
-        contrast=_text(header, "ContrastBolusAgent"),
-        kernel=_kernel(groups),
-        image_type=_image_type(groups),
-        thickness_mm=_thickness(groups),
-        upright=np.nan,
-        places_mm=(),
-        taken_at=_moment(header),
-        age=_age(_text(header, "PatientAge")),
-        sex=sex if sex in ("F", "M") else "",
-        files=(path,),
-        names=names,
-        birth_dates=birth_dates,
-        sexes=frozenset(filter(None, [sex])),
-        texts=tuple(_text(header, name) for name in _TEXTS),
-        instances=instances,
-        has_patient_id=bool(_text(header, "PatientID")),
-        slices=_slices(header, path),
-    )
+def _told(header: pydicom.Dataset, folder: str) -> dict[str, Any]:
+    """The fields of a series that one header tells."""
+    sex, texts = _text(header, "PatientSex"), tuple(_text(header, name) for name in _TEXTS)
+    return {
+        "patient": _text(header, "PatientID") or folder,
+        "study": _text(header, "StudyInstanceUID"),
+        "uid": _text(header, "SeriesInstanceUID"),
+        "number": int(_number(header, "SeriesNumber", 0)),
+        "description": " ".join(filter(None, texts)).lower(),
+        "modality": _text(header, "Modality"),
+        "body_part": _text(header, "BodyPartExamined").upper(),
+        "contrast": _text(header, "ContrastBolusAgent"),
+        "taken_at": _moment(header),
+        "age": _age(_text(header, "PatientAge")),
+        "sex": sex if sex in ("F", "M") else "",
+        "texts": texts,
+        "has_patient_id": bool(_text(header, "PatientID")),
+        **{field: frozenset(filter(None, [_text(header, name)])) for field, name in _OF_EVERY_FILE.items()},
+    }
 
 
-def _series_of(files: list[Series]) -> list[Series]:
+def _series_of(files: list[_File]) -> list[Series]:
     """One series for each stack under a UID, of all its files; those after the largest carry a number behind it.
 
     The first header's words count, every slice's place, and the earliest time.
     """
-    by_path = {file.files[0]: file for file in files}
+    by_path = {file.path: file.told for file in files}
     images = [image for file in files for image in file.slices]
     # Echoes and directions of another modality need not be told apart: it is no CT.
-    stacks = split(images) if files[0].modality == "CT" else [Stack(tuple(in_order(images)))]
+    stacks = split(images) if files[0].told["modality"] == "CT" else [Stack(tuple(in_order(images)))]
     found = []
     for k, stack in enumerate(stacks):
         first, placed = stack.slices[0], all(image.placed for image in stack.slices)
         paths = tuple(dict.fromkeys(image.path for image in stack.slices))
         parts = [by_path[path] for path in paths]
-        every = ("names", "birth_dates", "sexes", "instances")
-        one = replace(
-            parts[0],
-            uid=f"{parts[0].uid}#{k + 1}" if k else parts[0].uid,
+        of_all = {
+            "uid": f"{parts[0]['uid']}#{k + 1}" if k else parts[0]["uid"],
+            "taken_at": min((part["taken_at"] for part in parts if part["taken_at"] is not None), default=None),
+            "has_patient_id": all(part["has_patient_id"] for part in parts),
+            **{name: frozenset().union(*(part[name] for part in parts)) for name in _OF_EVERY_FILE},
+        }
+        one = Series(
+            **(parts[0] | of_all),
             kernel=first.kernel,
             image_type=first.image_type,
             thickness_mm=first.thickness_mm or np.nan,
             upright=float(abs(first.normal[2])) if placed else np.nan,
             places_mm=tuple(dict.fromkeys(np.round(places(stack.slices), 2).tolist())) if placed else (),
-            taken_at=min((part.taken_at for part in parts if part.taken_at is not None), default=None),
             files=paths,
-            has_patient_id=all(part.has_patient_id for part in parts),
             slices=stack.slices,
             fault=stack.fault,
-            **{name: frozenset().union(*(getattr(part, name) for part in parts)) for name in every},
         )
         found.append(one)
     return found
-
-
-def _slices(header: pydicom.Dataset, path: Path) -> tuple[Slice, ...]:
-    """Each image of a file; a file of many frames says frame by frame where they lie and how they were made."""
-    frames = len(header.get(GROUPS[1]) or [])
-    return tuple(_slice(header, path, frame) for frame in range(max(frames, 1)))
 
 
 def _slice(header: pydicom.Dataset, path: Path, frame: int) -> Slice:
@@ -285,6 +283,11 @@ def _slice(header: pydicom.Dataset, path: Path, frame: int) -> Slice:
         products = (rows @ rows - 1, columns @ columns - 1, rows @ columns)
         turn = turn if np.abs(products).max() < RIGHT_ANGLE else None
     sizes = _numbers(within(groups, "PixelMeasuresSequence", "PixelSpacing"), 2)
+    kind = within(groups, "CTImageFrameTypeSequence", "FrameType") or within(groups, "", "ImageType")
+    try:
+        thickness = float(within(groups, "PixelMeasuresSequence", "SliceThickness"))
+    except (TypeError, ValueError):
+        thickness = 0.0
     return Slice(
         path=path,
         frame=frame,
@@ -292,9 +295,9 @@ def _slice(header: pydicom.Dataset, path: Path, frame: int) -> Slice:
         corner=_numbers(within(groups, "PlanePositionSequence", "ImagePositionPatient"), 3),
         pixel_mm=sizes if sizes and min(sizes) > 0 else None,
         shape=(int(_number(header, "Rows", 0)), int(_number(header, "Columns", 0))),
-        kernel=_kernel(groups),
-        image_type=_image_type(groups),
-        thickness_mm=max(np.nan_to_num(_thickness(groups)), 0.0),
+        kernel=_several(within(groups, "CTReconstructionSequence", "ConvolutionKernel"), "/"),
+        image_type=tuple(_several(kind, "\\").upper().split("\\")),
+        thickness_mm=thickness if 0 < thickness < np.inf else 0.0,
         frame_of_reference=_text(header, "FrameOfReferenceUID"),
         syntax=str(header.file_meta.get("TransferSyntaxUID", "")),
         number=int(_number(header, "SeriesNumber", -1)),
@@ -302,23 +305,6 @@ def _slice(header: pydicom.Dataset, path: Path, frame: int) -> Slice:
         instance=frame if frame or header.get(GROUPS[1]) else int(_number(header, "InstanceNumber", -1)),
         time=_text(header, "AcquisitionDate") + _text(header, "AcquisitionTime"),
     )
-
-
-def _kernel(groups: Sequence[pydicom.Dataset]) -> str:
-    return _several(within(groups, "CTReconstructionSequence", "ConvolutionKernel"), "/")
-
-
-def _image_type(groups: Sequence[pydicom.Dataset]) -> tuple[str, ...]:
-    """Of the frame where there are many, else of the file."""
-    found = within(groups, "CTImageFrameTypeSequence", "FrameType") or within(groups, "", "ImageType")
-    return tuple(_several(found, "\\").upper().split("\\"))
-
-
-def _thickness(groups: Sequence[pydicom.Dataset]) -> float:
-    try:
-        return float(within(groups, "PixelMeasuresSequence", "SliceThickness"))
-    except (TypeError, ValueError):
-        return np.nan
 
 
 def _numbers(values: Sequence[float], count: int) -> tuple[float, ...] | None:
@@ -337,8 +323,8 @@ def _moment(header: pydicom.Dataset) -> datetime | None:
     """
     pairs = [(_text(header, f"{moment}Date"), _text(header, f"{moment}Time")) for moment in _MOMENTS]
     whole = [_text(header, "AcquisitionDateTime"), *(date + time for date, time in pairs if date and time)]
-    study = _told(f"{_text(header, 'StudyDate')[:8]}120000")
-    for moment in filter(None, map(_told, whole)):
+    study = _date_and_time(f"{_text(header, 'StudyDate')[:8]}120000")
+    for moment in filter(None, map(_date_and_time, whole)):
         if moment.strftime("%H%M%S") in _NO_TIME:
             continue
         if study is None or abs(moment.date() - study.date()) <= timedelta(days=1):
@@ -346,7 +332,7 @@ def _moment(header: pydicom.Dataset) -> datetime | None:
     return None
 
 
-def _told(text: str) -> datetime | None:
+def _date_and_time(text: str) -> datetime | None:
     """Date and time of ``YYYYMMDDHHMM``, seconds or more behind it; None where it is none or a day of no meaning."""
     digits = re.match(r"\d*", text).group()
     if len(digits) < 12:

@@ -2,15 +2,13 @@
 
 import shutil
 from datetime import datetime
-from pathlib import Path
 
 import numpy as np
 import pytest
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.sequence import Sequence
+from pydicom.dataset import Dataset
 
 from hepred_lib.intake.choice import choose
-from hepred_lib.intake.series import _age, _moment, _slices, find_series, hole_mm, places, split
+from hepred_lib.intake.series import _age, _moment, find_series, hole_mm
 from tests.intake.conftest import SIZE, change, write_series
 
 
@@ -62,24 +60,6 @@ def test_damaged_files_are_told_from_foreign_ones(tmp_path):
     assert len(series.files) == 32
     assert foreign == 1
     assert [path.name for path in damaged] == ["IM0032", "empty.dcm"]
-
-
-def test_places_of_a_file_of_many_frames():
-    frames = []
-    for z in (0.0, 10.0, 5.0):
-        place, frame = Dataset(), Dataset()
-        place.ImagePositionPatient = [0.0, 0.0, z]
-        frame.PlanePositionSequence = Sequence([place])
-        frames.append(frame)
-    turn, shared, header = Dataset(), Dataset(), Dataset()
-    turn.ImageOrientationPatient = [1.0, 0, 0, 0, 1.0, 0]
-    shared.PlaneOrientationSequence = Sequence([turn])
-    header.SharedFunctionalGroupsSequence = Sequence([shared])
-    header.PerFrameFunctionalGroupsSequence = Sequence(frames)
-    header.file_meta = FileMetaDataset()
-    (stack,) = split(_slices(header, Path("enhanced")))
-    assert places(stack.slices).tolist() == [0.0, 5.0, 10.0]
-    assert [image.frame for image in stack.slices] == [0, 2, 1]
 
 
 def test_a_header_without_places_has_none(tmp_path):
