@@ -15,7 +15,7 @@ from typing import Any
 from hepred_lib.study.definition import PROJECT
 from hepred_lib.study.files import read_json, write_bytes, write_json
 from hepred_lib.study.report import as_table
-from hepred_lib.study.summary import MIN_TEST_EVENTS, MODELS
+from hepred_lib.study.summary import MODELS
 from hepred_lib.study.tables import performance_table
 
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
@@ -47,13 +47,12 @@ def section(numbers: Mapping[str, Any]) -> str:
     if numbers["oracle"]:
         table["oracle's AUC"] = [_digits(numbers["oracle"][f"{name}_auc"], 2) for name in models]
     table = table.rename(columns={"auc": "AUC", "calibration_slope": "calibration slope"})
-    few = " With so few events all intervals are wide."
     return "\n".join(
         [
             f"{'**Simulated patients**: the' if numbers['oracle'] else 'The'} {numbers['study']} study's test set, "
             f"{n['test']} patients, {n['he_test']} with HE (`runs/{numbers['study']}/results.json`; 95 % intervals; "
             f"rates in percent, at thresholds chosen on development patients)."
-            f"{few if n['he_test'] < MIN_TEST_EVENTS else ''}",
+            " Read the intervals.",
             "",
             as_table(table),
             "",

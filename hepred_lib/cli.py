@@ -218,8 +218,15 @@ def notebook(
 
 
 @app.command()
-def external(run: RunFolder, manifest: ManifestPath, out: OutFolder) -> None:
+def external(
+    run: RunFolder,
+    manifest: ManifestPath,
+    out: OutFolder,
+    update: Annotated[bool, typer.Option("--update", help="Also write models that the closed test updates.")] = False,
+) -> None:
     """Apply a finished study, frozen, to a manifest of patients it has never seen; nothing is written into RUN.
+
+    With --update, OUT/updated holds each model whose level or spread the closed test changes, for hepred predict.
 
     Example: hepred external runs/demo other_site/manifest.csv --out runs/other_site
     """
@@ -230,7 +237,7 @@ def external(run: RunFolder, manifest: ManifestPath, out: OutFolder) -> None:
             raise StudyError(f"--out must be outside the folder of a finished study, but {out} is in {folder}.")
     folder = run.resolve()
     paths = {"runs_dir": folder.parent, "manifest": manifest.resolve(), "out": out.resolve()}
-    parameters = {"study": folder.name} | {name: str(path) for name, path in paths.items()}
+    parameters = {"study": folder.name, "update": update} | {name: str(path) for name, path in paths.items()}
     output = out / "08_new_patients.ipynb"
     execute("08_new_patients", parameters, output=output, root=project_root(), threads=study_threads(folder, "08"))
     print(f"{out / 'external.json'}")
@@ -242,6 +249,7 @@ def predict(
     ct: Annotated[Path, typer.Option(help="The head CT, NIfTI.", show_default=False)],
     out: OutFolder,
     clinical: Annotated[Path | None, typer.Option(help="One JSON object of manifest columns.")] = None,
+    updated: Annotated[Path | None, typer.Option(help="OUT/updated of hepred external --update.")] = None,
 ) -> None:
     """One new patient through the frozen study: one JSON object on stdout, outline and overview in --out.
 
@@ -253,7 +261,7 @@ def predict(
     from hepred_lib.figures.style import render
     from hepred_lib.study.deployment import load_frozen, predict_one
 
-    frozen = load_frozen(run.resolve())
+    frozen = load_frozen(run.resolve(), updated=updated)
     with threadpool_limits(study_threads(run, "08")):
         answer, overview = predict_one(frozen, ct, read_bedside(clinical) if clinical else None, out=out)
     write_bytes(out / "overview.png", render(draw("overview", overview))["png"])

@@ -26,8 +26,8 @@
 # %% [markdown]
 # A model is only as good as it is elsewhere. Another hospital differs in scanners, in who is referred, in what is measured
 # and in when the second scan is made, and a model meets all of these at once. This chapter applies the study as it is, so
-# that a drop in performance is seen and not repaired. Repairing it (updating the intercept or the slope with local data) is
-# a separate step, and its result would be another model.
+# that a drop in performance is seen and not repaired. What repairing it with local outcomes would do is shown after that,
+# beside the frozen model: an updated model is another model.
 
 # %%
 from dataclasses import replace
@@ -37,17 +37,20 @@ import numpy as np
 import pandas as pd
 import torch
 
+from hepred_lib.stats.operating_point import likelihood_ratios
 from hepred_lib.study import drawing, summary, tables
 from hepred_lib.study.deployment import (
     imputed_predictors,
     input_notes,
     load_frozen,
+    local_updates,
     new_patients,
     predict_cohort,
     read_scans,
+    write_updates,
 )
 from hepred_lib.study.drawing import publish, show
-from hepred_lib.study.files import read_json, write_json, write_table
+from hepred_lib.study.files import read_json, read_table, write_json, write_table
 from hepred_lib.study.run import open_notebook, versions
 
 # %% [markdown]
@@ -63,7 +66,8 @@ manifest = "cohorts/demo_site_b/manifest.csv"  # the new patients
 out = ""  # folder for what is written; empty: external/ in the study's own, and external.json beside results.json
 device = "auto"  # where the networks read: auto, cpu, cuda, cuda:1 or mps
 n_resamples = 200  # bootstrap resamples of the bands and of the detection interval
-seed = 7  # of the resamples
+update = False  # write the updated models, too (hepred external --update)
+seed = 7  # of the resamples and of the folds of the update
 
 # %% [markdown]
 # `source` is the frozen study and is only read; `run` and `folder` are where this chapter writes. `notes` collects every
@@ -90,8 +94,8 @@ simulated = bool(table["patient_id"].str.startswith("SIM-").all())
 assert table["patient_id"].is_unique, "every new patient must have one row"
 
 # %% [markdown]
-# How many can be judged. With few events every figure below is uncertain: about 100 events and 100 patients without are
-# wanted for an external validation.
+# How many can be judged. With few events every figure below is uncertain; how many patients would be needed is worked out
+# further down.
 
 # %%
 n = {"patients": int(table["he"].count()), "he": int(table["he"].sum()), **summary.count_missing(table)}
@@ -195,11 +199,76 @@ show(folder, "calibration", shapes.assign(simulated=simulated))
 tables.save_table(folder, "calibration_figures", tables.calibration_figures(judged))
 
 # %% [markdown]
+# Likelihood ratios of the frozen calls, with Koopman's intervals (chapter 07 explains them).
+
+# %%
+calls = {
+    name: likelihood_ratios(**{key: found[key] for key in ("tp", "fp", "fn", "tn")}) for name, found in judged.items()
+}
+ratios = pd.DataFrame({name: vars(found) for name, found in calls.items()}).T
+tables.save_table(folder, "likelihood_ratios", ratios.rename_axis("model").reset_index())
+
+# %% [markdown]
+# Net benefit in the patients who have the input of every model. A model that is miscalibrated here loses most of its
+# benefit at thresholds far from the frequency of expansion, where updating gains most.
+
+# %%
+common = known.dropna(subset=[f"p_{name}" for name in judged])
+benefit = drawing.decision_table(common, judged)
+show(folder, "decision_curve", benefit.assign(simulated=simulated))
+
+# %% [markdown]
+# Subgroups of the last of the models, as in chapter 07.
+
+# %%
+development = read_table(source.path("cohort.csv")).query("split == 'development' and he.notna()")
+used = {name: frozen.models[name].logistic.path for name in judged}
+subgroups = summary.subgroups_of_last(known, development, used)
+tables.save_table(folder, "subgroups", subgroups.drop(columns="model"))
+show(folder, "subgroups", subgroups.assign(simulated=simulated))
+
+# %% [markdown]
 # Two models are compared on the patients who have the input of both (paired DeLong tests).
 
 # %%
 comparisons = summary.compare(known, list(judged), notes=notes)
 tables.save_table(folder, "comparisons", tables.comparison_table(comparisons))
+
+# %% [markdown]
+# ## Would an update help?
+#
+# Three versions of each model, from no change to the largest: *frozen*; *intercept*, which moves the level of all
+# predictions; *intercept and slope*, which also stretches or shrinks them. The closed test chooses the smallest change that
+# is not significantly worse than the largest (Vergouwe et al. 2017), so that with few events the frozen model usually stands,
+# even where it is wrong. `intercept` and the slope of the line turn frozen log odds into updated ones. Discrimination is
+# not changed by a line.
+#
+# The updated rows are cross-validated here: each patient's probability comes from an update fitted on the others. They say
+# what the updated model would achieve in further patients of *this* hospital, and nothing about a third one.
+
+# %%
+updating = local_updates(known, judged, notes=notes, seed=seed)
+tables.save_table(folder, "updating", tables.updating_table(judged, updating))
+
+# %% [markdown]
+# With `hepred external --update` the updated models are written as files of their own, with the frozen model inside;
+# `hepred predict --updated` uses them.
+
+# %%
+written = write_updates(frozen, updating, folder / "updated") if update else []
+pd.DataFrame({"updated model": written})
+
+# %% [markdown]
+# ## How many patients would be needed?
+#
+# Riley's criteria for an external evaluation: patients at which the 95 % intervals of observed over expected, of the
+# calibration slope and of the standardized net benefit at the frozen threshold are 0.2 wide, and that of the AUC 0.1, if
+# the model is calibrated here (Riley et al. 2021). The slope usually asks for most; where these patients resemble one
+# another, their log odds vary little, and it asks for thousands.
+
+# %%
+sizes = {name: summary.needed_here(known, name, found) for name, found in judged.items()}
+tables.save_table(folder, "needed_patients", pd.DataFrame(sizes).T.rename_axis("model").reset_index())
 
 # %% [markdown]
 # ## Published bedside scores
@@ -237,6 +306,7 @@ content = {
     "detection": detection,
     "segmentation": segmentation,
     "models": models,
+    "updating": updating,
     "comparisons": comparisons,
     "scores": scores,
     "notes": notes,

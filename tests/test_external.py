@@ -11,20 +11,25 @@ import pandas as pd
 import pytest
 
 from hepred_lib.cohort.rules import COLUMNS
-from hepred_lib.errors import ScanError
+from hepred_lib.errors import ScanError, StudyError
 from hepred_lib.stats.development import DevelopmentSettings, develop
+from hepred_lib.stats.evaluation import calibration_reading, evaluate
+from hepred_lib.stats.updating import closed_test
 from hepred_lib.study import deployment
 from hepred_lib.study.deployment import (
     FrozenModel,
     FrozenStudy,
     column_score,
     input_notes,
+    load_frozen,
+    local_updates,
     missing_reasons,
     predict_cohort,
     predict_table,
     read_scans,
+    write_updates,
 )
-from hepred_lib.study.files import read_json
+from hepred_lib.study.files import read_json, write_json
 
 MODELS = ("image", "clinical", "integrated")
 
@@ -209,6 +214,53 @@ def frozen(tmp_path_factory) -> FrozenStudy:
     }
     scales = pd.DataFrame({"mean": [10.0], "sd": [2.0]}, index=[0])
     return FrozenStudy(tmp_path_factory.mktemp("frozen"), object(), models, "scans", scales)
+
+
+@pytest.fixture
+def local(tmp_path):
+    """A study on disk whose clinical model predicts far too much in 400 patients of another hospital."""
+    rng = np.random.default_rng(1)
+    x = pd.DataFrame({"gcs": rng.integers(3, 16, 400).astype(float)})
+    log_odds = 1.0 - 0.2 * x["gcs"].to_numpy()
+    y = (rng.random(400) < 1 / (1 + np.exp(-log_odds))).astype(int)
+    chosen = DevelopmentSettings(("gcs",), forced=("gcs",), n_imputations=2, n_resamples=2)
+    model = develop(x, y, chosen)
+    described = {"model": "clinical", "definition": "6ml_or_33pct", "threshold": 0.3, "candidates": ["gcs"]}
+    write_json(tmp_path / "clinical_model.json", described | {"logistic": model.to_json()})
+    write_json(tmp_path / "imputation.json", model.imputer.to_json())
+    patients = x.assign(he=(rng.random(400) < 1 / (1 + np.exp(1.5 - log_odds))).astype(int))
+    return load_frozen(tmp_path), patients
+
+
+def test_an_update_is_a_model_of_its_own_that_predict_uses(local, tmp_path):
+    frozen, patients = local
+    patients["p_clinical"] = predict_table(frozen, patients)["p_clinical"]
+    y, p = patients["he"], patients["p_clinical"]
+    judged, notes = {"clinical": evaluate(y, p, 0.3)}, []
+    assert "less frequent" in calibration_reading(judged["clinical"])
+    updates = local_updates(patients, judged, notes=notes, seed=0)
+    assert updates["clinical"]["update"]["method"] == "intercept"
+    assert "less frequent" not in calibration_reading(updates["clinical"]["cross_validated"])
+    assert write_updates(frozen, updates, tmp_path / "updated") == ["clinical"]
+    again = load_frozen(tmp_path, updated=tmp_path / "updated")
+    expected = closed_test(y, p)
+    np.testing.assert_allclose(predict_table(again, patients)["p_clinical"], expected.apply(p))
+    assert again.models["clinical"].threshold == pytest.approx(float(expected.apply(0.3)))
+    assert ((predict_table(again, patients)["p_clinical"] >= again.models["clinical"].threshold) == (p >= 0.3)).all()
+    (tmp_path / "clinical_model.json").write_text((tmp_path / "clinical_model.json").read_text() + " ")
+    with pytest.raises(StudyError, match="was made from another clinical model"):
+        load_frozen(tmp_path, updated=tmp_path / "updated")
+    for folder, words in ((tmp_path, "'update' is a required property"), (tmp_path / "none", "got none in")):
+        with pytest.raises(StudyError, match=words):
+            load_frozen(tmp_path, updated=folder)
+
+
+def test_a_hospital_of_one_outcome_has_no_update_and_a_note(local):
+    frozen, patients = local
+    patients = patients.assign(he=0, p_clinical=predict_table(frozen, patients)["p_clinical"])
+    notes = []
+    assert local_updates(patients, {"clinical": {"threshold": 0.3}}, notes=notes, seed=0) == {}
+    assert notes[0].startswith("updating.clinical: ")
 
 
 def test_a_candidate_called_male_is_taken_from_the_column_sex(tmp_path):

@@ -1,14 +1,17 @@
-"""How many predictors a development sample can carry: Riley's criteria for a binary outcome.
+"""Sample sizes for a binary outcome: to develop a model, and to evaluate one on patients it has never seen.
 
 "Parameters" are all coefficients *considered*, before any selection: a category of five levels counts four.
 
-Sources: Riley RD et al. Stat Med 2019;38:1276-1296. Riley RD et al. BMJ 2020;368:m441.
+Sources: Riley RD et al. Stat Med 2019;38:1276-1296. Riley RD et al. BMJ 2020;368:m441. Riley RD et al. Stat Med
+2021;40:4230-4251.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from scipy.special import log_expit, logit
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit, log_expit, logit
 
 from hepred_lib.stats import checks
 from hepred_lib.stats.discrimination import binormal_separation
@@ -106,13 +109,9 @@ def cox_snell_r2_from_auc(auc: float, prevalence: float) -> float:
     if not 0.5 <= auc < 1:
         raise ValueError(f"auc must lie in [0.5, 1), got {auc}.")
     checks.between(prevalence, "prevalence", 0, 1)
-    distance = binormal_separation(auc)
-    node, weight = np.polynomial.hermite_e.hermegauss(101)
-    weight = weight / weight.sum()
-    # Bayes: logit P(event | x) = logit(prevalence) + distance * x - distance^2 / 2, x ~ N(0, 1) or N(distance, 1).
-    risk_of_others = logit(prevalence) + distance * node - distance**2 / 2
-    risk_of_events = risk_of_others + distance**2
-    fitted = prevalence * weight @ log_expit(risk_of_events) + (1 - prevalence) * weight @ log_expit(-risk_of_others)
+    log_odds, weight = _binormal_log_odds(prevalence, auc)
+    others = log_odds.size // 2
+    fitted = weight @ np.r_[log_expit(-log_odds[:others]), log_expit(log_odds[others:])]
     return float(1 - np.exp(-2 * (fitted - _null_log_likelihood(prevalence))))
 
 
@@ -148,6 +147,122 @@ def supported_parameters(n: int, prevalence: float, auc: float) -> int:
         middle = (low + high) // 2
         low, high = (middle, high) if riley_minimum(middle, prevalence, r2).n <= n else (low, middle)
     return low
+
+
+@dataclass(frozen=True)
+class ExternalMinimum:
+    """Smallest evaluation sample: patients and events in all, and patients by each criterion (None: not asked)."""
+
+    n: int
+    events: int
+    n_observed_expected: int
+    n_slope: int
+    n_auc: int
+    n_net_benefit: int | None
+
+
+def external_minimum(
+    prevalence: float,
+    auc: float,
+    linear_predictor: ArrayLike | None = None,
+    *,
+    operating_point: tuple[float, float, float] | None = None,
+    width: float = 0.2,
+    auc_width: float = 0.1,
+) -> ExternalMinimum:
+    """Smallest sample in which a calibrated model's performance is estimated precisely enough.
+
+    Parameters
+    ----------
+    prevalence, auc : float
+        Anticipated in the new patients; the AUC above 0.5 and below 1.
+    linear_predictor : array_like, shape (n,), optional
+        The model's log odds in patients like those to come; without it, those of a calibrated model of this AUC whose
+        log odds are normal within each outcome.
+    operating_point : (sensitivity, specificity, threshold), optional
+        For the standardized net benefit at this threshold.
+    width : float
+        Of the 95 % intervals of observed over expected, calibration slope and standardized net benefit.
+    auc_width : float
+        Of the AUC's.
+
+    Returns
+    -------
+    ExternalMinimum
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range, or the log odds are all equal.
+
+    Notes
+    -----
+    Standard errors of the ratio are taken to four decimals, as the authors' program does.
+
+    References
+    ----------
+    Riley RD et al. Stat Med 2021;40:4230-4251. AUC: Newcombe RG. Stat Med 2006;25:559-573.
+
+    Examples
+    --------
+    >>> external_minimum(0.2, 0.8).n_observed_expected
+    1538
+    """
+    checks.between(prevalence, "prevalence", 0, 1)
+    checks.between(auc, "auc", 0.5, 1)
+    if linear_predictor is None:
+        score, weight = _binormal_log_odds(prevalence, auc)
+    else:
+        score = checks.scores(linear_predictor, "linear_predictor")
+        weight = np.full(score.size, 1 / score.size)
+    information = expit(score) * expit(-score) * weight
+    level, cross, square = (float(np.sum(information * score**power)) for power in (0, 1, 2))
+    if not level * square - cross**2 > 1e-12:
+        raise ValueError("linear_predictor must vary, got equal values.")
+    z = checks.normal_quantile(0.95)
+    ratio_error = np.ceil(np.arcsinh(width / 2) / z * 1e4) / 1e4
+    sizes: dict[str, Any] = {
+        "n_observed_expected": _whole((1 - prevalence) / (prevalence * ratio_error**2)),
+        "n_slope": _whole(level / (level * square - cross**2) / (width / (2 * z)) ** 2),
+        "n_auc": _n_for_auc(prevalence, auc, auc_width / (2 * z)),
+        "n_net_benefit": None,
+    }
+    if operating_point is not None:
+        sensitivity, specificity, threshold = operating_point
+        cost = (1 - prevalence) / prevalence * threshold / (1 - checks.between(threshold, "threshold", 0, 1))
+        variance = sensitivity * (1 - sensitivity) / prevalence + cost**2 * (1 - specificity) * (
+            specificity / (1 - prevalence) + (1 - specificity) / (prevalence * (1 - prevalence))
+        )
+        sizes["n_net_benefit"] = _whole(variance / (width / (2 * z)) ** 2)
+    n = max(size for size in sizes.values() if size is not None)
+    return ExternalMinimum(n, _whole(n * prevalence), **sizes)
+
+
+def _binormal_log_odds(prevalence: float, auc: float) -> tuple[NDArray, NDArray]:
+    """Log odds of a calibrated model, normal within each outcome (those without it first), and their weights."""
+    # Bayes: logit P(event | x) = logit(prevalence) + distance * x - distance^2 / 2, x ~ N(0, 1) or N(distance, 1).
+    distance = binormal_separation(auc)
+    node, weight = np.polynomial.hermite_e.hermegauss(101)
+    others = logit(prevalence) + distance * node - distance**2 / 2
+    weight = weight / weight.sum()
+    return np.r_[others, others + distance**2], np.r_[(1 - prevalence) * weight, prevalence * weight]
+
+
+def _n_for_auc(prevalence: float, auc: float, error: float) -> int:
+    """Smallest n at which Newcombe's standard error of the AUC is as small as this."""
+
+    def standard_error(n: int) -> float:
+        half = n / 2 - 1
+        spread = 1 + half * (1 - auc) / (2 - auc) + half * auc / (1 + auc)
+        return float(np.sqrt(auc * (1 - auc) * spread / (n**2 * prevalence * (1 - prevalence))))
+
+    low, high = 1, 2
+    while standard_error(high) > error:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if standard_error(middle) > error else (low, middle)
+    return high
 
 
 def _n_for_shrinkage(k: int, r2: float, shrinkage: float) -> int:

@@ -7,7 +7,7 @@ models, thresholds.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,9 @@ from hepred_lib.multitask.prediction import (
 )
 from hepred_lib.progress import progress
 from hepred_lib.stats.development import DevelopedModel
-from hepred_lib.study.files import read_json, read_model_file, read_table
+from hepred_lib.stats.evaluation import evaluate
+from hepred_lib.stats.updating import METHODS, Update, closed_test, cross_validated_update
+from hepred_lib.study.files import file_sha256, read_json, read_model_file, read_table, write_json
 from hepred_lib.study.segmenting import overview, scan_warnings
 from hepred_lib.study.summary import NO_SCAN, NO_SCORE
 from hepred_lib.study.tables import listed
@@ -53,12 +55,13 @@ OTHER_SCALE_SD = 3.0  # a cohort whose median score lies further away was scored
 
 @dataclass(frozen=True)
 class FrozenModel:
-    """One logistic model of a study with its threshold and the predictors it was offered."""
+    """One logistic model of a study with its threshold, the predictors it was offered, and a hospital's update."""
 
     name: str
     logistic: DevelopedModel
     threshold: float
     offered: tuple[str, ...]
+    update: Update | None = None
 
 
 @dataclass(frozen=True)
@@ -89,13 +92,20 @@ class FrozenStudy:
         return {name: model.threshold for name, model in self.models.items()}
 
 
-def load_frozen(folder: Path, *, device: str = "auto") -> FrozenStudy:
+def load_frozen(folder: Path, *, device: str = "auto", updated: Path | None = None) -> FrozenStudy:
     """Load a finished study; its networks read on the device of this name.
+
+    Parameters
+    ----------
+    folder : Path
+    device : str
+    updated : Path, optional
+        The folder ``updated`` of an external evaluation: its models take the place of those that they were made from.
 
     Raises
     ------
     StudyError
-        The folder holds no finished study.
+        The folder holds no finished study, or ``updated`` no model that was made from it.
     """
     if not (folder / "clinical_model.json").is_file():
         raise StudyError(f"RUN must be the folder of a finished study, but {folder} holds no clinical_model.json.")
@@ -104,6 +114,8 @@ def load_frozen(folder: Path, *, device: str = "auto") -> FrozenStudy:
     source = read_json(finished).get("image_source") if finished.is_file() else None
     names = [name for name in IMPUTATIONS if name == "clinical" or source != "none"]
     models = {name: _load_model(folder, name) for name in names if (folder / f"{name}_model.json").is_file()}
+    if updated is not None:
+        models |= _load_updates(folder, updated, models)
     if "image" not in models:
         return FrozenStudy(folder, None, models)
     image = read_model_file(folder / "image_model.json", "image_model")
@@ -140,7 +152,8 @@ def predict_table(frozen: FrozenStudy, table: pd.DataFrame) -> pd.DataFrame:
         usable = ~missing_inputs(table, model).any(axis=1)
         if usable.any():
             try:
-                found.loc[usable, f"p_{name}"] = model.logistic.predict(x[usable])
+                p = model.logistic.predict(x[usable])
+                found.loc[usable, f"p_{name}"] = p if model.update is None else model.update.apply(p)
             except ValueError as error:
                 beside = f" (imputed by {IMPUTATIONS[name]})" if IMPUTATIONS[name] else ""
                 path = frozen.folder / f"{name}_model.json"
@@ -303,6 +316,57 @@ def input_notes(frozen: FrozenStudy, patients: pd.DataFrame) -> list[str]:
     return notes
 
 
+def local_updates(
+    patients: pd.DataFrame, models: Mapping[str, Any], *, notes: list[str], seed: int
+) -> dict[str, dict[str, Any]]:
+    """What updating each model with these patients' outcomes would do.
+
+    Parameters
+    ----------
+    patients : DataFrame
+        With outcomes: ``he`` and ``p_<model>``, missing where a patient lacks the model's input.
+    models : mapping
+        By name, what the frozen model achieves here, with its ``threshold``.
+    notes : list of str
+        Why a model has no update is appended.
+    seed : int
+        Of the folds.
+
+    Returns
+    -------
+    dict
+        By model, ``update`` (the fields of :class:`hepred_lib.stats.updating.Update`) and ``cross_validated``, what
+        :func:`hepred_lib.stats.evaluation.evaluate` gives for probabilities updated by the other patients.
+    """
+    found = {}
+    for name, frozen in models.items():
+        judged = patients[patients[f"p_{name}"].notna()]
+        y, p = judged["he"].astype(int).to_numpy(), judged[f"p_{name}"].to_numpy()
+        try:
+            update, crossed = closed_test(y, p), cross_validated_update(y, p, seed=seed)
+        except ValueError as error:
+            notes.append(f"updating.{name}: {shown(error, 200).rstrip('.')}.")
+            continue
+        told = evaluate(y, crossed, float(update.apply(frozen["threshold"])))
+        notes += [f"updating.{name}.{note}" for note in told.pop("notes")]
+        line = {key: _known(value) if isinstance(value, float) else value for key, value in asdict(update).items()}
+        found[name] = {"update": line, "cross_validated": told}
+    return found
+
+
+def write_updates(frozen: FrozenStudy, updates: Mapping[str, Any], folder: Path) -> list[str]:
+    """Write each updated model, the frozen one inside; returns the names. A model that stands is not written."""
+    changed = {name: found["update"] for name, found in updates.items() if found["update"]["method"] != METHODS[0]}
+    for name, line in changed.items():
+        path = frozen.folder / f"{name}_model.json"
+        threshold = float(Update(**line).apply(frozen.models[name].threshold))
+        words = "p = 1 / (1 + exp(-(intercept + slope x log odds of the frozen model)))"
+        made_from = {"updated_from": file_sha256(path), "frozen": read_json(path)}
+        content = {"model": name, "definition_of_update": words, "threshold": threshold, "update": line, **made_from}
+        write_json(folder / f"{name}_model.json", content)
+    return list(changed)
+
+
 def predict_one(
     frozen: FrozenStudy, ct: Path, bedside: Mapping[str, Any] | None, *, out: Path
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -384,6 +448,20 @@ def _load_model(folder: Path, name: str) -> FrozenModel:
     return FrozenModel(name, logistic, described["threshold"], tuple(described.get("candidates", ())))
 
 
+def _load_updates(folder: Path, updated: Path, models: Mapping[str, FrozenModel]) -> dict[str, FrozenModel]:
+    """The updated models of a folder, each made from the model that the study has now."""
+    paths = {name: updated / f"{name}_model.json" for name in models if (updated / f"{name}_model.json").is_file()}
+    if not paths:
+        raise StudyError(f"--updated must be a folder of updated models of this study, got none in {updated}.")
+    found = {}
+    for name, path in paths.items():
+        described = read_model_file(path, "updated_model")
+        if described["updated_from"] != file_sha256(folder / f"{name}_model.json"):
+            raise StudyError(f"{path} was made from another {name} model than that of {folder}: make the update anew.")
+        found[name] = replace(models[name], threshold=described["threshold"], update=Update(**described["update"]))
+    return found
+
+
 def _frame(table: pd.DataFrame, model: FrozenModel) -> pd.DataFrame:
     """Predictors as the model wants them; a column that the table lacks is empty."""
     offered = ["sex" if name == "male" and "male" not in table else name for name in model.offered]
@@ -426,7 +504,8 @@ def _never_measured(frozen: FrozenStudy, patients: pd.DataFrame, imputed: pd.Dat
 def _bedside_warnings(frozen: FrozenStudy, bedside: Mapping[str, Any] | None) -> list[str]:
     if bedside is None:
         return ["no bedside values were given: p_clinical and p_integrated are null"]
-    words = []
+    updated = [f"p_{name}" for name, model in frozen.models.items() if model.update is not None]
+    words = [f"from updated models, which fit one hospital: {', '.join(updated)}"] if updated else []
     for model in frozen.models.values():
         lacking = [name for name in model.logistic.path if bedside.get("sex" if name == "male" else name) is None]
         if model.name != "image" and lacking:

@@ -103,6 +103,8 @@ def calibration_table(
 def decision_table(rows: pd.DataFrame, models: Iterable[str]) -> pd.DataFrame:
     """What the decision-curve figure draws: net benefit of the models, of treating all and of treating none."""
     y = rows["he"].astype(int)
+    if y.nunique() < 2:
+        return pd.DataFrame()
     thresholds = np.arange(0.01, 0.51, 0.01)
     curves = decision_curve(y, {name: rows[f"p_{name}"] for name in models}, thresholds)
     curves["model"] = curves["model"].replace({"all": "treat_all", "none": "treat_none"})

@@ -31,7 +31,7 @@ from hepred_lib.errors import StudyError
 from hepred_lib.literal import for_markdown, shortened
 from hepred_lib.stats.baseline import baseline_table
 from hepred_lib.stats.evaluation import calibration_reading
-from hepred_lib.stats.sample_size import cox_snell_r2_from_auc, riley_minimum
+from hepred_lib.stats.sample_size import cox_snell_r2_from_auc, external_minimum, riley_minimum
 from hepred_lib.study import tables
 from hepred_lib.study.definition import NOTEBOOKS
 from hepred_lib.study.files import (
@@ -45,7 +45,7 @@ from hepred_lib.study.files import (
     write_table,
 )
 from hepred_lib.study.run import blaming_damage
-from hepred_lib.study.summary import MIN_TEST_EVENTS, MODELS
+from hepred_lib.study.summary import MODELS
 from ich_phantom import growth, patients
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -327,7 +327,6 @@ def _environment(files: Files) -> Environment:
         **{"columns": COLUMNS, "definitions": DEFINITIONS, "notebooks": NOTEBOOKS, "statuses": STATUSES},
         **{"phantom": SimpleNamespace(growth=growth, patients=patients), "published": _yaml("published")},
         "reading": lambda model: calibration_reading(model.plain()),
-        "wanted_events": MIN_TEST_EVENTS,
         "sha256": lambda name: file_sha256(files.folder / name),
         "size": lambda name: (files.folder / name).stat().st_size,
     }
@@ -393,14 +392,14 @@ def performance(files: Files, judged: Known, oracle: Known | None = None) -> pd.
 
 
 def needed_patients(files: Files) -> SimpleNamespace:
-    """Patients that Riley's criteria and 100 test events require of a next study, at this one's share of expansion."""
+    """Patients that Riley's criteria require of a next study, to develop and to evaluate, at this one's share of HE."""
     n = files.results["n"]
     share = (n["he_development"] + n["he_test"]) / n["patients"]
     _require(0 < share < 1, "results.json has no patients of both outcomes")
     parameters = len(files.json("clinical_model.json")["candidates"])
     auc = files.record("01_cohort")["parameters"]["expected_auc"]
     development = riley_minimum(parameters, share, cox_snell_r2_from_auc(auc, share)).n
-    test = math.ceil(MIN_TEST_EVENTS / share)
+    test = external_minimum(share, auc).n
     return SimpleNamespace(development=development, test=test, parameters=parameters, auc=auc)
 
 

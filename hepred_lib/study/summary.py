@@ -6,10 +6,12 @@ A number that cannot be computed is null, with the reason in ``notes``: a list o
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, fields
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.special import logit
 
 from hepred_lib.cohort.rules import LOCATIONS
 from hepred_lib.cohort.scores import SCORES
@@ -23,6 +25,7 @@ from hepred_lib.stats.evaluation import (
     evaluate,
     null_accuracy,
 )
+from hepred_lib.stats.sample_size import ExternalMinimum, external_minimum
 from hepred_lib.stats.subgroups import FIGURES, interaction_test, subgroup_performance
 
 # Each is evidence of blood where it is above 0; so is a location, or an outcome that the hospital itself states.
@@ -202,6 +205,44 @@ def subgroup_splits(
     return {name: groups for name, groups in found.items() if groups.nunique() > 1}
 
 
+def needed_here(patients: pd.DataFrame, name: str, found: Mapping[str, Any]) -> dict[str, float]:
+    """Patients by whom a model could be judged precisely, were it calibrated here: the sizes of `external_minimum`.
+
+    Parameters
+    ----------
+    patients : DataFrame
+        With outcomes: `he`, and `p_<model>`, missing where a patient lacks the model's input.
+    name : str
+    found : mapping
+        What the model achieves in them.
+
+    Returns
+    -------
+    dict
+        `available` and `events` here, then the sizes; NaN where they cannot be worked out.
+    """
+    p = patients[f"p_{name}"].dropna().clip(1e-9, 1 - 1e-9)
+    share, area = found["n_events"] / found["n"], found["auc"]
+    point = (found["sensitivity"], found["specificity"], found["threshold"])
+    sizes = dict.fromkeys([entry.name for entry in fields(ExternalMinimum)], np.nan)
+    if area is not None and 0.5 < area < 1 and p.nunique() > 1 and 0 < point[2] < 1:
+        sizes |= asdict(external_minimum(share, area, logit(p), operating_point=point))
+    sizes["needed"], sizes["needed_events"] = sizes.pop("n"), sizes.pop("events")
+    return {"available": found["n"], "events": found["n_events"]} | sizes
+
+
+def subgroups_of_last(
+    patients: pd.DataFrame, development: pd.DataFrame, models: Mapping[str, Sequence[str]]
+) -> pd.DataFrame:
+    """`subgroup_table` of the last of these models (by name, its predictors); no row without a model."""
+    if not models:
+        return pd.DataFrame(columns=SUBGROUP_COLUMNS)
+    name, path = list(models.items())[-1]
+    judged = patients[patients[f"p_{name}"].notna()].reset_index(drop=True)
+    splits = subgroup_splits(judged, development, path)
+    return subgroup_table(judged["he"].astype(int), judged[f"p_{name}"], splits, model=name)
+
+
 def subgroup_table(y: pd.Series, p: pd.Series, splits: Mapping[str, pd.Series], *, model: str) -> pd.DataFrame:
     """What the subgroup figure draws: all patients first, then each subgroup with its split's tests of interaction.
 
@@ -227,12 +268,15 @@ def subgroup_table(y: pd.Series, p: pd.Series, splits: Mapping[str, pd.Series], 
         order = [group for group in [*groups.cat.categories, "missing"] if group in set(table["group"])]
         tests = interaction_test(y, risk, groups.astype(object))["p"].add_prefix("p_").to_dict()
         parts.append(table.set_index("group").loc[order].reset_index().assign(split=name, **tests))
-    columns = ["model", "split", "group", "n", "events", *FIGURES, "note", "p_auc", "p_slope", "p_in_the_large"]
-    return pd.concat([part for part in parts if len(part)], ignore_index=True).assign(model=model)[columns]
+    return pd.concat([part for part in parts if len(part)], ignore_index=True).assign(model=model)[SUBGROUP_COLUMNS]
 
 
 MODELS = ("image", "clinical", "integrated")
-MIN_TEST_EVENTS = 100
+SUBGROUP_COLUMNS = [
+    *("model", "split", "group", "n", "events"),
+    *FIGURES,
+    *("note", "p_auc", "p_slope", "p_in_the_large"),
+]
 # Where no scan was read: no slice to call, no mask to compare with.
 NO_SLICES = pd.DataFrame(columns=["patient_id", "presence", "blood"])
 NO_MASKS = pd.DataFrame({"dice": [], "hd95_mm": [], "reference_ml": [], "predicted_ml": []})

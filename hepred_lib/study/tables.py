@@ -300,6 +300,21 @@ def calibration_figures(models: Mapping[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(records, columns=["model", "events", *CALIBRATION, "reading"])
 
 
+def updating_table(models: Mapping[str, Any], updates: Mapping[str, Any]) -> pd.DataFrame:
+    """The frozen and the updated models side by side: the line, its tests, and the calibration of both."""
+    words = {"method": "chosen", "intercept": "intercept", "slope": "slope of the line"}
+    words |= {"p_any": "p, any change", "p_slope": "p, slope"}
+    parts = []
+    for name, found in updates.items():
+        line = {column: found["update"][key] for key, column in words.items()}
+        versions = {"frozen": (models[name], {}), "updated": (found["cross_validated"], line)}
+        for version, (judged, cells) in versions.items():
+            row = calibration_figures({name: judged}).drop(columns="events")
+            parts.append(row.assign(version=version, **cells))
+    order = ["model", "version", *words.values(), *CALIBRATION, "reading"]
+    return pd.concat(parts, ignore_index=True).reindex(columns=order) if parts else pd.DataFrame(columns=order)
+
+
 def comparison_table(comparisons: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """The paired tests of ``results.json`` with their limits in columns of their own."""
     figures = ["difference", "low", "high", "p"]

@@ -1,11 +1,14 @@
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.integrate import quad
-from scipy.special import expit
+from scipy.special import expit, ndtri
 from scipy.stats import norm
 
 from hepred_lib.stats.discrimination import binormal_separation
-from hepred_lib.stats.sample_size import cox_snell_r2_from_auc, riley_minimum, supported_parameters
+from hepred_lib.stats.sample_size import cox_snell_r2_from_auc, external_minimum, riley_minimum, supported_parameters
 
 PREVALENCE = 21 / 107
 
@@ -90,3 +93,30 @@ def test_the_number_supported_is_the_last_that_fits_and_is_found_at_once():
         found, r2 = supported_parameters(n, 0.2, 0.81), cox_snell_r2_from_auc(0.81, 0.2)
         assert found == 0 or riley_minimum(found, 0.2, r2).n <= n
         assert riley_minimum(found + 1, 0.2, r2).n > n
+
+
+def test_evaluation_samples_are_those_of_the_authors_program():
+    table = pd.read_csv(Path(__file__).parents[1] / "data" / "pmvalsampsize" / "sizes.csv")
+    normal = ndtri((np.arange(100_000) + 0.5) / 100_000)
+    for row in table.itertuples():
+        point = None if np.isnan(row.threshold) else (row.sensitivity, row.specificity, row.threshold)
+        found = external_minimum(row.prevalence, row.auc, row.mean + row.sd * normal, operating_point=point)
+        assert found.n_observed_expected == row.n_observed_expected
+        assert abs(found.n_auc - row.n_auc) <= 1
+        assert found.n_slope == pytest.approx(row.n_slope, rel=3e-3)  # theirs is from simulated patients
+        assert found.n == max(found.n_observed_expected, found.n_slope, found.n_auc, found.n_net_benefit or 0)
+        assert found.n_net_benefit is None if point is None else abs(found.n_net_benefit - row.n_net_benefit) <= 2
+
+
+def test_without_log_odds_those_of_a_calibrated_model_of_this_auc_are_taken():
+    rng = np.random.default_rng(0)
+    y = rng.random(400_000) < 0.2
+    distance = binormal_separation(0.8)
+    log_odds = np.log(0.25) + distance * (rng.normal(size=y.size) + y * distance) - distance**2 / 2
+    assert external_minimum(0.2, 0.8).n_slope == pytest.approx(external_minimum(0.2, 0.8, log_odds).n_slope, rel=0.02)
+
+
+def test_evaluation_sizes_refuse_what_cannot_be():
+    for given, words in (((0.0, 0.8), "prevalence"), ((0.2, 1.0), "auc"), ((0.2, 0.8, [1, 1]), "vary")):
+        with pytest.raises(ValueError, match=words):
+            external_minimum(*given)
