@@ -94,16 +94,6 @@ def test_a_second_export_joins_the_first(export, tmp_path):
     assert import_dicom(export, out).patients == 3
 
 
-def test_part_of_a_patients_series_is_refused_and_nothing_is_lost(export, tmp_path):
-    out = tmp_path / "out"
-    import_dicom(export, out)
-    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
-    write_series(tmp_path / "later", study="1.2.3.9", uid="1.2.3.9.1", taken="20240104 081500")
-    with pytest.raises(ScanError, match="SOURCE must hold all series of a patient it holds, got no baseline of"):
-        import_dicom(tmp_path / "later", out)
-    assert before == {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
-
-
 def test_killed_while_a_scan_is_replaced_the_next_import_takes_none_for_another(export, tmp_path, monkeypatch):
     out = tmp_path / "out"
     import_dicom(export, out)
@@ -163,17 +153,9 @@ def test_pseudonyms_of_an_earlier_import_join_a_later_table(export, tmp_path):
     assert (manifest.loc[["P0001", "P0002"], "baseline_ct"] != "").all()
 
 
-@pytest.mark.parametrize(
-    ("column", "number"),
-    [
-        ("DICOM_Patient_ID", "MRN-77"),
-        ("dicom-patient-id", "MRN-77"),
-        (" dicom_patient_id", " MRN-77 "),
-        ("Dicom Patient ID", "MRN-77"),
-    ],
-)
-def test_a_near_name_of_the_column_of_patient_ids_joins(export, tmp_path, column, number, bedside):
-    clinical = bedside(f"patient_id,{column},gcs", f"HE-1,{number},14")
+@pytest.mark.parametrize("column", ["DICOM_Patient_ID", "dicom-patient-id", " dicom_patient_id", "Dicom Patient ID"])
+def test_a_near_name_of_the_column_of_patient_ids_joins(export, tmp_path, column, bedside):
+    clinical = bedside(f"patient_id,{column},gcs", "HE-1, MRN-77 ,14")
     import_dicom(export, tmp_path / "out", clinical)
     manifest = table(tmp_path / "out" / "manifest.csv").set_index("patient_id")
     assert manifest.loc["HE-1", ["gcs", "baseline_ct"]].to_list() == ["14", "scans/HE-1_baseline.nii.gz"]
@@ -231,16 +213,6 @@ def test_a_pseudonym_once_given_stays_one_patients(export, tmp_path, row, messag
     with pytest.raises(ManifestError, match=message):
         import_dicom(export, out, clinical)
     assert before == {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
-
-
-def test_one_series_that_cannot_be_converted_stops_no_other(export, tmp_path):
-    for path in (export / "b").iterdir():
-        path.write_bytes(path.read_bytes()[:-4000])
-    imported = import_dicom(export, tmp_path / "out")
-    assert (imported.with_baseline, imported.with_followup) == (1, 1)
-    assert "has no first scan" in imported.notes[-1]
-    assert not any(str(tmp_path) in note or "/dicom/0" in note for note in imported.notes)
-    assert len(table(imported.manifest)) == 2
 
 
 def test_a_folder_without_dicom_is_refused(tmp_path):

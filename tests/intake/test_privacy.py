@@ -109,17 +109,22 @@ def test_private_files_are_private_from_their_first_byte(export, tmp_path, monke
     assert stat.S_IMODE((tmp_path / "out" / "identifying").stat().st_mode) == 0o700
 
 
-def test_no_message_names_a_file_or_a_patient(export, tmp_path):
+def test_what_cannot_be_converted_or_is_no_whole_patient_changes_nothing_else_and_names_nobody(export, tmp_path):
     for path in (export / "b").iterdir():
         path.write_bytes(path.read_bytes()[:-4000])
     hidden = export / "Doe_Jane_1951"
     (export / "a").rename(hidden)
     out = tmp_path / "out"
-    notes = list(import_dicom(export, out).notes)
+    imported = import_dicom(export, out)
+    assert (imported.patients, imported.with_baseline, imported.with_followup) == (2, 1, 1)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
     write_series(tmp_path / "later", study="1.2.3.9", uid="1.2.3.9.1")
-    with pytest.raises(ScanError) as refused:
+    lost = "SOURCE must hold all series of a patient it holds, got no baseline of"
+    with pytest.raises(ScanError, match=lost) as refused:
         import_dicom(tmp_path / "later", out)
-    said = "\n".join([*notes, str(refused.value)])
+    assert before == {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    said = "\n".join([*imported.notes, str(refused.value)])
+    assert "has no first scan" in said
     for word in ("Doe", "Jane", "MRN", str(tmp_path), "1.2.3", "/"):
         assert word not in said.replace("identifying/series.csv", "")
     assert "of identifying/series.csv" in said
