@@ -406,13 +406,10 @@ def suggest_mapping(cells: Cells) -> str:
         if guess.target not in found or (guess.sure and not found[guess.target].sure):
             found[guess.target] = guess
     named = {guess.name: guess for guess in found.values()}
-    guesses, common = _split_missing([_valued(named[name], table[name]) for name in table if name in named], table)
     lines = [f"# {cells.path.name}: {len(table)} patients. Confirm each line; a line that ends in ? was guessed."]
     if "patient_id" in found and HOSPITAL_NUMBER not in found:
         lines.append("# patient_id must be a pseudonym: the hospital's own number may not stay in a manifest.")
-    lines += map(_line, guesses)
-    if common:
-        lines.append(f"missing: [{', '.join(map(_scalar, common))}]  # seen in the cells; in all columns")
+    lines += [_line(_valued(named[name], table[name])) for name in table if name in named]
     rest = [name for name in table if name not in named]
     if rest:
         lines.append("ignore:  # left out; map what is meant for the manifest, or list it under keep")
@@ -496,40 +493,17 @@ def _measured(guess: _Guess, present: pd.Series, words: tuple[str, ...]) -> _Gue
 
 def _codes(target: str, found: list[str]) -> tuple[dict[str, str], bool]:
     """The code of each value (``?`` where none is known), and whether all are certain."""
-    if target == "sex":
-        digits = {"1": "M", "2": "F", "0": "F"}
-        said = {
-            v: "M" if v.casefold() in WORDS["male"] else "F" if v.casefold() in WORDS["female"] else None for v in found
-        }
-        values = {value: code or digits.get(value, "?") for value, code in said.items()}
-        return values, "?" not in values.values() and not any(map(str.isdigit, found))
     if target == "location":
         values = {value: LOCATIONS.get(_folded(value), "?") for value in found}
-    elif set(found) <= {"1", "2"}:  # as SPSS files have them
-        return {value: {"1": "1", "2": "0"}[value] for value in found}, False
-    else:
-        yes, no = {"1", *WORDS["yes"]}, {"0", *WORDS["no"]}
-        values = {v: "1" if v.casefold() in yes else "0" if v.casefold() in no else "?" for v in found}
-    return values, "?" not in values.values()
-
-
-def _split_missing(guesses: list[_Guess], table: pd.DataFrame) -> tuple[list[_Guess], list[str]]:
-    """Codes for missing that no other column has as a value become common to all; others stay with their column."""
-    numbers = {
-        guess.name: pd.to_numeric(table[guess.name].astype(object), errors="coerce").dropna()
-        for guess in guesses
-        if guess.target in COLUMNS and COLUMNS[guess.target].kind not in ("id", "path", "text")
+        return values, "?" not in values.values()
+    first, other = ("M", "F") if target == "sex" else ("1", "0")
+    words = {"M": WORDS["male"], "F": WORDS["female"], "1": {"1", *WORDS["yes"]}, "0": {"0", *WORDS["no"]}}
+    digits = target == "sex" or set(found) <= {"1", "2"}  # as SPSS files have them
+    meant = {"1": first, "2": other, "0": other} if digits else {}
+    values = {
+        v: next((code for code in (first, other) if v.casefold() in words[code]), meant.get(v, "?")) for v in found
     }
-
-    def is_value(code: str, guess: _Guess) -> bool:
-        values = numbers.get(guess.name, pd.Series(dtype=float))
-        same = values == pd.to_numeric(code, errors="coerce")
-        return code not in guess.missing and bool(same.any()) and not same.all()
-
-    every = dict.fromkeys(code for guess in guesses for code in guess.missing)
-    common = [code for code in every if not any(is_value(code, guess) for guess in guesses)]
-    own = [replace(guess, missing=tuple(code for code in guess.missing if code not in common)) for guess in guesses]
-    return own, common
+    return values, "?" not in values.values() and not (digits and any(map(str.isdigit, found)))
 
 
 def _line(guess: _Guess) -> str:
