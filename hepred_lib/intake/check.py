@@ -40,7 +40,6 @@ from hepred_lib.cohort.predictors import CLINICAL_CANDIDATES, NO_PREDICTORS, RAD
 from hepred_lib.cohort.rules import COLUMNS, SPLITS, Problem, count_of, located
 from hepred_lib.errors import ScanError
 from hepred_lib.imaging.head import cut_ends
-from hepred_lib.imaging.nifti import read_nifti
 from hepred_lib.imaging.preprocessing import Head, bone_threshold, find_head
 from hepred_lib.imaging.scans import Scan, mask_faults, read_mask, read_scan
 from hepred_lib.imaging.volume import mask_volume_ml
@@ -307,24 +306,15 @@ def _far(printed: float, measured: float) -> bool:
 
 
 def _on_the_other_grid(row: Mapping, column: str) -> Problem | None:
-    """The fault of a mask that does not fit its own scan, but does fit the other moment's."""
+    """The fault of a mask that cannot be that of its own scan, but can be that of the other moment's."""
     moment, _, kind = column.partition("_")
     other = MOMENTS[1 - MOMENTS.index(moment)]
     try:
-        mask, own, others = (_grid(Path(row[name])) for name in (column, f"{moment}_ct", f"{other}_ct"))
+        read_mask(Path(row[column]), read_scan(row[f"{other}_ct"]))
     except Exception:  # whatever a file does to its reader: the mask's own fault is reported as it is
         return None
-    fits = [mask[0] == scan[0] and np.allclose(mask[1], scan[1], atol=1e-2) for scan in (own, others)]
     remedy = f"Exchange {moment}_{kind} and {other}_{kind}, or the scans."
-    found = Problem(column, f"lie on the grid of {moment}_ct", f"that of {other}_ct", remedy)
-    return found if fits == [False, True] else None
-
-
-def _grid(path: Path) -> tuple[tuple[int, ...], np.ndarray]:
-    """Shape and affine of an image, in its own order of axes."""
-    with path.open("rb") as stream:
-        stored = read_nifti(stream, path.stat().st_size)
-    return stored.voxels.shape, stored.affine
+    return Problem(column, f"lie on the grid of {moment}_ct", f"that of {other}_ct", remedy)
 
 
 def _ventricular_problems(row: Mapping, moment: str, read: Mapping, images: Images) -> Iterator[Problem]:

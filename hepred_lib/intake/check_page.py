@@ -50,19 +50,14 @@ def page(checked: Checked) -> str:
     checked : Checked
         What :func:`hepred_lib.intake.check.check_manifest` found.
     """
-    scans = _scans_at_fault(checked)
-    warnings = len(checked.problems) - checked.refusals
-    tiles = [
-        (checked.patients, "patients", ""),
-        (checked.refusals, "refusals", "refuse"),
-        (warnings, "warnings", "warn"),
-        (len(scans), "scans at fault", ""),
-    ]
+    scans, refusals = _scans_at_fault(checked), checked.refusals
+    warnings = len(checked.problems) - refusals
+    tiles = [(checked.patients, "patients", ""), (refusals, "refusals", "refuse"), (warnings, "warnings", "warn")]
     text = Path(__file__).with_name("check_page.html.j2").read_text(encoding="utf-8")
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined)
     return environment.from_string(text).render(
-        state="refuse" if checked.refusals else "warn" if warnings else "clean",
-        tiles=tiles,
+        state="refuse" if refusals else "warn" if warnings else "clean",
+        tiles=[*tiles, (len(scans), "scans at fault", "")],
         notes=checked.notes,
         problems=[_shown(problem, checked.table) for problem in checked.problems],
         scans=[_card(checked, *place, problems) for place, problems in list(scans.items())[:SHOWN_SCANS]],
@@ -179,13 +174,13 @@ def _read(path: Path, mask: Path | None) -> Voxels | None:
     try:
         scan = read_scan(path)
     except ScanError:
-        hu, spacing_mm = _lenient(path) or (None, None)
-        return None if hu is None else Voxels(hu, spacing_mm, False, _lenient_mask(mask, hu.shape))
+        found = _lenient(path)
+        return found and Voxels(*found, passed=False, mask=_lenient_mask(mask, found[0].shape))
     try:
         drawn = None if mask is None else read_mask(mask, scan)
     except ScanError:
         drawn = _lenient_mask(mask, scan.hu.shape)
-    return Voxels(scan.hu, scan.spacing_mm, True, drawn)
+    return Voxels(scan.hu, scan.spacing_mm, passed=True, mask=drawn)
 
 
 def _lenient(path: Path) -> tuple[np.ndarray, tuple[float, float, float]] | None:
@@ -222,9 +217,8 @@ def _draw_slices(panels: list[Axes], voxels: Voxels) -> None:
         axes.set_axis_off()
     found = _through_brain(voxels) or _through_stack(voxels)
     if found is None:
-        panels[1].text(
-            0.5, 0.5, "No slices are shown: neither a brain\nnor the axial direction is certain.", ha="center"
-        )
+        why = "No slices are shown: neither a brain\nnor the axial direction is certain."
+        panels[1].text(0.5, 0.5, why, ha="center")
         return
     hu, mask, (x_mm, y_mm), places = found
     bar_mm = next((length for length in BAR_LENGTHS_MM if length <= 0.35 * x_mm * hu.shape[0]), BAR_LENGTHS_MM[-1])

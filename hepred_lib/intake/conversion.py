@@ -1,4 +1,4 @@
-"""One series to one NIfTI file, and the comparison of what came out with what the headers said.
+"""The pixels of DICOM images, one series to one NIfTI file, and the comparison of that with what the headers said.
 
 Slices are put in order of position, whatever their files are called and numbered. Where they lie straight above each
 other the volume is their own values, evenly spaced or interpolated to even spacing. A tilted gantry is corrected by
@@ -45,91 +45,6 @@ from hepred_lib.literal import shown
 
 if TYPE_CHECKING:
     from hepred_lib.intake.series import Series
-
-# --- deface: A head CT without its face: what lies in front of the brain and below it becomes air
-
-AIR_HU, CLIPPED_HU = -1024.0, -900.0
-# In the slice: skull and scalp are thinner. Downwards: the roof of the orbits is, and the eyes begin below it.
-MARGINS_MM = ((15.0, 5.0), (22.0, 8.0), (30.0, 12.0))
-# Share of the brain mask's voxels, tried in this order where no margin leaves it quite as it was: a mask that runs into
-# the muscles of the neck shrinks to the brain when the face is gone, and a wide margin around it would keep the face.
-MOST_CHANGED = (0.001, 0.05)
-
-
-def deface(hu: np.ndarray, spacing_mm: tuple[float, float, float]) -> np.ndarray:
-    """The scan with air in place of its face.
-
-    Parameters
-    ----------
-    hu : ndarray of shape (x, y, z)
-        Hounsfield units in RAS+.
-    spacing_mm : tuple of float
-        Voxel size.
-
-    Returns
-    -------
-    ndarray
-        A copy. Removed voxels are -1024 HU, or the lowest value of a scan that was clipped above that. The brain mask
-        of the copy is that of the scan: where the narrowest margin would change it, a wider one is taken. No voxel of
-        the brain mask is ever removed.
-
-    Raises
-    ------
-    ScanError
-        The scan shows no brain inside a skull, or every margin changes the brain mask by more than 5 %.
-    """
-    before = prepare(hu, spacing_mm)
-    brain = before.grid.to_scan(before.brain) >= 0.5
-    lowest = float(hu.min())
-    air, changes = np.asarray(AIR_HU if lowest < CLIPPED_HU else lowest, hu.dtype), {}
-    for most, margins_mm in product((0.0, *MOST_CHANGED), MARGINS_MM):
-        without = np.where(face_region(brain, spacing_mm, margins_mm), air, hu)
-        if margins_mm not in changes:
-            changes[margins_mm] = _changed_share(before, without, spacing_mm)
-        if changes[margins_mm] <= most:
-            return without
-    raise ScanError(
-        f"the brain mask must stay the same within {MOST_CHANGED[-1]:.0%} when the face is removed, got a change of "
-        f"{min(changes.values()):.0%}: look at the scan, or import this patient without --deface."
-    )
-
-
-def face_region(
-    brain: np.ndarray, spacing_mm: tuple[float, float, float], margins_mm: tuple[float, float]
-) -> np.ndarray:
-    """What lies in front of the brain or below it and outside its margin, bool (x, y, z); ``brain`` is not empty.
-
-    Parameters
-    ----------
-    brain : ndarray of bool, shape (x, y, z)
-        The brain on the scan's grid, in RAS+.
-    spacing_mm : tuple of float
-        Voxel size.
-    margins_mm : tuple of float
-        What stays around the brain within a slice, and below it.
-    """
-    margin_mm, below_mm = margins_mm
-    kept = brain.copy()
-    for step in range(1, 1 + round(below_mm / spacing_mm[2])):
-        kept[:, :, :-step] |= brain[:, :, step:]
-    face = np.zeros_like(brain)
-    columns = np.flatnonzero(brain.any(axis=(0, 2)))
-    front = slice((columns[0] + columns[-1]) // 2, None)
-    for z in range(1 + int(brain.sum(axis=(0, 1)).argmax())):
-        whole = not kept[:, :, z].any()
-        away_mm = np.inf if whole else distance_transform_edt(~kept[:, :, z], spacing_mm[:2])[:, front]
-        face[:, front, z] = away_mm > margin_mm
-    return face
-
-
-def _changed_share(before: BrainSlices, without: np.ndarray, spacing_mm: tuple[float, float, float]) -> float:
-    """Share of the brain mask that the scan without its face lacks or has in addition; 1 where it shows no head."""
-    try:
-        after = prepare(without, spacing_mm)
-    except ScanError:
-        return 1.0
-    return float((before.brain != after.brain).sum() / before.brain.sum()) if before.grid == after.grid else 1.0
-
 
 # --- the stored values of single images
 
@@ -306,7 +221,7 @@ def _stored(header: pydicom.Dataset, frame: int) -> Stored:
     return Stored(None, data, rescale, layout, syntax)
 
 
-# --- conversion
+# --- one series to one volume
 
 SAME_MM = 0.1  # two images nearer than this are at one place
 REGULAR = 0.1  # of a gap: how far a slice may lie from its place in an even stack
@@ -323,7 +238,7 @@ _TO_RAS = np.diag([-1.0, -1.0, 1.0])
 
 
 @dataclass(frozen=True)
-class _Stack:
+class _Slices:
     """The slices of a series and where they lie (LPS mm).
 
     ``hu`` is int16 (slices, rows, columns), in order of position; ``axes`` are the directions along a row, along a
@@ -380,14 +295,14 @@ def convert_series(series: Series, path: Path, *, workplace: Path | None = None)
     """
     try:
         with tempfile.TemporaryDirectory(dir=workplace) as place:
-            stack = _stack(series, Path(place))
-            tilted = abs(stack.slope) > SHEAR
-            volume = (_corrected if tilted else _written)(stack, Path(place))
+            slices = _slices(series, Path(place))
+            tilted = abs(slices.slope) > SHEAR
+            volume = (_corrected if tilted else _written)(slices, Path(place))
             try:
                 scan = read_scan(volume)
             except ScanError as error:
                 raise ScanError(f"give a usable volume: {str(error).replace(str(volume), 'it')}") from error
-        _require_as_headers(scan, stack, tilted=tilted)
+        _require_as_headers(scan, slices, tilted=tilted)
     except ScanError as error:
         name = f"series {series.number} ({len(series.files)} files, the first {series.files[0]})"
         raise ScanError(f"{name} must {error}") from error
@@ -396,7 +311,7 @@ def convert_series(series: Series, path: Path, *, workplace: Path | None = None)
     return scan
 
 
-def _stack(series: Series, place: Path) -> _Stack:
+def _slices(series: Series, place: Path) -> _Slices:
     """What the headers say of the slices' places, refused where no one volume has them, and their values."""
     if not series.places_mm or series.fault or any(image.pixel_mm is None for image in series.slices):
         raise ScanError(f"say where each slice lies and how large it is: {series.fault or 'no place'}.")
@@ -414,7 +329,7 @@ def _stack(series: Series, place: Path) -> _Stack:
         got = f"{max(beside, abs(slopes[0]) * places[-1]):.1f} mm beside"
         rule = f"slices above each other within {STRAIGHT_MM:g} mm, or tilted along their columns"
         raise ScanError(f"have {rule}, got {got}.")
-    return _Stack(_hu(series, place), axes, corners, (float(right), float(down)), places, float(slopes[1]))
+    return _Slices(_hu(series, place), axes, corners, (float(right), float(down)), places, float(slopes[1]))
 
 
 def _hu(series: Series, place: Path) -> np.ndarray:
@@ -441,26 +356,26 @@ def _hu(series: Series, place: Path) -> np.ndarray:
     return np.array([image.hu(next(unpacked) if image.values is None else None) for image in images], dtype=np.int16)
 
 
-def _written(stack: _Stack, place: Path) -> Path:
+def _written(slices: _Slices, place: Path) -> Path:
     """Slices straight above each other as NIfTI; between two slices linearly interpolated where they are uneven."""
-    hu, places, even = stack.hu, stack.places, stack.even_places
+    hu, places, even = slices.hu, slices.places, slices.even_places
     if len(even) != len(places) or not is_even(places):
         lower = np.clip(np.searchsorted(places, even, side="right") - 1, 0, len(places) - 2)
         share = ((even - places[lower]) / (places[lower + 1] - places[lower])).astype(np.float32)[:, None, None]
         hu = (1 - share) * hu[lower] + share * hu[lower + 1]
     affine = np.eye(4)
-    affine[:3, :3] = _TO_RAS @ stack.axes.T * [*stack.pixel_mm, even[1]]
-    affine[:3, 3] = _TO_RAS @ stack.corners[0]
+    affine[:3, :3] = _TO_RAS @ slices.axes.T * [*slices.pixel_mm, even[1]]
+    affine[:3, 3] = _TO_RAS @ slices.corners[0]
     write_nifti(place / "scan.nii", hu.transpose(2, 1, 0), affine, dtype=np.int16)
     return place / "scan.nii"
 
 
-def _corrected(stack: _Stack, place: Path) -> Path:
+def _corrected(slices: _Slices, place: Path) -> Path:
     """Slices of a tilted gantry as NIfTI, by dcm2niix from copies that hold their HU."""
-    hu, axes, corners = stack.hu, stack.axes[:2].copy(), stack.corners
-    if is_even(stack.places):  # dcm2niix takes the first gap for all
-        corners = corners[0] + np.outer(stack.even_places, stack.axes[2] + stack.slope * stack.axes[1])
-    for axis, direction, size in ((2, 0, stack.pixel_mm[0]), (1, 1, stack.pixel_mm[1])):
+    hu, axes, corners = slices.hu, slices.axes[:2].copy(), slices.corners
+    if is_even(slices.places):  # dcm2niix takes the first gap for all
+        corners = corners[0] + np.outer(slices.even_places, slices.axes[2] + slices.slope * slices.axes[1])
+    for axis, direction, size in ((2, 0, slices.pixel_mm[0]), (1, 1, slices.pixel_mm[1])):
         if axes[direction, direction] < 0:  # dcm2niix corrects patients who lie on their back
             hu = np.flip(hu, axis)
             corners = corners + (hu.shape[axis] - 1) * size * axes[direction]
@@ -470,8 +385,8 @@ def _corrected(stack: _Stack, place: Path) -> Path:
     for number, (values, corner) in enumerate(zip(hu, corners, strict=True)):
         copy = _copy(number, {"Rows": values.shape[0], "Columns": values.shape[1], **_INT16})
         copy.ImagePositionPatient, copy.ImageOrientationPatient = _decimals(corner), _decimals(axes.ravel())
-        copy.PixelSpacing = _decimals(stack.pixel_mm[::-1])
-        copy.Manufacturer, copy.GantryDetectorTilt = "GE MEDICAL SYSTEMS", f"{abs(_tilt(stack)):.2f}"
+        copy.PixelSpacing = _decimals(slices.pixel_mm[::-1])
+        copy.Manufacturer, copy.GantryDetectorTilt = "GE MEDICAL SYSTEMS", f"{abs(_tilt(slices)):.2f}"
         if hu.min() < AIR_HU:  # outside the field of view; else it would be mixed with the air beside it
             copy.PixelPaddingValue = int(hu.min())
         copy.PixelData = values.astype("<i2").tobytes()
@@ -481,9 +396,9 @@ def _corrected(stack: _Stack, place: Path) -> Path:
     return min(volumes, key=lambda volume: ("_Tilt" not in volume.name, "_Eq" not in volume.name, volume.name))
 
 
-def _tilt(stack: _Stack) -> float:
+def _tilt(slices: _Slices) -> float:
     """Degrees by which the slices lean against the line on which they are stacked."""
-    return float(np.degrees(np.arctan(stack.slope)))
+    return float(np.degrees(np.arctan(slices.slope)))
 
 
 def _decoded(images: list[Stored], place: Path) -> list[np.ndarray]:
@@ -547,62 +462,62 @@ def _dcm2niix(images: Path, count: int) -> list[Path]:
     return volumes
 
 
-def _require_as_headers(scan: Scan, stack: _Stack, *, tilted: bool) -> None:
+def _require_as_headers(scan: Scan, slices: _Slices, *, tilted: bool) -> None:
     """Refuse a volume whose extent, spacing, orientation or content is not that of the headers, with both numbers."""
-    axes, directions = stack.axes @ _TO_RAS, scan.affine[:3, :3] / np.array(scan.spacing_mm)
+    axes, directions = slices.axes @ _TO_RAS, scan.affine[:3, :3] / np.array(scan.spacing_mm)
     cosines = axes @ directions
     order = np.abs(cosines).argmax(axis=1)
     along = cosines[range(3), order]
     if sorted(order) != [0, 1, 2] or np.abs(along).min() < ALIGNED:
         wanted, got = (np.round(each, 3).tolist() for each in (axes, directions.T))
         raise ScanError(f"lie as its headers say, {wanted}, got {got}.")
-    spacing, extent_said = np.array(scan.spacing_mm)[order], stack.places[-1]
+    spacing, extent_said = np.array(scan.spacing_mm)[order], slices.places[-1]
     extent = (scan.hu.shape[order[2]] - 1) * spacing[2]
-    if abs(extent - extent_said) > np.median(np.diff(stack.places)) / 2:
+    if abs(extent - extent_said) > np.median(np.diff(slices.places)) / 2:
         raise ScanError(f"reach over {extent_said:.1f} mm as its headers say, got {extent:.1f} mm.")
-    wanted = (*stack.pixel_mm, extent / (len(stack.hu) - 1) if is_even(stack.places) else spacing[2])
+    wanted = (*slices.pixel_mm, extent / (len(slices.hu) - 1) if is_even(slices.places) else spacing[2])
     if not np.allclose(spacing, wanted, rtol=SPACING):
         wanted, got = (" x ".join(f"{size:.4g}" for size in sizes) for sizes in (wanted, spacing))
         raise ScanError(f"have the spacing of its headers, {wanted} mm, got {got} mm.")
     # As the slices are stored: (slices, rows, columns), each from its own first one.
     turned = scan.hu.transpose(order)[tuple(slice(None, None, int(np.sign(c))) for c in along)].transpose(2, 1, 0)
     if tilted:
-        _require_drift(turned, spacing, stack)
+        _require_drift(turned, spacing, slices)
         return
     first = np.where(along > 0, 0, np.array(turned.shape[::-1]) - 1)[np.argsort(order)]
-    away = np.linalg.norm(nib.affines.apply_affine(scan.affine, first) - _TO_RAS @ stack.corners[0])
-    if turned.shape[1:] != stack.hu.shape[1:] or away > spacing[2] / 2:
+    away = np.linalg.norm(nib.affines.apply_affine(scan.affine, first) - _TO_RAS @ slices.corners[0])
+    if turned.shape[1:] != slices.hu.shape[1:] or away > spacing[2] / 2:
         raise ScanError(f"begin where its first image does, got {away:.1f} mm away.")
-    _require_values(turned, stack)
+    _require_values(turned, slices)
 
 
-def _require_values(turned: np.ndarray, stack: _Stack) -> None:
+def _require_values(turned: np.ndarray, slices: _Slices) -> None:
     """Refuse a volume that has other HU than the images, or has them elsewhere, in any slice that is in both."""
-    even = is_even(stack.places)
-    steps = np.arange(len(stack.hu)) if even else stack.places / stack.even_places[1]
+    even = is_even(slices.places)
+    steps = np.arange(len(slices.hu)) if even else slices.places / slices.even_places[1]
     for k in np.flatnonzero(np.abs(steps - np.rint(steps)) < EXACT):
         got = turned[int(np.rint(steps[k]))]
-        apart = np.abs(got - stack.hu[k])
+        apart = np.abs(got - slices.hu[k])
         if apart.max() > 1:
             row, column = np.unravel_index(apart.argmax(), apart.shape)
-            wanted = f"{stack.hu[k, row, column]:g} in slice {k + 1} (row {row + 1}, column {column + 1})"
+            wanted = f"{slices.hu[k, row, column]:g} in slice {k + 1} (row {row + 1}, column {column + 1})"
             raise ScanError(f"have the HU of its images, {wanted}, got {got[row, column]:g}.")
 
 
-def _require_drift(turned: np.ndarray, spacing: np.ndarray, stack: _Stack) -> None:
+def _require_drift(turned: np.ndarray, spacing: np.ndarray, slices: _Slices) -> None:
     """Refuse a volume in which the head leans otherwise than in the slices: corrected the wrong way, or not at all.
 
     Compared is the middle of the tissue in each slice, up to one shift of all: the origin is dcm2niix's.
     """
-    said, size = _middles(stack.hu, stack.pixel_mm)
-    said = said + (stack.corners - stack.corners[0]) @ stack.axes[:2].T
+    said, size = _middles(slices.hu, slices.pixel_mm)
+    said = said + (slices.corners - slices.corners[0]) @ slices.axes[:2].T
     got, _ = _middles(turned, spacing[:2])
-    nearest = np.rint(stack.places / stack.places[-1] * (len(got) - 1)).astype(int)
+    nearest = np.rint(slices.places / slices.places[-1] * (len(got) - 1)).astype(int)
     drift = (got[nearest] - said)[size > LARGE * size.max()]
     drift_mm = float(np.median(np.abs(drift - np.median(drift, axis=0)), axis=0).max())
     if drift_mm > DRIFT_MM:
         got_mm = f"slices {drift_mm:.1f} mm beside their places (allowed {DRIFT_MM:g} mm)"
-        raise ScanError(f"be corrected for a tilt of {_tilt(stack):.1f} degrees, got {got_mm}.")
+        raise ScanError(f"be corrected for a tilt of {_tilt(slices):.1f} degrees, got {got_mm}.")
 
 
 def _middles(planes: np.ndarray, pixel_mm: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
@@ -612,3 +527,88 @@ def _middles(planes: np.ndarray, pixel_mm: Sequence[float]) -> tuple[np.ndarray,
     along, down = (np.arange(n) * mm for n, mm in zip(planes.shape[:0:-1], pixel_mm, strict=True))
     sums = np.stack([tissue.sum(axis=1) @ along, tissue.sum(axis=2) @ down], axis=1)
     return sums / np.maximum(size, 1)[:, None], size
+
+
+# --- a head CT without its face: what lies in front of the brain and below it becomes air
+
+AIR_HU, CLIPPED_HU = -1024.0, -900.0
+# In the slice: skull and scalp are thinner. Downwards: the roof of the orbits is, and the eyes begin below it.
+MARGINS_MM = ((15.0, 5.0), (22.0, 8.0), (30.0, 12.0))
+# Share of the brain mask's voxels, tried in this order where no margin leaves it quite as it was: a mask that runs into
+# the muscles of the neck shrinks to the brain when the face is gone, and a wide margin around it would keep the face.
+MOST_CHANGED = (0.001, 0.05)
+
+
+def deface(hu: np.ndarray, spacing_mm: tuple[float, float, float]) -> np.ndarray:
+    """The scan with air in place of its face.
+
+    Parameters
+    ----------
+    hu : ndarray of shape (x, y, z)
+        Hounsfield units in RAS+.
+    spacing_mm : tuple of float
+        Voxel size.
+
+    Returns
+    -------
+    ndarray
+        A copy. Removed voxels are -1024 HU, or the lowest value of a scan that was clipped above that. The brain mask
+        of the copy is that of the scan: where the narrowest margin would change it, a wider one is taken. No voxel of
+        the brain mask is ever removed.
+
+    Raises
+    ------
+    ScanError
+        The scan shows no brain inside a skull, or every margin changes the brain mask by more than 5 %.
+    """
+    before = prepare(hu, spacing_mm)
+    brain = before.grid.to_scan(before.brain) >= 0.5
+    lowest = float(hu.min())
+    air, changes = np.asarray(AIR_HU if lowest < CLIPPED_HU else lowest, hu.dtype), {}
+    for most, margins_mm in product((0.0, *MOST_CHANGED), MARGINS_MM):
+        without = np.where(face_region(brain, spacing_mm, margins_mm), air, hu)
+        if margins_mm not in changes:
+            changes[margins_mm] = _changed_share(before, without, spacing_mm)
+        if changes[margins_mm] <= most:
+            return without
+    raise ScanError(
+        f"the brain mask must stay the same within {MOST_CHANGED[-1]:.0%} when the face is removed, got a change of "
+        f"{min(changes.values()):.0%}: look at the scan, or import this patient without --deface."
+    )
+
+
+def face_region(
+    brain: np.ndarray, spacing_mm: tuple[float, float, float], margins_mm: tuple[float, float]
+) -> np.ndarray:
+    """What lies in front of the brain or below it and outside its margin, bool (x, y, z); ``brain`` is not empty.
+
+    Parameters
+    ----------
+    brain : ndarray of bool, shape (x, y, z)
+        The brain on the scan's grid, in RAS+.
+    spacing_mm : tuple of float
+        Voxel size.
+    margins_mm : tuple of float
+        What stays around the brain within a slice, and below it.
+    """
+    margin_mm, below_mm = margins_mm
+    kept = brain.copy()
+    for step in range(1, 1 + round(below_mm / spacing_mm[2])):
+        kept[:, :, :-step] |= brain[:, :, step:]
+    face = np.zeros_like(brain)
+    columns = np.flatnonzero(brain.any(axis=(0, 2)))
+    front = slice((columns[0] + columns[-1]) // 2, None)
+    for z in range(1 + int(brain.sum(axis=(0, 1)).argmax())):
+        whole = not kept[:, :, z].any()
+        away_mm = np.inf if whole else distance_transform_edt(~kept[:, :, z], spacing_mm[:2])[:, front]
+        face[:, front, z] = away_mm > margin_mm
+    return face
+
+
+def _changed_share(before: BrainSlices, without: np.ndarray, spacing_mm: tuple[float, float, float]) -> float:
+    """Share of the brain mask that the scan without its face lacks or has in addition; 1 where it shows no head."""
+    try:
+        after = prepare(without, spacing_mm)
+    except ScanError:
+        return 1.0
+    return float((before.brain != after.brain).sum() / before.brain.sum()) if before.grid == after.grid else 1.0

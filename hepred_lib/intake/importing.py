@@ -45,7 +45,7 @@ from hepred_lib.intake.words import load_words
 from hepred_lib.progress import progress
 from hepred_lib.study.files import write_table
 
-SCANS = ("baseline", "followup")
+SCANS = USES[:2]
 FOLDER = "identifying"  # of OUT: all that names a patient
 NAME, KEY = "patient_id", HOSPITAL_NUMBER
 MADE = ("baseline_ct", "followup_ct", "ct_to_followup_h")
