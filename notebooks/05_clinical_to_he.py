@@ -344,6 +344,28 @@ crossed.insert(0, "figure", list(figures))
 tables.save_table(run.folder, "cross_fitted_clinical", crossed)
 
 # %% [markdown]
+# ## Stability of the predictions
+#
+# Would another sample of the same size have given the same patients the same probabilities? Each resample's model, made by
+# the whole procedure, is applied to the development patients and compared with the model of this chapter, both before
+# shrinkage (Riley and Collins 2023). In the first panel a line spans the middle 95 % of a patient's probabilities: where the
+# lines are long, the model gives a probability that the data do not determine, however well it discriminates on average.
+# The second panel shows how often a resample's model classifies the patient otherwise at the threshold; patients near it
+# always change, patients far from it should not. The third shows the resamples' calibration curves.
+
+# %%
+instability = drawing.instability_table(model, x, y, threshold)
+show(run.folder, "instability_clinical", instability.assign(simulated=bool(truth)))
+
+# %% [markdown]
+# The same in numbers: the mean absolute prediction error (MAPE), and the share of the patients whom more than one resample
+# in ten classifies otherwise.
+
+# %%
+unstable = tables.instability_summary(instability)
+tables.save_table(run.folder, "instability_clinical", unstable)
+
+# %% [markdown]
 # ## Sensitivity analyses
 #
 # None of these replaces the model; they show which conclusions depend on a choice of method.

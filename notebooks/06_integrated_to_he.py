@@ -243,6 +243,18 @@ crossed = pd.DataFrame(crossed, columns=["figure", "estimate", "low", "high"])
 tables.save_table(run.folder, "cross_fitted_integrated", crossed)
 
 # %% [markdown]
+# ## Stability of the predictions
+#
+# As in chapter 05: the resamples' models, applied to the same patients. The networks were not trained again, so that the
+# score is taken as given, and the true instability is larger. A model that is steadier than the clinical one owes it to the
+# score, which enters every resample's model.
+
+# %%
+instability = drawing.instability_table(model, x[rows], y, threshold)
+tables.save_table(run.folder, "instability_integrated", tables.instability_summary(instability))
+show(run.folder, "instability_integrated", instability.assign(simulated=bool(truth)))
+
+# %% [markdown]
 # ## Penalties instead of selection
 #
 # Lasso and ridge over all candidates and the score, cross-fitted over the same folds, their strength chosen inside the

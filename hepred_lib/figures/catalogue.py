@@ -118,6 +118,15 @@ FIGURES: dict[str, FigureSpec] = {
         "How often each candidate is selected in bootstrap resamples; filled bars are in the final model.",
         models.inclusion_frequency, SINGLE_MM, lambda table: 22 + 4.2 * len(table), "label", "frequency", "selected",
     ),
+    **{
+        f"instability_{name}": _figure(
+            f"Instability of the {name} model: each patient's probability in the resamples' models (95 % range), how "
+            "often they classify the patient otherwise, and their calibration in the development patients.",
+            models.instability, DOUBLE_MM, 66,
+            "kind", "p", "low", "high", "changed", "threshold", "curve", "observed", "mape",
+        )
+        for name in ("clinical", "integrated")
+    },
     "roc": _figure(
         "ROC curves with 95 % bands and the models' operating points.",
         performance.roc, SINGLE_MM, 107, *_MODEL, "false_positive_rate", "sensitivity", "low", "high",

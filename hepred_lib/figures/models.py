@@ -153,6 +153,41 @@ def odds_ratios(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     return [axes]
 
 
+def instability(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
+    """Draw how much the resamples' models disagree about the same patients.
+
+    Parameters
+    ----------
+    figure : matplotlib Figure or SubFigure
+    table : DataFrame
+        Rows of kind `patient` with `p`, `low`, `high`, `changed`, `threshold`, and of kind `curve` with `curve`, `p`,
+        `observed`; `mape` in all.
+
+    Returns
+    -------
+    list of Axes
+        Probabilities, classification, calibration.
+    """
+    axes = figure.subplots(1, 3)
+    patients, curves = (table[table["kind"].eq(kind)] for kind in ("patient", "curve"))
+    patients = patients.sort_values("p", kind="stable")
+    axes[0].vlines(patients["p"], patients["low"], patients["high"], color=BLUE, alpha=0.35, linewidth=0.6)
+    axes[0].set_ylabel("Probability, resamples' models")
+    axes[0].set_title(f"Mean absolute difference {patients['mape'].iloc[0]:.3f}")
+    axes[1].scatter(patients["p"], 100 * patients["changed"], s=4, color=BLUE, linewidth=0)
+    axes[1].axvline(patients["threshold"].iloc[0], **GUIDE)
+    axes[1].set(ylabel="Classified otherwise, % of resamples", ylim=(-2, 102), title="Classification at the threshold")
+    for _, curve in curves.groupby("curve"):
+        axes[2].plot(curve["p"], curve["observed"], color=BLUE, alpha=0.25, linewidth=0.5)
+    axes[2].set(ylabel="Observed frequency", title="Calibration, apparent")
+    for panel in (axes[0], axes[2]):
+        panel.plot([0, 1], [0, 1], **GUIDE)
+        panel.set_ylim(0, 1)
+    for panel, words in zip(axes, ("Probability, the model", "Probability, the model", "Probability"), strict=True):
+        panel.set(xlim=(0, 1), xlabel=words)
+    return list(axes)
+
+
 def inclusion_frequency(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     """Draw how often each candidate is selected in resamples, beside one half; selected ones are filled.
 

@@ -303,8 +303,8 @@ def calibration_curve(
     checks.at_least(n_resamples, "n_resamples", 1)
     checks.generator(rng)
     draws = rng.integers(0, y.size, size=(n_resamples, y.size))
-    curves = np.array([_read_curve(y[drawn], p[drawn], grid) for drawn in draws])
-    observed = _read_curve(y, p, grid)
+    curves = np.array([read_curve(y[drawn], p[drawn], grid) for drawn in draws])
+    observed = read_curve(y, p, grid)
     low, high = np.full((2, grid.size), np.nan)
     reached = np.isfinite(observed) & np.isfinite(curves).any(axis=0)
     if reached.any():
@@ -337,6 +337,7 @@ def _smooth(y: NDArray, p: NDArray) -> NDArray[np.float64]:
     return lowess(y, p, frac=SPAN, it=0, delta=0.01 * np.ptp(p), return_sorted=False)
 
 
-def _read_curve(y: NDArray, p: NDArray, grid: NDArray) -> NDArray[np.float64]:
+def read_curve(y: NDArray, p: NDArray, grid: NDArray) -> NDArray[np.float64]:
+    """The smooth curve at a grid of probabilities; NaN outside the range of the predictions."""
     value, first = np.unique(p, return_index=True)
     return np.clip(np.interp(grid, value, _smooth(y, p)[first], left=np.nan, right=np.nan), 0, 1)

@@ -149,6 +149,7 @@ def develop(x: pd.DataFrame, y: ArrayLike, settings: DevelopmentSettings) -> Dev
         imputer=imputer,
         settings=settings,
         notes=_notes(fitted, judged, columns, tuple(copies)),
+        resampled=judged.probabilities,
     )
     linear = draft.linear_predictors(columns)
     reach = np.abs(linear).max() + 40
@@ -189,6 +190,8 @@ class DevelopedModel:
     settings : DevelopmentSettings
     notes : tuple of str
         What a reader must know: nothing selected, separation, constant and collinear columns.
+    resampled : ndarray, shape (n_resamples, n), or None
+        Probabilities that the resamples' models, before shrinkage, give the development patients; not stored.
 
     References
     ----------
@@ -210,6 +213,7 @@ class DevelopedModel:
     imputer: Imputer
     settings: DevelopmentSettings
     notes: tuple[str, ...]
+    resampled: Array | None = None
 
     @property
     def predictors(self) -> tuple[str, ...]:
@@ -475,6 +479,8 @@ class Optimism:
         Share of the resamples that chose each candidate.
     separated : int
         Resamples whose model separates the outcome.
+    probabilities : ndarray, shape (b, n), or None
+        Of the development patients by each resample's model.
     """
 
     slopes: Array
@@ -482,6 +488,7 @@ class Optimism:
     brier_optimism: Array
     inclusion: Array
     separated: int = 0
+    probabilities: Array | None = None
 
     @property
     def shrinkage(self) -> float:
@@ -546,7 +553,7 @@ def judge(
     Van Houwelingen, Le Cessie. Stat Med 1990;9:1303-1325. Harrell, Lee, Mark. Stat Med 1996;15:361-387.
     """
     applied, y = completed
-    parts, chosen, separated = [], np.zeros(len(procedure.plan.blocks)), 0
+    parts, chosen, separated, given = [], np.zeros(len(procedure.plan.blocks)), 0, []
     for first in range(0, n_resamples, _CHUNK):
         drawn = _usable_resamples(values, y, min(_CHUNK, n_resamples - first), rng, procedure.coding.names)
         counts = resample_counts(drawn)
@@ -556,10 +563,12 @@ def judge(
         p = expit(coefficients @ applied).mean(axis=0)
         figures = [_figures(y[rows], one[rows]) - _figures(y, one) for rows, one in zip(drawn, p, strict=True)]
         parts.append(np.vstack([_slopes(p, y), np.array(figures).T]))
+        given.append(p.astype(np.float32))
         chosen += np.bincount([block for path in paths for block in path], minlength=chosen.size)
         separated += int(apart.sum())
     slopes, auc_optimism, brier_optimism = np.concatenate(parts, axis=1)
-    return Optimism(slopes, auc_optimism, brier_optimism, chosen / n_resamples, separated)
+    inclusion = chosen / n_resamples
+    return Optimism(slopes, auc_optimism, brier_optimism, inclusion, separated, np.concatenate(given))
 
 
 @dataclass(frozen=True)

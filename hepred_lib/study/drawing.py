@@ -26,6 +26,7 @@ from hepred_lib.stats.calibration import calibration_curve
 from hepred_lib.stats.decision import decision_curve
 from hepred_lib.stats.development import DevelopedModel
 from hepred_lib.stats.discrimination import roc_band
+from hepred_lib.stats.instability import calibration_instability, mean_absolute_prediction_error, patient_instability
 from hepred_lib.stats.logistic import Coding
 from hepred_lib.stats.nomogram import PROBABILITY, TOTAL, Nomogram, build_nomogram, nomogram_axes
 from hepred_lib.stats.operating_point import confusion
@@ -55,6 +56,16 @@ def correlation_table(x: pd.DataFrame) -> pd.DataFrame:
     rank, words = coded.corr("spearman").to_numpy(), [coded_label(name) for name in coded]
     pairs = [(i, j, words[i], words[j], rank[i, j]) for i in range(len(words)) for j in range(i)]
     return pd.DataFrame(pairs, columns=["row", "column", "variable", "other", "correlation"])
+
+
+def instability_table(model: DevelopedModel, x: pd.DataFrame, y: pd.Series, threshold: float) -> pd.DataFrame:
+    """What the figure of instability draws: a row a patient, then the curves of the resamples' models."""
+    p = model.predict(x, shrunk=False)
+    patients = patient_instability(p, model.resampled, threshold).assign(kind="patient", threshold=threshold)
+    curves = calibration_instability(y, model.resampled, GRID)
+    parts = [pd.DataFrame({"kind": "curve", "curve": k, "p": GRID, "observed": one}) for k, one in enumerate(curves)]
+    mape = mean_absolute_prediction_error(p, model.resampled)
+    return pd.concat([patients, *parts], ignore_index=True).dropna(subset="p").assign(mape=mape)
 
 
 def inclusion_table(model: DevelopedModel) -> pd.DataFrame:

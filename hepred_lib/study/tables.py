@@ -300,6 +300,14 @@ def calibration_figures(models: Mapping[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(records, columns=["model", "events", *CALIBRATION, "reading"])
 
 
+def instability_summary(instability: pd.DataFrame) -> pd.DataFrame:
+    """Instability of a model in one row: MAPE, width of the patients' ranges, how many change their class."""
+    patients = instability[instability["kind"].eq("patient")]
+    often, width = patients["changed"].gt(0.1), (patients["high"] - patients["low"]).median()
+    cells = {"patients": len(patients), "mape": patients["mape"].iloc[0], "range_median": width}
+    return pd.DataFrame([cells | {"changed_often": int(often.sum()), "changed_often_share": float(often.mean())}])
+
+
 def updating_table(models: Mapping[str, Any], updates: Mapping[str, Any]) -> pd.DataFrame:
     """The frozen and the updated models side by side: the line, its tests, and the calibration of both."""
     words = {"method": "chosen", "intercept": "intercept", "slope": "slope of the line"}

@@ -136,6 +136,17 @@ def inclusion_frequency():
     return pd.DataFrame(rows, columns=["label", "frequency", "selected", "kind"])
 
 
+def instability_clinical():
+    p = np.linspace(0.05, 0.7, 40)
+    patients = {"p": p, "low": 0.5 * p, "high": np.minimum(1.6 * p, 1), "changed": np.exp(-50 * (p - 0.3) ** 2)}
+    rows = pd.DataFrame(patients).assign(kind="patient", threshold=0.3)
+    grid = np.linspace(0, 1, 21)
+    curves = [
+        pd.DataFrame({"kind": "curve", "curve": k, "p": grid, "observed": grid ** (1 + k / 10)}) for k in range(5)
+    ]
+    return pd.concat([rows, *curves], ignore_index=True).assign(mape=0.046)
+
+
 def missing():
     rows = [("Glucose", 0.31, 0.28, 0.4), ("NIHSS", 0.05, 0.04, 0.08), ("Age", 0.0, 0.0, 0.0)]
     groups = (("all", 107), ("no HE", 86), ("HE", 21))
@@ -269,9 +280,13 @@ BUILDERS = {
     build.__name__: build for build in (
         activation, power, flow, cohort, truth, quality, montage, outlines, overview, learning_curves, bland_altman,
         dl_score, odds_ratios_clinical, missing, correlation, inclusion_frequency, nomogram, subgroups,
+        instability_clinical,
         reclassification, roc, calibration, decision_curve, oracle,
     )
-} | {"missing_by_set": missing, "odds_ratios_integrated": odds_ratios_clinical}  # fmt: skip
+} | {
+    "missing_by_set": missing, "odds_ratios_integrated": odds_ratios_clinical,
+    "instability_integrated": instability_clinical,
+}  # fmt: skip
 
 
 @pytest.fixture(scope="session")
