@@ -114,15 +114,6 @@ def test_the_page_is_written_where_it_is_asked_for_and_never_over_the_table(coho
     assert isinstance(command(path, "--html", path).exception, StudyError)
 
 
-def test_an_unknown_definition_is_refused_in_one_line(cohort_folder, monkeypatch, capsys):
-    monkeypatch.setattr("sys.argv", ["hepred", "check", str(cohort_folder / "manifest.csv"), "--definition", "foo"])
-    with pytest.raises(SystemExit) as end:
-        cli.main()
-    assert end.value.code == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert "--definition must be one of" in line
-
-
 def test_a_table_is_mapped_checked_and_written_as_a_manifest(cohort_folder):
     table, manifest = cohort_folder / "ward.csv", cohort_folder / "mapped.csv"
     rewrite(cohort_folder, "age,sex", "Alter,Geschlecht").rename(table)

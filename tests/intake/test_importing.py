@@ -3,9 +3,7 @@
 import pandas as pd
 import pytest
 
-from hepred_lib.cli import main
-from hepred_lib.cohort.manifest import read_manifest
-from hepred_lib.errors import ManifestError, ScanError
+from hepred_lib.errors import ManifestError
 from hepred_lib.imaging.scans import read_scan
 from hepred_lib.intake.check import check_manifest
 from hepred_lib.intake.importing import _convert_one, import_dicom
@@ -25,27 +23,6 @@ def bedside(tmp_path):
         return tmp_path / "bedside.csv"
 
     return write
-
-
-def test_an_export_becomes_a_cohort(export, tmp_path):
-    out = tmp_path / "cohort"
-    imported = import_dicom(export, out)
-    assert (imported.patients, imported.with_baseline, imported.with_followup) == (2, 2, 1)
-    assert imported.notes == ()
-    manifest = read_manifest(out / "manifest.csv").set_index("patient_id")
-    name = table(out / "identifying" / "key.csv").set_index("dicom_patient_id")["patient_id"]
-    a, b = manifest.loc[name["MRN-77"]], manifest.loc[name["MRN-12"]]
-    assert (a["ct_to_followup_h"], a["age"], a["sex"], b["sex"]) == (23.5, 67, "F", "M")
-    assert pd.isna(b["followup_ct"])
-    assert check_manifest(out / "manifest.csv").problems == []
-    series = table(out / "identifying" / "series.csv").set_index("series_uid")
-    assert series["use"].to_dict() == {
-        "1.2.4.1": "baseline",
-        "1.2.3.1.1": "baseline",
-        "1.2.3.1.2": "none",
-        "1.2.3.1.3": "none",
-        "1.2.3.2.1": "followup",
-    }
 
 
 def test_imported_again_names_stay_and_nothing_is_converted_twice(export, tmp_path):
@@ -215,15 +192,6 @@ def test_a_pseudonym_once_given_stays_one_patients(export, tmp_path, row, messag
     assert before == {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
 
 
-def test_a_folder_without_dicom_is_refused(tmp_path):
-    (tmp_path / "export").mkdir()
-    (tmp_path / "export" / "scan.txt").write_text("no image")
-    with pytest.raises(ScanError, match="no DICOM images found in SOURCE: 1 files are not DICOM"):
-        import_dicom(tmp_path / "export", tmp_path / "out")
-    with pytest.raises(ScanError, match="SOURCE must be a folder"):
-        import_dicom(tmp_path / "nowhere", tmp_path / "out")
-
-
 def test_a_real_tilted_uneven_scan(tmp_path, shared):
     imported = import_dicom(shared / "data/dcm_qa_ct_ge", tmp_path / "out")
     assert (imported.patients, imported.with_baseline, imported.notes) == (1, 1, ())
@@ -264,18 +232,6 @@ def test_a_mapping_and_words_of_the_hospital(export, tmp_path):
     row = table(tmp_path / "out" / "manifest.csv").set_index("patient_id").loc["HE-1"]
     assert row[["age", "sex", "baseline_ct"]].to_list() == ["68", "F", "scans/HE-1_baseline.nii.gz"]
     assert import_dicom(export, tmp_path / "other", words=tmp_path / "words.yaml").with_baseline == 0
-
-
-@pytest.mark.parametrize(("of", "message"), [("SOURCE", "SOURCE must be a folder"), ("OUT", "OUT must be a folder")])
-def test_the_command_refuses_what_is_no_folder_in_one_line(export, tmp_path, capsys, monkeypatch, of, message):
-    (tmp_path / "file").write_text("x", encoding="utf-8")
-    folders = {"SOURCE": export, "OUT": tmp_path / "out", of: tmp_path / "file"}
-    monkeypatch.setattr("sys.argv", ["hepred", "import-dicom", *map(str, folders.values())])
-    with pytest.raises(SystemExit) as left:
-        main()
-    assert left.value.code == 2
-    (line,) = capsys.readouterr().err.strip().splitlines()
-    assert line.startswith(f"hepred: {message}")
 
 
 @pytest.mark.parametrize("sep", [",", ";"])  # as some spreadsheets save

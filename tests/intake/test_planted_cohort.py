@@ -175,7 +175,6 @@ def growth(t):
 
 SHRUNK = put(30, baseline_volume_ml=40.0, followup_volume_ml=12.0, he=0)
 FAULTS = [
-    (put(50, patient_id="P-004", split="development"), "split", "development"),
     (put(50, patient_id="p-004"), "patient_id", "p-004 beside P-004 on line 5"),
     (put(50, patient_id="P004"), "patient_id", "leading zeros"),
     (put(50, patient_id="P_4"), "patient_id", "leading zeros"),
@@ -187,7 +186,6 @@ FAULTS = [
     ),
     (exchanged_volumes, "followup_volume_ml", "in most patients"),
     (put(9, ct_to_followup_h=0), "ct_to_followup_h", "be above 0, got 0 (patient P-010"),
-    (put(9, ct_to_followup_h=-20), "ct_to_followup_h", "patient P-010"),
     (put(9, sbp_mmhg=90, dbp_mmhg=160), "dbp_mmhg", "above the systolic pressure of 90"),
     (put(20, he=1), "he", "must be 0 by the printed volumes"),
     (column("hypertension", lambda t, he, rng: 1), "hypertension", "warn vary between patients"),
@@ -213,31 +211,6 @@ def test_rows_that_agree_in_a_few_coarse_values_are_no_duplicates(tables):
     tables.table = tables.table[["patient_id", "he", "age", "sex", "gcs"]]
     tables.table.loc[43, ["age", "sex", "gcs"]] = tables.table.loc[22, ["age", "sex", "gcs"]]
     assert tables.problems() == []
-
-
-CELLS = {
-    "age": (640, "64 y"),
-    "sex": ("male",),
-    "gcs": (2, 14.5),
-    "sbp_mmhg": (1700,),
-    "onset_to_ct_h": (-1, 999),
-    "ct_to_followup_h": (1440,),
-    "baseline_volume_ml": (12000,),
-    "followup_volume_ml": (-9,),
-    "glucose_mmol_l": (126,),
-    "hypertension": (2,),
-    "inr": ("NA",),
-    "split": ("validation", ""),
-    "patient_id": ("Doe, Jane", ""),
-    "baseline_ct": ("lost.nii.gz",),
-}
-
-
-@pytest.mark.parametrize(("column", "value"), [(column, value) for column, values in CELLS.items() for value in values])
-def test_a_wrong_cell_is_refused_with_its_line(tables, column, value):
-    tables.table[column] = tables.table[column].astype(object)
-    tables.table.loc[33, column] = value
-    assert tables.the(column, f"{column} must").line == 35
 
 
 def compressed_again(cohort):
@@ -325,16 +298,27 @@ def broken_quaternion(cohort):
     path.write_bytes(gzip.compress(bytes(data), 1))
 
 
-def no_scan(content):
-    return lambda cohort: (cohort.folder / "1_baseline_ct.nii.gz").write_bytes(content)
+def no_scan(cohort):
+    text = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
+    (cohort.folder / "1_baseline_ct.nii.gz").write_bytes(text)
 
 
-FILES = [
-    b"",
-    b"<!DOCTYPE html><html><body>404</body></html>",
-    b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n",
-    gzip.compress(b"n" * 100)[:20],
-]
+def without_skull(cohort):
+    cohort.image("baseline_ct", np.where(ellipsoid((0, 0, 0), (69, 81, 61)), head(10, 16)[0], -1000.0))
+
+
+def windowed(cohort):
+    cohort.image("baseline_ct", np.clip(head(10, 16)[0], 0, 80) * 3)
+
+
+def mirrored_mask(cohort):
+    cohort.image("baseline_mask", head(10, 16)[1][::-1])
+
+
+def cropped_mask(cohort):
+    cohort.image("baseline_mask", head(10, 16)[1][1:])
+
+
 IMAGES = [
     (compressed_again, "baseline_ct", "another image than baseline_ct of patient P-001"),
     (another_header, "baseline_ct", "the same voxels in"),
@@ -350,7 +334,11 @@ IMAGES = [
     (denied_blood, "ivh", "warn baseline_ivh_mask"),
     (cut_vertex, "baseline_ct", "warn up to the vertex, got brain in the last slice"),
     (broken_quaternion, "baseline_ct", "warn undamaged header"),
-    *((no_scan(content), "baseline_ct", "1_baseline_ct.nii.gz") for content in FILES),
+    (no_scan, "baseline_ct", "a Git LFS pointer"),
+    (without_skull, "baseline_ct", "skull"),
+    (windowed, "baseline_ct", "in Hounsfield units"),
+    (mirrored_mask, "baseline_mask", "mirrored"),
+    (cropped_mask, "baseline_mask", "grid"),
 ]
 
 
@@ -359,48 +347,6 @@ def test_a_fault_of_the_images_is_found_where_it_was_planted(cohort, spoil, colu
     spoil(cohort)
     problem = cohort.the(column, words)
     assert (problem.patient_id, problem.line) == ("P-002", 3)
-
-
-SCANS = {
-    "without skull": lambda hu: (np.where(ellipsoid((0, 0, 0), (69, 81, 61)), hu, -1000.0), AFFINE),
-    "windowed": lambda hu: (np.clip(hu, 0, 80) * 3, AFFINE),
-    "without intercept": lambda hu: (hu + 1024, AFFINE),
-    "without slice distance": lambda hu: (hu, AFFINE @ np.diag([1, 1, 0.2, 1])),
-    "in centimetres": lambda hu: (hu, AFFINE @ np.diag([0.1, 0.1, 0.1, 1])),
-    "of one value": lambda hu: (np.full_like(hu, 30.0), AFFINE),
-}
-
-
-@pytest.mark.parametrize("kind", SCANS)
-def test_a_scan_that_is_not_what_it_seems_is_refused(cohort, kind):
-    hu, mask = head(10, 16)
-    spoilt, affine = SCANS[kind](hu)
-    cohort.image("baseline_ct", spoilt, affine)
-    cohort.image("baseline_mask", mask, affine)
-    cohort.table.loc[1, ["baseline_volume_ml", "he"]] = ""
-    problem = cohort.the("baseline_ct", "baseline_ct must")
-    assert (problem.patient_id, problem.line) == ("P-002", 3)
-
-
-MASKS = {
-    "mirrored": (lambda mask: mask[::-1], "mirrored"),
-    "in_air": (lambda mask: np.roll(mask, 32, axis=0), "head"),
-    "of_brain": (lambda mask: ellipsoid((-30, 30, 10), (12, 12, 12)), "blood"),
-    "inverted": (lambda mask: ~mask, "inverted"),
-    "of_everything": (lambda mask: np.ones_like(mask), "every voxel"),
-    "of_255": (lambda mask: 255 * mask.astype(int), "255"),
-    "with_a_second_label": (lambda mask: mask * (1 + (PLACES[2] > 4)), "2"),
-    "cropped": (lambda mask: mask[1:], "grid"),
-}
-
-
-@pytest.mark.parametrize("kind", MASKS)
-def test_a_mask_that_is_not_the_scans_hematoma_is_refused(cohort, kind):
-    spoil, words = MASKS[kind]
-    cohort.image("baseline_mask", spoil(head(10, 16)[1]))
-    cohort.table.loc[1, ["baseline_volume_ml", "he"]] = ""
-    said = [str(p) for p in cohort.problems() if p.column == "baseline_mask" and p.severity == "refuse" and p.remedy]
-    assert any(words in sentence and "patient P-002" in sentence for sentence in said), said
 
 
 def test_an_unreadable_scan_hides_no_other_patients_fault(cohort):

@@ -192,9 +192,3 @@ def test_words_that_yaml_takes_for_truth_values_or_numbers_are_words(tmp_path):
     (tmp_path / "words.yaml").write_text("xx: {native: [no, 12]}\n", encoding="utf-8")
     words = load_words(tmp_path / "words.yaml")
     assert [words.read(text).native for text in ("Schädel no", "Schädel 12")] == ["no", "12"]
-
-
-def test_a_file_of_words_that_is_not_there_or_a_folder_is_refused(tmp_path):
-    for path in (tmp_path / "none.yaml", tmp_path):
-        with pytest.raises(ManifestError, match="cannot read"):
-            load_words(path)
