@@ -409,7 +409,12 @@ def suggest_mapping(cells: Cells) -> str:
     lines = [f"# {cells.path.name}: {len(table)} patients. Confirm each line; a line that ends in ? was guessed."]
     if "patient_id" in found and HOSPITAL_NUMBER not in found:
         lines.append("# patient_id must be a pseudonym: the hospital's own number may not stay in a manifest.")
-    lines += [_line(_valued(named[name], table[name])) for name in table if name in named]
+    guesses = [_valued(named[name], table[name]) for name in table if name in named]
+    # A word is missing in every column; a number may be a value of another.
+    words = dict.fromkeys(code for guess in guesses for code in guess.missing if code.casefold() in MISSING_WORDS)
+    lines += [_line(replace(guess, missing=tuple(c for c in guess.missing if c not in words))) for guess in guesses]
+    if words:
+        lines.append(f"missing: [{', '.join(map(_scalar, words))}]  # seen in the cells; in all columns")
     rest = [name for name in table if name not in named]
     if rest:
         lines.append("ignore:  # left out; map what is meant for the manifest, or list it under keep")
