@@ -59,6 +59,7 @@ truth = "cohorts/demo/truth.csv"  # the simulation's truth; empty where patients
 image_source = "scans"  # scans, column (external_score) or none
 definition = "6ml_or_33pct"  # growth > 6 mL or > 33 % of the baseline volume
 test_fraction = 0.25  # of the patients; the published study held out 107 of 572
+followup_window_h = 0.0  # a second CT later than this gives no outcome; 0: no window
 folds = 3  # cross-fitting folds in the development set
 seed = 7  # of split and folds
 expected_auc = 0.81  # for the sample-size criteria: the published clinical model
@@ -72,10 +73,10 @@ run = open_notebook("01_cohort", globals())
 # Hematoma expansion (HE) is defined by the two volumes and the study's definition; a volume that the manifest does not
 # give is measured on its mask. Two kinds of row have no outcome, and they are counted apart: a row *without a hemorrhage*
 # (baseline volume and mask empty or 0, and nothing else that indicates blood), and a hemorrhage whose follow-up is
-# missing.
+# missing. Where `followup_window_h` is set, a second CT that came later gives no outcome either.
 
 # %%
-table = read_patients(run.resolve(manifest), definition=definition)
+table = summary.within_window(read_patients(run.resolve(manifest), definition=definition), followup_window_h)
 assert table["he"].isin([0, 1]).sum() == table["he"].count(), "the outcome must be 0, 1 or missing"
 
 # %% [markdown]
@@ -88,7 +89,8 @@ assert table["he"].isin([0, 1]).sum() == table["he"].count(), "the outcome must 
 # %%
 reasons = summary.exclusions(table, image_source=image_source)
 cohort = table[reasons.eq("")].copy()
-excluded = table.assign(reason=reasons).loc[reasons.ne(""), ["patient_id", "reason", "he", "has_hemorrhage"]]
+excluded = table[reasons.ne("")].drop(columns=[name for name in table if name.endswith(("_ct", "_mask"))])
+excluded.insert(1, "reason", reasons)
 assert len(cohort) + len(excluded) == len(table), "included and excluded patients must add up to the manifest"
 
 # %% [markdown]
@@ -137,8 +139,9 @@ show(run.folder, "flow", flow.assign(simulated=bool(truth)))
 #
 # Hemorrhages without an outcome, by reason; the table is empty where every outcome is known. These patients differ from
 # the others: who died or was operated on early has no second scan. If expansion is frequent among them, its frequency is
-# underestimated here, and no method that uses the included patients alone can correct it. Notebook 07 weighs the included
-# patients by the probability of having an outcome, which helps only as far as the recorded variables explain it.
+# underestimated here, and no method that uses the included patients alone can correct it. Further down the included
+# patients are weighted by the probability of having an outcome, which helps only as far as the recorded variables explain
+# it.
 
 # %%
 publish(run.folder, "missing_outcomes", summary.missing_outcomes(table))
@@ -198,6 +201,31 @@ publish(run.folder, "table1", baseline_table(values.assign(he=known["he"]), grou
 # the calibration, between development and test. A large SMD by outcome suggests a predictor, but it is not adjusted: a
 # variable can differ because it goes along with another, as ventricular blood does with volume. Selection on the basis of
 # this table would make every later p value too small.
+
+# %% [markdown]
+# ### Patients without an outcome
+#
+# Hemorrhages with and without an outcome, side by side, and the time to the second CT of those who had one. A large SMD
+# says that the patients of this study are not those of the emergency room; without such patients the table is empty.
+
+# %%
+bled = table[table["has_hemorrhage"].eq(1)]
+described = predictor_frame(bled, offered, allow_empty=True).assign(ct_to_followup_h=bled["ct_to_followup_h"])
+sides = {"Outcome known": bled["he"].notna(), "Outcome missing": bled["he"].isna()}
+contrast = [Contrast("Outcome known", "Outcome missing")]
+words |= {"ct_to_followup_h": "First to second CT, h"}
+compared = baseline_table(described, sides, contrast, labels=words)
+publish(run.folder, "outcome_missing", compared[: len(compared) * int(sides["Outcome missing"].any())])
+
+# %% [markdown]
+# Each patient with an outcome gets a weight: the inverse of the probability of having one, from a ridge logistic regression
+# on these variables among development patients and those without an outcome (weights above the 99th percentile are cut
+# there). Chapters 05 to 07 repeat their main figures with these weights, as a sensitivity analysis. With fewer than ten
+# patients without an outcome every weight is 1.
+
+# %%
+cohort["outcome_weight"], weighting = summary.weigh_outcomes(cohort, table, offered, seed=seed)
+pd.DataFrame([weighting])
 
 # %% [markdown]
 # ### Distributions by outcome
@@ -305,4 +333,11 @@ if truth:
 # %%
 write_table(run.path("cohort.csv"), cohort.drop(columns=[name for name in cohort if name.endswith(("_ct", "_mask"))]))
 write_table(run.path("excluded.csv"), excluded)
-run.record(n_development=n, he_development=events, n_test=n_test, he_test=test_events, supported_parameters=supported)
+run.record(
+    weighting=weighting,
+    n_development=n,
+    he_development=events,
+    n_test=n_test,
+    he_test=test_events,
+    supported_parameters=supported,
+)

@@ -34,7 +34,7 @@ import pandas as pd
 from hepred_lib.cohort.predictors import predictor_frame
 from hepred_lib.stats.development import DevelopmentSettings, cross_fit_sets, develop
 from hepred_lib.stats.discrimination import auc_interval, compare_auc
-from hepred_lib.stats.effects import multivariable_odds_ratios, univariable_odds_ratios
+from hepred_lib.stats.effects import multivariable_odds_ratios, univariable_odds_ratios, weighted_odds_ratios
 from hepred_lib.stats.imputation import pool_auc, pool_slope
 from hepred_lib.stats.operating_point import youden_threshold
 from hepred_lib.stats.sensitivity import compare_penalties, complete_case_odds_ratios, leak_demonstration
@@ -170,6 +170,15 @@ tables.coefficient_table(model)
 beside = complete_case_odds_ratios(x[rows], y, model)
 page = tables.complete_cases_page(beside)
 tables.save_table(run.folder, "complete_cases_integrated", beside, printed=page)
+
+# %% [markdown]
+# ### Patients without an outcome
+#
+# The same predictors with each patient weighted by the inverse probability of having an outcome, as in chapter 05.
+
+# %%
+reweighted = weighted_odds_ratios(model, x[rows], y, patients.loc[rows, "outcome_weight"])
+tables.save_table(run.folder, "weighted_integrated", reweighted)
 
 # %% [markdown]
 # ## The leak, demonstrated

@@ -279,6 +279,35 @@ tables.save_table(run.folder, "subgroups", subgroups.drop(columns="model"))
 show(run.folder, "subgroups", subgroups.assign(simulated=simulated))
 
 # %% [markdown]
+# ## Patients without an outcome
+#
+# Would the figures be others if every hemorrhage had its second scan? All patients with an outcome, development rows
+# cross-fitted, as they are and weighted by the inverse probability of having an outcome (chapter 01), with bootstrap
+# intervals that take the weights as given. The table is empty where there are no weights.
+
+# %%
+everybody = predictions.merge(cohort[["patient_id", "outcome_weight", "ct_to_followup_h"]], on="patient_id")
+weighted = run.records()["01_cohort"]["results"]["weighting"]["weighted"]
+again = summary.weighted_models(everybody, names if weighted else [], n_resamples=n_resamples, rng=rng)
+tables.save_table(run.folder, "weighted_performance", again)
+
+# %% [markdown]
+# The bounds of ignorance, for the clinical model: the frequency of expansion and the AUC if none, and if all, of the
+# patients without an outcome had expanded. The truth lies between; the wider apart, the more rests on the assumption that
+# the recorded variables explain who was scanned twice.
+
+# %%
+lost = pd.concat([cohort, excluded]).query("has_hemorrhage == 1 and he.isna()")
+bounds = summary.bounds_of_missing(everybody, lost, described["clinical"], read_json(run.path("imputation.json")))
+tables.save_table(run.folder, "outcome_bounds", bounds)
+
+# %% [markdown]
+# And by the time of the second CT, for the last of the models: expansion that is looked for later is another outcome.
+
+# %%
+tables.save_table(run.folder, "followup_time", summary.by_followup(everybody, judge))
+
+# %% [markdown]
 # ## The model on one page
 #
 # The same model as a nomogram: each value is worth points, their sum is a probability. The longest line belongs to the

@@ -19,7 +19,15 @@ from scipy.stats import norm
 from hepred_lib.stats import checks
 from hepred_lib.stats.development import DevelopedModel
 from hepred_lib.stats.imputation import impute_development
-from hepred_lib.stats.logistic import Array, Coding, check_outcome, fit_logistic, profile_limits, separating_columns
+from hepred_lib.stats.logistic import (
+    Array,
+    Coding,
+    batched_irls,
+    check_outcome,
+    fit_logistic,
+    profile_limits,
+    separating_columns,
+)
 
 # A change that a clinician would call a step; everything else counts per 1.
 UNITS = {
@@ -180,6 +188,37 @@ def multivariable_odds_ratios(
     method = "firth" if separated else "maximum likelihood"
     with np.errstate(over="ignore"):
         return table.assign(profile_low=np.exp(low), profile_high=np.exp(high), method=method)
+
+
+def weighted_odds_ratios(
+    model: DevelopedModel, x: pd.DataFrame, y: ArrayLike, weights: ArrayLike, *, units: Mapping[str, float] = UNITS
+) -> pd.DataFrame:
+    """Odds ratios of the unshrunk model beside those of the same predictors with weighted patients.
+
+    Parameters
+    ----------
+    model : DevelopedModel
+    x, y
+        Its development data.
+    weights : array_like, shape (n,)
+        Such as inverse probabilities of having an outcome, mean 1.
+    units : mapping of str to float
+
+    Returns
+    -------
+    DataFrame
+        `name, step, odds_ratio, weighted`, the second pooled over the imputed sets; no row without a predictor.
+    """
+    outcome = check_outcome(x, y)
+    table = odds_ratios(model.names, model.unshrunk_coefficients, model.standard_errors, units=units)
+    if not model.names:
+        return table[["name", "step", "odds_ratio"]].assign(weighted=[])
+    designs, scale = _designs(model, x, outcome)
+    rows = np.stack([design.T for design in designs])
+    counts = np.tile(np.asarray(weights, dtype=float), (len(rows), 1))
+    found = batched_irls(rows, outcome, counts).coefficients[:, 1:].mean(axis=0) / scale
+    steps = table["step"].to_numpy(dtype=float)
+    return table[["name", "step", "odds_ratio"]].assign(weighted=np.exp(steps * found))
 
 
 def _designs(model: DevelopedModel, x: pd.DataFrame, y: Array) -> tuple[list[Array], Array]:

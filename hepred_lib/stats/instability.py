@@ -91,9 +91,9 @@ def calibration_instability(
         Observed frequency by predicted probability, NaN outside the range of the predictions; a model with one
         probability for most patients has no curve and is left out.
     """
-    curves = []
+    curves, outcome, places = [], checks.outcome(y), np.asarray(grid, dtype=float)
     for one in np.asarray(resampled, dtype=float)[: checks.at_least(most, "most", 1)]:
-        found = read_curve(y, np.clip(one, 1e-9, 1 - 1e-9), grid)
+        found = read_curve(outcome, np.clip(one, 1e-9, 1 - 1e-9), places)
         curves += [found] if np.isfinite(found).any() else []
     return curves
 

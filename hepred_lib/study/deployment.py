@@ -37,8 +37,9 @@ from hepred_lib.stats.development import DevelopedModel
 from hepred_lib.stats.evaluation import evaluate
 from hepred_lib.stats.updating import METHODS, Update, closed_test, cross_validated_update
 from hepred_lib.study.files import file_sha256, read_json, read_model_file, read_table, write_json
+from hepred_lib.study.run import read_record
 from hepred_lib.study.segmenting import overview, scan_warnings
-from hepred_lib.study.summary import NO_SCAN, NO_SCORE
+from hepred_lib.study.summary import NO_SCAN, NO_SCORE, within_window
 from hepred_lib.study.tables import listed
 
 # What numbers that fit their schema, but not one another, lead to.
@@ -203,6 +204,8 @@ def new_patients(frozen: FrozenStudy, manifest: Path) -> pd.DataFrame:
     """
     definition = read_json(frozen.folder / "clinical_model.json")["definition"]
     table, unmeasured = read_new_patients(manifest, definition=definition)
+    asked = (read_record(frozen.folder, "01_cohort") or {}).get("parameters", {})
+    table = within_window(table, asked.get("followup_window_h", 0.0))
     known = table.loc[table["patient_id"].isin(read_table(frozen.folder / "cohort.csv")["patient_id"]), "patient_id"]
     if len(known):
         raise ManifestError(

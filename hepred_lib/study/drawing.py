@@ -60,6 +60,7 @@ def correlation_table(x: pd.DataFrame) -> pd.DataFrame:
 
 def instability_table(model: DevelopedModel, x: pd.DataFrame, y: pd.Series, threshold: float) -> pd.DataFrame:
     """What the figure of instability draws: a row a patient, then the curves of the resamples' models."""
+    assert model.resampled is not None, "a model read from its file has no resamples"
     p = model.predict(x, shrunk=False)
     patients = patient_instability(p, model.resampled, threshold).assign(kind="patient", threshold=threshold)
     curves = calibration_instability(y, model.resampled, GRID)

@@ -13,9 +13,12 @@ import numpy as np
 import pandas as pd
 from scipy.special import logit
 
+from hepred_lib.cohort.predictors import predictor_frame
 from hepred_lib.cohort.rules import LOCATIONS
 from hepred_lib.cohort.scores import SCORES
+from hepred_lib.errors import StudyError
 from hepred_lib.imaging.segmentation import volume_agreement
+from hepred_lib.stats.development import DevelopedModel
 from hepred_lib.stats.discrimination import auc, auc_interval, clustered_auc_interval
 from hepred_lib.stats.evaluation import (
     COMPARED,
@@ -25,6 +28,7 @@ from hepred_lib.stats.evaluation import (
     evaluate,
     null_accuracy,
 )
+from hepred_lib.stats.missing_outcome import MIN_LOST, outcome_bounds, outcome_weights, weighted_performance
 from hepred_lib.stats.sample_size import ExternalMinimum, external_minimum
 from hepred_lib.stats.subgroups import FIGURES, interaction_test, subgroup_performance
 
@@ -33,6 +37,7 @@ BLOOD = ("baseline_volume_ml", "baseline_ivh_ml", "followup_volume_ml", "ivh")
 DESCRIBED = ("baseline_volume_ml", "baseline_mask")
 NO_HEMORRHAGE, NO_SCAN, NO_SCORE = "no hemorrhage", "no baseline CT", "no DL score"
 NO_FOLLOWUP, NO_SECOND_VOLUME = "no follow-up CT", "no follow-up volume and no mask"
+OUTSIDE = "follow-up CT outside the inclusion window"
 NO_FIRST_VOLUME, NO_VENTRICLES = "no baseline volume and no mask", "no volume of ventricular blood and no mask"
 
 
@@ -70,11 +75,130 @@ def outcome_reasons(table: pd.DataFrame) -> pd.Series:
     conditions = {
         "": table["he"].notna(),
         NO_HEMORRHAGE: table["has_hemorrhage"].eq(0),
+        OUTSIDE: table["outside_window"].eq(1) if "outside_window" in table else np.zeros(len(table), bool),
         NO_FIRST_VOLUME: known["followup_volume_ml"] & ~_known(table, "baseline_volume_ml"),
         NO_VENTRICLES: known["followup_volume_ml"],  # both volumes are known, and still no outcome
         NO_SECOND_VOLUME: known["followup_ct"] | known["ct_to_followup_h"],
     }
     return pd.Series(np.select(list(conditions.values()), list(conditions), NO_FOLLOWUP), table.index, dtype=object)
+
+
+def within_window(table: pd.DataFrame, window_h: float) -> pd.DataFrame:
+    """The table without the outcomes of patients whose second CT came later than the window; 0 is no window.
+
+    A patient whose interval is not known keeps the outcome. ``outside_window`` is 1 where one was taken away.
+
+    Raises
+    ------
+    StudyError
+        The window is no number of hours, or it leaves no patient with an outcome.
+    """
+    if not 0 <= window_h < np.inf:
+        raise StudyError(f"followup_window_h must be hours, 0 for no window, got {window_h}.")
+    late = table["he"].notna() & table["ct_to_followup_h"].gt(window_h) & (window_h > 0)
+    found = table.assign(he=table["he"].mask(late), outside_window=late.astype(int))
+    if table["he"].notna().any() and found["he"].isna().all():
+        raise StudyError(
+            f"followup_window_h of {window_h:g} leaves no patient with an outcome: the earliest second CT came after "
+            f"{table.loc[late, 'ct_to_followup_h'].min():g} h."
+        )
+    return found
+
+
+def weigh_outcomes(
+    cohort: pd.DataFrame, table: pd.DataFrame, names: Sequence[str], *, seed: int
+) -> tuple[pd.Series, dict[str, Any]]:
+    """Weights of the patients with an outcome, as if they stood for those without, too.
+
+    Parameters
+    ----------
+    cohort : DataFrame
+        The included patients with their ``split``.
+    table : DataFrame
+        All rows of the manifest.
+    names : sequence of str
+        Baseline variables.
+    seed : int
+
+    Returns
+    -------
+    Series and dict
+        By row of the cohort, missing without an outcome, 1 where too few lack one; and ``without_outcome``,
+        ``weighted`` (whether there are weights), ``largest`` and ``truncated``.
+    """
+    known = cohort[cohort["he"].notna()]
+    lost = table[table["has_hemorrhage"].eq(1) & table["he"].isna()]
+    development = known["split"].eq("development")
+    told: dict[str, Any] = {"without_outcome": len(lost), "weighted": False, "largest": 1.0, "truncated": 0}
+    weights = pd.Series(np.where(cohort["he"].notna(), 1.0, np.nan), cohort.index)
+    if len(lost) >= MIN_LOST and names:
+        frames = [predictor_frame(rows, names, allow_empty=True) for rows in (known[development], lost, known)]
+        found = outcome_weights(*frames, share=float(development.mean()), seed=seed)
+        weights[known.index] = found.weights
+        told |= {"weighted": True, "largest": found.largest, "truncated": found.truncated}
+    return weights, told
+
+
+def weighted_models(
+    rows: pd.DataFrame, models: Sequence[str], *, n_resamples: int, rng: np.random.Generator
+) -> pd.DataFrame:
+    """What :func:`hepred_lib.stats.missing_outcome.weighted_performance` gives for each model, in these patients.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Patients with an outcome: ``he``, ``outcome_weight``, ``p_<model>``.
+    models : sequence of str
+        None where there are no weights.
+    """
+    found = []
+    for name in models:
+        y, p = rows["he"].astype(int), rows[f"p_{name}"].clip(1e-9, 1 - 1e-9)
+        told = weighted_performance(y, p, rows["outcome_weight"], n_resamples=n_resamples, rng=rng)
+        found.append({"model": name, "n": len(rows), "events": int(y.sum())} | told)
+    return pd.DataFrame(found, columns=None if found else ["model", "n", "events", "auc", "weighted_auc"])
+
+
+def bounds_of_missing(
+    rows: pd.DataFrame, lost: pd.DataFrame, described: Mapping[str, Any], imputation: Mapping[str, Any]
+) -> pd.DataFrame:
+    """Frequency and AUC of the clinical model if none, and if all, without an outcome had expanded; empty without them.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Patients with an outcome: ``he`` and ``p_clinical``.
+    lost : DataFrame
+        Hemorrhages without one: baseline variables.
+    described, imputation : mapping
+        The content of ``clinical_model.json`` and ``imputation.json``.
+    """
+    columns = ["if expanded", "patients", "frequency", "auc"]
+    if lost.empty:
+        return pd.DataFrame(columns=columns)
+    model = DevelopedModel.from_json(dict(described["logistic"]), dict(imputation))
+    p = model.predict(predictor_frame(lost, described["candidates"], allow_empty=True))
+    found = outcome_bounds(rows["he"].astype(int), rows["p_clinical"], p)
+    return pd.DataFrame([{columns[0]: case, **figures} for case, figures in found.items()])
+
+
+def by_followup(rows: pd.DataFrame, model: str, limits: Sequence[float] = (24, 48, 72)) -> pd.DataFrame:
+    """AUC and calibration of a model in the patients whose second CT came within each of these hours.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Patients with an outcome: ``he``, ``ct_to_followup_h``, ``p_<model>``.
+    """
+    hours = rows["ct_to_followup_h"]
+    parts = {f"within {limit:g} h": hours <= limit for limit in limits} | {"time not known": hours.isna()}
+    found = []
+    for words, members in ({"all": pd.Series(True, rows.index)} | parts).items():
+        part = rows[members]
+        if len(part):
+            risk = part[f"p_{model}"].clip(1e-9, 1 - 1e-9).to_numpy()
+            found.append(subgroup_performance(part["he"].astype(int), risk, np.full(len(part), words)))
+    return pd.concat(found, ignore_index=True).rename(columns={"group": "second CT"})
 
 
 def exclusions(table: pd.DataFrame, *, image_source: str) -> pd.Series:

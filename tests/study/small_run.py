@@ -22,7 +22,12 @@ LOGISTIC = {
 OPTIMISM = {"auc_apparent": 0.8, "auc_corrected": 0.75, "n_resamples": 50}
 RESULTS_OF = {
     "00_the_paper": {"n_test": 107},
-    "01_cohort": {"n_development": 80, "he_development": 20, "supported_parameters": 2},
+    "01_cohort": {
+        "n_development": 80,
+        "he_development": 20,
+        "supported_parameters": 2,
+        "weighting": {"without_outcome": 3, "weighted": False},
+    },
     "02_preprocessing": {"n_flagged": 1},
     "03_multitask_training_fold0": {"n_training": 44, "device": "cpu"},
 }

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from hepred_lib.errors import StudyError
 from hepred_lib.study import summary
 
 NAN = np.nan
@@ -247,3 +248,36 @@ def test_certain_probabilities_are_moved_inwards():
     _, y, p = judged_patients()
     p.iloc[0] = 1.0
     assert np.isfinite(summary.subgroup_table(pd.Series(y), p, {}, model="clinical").loc[0, "in_the_large"])
+
+
+def test_a_second_ct_after_the_window_gives_no_outcome():
+    table = pd.DataFrame({"he": [1.0, 0.0, 1.0, np.nan], "ct_to_followup_h": [20.0, 80.0, np.nan, 90.0]})
+    found = summary.within_window(table, 72).assign(has_hemorrhage=1, followup_volume_ml=30.0)
+    assert found["he"].tolist()[:3] == pytest.approx([1.0, np.nan, 1.0], nan_ok=True)
+    assert found["outside_window"].tolist() == [0, 1, 0, 0]
+    assert summary.outcome_reasons(found).tolist()[:3] == ["", "follow-up CT outside the inclusion window", ""]
+    pd.testing.assert_series_equal(summary.within_window(table, 0)["he"], table["he"])
+    with pytest.raises(StudyError, match="leaves no patient with an outcome: the earliest second CT came after 20 h"):
+        summary.within_window(table[:2], 1)
+    with pytest.raises(StudyError, match="must be hours"):
+        summary.within_window(table, -1)
+
+
+def test_few_without_an_outcome_leave_every_weight_at_1():
+    table = pd.DataFrame({"he": [1.0, 0.0, np.nan], "has_hemorrhage": 1, "split": "development", "age": [60.0, 70, 80]})
+    weights, told = summary.weigh_outcomes(table, table, ["age"], seed=0)
+    assert weights.tolist() == pytest.approx([1.0, 1.0, np.nan], nan_ok=True)
+    assert told == {"without_outcome": 1, "weighted": False, "largest": 1.0, "truncated": 0}
+
+
+def test_test_patients_do_not_reach_the_weights_of_the_others():
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"age": rng.normal(65, 10, 400), "has_hemorrhage": 1})
+    table["he"] = np.where(rng.random(400) < 0.8, (rng.random(400) < 0.2) * 1.0, np.nan)
+    table["split"] = np.where(np.arange(400) % 4 == 0, "test", "development")
+    before, _ = summary.weigh_outcomes(table, table, ["age"], seed=0)
+    other = table.assign(age=table["age"].where(table["split"].eq("development") | table["he"].isna(), 90.0))
+    after, _ = summary.weigh_outcomes(other, other, ["age"], seed=0)
+    own = table["split"].eq("development") & table["he"].notna()
+    ratio = after[own] / before[own]
+    assert ratio.std() < 0.02 * ratio.mean()  # but for the common scale and the cut
