@@ -343,8 +343,10 @@ def summary(results: Path) -> str:
     """The models' table of a study, and where its figures are."""
     content = read_results(results)
     n, models, oracle = (content.get(key) or {} for key in ("n", "models", "oracle"))
+    judged = content.get("judged") or "test"
+    words = "test patients" if judged == "test" else "development patients (cross-fitted, none held out)"
     lines = [
-        f"Study {content.get('study') or '-'}: {n.get('test', '-')} test patients, {n.get('he_test', '-')} with "
+        f"Study {content.get('study') or '-'}: {n.get(judged, '-')} {words}, {n.get(f'he_{judged}', '-')} with "
         "hematoma expansion.",
         f"{'model':<12}{'AUC (95 % CI)':<22}{'sensitivity':<13}{'specificity':<13}{'slope':<8}oracle AUC",
     ]

@@ -58,7 +58,7 @@ manifest = "data_manifest.csv"  # one row per patient
 truth = "cohorts/demo/truth.csv"  # the simulation's truth; empty where patients are real
 image_source = "scans"  # scans, column (external_score) or none
 definition = "6ml_or_33pct"  # growth > 6 mL or > 33 % of the baseline volume
-test_fraction = 0.25  # of the patients; the published study held out 107 of 572
+test_fraction = 0.25  # of the patients; the published study held out 107 of 572; 0: all develop, none is held out
 followup_window_h = 0.0  # a second CT later than this gives no outcome; 0: no window
 folds = 3  # cross-fitting folds in the development set
 seed = 7  # of split and folds
@@ -100,6 +100,9 @@ assert len(cohort) + len(excluded) == len(table), "included and excluded patient
 # depends on the seed and the identifiers only, so that it stays the same when rows are sorted in another way. A manifest
 # may also prescribe the split. Test patients are not used for fitting, scaling, imputation or threshold selection.
 #
+# In a small cohort a test set wastes patients and still shows little: with `test_fraction: 0` every patient develops, and
+# performance is that of cross-fitted probabilities, beside the bootstrap's correction (decided before looking, not after).
+#
 # Development patients are divided into folds. Whatever is predicted for a development patient later comes from a model
 # that was fitted on the other folds (cross-fitting).
 
@@ -122,7 +125,8 @@ known = cohort[cohort["he"].notna()]
 development = known[known["split"].eq("development")]
 n, events = len(development), int(development["he"].sum())
 n_test, test_events = len(known) - n, int(known["he"].sum()) - events
-Markdown(f"Expansion in **{events} of {n}** development patients and **{test_events} of {n_test}** test patients.")
+held_out = f"**{test_events} of {n_test}** test patients" if n_test else "no patient is held out for testing"
+Markdown(f"Expansion in **{events} of {n}** development patients; {held_out}.")
 
 # %% [markdown]
 # ## Participant flow

@@ -225,15 +225,18 @@ show(run.folder, "learning_curves", history.assign(simulated=bool(truth)))
 # ## Segmentation and detection in test patients
 #
 # The mean of the networks reads each test scan as it would read a new one. The segmentation is evaluated on the scan's own
-# grid at a probability of 0.5, where the reference was drawn; on the resampled grid the agreement would look better.
+# grid at a probability of 0.5, where the reference was drawn; on the resampled grid the agreement would look better. In a
+# study without test patients each development patient is read by the one network that has not seen them, and "test" below
+# means these.
 
 # %%
+judged_set = "test" if cohort["split"].eq("test").any() else "development"
 reader = load_reader(run.folder, scales.loc[networks], options, device=pick_device(device))
-test = cohort.loc[cohort["split"].eq("test"), "patient_id"]
+test = cohort.loc[cohort["split"].eq(judged_set), "patient_id"]
 rows = read_manifest(run.resolve(manifest)).set_index("patient_id", drop=False).loc[test]
-readings = read_cohort(reader, rows)
+readings = read_cohort(reader, rows, cohort.set_index("patient_id")["fold"])
 segmentation, detection = readings.agreement, readings.slices
-assert set(segmentation["patient_id"]) <= set(test), "segmentations are evaluated in test patients only"
+assert set(segmentation["patient_id"]) <= set(test), "segmentations are evaluated in unseen patients only"
 
 # %% [markdown]
 # Dice is the overlap with the reference (1 is perfect), HD95 the 95th percentile of the distance between the two surfaces.
@@ -308,7 +311,7 @@ detection.astype({"presence": float}).groupby("blood")["presence"].describe()
 # weight in the deep features.
 
 # %%
-judged = image[image["split"].eq("test") & known & image["patient_id"].isin(readings.patients)]
+judged = image[image["split"].eq(judged_set) & known & image["patient_id"].isin(readings.patients)]
 extreme = confident_calls(judged, threshold)
 explained = explained_pictures(reader.networks, [readings.patients[name] for name in extreme["patient_id"]])
 titles = [f"{call.kind}\np = {call.p_image:.2f}" for call in extreme.itertuples()]
@@ -332,7 +335,10 @@ show(run.folder, "activation", explained)
 # `image_model.json` holds all that is needed to recompute a probability: scales, coefficients, threshold, preprocessing.
 
 # %%
-sd, between = spread["sd"], float(spread.loc["test", "between_networks"])
+both = spread.reindex(["development", "test"]).assign(ratio=lambda rows: rows["sd"] / rows.loc["development", "sd"])
+between, ratio = (
+    float(value) if np.isfinite(value) else None for value in both.loc["test", ["between_networks", "ratio"]]
+)
 content = {
     "model": "image",
     "image_source": image_source,
@@ -341,7 +347,7 @@ content = {
     "threshold_rule": "youden, cross-fitted development probabilities",
     "scales": scales.reset_index().to_dict("records"),
     "between_network_sd": between,
-    "test_to_development_sd": float(sd["test"] / sd["development"]),
+    "test_to_development_sd": ratio,
     "preprocessing": options,
     "logistic": model.to_json(),
     "imputation": model.imputer.to_json(),

@@ -85,15 +85,20 @@ for name in names:
 assert predictions[[f"p_{name}" for name in names]].notna().all(axis=None), "every patient must have every probability"
 
 # %% [markdown]
-# From here on only the test patients are used, except where the text says otherwise.
+# From here on only the test patients are used, except where the text says otherwise. A study without test patients
+# (`test_fraction: 0`) is judged on its development patients, each by models that have not seen them: "test" below then
+# means these cross-fitted rows, every table and figure rests on them, and `judged` in `results.json` says so. Their
+# thresholds were chosen on the same rows, which flatters sensitivity and specificity.
 
 # %%
 columns = ["dl_score_raw", "dl_score", *(f"p_{name}" for name in summary.MODELS)]
 predictions = predictions.reindex(columns=[*keys, *columns, *(f"p_{name}_apparent" for name in names)])
 write_table(run.path("predictions.csv"), predictions)
-test = predictions[predictions["split"].eq("test")].reset_index(drop=True)
+judged_set = "test" if predictions["split"].eq("test").any() else "development"
+test = predictions[predictions["split"].eq(judged_set)].reset_index(drop=True)
 develop_rows = cohort[cohort["split"].eq("development") & cohort["he"].notna()]
-assert not set(test["patient_id"]) & set(develop_rows["patient_id"]), "no test patient may be in the development set"
+shared = set(test["patient_id"]) & set(develop_rows["patient_id"])
+assert judged_set == "development" or not shared, "no test patient may be in the development set"
 
 # %% [markdown]
 # Outcome, probabilities and thresholds of the frozen models, by name.
@@ -124,7 +129,8 @@ tables.save_table(run.folder, "performance", performance)
 
 # %%
 areas = "; ".join(f"{row.model} {row.auc}" for row in performance.itertuples())
-patients = f"{len(test)} {'simulated ' * simulated}test patients, {y_test.sum()} with HE"
+kind = {"test": "test patients", "development": "development patients (cross-fitted, none held out)"}[judged_set]
+patients = f"{len(test)} {'simulated ' * simulated}{kind}, {y_test.sum()} with HE"
 Markdown(f"{patients}. AUC: **{areas}**. Accuracy with every patient negative: {models['null']['accuracy']:.1%}.")
 
 # %% [markdown]
@@ -171,7 +177,7 @@ show(run.folder, "roc", curves.assign(simulated=simulated))
 # three comparisons are made; a p just below 0.05 among them is weak evidence.
 
 # %%
-comparisons = summary.compare(test, names, notes=notes)
+comparisons = summary.compare(test, names, notes=notes, data=judged_set)
 tables.save_table(run.folder, "comparisons", tables.comparison_table(comparisons))
 
 # %% [markdown]
@@ -391,6 +397,7 @@ content = {
     "image_source": image_source,
     "he_definition": clinical["definition"],
     "auc_ci_method": "logit",
+    "judged": judged_set,
     "n": summary.count_patients(cohort, excluded),
     "detection": detection,
     "segmentation": segmentation,

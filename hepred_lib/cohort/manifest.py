@@ -294,7 +294,7 @@ def split_patients(table: pd.DataFrame, *, seed: int, test_fraction: float = 0.2
     seed : int
         Of the draw.
     test_fraction : float
-        Share of every stratum that becomes test, rounded half up.
+        Share of every stratum that becomes test, rounded half up; 0 for a study without test patients.
 
     Returns
     -------
@@ -306,15 +306,15 @@ def split_patients(table: pd.DataFrame, *, seed: int, test_fraction: float = 0.2
     ManifestError
         If development or test would lack patients with, or patients without expansion.
     """
-    if not 0.0 < test_fraction < 1.0:
-        raise ManifestError(f"test_fraction must lie between 0 and 1, got {test_fraction}.")
+    if not 0.0 <= test_fraction < 1.0:
+        raise ManifestError(f"test_fraction must be 0 or lie between 0 and 1, got {test_fraction}.")
     if table["split"].notna().all():
         split = table["split"].astype("string")
     else:
         split = pd.Series("development", index=table.index, dtype="string", name="split")
         for rows in _shuffled_strata(table, seed):
             split[rows[: int(test_fraction * len(rows) + 0.5)]] = "test"
-    for name in SPLITS:
+    for name in SPLITS if test_fraction or split.eq("test").any() else ("development",):
         _require_both_classes(table.loc[split == name, "he"], 1, f"the {name} set")
     return split
 

@@ -18,7 +18,7 @@ reading
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -439,8 +439,15 @@ class Readings:
     patients: dict[str, Patient]
 
 
-def read_cohort(reader: Reader, rows: pd.DataFrame) -> Readings:
+def read_cohort(reader: Reader, rows: pd.DataFrame, folds: pd.Series | None = None) -> Readings:
     """Read the baseline scans of a manifest's rows; a reader without networks reads none.
+
+    Parameters
+    ----------
+    reader : Reader
+    rows : DataFrame
+    folds : Series of int, optional
+        By patient: a patient of fold k, 0 or more, is read by network k alone, which has not seen them.
 
     Raises
     ------
@@ -451,7 +458,9 @@ def read_cohort(reader: Reader, rows: pd.DataFrame) -> Readings:
     pictures, patients = {}, {}
     records = rows.to_dict("records") if reader.networks else []
     for row in progress(records, desc="read scans", unit="scan"):
-        reading, reference = read_with(reader, row)
+        fold = -1 if folds is None else int(folds[row["patient_id"]])
+        unseen = replace(reader, networks=(reader.networks[fold],), scales=reader.scales.loc[[fold]])
+        reading, reference = read_with(reader if fold < 0 else unseen, row)
         slices.append(slice_calls(reading))
         agreement += [outline_agreement(reading, reference)] if reference is not None else []
         pictures[row["patient_id"]] = picture(reading, reference)

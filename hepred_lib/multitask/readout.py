@@ -72,6 +72,8 @@ def ablation_scores(folds: pd.DataFrame, he: pd.Series, *, seed: int) -> pd.Data
 def ablation_table(scores: pd.DataFrame, image: pd.DataFrame, truth: pd.DataFrame | None = None) -> pd.DataFrame:
     """How well each read-out's score discriminates in test patients, beside the score that the study uses.
 
+    In a study without test patients, in its development patients, whose scores are out-of-fold.
+
     Parameters
     ----------
     scores : DataFrame
@@ -88,7 +90,8 @@ def ablation_table(scores: pd.DataFrame, image: pd.DataFrame, truth: pd.DataFram
         ``correlation_with_dl_score``, and ``expected_skill``: (expected AUC - 0.5) / that of the best score that the
         image allows; NaN where the truth is not known.
     """
-    test = image[image["split"].eq("test") & image["he"].notna()].set_index("patient_id")
+    judged = "test" if image["split"].eq("test").any() else "development"
+    test = image[image["split"].eq(judged) & image["he"].notna()].set_index("patient_id")
     known = None if truth is None else truth.set_index("patient_id").reindex(test.index)
     rows = []
     for name, score in scores.reindex(test.index).dropna(axis=1).items():

@@ -326,11 +326,19 @@ def _environment(files: Files) -> Environment:
         **{make.__name__: partial(make, files) for make in (performance, needed_patients)},
         **{"columns": COLUMNS, "definitions": DEFINITIONS, "notebooks": NOTEBOOKS, "statuses": STATUSES},
         **{"phantom": SimpleNamespace(growth=growth, patients=patients), "published": _yaml("published")},
+        "judged": _judged(files.results),
         "reading": lambda model: calibration_reading(model.plain()),
         "sha256": lambda name: file_sha256(files.folder / name),
         "size": lambda name: (files.folder / name).stat().st_size,
     }
     return environment
+
+
+def _judged(results: Mapping[str, Any]) -> SimpleNamespace:
+    """The patients that the models are judged on: how many, with how many events, in words."""
+    kind, n = results.get("judged") or "test", results.get("n") or {}
+    words = {"test": "test patients", "development": "development patients, cross-fitted"}[kind]
+    return SimpleNamespace(n=n.get(kind), events=n.get(f"he_{kind}"), words=words)
 
 
 def _shown(value: Any) -> str:

@@ -478,8 +478,11 @@ def evaluate_models(rows: pd.DataFrame, thresholds: Mapping[str, float], *, note
     return found | {"null": {"accuracy": null_accuracy(rows["he"].astype(int))}}
 
 
-def compare(rows: pd.DataFrame, models: Sequence[str], *, notes: list[str]) -> list[dict[str, Any]]:
-    """Paired DeLong tests between the models, each on the patients who have both probabilities: `n`, `n_events`."""
+def compare(rows: pd.DataFrame, models: Sequence[str], *, notes: list[str], data: str = "test") -> list[dict[str, Any]]:
+    """Paired DeLong tests between the models, each on the patients who have both probabilities: `n`, `n_events`.
+
+    ``data`` names the rows: test patients, or development patients where none is held out.
+    """
     found = []
     for pair in COMPARED:
         columns = [f"p_{name}" for name in pair]
@@ -492,7 +495,7 @@ def compare(rows: pd.DataFrame, models: Sequence[str], *, notes: list[str]) -> l
         y = common["he"].astype(int)
         (test,) = compare_models(y, {name: common[f"p_{name}"] for name in pair})
         notes += [f"comparisons.{'-'.join(pair)}.{note}" for note in test.pop("notes")]
-        found.append(test | {"n": len(y), "n_events": int(y.sum())})
+        found.append(test | {"data": data, "n": len(y), "n_events": int(y.sum())})
     return found
 
 

@@ -1,0 +1,76 @@
+"""A cohort too small for a test set: all develop, and every figure is that of the cross-fitted probabilities."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from hepred_lib.stats.discrimination import auc
+from hepred_lib.study.files import read_json, read_table
+
+pytestmark = pytest.mark.book
+STUDY = """study: small
+manifest: cohort/manifest.csv
+seed: 3
+image_source: none
+folds: 3
+parameters:
+  00_the_paper: {n_simulations: 20}
+  01_cohort: {test_fraction: 0.0, followup_window_h: 40}
+  05_clinical_to_he: {candidates: age gcs onset_to_ct_h fibrinogen_g_l, n_imputations: 2, n_resamples: 10}
+  07_roc_calibration_figures: {n_resamples: 20}
+"""
+
+
+def hepred(*arguments: object) -> str:
+    command = [sys.executable, "-m", "hepred_lib.cli", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory) -> tuple[Path, str]:
+    """The run, and what it said at its end."""
+    root = tmp_path_factory.mktemp("small")
+    hepred("simulate", root / "cohort", "--patients", 160, "--seed", 5, "--no-scans")
+    table = pd.read_csv(root / "cohort" / "manifest.csv", dtype={"patient_id": str})
+    lost = table["he"].notna() & table["gcs"].lt(13) & (table.index % 2 == 0)
+    table.loc[lost, ["he", "followup_volume_ml", "ct_to_followup_h"]] = None
+    table.to_csv(root / "cohort" / "manifest.csv", index=False)
+    (root / "studies").mkdir()
+    (root / "studies" / "small.yaml").write_text(STUDY)
+    return root / "runs" / "small", hepred("run", root / "studies" / "small.yaml", "--cores", 2)
+
+
+def test_results_are_those_of_cross_fitted_development_patients(study):
+    run, said = study
+    results, rows = read_json(run / "results.json"), read_table(run / "predictions.csv")
+    assert (results["judged"], results["n"]["test"], results["models"]["clinical"]["n"]) == (
+        "development",
+        0,
+        len(rows),
+    )
+    assert results["models"]["clinical"]["auc"] == pytest.approx(auc(rows["he"].astype(int), rows["p_clinical"]))
+    assert not rows["p_clinical"].equals(rows["p_clinical_apparent"])
+    assert "development patients (cross-fitted, none held out)" in said
+    card = (run / "report" / "model_card.md").read_text(encoding="utf-8")
+    assert "## Performance in development patients, cross-fitted" in card
+
+
+def test_patients_without_an_outcome_are_weighted_for_and_bounded(study):
+    run, _ = study
+    cohort, excluded = read_table(run / "cohort.csv"), read_table(run / "excluded.csv")
+    late = excluded["reason"].eq("follow-up CT outside the inclusion window")
+    assert late.any()
+    assert excluded.loc[late, "ct_to_followup_h"].gt(40).all()
+    assert cohort["ct_to_followup_h"].max() <= 40
+    sicker = cohort["gcs"].lt(13)
+    assert cohort.loc[sicker, "outcome_weight"].mean() > 1.2 * cohort.loc[~sicker, "outcome_weight"].mean()
+    weighted = read_table(run / "tables" / "weighted_performance.csv")
+    assert weighted["weighted_auc"].notna().all()
+    assert not weighted["weighted_auc"].equals(weighted["auc"])
+    bounds = read_table(run / "tables" / "outcome_bounds.csv").set_index("if expanded")["frequency"]
+    assert bounds["none of them"] < bounds["as known"] < bounds["all of them"]
