@@ -16,6 +16,15 @@ from hepred_lib.imaging.scans import write_nifti
 from hepred_lib.study.definition import PROJECT
 
 
+def pytest_collection_modifyitems(items):
+    """What uses one finished study runs in one process, after which each file is a group; the longest group first."""
+    studies = {"finished": "smoke", "tables_study": "tables"}
+    for item in items:
+        group = next((name for fixture, name in studies.items() if fixture in getattr(item, "fixturenames", ())), "")
+        item.add_marker(pytest.mark.xdist_group(group or item.nodeid.partition("::")[0]))
+    items.sort(key=lambda item: "finished" not in getattr(item, "fixturenames", ()))
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of shared data beside the project."""

@@ -48,11 +48,8 @@ def study(tmp_path_factory) -> tuple[Path, str]:
 def test_results_are_those_of_cross_fitted_development_patients(study):
     run, said = study
     results, rows = read_json(run / "results.json"), read_table(run / "predictions.csv")
-    assert (results["judged"], results["n"]["test"], results["models"]["clinical"]["n"]) == (
-        "development",
-        0,
-        len(rows),
-    )
+    assert (results["judged"], results["n"]["test"]) == ("development", 0)
+    assert results["models"]["clinical"]["n"] == len(rows)
     assert results["models"]["clinical"]["auc"] == pytest.approx(auc(rows["he"].astype(int), rows["p_clinical"]))
     assert not rows["p_clinical"].equals(rows["p_clinical_apparent"])
     assert "development patients (cross-fitted, none held out)" in said
