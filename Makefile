@@ -11,7 +11,7 @@ book: $(READY)  ## the demo study: all notebooks, into runs/demo
 	$(BIN)/hepred run studies/demo.yaml --cores $(CORES)
 
 test: $(READY)  ## the whole test suite, the smoke study's notebooks included
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(CORES) --dist loadgroup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(CORES) --dist loadscope --no-loadscope-reorder
 
 setup: $(READY)  ## the virtual environment, from pyproject.toml under constraints.txt
 

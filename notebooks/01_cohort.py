@@ -90,7 +90,7 @@ assert table["he"].isin([0, 1]).sum() == table["he"].count(), "the outcome must 
 reasons = summary.exclusions(table, image_source=image_source)
 cohort = table[reasons.eq("")].copy()
 excluded = table[reasons.ne("")].drop(columns=[name for name in table if name.endswith(("_ct", "_mask"))])
-excluded.insert(1, "reason", reasons)
+excluded.insert(1, "reason", reasons[reasons.ne("")])
 assert len(cohort) + len(excluded) == len(table), "included and excluded patients must add up to the manifest"
 
 # %% [markdown]

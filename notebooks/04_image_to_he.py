@@ -48,7 +48,7 @@ from hepred_lib.multitask.readout import ablation_scores, ablation_table
 from hepred_lib.multitask.training import read_histories
 from hepred_lib.stats.development import DevelopmentSettings, cross_fit, develop
 from hepred_lib.stats.discrimination import auc_interval
-from hepred_lib.stats.operating_point import youden_threshold
+from hepred_lib.stats.operating_point import choose_threshold, threshold_interval
 from hepred_lib.study.drawing import outline_examples, publish, show
 from hepred_lib.study.files import read_json, read_table, write_json, write_table
 from hepred_lib.study.run import open_notebook
@@ -69,6 +69,7 @@ truth = "cohorts/demo/truth.csv"  # labels simulated figures, judges read-outs; 
 image_source = "scans"  # scans, or column: take external_score from the manifest
 folds = 3  # networks of notebook 03, where the score is theirs
 device = "auto"  # where the networks read: auto, cpu, cuda, cuda:1 or mps
+threshold_rule = "youden"  # of the call: youden, "sensitivity 0.80" (the highest that reaches it), or a probability
 n_resamples = 50  # bootstrap resamples for shrinkage and optimism
 seed = 7  # of the resamples
 
@@ -137,8 +138,9 @@ spread
 #
 # Logistic regression of HE on the out-of-fold score of development patients, with one coefficient. It is shrunk by the
 # bootstrap, since even one coefficient is estimated too large on average. The threshold that separates positive from
-# negative (Youden: sensitivity plus specificity is largest) is chosen on cross-fitted probabilities of development
-# patients and then frozen. It weighs a missed expansion like a false alarm, which is a convention and no clinical choice.
+# negative is chosen by `threshold_rule` on cross-fitted probabilities of development patients and then frozen. Youden's
+# rule (sensitivity plus specificity is largest) weighs a missed expansion like a false alarm, which is a convention and no
+# clinical choice.
 
 # %%
 known = image["he"].notna()
@@ -147,7 +149,15 @@ y, x = fitted["he"].astype(int), fitted[["dl_score"]]
 settings = DevelopmentSettings(candidates=(), added=("dl_score",), n_imputations=1, n_resamples=n_resamples, seed=seed)
 model = develop(x, y, settings)
 p_cross = cross_fit(x, y, fitted["fold"], settings)
-threshold = youden_threshold(y, p_cross)
+
+# %% [markdown]
+# How far the threshold moves over 200 resamples of these probabilities (95 %). A Youden threshold is the place of a maximum,
+# which jumps from sample to sample; a wide interval says that another study would have frozen another one.
+
+# %%
+threshold = choose_threshold(y, p_cross, threshold_rule)
+moved = threshold_interval(y, p_cross, threshold_rule, n_resamples=200, rng=np.random.default_rng(seed))
+pd.DataFrame([{"rule": threshold_rule, "threshold": threshold, "low": moved[0], "high": moved[1]}])
 
 # %% [markdown]
 # Two probabilities are kept. `p_image_apparent` is the final model's own; it is what test and new patients get.
@@ -344,7 +354,8 @@ content = {
     "image_source": image_source,
     "definition": read_json(run.path("records", "01_cohort.json"))["parameters"]["definition"],
     "threshold": threshold,
-    "threshold_rule": "youden, cross-fitted development probabilities",
+    "threshold_rule": f"{threshold_rule}, cross-fitted development probabilities",
+    "threshold_ci": list(moved),
     "scales": scales.reset_index().to_dict("records"),
     "between_network_sd": between,
     "test_to_development_sd": ratio,

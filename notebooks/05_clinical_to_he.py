@@ -41,7 +41,7 @@ from hepred_lib.stats.discrimination import auc_interval
 from hepred_lib.stats.effects import multivariable_odds_ratios, univariable_odds_ratios, weighted_odds_ratios
 from hepred_lib.stats.imputation import impute_development, pool_auc, pool_slope
 from hepred_lib.stats.logistic import Coding
-from hepred_lib.stats.operating_point import youden_threshold
+from hepred_lib.stats.operating_point import choose_threshold, threshold_interval
 from hepred_lib.stats.published import AUCS
 from hepred_lib.stats.sample_size import cox_snell_r2_from_auc, riley_minimum, supported_parameters
 from hepred_lib.stats.selection import Rule, forward_select, selection_stability
@@ -70,6 +70,7 @@ candidates = ""  # names joined by blanks; empty: every bedside and laboratory v
 radiological = False  # offer volume, location and ventricular blood as read by a person, too
 criterion = "lr"  # lr (likelihood ratio), aic or bic
 alpha = 0.05  # a variable enters while its likelihood-ratio p is below
+threshold_rule = "youden"  # of the call: youden, "sensitivity 0.80" (the highest that reaches it), or a probability
 n_imputations = 5  # imputed data sets
 n_resamples = 50  # bootstrap resamples, the whole procedure in each
 seed = 7  # of imputation and resamples
@@ -311,13 +312,21 @@ tables.save_table(run.folder, "optimism_clinical", optimism)
 # ## Probabilities
 #
 # Development rows are cross-fitted: for each fold, imputation, selection, fit and shrinkage are repeated without its
-# patients. Test rows come from the final model. The threshold maximizes Youden's index on the cross-fitted probabilities
-# and is frozen here.
+# patients. Test rows come from the final model. The threshold follows from `threshold_rule` on the cross-fitted
+# probabilities (by default Youden's index is largest) and is frozen here.
 
 # %%
 p_sets = cross_fit_sets(x, y, development["fold"], settings)
 p_cross = p_sets.mean(axis=0)
-threshold = youden_threshold(y, p_cross)
+
+# %% [markdown]
+# How far the threshold moves over 200 resamples of these probabilities (95 %). A Youden threshold is the place of a maximum,
+# which jumps from sample to sample; a wide interval says that another study would have frozen another one.
+
+# %%
+threshold = choose_threshold(y, p_cross, threshold_rule)
+moved = threshold_interval(y, p_cross, threshold_rule, n_resamples=200, rng=np.random.default_rng(seed))
+pd.DataFrame([{"rule": threshold_rule, "threshold": threshold, "low": moved[0], "high": moved[1]}])
 
 # %% [markdown]
 # One row per patient. The `apparent` probabilities of development patients are those of the final model, which has seen
@@ -424,7 +433,8 @@ tables.save_table(run.folder, "penalized_clinical", penalized)
 
 # %%
 definition = read_json(run.path("records", "01_cohort.json"))["parameters"]["definition"]
-rule = {"threshold": threshold, "threshold_rule": "youden, cross-fitted development probabilities"}
+rule = {"threshold": threshold, "threshold_ci": list(moved)}
+rule |= {"threshold_rule": f"{threshold_rule}, cross-fitted development probabilities"}
 described = {"model": "clinical", "definition": definition} | rule | {"candidates": offered, "criterion": criterion}
 described |= {"logistic": model.to_json(), "nomogram": drawing.describe_nomogram(model, x)}
 write_table(run.path("clinical.csv"), clinical)

@@ -29,6 +29,7 @@
 # of this chapter shows by how much.
 
 # %%
+import numpy as np
 import pandas as pd
 
 from hepred_lib.cohort.predictors import predictor_frame
@@ -36,7 +37,7 @@ from hepred_lib.stats.development import DevelopmentSettings, cross_fit_sets, de
 from hepred_lib.stats.discrimination import auc_interval, compare_auc
 from hepred_lib.stats.effects import multivariable_odds_ratios, univariable_odds_ratios, weighted_odds_ratios
 from hepred_lib.stats.imputation import pool_auc, pool_slope
-from hepred_lib.stats.operating_point import youden_threshold
+from hepred_lib.stats.operating_point import choose_threshold, threshold_interval
 from hepred_lib.stats.sensitivity import compare_penalties, complete_case_odds_ratios, leak_demonstration
 from hepred_lib.study import drawing, tables
 from hepred_lib.study.drawing import Markdown, show
@@ -54,6 +55,7 @@ runs_dir = ""  # empty: the project's own runs/
 truth = "cohorts/demo/truth.csv"  # only to label simulated figures; empty where patients are real
 image_source = "scans"  # scans, or column: the score comes from the manifest
 folds = 3  # networks of notebook 03, where the score is theirs
+threshold_rule = "youden"  # of the call: youden, "sensitivity 0.80" (the highest that reaches it), or a probability
 n_imputations = 5  # imputed data sets
 n_resamples = 50  # bootstrap resamples, the whole procedure in each
 seed = 7  # of imputation and resamples
@@ -216,12 +218,20 @@ tables.save_table(run.folder, "leak", leak.rename_axis("score").reset_index())
 # ## Probabilities
 #
 # Development rows are cross-fitted over the same folds as the networks; test rows come from the final model. The threshold
-# (Youden) is chosen on the cross-fitted probabilities and frozen here.
+# is chosen by `threshold_rule` on the cross-fitted probabilities and frozen here.
 
 # %%
 p_sets = cross_fit_sets(x[rows], y, fold, settings)
 p_cross = p_sets.mean(axis=0)
-threshold = youden_threshold(y, p_cross)
+
+# %% [markdown]
+# How far the threshold moves over 200 resamples of these probabilities (95 %). A Youden threshold is the place of a maximum,
+# which jumps from sample to sample; a wide interval says that another study would have frozen another one.
+
+# %%
+threshold = choose_threshold(y, p_cross, threshold_rule)
+moved = threshold_interval(y, p_cross, threshold_rule, n_resamples=200, rng=np.random.default_rng(seed))
+pd.DataFrame([{"rule": threshold_rule, "threshold": threshold, "low": moved[0], "high": moved[1]}])
 
 # %% [markdown]
 # One row per patient. The `apparent` probabilities of development patients are those of the final model, which has seen
@@ -282,7 +292,8 @@ tables.save_table(run.folder, "penalized_integrated", penalized)
 # clinical model with better measurements leaves less for the image to add.
 
 # %%
-rule = {"threshold": threshold, "threshold_rule": "youden, cross-fitted development probabilities"}
+rule = {"threshold": threshold, "threshold_ci": list(moved)}
+rule |= {"threshold_rule": f"{threshold_rule}, cross-fitted development probabilities"}
 described = {"model": "integrated", "definition": clinical_model["definition"]} | rule | {"candidates": offered}
 described |= {"logistic": model.to_json(), "nomogram": drawing.describe_nomogram(model, x[rows])}
 write_table(run.path("integrated.csv"), integrated)

@@ -19,7 +19,7 @@
 # **How well do the three models predict expansion in patients that none of them has seen?**
 #
 # Reads `cohort.csv`, `excluded.csv`, the models' `image.csv`, `clinical.csv`, `integrated.csv` with their frozen
-# thresholds (`image_model.json`, `clinical_model.json`, `integrated_model.json`), `slices/quality.csv`,
+# thresholds (`image_model.json`, `clinical_model.json`, `integrated_model.json`), `imputation.json`, `slices/quality.csv`,
 # `segmentation.csv`, `detection.csv`, the records of the earlier notebooks and, where it is known, the truth; writes
 # `predictions.csv`, `results.json`, `provenance.json`, tables (foremost `tables/performance.csv`) and figures.
 
@@ -172,21 +172,23 @@ show(run.folder, "roc", curves.assign(simulated=simulated))
 # %% [markdown]
 # ### Differences between models
 #
-# Paired DeLong tests. Absence of significance is not evidence of no difference: the interval says which differences remain
+# First all curves at once: DeLong's chi-squared test that no model differs from any other. Where it does not reject, no pair
+# should be declared different.
+
+# %%
+together = [compare_aucs(y_test, p)] if len(names) > 1 else []
+contrast = [(len(names), found.statistic, found.df, found.p) for found in together]
+tables.save_table(run.folder, "all_curves", pd.DataFrame(contrast, columns=["models", "statistic", "df", "p"]))
+
+# %% [markdown]
+# Then the pairs, by paired DeLong tests. `p_closed` is the p of the closed test, the larger of the pair's own and that of all
+# curves: with it, the chance of any false difference among the three stays at 5 %. Absence of significance is not evidence of no difference: the interval says which differences remain
 # possible, and with few events these include large ones. The data decided nothing about which models are compared, but
 # three comparisons are made; a p just below 0.05 among them is weak evidence.
 
 # %%
 comparisons = summary.compare(test, names, notes=notes, data=judged_set)
 tables.save_table(run.folder, "comparisons", tables.comparison_table(comparisons))
-
-# %% [markdown]
-# All curves at once: DeLong's chi-squared test that no model differs from any other.
-
-# %%
-together = [compare_aucs(y_test, p)] if len(names) > 1 else []
-contrast = [(len(names), found.statistic, found.df, found.p) for found in together]
-tables.save_table(run.folder, "all_curves", pd.DataFrame(contrast, columns=["models", "statistic", "df", "p"]))
 
 # %% [markdown]
 # Two models may have the same AUC and still differ at the thresholds at which they would be used. The table compares

@@ -15,14 +15,33 @@ import pytest
 from hepred_lib.imaging.scans import write_nifti
 from hepred_lib.study.definition import PROJECT
 
+# Files that use the smoke study, which takes minutes: one process runs them all, and starts with them.
+SMOKE = (
+    "tests/test_smoke_study.py",
+    "tests/test_smoke_report.py",
+    "tests/test_no_leak.py",
+    "tests/site/test_in_browser.py",
+)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """On several processes each file is one piece of work, and the files of the smoke study are one together."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByStudy(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            file = nodeid.partition("::")[0]
+            return "smoke" if file in SMOKE else file
+
+    return ByStudy(config, log)
+
 
 def pytest_collection_modifyitems(items):
-    """What uses one finished study runs in one process, after which each file is a group; the longest group first."""
-    studies = {"finished": "smoke", "tables_study": "tables"}
-    for item in items:
-        group = next((name for fixture, name in studies.items() if fixture in getattr(item, "fixturenames", ())), "")
-        item.add_marker(pytest.mark.xdist_group(group or item.nodeid.partition("::")[0]))
-    items.sort(key=lambda item: "finished" not in getattr(item, "fixturenames", ()))
+    # torch counts its devices at the first gradient of a process: the pretended one must be there by then.
+    first = ("tests/multitask/test_device.py", *SMOKE)
+    places = {file: place for place, file in enumerate(first)}
+    items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(first)))
 
 
 @pytest.fixture(scope="session")

@@ -256,7 +256,7 @@ def test_too_few_events_for_the_folds_are_refused(table):
         assign_folds(table, folds=8, seed=7)
     with pytest.raises(ManifestError, match="folds must be >= 2, got 1"):
         assign_folds(table, folds=1, seed=7)
-    with pytest.raises(ManifestError, match="test_fraction must lie between 0 and 1, got 25"):
+    with pytest.raises(ManifestError, match="test_fraction must be 0 or lie between 0 and 1, got 25"):
         split_patients(table, seed=7, test_fraction=25)
 
 

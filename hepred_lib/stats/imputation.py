@@ -18,7 +18,7 @@ What is estimated in each set is pooled by Rubin's rules, an AUC on the logit sc
 
 Sources: Schafer JL. Analysis of incomplete multivariate data, chapter 5. Chapman & Hall 1997. Rubin DB. Multiple
 imputation for nonresponse in surveys. Wiley 1987. Moons KGM et al. J Clin Epidemiol 2006;59:1092-1101. Sterne JAC et
-al. BMJ 2009;338:b2393. D'Agostino McGowan L, Lotspeich SC, Hepler SA. Stat Methods Med Res 2024;33:1953-1966. Marshall
+al. BMJ 2009;338:b2393. D'Agostino McGowan L, Lotspeich SC, Hepler SA. arXiv:2310.17434. Marshall
 A et al. BMC Med Res Methodol 2009;9:57.
 """
 

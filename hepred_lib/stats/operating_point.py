@@ -19,7 +19,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
 from scipy.stats import beta, binomtest, chi2
 
+from hepred_lib.errors import InputError
 from hepred_lib.stats import checks
+from hepred_lib.stats.bootstrap import bootstrap_indices, percentile_interval
 from hepred_lib.stats.discrimination import counts_by_value
 
 RATES = ("accuracy", "sensitivity", "specificity", "ppv", "npv")
@@ -82,7 +84,72 @@ def youden_threshold(y: ArrayLike, p: ArrayLike) -> float:
     value, positives, negatives = counts_by_value(*checks.outcome_and_score(y, p, "p"))
     # In whole numbers, so that equal indexes are equal: J times both group sizes.
     gain = np.cumsum(positives) * negatives.sum() - np.cumsum(negatives) * positives.sum()
-    last = np.flatnonzero(gain == gain.max())[-1]
+    return _below(value, np.flatnonzero(gain == gain.max())[-1])
+
+
+def choose_threshold(y: ArrayLike, p: ArrayLike, rule: str = "youden") -> float:
+    """The threshold by a rule that was fixed before the data were looked at.
+
+    Parameters
+    ----------
+    y : array_like of 0 and 1, shape (n,)
+    p : array_like, shape (n,)
+        Probabilities.
+    rule : str
+        "youden"; "sensitivity 0.80", the highest threshold at which so many patients with the outcome are positive; or
+        a probability, such as "0.2".
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError
+        As `youden_threshold`; for another rule, or a number outside (0, 1).
+
+    Examples
+    --------
+    >>> choose_threshold([0, 0, 1, 1], [0.25, 0.75, 0.5, 1.0], "sensitivity 1.0")
+    0.375
+    """
+    value, positives, _ = counts_by_value(*checks.outcome_and_score(y, p, "p"))
+    if rule == "youden":
+        return youden_threshold(y, p)
+    name, _, number = rule.strip().rpartition(" ")
+    try:
+        wanted = float(number)
+    except ValueError:
+        wanted = np.nan
+    if name not in ("", "sensitivity") or not 0 < wanted <= 1 or (wanted == 1 and not name):
+        raise InputError(
+            f"threshold_rule must be 'youden', 'sensitivity' and a number such as 0.80, or a probability, got {rule!r}."
+        )
+    if not name:
+        return wanted
+    reached = np.cumsum(positives) >= wanted * positives.sum() - 1e-9
+    return _below(value, np.flatnonzero(reached)[0])
+
+
+def threshold_interval(
+    y: ArrayLike, p: ArrayLike, rule: str, *, n_resamples: int, rng: np.random.Generator, level: float = 0.95
+) -> tuple[float, float]:
+    """How far a threshold moves from sample to sample: percentile interval over resamples, stratified by outcome.
+
+    A given probability does not move.
+
+    Raises
+    ------
+    ValueError
+        As `choose_threshold`.
+    """
+    outcome, risk = checks.outcome_and_score(y, p, "p")
+    drawn = bootstrap_indices(outcome, n_resamples, rng)
+    return percentile_interval([choose_threshold(outcome[rows], risk[rows], rule) for rows in drawn], level)
+
+
+def _below(value: NDArray, last: int) -> float:
+    """The threshold that has the values up to this one, the largest first, at or above it: midway to the next."""
     if last + 1 == value.size:
         return float(value[last])
     upper, lower = value[last], value[last + 1]

@@ -19,7 +19,7 @@ from hepred_lib.cohort.scores import SCORES
 from hepred_lib.errors import StudyError
 from hepred_lib.imaging.segmentation import volume_agreement
 from hepred_lib.stats.development import DevelopedModel
-from hepred_lib.stats.discrimination import auc, auc_interval, clustered_auc_interval
+from hepred_lib.stats.discrimination import auc, auc_interval, clustered_auc_interval, compare_aucs
 from hepred_lib.stats.evaluation import (
     COMPARED,
     NOT_ASSESSABLE,
@@ -481,7 +481,8 @@ def evaluate_models(rows: pd.DataFrame, thresholds: Mapping[str, float], *, note
 def compare(rows: pd.DataFrame, models: Sequence[str], *, notes: list[str], data: str = "test") -> list[dict[str, Any]]:
     """Paired DeLong tests between the models, each on the patients who have both probabilities: `n`, `n_events`.
 
-    ``data`` names the rows: test patients, or development patients where none is held out.
+    ``data`` names the rows: test patients, or development patients where none is held out. ``p_closed`` is the p of the
+    closed test: the larger of the pair's and that of all models at once.
     """
     found = []
     for pair in COMPARED:
@@ -496,6 +497,12 @@ def compare(rows: pd.DataFrame, models: Sequence[str], *, notes: list[str], data
         (test,) = compare_models(y, {name: common[f"p_{name}"] for name in pair})
         notes += [f"comparisons.{'-'.join(pair)}.{note}" for note in test.pop("notes")]
         found.append(test | {"data": data, "n": len(y), "n_events": int(y.sum())})
+    common = rows.dropna(subset=[f"p_{name}" for name in models])
+    together = 0.0
+    if len(found) > 1 and common["he"].nunique() > 1:
+        together = compare_aucs(common["he"].astype(int), {name: common[f"p_{name}"] for name in models}).p
+    for test in found:
+        test["p_closed"] = None if test["p"] is None or np.isnan(together) else max(test["p"], float(together))
     return found
 
 

@@ -325,7 +325,7 @@ def updating_table(models: Mapping[str, Any], updates: Mapping[str, Any]) -> pd.
 
 def comparison_table(comparisons: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """The paired tests of ``results.json`` with their limits in columns of their own."""
-    figures = ["difference", "low", "high", "p"]
+    figures = ["difference", "low", "high", "p", "p_closed"]
     pairs = [pair | dict(zip(("low", "high"), pair["ci"] or (np.nan, np.nan), strict=True)) for pair in comparisons]
     table = pd.DataFrame(pairs, columns=["a", "b", "data", "test", "n", "n_events", *figures])
     return table.astype(dict.fromkeys(figures, float)).rename(columns={"n_events": "events"})

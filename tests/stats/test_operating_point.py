@@ -7,6 +7,7 @@ from scipy.stats import chi2
 
 from hepred_lib.stats.operating_point import (
     RATES,
+    choose_threshold,
     combination_interval,
     compare_calls,
     confusion,
@@ -14,6 +15,7 @@ from hepred_lib.stats.operating_point import (
     exact_interval,
     likelihood_ratios,
     mcnemar_exact,
+    threshold_interval,
     wilson_interval,
     youden_threshold,
 )
@@ -249,3 +251,31 @@ REFUSED = [
 def test_what_is_no_count_call_or_threshold_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_a_threshold_for_a_sensitivity_is_the_highest_that_reaches_it():
+    rng = np.random.default_rng(0)
+    y, p = rng.integers(0, 2, 80), rng.integers(1, 20, 80) / 20
+    for wanted in (0.5, 0.8, 1.0):
+        found = choose_threshold(y, p, f"sensitivity {wanted}")
+        assert (p[y == 1] >= found).mean() >= wanted
+        higher = p[p >= found].min() + 1e-9
+        assert (p[y == 1] >= higher).mean() < wanted
+
+
+def test_rules_of_a_threshold():
+    y, p = [0, 0, 1, 1], [0.1, 0.2, 0.4, 0.9]
+    assert choose_threshold(y, p) == youden_threshold(y, p)
+    assert choose_threshold(y, p, "0.15") == 0.15
+    for rule in ("best", "sensitivity", "sensitivity 80", "1", "specificity 0.9", "-0.1"):
+        with pytest.raises(ValueError, match="threshold_rule must be"):
+            choose_threshold(y, p, rule)
+
+
+def test_a_given_probability_does_not_move_and_youden_does():
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 120)
+    p = np.clip(0.4 + 0.1 * y + rng.normal(0, 0.15, 120), 0.01, 0.99)
+    assert threshold_interval(y, p, "0.2", n_resamples=20, rng=rng) == (0.2, 0.2)
+    low, high = threshold_interval(y, p, "youden", n_resamples=100, rng=rng)
+    assert low < youden_threshold(y, p) < high

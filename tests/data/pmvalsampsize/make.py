@@ -9,8 +9,6 @@ from one million simulated patients.
 import csv
 import sys
 
-from pmvalsampsize.pmvalsampsize import pmvalsampsize
-
 SETTINGS = (
     (0.2, 0.8, -1.6, 1.1, None),
     (0.2, 0.7, -1.5, 0.8, 0.2),
@@ -28,15 +26,19 @@ COLUMNS = (
     *("n_observed_expected", "n_slope", "n_auc", "n_net_benefit", "n"),
 )
 
-rows = csv.DictWriter(sys.stdout, COLUMNS)
-rows.writeheader()
-for prevalence, auc, mean, sd, threshold in SETTINGS:
-    how = {"prevalence": prevalence, "cstatistic": auc, "lpnormal": (mean, sd), "noprint": True}
-    found = pmvalsampsize(type="b", **how, **({"threshold": threshold} if threshold else {}))
-    sizes = [line[1] for line in found["results_table"] if isinstance(line, list)]
-    row = dict(zip(COLUMNS[7:10], sizes, strict=False))
-    row |= {"prevalence": prevalence, "auc": auc, "mean": mean, "sd": sd, "n": found["sample_size"]}
-    if threshold:
-        row |= {name: found[name] for name in ("sensitivity", "specificity", "threshold")}
-        row["n_net_benefit"] = sizes[3]
-    rows.writerow(row)
+
+if __name__ == "__main__":
+    from pmvalsampsize.pmvalsampsize import pmvalsampsize
+
+    rows = csv.DictWriter(sys.stdout, COLUMNS)
+    rows.writeheader()
+    for prevalence, auc, mean, sd, threshold in SETTINGS:
+        how = {"prevalence": prevalence, "cstatistic": auc, "lpnormal": (mean, sd), "noprint": True}
+        found = pmvalsampsize(type="b", **how, **({"threshold": threshold} if threshold else {}))
+        sizes = [line[1] for line in found["results_table"] if isinstance(line, list)]
+        row = dict(zip(COLUMNS[7:10], sizes, strict=False))
+        row |= {"prevalence": prevalence, "auc": auc, "mean": mean, "sd": sd, "n": found["sample_size"]}
+        if threshold:
+            row |= {name: found[name] for name in ("sensitivity", "specificity", "threshold")}
+            row["n_net_benefit"] = sizes[3]
+        rows.writerow(row)
