@@ -294,7 +294,7 @@ def segment(
 
 @app.command()
 def report(run: RunFolder, out: OtherFolder = None) -> None:
-    """Write the TRIPOD+AI table, the model card and the data card of a finished study from its own files.
+    """Write the model card, the data card and three checklists of a finished study from its own files.
 
     Example: hepred report runs/demo
     """

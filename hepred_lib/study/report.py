@@ -1,8 +1,9 @@
-"""The report of a finished study: model card, data card and TRIPOD+AI table, filled in from the study's own files.
+"""The report of a finished study: two cards and three checklists, filled in from the study's own files.
 
-The words are in ``templates/``: two cards and a page as Jinja2 templates, and ``tripod_ai.yaml``, which holds the items
-of the checklist with their answers. Nothing is computed anew or fitted. An answer stands only while every value and
-every file that it names is there; otherwise the item says which one is missing. In a template
+The words are in ``templates/``: the model card, the data card and the page of a checklist as Jinja2 templates, and one
+YAML file for each of `CHECKLISTS`, which holds its items with their answers. Nothing is computed anew or fitted. An
+answer stands only while every value and every file that it names is there; otherwise the item says which one is
+missing. In a template
 
 * ``{{ results.n.test }}`` is a value of a JSON file (see `_environment`); missing or null, it is :class:`AbsentError`,
 * ``file("imputation.json")`` is the name of a file of the run, ``section(page, heading)`` that of a page with this
@@ -53,6 +54,8 @@ ANSWERED, PARTLY = "answered", "partly"
 NOT_ANSWERED, NOT_APPLICABLE = "not answered by this study", "not applicable"
 OTHER_FILES = r"(?:^| )(?!notebooks/|figures/|report/)\S+"
 STATUSES = (ANSWERED, PARTLY, NOT_ANSWERED, NOT_APPLICABLE)
+NO_INFORMATION = "no information"  # where an item asks for a verdict, and a fact behind it is not there
+CHECKLISTS = ("probast_ai", "claim_2024", "tripod_ai")  # the last one's table is `running.REPORTED`
 KINDS = {"notebooks": "notebook", "records": "record", "figures": "figure", "tables": "table"}
 # Columns that describe no patient, and volumes that are empty where there is nothing to measure.
 NO_CHARACTERISTIC = (
@@ -199,7 +202,7 @@ class Files:
 
 
 def write_report(run_folder: Path, out: Path | None = None) -> list[Path]:
-    """Write ``report/`` and the table's CSV and LaTeX of a finished study; files that do not change are not touched.
+    """Write ``report/`` and the checklists' CSV and LaTeX of a finished study; what does not change is not touched.
 
     Parameters
     ----------
@@ -211,7 +214,7 @@ def write_report(run_folder: Path, out: Path | None = None) -> list[Path]:
     Returns
     -------
     list of Path
-        ``report/model_card.md``, ``report/data_card.md``, ``report/tripod_ai.md``, ``tables/tripod_ai.csv`` and
+        ``report/model_card.md`` and ``data_card.md``; of each checklist ``report/NAME.md``, ``tables/NAME.csv`` and
         ``.tex``.
 
     Raises
@@ -221,18 +224,29 @@ def write_report(run_folder: Path, out: Path | None = None) -> list[Path]:
     """
     with blaming_damage(Path(run_folder)):
         files = Files(run_folder, out)
-        pages = [files.out / "report" / f"{name}.md" for name in ("model_card", "data_card", "tripod_ai")]
-        # The cards first: they are among the files that the table refers to.
-        for path in pages[:2]:
+        written = [files.out / "report" / f"{name}.md" for name in ("model_card", "data_card")]
+        # The cards first: they are among the files that the checklists refer to.
+        for path in written:
             write_bytes(path, page(files, path.stem).encode())
-        table, kept = tripod_table(files), files.out / "tables" / "tripod_ai.csv"
-        write_bytes(pages[2], page(files, "tripod_ai", **_yaml("tripod_ai") | {"items": table}).encode())
-        write_table(kept, table)
-        # What fits a page: the answers stay in the CSV, of the files only notebooks, figures and cards are named.
-        shown = [name.split() for name in table["where"].str.replace(OTHER_FILES, "", regex=True)]
-        where = [", ".join(Path(name).stem for name in names) for names in shown]
-        write_latex(kept.with_suffix(".tex"), table[["item", "heading", "status"]].assign(where=where))
-        return [*pages, kept, kept.with_suffix(".tex")]
+        for name in CHECKLISTS:
+            written += _write_checklist(files, name)
+        return written
+
+
+def _write_checklist(files: Files, name: str) -> list[Path]:
+    """The page of a checklist and its table as CSV and LaTeX."""
+    table, shown, kept = (
+        checklist(files, name),
+        files.out / "report" / f"{name}.md",
+        files.out / "tables" / f"{name}.csv",
+    )
+    write_bytes(shown, page(files, "checklist", **_yaml(name) | {"items": table}).encode())
+    write_table(kept, table)
+    # What fits a page: the answers stay in the CSV, of the files only notebooks, figures and cards are named.
+    names = [one.split() for one in table["where"].str.replace(OTHER_FILES, "", regex=True)]
+    where = [", ".join(Path(name).stem for name in row) for row in names]
+    write_latex(kept.with_suffix(".tex"), table[["item", "heading", "status"]].assign(where=where))
+    return [shown, kept, kept.with_suffix(".tex")]
 
 
 def page(files: Files, name: str, **more: Any) -> str:
@@ -249,8 +263,15 @@ def page(files: Files, name: str, **more: Any) -> str:
         raise StudyError(damaged(files.folder, reason)) from reason
 
 
-def tripod_table(files: Files) -> pd.DataFrame:
-    """One row per sub-item of TRIPOD+AI.
+def checklist(files: Files, name: str) -> pd.DataFrame:
+    """One row per item of a checklist.
+
+    Parameters
+    ----------
+    files : Files
+        The study.
+    name : str
+        One of `CHECKLISTS`.
 
     Returns
     -------
@@ -259,13 +280,25 @@ def tripod_table(files: Files) -> pd.DataFrame:
         by blanks.
     """
     environment, rows = _environment(files), []
-    for item in _yaml("tripod_ai")["items"]:
+    for item in _items(name):
         known = {"item": item["id"], **{key: item[key] for key in ("section", "heading", "concerns", "asks")}}
         try:
             rows.append({**known, **_answer(item, files, environment)})
         except TemplateSyntaxError as error:
-            raise StudyError(f"tripod_ai.yaml, item {item['id']}: {error.message}.") from error
+            raise StudyError(f"{name}.yaml, item {item['id']}: {error.message}.") from error
     return pd.DataFrame(rows)
+
+
+def _items(name: str) -> list[dict[str, Any]]:
+    """The items of a checklist; one that is ``like`` items of TRIPOD+AI says what these say, and then its own."""
+    content = _yaml(name)
+    others = {} if name == "tripod_ai" else {item["id"]: item for item in _yaml("tripod_ai")["items"]}
+    for item in content["items"]:
+        alike = [others[number] for number in item.get("like", ())]
+        item["answers"] = [one for other in alike for one in other.get("answers", ())] + item.get("answers", [])
+        for key in ("left_open", "not_applicable"):
+            item.setdefault(key, " ".join(other.get(key, "") for other in alike))
+    return content["items"]
 
 
 def _answer(item: Mapping[str, Any], files: Files, environment: Environment) -> dict[str, Any]:
@@ -288,9 +321,11 @@ def _answer(item: Mapping[str, Any], files: Files, environment: Environment) -> 
     if spared:
         return {"status": NOT_APPLICABLE, "answer": spared, "where": ""}
     answers = [words(answer["text"], answer.get("where", ())) for answer in item.get("answers", ())]
-    left_open, _ = words(item.get("left_open", ""))
+    (left_open, _), (verdict, _) = words(item.get("left_open", "")), words(item.get("verdict", ""))
     said, left = [sentence for sentence, _ in answers if sentence], [text for text in (left_open, *missing) if text]
     status = NOT_ANSWERED if not said else PARTLY if left else ANSWERED
+    if "verdict" in item:
+        status = verdict if verdict and said and not missing else NO_INFORMATION
     where = dict.fromkeys(name for sentence, names in answers if sentence for name in names)
     return {"status": status, "answer": " ".join([*said, *left]), "where": " ".join(where)}
 

@@ -27,9 +27,9 @@ from hepred_lib.study.report import (
     Files,
     as_table,
     characteristics,
+    checklist,
     link,
     page,
-    tripod_table,
     write_report,
 )
 from ich_phantom.growth import CLINICAL
@@ -64,20 +64,22 @@ def with_item(run, tmp_path, monkeypatch):
         item = {"id": "1", "section": "Title", "heading": "Title", "concerns": "D", "asks": "all"} | parts
         (tmp_path / "templates" / "tripod_ai.yaml").write_text(yaml.safe_dump({"items": [item]}), encoding="utf-8")
         monkeypatch.setattr(report, "TEMPLATES", tmp_path / "templates")
-        return tripod_table(Files(run)).iloc[0]
+        return checklist(Files(run), "tripod_ai").iloc[0]
 
     return answered
 
 
 def rows(folder):
-    return tripod_table(Files(folder)).set_index("item")
+    return checklist(Files(folder), "tripod_ai").set_index("item")
 
 
 def test_the_files_are_named_and_written(run):
     names = [path.relative_to(run).as_posix() for path in write_report(run)]
     assert names == [
-        *("report/model_card.md", "report/data_card.md", "report/tripod_ai.md"),
-        *("tables/tripod_ai.csv", "tables/tripod_ai.tex"),
+        *("report/model_card.md", "report/data_card.md"),
+        *("report/probast_ai.md", "tables/probast_ai.csv", "tables/probast_ai.tex"),
+        *("report/claim_2024.md", "tables/claim_2024.csv", "tables/claim_2024.tex"),
+        *("report/tripod_ai.md", "tables/tripod_ai.csv", "tables/tripod_ai.tex"),
     ]
     assert all((run / name).stat().st_size for name in names)
 
@@ -398,7 +400,10 @@ def test_names_from_tables_stay_text_on_every_page(run):
     )
     change_json(run / "results.json", lambda content: content.update(notes=[HOSTILE]))
     change_json(run / "external.json", lambda content: content.update(manifest=HOSTILE))
-    change_json(run / "clinical_model.json", lambda content: content["logistic"].update(coefficients={HOSTILE: 0.5}))
+    change_json(
+        run / "clinical_model.json",
+        lambda content: content["logistic"].update(coefficients={HOSTILE: 0.5}, path=[HOSTILE]),
+    )
     write_report(run)
     for path in (run / "report").glob("*.md"):
         text = path.read_text(encoding="utf-8")

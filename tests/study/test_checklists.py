@@ -1,0 +1,134 @@
+"""CLAIM 2024 and PROBAST+AI: all items, and verdicts that rest on facts of the study."""
+
+import numpy as np
+import pytest
+
+from hepred_lib.study.files import read_table, write_table
+from hepred_lib.study.report import CHECKLISTS, NO_INFORMATION, NOT_APPLICABLE, STATUSES, Files, checklist, write_report
+from tests.study.small_run import change_json, make_column, make_real, make_tables_only, write_run
+
+VERDICTS = {"yes", "probably yes", "probably no", "no"}
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A finished simulated study with its report, and what the checklists ask for beyond the other tests' needs."""
+    folder = write_run(tmp_path / "small")
+    cohort = read_table(folder / "cohort.csv")
+    write_table(folder / "cohort.csv", cohort.assign(followup_volume_ml=cohort["baseline_volume_ml"] + 1))
+    write_report(folder)
+    return folder
+
+
+def rows(folder, name="probast_ai"):
+    return checklist(Files(folder), name).set_index("item")
+
+
+def test_probast_has_its_questions_and_claim_its_items(run):
+    table = rows(run)
+    domains = {"D1": 3, "D2": 4, "D3": 4, "D4": 5, "E1": 3, "E2": 4, "E3": 4, "E4": 7}
+    wanted = [f"{domain}.{number + 1}" for domain, n in domains.items() for number in range(n)]
+    assert sorted(table.index) == sorted([*wanted, *(f"{part}{domain}.A" for part in "DE" for domain in (1, 2, 3))])
+    assert rows(run, "claim_2024").index.tolist() == [str(number) for number in range(1, 45)]
+
+
+@pytest.mark.parametrize("kind", ["simulated", "real", "tables only", "column"])
+@pytest.mark.parametrize("name", CHECKLISTS)
+def test_every_item_of_every_kind_of_study_has_a_known_status_and_words(run, name, kind):
+    change = {"real": make_real, "tables only": make_tables_only, "column": make_column}
+    table = rows(change.get(kind, lambda folder: folder)(run), name)
+    allowed = VERDICTS | {NO_INFORMATION, NOT_APPLICABLE} if name == "probast_ai" else set(STATUSES)
+    assert set(table["status"]) <= allowed
+    assert (table["answer"] != "").all()
+
+
+def test_no_verdict_outlives_a_file_that_it_names(run):
+    table = rows(run)
+    judged = table[table["status"].isin(VERDICTS)]
+    assert len(judged) > 25
+    for name in sorted({name for names in judged["where"] for name in names.split()}):
+        if name in ("results.json", "records/01_cohort.json") or "_fold" in name or name == "external.json":
+            continue  # no study without the first two; another fold says the same; another hospital is an addition
+        content = (run / name).read_bytes()
+        (run / name).unlink()
+        after = rows(run)
+        (run / name).write_bytes(content)
+        left = judged.index[[name in names.split() for names in judged["where"]]]
+        assert set(after.loc[left, "status"]) <= {NO_INFORMATION}, name
+
+
+def test_simulated_patients_are_a_concern_and_what_only_authors_know_is_no_information(run):
+    assert set(rows(run).loc[["D1.1", "D1.3", "E1.1", "D1.A", "E3.A"], "status"]) == {"no"}
+    table = rows(make_real(run))
+    unknown = ["D1.1", "D1.2", "D1.3", "D2.1", "D2.3", "D2.4", "D3.2", "E1.1", "E2.3", "D1.A", "E3.A"]
+    assert set(table.loc[unknown, "status"]) == {NO_INFORMATION}
+    assert table.loc[unknown, "answer"].str.contains("by the author").all()
+
+
+def test_a_score_made_elsewhere_may_have_seen_the_patients(run):
+    assert rows(run).loc["E4.5", "status"] == "yes"
+    assert rows(make_column(run)).loc[["D2.2", "E4.5"], "status"].tolist() == [NO_INFORMATION] * 2
+
+
+@pytest.mark.parametrize(("patients", "verdict"), [(80, "no"), (90_000, "yes")])
+def test_the_sample_is_judged_by_its_size(run, patients, verdict):
+    make_tables_only(run)
+    n = {"patients": 2 * patients, "development": patients, "test": patients}
+    events = {"he_development": patients // 4, "he_test": patients // 4}
+    change_json(run / "results.json", lambda content: content["n"].update(n | events))
+    table = rows(run)
+    assert table.loc[["D4.1", "E4.2"], "status"].tolist() == [verdict] * 2
+    assert f"{patients // 4} events" in table.loc["D4.1", "answer"]
+
+
+@pytest.mark.parametrize(
+    ("without_outcome", "weighted", "verdict"),
+    [(0, False, "yes"), (9, True, NO_INFORMATION), (9, False, "probably no")],
+)
+def test_patients_without_an_outcome_cost_a_verdict_unless_they_are_weighted_for(
+    run, without_outcome, weighted, verdict
+):
+    counts = {"without_outcome": without_outcome}
+    change_json(run / "results.json", lambda content: content["n"].update(counts))
+    change_json(run / "records/01_cohort.json", lambda r: r["results"]["weighting"].update(counts, weighted=weighted))
+    assert rows(run).loc["D4.3", "status"] == verdict  # weighted, but the tables that show it are not there
+
+
+@pytest.mark.parametrize(
+    ("hours", "verdict"),
+    [(24.0, "yes"), (100.0, "probably no"), (np.nan, NO_INFORMATION), ([24, 24, 90], "probably yes")],
+)
+def test_the_interval_is_judged_by_its_hours(run, hours, verdict):
+    cohort = read_table(run / "cohort.csv")
+    write_table(run / "cohort.csv", cohort.assign(ct_to_followup_h=np.resize(hours, len(cohort))))
+    assert rows(run).loc["D3.4", "status"] == verdict
+
+
+def test_the_volume_of_the_first_scan_is_in_the_outcome(run):
+    make_tables_only(run)
+    assert rows(run).loc["D3.3", "status"] == "yes"
+    change_json(run / "clinical_model.json", lambda content: content["candidates"].append("baseline_volume_ml"))
+    assert rows(run).loc["D3.3", "status"] == "probably no"
+
+
+def test_nonlinear_predictors_are_a_concern(run):
+    table = read_table(run / "tables" / "linearity.csv")
+    for p, verdict in [(0.4, "probably yes"), (0.01, "probably no"), (np.nan, NO_INFORMATION)]:
+        write_table(run / "tables" / "linearity.csv", table.assign(p=p))
+        assert rows(run).loc["D4.2", "status"] == verdict
+
+
+def test_a_domain_with_a_no_is_a_concern_and_never_rated_low(run):
+    page = (run / "report" / "probast_ai.md").read_text(encoding="utf-8")
+    assert "| Development: participants and data sources | 1 |  |  | 2 |  |  | concern |" in page
+    assert "low risk" not in page
+
+
+def test_an_item_alike_says_what_the_other_says(run):
+    assert rows(run, "tripod_ai").loc["20a", "answer"] == rows(run, "claim_2024").loc["35", "answer"]
+
+
+def test_another_hospital_that_is_missing_is_open_in_claim(run):
+    assert rows(run, "claim_2024").loc["33", "status"] == "answered"
+    (run / "external.json").unlink()
+    assert "must be stated by the author" in rows(run, "claim_2024").loc["33", "answer"]
