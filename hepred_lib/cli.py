@@ -322,6 +322,51 @@ def figures(run: RunFolder, out: OtherFolder = None) -> None:
 
 
 @app.command()
+def pool(
+    runs: Annotated[list[Path], typer.Argument(help="Finished studies of one design.", show_default=False)],
+    out: OutFolder,
+) -> None:
+    """Pool runs over seeds and sites: means, between-seed SD, random-effects summaries, paired differences, forests.
+
+    A site is one manifest; seeds of a site share its patients and never count as independent studies.
+
+    Example: hepred pool runs/a1 runs/a2 runs/b1 runs/b2 --out pooled
+    """
+    from hepred_lib.study.pooling import open_run, write_pool
+
+    for run in runs:
+        _require_run(run)
+        if out.resolve().is_relative_to(run.resolve()):
+            raise StudyError(f"--out must be outside the folder of a finished study, but {out} is in {run}.")
+    print(*write_pool([open_run(run) for run in runs], out), sep="\n")
+
+
+@app.command()
+def compare(
+    run_a: RunFolder,
+    run_b: RunFolder,
+    csv: Annotated[Path | None, typer.Option(help="Write the table there too.", show_default=False)] = None,
+) -> None:
+    """Print in what two runs differ (parameters, code, data) and every number of their results with its interval.
+
+    Example: hepred compare runs/a1 runs/a2
+    """
+    from hepred_lib.study.files import write_table
+    from hepred_lib.study.pooling import compare as compare_runs
+    from hepred_lib.study.pooling import open_run
+
+    for run in (run_a, run_b):
+        _require_run(run)
+    one, other = open_run(run_a), open_run(run_b)
+    table = compare_runs(one, other)
+    if csv is not None:
+        write_table(csv, table)
+    print(table.to_string(index=False, na_rep="-", float_format="{:.3g}".format, max_colwidth=60))
+    if one.data[0] == other.data[0]:
+        print("Both runs have the same patients: their intervals do not test a difference.")
+
+
+@app.command()
 def site(
     run: RunFolder,
     out: Annotated[

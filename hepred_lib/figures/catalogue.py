@@ -163,6 +163,13 @@ FIGURES: dict[str, FigureSpec] = {
         "AUC of each model with its 95 % interval, and the best achievable AUC (the oracle's).",
         performance.oracle, SINGLE_MM, 66, *_MODEL, "auc", "low", "high", "oracle",
     ),
+    "pooled": _figure(
+        "Each model by site and over all sites, with 95 % intervals; ticks: lowest and highest seed; grey bars: 95 % "
+        "prediction intervals for another site.",
+        performance.pooled, DOUBLE_MM, lambda table: 18 + 5.5 * len(table),
+        *("model", "site", "n_seeds", "n_sites", "estimate", "low", "high", "seed_low", "seed_high"),
+        *("prediction_low", "prediction_high", "quantity", "reference"),
+    ),
 }  # fmt: skip
 
 

@@ -512,3 +512,60 @@ def _calibration(axes: Axes, rows: pd.DataFrame) -> None:
 
 
 PANELS_TRUTH = {"label": _label, "parts": _parts, "roc": _roc, "calibration": _calibration}
+
+
+# Forest of pooled runs: sites, and their summary
+
+
+def pooled(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
+    """Draw one measure of each model at each site, and the summary of the sites.
+
+    Parameters
+    ----------
+    figure : matplotlib Figure or SubFigure
+    table : DataFrame
+        One row per site of a model, the row of all sites last: `model`, `site`, `n_seeds`, `n_sites` (NaN but in the
+        summary), `estimate`, `low`, `high`, `seed_low`, `seed_high`, `prediction_low`, `prediction_high`, `quantity`
+        and `reference`, which are the same in all rows.
+
+    Returns
+    -------
+    list of Axes
+        One. Points and lines are estimates with 95 % intervals, diamonds the summaries; ticks are the lowest and the
+        highest seed, grey lines the intervals of prediction for another site.
+    """
+    axes, names, place = figure.subplots(), [], 0
+    ends = finite(table[["low", "high", "seed_low", "seed_high", "estimate"]].stack())
+    reference, quantity = table["reference"].iloc[0], table["quantity"].iloc[0]
+    reach = [min(ends, default=0), max(ends, default=1), reference]
+    # Two sites have intervals without end: the estimates fill the axis, arrows show the rest.
+    points = [*finite(table["estimate"]), reference]
+    width = max(max(points) - min(points), 0.1)
+    axes.set_xlim(max(min(reach), min(points) - 2 * width) - 0.02, min(max(reach), max(points) + 2 * width) + 0.02)
+    axes.axvline(reference, zorder=0, **GUIDE)
+    for model, rows in table.groupby("model", sort=False):
+        look = MODELS.get(model, LineStyle(model, "black", "-", "o"))
+        for row in rows.itertuples():
+            total = np.isfinite(row.n_sites)
+            unit, count = ("site", row.n_sites) if total else ("seed", row.n_seeds)
+            names.append(f"{look.name}: {row.site}, {count:.0f} {unit}{'s' * (count != 1)}")
+            axes.plot(
+                np.clip([row.prediction_low, row.prediction_high], *axes.get_xlim()), [place] * 2, color="0.8", lw=4
+            )
+            axes.plot([row.seed_low, row.seed_high], [place] * 2, "|", color=look.color, markersize=7)
+            marker = {"color": look.color, "marker": "D" if total else look.marker, "markersize": 6 if total else 4}
+            if np.isnan(row.estimate):
+                say_right(axes, place, "no estimate", x=1.02, color=GREY)
+            else:
+                ends_of = "" if np.isnan(row.low) else f" ({decimal(row.low, 2)} to {decimal(row.high, 2)})"
+                words, limits = (
+                    f"{decimal(round(row.estimate, 2) + 0.0, 2)}{ends_of}",
+                    (row.estimate, row.low, row.high),
+                )
+                forest_row(axes, place, limits, x=1.02, look=marker, text=words, clip_on=True)
+            place += 1
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.tick_params(axis="y", length=0)
+    axes.set_xlabel(f"{quantity} (95 % CI)")
+    return [axes]

@@ -276,12 +276,23 @@ def power():
     return pd.concat(map(pd.DataFrame, rows), ignore_index=True).assign(n_simulations=2000)
 
 
+def pooled():
+    """One model at two sites and over both, where the summary has an interval and no prediction."""
+    rows = {
+        **{"site": ["A", "B", "All sites"], "n_seeds": [2, 1, 3], "n_sites": [np.nan, np.nan, 2.0]},
+        **{"estimate": [0.72, 0.64, 0.69], "low": [0.6, 0.5, 0.3], "high": [0.82, 0.77, 0.92]},
+        **{"seed_low": [0.7, 0.64, np.nan], "seed_high": [0.74, 0.64, np.nan]},
+    }
+    same = {"model": "clinical", "quantity": "AUC", "reference": 0.5}
+    return pd.DataFrame(rows).assign(prediction_low=np.nan, prediction_high=np.nan, **same)
+
+
 BUILDERS = {
     build.__name__: build for build in (
         activation, power, flow, cohort, truth, quality, montage, outlines, overview, learning_curves, bland_altman,
         dl_score, odds_ratios_clinical, missing, correlation, inclusion_frequency, nomogram, subgroups,
         instability_clinical,
-        reclassification, roc, calibration, decision_curve, oracle,
+        reclassification, roc, calibration, decision_curve, oracle, pooled,
     )
 } | {
     "missing_by_set": missing, "odds_ratios_integrated": odds_ratios_clinical,

@@ -104,7 +104,7 @@ def test_a_missing_column_or_key_is_refused_by_name(name, examples):
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match=r"catalogue \(power, .*oracle\), got 'rocs'"):
+    with pytest.raises(ValueError, match=r"catalogue \(power, .*pooled\), got 'rocs'"):
         draw("rocs", pd.DataFrame())
 
 

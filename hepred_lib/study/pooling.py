@@ -1,0 +1,392 @@
+"""Many finished runs of one study design: pooled over seeds and sites, or two of them compared.
+
+*Site*: the patients of one manifest, known by its checksum. *Seed*: a repetition with the same patients. Three
+variances are kept apart. The **sampling variance** of a site is the mean over its seeds of the squared standard errors:
+seeds share their patients, so more seeds do not make it smaller. The **between-seed SD** is the spread of the estimate
+over the seeds of a site, from training and, where a test set is drawn, from the draw; it is no standard error. The
+**between-site variance** (tau squared) is estimated over sites only, each of which counts once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+from scipy import optimize, stats
+from scipy.special import expit, logit
+
+from hepred_lib.errors import StudyError
+from hepred_lib.figures.catalogue import caption, draw
+from hepred_lib.figures.style import render
+from hepred_lib.literal import for_markdown
+from hepred_lib.study.files import damaged, read_json, read_results, read_table, write_bytes, write_table
+from hepred_lib.study.summary import MODELS
+
+MEASURES = {
+    "auc": "AUC",
+    "calibration_slope": "Calibration slope",
+    "calibration_in_the_large": "Calibration in the large",
+}
+DIFFERENCE = "auc_difference"
+ALL = "All sites"
+Z95 = stats.norm.ppf(0.975)
+# Parameters that runs of one design may differ in: where they are, which patients and seed, and the machine.
+FREE = frozenset({"study", "runs_dir", "manifest", "truth", "seed", "device", "devices"})
+SAME_PATIENT = ("patient_id", "age", "sex", "onset_to_ct_h", "baseline_volume_ml")
+NOTES = (
+    "Sites are the units of the summary; seeds of a site share its patients: they are averaged, not counted as sites.",
+    "The interval of a site is that of one run: its standard error is the root mean square over its seeds.",
+    "The between-seed SD is no sampling error: it says how far training and the split move the estimate.",
+    "Summary: Paule-Mandel between-site variance, Hartung-Knapp interval, never narrower than the usual one. "
+    "AUCs are pooled as logits. With fewer than five sites the between-site variance is hardly known.",
+)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What pooling and comparing read of a finished run."""
+
+    folder: Path
+    results: Mapping[str, Any]
+    provenance: Mapping[str, Any]
+
+    @property
+    def seed(self) -> int:
+        """Seed of the run."""
+        return self.provenance["notebooks"]["07_roc_calibration_figures"]["parameters"]["seed"]
+
+    @property
+    def data(self) -> tuple[str, str]:
+        """Checksums of the manifest and of its scans."""
+        return self.provenance["manifest_sha256"], self.provenance["scans_sha256"]
+
+    def design(self) -> dict[str, Any]:
+        """What all runs of a pool must share, in words and in the order in which it is checked."""
+        kept = {"definition of expansion": self.results["he_definition"]}
+        for notebook, record in self.provenance["notebooks"].items():
+            given = {name: value for name, value in record["parameters"].items() if name not in FREE}
+            kept |= {f"{name} of {notebook}": value for name, value in given.items()}
+        versions = self.provenance["versions"]
+        kept |= {"code version": versions["hepred"], "commit": versions["commit"]}
+        return kept | {name: self.results[name] for name in ("image_source", "judged")}
+
+
+def open_run(folder: Path) -> Opened:
+    """Read a finished run.
+
+    Raises
+    ------
+    StudyError
+        Its results or their provenance are missing or damaged.
+    """
+    opened = Opened(folder, read_results(folder / "results.json"), read_json(folder / "provenance.json"))
+    try:
+        _ = opened.design(), opened.seed, opened.data
+    except (KeyError, TypeError, AttributeError) as error:
+        raise StudyError(damaged(folder / "provenance.json", f"no usable {error}")) from error
+    return opened
+
+
+def require_poolable(runs: Sequence[Opened]) -> None:
+    """Refuse runs of different designs, a run given twice, and patients who are in two sites.
+
+    Raises
+    ------
+    StudyError
+        In one line: the two runs and what differs.
+    """
+    if len(runs) < 2:
+        raise StudyError(f"hepred pool needs at least two runs, got {len(runs)}.")
+    first, expected = runs[0], runs[0].design()
+    for run in runs[1:]:
+        for name, value in ({name: None for name in expected} | run.design()).items():
+            if value != expected.get(name):
+                words = f"{expected.get(name)!r} in {first.folder}, {value!r} in {run.folder}"
+                raise StudyError(f"these runs cannot be pooled: {name} is {words}.")
+    seen: dict[tuple, Opened] = {}
+    for run in runs:
+        twin, seen[run.data, run.seed] = seen.get((run.data, run.seed)), run
+        if twin is not None:
+            raise StudyError(f"{twin.folder} and {run.folder} have the same patients and seed {run.seed}: give one.")
+    patients = {run.data: (run.folder, _patients(run.folder)) for run in runs}
+    for (one, in_one), (other, in_other) in combinations(patients.values(), 2):
+        if shared := len(in_one & in_other):
+            raise StudyError(
+                f"{one} and {other} share {shared} patients but not their manifest: they are no two sites."
+            )
+
+
+def random_effects(effect: ArrayLike, variance: ArrayLike) -> dict[str, float]:
+    """Random-effects mean of independent estimates, with the between-study SD and a 95 % prediction interval.
+
+    Parameters
+    ----------
+    effect, variance : array-like of shape (k,)
+        Estimates of independent studies and their sampling variances.
+
+    Returns
+    -------
+    dict
+        `estimate`, `low`, `high` (Hartung-Knapp, whose scale is at least 1 [2]_), `tau` (Paule-Mandel [1]_), and
+        `prediction_low`, `prediction_high` (t with k - 2 degrees of freedom; NaN for fewer than three studies). All
+        but the estimate are NaN for one study.
+
+    References
+    ----------
+    .. [1] Paule RC, Mandel J. J Res Natl Bur Stand 1982;87:377-385.
+    .. [2] Rover C, Knapp G, Friede T. BMC Med Res Methodol 2015;15:99.
+
+    Examples
+    --------
+    Equal variances: the mean, and tau squared = 1 - 0.25, the variance of the estimates less that of sampling.
+
+    >>> found = random_effects([0, 1, 2], [0.25, 0.25, 0.25])
+    >>> float(found["estimate"]), round(float(found["tau"]) ** 2, 6)
+    (1.0, 0.75)
+    """
+    effect, variance = np.asarray(effect, dtype=float), np.asarray(variance, dtype=float)
+    if effect.shape != variance.shape or effect.ndim != 1 or not effect.size:
+        raise ValueError(f"effect and variance must be vectors of one length, got {effect.shape}, {variance.shape}.")
+    if not (np.isfinite(effect).all() and np.isfinite(variance).all() and (variance > 0).all()):
+        raise ValueError("effects must be finite and variances positive.")
+    k = len(effect)
+
+    def mean_and_q(tau2: float) -> tuple[float, float, float]:
+        weight = 1 / (variance + tau2)
+        mean = float(weight @ effect / weight.sum())
+        return mean, float(weight @ (effect - mean) ** 2), float(weight.sum())
+
+    if k == 1:
+        names = ("low", "high", "tau", "prediction_low", "prediction_high")
+        return {"estimate": float(effect[0]), **dict.fromkeys(names, float("nan"))}
+    tau2 = 0.0
+    if mean_and_q(0.0)[1] > k - 1:
+        # Q falls with tau squared, and is below k - 1 once it exceeds the sum of squares.
+        tau2 = optimize.brentq(lambda t: mean_and_q(t)[1] - (k - 1), 0.0, float(((effect - effect.mean()) ** 2).sum()))
+    mean, q, total = mean_and_q(tau2)
+    error = np.sqrt(max(1.0, q / (k - 1)) / total)
+    half = stats.t.ppf(0.975, k - 1) * error
+    ahead = stats.t.ppf(0.975, k - 2) * np.hypot(error, np.sqrt(tau2)) if k > 2 else float("nan")
+    limits = {"low": mean - half, "high": mean + half, "tau": float(np.sqrt(tau2))}
+    return {"estimate": mean, **limits, "prediction_low": mean - ahead, "prediction_high": mean + ahead}
+
+
+def pool(runs: Sequence[Opened]) -> pd.DataFrame:
+    """Pooled table: of each measure and model one row per site and one for all sites.
+
+    Returns
+    -------
+    DataFrame
+        `measure`, `model`, `site`, `n_seeds`, `n_without` (runs without this estimate or its interval), `n`, `events`,
+        `estimate` with `low` and `high`, `seed_sd`, `seed_low`, `seed_high`, and in the rows of all sites `n_sites`,
+        `tau` (of AUCs on the scale of logits) and the prediction interval.
+    """
+    names = _site_names(runs)
+    single = pd.DataFrame([{"site": names[run.data], **row} for run in runs for row in _estimates(run)])
+    rows: list[dict[str, Any]] = []
+    for (measure, model), table in single.groupby(["measure", "model"], sort=False):
+        scale = (logit, expit) if measure == "auc" else (np.asarray, np.asarray)
+        sites = [_site(part, scale) for _, part in table.groupby("site", sort=False)]
+        known = [site for site in sites if site["n_seeds"]]
+        own = [{"measure": measure, "model": model, **site} for site in sites]
+        rows += [{name: value for name, value in site.items() if name not in ("effect", "variance")} for site in own]
+        if known:
+            rows.append({"measure": measure, "model": model, **_all_sites(known, scale[1])})
+    return pd.DataFrame(rows)
+
+
+def _estimates(run: Opened) -> list[dict[str, Any]]:
+    """Of one run, each measure of each model and each paired difference, with the effect to pool and its variance."""
+    models = {name: run.results["models"].get(name) for name in MODELS}
+    kept = [
+        (key, name, model.get(key), model.get(f"{key}_ci"), model)
+        for key in MEASURES
+        for name, model in models.items()
+        if model
+    ]
+    for pair in run.results["comparisons"]:
+        if pair["data"] == run.results["judged"]:
+            kept.append((DIFFERENCE, f"{pair['a']} - {pair['b']}", pair["difference"], pair["ci"], pair))
+    rows = []
+    for measure, name, value, ci, source in kept:
+        limits = np.array([value, *(ci or ())], dtype=float)
+        limits = logit(limits) if measure == "auc" else limits
+        usable = limits.size == 3 and np.isfinite(limits).all() and limits[2] > limits[1]
+        effect, low, high = limits if usable else (np.nan,) * 3
+        sizes = {"n": source["n"], "events": source["n_events"]}
+        error = (high - low) / (2 * Z95)
+        rows.append({"measure": measure, "model": name, **sizes, "effect": effect, "variance": error**2})
+    return rows
+
+
+def _site(table: pd.DataFrame, scale: tuple) -> dict[str, Any]:
+    """Seeds of one site: their mean, its sampling error as that of a single run, and their spread."""
+    used, back = table.dropna(subset=["effect"]), scale[1]
+    values = back(used["effect"].to_numpy())
+    effect, variance = used["effect"].mean(), used["variance"].mean()
+    half = Z95 * np.sqrt(variance)
+    counts = {"n_seeds": len(used), "n_without": len(table) - len(used)}
+    sizes = {name: table[name].mean() for name in ("n", "events")}
+    limits = {name: float(back(effect + part)) for name, part in (("estimate", 0), ("low", -half), ("high", half))}
+    spread = {"seed_sd": float(np.std(values, ddof=1)) if len(values) > 1 else np.nan}
+    spread |= {"seed_low": min(values, default=np.nan), "seed_high": max(values, default=np.nan)}
+    return {
+        "site": table["site"].iloc[0],
+        **counts,
+        **sizes,
+        **limits,
+        **spread,
+        "effect": effect,
+        "variance": variance,
+    }
+
+
+def _all_sites(sites: Sequence[Mapping[str, Any]], back: Any) -> dict[str, Any]:
+    """The summary of the sites; the between-seed SD is that within sites, weighted by its degrees of freedom."""
+    found = random_effects([site["effect"] for site in sites], [site["variance"] for site in sites])
+    tau = found.pop("tau")
+    limits = {name: float(back(value)) for name, value in found.items()}
+    counts = {name: sum(site[name] for site in sites) for name in ("n_seeds", "n_without", "n", "events")}
+    spread = [(site["n_seeds"] - 1, site["seed_sd"] ** 2) for site in sites if site["n_seeds"] > 1]
+    freedom = sum(df for df, _ in spread)
+    seed_sd = np.sqrt(sum(df * square for df, square in spread) / freedom) if spread else np.nan
+    return {"site": ALL, "n_sites": len(sites), **counts, **limits, "tau": tau, "seed_sd": float(seed_sd)}
+
+
+def _site_names(runs: Sequence[Opened]) -> dict[tuple[str, str], str]:
+    """A name for each manifest: the sites in its cohort, with the first run's name where two would be called alike."""
+    first = {run.data: run.folder for run in reversed(runs)}
+    words = {}
+    for data, folder in first.items():
+        cohort = read_table(folder / "cohort.csv")
+        sites = cohort["site"].dropna().astype(str).unique() if "site" in cohort else ()
+        words[data] = ", ".join(sorted(sites)) or folder.name
+    named = list(words.values())
+    return {data: name if named.count(name) == 1 else f"{name} ({first[data].name})" for data, name in words.items()}
+
+
+def _patients(folder: Path) -> set[tuple]:
+    cohort = read_table(folder / "cohort.csv")
+    columns = [name for name in SAME_PATIENT if name in cohort]
+    return set(cohort[columns].astype(str).itertuples(index=False, name=None))
+
+
+def write_pool(runs: Sequence[Opened], out: Path) -> list[Path]:
+    """Write ``pool.md``, ``pool.csv`` and a forest of each measure; their paths."""
+    require_poolable(runs)
+    table = pool(runs)
+    write_table(out / "pool.csv", table)
+    simulated = all(run.results["oracle"] for run in runs)
+    parts, paths = [_heading(runs, table)], [out / "pool.md", out / "pool.csv"]
+    for measure, rows in table.groupby("measure", sort=False):
+        title = MEASURES.get(str(measure), "Difference in AUC, paired")
+        data = rows.assign(
+            simulated=simulated, quantity=title, reference={"auc": 0.5, "calibration_slope": 1.0}.get(measure, 0)
+        )
+        for ending, content in render(draw("pooled", data)).items():
+            write_bytes(out / f"{measure}.{ending}", content)
+            paths.append(out / f"{measure}.{ending}")
+        parts += [f"## {title}", _printed(rows), f"![{caption('pooled', data)}]({measure}.png)"]
+    write_bytes(out / "pool.md", ("\n\n".join(parts) + "\n").encode())
+    return paths
+
+
+def _heading(runs: Sequence[Opened], table: pd.DataFrame) -> str:
+    sites = table.loc[table["site"].ne(ALL), "site"].nunique()
+    lines = [f"# Pooled runs: {len(runs)} runs, {sites} site{'s' * (sites > 1)}", *(f"- {note}" for note in NOTES)]
+    if sites == 1:
+        lines.append("- One site: there is nothing to summarize between sites, and no between-site variance.")
+    if "local changes" in runs[0].provenance["versions"]["commit"]:
+        lines.append("- The code had local changes beyond its commit: that all runs had the same ones was not checked.")
+    listed = ", ".join(f"{for_markdown(run.folder.name)} (seed {run.seed})" for run in runs)
+    return "\n".join([lines[0], "", *lines[1:], f"- Runs: {listed}."])
+
+
+def _printed(rows: pd.DataFrame) -> str:
+    """One measure as a Markdown table."""
+
+    def interval(row: Any, low: str, high: str) -> str:
+        ends = getattr(row, low, np.nan), getattr(row, high, np.nan)
+        return "-" if np.isnan(ends).any() else f"{ends[0]:.2f} to {ends[1]:.2f}"
+
+    heads = (
+        "Model",
+        "Site",
+        "Patients (events)",
+        "Runs (without estimate)",
+        "Estimate",
+        "95 % CI",
+        "Between-seed SD",
+        "Tau",
+        "95 % prediction",
+    )
+    lines = [heads, ("---",) * len(heads)]
+    for row in rows.itertuples():
+        figures = [f"{value:.3f}" if np.isfinite(value) else "-" for value in (row.estimate, row.seed_sd, row.tau)]
+        sizes = f"{row.n:.0f} ({row.events:.0f})", f"{row.n_seeds:.0f} ({row.n_without:.0f})"
+        names = for_markdown(row.model), for_markdown(row.site), *sizes
+        ahead = interval(row, "prediction_low", "prediction_high")
+        lines.append((*names, figures[0], interval(row, "low", "high"), *figures[1:], ahead))
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def compare(one: Opened, other: Opened) -> pd.DataFrame:
+    """Every parameter, version and checksum in which two runs differ, and every number of their results.
+
+    Returns
+    -------
+    DataFrame
+        `part` (parameters, version, data, results), `name`, `a`, `b`; of numbers `a_ci`, `b_ci` and `difference` too.
+        Intervals of two runs with the same patients are not independent: they do not test the difference.
+    """
+    sides = [_parts(run) for run in (one, other)]
+    rows: list[dict[str, Any]] = []
+    for part in sides[0]:
+        a, b = (side[part] for side in sides)
+        differing = [name for name in dict.fromkeys([*a, *b]) if a.get(name) != b.get(name)]
+        rows += [{"part": part, "name": name, "a": a.get(name), "b": b.get(name)} for name in differing]
+    a, b = (_flat(run.results) for run in (one, other))
+    for name in dict.fromkeys([*a, *b]):
+        pair = a.get(name), b.get(name)
+        numbers = [value for value in pair if type(value) in (int, float)]
+        if not numbers or name.endswith(("_ci[0]", "_ci[1]", ".ci[0]", ".ci[1]")):
+            continue
+        row = {"part": "results", "name": name, "a": pair[0], "b": pair[1]}
+        row |= {f"{side}_ci": _interval_of(flat, name) for side, flat in (("a", a), ("b", b))}
+        rows.append(row | {"difference": pair[1] - pair[0] if len(numbers) == 2 else None})
+    columns = ["part", "name", "a", "a_ci", "b", "b_ci", "difference"]
+    return pd.DataFrame(rows).reindex(columns=columns).astype(object)
+
+
+def _parts(run: Opened) -> dict[str, dict[str, Any]]:
+    """What a run was made from."""
+    steps = {name: step["parameters"] for name, step in run.provenance["notebooks"].items()}
+    data = {name: run.provenance[name] for name in ("manifest_sha256", "scans_sha256")}
+    return {"parameters": _flat(steps), "version": run.provenance["versions"], "data": data}
+
+
+def _flat(content: Any, prefix: str = "") -> dict[str, Any]:
+    """Values of nested mappings and lists by their paths; a comparison of models by its names, not its place."""
+    if isinstance(content, Mapping):
+        pairs = [(f"{prefix}.{name}" if prefix else str(name), value) for name, value in content.items()]
+    elif isinstance(content, list):
+        keys = [
+            f"{v['a']}-{v['b']}" if isinstance(v, Mapping) and {"a", "b"} <= set(v) else i
+            for i, v in enumerate(content)
+        ]
+        pairs = [(f"{prefix}[{key}]", value) for key, value in zip(keys, content, strict=True)]
+    else:
+        return {prefix: content}
+    return {path: value for name, part in pairs for path, value in _flat(part, name).items()}
+
+
+def _interval_of(flat: Mapping[str, Any], name: str) -> str:
+    stem = name.removesuffix(".difference") + (".ci" if name.endswith(".difference") else "_ci")
+    low, high = flat.get(f"{stem}[0]"), flat.get(f"{stem}[1]")
+    return "" if low is None or high is None else f"{low:.3g} to {high:.3g}"
