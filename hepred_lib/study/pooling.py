@@ -353,7 +353,7 @@ def compare(one: Opened, other: Opened) -> pd.DataFrame:
         rows += [{"part": part, "name": name, "a": a.get(name), "b": b.get(name)} for name in differing]
     a, b = (_flat(run.results) for run in (one, other))
     for name in dict.fromkeys([*a, *b]):
-        pair = a.get(name), b.get(name)
+        pair: tuple[Any, Any] = a.get(name), b.get(name)
         numbers = [value for value in pair if type(value) in (int, float)]
         if not numbers or name.endswith(("_ci[0]", "_ci[1]", ".ci[0]", ".ci[1]")):
             continue
