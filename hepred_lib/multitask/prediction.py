@@ -459,8 +459,10 @@ def read_cohort(reader: Reader, rows: pd.DataFrame, folds: pd.Series | None = No
     records = rows.to_dict("records") if reader.networks else []
     for row in progress(records, desc="read scans", unit="scan"):
         fold = -1 if folds is None else int(folds[row["patient_id"]])
-        unseen = replace(reader, networks=(reader.networks[fold],), scales=reader.scales.loc[[fold]])
-        reading, reference = read_with(reader if fold < 0 else unseen, row)
+        chosen = reader
+        if fold >= 0:
+            chosen = replace(reader, networks=(reader.networks[fold],), scales=reader.scales.loc[[fold]])
+        reading, reference = read_with(chosen, row)
         slices.append(slice_calls(reading))
         agreement += [outline_agreement(reading, reference)] if reference is not None else []
         pictures[row["patient_id"]] = picture(reading, reference)

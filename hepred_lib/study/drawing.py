@@ -66,7 +66,8 @@ def instability_table(model: DevelopedModel, x: pd.DataFrame, y: pd.Series, thre
     curves = calibration_instability(y, model.resampled, GRID)
     parts = [pd.DataFrame({"kind": "curve", "curve": k, "p": GRID, "observed": one}) for k, one in enumerate(curves)]
     mape = mean_absolute_prediction_error(p, model.resampled)
-    return pd.concat([patients, *parts], ignore_index=True).dropna(subset="p").assign(mape=mape)
+    table = pd.concat([pd.DataFrame(columns=["curve", "observed"]), patients, *parts], ignore_index=True)
+    return table.astype({"curve": float, "observed": float}).assign(mape=mape)
 
 
 def inclusion_table(model: DevelopedModel) -> pd.DataFrame:

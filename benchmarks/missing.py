@@ -14,7 +14,10 @@ sicker the patient the more often. Each way is fitted on the same patients, with
 The *deployed slope* is the calibration slope in 20,000 new patients with gaps of the same kind, who are imputed without
 their outcome.
 
-.venv/bin/python benchmarks/imputation.py [--cohorts 40] [--patients 1000]
+Last, patients without an outcome: the sicker (lower coma scale, larger hematoma), the more often. A bedside model that
+was made from other patients is judged on those with an outcome, as they are and weighted, and on everybody.
+
+.venv/bin/python benchmarks/missing.py [--cohorts 40] [--patients 1000]
 """
 
 from __future__ import annotations
@@ -32,6 +35,7 @@ from hepred_lib.stats import imputation
 from hepred_lib.stats.calibration import calibrate
 from hepred_lib.stats.development import DevelopedModel, DevelopmentSettings, develop
 from hepred_lib.stats.logistic import fit_logistic
+from hepred_lib.stats.missing_outcome import outcome_weights, weighted_performance
 from ich_phantom import cohort as phantom
 
 TRUTH = {"a": 1.0, "b": 0.5, "c": 1.0}
@@ -99,6 +103,29 @@ def table(parts: list[pd.DataFrame], label: str, slopes: dict[str, list[float]] 
     return pd.DataFrame(rows)
 
 
+def without_followup(n: int, seed: int) -> dict[str, float]:
+    """AUC and slope of one model in all patients, in those with a second CT, and in these weighted."""
+    names = ("gcs", "onset_to_ct_h", "anticoagulant", "sbp_mmhg")
+    training, here = (phantom.cohort_tables(n, 900 + 2 * seed + part)[0].dropna(subset="he") for part in (0, 1))
+    outcome = training["he"].astype(int)
+    settings = DevelopmentSettings(names, forced=names, n_imputations=5, n_resamples=1, seed=seed)
+    p = develop(predictor_frame(training, names), outcome, settings).predict(predictor_frame(here, names), shrunk=False)
+    y = here["he"].astype(int).to_numpy()
+    sicker = -2.2 + 0.35 * (14 - here["gcs"].fillna(14)) + 0.02 * here["baseline_volume_ml"]
+    seen = np.random.default_rng(seed).random(len(here)) > expit(sicker)
+    baseline = predictor_frame(here, (*names, "nihss", "age", "baseline_volume_ml"))
+    weights = outcome_weights(baseline[seen], baseline[~seen], baseline[seen], seed=seed).weights
+    told = weighted_performance(y[seen], p[seen], weights, n_resamples=2, rng=np.random.default_rng(0))
+    whole = weighted_performance(y, p, np.ones(len(y)), n_resamples=2, rng=np.random.default_rng(0))
+    found = {"lost": 1 - seen.mean()}
+    for figure in ("auc", "slope"):
+        found |= {f"{figure}, all": whole[figure], f"{figure}, as seen": told[figure]}
+        found |= {f"{figure}, weighted": told[f"weighted_{figure}"]}
+        found |= {f"{figure} error, as seen": abs(told[figure] - whole[figure])}
+        found |= {f"{figure} error, weighted": abs(told[f"weighted_{figure}"] - whole[figure])}
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cohorts", type=int, default=40)
@@ -121,7 +148,9 @@ def main() -> None:
         found.append(table(parts, f"{share:.0%}", slopes))
     print(markdown(pd.concat(found)), end="\n\n")
     own = [compared(*simulated(arguments.patients, 500 + seed), seed)[0] for seed in range(arguments.cohorts)]
-    print(markdown(table(own, "simulated hospital").drop(columns="deployed slope")))
+    print(markdown(table(own, "simulated hospital").drop(columns="deployed slope")), end="\n\n")
+    lost = pd.DataFrame([without_followup(arguments.patients, seed) for seed in range(arguments.cohorts)])
+    print(markdown(pd.DataFrame([{name: mean_with_error(values) for name, values in lost.items()}])))
 
 
 if __name__ == "__main__":
