@@ -32,6 +32,7 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+from IPython.display import display
 
 from hepred_lib.cohort.predictors import CLINICAL_CANDIDATES, RADIOLOGICAL_CANDIDATES, predictor_frame, predictor_label
 from hepred_lib.literal import for_markdown
@@ -51,6 +52,7 @@ from hepred_lib.stats.sensitivity import (
     develop_complete_cases,
     naive_optimism,
 )
+from hepred_lib.stats.subgroups import internal_external
 from hepred_lib.study import drawing, tables
 from hepred_lib.study.drawing import Markdown, show
 from hepred_lib.study.files import read_json, read_table, write_json, write_table
@@ -351,6 +353,23 @@ values = [(getattr(f, "estimate", cross.auc), f.low, f.high) for f in figures.va
 crossed = pd.DataFrame(values, columns=["estimate", "low", "high"])
 crossed.insert(0, "figure", list(figures))
 tables.save_table(run.folder, "cross_fitted_clinical", crossed)
+
+# %% [markdown]
+# ### Site by site
+#
+# Where the manifest has at least three sites of enough events, the whole procedure is repeated without each site and judged
+# there (internal-external cross-validation): the nearest thing to a new hospital that one study can show. The last row is a
+# random-effects mean; the between-site SD says how far a further hospital may lie from it, and with few sites is hardly
+# known itself. With fewer sites the table is empty.
+
+# %%
+by_site = internal_external(x, y, development["site"].reindex(x.index), settings)
+tables.save_table(run.folder, "internal_external", by_site)
+
+# %%
+if len(by_site):
+    forest = by_site.assign(model="clinical", split="Site left out", p_auc=np.nan, p_in_the_large=np.nan)
+    display(show(run.folder, "internal_external", forest.assign(simulated=bool(truth))))
 
 # %% [markdown]
 # ## Stability of the predictions

@@ -159,6 +159,13 @@ FIGURES: dict[str, FigureSpec] = {
         *("auc", "auc_low", "auc_high", "in_the_large", "in_the_large_low", "in_the_large_high"),
         "p_auc", "p_in_the_large",
     ),
+    "internal_external": _figure(
+        "The clinical model at each site, developed at the others, and the mean over sites, with 95 % intervals.",
+        performance.subgroups, DOUBLE_MM, lambda table: 26 + 4.5 * len(table),
+        "model", "split", "group", "n", "events",
+        *("auc", "auc_low", "auc_high", "in_the_large", "in_the_large_low", "in_the_large_high"),
+        "p_auc", "p_in_the_large",
+    ),
     "oracle": _figure(
         "AUC of each model with its 95 % interval, and the best achievable AUC (the oracle's).",
         performance.oracle, SINGLE_MM, 66, *_MODEL, "auc", "low", "high", "oracle",

@@ -1,4 +1,4 @@
-"""Performance in subgroups: estimates with event counts, a test of interaction, and silence below ten events.
+"""Performance in subgroups and by site: estimates with event counts, a test of interaction, silence below ten events.
 
 A difference between subgroups is a matter for the interaction test, never for one subgroup's p or interval alone.
 
@@ -7,23 +7,36 @@ Source: Altman DG, Bland JM. BMJ 2003;326:219.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import logit
-from scipy.stats import chi2
+from scipy.optimize import brentq
+from scipy.special import expit, logit
+from scipy.stats import chi2, norm, t
 
 from hepred_lib.stats import checks
 from hepred_lib.stats.calibration import calibrate, in_the_large_interval
+from hepred_lib.stats.development import DevelopmentSettings, cross_fit
 from hepred_lib.stats.discrimination import auc_interval
 from hepred_lib.stats.logistic import fit_logistic, log_likelihood
 
 # Fewer events, or fewer patients without one, and no figure is given.
 MIN_EVENTS = 10
+# Sites below which a spread between them cannot be spoken of.
+MIN_SITES = 3
+LIMITS = {"": "estimate", "_low": "low", "_high": "high"}
 FIGURES = (
     *("auc", "auc_low", "auc_high", "slope", "slope_low", "slope_high"),
     *("in_the_large", "in_the_large_low", "in_the_large_high"),
 )
+# The scale on which each is summarized over sites, and the way back.
+MEASURES: dict[str, tuple[Any, Any]] = {
+    "auc": (logit, expit),
+    "slope": (np.asarray, np.asarray),
+    "in_the_large": (np.asarray, np.asarray),
+}
 
 
 def subgroup_performance(y: ArrayLike, p: ArrayLike, group: ArrayLike) -> pd.DataFrame:
@@ -102,6 +115,101 @@ def interaction_test(y: ArrayLike, p: ArrayLike, group: ArrayLike) -> pd.DataFra
     table = pd.DataFrame(found, index=["statistic", "df", "note"]).T.astype({"statistic": float, "df": int})
     table.insert(2, "p", chi2.sf(table["statistic"], table["df"]))
     return table
+
+
+def random_effects(effect: ArrayLike, variance: ArrayLike) -> dict[str, float]:
+    """Random-effects mean of independent estimates, with the between-study SD and a 95 % prediction interval.
+
+    Parameters
+    ----------
+    effect, variance : array-like of shape (k,)
+        Estimates of independent studies and their sampling variances.
+
+    Returns
+    -------
+    dict
+        `estimate`, `low`, `high` (Hartung-Knapp, whose scale is at least 1 [2]_), `tau` (Paule-Mandel [1]_), and
+        `prediction_low`, `prediction_high` (t with k - 2 degrees of freedom; NaN for fewer than three studies). All
+        but the estimate are NaN for one study.
+
+    References
+    ----------
+    .. [1] Paule RC, Mandel J. J Res Natl Bur Stand 1982;87:377-385.
+    .. [2] Rover C, Knapp G, Friede T. BMC Med Res Methodol 2015;15:99.
+
+    Examples
+    --------
+    Equal variances: the mean, and tau squared = 1 - 0.25, the variance of the estimates less that of sampling.
+
+    >>> found = random_effects([0, 1, 2], [0.25, 0.25, 0.25])
+    >>> float(found["estimate"]), round(float(found["tau"]) ** 2, 6)
+    (1.0, 0.75)
+    """
+    effect, variance = np.asarray(effect, dtype=float), np.asarray(variance, dtype=float)
+    if effect.shape != variance.shape or effect.ndim != 1 or not effect.size:
+        raise ValueError(f"effect and variance must be vectors of one length, got {effect.shape}, {variance.shape}.")
+    if not (np.isfinite(effect).all() and np.isfinite(variance).all() and (variance > 0).all()):
+        raise ValueError("effects must be finite and variances positive.")
+    k = len(effect)
+
+    def mean_and_q(tau2: float) -> tuple[float, float, float]:
+        weight = 1 / (variance + tau2)
+        mean = float(weight @ effect / weight.sum())
+        return mean, float(weight @ (effect - mean) ** 2), float(weight.sum())
+
+    if k == 1:
+        names = ("low", "high", "tau", "prediction_low", "prediction_high")
+        return {"estimate": float(effect[0]), **dict.fromkeys(names, float("nan"))}
+    tau2 = 0.0
+    if mean_and_q(0.0)[1] > k - 1:
+        # Q falls with tau squared, and is below k - 1 once it exceeds the sum of squares.
+        tau2 = brentq(lambda value: mean_and_q(value)[1] - (k - 1), 0.0, float(((effect - effect.mean()) ** 2).sum()))
+    mean, q, total = mean_and_q(tau2)
+    error = np.sqrt(max(1.0, q / (k - 1)) / total)
+    half = t.ppf(0.975, k - 1) * error
+    ahead = t.ppf(0.975, k - 2) * np.hypot(error, np.sqrt(tau2)) if k > 2 else float("nan")
+    limits = {"low": mean - half, "high": mean + half, "tau": float(np.sqrt(tau2))}
+    return {"estimate": mean, **limits, "prediction_low": mean - ahead, "prediction_high": mean + ahead}
+
+
+def internal_external(x: pd.DataFrame, y: ArrayLike, site: pd.Series, settings: DevelopmentSettings) -> pd.DataFrame:
+    """A model's procedure judged at each site in turn, developed at the others: internal-external cross-validation.
+
+    Parameters
+    ----------
+    x, y, settings
+        As for `develop`.
+    site : Series, shape (n,)
+        Patients whose site is missing form a site of their own.
+
+    Returns
+    -------
+    DataFrame
+        The rows of `subgroup_performance` by site, then "all sites": the random-effects means (AUC as a logit) with
+        their intervals, and in `auc_tau, slope_tau, in_the_large_tau` the between-site SD on that scale. No row where
+        fewer than three sites have ten events and as many others.
+
+    References
+    ----------
+    Steyerberg EW, Harrell FE. J Clin Epidemiol 2016;69:245-247.
+    """
+    outcome = checks.outcome(y)
+    places = site.astype(object).where(site.notna(), "not known").astype(str).to_numpy()
+    counts = pd.crosstab(places, outcome).reindex(columns=[0, 1], fill_value=0)
+    columns = ["group", "n", "events", *FIGURES, "note", *(f"{name}_tau" for name in MEASURES)]
+    if (counts.min(axis=1) >= MIN_EVENTS).sum() < MIN_SITES:
+        return pd.DataFrame(columns=columns)
+    p = np.clip(cross_fit(x, outcome, places, settings), 1e-9, 1 - 1e-9)
+    table = subgroup_performance(outcome, p, places)
+    used = table[table["note"].eq("")]
+    total = {"group": "all sites", "n": used["n"].sum(), "events": used["events"].sum(), "note": ""}
+    for name, (there, back) in MEASURES.items():
+        effect, low, high = (there(used[f"{name}{end}"].to_numpy(dtype=float)) for end in ("", "_low", "_high"))
+        found = random_effects(effect, ((high - low) / (2 * norm.ppf(0.975))) ** 2)
+        total |= {f"{name}{end}": float(back(found[key])) for end, key in LIMITS.items()} | {
+            f"{name}_tau": found["tau"]
+        }
+    return pd.concat([table, pd.DataFrame([total])], ignore_index=True).reindex(columns=columns)
 
 
 def _checked(y: ArrayLike, p: ArrayLike, group: ArrayLike) -> tuple[NDArray, NDArray, pd.Series]:

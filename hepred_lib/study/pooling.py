@@ -17,14 +17,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
-from scipy import optimize, stats
+from scipy import stats
 from scipy.special import expit, logit
 
 from hepred_lib.errors import StudyError
 from hepred_lib.figures.catalogue import caption, draw
 from hepred_lib.figures.style import render
 from hepred_lib.literal import for_markdown
+from hepred_lib.stats.subgroups import random_effects
 from hepred_lib.study.files import damaged, read_json, read_results, read_table, write_bytes, write_table
 from hepred_lib.study.summary import MODELS
 
@@ -120,61 +120,6 @@ def require_poolable(runs: Sequence[Opened]) -> None:
             raise StudyError(
                 f"{one} and {other} share {shared} patients but not their manifest: they are no two sites."
             )
-
-
-def random_effects(effect: ArrayLike, variance: ArrayLike) -> dict[str, float]:
-    """Random-effects mean of independent estimates, with the between-study SD and a 95 % prediction interval.
-
-    Parameters
-    ----------
-    effect, variance : array-like of shape (k,)
-        Estimates of independent studies and their sampling variances.
-
-    Returns
-    -------
-    dict
-        `estimate`, `low`, `high` (Hartung-Knapp, whose scale is at least 1 [2]_), `tau` (Paule-Mandel [1]_), and
-        `prediction_low`, `prediction_high` (t with k - 2 degrees of freedom; NaN for fewer than three studies). All
-        but the estimate are NaN for one study.
-
-    References
-    ----------
-    .. [1] Paule RC, Mandel J. J Res Natl Bur Stand 1982;87:377-385.
-    .. [2] Rover C, Knapp G, Friede T. BMC Med Res Methodol 2015;15:99.
-
-    Examples
-    --------
-    Equal variances: the mean, and tau squared = 1 - 0.25, the variance of the estimates less that of sampling.
-
-    >>> found = random_effects([0, 1, 2], [0.25, 0.25, 0.25])
-    >>> float(found["estimate"]), round(float(found["tau"]) ** 2, 6)
-    (1.0, 0.75)
-    """
-    effect, variance = np.asarray(effect, dtype=float), np.asarray(variance, dtype=float)
-    if effect.shape != variance.shape or effect.ndim != 1 or not effect.size:
-        raise ValueError(f"effect and variance must be vectors of one length, got {effect.shape}, {variance.shape}.")
-    if not (np.isfinite(effect).all() and np.isfinite(variance).all() and (variance > 0).all()):
-        raise ValueError("effects must be finite and variances positive.")
-    k = len(effect)
-
-    def mean_and_q(tau2: float) -> tuple[float, float, float]:
-        weight = 1 / (variance + tau2)
-        mean = float(weight @ effect / weight.sum())
-        return mean, float(weight @ (effect - mean) ** 2), float(weight.sum())
-
-    if k == 1:
-        names = ("low", "high", "tau", "prediction_low", "prediction_high")
-        return {"estimate": float(effect[0]), **dict.fromkeys(names, float("nan"))}
-    tau2 = 0.0
-    if mean_and_q(0.0)[1] > k - 1:
-        # Q falls with tau squared, and is below k - 1 once it exceeds the sum of squares.
-        tau2 = optimize.brentq(lambda t: mean_and_q(t)[1] - (k - 1), 0.0, float(((effect - effect.mean()) ** 2).sum()))
-    mean, q, total = mean_and_q(tau2)
-    error = np.sqrt(max(1.0, q / (k - 1)) / total)
-    half = stats.t.ppf(0.975, k - 1) * error
-    ahead = stats.t.ppf(0.975, k - 2) * np.hypot(error, np.sqrt(tau2)) if k > 2 else float("nan")
-    limits = {"low": mean - half, "high": mean + half, "tau": float(np.sqrt(tau2))}
-    return {"estimate": mean, **limits, "prediction_low": mean - ahead, "prediction_high": mean + ahead}
 
 
 def pool(runs: Sequence[Opened]) -> pd.DataFrame:

@@ -297,6 +297,7 @@ BUILDERS = {
 } | {
     "missing_by_set": missing, "odds_ratios_integrated": odds_ratios_clinical,
     "instability_integrated": instability_clinical,
+    "internal_external": subgroups,
 }  # fmt: skip
 
 

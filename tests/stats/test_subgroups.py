@@ -1,10 +1,14 @@
+from dataclasses import replace
+
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.special import expit, logit
 
 from hepred_lib.stats.calibration import calibrate
-from hepred_lib.stats.discrimination import auc_interval
-from hepred_lib.stats.subgroups import interaction_test, subgroup_performance
+from hepred_lib.stats.development import DevelopmentSettings, develop
+from hepred_lib.stats.discrimination import auc, auc_interval
+from hepred_lib.stats.subgroups import interaction_test, internal_external, random_effects, subgroup_performance
 
 
 def sample(n=600, seed=0, shift=0.0, stretch=1.0):
@@ -62,3 +66,27 @@ def test_one_usable_subgroup_makes_no_test():
 def test_groups_of_other_patients_are_refused():
     with pytest.raises(ValueError, match="y and group must have one length"):
         subgroup_performance([0, 1], [0.1, 0.5], ["a"])
+
+
+def test_each_site_is_judged_by_the_others_and_the_mean_is_that_of_random_effects():
+    rng = np.random.default_rng(0)
+    x = pd.DataFrame({"a": rng.normal(size=600), "b": rng.normal(size=600)})
+    y = (rng.random(600) < expit(x["a"] - 1)).astype(int)
+    site = pd.Series(np.array(["A", "B", "C", "D"])[np.arange(600) % 4]).where(np.arange(600) % 4 < 3)
+    settings = DevelopmentSettings(("a", "b"), n_imputations=1, n_resamples=5)
+    found = internal_external(x, y, site, settings).set_index("group")
+    assert list(found.index) == ["A", "B", "C", "not known", "all sites"]
+    own = site.eq("B").to_numpy()
+    seed = int(np.random.SeedSequence([settings.seed, 1]).generate_state(1)[0])
+    model = develop(x[~own], y[~own], replace(settings, seed=seed))
+    assert found.loc["B", "auc"] == pytest.approx(auc(y[own], model.predict(x[own])))
+    sites = found.iloc[:-1].astype({"auc": float, "auc_low": float, "auc_high": float})
+    spread = ((logit(sites["auc_high"]) - logit(sites["auc_low"])) / (2 * 1.959964)) ** 2
+    mean = random_effects(logit(sites["auc"]), spread)
+    assert found.loc["all sites", ["auc", "auc_tau"]].tolist() == pytest.approx([expit(mean["estimate"]), mean["tau"]])
+
+
+def test_two_sites_are_too_few_to_speak_of_their_spread():
+    x, y = pd.DataFrame({"a": np.arange(80.0)}), np.arange(80) % 2
+    settings = DevelopmentSettings(("a",), n_imputations=1, n_resamples=1)
+    assert internal_external(x, y, pd.Series(np.arange(80) % 4 // 2), settings).empty

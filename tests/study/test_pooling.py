@@ -8,8 +8,9 @@ import pytest
 from scipy.special import expit, logit
 
 from hepred_lib.errors import StudyError
+from hepred_lib.stats.subgroups import random_effects
 from hepred_lib.study.files import write_table
-from hepred_lib.study.pooling import ALL, DIFFERENCE, Opened, compare, pool, random_effects, require_poolable
+from hepred_lib.study.pooling import ALL, DIFFERENCE, Opened, compare, pool, require_poolable
 
 RECORDS = {
     "05_clinical_to_he": {"parameters": {"candidates": "age gcs", "seed": 1}},
