@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import logging
 import os
 import shutil
 import socket
@@ -103,6 +104,8 @@ def execute(notebook: str, parameters: Mapping[str, Any], *, output: Path, root:
     import papermill  # with jupyter_client half a second, spent only where a notebook is run
     from nbclient.exceptions import DeadKernelError
 
+    # Messages on their way when a failed kernel leaves are no fault that a reader could mend.
+    logging.getLogger("tornado.general").setLevel(logging.CRITICAL)
     output.parent.mkdir(parents=True, exist_ok=True)
     # To papermill, braces in a path would be the places of parameters.
     source, kept = (
