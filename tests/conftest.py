@@ -1,9 +1,11 @@
 """Tiny simulated phantoms on disk, the smoke study run once, and the way to the shared data."""
 
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 # Read when torch loads: threads that wait must not keep a busy machine's cores from those that work.
@@ -42,6 +44,17 @@ def pytest_collection_modifyitems(items):
     first = ("tests/multitask/test_device.py", *SMOKE)
     places = {file: place for place, file in enumerate(first)}
     items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(first)))
+
+
+def made_once(tmp_path_factory, name: str, make: Callable[[Path], None]) -> Path:
+    """A folder that the first of several test processes makes and the others wait for."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            make(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")

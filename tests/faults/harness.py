@@ -55,8 +55,12 @@ def hepred(*arguments: object, temporary: Path | None = None, **options) -> subp
 
 
 def copy_of(finished: Finished, folder: Path) -> Finished:
-    """A copy of a finished study by hard links; what decides by content must not care."""
-    shutil.copytree(finished.root, folder, copy_function=os.link)
+    """A copy of a finished study by hard links but for executed notebooks, which are written over; without its lock."""
+
+    def link(source: str, target: str) -> None:
+        (shutil.copy2 if source.endswith(".ipynb") else os.link)(source, target)
+
+    shutil.copytree(finished.root, folder, copy_function=link, ignore=shutil.ignore_patterns(".lock"))
     study_file = folder / finished.study_file.relative_to(finished.root)
     study_file.unlink()  # it will be written over
     shutil.copy2(finished.study_file, study_file)

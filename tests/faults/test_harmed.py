@@ -1,4 +1,4 @@
-"""A run is what its study file says, whatever happened before: the short form of ``run_matrix.py``."""
+"""Harm to a finished run is seen and mended: with ``test_interrupted.py`` the short form of ``run_matrix.py``."""
 
 import os
 import shutil
@@ -11,27 +11,9 @@ import pytest
 from hepred_lib.study.definition import PROJECT
 from hepred_lib.study.files import read_json
 from tests.faults import harness
-from tests.faults.harness import FILE_FAULTS, STEPS, WORDS_OF, copy_of, hepred, kill_at_work, rewrite, stale, verdict
+from tests.faults.harness import FILE_FAULTS, STEPS, hepred, rewrite, stale, verdict
 
 pytestmark = pytest.mark.book
-
-
-@pytest.fixture
-def study(tables_study, tmp_path):
-    """A copy of the finished study, to be harmed."""
-    return copy_of(tables_study, tmp_path / "root")
-
-
-@pytest.fixture
-def temporary(tmp_path):
-    """A temporary folder of its own; short, for the sockets of kernels."""
-    folder = tmp_path / "t"
-    folder.mkdir()
-    return folder
-
-
-def test_a_copy_of_a_finished_study_is_up_to_date(study):
-    assert stale(study) == {}
 
 
 def test_every_harmed_file_makes_its_step_stale(study):
@@ -46,12 +28,14 @@ def test_every_harmed_file_makes_its_step_stale(study):
 
 def test_harmed_files_and_the_page_of_a_failed_attempt_are_made_again_as_they_were(study, clean, temporary):
     original = study.study_file.read_text()
-    study.study_file.write_text(original.replace("candidates: age gcs onset_to_ct_h", "candidates: age nothing"))
-    failed = hepred("notebook", study.study_file, "05_clinical_to_he")
+    wrong = original.replace("06_integrated_to_he: {", "06_integrated_to_he: {threshold_rule: best, ")
+    study.study_file.write_text(wrong)
+    failed = hepred("notebook", study.study_file, "06_integrated_to_he")
     assert failed.returncode == 2
+    assert "threshold_rule must be" in failed.stderr
     study.study_file.write_text(original)
-    assert "of a run that did not finish" in stale(study)["05_clinical_to_he"]
-    harness.truncate(study.run / "clinical_model.json")
+    assert "of a run that did not finish" in stale(study)["06_integrated_to_he"]
+    harness.truncate(study.run / "integrated_model.json")
     harness.replace(study.run / "figures" / "roc.pdf")
     harness.touch_ahead(study.run / "image.csv")
     (study.run / "tables" / "performance.tex").unlink()
@@ -63,16 +47,6 @@ def test_a_study_with_time_stamps_a_day_ahead_is_up_to_date(study):
     for name in ("cohort.csv", "clinical.csv", "results.json"):
         harness.touch_ahead(study.run / name)
     assert stale(study) == {}
-
-
-def test_a_run_that_is_ended_twice_says_what_is_kept_and_the_next_one_finishes(study, clean, temporary):
-    for how in ("SIGTERM", "SIGKILL of the kernel"):
-        (study.run / "paper.json").unlink(missing_ok=True)
-        status, said = kill_at_work(study, how, temporary=temporary, after_s=0.5)
-        assert status == 1
-        assert WORDS_OF[how] in said
-        assert "Traceback" not in said
-    assert verdict(study, clean, temporary=temporary) == ""
 
 
 def test_a_corrected_manifest_under_its_old_time_stamp_is_seen(study):
@@ -92,25 +66,6 @@ def test_a_changed_library_names_the_module(study, tmp_path):
         command, capture_output=True, text=True, check=True, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(library)}
     )
     assert "05_clinical_to_he: code changed: hepred_lib/stats/logistic.py" in done.stdout
-
-
-def test_papermill_by_hand_leaves_the_finished_study_alone(study, clean, tmp_path):
-    papermill = [sys.executable, "-m", "papermill", str(PROJECT / "notebooks" / "05_clinical_to_he.ipynb")]
-    given = {"study": study.name, "runs_dir": str(study.run.parent), "alpha": 0.0001, "n_resamples": 10}
-    given |= {"candidates": "age gcs onset_to_ct_h", "n_imputations": 2, "seed": 3, "truth": ""}
-    options = [word for name, value in given.items() for word in ("-p", name, str(value))]
-    done = subprocess.run(
-        [*papermill, str(tmp_path / "out.ipynb"), *options, "--cwd", str(PROJECT / "notebooks")],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert "writes to" in (tmp_path / "out.ipynb").read_text(encoding="utf-8")
-    assert harness.differing(study.run, clean) == []
-    scratch = study.run.with_name("faults-scratch")
-    assert read_json(scratch / "clinical_model.json")["logistic"]["path"] != ["gcs", "onset_to_ct_h"]
-    assert stale(study) == {}
 
 
 def test_another_image_source_leaves_nothing_of_the_first(study, temporary):
@@ -185,14 +140,3 @@ def test_any_folder_of_runs_passes_through_to_the_engine(study, tmp_path):
 def test_a_finished_run_that_cannot_be_written_can_be_read(study):
     with harness.read_only(study.run.parent):
         assert "Study faults:" in hepred("run", study.study_file).stdout
-
-
-@pytest.mark.skipif(not harness.can_mount(), reason="needs the right to mount a file system")
-def test_a_full_disk_is_one_sentence_and_room_finishes_the_study(study, clean, temporary):
-    (study.run / "paper.json").unlink()
-    with harness.full_disk(study.run, room=20_000):
-        done = hepred("run", study.study_file, temporary=temporary)
-    assert done.returncode == 1
-    assert "No space left on device" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert verdict(study, clean, temporary=temporary) == ""

@@ -1,0 +1,53 @@
+"""A run is what its study file says, whatever was ended or done by hand: with ``test_harmed.py`` the short form."""
+
+import subprocess
+import sys
+
+import pytest
+
+from hepred_lib.study.definition import PROJECT
+from hepred_lib.study.files import read_json
+from tests.faults import harness
+from tests.faults.harness import WORDS_OF, hepred, kill_at_work, stale, verdict
+
+pytestmark = pytest.mark.book
+
+
+def test_a_run_that_is_ended_twice_says_what_is_kept_and_the_next_one_finishes(study, clean, temporary):
+    for how in ("SIGTERM", "SIGKILL of the kernel"):
+        (study.run / "paper.json").unlink(missing_ok=True)
+        status, said = kill_at_work(study, how, temporary=temporary, after_s=0.5)
+        assert status == 1
+        assert WORDS_OF[how] in said
+        assert "Traceback" not in said
+    assert verdict(study, clean, temporary=temporary) == ""
+
+
+def test_papermill_by_hand_leaves_the_finished_study_alone(study, clean, tmp_path):
+    papermill = [sys.executable, "-m", "papermill", str(PROJECT / "notebooks" / "05_clinical_to_he.ipynb")]
+    given = {"study": study.name, "runs_dir": str(study.run.parent), "alpha": 0.0001, "n_resamples": 10}
+    given |= {"candidates": "age gcs onset_to_ct_h", "n_imputations": 1, "seed": 3, "truth": ""}
+    options = [word for name, value in given.items() for word in ("-p", name, str(value))]
+    done = subprocess.run(
+        [*papermill, str(tmp_path / "out.ipynb"), *options, "--cwd", str(PROJECT / "notebooks")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "writes to" in (tmp_path / "out.ipynb").read_text(encoding="utf-8")
+    assert harness.differing(study.run, clean) == []
+    scratch = study.run.with_name("faults-scratch")
+    assert read_json(scratch / "clinical_model.json")["logistic"]["path"] != ["gcs", "onset_to_ct_h"]
+    assert stale(study) == {}
+
+
+@pytest.mark.skipif(not harness.can_mount(), reason="needs the right to mount a file system")
+def test_a_full_disk_is_one_sentence_and_room_finishes_the_study(study, clean, temporary):
+    (study.run / "paper.json").unlink()
+    with harness.full_disk(study.run, room=8_000):
+        done = hepred("run", study.study_file, temporary=temporary)
+    assert done.returncode == 1
+    assert "No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert verdict(study, clean, temporary=temporary) == ""
