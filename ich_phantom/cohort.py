@@ -31,7 +31,7 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from hepred_lib.cohort.rules import COLUMNS
-from hepred_lib.imaging.nifti import written_whole
+from hepred_lib.disk import written_whole
 from hepred_lib.imaging.scans import write_nifti
 from ich_phantom import PhantomError, code_digest, growth
 from ich_phantom import patients as bedside

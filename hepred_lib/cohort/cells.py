@@ -24,7 +24,7 @@ from typing import Any
 import pandas as pd
 
 from hepred_lib.cohort.rules import COLUMNS, PATIENT_ID, Problem, count_of, located
-from hepred_lib.imaging.nifti import UnreadableError, regular_bytes
+from hepred_lib.disk import UnreadableError, regular_bytes
 
 LARGEST_MB = 200  # of a file, and of a workbook when it is unpacked
 MOST_COLUMNS, MOST_ROWS = 4000, 1_048_576  # the rows of an Excel worksheet

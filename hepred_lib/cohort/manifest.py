@@ -31,8 +31,8 @@ from hepred_lib.cohort.rules import (
     located,
     remedy_for,
 )
+from hepred_lib.disk import UnreadableError, regular_bytes
 from hepred_lib.errors import ManifestError
-from hepred_lib.imaging.nifti import UnreadableError, regular_bytes
 
 # --- reading: a manifest from its file, every problem in it, or a clean table
 

@@ -16,16 +16,14 @@ import jinja2
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from nibabel.orientations import apply_orientation, io_orientation
 
 from hepred_lib.cohort.rules import COLUMNS, PATIENT_ID, Problem
 from hepred_lib.errors import ScanError
 from hepred_lib.figures.images import BAR_LENGTHS_MM, HEMATOMA, outline, show_slice
 from hepred_lib.figures.style import GREY, ORANGE, new_figure, png, sheet
 from hepred_lib.imaging.head import dilated
-from hepred_lib.imaging.nifti import read_nifti
 from hepred_lib.imaging.preprocessing import prepare
-from hepred_lib.imaging.scans import read_mask, read_scan
+from hepred_lib.imaging.scans import read_mask, read_scan, read_stored
 from hepred_lib.intake.check import MOMENTS, PATHS, Checked
 
 SHOWN_SCANS = 60
@@ -188,18 +186,13 @@ def _lenient(path: Path) -> tuple[np.ndarray, tuple[float, float, float]] | None
     if not path.is_file():
         return None
     try:
-        with path.open("rb") as stream:
-            stored = read_nifti(stream, path.stat().st_size)
-        if stored.voxels.ndim != 3:
-            return None
-        turned = apply_orientation(stored.voxels, io_orientation(stored.affine))
+        stored = read_stored(path)
         with np.errstate(all="ignore"):
-            values = np.nan_to_num(turned * np.float32(stored.slope) + np.float32(stored.intercept))
+            values = np.nan_to_num(stored.voxels * np.float32(stored.slope) + np.float32(stored.intercept))
             sizes = np.linalg.norm(stored.affine[:3, :3], axis=0)
     except Exception:  # whatever a damaged file does to its reader, the page goes on without its picture
         return None
-    order = io_orientation(stored.affine)[:, 0].argsort()
-    x, y, z = (float(size) if 0 < size < LARGEST_MM else 1.0 for size in sizes[order])
+    x, y, z = (float(size) if 0 < size < LARGEST_MM else 1.0 for size in sizes)
     return np.asarray(values, dtype=np.float32), (x, y, z)
 
 

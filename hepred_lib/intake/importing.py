@@ -34,8 +34,8 @@ import pandas as pd
 
 from hepred_lib.cohort.cells import near_names, read_cells
 from hepred_lib.cohort.rules import COLUMNS, PATIENT_ID, Problem
+from hepred_lib.disk import written_whole
 from hepred_lib.errors import ManifestError, ScanError
-from hepred_lib.imaging.nifti import written_whole
 from hepred_lib.imaging.scans import write_nifti
 from hepred_lib.intake.choice import USES, Choice, choose, hours_between
 from hepred_lib.intake.conversion import convert_series, deface

@@ -42,8 +42,8 @@ from hepred_lib.cohort.rules import (
     located,
     missing_codes,
 )
+from hepred_lib.disk import UnreadableError, regular_bytes
 from hepred_lib.errors import ManifestError
-from hepred_lib.imaging.nifti import UnreadableError, regular_bytes
 from hepred_lib.literal import shown
 from hepred_lib.study.definition import AliasError, require_plain
 from hepred_lib.study.files import write_table

@@ -38,7 +38,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from hepred_lib.imaging.nifti import written_whole
+from hepred_lib.disk import written_whole
 from hepred_lib.multitask.data import (
     Batch,
     Patient,

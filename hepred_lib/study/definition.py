@@ -17,8 +17,8 @@ from typing import Any
 
 import yaml
 
+from hepred_lib.disk import UnreadableError, regular_bytes
 from hepred_lib.errors import StudyError
-from hepred_lib.imaging.nifti import UnreadableError, regular_bytes
 from hepred_lib.literal import shown
 
 PROJECT = Path(__file__).resolve().parents[2]

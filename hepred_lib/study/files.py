@@ -23,8 +23,8 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from hepred_lib.disk import UnreadableError, regular_bytes, written_whole
 from hepred_lib.errors import StudyError
-from hepred_lib.imaging.nifti import UnreadableError, regular_bytes, written_whole
 from hepred_lib.literal import for_latex, shown
 
 if TYPE_CHECKING:

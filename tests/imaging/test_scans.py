@@ -13,7 +13,6 @@ from hepred_lib.errors import ScanError
 from hepred_lib.imaging.scans import (
     read_mask,
     read_scan,
-    to_native,
     write_like,
     write_nifti,
 )
@@ -78,7 +77,8 @@ def test_flipped_and_permuted_files_show_the_same_head(tmp_path, phantom, axes):
     scan = read_scan(tmp_path / "ct.nii.gz")
     np.testing.assert_array_equal(scan.hu, phantom[0])
     np.testing.assert_allclose(scan.affine, phantom[2], atol=1e-5)
-    np.testing.assert_array_equal(to_native(scan.hu, scan), np.asarray(image.dataobj))
+    write_like(tmp_path / "back.nii", scan.hu, scan, dtype=np.int16)
+    np.testing.assert_array_equal(nib.load(tmp_path / "back.nii").dataobj, image.dataobj)
 
 
 @pytest.mark.parametrize("axes", ["RAS", "LPS", "SRP"])
@@ -265,7 +265,7 @@ def test_a_header_that_asks_for_more_than_a_head_is_refused_before_any_voxel_is_
 @pytest.mark.parametrize(
     ("make", "kind"),
     [
-        (os.mkfifo, "a named pipe"),
+        (os.mkfifo, "a pipe"),
         (lambda path: path.mkdir(), "a folder"),
         (lambda path: path.symlink_to("/dev/zero"), "a device"),
     ],
@@ -307,7 +307,7 @@ def test_masks_that_do_not_fit_are_refused(tmp_path, scan_file, phantom, change,
 
 def test_arrays_of_another_grid_or_beyond_the_type_are_not_written(tmp_path, scan_file, phantom):
     with pytest.raises(ScanError, match=r"must have the shape of ct\.nii\.gz, 32 x 28 x 16, got 2 x 28 x 16"):
-        to_native(phantom[0][:2], read_scan(scan_file))
+        write_like(tmp_path / "mask.nii.gz", phantom[0][:2], read_scan(scan_file))
     with pytest.raises(ScanError, match="must lie within 0 to 255 for uint8"):
         write_nifti(tmp_path / "mask.nii.gz", phantom[0], phantom[2], dtype=np.uint8)
     with pytest.raises(ScanError, match="dtype must be int16 or uint8, got float32"):
