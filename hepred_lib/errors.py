@@ -3,6 +3,9 @@
 A message says which argument or column, what is required, what was found, and for which patient or file.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class InputError(ValueError):
     """An argument, a file or a table that cannot be used."""
@@ -22,3 +25,12 @@ class ScanError(InputError):
 
 class HeadError(ScanError):
     """A scan that could be read, but does not show a head in which a hematoma can be measured."""
+
+
+@contextmanager
+def named(subject: object) -> Iterator[None]:
+    """Put the subject, such as a file, before what is refused of it: "must be finite", "ct.nii must be finite"."""
+    try:
+        yield
+    except InputError as error:
+        raise type(error)(f"{subject} {error}") from error

@@ -4,20 +4,22 @@ Scans are resampled in-plane by *area averaging* onto a square grid centred on t
 volume exactly; thin slices are averaged to about 5 mm and thicker ones are left as they are. Intensities stay in
 Hounsfield units (HU). Every step is linear and separable, hence each has its way back to the scan's own grid.
 
+A scan must show a whole head: a brain of possible size inside a skull, or its volumes would mean nothing.
+
 Arrays are (x, y, z) in RAS+ as everywhere in the library; only ``slices`` reorders them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
-from functools import lru_cache, partial
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
+from scipy import ndimage
 from scipy.sparse import csr_array
 
-from hepred_lib.errors import HeadError
-from hepred_lib.imaging.head import components, dilated, eroded, field_fault, filled, head_fault, opened, overlapping
+from hepred_lib.errors import HeadError, named
 
 BONE_HU = 150.0
 BRIGHT_HU = 60.0  # bone, and dense blood
@@ -26,6 +28,21 @@ TISSUE_HU = (-15.0, 95.0)
 COARSE_MM = 2.0
 GAPS_MM = (8.0, 16.0, 24.0, np.inf)  # of the skull, tried in this order
 THIN_MM, THICK_MM = 3.0, 8.0  # bridges thinner than this are cut
+FIELD_MM = (120.0, 1000.0)  # longer side of a slice; a head is 180 to 210 mm long
+LENGTH_MM = (100.0, 230.0)  # of an adult brain in the slice: 145 to 195 mm
+HEIGHT_MM = 170.0  # 95 to 125 mm
+HEIGHT_SHARE = (0.36, 1.1)  # height over length: 0.5 to 0.75
+CUT_SHARE = 0.2  # height over length of a part of the head that has the vertex or the base
+WIDTH_SHARE = 0.55  # shorter over longer side in the slice: 0.75 or more
+LARGE_SLICE = 0.25  # of the largest area of the brain: such slices count for its height
+LEAST_BONE = 0.1  # bone over brain, by area: 0.23 or more; 0.07 where 3 mm around an extracted brain were left
+ENCLOSED = 0.4  # of the brain's edge lies near bone: 0.96 or more of a head's, under 0.15 without skull
+NEAR_BONE_MM = 8.0
+MEDIAN_HU = (10.0, 60.0)
+CUT_BASE, CUT_VERTEX = 0.5, 0.3  # area of the brain in the scan's first and last slice over its largest
+
+_IN_PLANE = np.zeros((3, 3, 3), dtype=bool)
+_IN_PLANE[1, :, 1] = _IN_PLANE[:, 1, 1] = True  # neighbours that share an edge within a slice
 
 
 @dataclass(frozen=True)
@@ -73,20 +90,25 @@ class SliceGrid:
     def to_slices(self, volume: np.ndarray) -> np.ndarray:
         """Area average of an (x, y, z) array of the scan on the canonical grid, float32 (matrix, matrix, n)."""
         volume = np.asarray(volume, dtype=np.float32)
-        weights = [
-            area_weights(self.shape[axis], self.spacing_mm[axis], self.start_mm[axis], self.pixel_mm, self.matrix)
-            for axis in (0, 1)
-        ]
-        return _apply_in_plane(_average_slices(volume, self.group), *weights)
+        if self.group > 1:
+            starts = np.arange(0, volume.shape[2], self.group)
+            counts = np.diff(np.append(starts, volume.shape[2]))
+            volume = np.add.reduceat(volume, starts, axis=2) / counts.astype(np.float32)
+        return self._in_plane(volume, area_weights)
 
     def to_scan(self, slices: np.ndarray) -> np.ndarray:
         """Linear interpolation of a canonical (matrix, matrix, n) array on the scan's grid, zero outside the field."""
-        weights = [
-            linear_weights(self.shape[axis], self.spacing_mm[axis], self.start_mm[axis], self.pixel_mm, self.matrix)
-            for axis in (0, 1)
-        ]
-        volume = _apply_in_plane(np.asarray(slices, dtype=np.float32), *weights)
+        volume = self._in_plane(np.asarray(slices, dtype=np.float32), linear_weights)
         return volume[:, :, np.arange(self.shape[2]) // self.group] if self.group > 1 else volume
+
+    def _in_plane(self, volume: np.ndarray, weights: Callable[..., np.ndarray]) -> np.ndarray:
+        # A pixel is made of a few voxels: of the weights' rows only those few are multiplied.
+        along_x, along_y = (
+            csr_array(weights(self.shape[axis], self.spacing_mm[axis], self.start_mm[axis], self.pixel_mm, self.matrix))
+            for axis in (0, 1)
+        )
+        planes = np.ascontiguousarray(volume.T)  # (z, y, x): the order of a scan's file
+        return np.moveaxis(np.stack([along_x @ (along_y @ plane).T for plane in planes]), 0, 2)
 
 
 @dataclass(frozen=True)
@@ -146,18 +168,20 @@ def find_head(
     HeadError
         No brain, no skull (brain extraction), a brain of impossible HU, or a size that shows a wrong voxel size.
     """
-    fault = field_fault(hu, spacing_mm)
-    if fault:
-        raise HeadError(f"{name} must {fault[0]}, got {fault[1]}.")
-    grid = _coarse_grid(hu.shape, spacing_mm, max(1, round(thickness_mm / spacing_mm[2])))
-    coarse, bone_hu = grid.to_slices(hu), bone_threshold(hu)
-    bone = _bone(hu, coarse, grid, bone_hu)
-    brain = brain_mask(np.where(bone, np.maximum(coarse, bone_hu), coarse), grid.pixel_mm, bone_hu=bone_hu)
-    if bone_hu < BONE_HU:
-        brain = _without_caps(coarse, brain)
-    fault = head_fault(coarse, brain, bone, (grid.pixel_mm, grid.pixel_mm, grid.thickness_mm))
-    if fault:
-        raise HeadError(f"{name} must {fault[0]}, got {fault[1]}.")
+    with named(name):
+        _check_field(hu, spacing_mm)
+        matrix = int(np.ceil(max(hu.shape[0] * spacing_mm[0], hu.shape[1] * spacing_mm[1]) / COARSE_MM))
+        group = max(1, round(thickness_mm / spacing_mm[2]))
+        grid = SliceGrid(hu.shape, tuple(map(float, spacing_mm)), (0.0, 0.0), matrix * COARSE_MM, matrix, group)
+        coarse, bone_hu = grid.to_slices(hu), bone_threshold(hu)
+        clipped, bone = bone_hu < BONE_HU, coarse >= bone_hu
+        if clipped and group > 1:  # bone averaged with brain looks like blood: bone in any slice counts
+            single = replace(grid, group=1).to_slices(hu) >= bone_hu
+            bone = np.maximum.reduceat(single, np.arange(0, hu.shape[2], group), axis=2)
+        brain = brain_mask(np.where(bone, np.maximum(coarse, bone_hu), coarse), grid.pixel_mm, bone_hu=bone_hu)
+        if clipped:
+            _remove_caps(coarse, brain)
+        _check_head(coarse, brain, bone, (grid.pixel_mm, grid.pixel_mm, grid.thickness_mm))
     return Head(grid, coarse, brain, bone_hu, _tissue_hu(coarse, brain))
 
 
@@ -195,11 +219,14 @@ def prepare(
         As :func:`find_head`.
     """
     head = find_head(hu, spacing_mm, thickness_mm=thickness_mm, name=name)
-    centre = _centre_mm(head.brain, head.grid)
-    start = (centre[0] - field_mm / 2, centre[1] - field_mm / 2)
-    grid = SliceGrid(tuple(hu.shape), tuple(map(float, spacing_mm)), start, float(field_mm), matrix, head.grid.group)
+    coarse = head.grid
+    sides = [np.flatnonzero(head.brain.any(axis=(1 - axis, 2))) for axis in (0, 1)]
+    x, y = ((side[0] + side[-1] + 1) / 2 * coarse.pixel_mm - field_mm / 2 for side in sides)
+    grid = SliceGrid(coarse.shape, coarse.spacing_mm, (x, y), float(field_mm), matrix, coarse.group)
+    # Both grids begin at the corner of one scan: a coarse pixel is a voxel of which the canonical ones are averages.
+    pixels = (coarse.pixel_mm, coarse.pixel_mm, coarse.thickness_mm)
+    brain = replace(grid, shape=head.brain.shape, spacing_mm=pixels, group=1).to_slices(head.brain) >= 0.5
     slices = grid.to_slices(hu)
-    brain = _move(head.brain, head.grid, grid)
     return BrainSlices(slices, brain, grid, _quality(hu, slices, brain, grid))
 
 
@@ -234,19 +261,18 @@ def brain_mask(hu: np.ndarray, pixel_mm: float, *, bone_hu: float = BONE_HU) -> 
     -------
     ndarray of bool, shape (x, y, z); empty where no skull is found.
     """
-    bone = np.ascontiguousarray(hu >= bone_hu)
-    tissue = np.ascontiguousarray(hu > TISSUE_HU[0]) & ~bone
-    labels, sizes = components(_within_skull(tissue, bone, GAPS_MM[0], pixel_mm))
-    brain = np.zeros_like(tissue)
-    if not sizes.any():
+    bone = hu >= bone_hu
+    tissue = (hu > TISSUE_HU[0]) & ~bone
+    inside, brain = _within_skull(tissue, bone, GAPS_MM[0], pixel_mm), np.zeros_like(tissue)
+    if not inside.any():
         return brain
-    first = int(np.argmax((labels > 0).sum(axis=(0, 1))))
-    brain[:, :, first] = labels[:, :, first] == _most_frequent(labels[:, :, first])
+    first = int(np.argmax(inside.sum(axis=(0, 1))))
+    labels, sizes = components(inside[:, :, first : first + 1])
+    brain[:, :, first : first + 1] = labels == sizes.argmax()
     for step, stop in ((1, hu.shape[2]), (-1, -1)):
         for z in range(first + step, stop, step):
-            this, last = slice(z, z + 1), slice(z - step, z - step + 1)
-            wider = partial(_within_skull, tissue[:, :, this], bone[:, :, this], pixel_mm=pixel_mm)
-            brain[:, :, this] = _next_slice((labels[:, :, this], sizes), wider, brain[:, :, last])
+            this, last = np.s_[:, :, z : z + 1], np.s_[:, :, z - step : z - step + 1]
+            brain[this] = _next_slice(inside[this], tissue[this], bone[this], brain[last], pixel_mm)
     whole = filled(brain)
     return whole | (dilated(whole, 1) & tissue)
 
@@ -281,70 +307,84 @@ def linear_weights(n: int, spacing: float, start: float, pixel: float, matrix: i
 
 def grid_record(grid: SliceGrid) -> dict[str, float | int]:
     """A grid as flat numbers, for one row of a table."""
-    record: dict[str, float | int] = {}
-    for name, value in asdict(grid).items():
-        if isinstance(value, tuple):
-            record.update({f"{name}_{axis}": number for axis, number in zip("xyz", value, strict=False)})
-        else:
-            record[name] = value
-    return record
+    triples = {name: zip("xyz", getattr(grid, name), strict=False) for name in ("shape", "spacing_mm", "start_mm")}
+    flat = {f"{name}_{axis}": number for name, numbers in triples.items() for axis, number in numbers}
+    return flat | {name: getattr(grid, name) for name in ("field_mm", "matrix", "group")}
 
 
 def grid_from_record(record: dict[str, float | int]) -> SliceGrid:
     """The grid that :func:`grid_record` wrote."""
-    return SliceGrid(
-        shape=tuple(int(record[f"shape_{axis}"]) for axis in "xyz"),
-        spacing_mm=tuple(float(record[f"spacing_mm_{axis}"]) for axis in "xyz"),
-        start_mm=tuple(float(record[f"start_mm_{axis}"]) for axis in "xy"),
-        field_mm=float(record["field_mm"]),
-        matrix=int(record["matrix"]),
-        group=int(record["group"]),
+    shape, spacing_mm, start_mm = (
+        tuple(kind(record[f"{name}_{axis}"]) for axis in axes)
+        for name, axes, kind in (("shape", "xyz", int), ("spacing_mm", "xyz", float), ("start_mm", "xy", float))
     )
+    field_mm, matrix, group = float(record["field_mm"]), int(record["matrix"]), int(record["group"])
+    return SliceGrid(shape, spacing_mm, start_mm, field_mm, matrix, group)
 
 
-def _average_slices(volume: np.ndarray, group: int) -> np.ndarray:
-    if group == 1:
-        return volume
-    starts = np.arange(0, volume.shape[2], group)
-    counts = np.diff(np.append(starts, volume.shape[2]))
-    return np.add.reduceat(volume, starts, axis=2) / counts.astype(np.float32)
+def cut_ends(brain: np.ndarray) -> tuple[bool, bool]:
+    """Whether the scan begins within the brain (the skull base is missing), and whether it ends in it (the vertex is).
+
+    Examples
+    --------
+    >>> brain = np.zeros((4, 4, 3), dtype=bool)
+    >>> brain[:, :, 1:] = True
+    >>> cut_ends(brain)
+    (False, True)
+    """
+    areas = brain.sum(axis=(0, 1))
+    return bool(areas[0] > CUT_BASE * areas.max()), bool(areas[-1] > CUT_VERTEX * areas.max())
 
 
-def _apply_in_plane(volume: np.ndarray, along_x: np.ndarray, along_y: np.ndarray) -> np.ndarray:
-    # A pixel is made of a few voxels: of the weights' rows only those few are multiplied.
-    along_x, along_y = csr_array(along_x), csr_array(along_y)
-    planes = np.ascontiguousarray(volume.T)  # (z, y, x): the order of a scan's file
-    return np.moveaxis(np.stack([along_x @ (along_y @ plane).T for plane in planes]), 0, 2)
+def dilated(mask: np.ndarray, radius: int) -> np.ndarray:
+    """Every pixel of a slice that lies at most ``radius`` pixels, centre to centre, from the mask.
+
+    Examples
+    --------
+    >>> dilated(np.array([[[False], [False], [True], [False]]]), 1)[0, :, 0]
+    array([False,  True,  True,  True])
+    """
+    # Far faster than scipy's, on a whole stack at once: from the disk's ends to its middle, each run of pixels
+    # continues the last one.
+    found, wide, half = np.zeros_like(mask), mask.copy(), 0
+    for dy in range(radius, -1, -1):
+        while (half + 1) ** 2 + dy**2 <= radius**2:
+            half += 1
+            _add_moved(wide, mask, half)
+        _add_moved(found.swapaxes(0, 1), wide.swapaxes(0, 1), dy)
+    return found
 
 
-def _coarse_grid(shape: tuple[int, ...], spacing_mm: tuple[float, ...], group: int) -> SliceGrid:
-    extent = max(shape[0] * spacing_mm[0], shape[1] * spacing_mm[1])
-    matrix = int(np.ceil(extent / COARSE_MM))
-    return SliceGrid(tuple(shape), tuple(map(float, spacing_mm)), (0.0, 0.0), matrix * COARSE_MM, matrix, group)
+def eroded(mask: np.ndarray, radius: int) -> np.ndarray:
+    """Every pixel of a slice that lies more than ``radius`` pixels from all that is not in the mask."""
+    padded = np.pad(mask, ((radius, radius), (radius, radius), (0, 0)))
+    return ~dilated(~padded, radius)[radius : radius + mask.shape[0], radius : radius + mask.shape[1]]
 
 
-def _centre_mm(brain: np.ndarray, grid: SliceGrid) -> tuple[float, float]:
-    centres = []
-    for axis in (0, 1):
-        profile = np.flatnonzero(brain.any(axis=(1 - axis, 2)))
-        middle = (profile[0] + profile[-1] + 1) / 2 if profile.size else grid.matrix / 2
-        centres.append(grid.start_mm[axis] + middle * grid.pixel_mm)
-    return centres[0], centres[1]
+def opened(mask: np.ndarray, radius: int) -> np.ndarray:
+    """The mask without what no disk of this radius fits into."""
+    return dilated(eroded(mask, radius), radius)
 
 
-def _move(mask: np.ndarray, source: SliceGrid, target: SliceGrid) -> np.ndarray:
-    # Both grids lie in one scan: a canonical pixel of the target is a voxel of the source's own coordinates.
-    weights = [
-        area_weights(
-            source.matrix,
-            source.pixel_mm,
-            target.start_mm[axis] - source.start_mm[axis],
-            target.pixel_mm,
-            target.matrix,
-        )
-        for axis in (0, 1)
-    ]
-    return _apply_in_plane(mask.astype(np.float32), *weights) >= 0.5
+def filled(mask: np.ndarray) -> np.ndarray:
+    """The mask with its holes: what cannot reach the slice's border over shared edges."""
+    labels, _ = ndimage.label(~np.pad(mask, ((1, 1), (1, 1), (0, 0))), _IN_PLANE)
+    return (labels != labels[0, 0])[1:-1, 1:-1]
+
+
+def components(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Each slice's pieces, numbered over the whole stack from 1, and their sizes in pixels; 0 is the rest."""
+    labels, _ = ndimage.label(mask, _IN_PLANE)
+    sizes = np.bincount(labels.ravel(order="K"))
+    sizes[0] = 0
+    return labels, sizes
+
+
+def overlapping(mask: np.ndarray, near: np.ndarray) -> np.ndarray:
+    """The pieces of a mask of which at least half lies in ``near``."""
+    labels, sizes = components(mask)
+    shared = np.bincount(labels[near], minlength=len(sizes))
+    return ((2 * shared >= sizes) & (sizes > 0))[labels]
 
 
 def _quality(hu: np.ndarray, slices: np.ndarray, brain: np.ndarray, grid: SliceGrid) -> dict[str, float]:
@@ -362,23 +402,13 @@ def _quality(hu: np.ndarray, slices: np.ndarray, brain: np.ndarray, grid: SliceG
     }
 
 
-def _bone(hu: np.ndarray, coarse: np.ndarray, grid: SliceGrid, bone_hu: float) -> np.ndarray:
-    """Bone on the coarse grid. Where HU were clipped, bone averaged with brain looks like blood: any slice counts."""
-    if bone_hu >= BONE_HU or grid.group == 1:
-        return coarse >= bone_hu
-    single = replace(grid, group=1).to_slices(hu) >= bone_hu
-    return np.maximum.reduceat(single, np.arange(0, grid.shape[2], grid.group), axis=2)
-
-
-def _without_caps(coarse: np.ndarray, brain: np.ndarray) -> np.ndarray:
-    """The brain of a clipped scan without end slices that are the skull's cap or base, blended with brain or air."""
-    kept = brain.copy()
+def _remove_caps(coarse: np.ndarray, brain: np.ndarray) -> None:
+    """Take end slices that are the skull's cap or base, blended with brain or air, from the brain of a clipped scan."""
     for slices in (range(brain.shape[2]), range(brain.shape[2] - 1, -1, -1)):
         for z in slices:
-            if kept[:, :, z].any() and np.median(coarse[:, :, z][kept[:, :, z]]) <= CAP_HU:
+            if brain[:, :, z].any() and np.median(coarse[:, :, z][brain[:, :, z]]) <= CAP_HU:
                 break
-            kept[:, :, z] = False
-    return kept
+            brain[:, :, z] = False
 
 
 def _tissue_hu(hu: np.ndarray, brain: np.ndarray) -> float:
@@ -391,31 +421,84 @@ def _within_skull(tissue: np.ndarray, bone: np.ndarray, gap_mm: float, pixel_mm:
     """Soft tissue of each slice inside the skull, closed over gaps of this size; all that is thick where infinite."""
     if not np.isfinite(gap_mm):
         return opened(tissue, round(THICK_MM / pixel_mm))
-    inside = _inside_skull(bone, round(gap_mm / pixel_mm))
+    radius = round(gap_mm / pixel_mm)
+    padded = np.pad(bone, ((radius + 1,) * 2, (radius + 1,) * 2, (0, 0)))
+    inside = eroded(filled(dilated(padded, radius)), radius)
+    inside = inside[radius + 1 : -radius - 1, radius + 1 : -radius - 1] & ~bone
     return opened(tissue & inside, max(1, round(THIN_MM / pixel_mm)))
 
 
-def _inside_skull(bone: np.ndarray, radius: int) -> np.ndarray:
-    padding = radius + 1
-    padded = np.pad(bone, ((padding, padding), (padding, padding), (0, 0)))
-    inside = eroded(filled(dilated(padded, radius)), radius)
-    return inside[padding:-padding, padding:-padding] & ~bone
-
-
 def _next_slice(
-    pieces: tuple[np.ndarray, np.ndarray], wider: Callable[[float], np.ndarray], neighbour: np.ndarray
+    inside: np.ndarray, tissue: np.ndarray, bone: np.ndarray, neighbour: np.ndarray, pixel_mm: float
 ) -> np.ndarray:
     """What continues the neighbour's brain over at least half of its area, with the smallest gap closed; else most."""
-    near = dilated(neighbour, 3)
-    enough = 0.5 * neighbour.sum()
-    found = [overlapping(*pieces, near)]
-    for gap_mm in GAPS_MM[1:]:
-        if found[-1].sum() >= enough:
+    near, found = dilated(neighbour, 3), []
+    for gap_mm in GAPS_MM:
+        mask = inside if gap_mm == GAPS_MM[0] else _within_skull(tissue, bone, gap_mm, pixel_mm)
+        found.append(overlapping(mask if np.isfinite(gap_mm) else mask & near, near))
+        if found[-1].sum() >= 0.5 * neighbour.sum():
             return found[-1]
-        mask = wider(gap_mm)
-        found.append(overlapping(*components(mask if np.isfinite(gap_mm) else mask & near), near))
-    return found[-1] if found[-1].sum() >= enough else max(found, key=np.sum)
+    return max(found, key=np.sum)
 
 
-def _most_frequent(labels: np.ndarray) -> int:
-    return 1 + int(np.bincount(labels.ravel())[1:].argmax())
+def _add_moved(target: np.ndarray, source: np.ndarray, step: int) -> None:
+    """Add ``source``, moved by ``step`` pixels either way along the first axis, to ``target``."""
+    if step < len(source):
+        target[: len(source) - step] |= source[step:]
+        target[step:] |= source[: len(source) - step]
+
+
+def _check_field(hu: np.ndarray, spacing_mm: tuple[float, float, float]) -> None:
+    """Refuse a field of view that is of no head."""
+    field = max(n * mm for n, mm in zip(hu.shape[:2], spacing_mm[:2], strict=True))
+    if not FIELD_MM[0] <= field <= FIELD_MM[1]:
+        voxel = " x ".join(f"{mm:.4g}" for mm in spacing_mm)
+        raise _wrong_size(f"head of {_head_size(hu, spacing_mm)} mm: the voxel size ({voxel} mm) is wrong")
+
+
+def _check_head(hu: np.ndarray, brain: np.ndarray, bone: np.ndarray, spacing_mm: tuple[float, float, float]) -> None:
+    """Refuse coarse slices that show no head in which a volume can be measured."""
+    if not brain.any():
+        raise _no_skull("no brain inside a skull")
+    areas = brain.sum(axis=(0, 1))
+    large = areas >= LARGE_SLICE * areas.max()
+    inside, around = brain[:, :, large], bone[:, :, large]
+    share = around.sum() / inside.sum()
+    if share < LEAST_BONE:
+        raise _no_skull(f"bone of {share:.1%} of the brain's area")
+    sides = [np.flatnonzero(brain.any(axis=axes)) for axes in ((1, 2), (0, 2))]
+    width_mm, length_mm = sorted((side[-1] - side[0] + 1) * mm for side, mm in zip(sides, spacing_mm[:2], strict=True))
+    if width_mm < WIDTH_SHARE * length_mm:
+        raise _wrong_size(f"brain of {width_mm:.0f} x {length_mm:.0f} mm in the slice: the pixel size is wrong")
+    if not LENGTH_MM[0] <= length_mm <= LENGTH_MM[1]:
+        remedy = "the pixel size is wrong, or this is no head"
+        raise _wrong_size(f"brain {length_mm:.0f} mm long in the slice: {remedy}")
+    # A scan of a part of the head is short as well, but it ends within the brain.
+    height_mm = float(large.sum()) * spacing_mm[2]
+    least = (HEIGHT_SHARE[0], CUT_SHARE, 0.0)[sum(cut_ends(brain))]
+    if not least <= height_mm / length_mm <= HEIGHT_SHARE[1] or height_mm > HEIGHT_MM:
+        raise _wrong_size(f"head of {_head_size(hu, spacing_mm)} mm: the distance between slices is wrong")
+    edge = inside & ~eroded(inside, 1)
+    enclosed = (edge & dilated(around, round(NEAR_BONE_MM / spacing_mm[0]))).sum() / max(1, edge.sum())
+    if enclosed < ENCLOSED:
+        raise _no_skull(f"bone around {enclosed:.0%} of the brain")
+    median = float(np.median(hu[brain]))
+    if not MEDIAN_HU[0] <= median <= MEDIAN_HU[1]:
+        brain_hu = f"{MEDIAN_HU[0]:g} to {MEDIAN_HU[1]:g} HU"
+        raise HeadError(f"must show a brain of {brain_hu}, got a median of {median:.0f} HU.")
+
+
+def _no_skull(got: str) -> HeadError:
+    return HeadError(f"must show a head with its skull, got {got} (was it extracted?): use the original scan.")
+
+
+def _wrong_size(got: str) -> HeadError:
+    return HeadError(f"must show a head of possible size, got a {got}.")
+
+
+def _head_size(hu: np.ndarray, spacing_mm: tuple[float, float, float]) -> str:
+    """Sides in mm of the box around everything but air."""
+    shown = hu > -15.0
+    sides = [np.flatnonzero(shown.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))]
+    lengths = [(side[-1] - side[0] + 1) * mm if side.size else 0.0 for side, mm in zip(sides, spacing_mm, strict=True)]
+    return " x ".join(f"{length:.0f}" for length in lengths)

@@ -16,7 +16,6 @@ import math
 import os
 import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -29,7 +28,7 @@ from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 
 from hepred_lib.disk import UnreadableError, opened, written_whole
-from hepred_lib.errors import ScanError
+from hepred_lib.errors import ScanError, named
 
 DEFLATE_RATIO = 1032  # deflate shrinks no further
 SPARE = 1 << 20  # bytes that may follow the voxels
@@ -141,7 +140,7 @@ def read_scan(path: str | os.PathLike) -> Scan:
     """
     path = Path(path)
     stored = read_stored(path)
-    with _named(path):
+    with named(path):
         notes = _check_header(stored.header)
         slices = stored.voxels.shape[2]
         if slices < 2:
@@ -174,7 +173,7 @@ def read_mask(path: str | os.PathLike, scan: Scan) -> np.ndarray:
     """
     stored = read_stored(path)
     voxels = stored.voxels
-    with _named(path):
+    with named(path):
         _check_grid(voxels.shape, stored.affine, scan)
         if (stored.slope, stored.intercept) != (1.0, 0.0):
             voxels = voxels * stored.slope + stored.intercept
@@ -231,7 +230,7 @@ def read_stored(path: str | os.PathLike) -> Stored:
     """
     path = Path(path)
     try:
-        with _named(path), opened(path) as (stream, size):
+        with named(path), opened(path) as (stream, size):
             if not size:
                 raise _must(NIFTI, "0 bytes: copy or export the file again")
             packed = stream.peek(2)[:2] == b"\x1f\x8b"
@@ -250,15 +249,6 @@ def read_stored(path: str | os.PathLike) -> Stored:
         raise ScanError(f"{path} must {WHOLE}, got a damaged file ({fault}): copy or export it again.") from error
     except (OSError, MemoryError) as error:
         raise ScanError(f"{path} must {WHOLE}, got {_reason(error)}.") from error
-
-
-@contextmanager
-def _named(path: str | os.PathLike) -> Iterator[None]:
-    """Name the file in what is refused of it."""
-    try:
-        yield
-    except ScanError as error:
-        raise ScanError(f"{path} {error}") from error
 
 
 def _must(rule: str, got: str) -> ScanError:

@@ -26,13 +26,14 @@ import pandas as pd
 
 from hepred_lib.cohort.manifest import read_manifest
 from hepred_lib.errors import ScanError, StudyError
-from hepred_lib.imaging.head import cut_ends, dilated
 from hepred_lib.imaging.markers import Markers, measure_markers
 from hepred_lib.imaging.preprocessing import (
     BONE_HU,
     BrainSlices,
     SliceGrid,
     bone_threshold,
+    cut_ends,
+    dilated,
     grid_from_record,
     grid_record,
     prepare,

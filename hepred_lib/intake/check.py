@@ -39,8 +39,7 @@ from hepred_lib.cohort.manifest import (
 from hepred_lib.cohort.predictors import CLINICAL_CANDIDATES, NO_PREDICTORS, RADIOLOGICAL_CANDIDATES
 from hepred_lib.cohort.rules import COLUMNS, SPLITS, Problem, count_of, located
 from hepred_lib.errors import ScanError
-from hepred_lib.imaging.head import cut_ends
-from hepred_lib.imaging.preprocessing import Head, bone_threshold, find_head
+from hepred_lib.imaging.preprocessing import Head, bone_threshold, cut_ends, find_head
 from hepred_lib.imaging.scans import Scan, mask_faults, read_mask, read_scan
 from hepred_lib.imaging.volume import mask_volume_ml
 from hepred_lib.intake.spreadsheet import apply_mapping, load_mapping

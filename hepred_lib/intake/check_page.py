@@ -21,8 +21,7 @@ from hepred_lib.cohort.rules import COLUMNS, PATIENT_ID, Problem
 from hepred_lib.errors import ScanError
 from hepred_lib.figures.images import BAR_LENGTHS_MM, HEMATOMA, outline, show_slice
 from hepred_lib.figures.style import GREY, ORANGE, new_figure, png, sheet
-from hepred_lib.imaging.head import dilated
-from hepred_lib.imaging.preprocessing import prepare
+from hepred_lib.imaging.preprocessing import dilated, prepare
 from hepred_lib.imaging.scans import read_mask, read_scan, read_stored
 from hepred_lib.intake.check import MOMENTS, PATHS, Checked
 

@@ -5,16 +5,22 @@ import pytest
 from scipy import ndimage
 
 from hepred_lib.errors import HeadError
-from hepred_lib.imaging.head import cut_ends
 from hepred_lib.imaging.preprocessing import (
     SliceGrid,
     area_weights,
     bone_threshold,
     brain_mask,
+    components,
+    cut_ends,
+    dilated,
+    eroded,
+    filled,
     find_head,
     grid_from_record,
     grid_record,
     linear_weights,
+    opened,
+    overlapping,
     prepare,
 )
 from hepred_lib.imaging.scans import (
@@ -35,8 +41,27 @@ def head(n: int = 96, slices: int = 8, pixel_mm: float = 2.0, *, ceiling: float 
     return np.repeat(np.maximum(plane, -1000.0 if ceiling > 200 else -20.0)[:, :, None], slices, axis=2)
 
 
-def test_area_weights_of_halved_resolution_average_two_voxels():
-    np.testing.assert_array_equal(area_weights(4, 1.0, 0.0, 2.0, 2), [[0.5, 0.5, 0, 0], [0, 0, 0.5, 0.5]])
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("radius", [0, 1, 2, 3, 5, 12, 40])
+def test_disks_and_holes_of_a_stack_are_those_of_scipy_slice_by_slice(order, radius):
+    drawn = np.random.default_rng(3).random((29, 23, 5)) < np.array([0.02, 0.2, 0.6, 0.9, 1.0])
+    stack, span = np.asarray(drawn, order=order), np.arange(-radius, radius + 1)
+    disk = (span[:, None] ** 2 + span[None, :] ** 2 <= radius**2)[:, :, None]
+    for ours, theirs in ((dilated, "dilation"), (eroded, "erosion"), (opened, "opening")):
+        np.testing.assert_array_equal(ours(stack, radius), getattr(ndimage, f"binary_{theirs}")(stack, disk))
+    holes = [ndimage.binary_fill_holes(stack[:, :, z]) for z in range(5)]
+    np.testing.assert_array_equal(filled(stack), np.stack(holes, axis=2))
+
+
+def test_no_slice_joins_the_pieces_of_another_and_a_piece_is_kept_from_half_of_its_pixels_on():
+    mask, near = np.zeros((2, 8, 8, 2), dtype=bool)
+    mask[0:2, 0:3] = mask[5, 0:4, 1] = True
+    near[1, 0:3, 0] = near[5, 3] = True
+    assert sorted(components(mask)[1]) == [0, 4, 6, 6]
+    kept = overlapping(mask, near)
+    assert kept[0:2, 0:3, 0].all()
+    assert kept.sum() == 6
+    assert not overlapping(np.zeros_like(mask), near).any()
 
 
 def test_every_canonical_pixel_is_an_average():
