@@ -110,7 +110,7 @@ def radiomics_score(markers: pd.DataFrame, cohort: pd.DataFrame, *, seed: int) -
     Parameters
     ----------
     markers : DataFrame
-        ``patient_id`` and the fields of ``Markers``; a patient of whom nothing was outlined has none, and gets the
+        ``patient_id`` and the names in ``MARKERS``; a patient of whom nothing was outlined has none, and gets the
         mean of the others by imputation.
     cohort : DataFrame
         Patients with an outcome: ``patient_id, split, fold, he``.
@@ -222,7 +222,7 @@ def read_patient(
         "outlined_ml": float(outline.sum() * np.prod(grid.spacing_mm) / 1000),
         "presence": prediction.presence,
         "blood": patient.labels,
-        "markers": measure_markers(hu, outline, grid.spacing_mm).as_dict() if outline.any() else {},
+        "markers": measure_markers(hu, outline, grid.spacing_mm) if outline.any() else {},
     }
 
 

@@ -36,7 +36,7 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from hepred_lib.cohort.manifest import assign_folds, derive_labels, read_manifest
-from hepred_lib.imaging.markers import Markers, measure_markers
+from hepred_lib.imaging.markers import MARKERS, measure_markers
 from hepred_lib.imaging.preprocessing import SliceGrid, grid_from_record
 from hepred_lib.imaging.scans import read_mask, read_scan, write_nifti
 from hepred_lib.imaging.slices import BRAIN, HU_OFFSET, from_torch, open_patient, read_quality, store_patient
@@ -132,7 +132,7 @@ def make_patient(folder: Path, settings: CohortSettings, row: dict) -> None:
         mask = read_mask(paths["baseline_mask"], scan)
     brain = grid_from_record(quality).to_scan(from_torch(open_patient(folder, name)[:, BRAIN])) > 0
     keep_inside(folder, name, hu=scan.hu, mask=mask, box=_box(brain | mask, scan.spacing_mm))
-    markers = measure_markers(scan.hu, mask, scan.spacing_mm).as_dict() if mask.any() else {}
+    markers = measure_markers(scan.hu, mask, scan.spacing_mm) if mask.any() else {}
     write_json(_record(folder, name), {"quality": quality, "markers": markers})
 
 
@@ -216,7 +216,7 @@ def _collect(folder: Path, cohort: pd.DataFrame) -> None:
     quality = pd.DataFrame([record["quality"] for record in records])
     for column in ("blend_sign", "any_hypodensity", "brain_hu", "noise_hu"):
         quality[column] = quality[column].astype(float)
-    markers = pd.DataFrame([record["markers"] for record in records], columns=list(Markers.__dataclass_fields__))
+    markers = pd.DataFrame([record["markers"] for record in records], columns=list(MARKERS))
     markers.insert(0, "patient_id", names)
     write_table(folder / "quality.csv", quality)
     write_table(folder / "markers.csv", markers)

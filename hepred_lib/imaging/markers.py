@@ -10,8 +10,6 @@ Morotti A et al. Standards for detecting, interpreting, and reporting noncontras
 expansion. Ann Neurol 2019;86:480-492.
 """
 
-from dataclasses import asdict, dataclass
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
@@ -46,62 +44,15 @@ LEAST_PART_ML, LEAST_CORE_ML = 0.05, 0.3
 SHALLOW_HU = 6.0
 
 
-@dataclass(frozen=True)
-class Markers:
-    """What is measured on one hematoma; the signs are 0 or 1.
-
-    Attributes
-    ----------
-    volume_ml
-        Volume of the mask.
-    surface_irregularity
-        Surface over that of the ball of the same volume: about 1 for a ball.
-    mean_hu, sd_hu, skewness_hu, cv_hu
-        Moments of the smoothed HU inside the mask; cv is SD over mean.
-    hypodense_fraction
-        Share of the mask's core at least `HYPODENSITY_HU` below dense clot.
-    n_components
-        Connected parts of at least `LEAST_PART_ML`.
-    black_hole_hu
-        Largest drop below dense clot at which a part is still enclosed by clot, in whole HU; 0 without any.
-    blend_hu
-        Largest drop at which a part of `BLEND_SHARE` of the core is not enclosed.
-    hypodensity_hu
-        As `black_hole_hu` after an average over twice the width, which spares streaks and specks.
-    margin_roughness_mm
-        Mean distance of the outline from a smooth one of the same area, over the slices of the main body.
-    concavity
-        Share of the slices' convex hulls that the main body leaves empty: 0 for a smooth ellipse.
-    """
-
-    volume_ml: float
-    surface_irregularity: float
-    mean_hu: float
-    sd_hu: float
-    skewness_hu: float
-    cv_hu: float
-    hypodense_fraction: float
-    n_components: int
-    black_hole_hu: float
-    blend_hu: float
-    hypodensity_hu: float
-    margin_roughness_mm: float
-    concavity: float
-    blend: int
-    black_hole: int
-    swirl: int
-    any_hypodensity: int
-    irregular: int
-    island: int
-    satellite: int
-    fluid_level: int
-
-    def as_dict(self) -> dict[str, float | int]:
-        """Names and values, in the order above."""
-        return asdict(self)
+# What is measured on one hematoma, in this order; the last eight are signs, 0 or 1.
+MARKERS = (
+    *("volume_ml", "surface_irregularity", "mean_hu", "sd_hu", "skewness_hu", "cv_hu", "hypodense_fraction"),
+    *("n_components", "black_hole_hu", "blend_hu", "hypodensity_hu", "margin_roughness_mm", "concavity"),
+    *("blend", "black_hole", "swirl", "any_hypodensity", "irregular", "island", "satellite", "fluid_level"),
+)
 
 
-def measure_markers(hu: ArrayLike, mask: ArrayLike, spacing_mm: tuple[float, float, float]) -> Markers:
+def measure_markers(hu: ArrayLike, mask: ArrayLike, spacing_mm: tuple[float, float, float]) -> dict[str, float]:
     """Signs and descriptors of the hematoma in `mask`.
 
     Dark parts are looked for in the core, `RIM_MM` inside the margin, where partial volume with brain ends. Dense clot
@@ -118,26 +69,49 @@ def measure_markers(hu: ArrayLike, mask: ArrayLike, spacing_mm: tuple[float, flo
 
     Returns
     -------
-    Markers
+    dict of the names in `MARKERS`; NaN where the mask is empty
+        volume_ml
+            Volume of the mask.
+        surface_irregularity
+            Surface over that of the ball of the same volume: about 1 for a ball.
+        mean_hu, sd_hu, skewness_hu, cv_hu
+            Moments of the smoothed HU inside the mask; cv is SD over mean.
+        hypodense_fraction
+            Share of the mask's core at least `HYPODENSITY_HU` below dense clot.
+        n_components
+            Connected parts of at least `LEAST_PART_ML`.
+        black_hole_hu
+            Largest drop below dense clot at which a part is still enclosed by clot, in whole HU; 0 without any.
+        blend_hu
+            Largest drop at which a part of `BLEND_SHARE` of the core is not enclosed.
+        hypodensity_hu
+            As `black_hole_hu` after an average over twice the width, which spares streaks and specks.
+        margin_roughness_mm
+            Mean distance of the outline from a smooth one of the same area, over the slices of the main body.
+        concavity
+            Share of the slices' convex hulls that the main body leaves empty: 0 for a smooth ellipse.
 
     Raises
     ------
     ValueError
-        If the shapes differ, the mask is empty or not 0/1, or a spacing is not positive.
+        If the shapes differ, the mask is not 0/1, or a spacing is not positive.
     """
     image, inside, spacing = _checked(hu, mask, spacing_mm)
+    if not inside.any():
+        return dict.fromkeys(MARKERS, np.nan)
     smooth, broad = (_smoothed(image, inside, spacing, width_mm=w) for w in (SMOOTH_MM, 1.5 * SMOOTH_MM))
     core = _core(inside, spacing)
     values, voxel_ml = smooth[inside], float(np.prod(spacing)) / 1000
     dense_hu = float(np.quantile(smooth[core], 0.75))
     least = max(2.0, LEAST_PART_ML / voxel_ml)
-    return Markers(
+    found = {
         **_descriptors(values, smooth[core], dense_hu),
         **_form(inside, spacing, least),
         **_dark_signs(dense_hu - smooth, dense_hu - broad, core, least),
-        volume_ml=float(inside.sum() * voxel_ml),
-        fluid_level=_fluid_level(smooth, core),
-    )
+        "volume_ml": float(inside.sum() * voxel_ml),
+        "fluid_level": _fluid_level(smooth, core),
+    }
+    return {name: found[name] for name in MARKERS}
 
 
 def _checked(hu: ArrayLike, mask: ArrayLike, spacing_mm: tuple) -> tuple[NDArray, NDArray, tuple[float, ...]]:
@@ -151,7 +125,7 @@ def _checked(hu: ArrayLike, mask: ArrayLike, spacing_mm: tuple) -> tuple[NDArray
         raise ValueError("mask must hold 0 and 1 only.")
     inside = inside.astype(bool)
     if not inside.any():
-        raise ValueError("mask must hold at least one voxel of blood, got none.")
+        return image, inside, tuple(spacing_mm)
     margin = [int(np.ceil(6 / s)) for s in spacing_mm]
     inside, image = np.pad(inside, [(m, m) for m in margin]), np.pad(image, [(m, m) for m in margin], mode="edge")
     box = tuple(

@@ -7,23 +7,13 @@ Dice 0 and an infinite distance.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from scipy import ndimage
 from scipy.spatial import ConvexHull
 from scipy.stats import t
-
-
-@dataclass(frozen=True)
-class VolumeAgreement:
-    """Mean difference of two readings (mL) and its 95 % limits of agreement (Bland and Altman 1986)."""
-
-    bias: float
-    low: float
-    high: float
-    n: int
 
 
 def fill_holes(mask: np.ndarray) -> np.ndarray:
@@ -106,14 +96,20 @@ def hd95_mm(reference: np.ndarray, predicted: np.ndarray, spacing_mm: tuple[floa
     box = tuple(
         slice(max(0, int(where.min()) - 1), int(where.max()) + 2) for where in np.nonzero(reference | predicted)
     )
-    surfaces = [_surface(mask[box]) for mask in (reference, predicted)]
+    surfaces = [mask[box] & ~ndimage.binary_erosion(mask[box]) for mask in (reference, predicted)]
     distances = [ndimage.distance_transform_edt(~surface, sampling=spacing_mm) for surface in surfaces]
     both = np.concatenate([distances[1][surfaces[0]], distances[0][surfaces[1]]])
     return float(np.percentile(both, 95))
 
 
-def volume_agreement(reference_ml: np.ndarray, predicted_ml: np.ndarray) -> VolumeAgreement:
-    """Bias (predicted minus reference) and limits of agreement: mean difference -/+ 1.96 standard deviations.
+def volume_agreement(reference_ml: ArrayLike, predicted_ml: ArrayLike) -> dict[str, float]:
+    """Mean difference (predicted minus reference, mL) and limits of agreement, -/+ 1.96 standard deviations.
+
+    Returns
+    -------
+    dict
+        `bias, low, high`, and the 95 % interval of each: `bias_low`, `bias_high`, `low_low`, and so on. By Student's
+        distribution, for differences that are normal; a limit's standard error is about 1.7 times the bias's.
 
     Raises
     ------
@@ -123,6 +119,12 @@ def volume_agreement(reference_ml: np.ndarray, predicted_ml: np.ndarray) -> Volu
     References
     ----------
     Bland JM, Altman DG. Lancet 1986;327:307-310.
+
+    Examples
+    --------
+    >>> found = volume_agreement([10.0, 20.0, 30.0], [11.0, 23.0, 35.0])
+    >>> found["bias"], round(found["high"], 2), round(found["bias_high"], 2)
+    (3.0, 6.92, 7.97)
     """
     reference_ml, predicted_ml = np.asarray(reference_ml, float), np.asarray(predicted_ml, float)
     if reference_ml.shape != predicted_ml.shape or reference_ml.size < 2:
@@ -130,37 +132,15 @@ def volume_agreement(reference_ml: np.ndarray, predicted_ml: np.ndarray) -> Volu
             f"reference_ml and predicted_ml must be two equally long lists of at least two volumes, "
             f"got {reference_ml.shape} and {predicted_ml.shape}."
         )
-    difference = predicted_ml - reference_ml
+    difference, n = predicted_ml - reference_ml, reference_ml.size
     if not np.isfinite(difference).all():
         raise ValueError(f"volumes must be finite, got {difference[~np.isfinite(difference)][0]}.")
-    bias, spread = float(difference.mean()), 1.96 * float(difference.std(ddof=1))
-    return VolumeAgreement(bias, bias - spread, bias + spread, difference.size)
-
-
-def agreement_bands(found: VolumeAgreement) -> dict[str, float]:
-    """95 % intervals of a bias and of its limits of agreement, in mL: `bias_low`, `bias_high`, `low_low`, and so on.
-
-    By Student's distribution, for differences that are normal; a limit's standard error is about 1.7 times the bias's.
-
-    References
-    ----------
-    Bland JM, Altman DG. Lancet 1986;327:307-310.
-
-    Examples
-    --------
-    >>> bands = agreement_bands(VolumeAgreement(bias=0.0, low=-1.96, high=1.96, n=100))
-    >>> round(bands["bias_high"], 3), round(bands["high_low"], 3)
-    (0.198, 1.62)
-    """
-    spread = (found.high - found.low) / (2 * 1.96)
-    quantile = float(t.ppf(0.975, found.n - 1))
-    half = {"bias": quantile * spread / np.sqrt(found.n)}
-    half["low"] = half["high"] = quantile * spread * np.sqrt(1 / found.n + 1.96**2 / (2 * (found.n - 1)))
-    return {
-        f"{name}_{end}": float(getattr(found, name) + sign * reach)
-        for name, reach in half.items()
-        for end, sign in (("low", -1), ("high", 1))
-    }
+    bias, sd = float(difference.mean()), float(difference.std(ddof=1))
+    found, quantile = {"bias": bias, "low": bias - 1.96 * sd, "high": bias + 1.96 * sd}, float(t.ppf(0.975, n - 1))
+    limit = quantile * sd * np.sqrt(1 / n + 1.96**2 / (2 * (n - 1)))
+    for name, reach in (("bias", quantile * sd / np.sqrt(n)), ("low", limit), ("high", limit)):
+        found |= {f"{name}_low": float(found[name] - reach), f"{name}_high": float(found[name] + reach)}
+    return found
 
 
 def bland_altman_table(agreement: pd.DataFrame) -> pd.DataFrame:
@@ -169,13 +149,12 @@ def bland_altman_table(agreement: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        `reference_ml, predicted_ml`, and in every row `bias, low, high` with their intervals (:func:`agreement_bands`).
+        `reference_ml, predicted_ml`, and in every row what :func:`volume_agreement` gives.
     """
     volumes = agreement[["reference_ml", "predicted_ml"]]
     if len(volumes) < 2:
         return volumes.iloc[:0].assign(bias=np.nan, low=np.nan, high=np.nan)
-    found = volume_agreement(volumes["reference_ml"], volumes["predicted_ml"])
-    return volumes.assign(bias=found.bias, low=found.low, high=found.high, **agreement_bands(found))
+    return volumes.assign(**volume_agreement(volumes["reference_ml"], volumes["predicted_ml"]))
 
 
 def volume_thirds(volume_ml: pd.Series) -> pd.Series:
@@ -210,16 +189,14 @@ def agreement_by_group(agreement: pd.DataFrame, groups: Mapping[str, pd.Series])
 
 
 def _summary(part: pd.DataFrame) -> dict[str, float]:
-    volumes = volume_agreement(part["reference_ml"], part["predicted_ml"]) if len(part) > 1 else None
+    volumes = volume_agreement(part["reference_ml"], part["predicted_ml"]) if len(part) > 1 else {}
     return {
         "n": len(part),
         "dice_median": part["dice"].median(),
         "dice_q1": part["dice"].quantile(0.25),
         "dice_q3": part["dice"].quantile(0.75),
         "hd95_mm_median": part["hd95_mm"].median(),
-        "bias_ml": volumes.bias if volumes else np.nan,
-        "low_ml": volumes.low if volumes else np.nan,
-        "high_ml": volumes.high if volumes else np.nan,
+        **{f"{name}_ml": volumes.get(name, np.nan) for name in ("bias", "low", "high")},
     }
 
 
@@ -228,7 +205,3 @@ def _masks(reference: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np
     if reference.shape != predicted.shape:
         raise ValueError(f"the outlines must have one shape, got {reference.shape} and {predicted.shape}.")
     return reference, predicted
-
-
-def _surface(mask: np.ndarray) -> np.ndarray:
-    return mask & ~ndimage.binary_erosion(mask)

@@ -17,16 +17,17 @@ stored range. ``quality.csv`` beside the files has one row per patient: the grid
 
 from __future__ import annotations
 
-from dataclasses import fields
+from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from hepred_lib.cohort.manifest import read_manifest
 from hepred_lib.errors import ScanError, StudyError
-from hepred_lib.imaging.markers import Markers, measure_markers
+from hepred_lib.imaging.markers import measure_markers
 from hepred_lib.imaging.preprocessing import (
     BONE_HU,
     BrainSlices,
@@ -120,14 +121,7 @@ def store_patient(folder: Path, row: dict, **options: float) -> dict[str, object
         With the patient named, where the scan or a mask cannot be used, does not show a head, or does not cover blood.
     """
     patient = str(row["patient_id"])
-    try:
-        scan = read_scan(row["baseline_ct"])
-        masks = [_optional_mask(row.get(key), scan) for key in ("baseline_mask", "baseline_ivh_mask")]
-        slices = prepare(scan.hu, scan.spacing_mm, name=str(scan.path), **options)
-        for mask, key in zip(masks, ("baseline_mask", "baseline_ivh_mask"), strict=True):
-            refuse_other_masks(mask, scan, slices, row.get(key), ventricular=key == "baseline_ivh_mask")
-    except ScanError as error:
-        raise type(error)(f"{str(error).removesuffix('.')} (patient {patient}).") from error
+    scan, masks, slices = read_patient(row, **options)
     planes = encode(slices, *masks)
     buffer = BytesIO()
     np.save(buffer, planes, allow_pickle=False)
@@ -135,34 +129,32 @@ def store_patient(folder: Path, row: dict, **options: float) -> dict[str, object
     blood_ml = float(blood_area_mm2(planes, slices.grid.pixel_mm).sum() * slices.grid.thickness_mm / 1000.0)
     given = {name: int(mask is not None) for name, mask in zip(("has_mask", "has_ivh_mask"), masks, strict=True)}
     record = {"patient_id": patient, **given, "mask_ml": round(blood_ml, 4)}
-    markers = measured_markers(scan.hu, masks[0], scan.spacing_mm)
-    return {**record, **markers, "flags": quality_flags(slices), **slices.quality, **grid_record(slices.grid)}
+    markers = measure_markers(scan.hu, np.zeros(scan.hu.shape, bool) if masks[0] is None else masks[0], scan.spacing_mm)
+    record |= {"blend_sign" if name == "blend" else name: value for name, value in markers.items()}
+    return {**record, "flags": quality_flags(slices), **slices.quality, **grid_record(slices.grid)}
 
 
-def refuse_other_masks(
-    mask: np.ndarray | None, scan: Scan, slices: BrainSlices, path: object, *, ventricular: bool = False
-) -> None:
-    """Refuse a mask that does not cover blood: networks would learn from it, or be judged by it.
+def read_patient(row: Mapping[str, Any], **options: float) -> tuple[Scan, list[np.ndarray | None], BrainSlices]:
+    """One patient's baseline scan, its masks of hematoma and of ventricular blood where it has them, and its slices.
 
-    Raises
-    ------
-    ScanError
-        With the first fault that :func:`hepred_lib.imaging.scans.mask_faults` refuses.
+    Parameters and errors are those of :func:`store_patient`: networks would learn from a mask that does not cover
+    blood, or be judged by it.
     """
-    if mask is None:
-        return
-    units = {"brain_hu": slices.quality["brain_hu"], "bone_hu": bone_threshold(scan.hu)}
-    for fault in mask_faults(mask, scan.hu, scan.spacing_mm, **units, ventricular=ventricular):
-        if fault.severity == "refuse":
-            raise ScanError(f"{path} must {fault.rule}, got {fault.value}: {fault.remedy.removesuffix('.')}.")
-
-
-def measured_markers(hu: np.ndarray, mask: np.ndarray | None, spacing_mm: tuple[float, ...]) -> dict[str, float]:
-    """Signs and descriptors of the outlined hematoma; NaN without blood. The blend sign is named as in the manifest."""
-    bloody = mask is not None and mask.any()
-    names = [field.name for field in fields(Markers)]
-    values = measure_markers(hu, mask, spacing_mm).as_dict() if bloody else dict.fromkeys(names, np.nan)
-    return {"blend_sign" if name == "blend" else name: value for name, value in values.items()}
+    keys = ("baseline_mask", "baseline_ivh_mask")
+    try:
+        scan = read_scan(row["baseline_ct"])
+        masks = [None if pd.isna(row.get(key)) else read_mask(row[key], scan) for key in keys]
+        slices = prepare(scan.hu, scan.spacing_mm, name=str(scan.path), **options)
+        levels = {"brain_hu": slices.quality["brain_hu"], "bone_hu": bone_threshold(scan.hu)}
+        for key, mask in zip(keys, masks, strict=True):
+            faults = (
+                [] if mask is None else mask_faults(mask, scan.hu, scan.spacing_mm, **levels, ventricular="ivh" in key)
+            )
+            for fault in (fault for fault in faults if fault.severity == "refuse"):
+                raise ScanError(f"{row[key]} must {fault.rule}, got {fault.value}: {fault.remedy.removesuffix('.')}.")
+    except ScanError as error:
+        raise type(error)(f"{str(error).removesuffix('.')} (patient {row['patient_id']}).") from error
+    return scan, masks, slices
 
 
 def quality_flags(slices: BrainSlices) -> str:
@@ -221,10 +213,6 @@ def scans_of(manifest: Path, patients: pd.Series) -> pd.DataFrame:
     if len(missing):
         raise ScanError(f"baseline_ct is required where image_source is scans, got nothing for patient {missing[0]}.")
     return table
-
-
-def _optional_mask(path: object, scan: Scan) -> np.ndarray | None:
-    return None if path is None or pd.isna(path) else read_mask(path, scan)
 
 
 def _to_torch(volume: np.ndarray) -> np.ndarray:

@@ -436,9 +436,7 @@ def measured_descriptors(hu: np.ndarray, outline: np.ndarray, spacing_mm: tuple[
 
     ``hu`` and ``outline`` are (x, y, z).
     """
-    if not outline.any():
-        return np.full(len(DESCRIPTORS), np.nan, dtype=np.float32)
-    markers = measure_markers(hu, outline, spacing_mm).as_dict()
+    markers = measure_markers(hu, outline, spacing_mm)
     return np.array([markers[name] for name in DESCRIPTORS], dtype=np.float32)
 
 

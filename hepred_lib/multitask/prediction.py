@@ -27,9 +27,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from hepred_lib.errors import ManifestError, ScanError
-from hepred_lib.imaging.preprocessing import BrainSlices, prepare
-from hepred_lib.imaging.scans import Scan, read_mask, read_scan
+from hepred_lib.errors import ManifestError
+from hepred_lib.imaging.preprocessing import BrainSlices
+from hepred_lib.imaging.scans import Scan
 from hepred_lib.imaging.segmentation import dice, fill_holes, hd95_mm
 from hepred_lib.imaging.slices import (
     HU,
@@ -38,7 +38,7 @@ from hepred_lib.imaging.slices import (
     encode,
     from_torch,
     quality_flags,
-    refuse_other_masks,
+    read_patient,
     shown_hu,
 )
 from hepred_lib.multitask.data import DESCRIPTORS, Patient, measured_descriptors, network_input, uncut
@@ -378,17 +378,7 @@ def read_with(reader: Reader, row: Mapping[str, object]) -> tuple[Reading, Refer
         With the patient named; a :class:`hepred_lib.imaging.scans.HeadError` where the scan shows no head that
         can be measured.
     """
-    try:
-        scan = read_scan(Path(str(row["baseline_ct"])))
-        masks = [
-            None if row.get(key) is None or pd.isna(row[key]) else read_mask(Path(str(row[key])), scan)
-            for key in ("baseline_mask", "baseline_ivh_mask")
-        ]
-        slices = prepare(scan.hu, scan.spacing_mm, name=str(scan.path), **reader.options)
-        refuse_other_masks(masks[0], scan, slices, row.get("baseline_mask"))
-        refuse_other_masks(masks[1], scan, slices, row.get("baseline_ivh_mask"), ventricular=True)
-    except ScanError as error:
-        raise type(error)(f"{str(error).removesuffix('.')} (patient {row['patient_id']}).") from error
+    scan, masks, slices = read_patient(row, **reader.options)
     grid = slices.grid
     planes = encode(slices, *masks)
     patient = Patient(str(row["patient_id"]), planes, grid.pixel_mm, grid.voxel_ml, np.nan, masks[0] is not None)

@@ -18,7 +18,7 @@ import torch
 from hepred_lib.errors import ScanError, StudyError
 from hepred_lib.figures.catalogue import draw
 from hepred_lib.figures.style import render
-from hepred_lib.imaging.markers import Markers, measure_markers
+from hepred_lib.imaging.markers import MARKERS, measure_markers
 from hepred_lib.imaging.scans import write_like
 from hepred_lib.imaging.segmentation import abc2_ml
 from hepred_lib.imaging.slices import BRAIN_HU, BRAIN_ML, from_torch, shown_hu
@@ -30,7 +30,7 @@ from hepred_lib.study.files import write_bytes, write_json, write_table
 
 SCANS = (".nii", ".nii.gz")
 FIRST = ("scan", "file", "hematoma_detected", "hematoma_ml", "ventricles_ml", "abc2_ml")
-MEASURED = tuple(name for name in Markers.__dataclass_fields__ if name != "volume_ml")
+MEASURED = tuple(name for name in MARKERS if name != "volume_ml")
 COLUMNS = (*FIRST, *MEASURED, "warnings", "unread")
 
 FLAG_WORDS = {
@@ -109,15 +109,13 @@ def segment_scans(
 
 def measured(reading: Reading) -> dict[str, Any]:
     """Volumes in mL, ABC/2 beside them, and the markers inside the hematoma's outline; null without one."""
-    markers: dict[str, Any] = dict.fromkeys(MEASURED)
-    if reading.outline.any():
-        markers = measure_markers(reading.scan.hu, reading.outline, reading.scan.spacing_mm).as_dict()
+    markers = measure_markers(reading.scan.hu, reading.outline, reading.scan.spacing_mm)
     return {
         "hematoma_detected": int(reading.prediction.detected),
         "hematoma_ml": round(reading.volume_ml, 3),
         "ventricles_ml": round(reading.ventricles_ml, 3),
         "abc2_ml": round(abc2_ml(reading.outline, reading.scan.spacing_mm), 3),
-        **{name: None if markers[name] is None else round(float(markers[name]), 4) for name in MEASURED},
+        **{name: None if np.isnan(markers[name]) else round(float(markers[name]), 4) for name in MEASURED},
         "warnings": scan_warnings(reading),
     }
 

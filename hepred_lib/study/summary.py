@@ -437,7 +437,7 @@ def segmentation(agreement: pd.DataFrame, *, notes: list[str]) -> dict[str, Any]
     found["hd95_mm_median"] = float(bloody["hd95_mm"].median())
     if len(bloody) > 1:
         volumes = volume_agreement(bloody["reference_ml"], bloody["predicted_ml"])
-        found |= {"volume_bias_ml": volumes.bias, "volume_loa_ml": [volumes.low, volumes.high]}
+        found |= {"volume_bias_ml": volumes["bias"], "volume_loa_ml": [volumes["low"], volumes["high"]]}
     return found
 
 

@@ -112,9 +112,9 @@ def test_the_kept_pixels_and_markers_are_those_of_a_study(made, tmp_path):
         hu, mask = open_inside(folder, name, stored_grid(quality, name))
         scan = read_scan(row["baseline_ct"])
         np.testing.assert_array_equal(mask, read_mask(row["baseline_mask"], scan))
-        measured = measure_markers(hu, mask, scan.spacing_mm).as_dict()
+        measured = measure_markers(hu, mask, scan.spacing_mm)
         assert measured == pytest.approx(markers.loc[name].to_dict(), abs=1e-12)
-        assert measured == measure_markers(scan.hu, mask, scan.spacing_mm).as_dict()
+        assert measured == measure_markers(scan.hu, mask, scan.spacing_mm)
 
 
 def test_a_cohort_that_lacks_patients_is_refused(made):

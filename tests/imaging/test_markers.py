@@ -1,11 +1,17 @@
 """Markers on spheres of blood whose parts are known."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
-from hepred_lib.imaging.markers import measure_markers, surface_irregularity
+from hepred_lib.imaging.markers import MARKERS, measure_markers, surface_irregularity
 
 SPACING = (1.0, 1.0, 2.0)
+
+
+def measure(*given):
+    return SimpleNamespace(**measure_markers(*given))
 
 
 def ball(radius_mm=15.0, centre=(0.0, 0.0, 0.0)):
@@ -17,7 +23,7 @@ def ball(radius_mm=15.0, centre=(0.0, 0.0, 0.0)):
 
 def test_a_uniform_ball_has_its_volume_no_sign_and_an_irregularity_of_one():
     mask = ball()
-    markers = measure_markers(np.where(mask, 60.0, 30.0), mask, SPACING)
+    markers = measure(np.where(mask, 60.0, 30.0), mask, SPACING)
     assert markers.volume_ml == mask.sum() * 0.002
     assert (markers.mean_hu, markers.sd_hu, markers.hypodense_fraction) == (pytest.approx(60), pytest.approx(0), 0)
     assert markers.surface_irregularity == pytest.approx(1, abs=0.05)
@@ -27,22 +33,22 @@ def test_a_uniform_ball_has_its_volume_no_sign_and_an_irregularity_of_one():
 
 def test_a_dark_ball_enclosed_by_clot_is_a_black_hole_and_no_blend():
     hu = np.where(ball(4, (3, 0, 0)), 28.0, 62.0)
-    markers = measure_markers(hu, ball(), SPACING)
+    markers = measure(hu, ball(), SPACING)
     assert (markers.black_hole, markers.any_hypodensity, markers.swirl, markers.blend) == (1, 1, 1, 0)
 
 
 def test_a_dark_side_that_reaches_the_margin_is_a_blend_and_no_black_hole():
     hu = np.full((72, 72, 36), 64.0)
     hu[44:] = 40.0
-    markers = measure_markers(hu, ball(), SPACING)
+    markers = measure(hu, ball(), SPACING)
     assert (markers.blend, markers.black_hole) == (1, 0)
 
 
 def test_the_drop_of_a_dark_part_is_that_drawn_and_counts_for_one_kind_alone():
-    hole = measure_markers(np.where(ball(6, (3, 0, 0)), 30.0, 64.0), ball(), SPACING)
+    hole = measure(np.where(ball(6, (3, 0, 0)), 30.0, 64.0), ball(), SPACING)
     half = np.full((72, 72, 36), 64.0)
     half[44:] = 40.0
-    side = measure_markers(half, ball(), SPACING)
+    side = measure(half, ball(), SPACING)
     assert (hole.black_hole_hu, hole.hypodensity_hu, hole.blend_hu) == (pytest.approx(33, abs=1), 33, 0)
     assert (side.black_hole_hu, side.blend_hu) == (0, pytest.approx(23, abs=1))
 
@@ -51,33 +57,33 @@ def test_slices_half_full_of_blood_are_no_dark_part():
     hu = np.full((72, 72, 36), 64.0)
     top, bottom = np.flatnonzero(ball().any(axis=(0, 1)))[[0, -1]]
     hu[:, :, [top, bottom]] = 44.0
-    markers = measure_markers(hu, ball(), SPACING)
+    markers = measure(hu, ball(), SPACING)
     assert (markers.any_hypodensity, markers.blend, markers.hypodense_fraction) == (0, 0, 0)
 
 
 def test_a_dark_part_below_the_definition_is_a_hypodensity_and_no_black_hole():
-    markers = measure_markers(np.where(ball(6), 42.0, 64.0), ball(), SPACING)
+    markers = measure(np.where(ball(6), 42.0, 64.0), ball(), SPACING)
     assert (markers.black_hole, markers.any_hypodensity) == (0, 1)
 
 
 def test_serum_over_settled_cells_is_a_fluid_level_and_upside_down_it_is_none():
     hu = np.full((72, 72, 36), 64.0)
     hu[:, 36:] = 36.0
-    assert measure_markers(hu, ball(), SPACING).fluid_level == 1
-    assert measure_markers(hu[:, ::-1], ball(), SPACING).fluid_level == 0
+    assert measure(hu, ball(), SPACING).fluid_level == 1
+    assert measure(hu[:, ::-1], ball(), SPACING).fluid_level == 0
 
 
 def test_three_small_bleeds_apart_are_an_island_sign_and_one_is_a_satellite():
     one = ball() | ball(3, (22, 0, 0))
     three = one | ball(3, (-22, 0, 0)) | ball(3, (0, 22, 0))
     hu = np.full(one.shape, 60.0)
-    assert (measure_markers(hu, one, SPACING).island, measure_markers(hu, one, SPACING).satellite) == (0, 1)
-    assert (measure_markers(hu, three, SPACING).island, measure_markers(hu, three, SPACING).n_components) == (1, 4)
+    assert (measure(hu, one, SPACING).island, measure(hu, one, SPACING).satellite) == (0, 1)
+    assert (measure(hu, three, SPACING).island, measure(hu, three, SPACING).n_components) == (1, 4)
 
 
 def test_a_lobulated_clot_is_irregular():
     mask = ball(10) | ball(8, (15, 0, 0)) | ball(8, (-15, 0, 0)) | ball(8, (0, 15, 0))
-    assert measure_markers(np.full(mask.shape, 60.0), mask, SPACING).irregular == 1
+    assert measure(np.full(mask.shape, 60.0), mask, SPACING).irregular == 1
 
 
 def test_an_elongated_smooth_clot_is_not_irregular_and_a_ragged_one_is():
@@ -87,8 +93,7 @@ def test_an_elongated_smooth_clot_is_not_irregular_and_a_ragged_one_is():
     distance = np.sqrt(sum((x / r) ** 2 for x, r in zip(axes, (25, 12, 12), strict=True)))
     angle = np.arctan2(axes[0], axes[1])
     smooth, ragged = (
-        measure_markers(np.full((72, 72, 36), 60.0), distance <= 1 + wave * np.sin(14 * angle), SPACING)
-        for wave in (0, 0.15)
+        measure(np.full((72, 72, 36), 60.0), distance <= 1 + wave * np.sin(14 * angle), SPACING) for wave in (0, 0.15)
     )
     assert (smooth.irregular, ragged.irregular) == (0, 1)
     assert smooth.concavity < 0.02 < ragged.concavity
@@ -100,7 +105,7 @@ def test_the_concavity_of_an_l_is_as_counted_by_hand():
     mask[:30, :30] = True
     mask[12:, 12:] = False
     # 900 - 18 x 18 of blood; the hull adds half of the missing square. Rounded corners take a little.
-    markers = measure_markers(np.full(mask.shape, 60.0), mask, (1, 1, 5))
+    markers = measure(np.full(mask.shape, 60.0), mask, (1, 1, 5))
     assert markers.concavity == pytest.approx(162 / 738, abs=0.015)
 
 
@@ -110,7 +115,7 @@ def test_roughness_hardly_depends_on_the_size_of_the_pixels():
         return np.hypot(x, y) <= 18 * (1 + 0.12 * np.sin(12 * np.arctan2(x, y)))
 
     coarse, fine = (
-        measure_markers(np.full(ragged(size).shape, 60.0), ragged(size), (size, size, 5.0)).margin_roughness_mm
+        measure(np.full(ragged(size).shape, 60.0), ragged(size), (size, size, 5.0)).margin_roughness_mm
         for size in (1.0, 0.5)
     )
     assert fine > 0.4
@@ -120,14 +125,14 @@ def test_roughness_hardly_depends_on_the_size_of_the_pixels():
 def test_adding_a_constant_moves_the_mean_alone():
     rng = np.random.default_rng(0)
     hu = 60 + 6 * rng.standard_normal((72, 72, 36))
-    first, second = (measure_markers(hu + shift, ball(), SPACING) for shift in (0, 5))
+    first, second = (measure(hu + shift, ball(), SPACING) for shift in (0, 5))
     assert second.mean_hu == pytest.approx(first.mean_hu + 5)
     assert (second.sd_hu, second.skewness_hu) == (pytest.approx(first.sd_hu), pytest.approx(first.skewness_hu))
 
 
 def test_noise_of_four_hounsfield_units_makes_no_sign():
     hu = 60 + 4 * np.random.default_rng(1).standard_normal((72, 72, 36))
-    markers = measure_markers(hu, ball(), SPACING)
+    markers = measure(hu, ball(), SPACING)
     assert not any(getattr(markers, sign) for sign in ("black_hole", "any_hypodensity", "blend", "swirl"))
 
 
@@ -135,20 +140,25 @@ def test_the_place_in_the_volume_does_not_matter():
     mask = ball(8)
     hu = np.where(mask, 58.0, 30.0)
     moved = [np.roll(a, (20, -15, 9), axis=(0, 1, 2)) for a in (hu, mask)]
-    assert measure_markers(*moved, SPACING) == measure_markers(hu, mask, SPACING)
+    assert measure(*moved, SPACING) == measure(hu, mask, SPACING)
 
 
 def test_a_single_voxel_is_measured():
     mask = np.zeros((5, 5, 5), dtype=bool)
     mask[2, 2, 2] = True
-    markers = measure_markers(np.full(mask.shape, 55.0), mask, (1, 1, 1))
+    markers = measure(np.full(mask.shape, 55.0), mask, (1, 1, 1))
     assert (markers.mean_hu, markers.n_components, markers.any_hypodensity) == (pytest.approx(55), 1, 0)
+
+
+def test_an_empty_mask_has_no_markers():
+    empty = measure_markers(np.zeros((4, 4, 4)), np.zeros((4, 4, 4)), SPACING)
+    assert tuple(empty) == MARKERS
+    assert np.isnan(list(empty.values())).all()
 
 
 @pytest.mark.parametrize(
     ("hu", "mask", "spacing", "message"),
     [
-        (np.zeros((4, 4, 4)), np.zeros((4, 4, 4)), SPACING, "at least one voxel"),
         (np.zeros((4, 4, 4)), np.ones((4, 4, 3)), SPACING, r"one shape, got \(4, 4, 4\) and \(4, 4, 3\)"),
         (np.zeros((4, 4, 4)), np.full((4, 4, 4), 2), SPACING, "0 and 1 only"),
         (np.zeros((4, 4, 4)), np.ones((4, 4, 4)), (1, 0, 1), "three positive numbers"),
@@ -156,7 +166,7 @@ def test_a_single_voxel_is_measured():
 )
 def test_what_cannot_be_measured_is_refused(hu, mask, spacing, message):
     with pytest.raises(ValueError, match=message):
-        measure_markers(hu, mask, spacing)
+        measure(hu, mask, spacing)
 
 
 def test_the_surface_of_a_long_ellipsoid_is_that_of_the_textbook():
@@ -172,5 +182,5 @@ def test_the_surface_of_a_long_ellipsoid_is_that_of_the_textbook():
 def test_specks_that_leave_no_smooth_outline_have_neither_roughness_nor_concavity():
     mask = np.zeros((40, 40, 5), dtype=bool)
     mask[::3, ::3, 2] = True
-    markers = measure_markers(np.full(mask.shape, 60.0), mask, SPACING)
+    markers = measure(np.full(mask.shape, 60.0), mask, SPACING)
     assert (markers.margin_roughness_mm, markers.concavity, markers.irregular) == (0, 0, 0)
