@@ -7,8 +7,8 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 KINDS = {stat.S_IFIFO: "a pipe", stat.S_IFDIR: "a folder"}
 
@@ -18,7 +18,7 @@ class UnreadableError(Exception):
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[tuple[BinaryIO, int]]:
+def opened(path: Path) -> Iterator[tuple[BufferedReader, int]]:
     """A regular file to read from and its length in bytes; nothing else is waited for or read.
 
     Raises

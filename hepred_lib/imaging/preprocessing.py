@@ -314,12 +314,10 @@ def grid_record(grid: SliceGrid) -> dict[str, float | int]:
 
 def grid_from_record(record: dict[str, float | int]) -> SliceGrid:
     """The grid that :func:`grid_record` wrote."""
-    shape, spacing_mm, start_mm = (
-        tuple(kind(record[f"{name}_{axis}"]) for axis in axes)
-        for name, axes, kind in (("shape", "xyz", int), ("spacing_mm", "xyz", float), ("start_mm", "xy", float))
-    )
-    field_mm, matrix, group = float(record["field_mm"]), int(record["matrix"]), int(record["group"])
-    return SliceGrid(shape, spacing_mm, start_mm, field_mm, matrix, group)
+    nx, ny, nz, matrix, group = (int(record[f]) for f in ("shape_x", "shape_y", "shape_z", "matrix", "group"))
+    dx, dy, dz = (float(record[f"spacing_mm_{axis}"]) for axis in "xyz")
+    start_mm = float(record["start_mm_x"]), float(record["start_mm_y"])
+    return SliceGrid((nx, ny, nz), (dx, dy, dz), start_mm, float(record["field_mm"]), matrix, group)
 
 
 def cut_ends(brain: np.ndarray) -> tuple[bool, bool]:

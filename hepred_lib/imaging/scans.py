@@ -17,9 +17,9 @@ import os
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from io import BufferedReader
 from itertools import product
 from pathlib import Path
-from typing import BinaryIO
 
 import nibabel as nib
 import numpy as np
@@ -255,7 +255,7 @@ def _must(rule: str, got: str) -> ScanError:
     return ScanError(f"must {rule}, got {got}.")
 
 
-def _stored(source: BinaryIO, most: int) -> Stored:
+def _stored(source: BufferedReader | gzip.GzipFile, most: int) -> Stored:
     """The image; ``most`` is the largest number of bytes that can follow."""
     beginning = source.read(540)
     kind = _kind(beginning)
@@ -480,7 +480,7 @@ FLUID_HU = 8.0  # ventricular blood is diluted, but not below brain by so much
 MIRRORED_HU, MIRRORED_SHARE = 12.0, 0.05  # difference between what only the copy and only the mask covers
 
 # Whether x and y are exchanged, and the direction of each axis: the usual copies first, then all others.
-_COPIES = {
+_COPIES: dict[tuple[bool, tuple[int, ...]], str] = {
     (False, (-1, 1, 1)): "mirrored left-right",
     (False, (1, -1, 1)): "mirrored front-back",
     (False, (1, 1, -1)): "mirrored top-bottom",

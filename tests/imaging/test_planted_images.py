@@ -101,6 +101,7 @@ FILES = {
     "zip": (b"PK\x03\x04" + bytes(600), "an archive .zip"),
     "compressed twice": (gzip.compress(PACKED, 1, mtime=0), "compressed twice with gzip"),
     "picture": (b"\x89PNG\r\n\x1a\n" + bytes(600), "a picture .PNG, JPEG.*, which has no Hounsfield units"),
+    "the first bytes of gzip": (b"\x1f\x8b\x08\x00", "must be a whole, readable NIfTI image"),
     "table": (b"patient_id,age\nHE-1,71\n" * 40, "a text file"),
     "zero bytes": (b"", "got 0 bytes"),
     "only zeros": (bytes(4000), "begins with zeros only"),
@@ -121,7 +122,12 @@ FILES = {
 HEADERS = {
     "no place": (image(HU, qform=0, sform=0), "qform or sform code above 0.*codes 0 and 0"),
     "sform of zeros": (edited(WHOLE, 280, "<12f", *[0.0] * 12), "finite affine that can be inverted"),
-    "contradicting": (edited(WHOLE, 268, "<3f", 100.0, 100.0, 100.0), "qform and an sform that agree"),
+    "sform of NaN": (edited(WHOLE, 280, "<f", np.nan), "finite affine that can be inverted"),
+    "pixels of 0.05 mm": (image(HU, np.diag([0.05, 5, 5, 1])), r"voxels of 0\.1 to 15\.0 mm, got 0\.05 x 5 x 5 mm"),
+    "slices 20 mm apart": (image(HU, np.diag([5, 5, 20, 1])), r"voxels of 0\.1 to 15\.0 mm, got 5 x 5 x 20 mm"),
+    "tilted": (edited(WHOLE, 300, "<5f", 4.0, 1.545, 0, 0, 4.755), "right angles, got .* degrees of shear"),
+    "two sizes": (edited(WHOLE, 320, "<f", 6.0), "one voxel size, got 4 x 4 x 5 mm beside an affine of 4 x 4 x 6 mm"),
+    "contradicting": (edited(WHOLE, 268, "<f", AFFINE[0, 3] + 8), "sform that agree within 1.0 mm, got 8 mm"),
     "broken quaternion, no sform": (
         edited(edited(WHOLE, 256, "<3f", 0.9, 0.9, 0.9), 254, "<h", 0),
         "a broken quaternion in its qform, and no sform",
@@ -145,7 +151,10 @@ INTENSITIES = {
     "attenuation": ((HU + 1000) / 1000 * 0.02, np.float32, "attenuation"),
     "ten times": (HU * 10, np.int16, "brain between 0 and 100"),
     "negated": (-HU, np.int16, "must"),
-    "NaN outside": (np.where(HU < -900, np.nan, HU), np.float32, "must be finite"),
+    "NaN outside": (np.where(HU < -900, np.nan, HU), np.float32, "must be finite, got .* voxels that are not"),
+    "infinite": (np.where(BLOOD, -np.inf, HU), np.float32, "must be finite"),
+    "intercept lost inside": (np.where(HU < 0, -976, HU + 1024), np.int16, "in the middle of the head: the rescale"),
+    "one slice": (HU[..., :1], np.int16, "must have at least 2 slices, got 1"),
     "constant": (HU * 0 - 1024, np.int16, "must show a head, got -1024 in every voxel"),
     "extracted, 0 outside": (np.where(BRAIN, HU, 0), np.int16, "or the brain was extracted"),
     "extracted, 0 outside, cold CSF": (np.where(BRAIN, HU - 12, 0), np.int16, "was the brain extracted"),
@@ -155,39 +164,29 @@ INTENSITIES = {
 }
 
 
+REFUSED = (
+    FILES
+    | HEADERS
+    | {name: (image(array, dtype=dtype), expected) for name, (array, dtype, expected) in INTENSITIES.items()}
+)
+
+
 def write(folder, data):
     path = folder / "ct.nii.gz"
     path.write_bytes(data)
     return path
 
 
-def assert_explained(words, path, expected):
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_scan_that_cannot_be_used_is_refused_with_what_it_is_and_its_numbers(tmp_path, name):
+    data, expected = REFUSED[name]
+    path = write(tmp_path, data)
+    words = refusal(path)
     assert words.startswith(str(path))
     assert "\n" not in words
     assert words.endswith(".")
-    assert words.count(", got ") == 1 or ", got " not in words
+    assert words.count(", got ") == 1
     assert re.search(expected, words), words
-
-
-@pytest.mark.parametrize("name", FILES)
-def test_a_file_that_is_no_scan_is_named_for_what_it_is(tmp_path, name):
-    data, expected = FILES[name]
-    path = write(tmp_path, data)
-    assert_explained(refusal(path), path, expected)
-
-
-@pytest.mark.parametrize("name", HEADERS)
-def test_a_header_that_gives_a_wrong_volume_is_refused_with_its_numbers(tmp_path, name):
-    data, expected = HEADERS[name]
-    path = write(tmp_path, data)
-    assert_explained(refusal(path), path, expected)
-
-
-@pytest.mark.parametrize("name", INTENSITIES)
-def test_intensities_that_are_no_head_ct_are_refused_with_a_guess_at_the_cause(tmp_path, name):
-    array, dtype, expected = INTENSITIES[name]
-    path = write(tmp_path, image(array, dtype=dtype))
-    assert_explained(refusal(path), path, expected)
 
 
 FIELD = np.hypot(*(np.indices(SHAPE)[:2] - np.array([[[[23.5]]], [[[27.5]]]]))) > 26
@@ -221,23 +220,12 @@ def test_what_is_only_unusual_is_read(tmp_path, name):
     assert refusal(write(tmp_path, UNUSUAL[name])) == ""
 
 
-def with_bright_voxels(hu, value):
-    changed = np.clip(hu, -20, 100)
-    changed[24, 28, 15:17] = value
-    return changed
-
-
-@pytest.mark.parametrize(
-    "changed",
-    [
-        with_bright_voxels(HU, 400),
-        with_bright_voxels(HU, 3071),
-    ],
-    ids=["two voxels of 400", "two of 3071"],
-)
-def test_a_clipped_scan_with_a_few_brighter_voxels_keeps_its_brain(tmp_path, changed):
-    whole = find_head(np.clip(HU, -20, 100).astype(np.float32), SPACING)
-    scan = read_scan(write(tmp_path, image(changed)))
+@pytest.mark.parametrize("value", [400, 3071])
+def test_a_clipped_scan_with_two_brighter_voxels_keeps_its_brain(tmp_path, value):
+    clipped = np.clip(HU, -20, 100)
+    whole = find_head(clipped.astype(np.float32), SPACING)
+    clipped[24, 28, 15:17] = value
+    scan = read_scan(write(tmp_path, image(clipped)))
     assert find_head(scan.hu, SPACING).brain.sum() == pytest.approx(whole.brain.sum(), rel=0.05)
 
 
@@ -281,10 +269,7 @@ GRIDS = {
     "LPS written as RAS": (U8, LPS, "x and y with the opposite sign: its header mixes LPS and RAS"),
 }
 OUTLINES = {
-    "mirrored left-right": (U8[::-1], "mirrored left-right"),
-    "mirrored front-back": (U8[:, ::-1], "mirrored front-back"),
     "mirrored top-bottom": (U8[:, :, ::-1], "mirrored top-bottom"),
-    "turned by 180 degrees": (U8[::-1, ::-1], "turned by 180 degrees"),
     "all ones": (U8 * 0 + 1, "1 in every voxel"),
     "inverted": (1 - U8, "the mask is inverted"),
     "the whole brain": (BRAIN, "mL: Mark the hematoma only"),
@@ -339,6 +324,7 @@ def test_a_transposed_mask_is_named(scan):
 
 
 ROUNDED = {
+    "empty": (U8 * 0, np.float32, None, 0.0, AFFINE),
     "0.99999": (U8.astype(int) * 32767, np.int16, 1 / 32767, 0.0, AFFINE),
     "int16 as nibabel stores 0 and 1": (U8.astype(int) * 65534 - 32767, np.int16, 1 / 65534, 0.5, AFFINE),
     "-1e-8": (U8 - 1e-8, np.float64, None, 0.0, AFFINE),
@@ -353,5 +339,5 @@ def test_a_mask_that_was_rounded_is_read(tmp_path, scan, name):
     array, dtype, slope, intercept, affine = ROUNDED[name]
     (tmp_path / "mask.nii").write_bytes(image(array, affine, dtype, slope=slope, intercept=intercept))
     mask = read_mask(tmp_path / "mask.nii", scan)
-    np.testing.assert_array_equal(mask, BLOOD)
+    np.testing.assert_array_equal(mask, BLOOD & (name != "empty"))
     assert fault_words(mask, scan) == ""

@@ -18,16 +18,11 @@ def ball(radius, shape=(60, 60, 60)):
     return (offset**2).sum(axis=0) <= radius**2
 
 
-def test_a_thousand_cubic_millimetres_are_one_ml():
+def test_a_cube_a_voxel_a_ball_and_nothing_have_their_volumes():
     assert mask_volume_ml(np.ones((10, 10, 10), dtype=bool), np.eye(4)) == pytest.approx(1.0)
-
-
-def test_voxel_of_half_by_half_by_five_mm():
     assert voxel_volume_ml(np.diag([0.5, 0.5, 5.0, 1.0])) == pytest.approx(0.00125)
-
-
-def test_a_ball_has_the_volume_of_a_ball():
     assert mask_volume_ml(ball(25), np.eye(4)) == pytest.approx(4 / 3 * np.pi * 25**3 / 1000, rel=0.005)
+    assert mask_volume_ml(np.zeros((3, 3, 3)), np.eye(4)) == 0.0
 
 
 @pytest.mark.parametrize("axes", [(0,), (1,), (0, 1), (0, 1, 2)])
@@ -50,34 +45,20 @@ def test_the_diagonal_alone_would_be_wrong_at_15_degrees():
     assert abs(np.prod(np.diag(tilted)[:3])) / 1000 == pytest.approx(0.933 * voxel_volume_ml(tilted), rel=1e-3)
 
 
-def test_an_empty_mask_has_no_volume():
-    assert mask_volume_ml(np.zeros((3, 3, 3)), np.eye(4)) == 0.0
-
-
-def test_a_mask_with_other_values_is_refused():
-    with pytest.raises(ValueError, match="mask must hold 0 and 1 only, got 2"):
-        mask_volume_ml(np.full((2, 2, 2), 2), np.eye(4))
-
-
-def test_a_mask_with_nan_is_refused():
-    with pytest.raises(ValueError, match="mask must hold 0 and 1 only, got nan"):
-        mask_volume_ml(np.full((2, 2, 2), np.nan), np.eye(4))
-
-
-def test_a_flat_mask_is_refused():
-    with pytest.raises(ValueError, match="mask must be three-dimensional"):
-        mask_volume_ml(np.ones((2, 2)), np.eye(4))
-
-
-@pytest.mark.parametrize("affine", [np.eye(3), np.full((4, 4), np.nan)])
-def test_an_affine_that_is_no_affine_is_refused(affine):
-    with pytest.raises(ValueError, match="affine must be a finite 4 x 4 matrix"):
-        voxel_volume_ml(affine)
-
-
-def test_a_flattening_affine_is_refused():
-    with pytest.raises(ValueError, match="affine must span three dimensions"):
-        voxel_volume_ml(np.diag([1.0, 1.0, 0.0, 1.0]))
+@pytest.mark.parametrize(
+    ("mask", "affine", "message"),
+    [
+        (np.full((2, 2, 2), 2), np.eye(4), "mask must hold 0 and 1 only, got 2"),
+        (np.full((2, 2, 2), np.nan), np.eye(4), "mask must hold 0 and 1 only, got nan"),
+        (np.ones((2, 2)), np.eye(4), "mask must be three-dimensional"),
+        (np.ones((2, 2, 2)), np.eye(3), "affine must be a finite 4 x 4 matrix"),
+        (np.ones((2, 2, 2)), np.full((4, 4), np.nan), "affine must be a finite 4 x 4 matrix"),
+        (np.ones((2, 2, 2)), np.diag([1.0, 1.0, 0.0, 1.0]), "affine must span three dimensions"),
+    ],
+)
+def test_what_has_no_volume_is_refused(mask, affine, message):
+    with pytest.raises(ValueError, match=message):
+        mask_volume_ml(mask, affine)
 
 
 def test_volume_equals_a_count_voxel_by_voxel():
