@@ -1,7 +1,8 @@
 """Do 95 % intervals hold the truth 95 times in 100, and does an image score that adds nothing look like it adds?
 
 Simulated scores of known AUC, slope and net benefit, at the size of the paper's test set and at 500 patients; then a
-score that a model with many features memorised, tested over a clinical model in-sample and out-of-fold.
+score that a model with many features memorised, tested over a clinical model in-sample and out-of-fold; then what the
+closed test of updating chooses where the true change is known.
 
 .venv/bin/python benchmarks/coverage.py [--simulations 2000] [--resamples 500] [--tables 1000]
 """
@@ -23,6 +24,8 @@ from hepred_lib.stats.decision import decision_curve, net_benefit_difference
 from hepred_lib.stats.discrimination import auc_interval, binormal_separation, bootstrap_auc_interval, compare_auc
 from hepred_lib.stats.logistic import batched_irls
 from hepred_lib.stats.operating_point import RATES, confusion
+from hepred_lib.stats.updating import closed_test
+from ich_phantom.cohort import cohort_tables
 
 SIZES = ((107, 21), (500, 100))
 AUCS, CORRELATION, STRETCH = (0.83, 0.76), 0.5, 1.25
@@ -180,10 +183,33 @@ def false_alarms(n_tables: int, seed: int) -> pd.DataFrame:
     )
 
 
+CHANGES = {"frozen": (0.0, 1.0), "intercept": (0.8, 1.0), "intercept and slope": (0.8, 0.6)}
+
+
+def chosen_updates(n_cohorts: int, sizes: tuple[int, ...]) -> pd.DataFrame:
+    """How often the closed test chooses what separates a model from a simulated hospital's own truth.
+
+    Log odds of the simulation's truth = intercept + slope x those of the model, in patients of site B.
+    """
+    rows = []
+    for size in sizes:
+        cohorts = [cohort_tables(size, seed, "B") for seed in range(1001, 1001 + n_cohorts)]
+        for true, (intercept, slope) in CHANGES.items():
+            chosen = []
+            for manifest, truth in cohorts:
+                known = truth["p_integrated"].notna().to_numpy() & manifest["he"].notna().to_numpy()
+                model = (logit(truth.loc[known, "p_integrated"].to_numpy()) - intercept) / slope
+                chosen.append(closed_test(manifest.loc[known, "he"].to_numpy(dtype=int), expit(model)).method)
+            shares = {f"chosen: {method}": f"{100 * chosen.count(method) / n_cohorts:.0f} %" for method in CHANGES}
+            rows.append({"patients": size, "true": true, "intercept": intercept, "slope": slope} | shares)
+    return pd.DataFrame(rows)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--simulations", type=int, default=2000)
     parser.add_argument("--resamples", type=int, default=500, help="of each bootstrap; 0: none")
+    parser.add_argument("--cohorts", type=int, default=50, help="of site B, to be updated to")
     parser.add_argument("--tables", type=int, default=1000, help="of the score that adds nothing")
     arguments = parser.parse_args()
     print(f"Coverage, {arguments.simulations} simulated test sets (in brackets: interval too low / too high, %)\n")
@@ -192,7 +218,9 @@ def main() -> None:
         f"Likelihood-ratio test of a score from {FEATURES} noise features, {arguments.tables} tables of "
         f"{N_DEVELOPMENT} patients\n"
     )
-    print(markdown(false_alarms(arguments.tables, seed=1)))
+    print(markdown(false_alarms(arguments.tables, seed=1)), end="\n\n")
+    print(f"What the closed test of updating chooses, {arguments.cohorts} simulated cohorts of site B\n")
+    print(markdown(chosen_updates(arguments.cohorts, (200, 500))))
 
 
 if __name__ == "__main__":

@@ -34,8 +34,15 @@ import numpy as np
 import pandas as pd
 from IPython.display import display
 
-from hepred_lib.cohort.predictors import CLINICAL_CANDIDATES, RADIOLOGICAL_CANDIDATES, predictor_frame, predictor_label
+from hepred_lib.cohort.predictors import (
+    CLINICAL_CANDIDATES,
+    RADIOLOGICAL_CANDIDATES,
+    predictor_frame,
+    predictor_label,
+    predictor_terms,
+)
 from hepred_lib.literal import for_markdown
+from hepred_lib.stats.curves import Basis, split_term
 from hepred_lib.stats.development import DevelopmentSettings, cross_fit_sets, develop
 from hepred_lib.stats.diagnostics import collinear_predictors, events_per_parameter, linearity_tests, variance_inflation
 from hepred_lib.stats.discrimination import auc_interval
@@ -49,6 +56,7 @@ from hepred_lib.stats.selection import Rule, forward_select, selection_stability
 from hepred_lib.stats.sensitivity import (
     compare_penalties,
     complete_case_odds_ratios,
+    curved_models,
     develop_complete_cases,
     naive_optimism,
 )
@@ -68,7 +76,7 @@ from hepred_lib.study.run import open_notebook
 study = "demo"  # folder under runs/
 runs_dir = ""  # empty: the project's own runs/
 truth = "cohorts/demo/truth.csv"  # only to label simulated figures; empty where patients are real
-candidates = ""  # names joined by blanks; empty: every bedside and laboratory variable of the manifest
+candidates = ""  # names joined by blanks, also log(name) or spline(name); empty: every bedside and laboratory variable
 radiological = False  # offer volume, location and ventricular blood as read by a person, too
 criterion = "lr"  # lr (likelihood ratio), aic or bic
 alpha = 0.05  # a variable enters while its likelihood-ratio p is below
@@ -93,12 +101,16 @@ assert not set(development["patient_id"]) & set(test["patient_id"]), "no test pa
 # A candidate must be known at the time of the first CT, and it must have been named before the data were looked at: here
 # by the study file, or as the list of all bedside and laboratory variables that this manifest has. Volume, location and
 # ventricular blood read by a person are offered only on request, since they would compete with the image score.
+#
+# A number enters as a straight line in the log odds. Where that is not plausible beforehand, a study offers
+# `log(baseline_volume_ml)`, or `spline(age)`, a restricted cubic spline with three knots at the 10th, 50th and 90th
+# percentile, which counts two parameters and enters as a whole (Harrell 2015). Values are imputed before they are bent.
 
 # %%
 known = [name for name in development if development[name].notna().any()]
 offered = candidates.split() or [name for name in CLINICAL_CANDIDATES if name in known]
 offered += [name for name in RADIOLOGICAL_CANDIDATES if radiological and name in known]
-x, y = predictor_frame(development, offered), development["he"].astype(int)
+x, y, terms = predictor_frame(development, offered), development["he"].astype(int), predictor_terms(offered)
 assert x.index.equals(y.index), "predictors and outcome must be of the same patients"
 
 # %% [markdown]
@@ -140,7 +152,7 @@ show(run.folder, "correlation", drawing.correlation_table(x).assign(simulated=bo
 # considered and dropped has used up information all the same.
 
 # %%
-n_parameters = len(Coding.of(x).names)
+n_parameters = len(Basis.fit(Coding.of(x), terms, Coding.of(x).matrix(x).to_numpy()).names)
 needed = riley_minimum(n_parameters, y.mean(), cox_snell_r2_from_auc(AUCS["clinical"], y.mean()))
 reasons = {"shrinkage": needed.n_shrinkage, "optimism": needed.n_optimism, "overall risk": needed.n_overall_risk}
 pd.Series(reasons | {"all three": needed.n, "available": len(y)}, name="patients").to_frame()
@@ -164,9 +176,12 @@ pd.Series(counted | {"events for each": events_per_parameter(y, n_parameters)}, 
 
 # %%
 imputer, sets = impute_development(x, y, n_imputations=n_imputations, rng=np.random.default_rng(seed), observed=False)
-completed = pd.DataFrame(sets[0], columns=list(imputer.coding.names), index=x.index).loc[:, lambda t: t.nunique() > 1]
+basis = Basis.fit(imputer.coding, terms, imputer.coding.matrix(x).to_numpy())
+completed = pd.DataFrame(basis.expand(sets[0]), columns=list(basis.names), index=x.index).loc[
+    :, lambda t: t.nunique() > 1
+]
 first = completed.drop(columns=list(collinear_predictors(completed)))
-levels = {name: [coded for coded in columns if coded in first] for name, columns in imputer.coding.blocks.items()}
+levels = {name: [coded for coded in columns if coded in first] for name, columns in basis.blocks.items()}
 blocks = {name: columns for name, columns in levels.items() if columns}
 
 # %% [markdown]
@@ -190,15 +205,16 @@ tables.save_table(run.folder, "selection_steps", by_hand.steps)
 
 # %%
 how = {"criterion": criterion, "alpha": alpha, "n_imputations": n_imputations, "n_resamples": n_resamples, "seed": seed}
-settings = DevelopmentSettings(candidates=tuple(x.columns), **how)
+settings = DevelopmentSettings(candidates=terms, **how)
 model = develop(x, y, settings)
 chosen = ", ".join(for_markdown(predictor_label(name)) for name in model.path) or "nothing"
-Markdown(f"Selected from {x.shape[1]} candidates: **{chosen}**. {' '.join(map(for_markdown, model.notes))}")
+Markdown(f"Selected from {len(terms)} candidates: **{chosen}**. {' '.join(map(for_markdown, model.notes))}")
 
 # %% [markdown]
 # ### Odds ratios
 #
-# The model before shrinkage, per unit of each variable, with Wald intervals pooled over the imputed sets. An interval that
+# The model before shrinkage, per unit of each variable (a logarithm per doubling, a spline for its upper against its lower
+# outer knot), with Wald intervals pooled over the imputed sets. An interval that
 # excludes 1 confirms nothing here: selection by significance makes it so. The intervals ignore that the variables were
 # selected and are therefore too narrow.
 
@@ -216,7 +232,7 @@ show(run.folder, "odds_ratios_clinical", odds.assign(simulated=bool(truth)))
 # which is no evidence that it does not matter.
 
 # %%
-both = tables.odds_ratios_beside(univariable_odds_ratios(x, y), multivariable_odds_ratios(model, x, y))
+both = tables.odds_ratios_beside(univariable_odds_ratios(x, y), multivariable_odds_ratios(model, x, y), model.curves)
 page = tables.odds_ratios_page(both)
 tables.save_table(run.folder, "univariable_multivariable_clinical", both, printed=page)
 
@@ -230,7 +246,7 @@ tables.save_table(run.folder, "univariable_multivariable_clinical", both, printe
 Markdown(tables.model_formula(model))
 
 # %% [markdown]
-# What each term is counted in. The coefficients in the formula are those before shrinkage times one common factor; the
+# What each term is counted in; the bend of a spline is written out in `clinical_model.json`. The coefficients in the formula are those before shrinkage times one common factor; the
 # intercept is estimated again, so that the mean probability equals the observed frequency.
 
 # %%
@@ -245,9 +261,20 @@ tables.coefficient_table(model)
 # possible, `note` gives the reason.
 
 # %%
-numbers = [name for name in model.path if name in completed and completed[name].nunique() > 10]
+single = [name for name in model.path if basis.blocks[name] == (name,)]
+numbers = [name for name in single if name in completed and completed[name].nunique() > 10]
 others = completed.reindex(columns=[name for name in model.names if name in completed])
 tables.save_table(run.folder, "linearity", linearity_tests(others, y, numbers))
+
+# %% [markdown]
+# What a curve would change: the model again with a spline in place of one straight line, the other terms kept. If AUC,
+# Brier score and slope, corrected for optimism, stay where they are and hardly a probability moves, the line is good
+# enough, whatever the p above. If probabilities move by more than a few points, name the curve as a candidate *in the next
+# study*; to put it into this model because of this table would be one more selection that no resample repeats.
+
+# %%
+straight = [name for name in numbers if not split_term(name)[0]]
+tables.save_table(run.folder, "curved_clinical", curved_models(x, y, model, straight))
 
 # %% [markdown]
 # The generalized variance inflation factor says how many times the other candidates inflate the variance of each

@@ -32,7 +32,7 @@
 import numpy as np
 import pandas as pd
 
-from hepred_lib.cohort.predictors import predictor_frame
+from hepred_lib.cohort.predictors import predictor_frame, predictor_terms
 from hepred_lib.stats.development import DevelopmentSettings, cross_fit_sets, develop
 from hepred_lib.stats.discrimination import auc_interval, compare_auc
 from hepred_lib.stats.effects import multivariable_odds_ratios, univariable_odds_ratios, weighted_odds_ratios
@@ -96,7 +96,7 @@ assert len(x) == len(patients), "predictors and patients must be the same rows"
 # %%
 how = {name: clinical_model["logistic"]["settings"][name] for name in ("criterion", "alpha")}
 how |= {"n_imputations": n_imputations, "n_resamples": n_resamples, "seed": seed}
-settings = DevelopmentSettings(candidates=tuple(x.columns.drop("dl_score")), added=("dl_score",), **how)
+settings = DevelopmentSettings(candidates=predictor_terms(offered), added=("dl_score",), **how)
 model = develop(x[rows], y, settings)
 
 # %% [markdown]
@@ -118,7 +118,9 @@ show(run.folder, "odds_ratios_integrated", odds.assign(simulated=bool(truth)))
 # measurement.
 
 # %%
-both = tables.odds_ratios_beside(univariable_odds_ratios(x[rows], y), multivariable_odds_ratios(model, x[rows], y))
+both = tables.odds_ratios_beside(
+    univariable_odds_ratios(x[rows], y), multivariable_odds_ratios(model, x[rows], y), model.curves
+)
 page = tables.odds_ratios_page(both)
 tables.save_table(run.folder, "univariable_multivariable_integrated", both, printed=page)
 

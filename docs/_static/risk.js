@@ -11,10 +11,23 @@
   const expit = (x) => (x >= 0 ? 1 / (1 + Math.exp(-x)) : Math.exp(x) / (1 + Math.exp(x)));
   const percent = (p) => `${(100 * p).toFixed(p < 0.0995 || p > 0.9005 ? 1 : 0)} %`;
 
-  // Values of a model's terms for a patient; a level is 1 where it was chosen.
-  const values = (model, patient) =>
-    model.terms.map((term) =>
-      term.level ? Number(patient[term.predictor] === term.level) : Number(patient[term.predictor]));
+  // A curved number: its logarithm, itself, or the bend of its restricted cubic spline.
+  const bend = (form, knots, x) => {
+    if (form === "log") return Math.log(Math.max(x, knots[0]));
+    if (form === "spline") return x;
+    const [first, middle, last] = knots;
+    const cube = (knot) => Math.max(x - knot, 0) ** 3;
+    const straight = (cube(middle) * (last - first) - cube(last) * (middle - first)) / (last - middle);
+    return (cube(first) - straight) / (last - first) ** 2;
+  };
+
+  // Value of one of a model's terms for a patient; a level is 1 where it was chosen.
+  const value = (term, patient) => {
+    if (term.level) return Number(patient[term.predictor] === term.level);
+    const number = Number(patient[term.predictor]);
+    return term.curve ? bend(term.curve.form, term.curve.knots, number) : number;
+  };
+  const values = (model, patient) => model.terms.map((term) => value(term, patient));
 
   const risk = (model, patient) => {
     const row = [1, ...values(model, patient)];
@@ -31,6 +44,12 @@
     for (const [name, axis] of Object.entries(scale.numbers))
       found[name] = axis.points_per_unit * (Number(patient[name]) - axis.zero_at);
     for (const [name, levels] of Object.entries(scale.levels)) found[name] = levels[patient[name]];
+    for (const [name, axis] of Object.entries(scale.curves || {})) {
+      const [form, column] = name.replace(/\)$/, "").split("(");
+      const forms = form === "log" ? ["log"] : ["spline", "bend"];
+      const parts = forms.map((one, i) => axis.worth[i] * bend(one, axis.curve, Number(patient[column])));
+      found[column] = (found[column] || 0) + parts.reduce((sum, one) => sum + one, 0) - axis.least;
+    }
     return found;
   };
 

@@ -9,6 +9,7 @@ import pandas as pd
 
 from hepred_lib.cohort.rules import COLUMNS, LOCATIONS
 from hepred_lib.errors import ManifestError
+from hepred_lib.stats.curves import LOG, columns_of, split_term
 
 CLINICAL_CANDIDATES = (
     "age",
@@ -64,7 +65,8 @@ def predictor_frame(table: pd.DataFrame, names: Iterable[str], *, allow_empty: b
     table : DataFrame
         Columns as :func:`read_manifest` gives them.
     names : iterable of str
-        Columns of the table; ``male`` may stand for ``sex``.
+        Columns of the table; ``male`` may stand for ``sex``. Of a curved term, ``log(column)`` or ``spline(column)``,
+        the column.
     allow_empty : bool
         Pass a column without any value, as a new patient may have; nothing can be fitted on it.
 
@@ -80,7 +82,7 @@ def predictor_frame(table: pd.DataFrame, names: Iterable[str], *, allow_empty: b
         known only after the outcome.
     """
     columns = {}
-    for name in names:
+    for name in columns_of(tuple(names)):
         column = "sex" if name == "male" and "sex" in table else name
         if column not in table:
             close = get_close_matches(column, [*table.columns, "male"], n=1)
@@ -97,14 +99,22 @@ def predictor_frame(table: pd.DataFrame, names: Iterable[str], *, allow_empty: b
     return pd.DataFrame(columns, index=table.index)
 
 
+def predictor_terms(names: Iterable[str]) -> tuple[str, ...]:
+    """Candidates as the terms of a model: ``sex`` as ``male``; ``log(column)`` and ``spline(column)`` as they are."""
+    return tuple("male" if name == "sex" else name for name in names)
+
+
 def predictor_label(name: str) -> str:
-    """The words for a predictor in figures and tables.
+    """The words for a predictor in figures and tables; of a curved one, with its form.
 
     Examples
     --------
-    >>> predictor_label("prior_stroke"), predictor_label("gcs")
-    ('Prior stroke', 'GCS')
+    >>> predictor_label("prior_stroke"), predictor_label("gcs"), predictor_label("log(inr)")
+    ('Prior stroke', 'GCS', 'INR (log)')
     """
+    form, column = split_term(name)
+    if form:
+        return f"{predictor_label(column)} ({form})"
     return LABELS.get(name, name.replace("_", " ").capitalize())
 
 
@@ -116,6 +126,7 @@ def predictor_quantity(name: str) -> str:
     >>> predictor_quantity("sbp_mmhg"), predictor_quantity("diabetes")
     ('Systolic pressure (mmHg)', 'Diabetes')
     """
+    name = split_term(name)[1]
     column = COLUMNS.get(name)
     printed = "" if column is None or column.kind == "binary" else PRINTED_UNITS.get(column.unit, column.unit)
     return f"{predictor_label(name)} ({printed})" if printed else predictor_label(name)
@@ -131,6 +142,8 @@ def predictor_unit(name: str) -> str:
     """
     if name == "dl_score":
         return "per SD"
+    if split_term(name)[0] == LOG:
+        return "per doubling"
     column = COLUMNS.get(name)
     if column is None or column.kind == "binary":
         return ""

@@ -1,5 +1,7 @@
 """The clinical and integrated models: nomogram, candidates, odds ratios, selection stability."""
 
+from collections.abc import Collection
+
 import numpy as np
 import pandas as pd
 import seaborn
@@ -50,8 +52,9 @@ def nomogram(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     height_mm = ROW_MM * (len(blocks) + 1)
     axes.set(xlim=(-LABEL_MM, SCALE_MM + MARGIN_MM), ylim=(height_mm, 0))
     axes.set_axis_off()
-    marks, look = np.arange(0, WIDEST + 1, 10), {"both_sides": False, "movable": False}
-    _axis(axes, ROW_MM / 2, marks / WIDEST * SCALE_MM, [f"{mark}" for mark in marks], label="Points", **look)
+    marks = np.arange(0, WIDEST + 1, 10)
+    texts = [f"{mark}" for mark in marks]
+    _axis(axes, ROW_MM / 2, marks / WIDEST * SCALE_MM, texts, label="Points", both_sides=False, movable=False)
     for mark in marks:
         x = mark / WIDEST * SCALE_MM
         axes.plot([x, x], [ROW_MM / 2, height_mm - 2.5 * ROW_MM], color="0.9", linewidth=0.5, zorder=0)
@@ -64,31 +67,47 @@ def nomogram(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
 
 def _block(axes: Axes, y: float, rows: pd.DataFrame, *, mm_per_point: float) -> None:
     """Draw one axis over the points that it spans, with its marks."""
-    shown = rows[rows["tick"].eq(True)].sort_values("points", kind="stable")
+    way = np.sign(rows["points"].diff()).bfill()  # a spline turns once at most: its marks beyond the turn stand below
+    turned = way.ne(way.iloc[0]) & rows["kind"].eq("number")
+    shown = rows.assign(turned=turned)[rows["tick"].eq(True)].sort_values("points", kind="stable")
     ends = rows["points"].min() * mm_per_point, rows["points"].max() * mm_per_point
     axes.plot(ends, [y, y], color="black", linewidth=0.8, solid_capstyle="butt")
     worded = shown["text"].notna() & shown["text"].ne("")
     texts = shown["text"].where(worded, shown["value"].map("{:g}".format)).tolist()
     x = shown["points"].to_numpy() * mm_per_point
+    below = {int(mark) for mark in np.flatnonzero(shown["turned"])}
     both_sides = bool(worded.any() or rows["kind"].eq("probability").all())
-    _axis(axes, y, x, texts, label=rows["label"].iloc[0], both_sides=both_sides, movable=bool(worded.any()))
+    _axis(
+        axes, y, x, texts, label=rows["label"].iloc[0], both_sides=both_sides, movable=bool(worded.any()), below=below
+    )
 
 
-def _axis(axes: Axes, y: float, x: np.ndarray, texts: list, *, label: str, both_sides: bool, movable: bool) -> None:
+def _axis(
+    axes: Axes,
+    y: float,
+    x: np.ndarray,
+    texts: list,
+    *,
+    label: str,
+    both_sides: bool,
+    movable: bool,
+    below: Collection[int] = (),
+) -> None:
     """Draw marks with what they stand for above the line, and the axis' own words at the left.
 
     What would touch its neighbour goes below the line where both sides are allowed; there a movable text (a word) is
-    pushed aside until it is free, a number is left out.
+    pushed aside until it is free, a number is left out. Marks named in `below` stand below the line from the start.
     """
     axes.plot([x.min(), x.max()], [y, y], color="black", linewidth=0.8, solid_capstyle="butt")
     axes.text(-LABEL_MM, y, label, va="center_baseline", ha="left")
     taken = {-1: -np.inf, 1: -np.inf}  # where the last text ends, above and below the line
-    for center, text in zip(x, texts, strict=True):
-        axes.plot([center, center], [y, y - TICK_MM], color="black", linewidth=0.6)
+    for mark, (center, text) in enumerate(zip(x, texts, strict=True)):
+        direction = 1 if mark in below else -1
+        axes.plot([center, center], [y, y + direction * TICK_MM], color="black", linewidth=0.6)
         half = (len(text) * LETTER_MM + CLEARANCE_MM) / 2
-        side = -1 if center - half >= taken[-1] else 1
+        side = direction if mark in below or center - half >= taken[-1] else 1
         fits = center - half >= taken[side]
-        if side == 1 and not (both_sides and (fits or movable)):
+        if side == 1 and not ((both_sides or mark in below) and (fits or movable)):
             continue
         place = center if fits else taken[side] + half
         taken[side] = place + half

@@ -13,8 +13,8 @@ Sources: Van Houwelingen JC, Le Cessie S. Stat Med 1990;9:1303-1325. Harrell FE,
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -26,13 +26,13 @@ from scipy.stats import chi2, f
 
 from hepred_lib.stats import checks
 from hepred_lib.stats.bootstrap import bootstrap_indices, resample_counts
+from hepred_lib.stats.curves import Basis, columns_of, split_term
 from hepred_lib.stats.diagnostics import collinear_predictors
 from hepred_lib.stats.discrimination import auc
 from hepred_lib.stats.imputation import Imputer, Pooled, describe, draw_once, impute_development, rubin_pool
 from hepred_lib.stats.logistic import (
     NEGLIGIBLE,
     Array,
-    Coding,
     batched_irls,
     check_outcome,
     fit_robustly,
@@ -53,7 +53,8 @@ class DevelopmentSettings:
     Attributes
     ----------
     candidates : tuple of str
-        Columns that forward selection may choose; categorical columns enter as a whole.
+        Terms that forward selection may choose: columns, their logarithms (``log(column)``) or splines
+        (``spline(column)``); a category or a spline enters as a whole.
     added : tuple of str
         Columns that join after the selection and take no part in it, such as a DL score; never missing.
     forced : tuple of str
@@ -74,18 +75,22 @@ class DevelopmentSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        columns = self.columns
-        if not columns or len(set(columns)) < len(columns):
-            raise ValueError(f"candidates and added must name at least one column, each once, got {columns}.")
+        if not self.terms or len(set(self.terms)) < len(self.terms):
+            raise ValueError(f"candidates and added must name at least one column, each once, got {self.terms}.")
         if not set(self.forced) <= set(self.candidates):
             raise ValueError(f"forced must be among the candidates {self.candidates}, got {self.forced}.")
         checks.at_least(self.n_imputations, "n_imputations", 1)
         checks.at_least(self.n_resamples, "n_resamples", 1)
 
     @property
-    def columns(self) -> tuple[str, ...]:
-        """All columns that the model may use."""
+    def terms(self) -> tuple[str, ...]:
+        """All terms that the model may use."""
         return (*self.candidates, *self.added)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that they are made of."""
+        return columns_of(self.terms)
 
     def table(self, x: pd.DataFrame) -> pd.DataFrame:
         """The columns of the settings; absent ones are refused."""
@@ -114,7 +119,8 @@ def develop(x: pd.DataFrame, y: ArrayLike, settings: DevelopmentSettings) -> Dev
     Raises
     ------
     ValueError
-        Absent columns, missing added scores, a column without values or with too few to resample, one class.
+        Absent columns, missing added scores, a column without values or with too few to resample, one class; a curve of
+        a category, a logarithm without a value above 0, a spline of too few different values.
     """
     columns = settings.table(x)
     _refuse_missing_added(columns, settings.added)
@@ -124,12 +130,14 @@ def develop(x: pd.DataFrame, y: ArrayLike, settings: DevelopmentSettings) -> Dev
         columns, outcome, n_imputations=settings.n_imputations, rng=rng, observed=False
     )
     # Imputed apart, a copy of a column seems to be another predictor where values are missing.
-    copies = collinear_predictors(columns[[name for name in settings.candidates if name not in settings.forced]])
-    procedure = Procedure.of(imputer.coding, settings, completed[0], left_out=copies)
-    designs = np.stack([procedure.design(values) for values in completed])
+    free = [name for name in settings.candidates if name not in settings.forced and name in columns]
+    copies = collinear_predictors(columns[free])
+    values = imputer.coding.matrix(columns).to_numpy()
+    basis = Basis.fit(imputer.coding, settings.terms, values)
+    procedure = Procedure.of(basis, settings, completed[0], left_out=copies)
+    designs = np.stack([procedure.design(filled) for filled in completed])
     applied = np.stack([procedure.design(table.to_numpy()) for table in imputer.impute(columns)])
     fitted = _fit_pooled(procedure, designs, outcome)
-    values = imputer.coding.matrix(columns).to_numpy()
     judged = judge(procedure, values, (applied, outcome), n_resamples=settings.n_resamples, rng=rng)
     shrinkage = judged.shrinkage if fitted.names else 1.0
     intercept, coefficients = float(fitted.pooled.estimate[0]), fitted.pooled.estimate[1:]
@@ -149,6 +157,7 @@ def develop(x: pd.DataFrame, y: ArrayLike, settings: DevelopmentSettings) -> Dev
         imputer=imputer,
         settings=settings,
         notes=_notes(fitted, judged, columns, tuple(copies)),
+        curves=basis.curves,
         resampled=judged.probabilities,
     )
     linear = draft.linear_predictors(columns)
@@ -190,6 +199,9 @@ class DevelopedModel:
     settings : DevelopmentSettings
     notes : tuple of str
         What a reader must know: nothing selected, separation, constant and collinear columns.
+    curves : mapping of str to tuple of float
+        Of each curved term what `Basis` needs, such as its knots: placed by the development patients' known values and
+        kept in the resamples.
     resampled : ndarray, shape (n_resamples, n), or None
         Probabilities that the resamples' models, before shrinkage, give the development patients; not stored.
 
@@ -213,18 +225,30 @@ class DevelopedModel:
     imputer: Imputer
     settings: DevelopmentSettings
     notes: tuple[str, ...]
+    curves: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     resampled: Array | None = None
 
     @property
-    def predictors(self) -> tuple[str, ...]:
-        """Columns of the table that the model uses: forced, selected, added."""
+    def basis(self) -> Basis:
+        """How the coded columns of a table become the terms that were offered."""
+        return Basis(self.imputer.coding, self.settings.terms, self.curves)
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """Terms of the model: forced, selected, added."""
         return (*self.settings.forced, *self.path, *self.settings.added)
+
+    @property
+    def predictors(self) -> tuple[str, ...]:
+        """Columns of the table that the model uses."""
+        return columns_of(self.terms)
 
     def linear_predictors(self, x: pd.DataFrame, *, shrunk: bool = True) -> Array:
         """Log odds in each imputed set, shape (m, n)."""
         coefficients = self.coefficients if shrunk else self.unshrunk_coefficients
-        completed = self.imputer.impute(self._table(x))
-        values = np.stack([coded[list(self.names)].to_numpy() for coded in completed])
+        completed, basis = self.imputer.impute(self._table(x)), self.basis
+        used = [basis.names.index(name) for name in self.names]
+        values = np.stack([basis.expand(coded.to_numpy())[:, used] for coded in completed])
         return (self.intercept if shrunk else self.unshrunk_intercept) + values @ coefficients
 
     def predict(self, x: pd.DataFrame, *, shrunk: bool = True) -> Array:
@@ -251,7 +275,10 @@ class DevelopedModel:
         }
         return {
             "definition": "p = 1 / (1 + exp(-(intercept + sum of coefficient x value))), values in their own units, "
-            "no centring; column[level] is 1 where the column has that level, else 0; "
+            "no centring; column[level] is 1 where the column has that level, else 0; log(column) is the natural "
+            "logarithm, not below that of the number in curves; spline(column) is the value itself and spline(column)' "
+            "the bend of the restricted cubic spline with the three knots t in curves, "
+            "((v - t1)+^3 - (v - t2)+^3 (t3 - t1) / (t3 - t2) + (v - t3)+^3 (t2 - t1) / (t3 - t2)) / (t3 - t1)^2; "
             "with missing values, p is the mean over the imputed sets",
             "intercept": self.intercept,
             "coefficients": by_name["coefficients"],
@@ -261,6 +288,7 @@ class DevelopedModel:
             "covariance": self.covariance.tolist(),
             "shrinkage": self.shrinkage,
             "path": list(self.path),
+            "curves": {term: list(curve) for term, curve in self.curves.items()},
             "inclusion_frequency": {name: float(share) for name, share in self.inclusion_frequency.items()},
             "optimism": {name: None if np.isnan(value) else value for name, value in self.optimism.items()},
             "added_test": None if self.added_test is None else asdict(self.added_test),
@@ -282,6 +310,7 @@ class DevelopedModel:
             names=names,
             **parts,
             path=tuple(model["path"]),
+            curves={term: tuple(curve) for term, curve in model.get("curves", {}).items()},
             notes=tuple(model["notes"]),
             covariance=np.array(model["covariance"]),
             optimism={name: np.nan if value is None else value for name, value in model["optimism"].items()},
@@ -359,8 +388,8 @@ def cross_fit_sets(x: pd.DataFrame, y: ArrayLike, fold: ArrayLike, settings: Dev
     for k in range(number.max() + 1):
         seed = int(np.random.SeedSequence([settings.seed, k]).generate_state(1)[0])
         rest, y_rest = x[number != k], outcome[number != k]
-        lost = {name for name in settings.candidates if rest[name].isna().all() and x[name].notna().any()}
-        known = tuple(name for name in settings.candidates if name not in lost)
+        lost = {name for name in settings.columns if rest[name].isna().all() and x[name].notna().any()}
+        known = tuple(term for term in settings.candidates if split_term(term)[1] not in lost)
         if not (known or settings.added):
             p[:, number == k] = y_rest.mean()
             continue
@@ -376,7 +405,7 @@ class Procedure:
 
     Attributes
     ----------
-    coding : Coding
+    basis : Basis
     plan : Plan
         Candidates, in the order of the settings, and forced rows.
     added : int array
@@ -386,7 +415,7 @@ class Procedure:
         Taken out of each coded column: a fixed change of units, without influence on any result.
     """
 
-    coding: Coding
+    basis: Basis
     plan: Plan
     added: NDArray[np.intp]
     rule: Rule
@@ -395,21 +424,23 @@ class Procedure:
 
     @classmethod
     def of(
-        cls, coding: Coding, settings: DevelopmentSettings, values: Array, *, left_out: Collection[str] = ()
+        cls, basis: Basis, settings: DevelopmentSettings, values: Array, *, left_out: Collection[str] = ()
     ) -> Procedure:
         """Procedure for complete coded values, shape (n, q); candidates that are left out only serve the imputation."""
-        whole = Plan.of(coding, group_columns(settings.columns), settings.forced)
+        whole = Plan.of(basis, group_columns(settings.terms), settings.forced)
         n = len(settings.candidates)
         offered = tuple(i for i in whole.candidates if i < n and settings.candidates[i] not in left_out)
         plan = replace(whole, blocks=whole.blocks[:n], candidates=offered)
         added = np.concatenate([[], *whole.blocks[n:]]).astype(np.intp)
-        spread = values.std(axis=0)
+        columns = basis.expand(values)
+        spread = columns.std(axis=0)
         scale = np.where(spread > 0, spread, 1.0)
-        return cls(coding, plan, added, Rule(settings.criterion, settings.alpha), values.mean(axis=0), scale)
+        return cls(basis, plan, added, Rule(settings.criterion, settings.alpha), columns.mean(axis=0), scale)
 
     def design(self, values: Array) -> Array:
         """Standardized rows of complete coded values, the intercept first, shape (q + 1, n)."""
-        return np.vstack([np.ones(len(values)), ((values - self.center) / self.scale).T])
+        columns = self.basis.expand(values)
+        return np.vstack([np.ones(len(columns)), ((columns - self.center) / self.scale).T])
 
     def rows(self, path: list[int]) -> NDArray[np.intp]:
         """Design rows of a model but the intercept: forced, path, added."""
@@ -555,7 +586,7 @@ def judge(
     applied, y = completed
     parts, chosen, separated, given = [], np.zeros(len(procedure.plan.blocks)), 0, []
     for first in range(0, n_resamples, _CHUNK):
-        drawn = _usable_resamples(values, y, min(_CHUNK, n_resamples - first), rng, procedure.coding.names)
+        drawn = _usable_resamples(values, y, min(_CHUNK, n_resamples - first), rng, procedure.basis.coding.names)
         counts = resample_counts(drawn)
         training = _resampled_designs(procedure, (values, y), drawn, counts, rng)
         paths = procedure.select(training, y, counts)
@@ -590,7 +621,7 @@ def _fit_pooled(procedure: Procedure, designs: Array, y: Array) -> _Fitted:
     member = procedure.members(designs, ones, [path] * len(designs)).all(axis=0)
     members = np.tile(member, (len(designs), 1))
     coefficients, separated = fit_robustly(designs, y, ones, members)
-    asked, coded = procedure.rows(path), np.array(["intercept", *procedure.coding.names], dtype=object)
+    asked, coded = procedure.rows(path), np.array(["intercept", *procedure.basis.names], dtype=object)
     rows = asked[member[asked]]
     center, scale, used = procedure.center[rows - 1], procedure.scale[rows - 1], np.concatenate([[0], rows])
     fits = [
@@ -661,11 +692,12 @@ def _resampled_designs(
     """Designs of the resamples, shape (b, q + 1, n): imputed from each resample's own rows, the outcome among them."""
     values, y = data
     if not np.isnan(values).any():
-        return np.broadcast_to(procedure.design(values), (len(drawn), values.shape[1] + 1, len(values)))
-    designs = []
+        design = procedure.design(values)
+        return np.broadcast_to(design, (len(drawn), *design.shape))
+    designs, coding = [], procedure.basis.coding
     for rows, weights in zip(drawn, counts, strict=True):
-        knots = describe(values[rows], procedure.coding)
-        filled, _, _ = draw_once(values, procedure.coding, knots, weights=weights, rng=rng, y=y)
+        knots = describe(values[rows], coding)
+        filled, _, _ = draw_once(values, coding, knots, weights=weights, rng=rng, y=y)
         designs.append(procedure.design(filled))
     return np.stack(designs)
 

@@ -17,14 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import chi2
 
 from hepred_lib.stats import checks
+from hepred_lib.stats.curves import spline_basis, spline_knots
 from hepred_lib.stats.logistic import NEGLIGIBLE, Coding, check_outcome, fit_logistic, standardize
-
-# Where Harrell puts the knots of a restricted cubic spline, as quantiles.
-KNOT_QUANTILES = {
-    3: (0.10, 0.50, 0.90),
-    4: (0.05, 0.35, 0.65, 0.95),
-    5: (0.05, 0.275, 0.50, 0.725, 0.95),
-}
 
 
 def events_per_parameter(y: ArrayLike, n_parameters: int) -> float:
@@ -154,68 +148,6 @@ def collinear_predictors(x: pd.DataFrame) -> dict[str, tuple[str, ...]]:
     kept = {owner[coded.columns[row - 1]] for row in free}
     whole = {name: others for name, others in found.items() if name not in kept}
     return {name: tuple(one for one in x.columns if one in others) for name, others in whole.items()}
-
-
-def spline_knots(values: ArrayLike, n_knots: int = 4) -> NDArray[np.float64]:
-    """Knots of a restricted cubic spline at Harrell's quantiles.
-
-    Parameters
-    ----------
-    values : array_like, shape (n,)
-    n_knots : {3, 4, 5}
-
-    Returns
-    -------
-    ndarray, shape (n_knots,)
-
-    Raises
-    ------
-    ValueError
-        If the number of knots is not offered, a value is not finite, or the quantiles coincide.
-
-    References
-    ----------
-    Harrell FE. Regression modeling strategies, 2nd ed., table 2.3. Springer 2015.
-    """
-    if n_knots not in KNOT_QUANTILES:
-        raise ValueError(f"n_knots must be one of {list(KNOT_QUANTILES)}, got {n_knots}.")
-    knots = np.quantile(checks.scores(values, "values"), KNOT_QUANTILES[n_knots])
-    if np.unique(knots).size < n_knots:
-        raise ValueError(f"values must spread enough for {n_knots} different knots, got {knots.tolist()}.")
-    return knots
-
-
-def spline_basis(values: ArrayLike, knots: ArrayLike) -> NDArray[np.float64]:
-    """Non-linear terms of a restricted cubic spline, linear outside the outer knots.
-
-    Parameters
-    ----------
-    values : array_like, shape (n,)
-    knots : array_like, shape (k,)
-        Rising, k >= 3.
-
-    Returns
-    -------
-    ndarray, shape (n, k - 2)
-        In units of the squared distance between the outer knots; 0 below the first one.
-
-    Raises
-    ------
-    ValueError
-        If a value is not finite, or there are not three rising knots.
-
-    References
-    ----------
-    Stone CJ, Koo CY. Proc Stat Comput Sect ASA 1985:45-48. Harrell FE. Regression modeling strategies. Springer 2015.
-    """
-    values, t = checks.scores(values, "values"), checks.scores(knots, "knots")
-    if t.size < 3 or (np.diff(t) <= 0).any():
-        raise ValueError(f"knots must be at least three, rising, got {t.tolist()}.")
-    cubes = np.maximum(values[:, None] - t, 0.0) ** 3
-    last, before = cubes[:, -1:], cubes[:, -2:-1]
-    width = t[-1] - t[-2]
-    terms = cubes[:, :-2] - before * (t[-1] - t[:-2]) / width + last * (t[-2] - t[:-2]) / width
-    return terms / (t[-1] - t[0]) ** 2
 
 
 def linearity_tests(x: pd.DataFrame, y: ArrayLike, columns: Sequence[str], *, n_knots: int = 4) -> pd.DataFrame:

@@ -10,13 +10,16 @@ Sources: Venzon DJ, Moolgavkar SH. Appl Stat 1988;37:87-94. Heinze G, Ploner M, 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm
 
 from hepred_lib.stats import checks
+from hepred_lib.stats.curves import LOG, SPLINE, bend, split_term
 from hepred_lib.stats.development import DevelopedModel
 from hepred_lib.stats.imputation import impute_development
 from hepred_lib.stats.logistic import (
@@ -42,6 +45,50 @@ UNITS = {
 }
 
 
+def step_of(name: str, units: Mapping[str, float] = UNITS) -> float:
+    """The step that an odds ratio is given for: of a logarithm a doubling, else as in `units`, else 1."""
+    return units.get(name, float(np.log(2)) if split_term(name)[0] == LOG else 1.0)
+
+
+class Effects(NamedTuple):
+    """What the coefficients of a model say, one effect each but for a spline, which has one as a whole.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Coded columns; a spline by its term.
+    estimates, standard_errors : ndarray, shape (e,)
+        Log odds ratios before shrinkage; of a spline that between its outer knots.
+    contrast : ndarray, shape (q, q)
+        Coefficients are `contrast @ (effects and what is left of the splines)`: a design times this matrix has the
+        effects as its coefficients.
+    rows : int array, shape (e,)
+        Where the effects are among these.
+    """
+
+    names: tuple[str, ...]
+    estimates: Array
+    standard_errors: Array
+    contrast: Array
+    rows: NDArray[np.intp]
+
+
+def model_effects(model: DevelopedModel) -> Effects:
+    """The effects of a developed model, each with its Wald standard error from the pooled covariance."""
+    contrast, rows = np.eye(len(model.names)), []
+    for row, name in enumerate(model.names):
+        if split_term(name)[0] == SPLINE and f"{name}'" in model.names:
+            low, _, high = model.curves[name]
+            line, bent = np.diff(bend(name, model.curves[name], [low, high]), axis=0)[0]
+            contrast[row, row], contrast[row, model.names.index(f"{name}'")] = 1 / line, -bent / line
+        if not name.endswith("'") or name[:-1] not in model.curves:
+            rows.append(row)
+    kept, names = np.array(rows, dtype=np.intp), tuple(model.names[row] for row in rows)
+    back = np.linalg.inv(contrast)
+    error = np.sqrt(np.diag(back @ model.covariance[1:, 1:] @ back.T))
+    return Effects(names, (back @ model.unshrunk_coefficients)[kept], error[kept], contrast, kept)
+
+
 def odds_ratios(
     names: Sequence[str],
     coefficients: ArrayLike,
@@ -59,7 +106,7 @@ def odds_ratios(
     coefficients, standard_errors : array_like, shape (q,)
         Log odds ratios per 1, fitted or pooled over imputed sets.
     units : mapping of str to float
-        Step of a column, > 0; 1 where it is not named.
+        Step of a column, > 0; where it is not named a doubling of a logarithm, else 1.
     level : float
         Coverage, between 0 and 1.
 
@@ -81,7 +128,7 @@ def odds_ratios(
     2.0
     """
     reach = checks.normal_quantile(level)
-    step = np.array([units.get(name, 1.0) for name in names], dtype=float)
+    step = np.array([step_of(name, units) for name in names], dtype=float)
     if wrong := [name for name, size in zip(names, step, strict=True) if not 0 < size < np.inf]:
         raise ValueError(f"units must be above 0, got {units[wrong[0]]} for {wrong[0]}.")
     if not len(names):
@@ -134,7 +181,7 @@ def univariable_odds_ratios(
             found = odds_ratios(fit.names[1:], fit.coefficients[1:], fit.standard_errors[1:], units=units, level=level)
         else:
             names = Coding.of(x[[name]]).names or (name,)
-            found = pd.DataFrame({"name": names, "step": [units.get(one, 1.0) for one in names]})
+            found = pd.DataFrame({"name": names, "step": [step_of(one, units) for one in names]})
         parts.append(found.assign(**size))
     columns = ["name", "predictor", "n", "events", "step", "odds_ratio", "low", "high", "p"]
     return pd.concat(parts, ignore_index=True).reindex(columns=columns) if parts else pd.DataFrame(columns=columns)
@@ -161,7 +208,7 @@ def multivariable_odds_ratios(
         The columns of :func:`hepred_lib.stats.effects.odds_ratios`, then `profile_low, profile_high` (0 and infinity
         where the likelihood never falls that far, NaN where the search for a limit fails), and `method`: "maximum
         likelihood" or "firth", where the predictors separate the outcome in a set. Both kinds of limits take the
-        selection as given.
+        selection as given. A spline has one row, for its upper outer knot against the lower one.
 
     Raises
     ------
@@ -173,18 +220,19 @@ def multivariable_odds_ratios(
     Heinze G, Ploner M, Beyea J. Stat Med 2013;32:5062-5076. Rubin. Multiple imputation for nonresponse in surveys.
     Wiley 1987.
     """
-    table = odds_ratios(model.names, model.unshrunk_coefficients, model.standard_errors, units=units, level=level)
+    effects = model_effects(model)
+    table = odds_ratios(effects.names, effects.estimates, effects.standard_errors, units=units, level=level)
     outcome = check_outcome(x, y)
     if not model.names:
         return table.assign(profile_low=np.nan, profile_high=np.nan, method="")
-    designs, scale = _designs(model, x, outcome)
+    designs, scale = _designs(model, x, outcome, effects.contrast)
     separated = any(separating_columns(design[:, 1:], outcome, model.names) for design in designs)
-    start = np.concatenate([[0.0], model.unshrunk_coefficients * scale])  # the intercept is found from there
+    coefficients = np.linalg.solve(effects.contrast, model.unshrunk_coefficients)
+    start = np.concatenate([[0.0], coefficients * scale])  # the intercept is found from there
     limits = [
-        profile_limits(designs, outcome, start, column, level=level, penalized=separated)
-        for column in range(1, start.size)
+        profile_limits(designs, outcome, start, row + 1, level=level, penalized=separated) for row in effects.rows
     ]
-    low, high = np.array(limits).T / scale * table["step"].to_numpy(dtype=float)
+    low, high = np.array(limits).T / scale[effects.rows] * table["step"].to_numpy(dtype=float)
     method = "firth" if separated else "maximum likelihood"
     with np.errstate(over="ignore"):
         return table.assign(profile_low=np.exp(low), profile_high=np.exp(high), method=method)
@@ -209,26 +257,27 @@ def weighted_odds_ratios(
     DataFrame
         `name, step, odds_ratio, weighted`, the second pooled over the imputed sets; no row without a predictor.
     """
-    outcome = check_outcome(x, y)
-    table = odds_ratios(model.names, model.unshrunk_coefficients, model.standard_errors, units=units)
+    outcome, effects = check_outcome(x, y), model_effects(model)
+    table = odds_ratios(effects.names, effects.estimates, effects.standard_errors, units=units)
     if not model.names:
         return table[["name", "step", "odds_ratio"]].assign(weighted=[])
-    designs, scale = _designs(model, x, outcome)
+    designs, scale = _designs(model, x, outcome, effects.contrast)
     rows = np.stack([design.T for design in designs])
     counts = np.tile(np.asarray(weights, dtype=float), (len(rows), 1))
-    found = batched_irls(rows, outcome, counts).coefficients[:, 1:].mean(axis=0) / scale
+    found = (batched_irls(rows, outcome, counts).coefficients[:, 1:].mean(axis=0) / scale)[effects.rows]
     steps = table["step"].to_numpy(dtype=float)
     return table[["name", "step", "odds_ratio"]].assign(weighted=np.exp(steps * found))
 
 
-def _designs(model: DevelopedModel, x: pd.DataFrame, y: Array) -> tuple[list[Array], Array]:
-    """The imputed sets that the model was fitted on, as standardized designs, and the scale of their columns."""
+def _designs(model: DevelopedModel, x: pd.DataFrame, y: Array, contrast: Array) -> tuple[list[Array], Array]:
+    """The imputed sets of the model times a contrast, standardized, and the scale of the columns."""
     settings = model.settings
     rng = np.random.default_rng(settings.seed)
     columns = x[list(settings.columns)]
     imputer, completed = impute_development(columns, y, n_imputations=settings.n_imputations, rng=rng, observed=False)
-    used = [imputer.coding.names.index(name) for name in model.names]
-    values = np.stack(completed)[:, :, used]
+    basis = replace(model.basis, coding=imputer.coding)
+    used = [basis.names.index(name) for name in model.names]
+    values = np.stack([basis.expand(one)[:, used] @ contrast for one in completed])
     center, scale = values[0].mean(axis=0), values[0].std(axis=0)
     ones = np.ones((values.shape[1], 1))
     return [np.hstack([ones, (one - center) / scale]) for one in values], scale

@@ -17,12 +17,15 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit, logit
 
+from hepred_lib.stats.curves import LOG, bend, split_term
 from hepred_lib.stats.development import DevelopedModel
 from hepred_lib.stats.logistic import Array
 
 WIDEST = 100.0
 TOTAL, PROBABILITY = "total_points", "probability"
 COLUMNS = ("axis", "kind", "value", "level", "points", "tick")
+# A mark of a curve that is nearer than this to another one, in points, is left out.
+_CLOSE = 1.5
 # Part of the observed range by which an axis is longer at either end, so that later patients find their value on it.
 _MARGIN = 0.1
 _PROBABILITIES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
@@ -52,6 +55,46 @@ class NumberAxis:
 
 
 @dataclass(frozen=True)
+class CurveAxis:
+    """Points of a curved number: its term, column by column times its worth, less the lowest sum from low to high.
+
+    The term and its curve are those of :class:`hepred_lib.stats.curves.Basis`. Where the curve turns, two values of the
+    predictor are worth the same.
+    """
+
+    term: str
+    curve: tuple[float, ...]
+    worth: tuple[float, ...]
+    low: float
+    high: float
+    whole: bool = False
+
+    def points(self, value: float) -> float:
+        """Points of one value, also beyond the ends of the axis."""
+        return self.raw(value) - self.least
+
+    def raw(self, value: float) -> float:
+        """What a value adds to the log odds, in points."""
+        return float(bend(self.term, self.curve, [value])[0] @ self.worth)
+
+    @property
+    def grid(self) -> Array:
+        """Values along the axis: the curve is straight or monotone between two of them."""
+        spaced = np.geomspace if split_term(self.term)[0] == LOG else np.linspace
+        return spaced(self.low, self.high, 201)
+
+    @property
+    def least(self) -> float:
+        """The lowest sum on the axis."""
+        return min(map(self.raw, self.grid))
+
+    @property
+    def most(self) -> float:
+        """The most points that the axis gives."""
+        return max(map(self.points, self.grid))
+
+
+@dataclass(frozen=True)
 class LevelAxis:
     """Points of each level of a category; the lowest is worth none."""
 
@@ -61,6 +104,9 @@ class LevelAxis:
     def most(self) -> float:
         """The most points that the axis gives."""
         return max(self.levels.values())
+
+
+Axis = NumberAxis | CurveAxis | LevelAxis
 
 
 @dataclass(frozen=True)
@@ -73,13 +119,13 @@ class Nomogram:
         Points that one unit of log odds is worth.
     logit_at_zero : float
         Log odds of a patient with 0 points.
-    axes : dict of str to NumberAxis or LevelAxis
-        By predictor, in the order of the model.
+    axes : dict of str to NumberAxis, CurveAxis or LevelAxis
+        By term, in the order of the model.
     """
 
     points_per_logit: float
     logit_at_zero: float
-    axes: Mapping[str, NumberAxis | LevelAxis]
+    axes: Mapping[str, Axis]
 
     @property
     def most(self) -> float:
@@ -93,20 +139,29 @@ class Nomogram:
     def to_json(self) -> dict[str, Any]:
         """The scale as numbers and lists: what a page needs to add points up."""
         return {
-            "definition": "points of a number = points_per_unit x (value - zero_at), of a level as listed; "
+            "definition": "points of a number = points_per_unit x (value - zero_at), of a level as listed, of a curved "
+            "term the sum of worth x column, less the least of it between low and high; "
             "p = 1 / (1 + exp(-(logit_at_zero + total points / points_per_logit))); all values must be known",
             "points_per_logit": self.points_per_logit,
             "logit_at_zero": self.logit_at_zero,
             "order": list(self.axes),
             "numbers": {name: asdict(axis) for name, axis in self.axes.items() if isinstance(axis, NumberAxis)},
             "levels": {name: dict(axis.levels) for name, axis in self.axes.items() if isinstance(axis, LevelAxis)},
+            "curves": {
+                name: asdict(axis) | {"least": axis.least}
+                for name, axis in self.axes.items()
+                if isinstance(axis, CurveAxis)
+            },
         }
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Nomogram:
         """Rebuild what `to_json` wrote."""
-        axes = {name: NumberAxis(**axis) for name, axis in stored["numbers"].items()}
+        axes: dict[str, Axis] = {name: NumberAxis(**axis) for name, axis in stored["numbers"].items()}
         axes |= {name: LevelAxis(levels) for name, levels in stored["levels"].items()}
+        for name, axis in stored.get("curves", {}).items():
+            lists = {key: tuple(axis[key]) for key in ("curve", "worth")}
+            axes[name] = CurveAxis(**{key: value for key, value in axis.items() if key != "least"} | lists)
         return cls(stored["points_per_logit"], stored["logit_at_zero"], {name: axes[name] for name in stored["order"]})
 
 
@@ -135,23 +190,31 @@ def build_nomogram(
     2015.
     """
     effects = dict(zip(model.names, model.coefficients.tolist(), strict=True))
-    blocks, levels = model.imputer.coding.blocks, model.imputer.coding.levels
-    used = [name for name in model.predictors if any(effects.get(coded, 0.0) != 0 for coded in blocks[name])]
+    blocks, levels = model.basis.blocks, model.imputer.coding.levels
+    used = [name for name in model.terms if any(effects.get(coded, 0.0) != 0 for coded in blocks[name])]
     if not used:
         return None
-    axes: dict[str, NumberAxis | LevelAxis] = {}
+    axes: dict[str, Axis] = {}
     logit_at_zero = model.intercept
     for name in used:
-        if levels[name] is None:
+        column = split_term(name)[1]
+        if name in model.curves:
+            low, high = _ends(x[column], *(limits or {}).get(column, (None, None)))
+            low = max(low, model.curves[name][0]) if split_term(name)[0] == LOG else low
+            worth = tuple(effects.get(coded, 0.0) for coded in blocks[name])
+            whole = bool((x[column].dropna() % 1 == 0).all())
+            axes[name] = axis = CurveAxis(name, tuple(model.curves[name]), worth, low, high, whole)
+            logit_at_zero += axis.least
+        elif levels[name] is None:
             low, high = _ends(x[name], *(limits or {}).get(name, (None, None)))
             zero_at, whole = low if effects[name] > 0 else high, bool((x[name].dropna() % 1 == 0).all())
             axes[name] = NumberAxis(effects[name], zero_at, low, high, whole)
             logit_at_zero += effects[name] * zero_at
         else:
             # The reference level, and a level that development never saw, have no coefficient.
-            worth = np.array([0.0, *(effects.get(coded, 0.0) for coded in blocks[name])])
-            axes[name] = LevelAxis(dict(zip(levels[name], (worth - worth.min()).tolist(), strict=True)))
-            logit_at_zero += worth.min()
+            steps = np.array([0.0, *(effects.get(coded, 0.0) for coded in blocks[name])])
+            axes[name] = LevelAxis(dict(zip(levels[name], (steps - steps.min()).tolist(), strict=True)))
+            logit_at_zero += steps.min()
     scale = WIDEST / max(axis.most for axis in axes.values())
     return Nomogram(scale, float(logit_at_zero), {name: _scaled(axis, scale) for name, axis in axes.items()})
 
@@ -168,8 +231,9 @@ def nomogram_axes(nomogram: Nomogram) -> pd.DataFrame:
     DataFrame
         `axis` (a predictor, "total_points" or "probability"), `kind` ("number", "level", "total", "probability"),
         `value` (NaN for a level), `level` (empty for a number), `points`, and `tick`: whether the drawing has a mark
-        there. Points are a straight line of the value on all axes but that of the probability, whose rows are so
-        close together that a straight line between them errs by less than 0.0001.
+        there. Points are a straight line of the value on all axes but that of the probability and of a curved term,
+        whose rows are so close together that a straight line between them errs by less than 0.0001 of the probability
+        or a thousandth of the term's points.
 
     Examples
     --------
@@ -183,6 +247,8 @@ def nomogram_axes(nomogram: Nomogram) -> pd.DataFrame:
             parts += [(name, "level", np.nan, str(level), points, True) for level, points in axis.levels.items()]
         else:
             marks = _marks(axis.low, axis.high, whole=axis.whole)
+            if isinstance(axis, CurveAxis):
+                marks = _curve_marks(axis, marks)
             parts += [(name, "number", value, "", axis.points(value) + 0.0, tick) for value, tick in marks]
     marks = _marks(0.0, nomogram.most)
     parts += [(TOTAL, "total", value, "", value, tick and value.is_integer()) for value, tick in marks]
@@ -195,9 +261,11 @@ def nomogram_axes(nomogram: Nomogram) -> pd.DataFrame:
     return pd.DataFrame(parts, columns=list(COLUMNS))
 
 
-def _scaled(axis: NumberAxis | LevelAxis, scale: float) -> NumberAxis | LevelAxis:
+def _scaled(axis: Axis, scale: float) -> Axis:
     if isinstance(axis, LevelAxis):
         return LevelAxis({level: worth * scale for level, worth in axis.levels.items()})
+    if isinstance(axis, CurveAxis):
+        return replace(axis, worth=tuple(worth * scale for worth in axis.worth))
     return replace(axis, points_per_unit=axis.points_per_unit * scale)
 
 
@@ -223,6 +291,18 @@ def _marks(low: float, high: float, *, whole: bool = False) -> list[tuple[float,
         if np.abs(inside - end).min() > 1e-9 * step:
             marks[end] = bool(np.abs(inside - end).min() > 0.6 * step)
     return sorted(marks.items())
+
+
+def _curve_marks(axis: CurveAxis, marks: list[tuple[float, bool]]) -> list[tuple[float, bool]]:
+    """The marks of a curve, of a logarithm at 1, 2 and 5 times powers of ten, and the grid between them, unmarked."""
+    if split_term(axis.term)[0] == LOG:
+        powers = 10.0 ** np.arange(np.floor(np.log10(axis.low)), np.ceil(np.log10(axis.high)))
+        marks = [(value, True) for value in np.outer(powers, (1, 2, 5)).ravel().tolist()]
+    shown, last = dict.fromkeys(axis.grid.tolist(), False), -np.inf
+    for value, tick in marks:
+        if tick and axis.low <= value <= axis.high and abs(axis.points(value) - last) >= _CLOSE:
+            shown[value], last = True, axis.points(value)
+    return sorted(shown.items())
 
 
 def _step(span: float) -> float:

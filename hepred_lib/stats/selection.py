@@ -22,6 +22,7 @@ from scipy.special import chdtrc, expit, gammaln
 
 from hepred_lib.stats import checks
 from hepred_lib.stats.bootstrap import bootstrap_indices, resample_counts
+from hepred_lib.stats.curves import Basis
 from hepred_lib.stats.logistic import (
     DAMPING,
     NEGLIGIBLE,
@@ -290,8 +291,8 @@ class Plan:
     candidates: tuple[int, ...]
 
     @classmethod
-    def of(cls, coding: Coding, predictors: Mapping[str, Sequence[str]], forced: Sequence[str]) -> Plan:
-        """Plan for predictors (name to columns of the table) under a coding."""
+    def of(cls, coding: Coding | Basis, predictors: Mapping[str, Sequence[str]], forced: Sequence[str]) -> Plan:
+        """Plan for predictors (name to columns of the table, or terms) under a coding or a basis."""
         unknown = [name for name in forced if name not in predictors]
         if unknown:
             raise ValueError(f"forced must name predictors among {list(predictors)}, got {unknown}.")

@@ -9,7 +9,8 @@ Calster B et al. Stat Methods Med Res 2020;29:3166-3178.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -27,7 +28,7 @@ from hepred_lib.stats.calibration import calibrate
 from hepred_lib.stats.development import WITHIN, DevelopedModel, DevelopmentSettings, develop
 from hepred_lib.stats.diagnostics import collinear_predictors
 from hepred_lib.stats.discrimination import auc, auc_interval, compare_auc
-from hepred_lib.stats.effects import UNITS, odds_ratios
+from hepred_lib.stats.effects import UNITS, model_effects, odds_ratios
 from hepred_lib.stats.imputation import Imputer, impute_development
 from hepred_lib.stats.logistic import Array, check_outcome
 
@@ -66,6 +67,40 @@ def naive_optimism(x: pd.DataFrame, y: ArrayLike, model: DevelopedModel) -> dict
         raise ValueError("model must hold at least one predictor, got an intercept alone.")
     chosen = (*model.settings.forced, *model.path)
     return develop(x, y, replace(model.settings, candidates=chosen, forced=chosen)).optimism
+
+
+def curved_models(x: pd.DataFrame, y: ArrayLike, model: DevelopedModel, columns: Sequence[str]) -> pd.DataFrame:
+    """What a spline in place of one straight line would change, all other terms of the model kept.
+
+    Parameters
+    ----------
+    x, y
+        The development data of the model.
+    model : DevelopedModel
+    columns : sequence of str
+        Numbers among the model's own terms.
+
+    Returns
+    -------
+    DataFrame
+        `model` ("as selected", then the name of each spline), `auc, brier, slope` corrected for optimism with the terms
+        taken as given, and `median_change, largest_change` of the development patients' probabilities. A number with
+        too few different values for a spline has no row.
+    """
+    chosen = (*model.settings.forced, *model.path)
+    settings = replace(model.settings, candidates=chosen, forced=chosen)
+    straight = develop(x, y, settings)
+    models = {"as selected": straight}
+    for name in columns:
+        terms = tuple(f"spline({name})" if term == name else term for term in chosen)
+        with contextlib.suppress(ValueError):
+            models[f"spline({name})"] = develop(x, y, replace(settings, candidates=terms, forced=terms))
+    p, rows = straight.predict(x), []
+    for name, other in models.items():
+        figures = {figure: other.optimism[f"{figure}_corrected"] for figure in ("auc", "brier", "slope")}
+        change = np.abs(other.predict(x) - p)
+        rows.append({"model": name} | figures | {"median_change": np.median(change), "largest_change": change.max()})
+    return pd.DataFrame(rows)
 
 
 @dataclass(frozen=True)
@@ -144,9 +179,10 @@ def complete_case_odds_ratios(
     chosen = (*model.settings.forced, *model.path)
     settings = replace(model.settings, candidates=chosen, forced=chosen, n_imputations=1, n_resamples=1)
     other = develop(x.loc[complete, used], outcome[complete], settings)
+    effects = {"imputed": model_effects(model), "complete": model_effects(other)}
     tables = {
-        "imputed": odds_ratios(model.names, model.unshrunk_coefficients, model.standard_errors, units=units),
-        "complete": odds_ratios(other.names, other.unshrunk_coefficients, other.standard_errors, units=units),
+        kind: odds_ratios(found.names, found.estimates, found.standard_errors, units=units)
+        for kind, found in effects.items()
     }
     found = tables["imputed"][["name", "step"]]
     for kind, table in tables.items():

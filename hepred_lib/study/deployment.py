@@ -33,6 +33,7 @@ from hepred_lib.multitask.prediction import (
     standardize,
 )
 from hepred_lib.progress import progress
+from hepred_lib.stats.curves import columns_of
 from hepred_lib.stats.development import DevelopedModel
 from hepred_lib.stats.evaluation import evaluate
 from hepred_lib.stats.updating import METHODS, Update, closed_test, cross_validated_update
@@ -467,7 +468,8 @@ def _load_updates(folder: Path, updated: Path, models: Mapping[str, FrozenModel]
 
 def _frame(table: pd.DataFrame, model: FrozenModel) -> pd.DataFrame:
     """Predictors as the model wants them; a column that the table lacks is empty."""
-    offered = ["sex" if name == "male" and "male" not in table else name for name in model.offered]
+    given = columns_of(model.offered)
+    offered = ["sex" if name == "male" and "male" not in table else name for name in given]
     needed = [*offered, "dl_score"] if "dl_score" in model.logistic.settings.added else offered
     return predictor_frame(table.reindex(columns=list(dict.fromkeys(needed))), needed, allow_empty=True)
 

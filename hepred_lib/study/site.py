@@ -26,6 +26,7 @@ from nbformat import NotebookNode
 from hepred_lib.cohort.predictors import predictor_label
 from hepred_lib.cohort.rules import COLUMNS
 from hepred_lib.errors import StudyError
+from hepred_lib.stats.curves import split_term
 from hepred_lib.study.definition import PROJECT
 from hepred_lib.study.files import read_json, read_printed, read_results
 from hepred_lib.study.summary import MODELS
@@ -227,7 +228,8 @@ def read_risk_models(run: Path) -> tuple[list[dict[str, Any]], list[dict[str, An
     Returns
     -------
     models : list of dict
-        ``name``, shrunk ``intercept`` and ``terms`` (``predictor``, ``level``, ``coefficient`` of each coded column),
+        ``name``, shrunk ``intercept`` and ``terms`` (``predictor``, ``level``, ``curve``, ``coefficient`` of each coded
+        column; ``curve`` is null or has the ``form``, log, spline or bend, and its ``knots``),
         ``covariance`` of the unshrunk coefficients, ``threshold``, and the ``nomogram`` or None.
     fields : list of dict
         ``name``, ``label``, ``unit``; of a choice its ``options``; of a number its limits in the manifest (``low``,
@@ -241,8 +243,11 @@ def read_risk_models(run: Path) -> tuple[list[dict[str, Any]], list[dict[str, An
         content, imputed, terms = read_json(run / f"{name}_model.json"), read_json(run / imputation), []
         logistic = content["logistic"]
         for column, value in logistic["coefficients"].items():
-            predictor, _, level = column.partition("[")  # location[thalamus], male, gcs
-            terms.append({"predictor": predictor, "level": level.rstrip("]"), "coefficient": value})
+            bent, curves = column.endswith("'"), logistic.get("curves", {})
+            form, source = split_term(column.rstrip("'"))
+            predictor, _, level = source.partition("[")  # location[thalamus], male, gcs
+            curve = {"form": "bend" if bent else form, "knots": curves[column.rstrip("'")]} if form else None
+            terms.append({"predictor": predictor, "level": level.rstrip("]"), "curve": curve, "coefficient": value})
         fields = {term["predictor"]: _field(term["predictor"], imputed) for term in terms} | fields
         stored = {key: logistic[key] for key in ("intercept", "covariance")} | {"threshold": content["threshold"]}
         models.append({"name": name, "terms": terms, **stored, "nomogram": content.get("nomogram")})

@@ -14,8 +14,9 @@ import pandas as pd
 
 from hepred_lib.cohort.predictors import predictor_label, predictor_unit
 from hepred_lib.literal import for_formula
+from hepred_lib.stats.curves import LOG, SPLINE, split_term
 from hepred_lib.stats.development import DevelopedModel
-from hepred_lib.stats.effects import UNITS, odds_ratios
+from hepred_lib.stats.effects import model_effects, odds_ratios, step_of
 from hepred_lib.stats.evaluation import calibration_reading
 from hepred_lib.stats.published import published_performance
 from hepred_lib.study.files import write_printed, write_table
@@ -29,6 +30,7 @@ CALIBRATION = {
     "Brier score": "brier",
 }
 NOTHING = "nothing to tabulate in this study"
+NO_CURVES: Mapping[str, Sequence[float]] = {}
 
 
 def with_interval(value: float | None, interval: Sequence[float] | None, *, scale: float = 1.0, digits: int = 2) -> str:
@@ -192,27 +194,34 @@ def coded_label(name: str) -> str:
 
     Examples
     --------
-    >>> coded_label("sbp_mmhg"), coded_label("location[basal_ganglia]")
-    ('Systolic pressure', 'Location: basal ganglia')
+    >>> coded_label("sbp_mmhg"), coded_label("location[basal_ganglia]"), coded_label("spline(age)'")
+    ('Systolic pressure', 'Location: basal ganglia', 'Age (bend)')
     """
+    if name.endswith("'"):
+        return f"{predictor_label(split_term(name[:-1])[1])} (bend)"
     predictor, _, level = name.rstrip("]").partition("[")
     return f"{predictor_label(predictor)}: {level.replace('_', ' ')}" if level else predictor_label(predictor)
 
 
 def odds_ratio_table(model: DevelopedModel, name: str) -> pd.DataFrame:
-    """Odds ratios per unit of the unshrunk model with Wald intervals, one row per coefficient."""
-    table = odds_ratios(model.names, model.unshrunk_coefficients, model.standard_errors, units={})
-    words = {"label": [coded_label(coded) for coded in model.names], "unit": [_unit(coded) for coded in model.names]}
+    """Odds ratios per unit of the unshrunk model with Wald intervals, one row per effect."""
+    effects = model_effects(model)
+    table = odds_ratios(effects.names, effects.estimates, effects.standard_errors, units={})
+    words = {"label": table["name"].map(coded_label), "unit": [_unit(coded, model.curves) for coded in effects.names]}
     return table.assign(model=name, **words)[["model", "name", "label", "unit", "odds_ratio", "low", "high"]]
 
 
-def odds_ratios_beside(univariable: pd.DataFrame, multivariable: pd.DataFrame) -> pd.DataFrame:
+def odds_ratios_beside(
+    univariable: pd.DataFrame, multivariable: pd.DataFrame, curves: Mapping[str, Sequence[float]] = NO_CURVES
+) -> pd.DataFrame:
     """Every candidate alone and, where selected, in the model: the table that a paper prints.
 
     Parameters
     ----------
     univariable, multivariable : DataFrame
         From :mod:`hepred_lib.stats.effects`.
+    curves : mapping of str to sequence of float
+        The curved terms of the model: a curve stands in a row of its own, below the columns alone.
 
     Returns
     -------
@@ -226,9 +235,9 @@ def odds_ratios_beside(univariable: pd.DataFrame, multivariable: pd.DataFrame) -
     alone.columns = ["n", "events", *(f"univariable{end}" for end in ends), "p_univariable"]
     model = multivariable.set_index("name")[[*figures, "odds_ratio", "profile_low", "profile_high"]].astype(float)
     model.columns = [*(f"wald{end}" for end in ends), "p_wald", *(f"profile{end}" for end in ends)]
-    table = alone.join(model).reset_index()
-    steps = [UNITS.get(name, 1.0) for name in table["name"]]
-    table.insert(1, "label", [_step_words(name, step) for name, step in zip(table["name"], steps, strict=True)])
+    table = pd.concat([alone.join(model), model[~model.index.isin(alone.index)]]).rename_axis("name").reset_index()
+    steps = [step_of(name) for name in table["name"]]
+    table.insert(1, "label", [_step_words(name, step, curves) for name, step in zip(table["name"], steps, strict=True)])
     table.insert(2, "step", steps)
     return table
 
@@ -261,19 +270,32 @@ def coefficient_table(model: DevelopedModel) -> pd.DataFrame:
     """The terms of the formula: what each is counted in, its coefficient before and after shrinkage."""
     rows = [("Intercept", "", model.unshrunk_intercept, model.intercept)]
     for name, before, after in zip(model.names, model.unshrunk_coefficients, model.coefficients, strict=True):
-        rows.append((coded_label(name), _unit(name) or "1 if present, else 0", before, after))
+        counted = _counted(name, model.curves) or _unit(name, {}) or "1 if present, else 0"
+        rows.append((coded_label(name), counted, before, after))
     return as_printed(pd.DataFrame(rows, columns=["term", "counted", "before shrinkage", "in the formula"]), digits=4)
 
 
-def _unit(name: str) -> str:
+def _unit(name: str, curves: Mapping[str, Sequence[float]]) -> str:
+    if split_term(name)[0] == SPLINE:
+        return f"{curves[name][-1]:g} against {curves[name][0]:g}" if name in curves else ""
     return "" if "[" in name else predictor_unit(name).replace("10^9", "10⁹")
 
 
-def _step_words(name: str, step: float) -> str:
+def _counted(name: str, curves: Mapping[str, Sequence[float]]) -> str:
+    """What a coefficient of a curved term multiplies; empty for any other."""
+    form, column = split_term(name.rstrip("'"))
+    if form == SPLINE and name.endswith("'"):
+        return f"bend with knots at {', '.join(f'{knot:g}' for knot in curves[name[:-1]])}"
+    return {LOG: "natural logarithm", SPLINE: predictor_unit(column)}.get(form, "")
+
+
+def _step_words(name: str, step: float, curves: Mapping[str, Sequence[float]] = NO_CURVES) -> str:
     """A coded column and the step that its odds ratio is for: "Systolic pressure, per 10 mmHg"."""
-    unit = _unit(name).removeprefix("per ")
+    unit = _unit(name, curves).removeprefix("per ")
     if not unit:
         return coded_label(name)
+    if split_term(name)[0]:
+        return f"{coded_label(name)}, {'per ' * (unit == 'doubling')}{unit}"
     several = f"{step:g} {'× ' * unit.startswith('10')}{unit}{'s' * (unit == 'point')}"
     return f"{coded_label(name)}, per {unit if step == 1 else several}"
 

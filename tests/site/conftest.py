@@ -14,10 +14,11 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from hepred_lib.cohort.predictors import predictor_frame
+from hepred_lib.cohort.predictors import predictor_frame, predictor_terms
 from hepred_lib.cohort.rules import COLUMNS
 from hepred_lib.figures.style import render
 from hepred_lib.stats.development import DevelopmentSettings, develop
+from hepred_lib.study.drawing import describe_nomogram
 from hepred_lib.study.files import write_bytes, write_json
 from hepred_lib.study.site import build_site
 from hepred_lib.study.summary import MODELS, evaluate_models
@@ -29,6 +30,7 @@ FLAGS = (
 LEVELS = list(COLUMNS["location"].allowed)
 SAID = {"figure": "roc", "alt": "ROC curves of three models.", "width": 317}
 BEDSIDE = ["age", "sex", "gcs", "sbp_mmhg", "anticoagulant", "location"]
+CURVED = ["spline(age)", "sex", "gcs", "log(sbp_mmhg)", "anticoagulant", "location"]
 
 
 @pytest.fixture(scope="session")
@@ -62,19 +64,19 @@ def patients() -> pd.DataFrame:
 
 
 def write_models(run: Path, patients: pd.DataFrame) -> None:
-    for name, added, imputation in (
-        ("clinical", (), "imputation.json"),
-        ("integrated", ("dl_score",), "integrated_imputation.json"),
+    for name, offered, added, imputation in (
+        ("clinical", BEDSIDE, (), "imputation.json"),
+        ("integrated", CURVED, ("dl_score",), "integrated_imputation.json"),
     ):
-        x = predictor_frame(patients, [*BEDSIDE, *added])
-        candidates = tuple(column for column in x if column != "dl_score")
+        x = predictor_frame(patients, [*offered, *added])
         settings = DevelopmentSettings(
-            candidates=candidates, added=added, n_imputations=2, n_resamples=3, seed=1, alpha=0.2
+            candidates=predictor_terms(offered), added=added, n_imputations=2, n_resamples=3, seed=1, alpha=0.2
         )
         model = develop(x, patients["he"], settings)
-        content = {"model": name, "definition": "6ml_or_33pct", "threshold": 0.3, "candidates": BEDSIDE}
+        content = {"model": name, "definition": "6ml_or_33pct", "threshold": 0.3, "candidates": offered}
         content["logistic"] = model.to_json()
-        content["nomogram"] = nomogram_by_hand(model.intercept, content["logistic"]["coefficients"], LEVELS)
+        by_hand = nomogram_by_hand(model.intercept, content["logistic"]["coefficients"], LEVELS)
+        content["nomogram"] = describe_nomogram(model, x) if model.curves else by_hand
         write_json(run / f"{name}_model.json", content)
         write_json(run / imputation, model.imputer.to_json())
 

@@ -8,6 +8,7 @@ from scipy.special import expit
 from scipy.stats import chi2, f
 
 from hepred_lib.stats.bootstrap import bootstrap_indices
+from hepred_lib.stats.curves import Basis
 from hepred_lib.stats.development import (
     AddedTest,
     DevelopedModel,
@@ -264,19 +265,19 @@ PROCEDURE_SETTINGS = DevelopmentSettings(("gcs", "place"), ("dl_score",), forced
 
 def procedure():
     coding = Coding.of(TABLE)
-    return Procedure.of(coding, PROCEDURE_SETTINGS, coding.matrix(TABLE).to_numpy())
+    return Procedure.of(Basis(coding, PROCEDURE_SETTINGS.terms), PROCEDURE_SETTINGS, coding.matrix(TABLE).to_numpy())
 
 
 def test_a_model_holds_forced_then_chosen_then_added_rows_and_only_the_rest_may_be_chosen():
     task = procedure()
-    names = [task.coding.names[row - 1] for row in task.rows([0])]
+    names = [task.basis.names[row - 1] for row in task.rows([0])]
     assert names == ["place[b]", "place[c]", "gcs", "dl_score"]
     assert task.plan.candidates == (0,)
 
 
 def test_a_design_is_standardized_and_a_constant_column_becomes_zero():
     values = np.column_stack([TABLE["gcs"], np.full(4, 7.0)])
-    task = Procedure.of(Coding({"a": None, "b": None}), DevelopmentSettings(("a", "b")), values)
+    task = Procedure.of(Basis(Coding({"a": None, "b": None}), ("a", "b")), DevelopmentSettings(("a", "b")), values)
     design = task.design(values)
     assert design.mean(axis=1) == pytest.approx([1, 0, 0])
     assert design.std(axis=1) == pytest.approx([0, 1, 0])
@@ -286,7 +287,7 @@ def test_a_row_that_a_resample_leaves_constant_is_left_out_of_its_model():
     design = procedure().design(Coding.of(TABLE).matrix(TABLE).to_numpy())
     weights = np.array([[1.0, 1, 1, 1], [2.0, 0, 1, 1]])
     member = procedure().members(np.stack([design, design]), weights, [[0], [0]])
-    assert member[:, 1 + procedure().coding.names.index("place[b]")].tolist() == [True, False]
+    assert member[:, 1 + procedure().basis.coding.names.index("place[b]")].tolist() == [True, False]
 
 
 NAMES = ("a", "b", "c")
@@ -301,7 +302,7 @@ def plain(names=NAMES, n=150, seed=0):
 
 def judged(x, y, settings, n_resamples=6, seed=1):
     coding, values = Coding.of(x), x.to_numpy()
-    procedure = Procedure.of(coding, settings, np.nan_to_num(values))
+    procedure = Procedure.of(Basis(coding, settings.terms), settings, np.nan_to_num(values))
     designs = procedure.design(np.nan_to_num(values))[None]
     rng = np.random.default_rng(seed)
     return judge(procedure, values, (designs, y), n_resamples=n_resamples, rng=rng)
@@ -344,7 +345,7 @@ def test_columns_too_rarely_observed_to_resample_are_refused_not_drawn_for_ever(
 
 def pooled(tables, y, added=("dl_score",)):
     settings = DevelopmentSettings(("age",), added)
-    procedure = Procedure.of(Coding.of(tables[0]), settings, tables[0].to_numpy())
+    procedure = Procedure.of(Basis(Coding.of(tables[0]), settings.terms), settings, tables[0].to_numpy())
     designs = np.stack([procedure.design(table.to_numpy()) for table in tables])
     return likelihood_ratio_of_added(procedure, designs, y, np.ones(designs.shape[:2], dtype=bool))
 

@@ -3,13 +3,8 @@ import pandas as pd
 import pytest
 from scipy.special import expit
 
-from hepred_lib.stats.diagnostics import (
-    events_per_parameter,
-    linearity_tests,
-    spline_basis,
-    spline_knots,
-    variance_inflation,
-)
+from hepred_lib.stats.curves import spline_basis, spline_knots
+from hepred_lib.stats.diagnostics import events_per_parameter, linearity_tests, variance_inflation
 from hepred_lib.stats.logistic import fit_logistic
 
 
@@ -72,39 +67,6 @@ def test_one_predictor_has_the_factor_one():
 def test_columns_without_a_factor_are_refused(change):
     with pytest.raises(ValueError, match="age"):
         variance_inflation(cohort()[0].assign(**change))
-
-
-def test_knots_are_harrells_quantiles():
-    assert spline_knots(np.arange(101.0), 3).tolist() == [10, 50, 90]
-    assert spline_knots(np.arange(101.0), 4).tolist() == [5, 35, 65, 95]
-
-
-def test_too_few_different_values_for_the_knots_are_refused():
-    with pytest.raises(ValueError, match="values must spread enough for 4 different knots"):
-        spline_knots([0, 1] * 20)
-
-
-def test_an_unusual_number_of_knots_is_refused():
-    with pytest.raises(ValueError, match=r"n_knots must be one of \[3, 4, 5\]"):
-        spline_knots(np.arange(9.0), 2)
-
-
-@pytest.mark.parametrize("knots", [[0, 1], [0, 2, 1], [0, 1, np.nan]])
-def test_knots_that_do_not_rise_are_refused(knots):
-    with pytest.raises(ValueError, match="knots must be"):
-        spline_basis([1.0, 2.0], knots)
-
-
-def test_the_basis_by_hand():
-    # Between the knots 0, 1, 2: x^3 / 4; at 3: (27 - 2 * 8 + 1) / 4.
-    assert spline_basis([-1, 1, 3], [0, 1, 2])[:, 0].tolist() == [0, 0.25, 3.0]
-
-
-def test_the_spline_is_straight_outside_its_knots_and_smooth_within():
-    grid = np.linspace(-5, 5, 2001)
-    second = np.diff(spline_basis(grid, [-2, -1, 1, 2]), 2, axis=0)
-    assert np.abs(second[(grid[1:-1] < -2.01) | (grid[1:-1] > 2.01)]).max() < 1e-10
-    assert np.abs(np.diff(second, axis=0)).max() < 1e-5
 
 
 def test_a_curved_effect_is_found_and_a_straight_one_is_not_called_curved():

@@ -91,3 +91,15 @@ keep(list(sensitivity = exact(17, 21), specificity = exact(55, 86), accuracy = e
 d <- table("separated.csv")
 fit <- glm(y ~ x1 + x2, binomial, d, method = brglmFit, type = "AS_mean", epsilon = 1e-10, maxit = 1000)
 keep(list(coefficients = as.list(coef(fit)), standard_errors = as.list(summary(fit)$coefficients[, 2])), "separated_firth.json")
+
+# 8 restricted cubic splines with three knots, and a logarithm
+d <- table("selection.csv")
+fit <- glm(y ~ rcs(age, 3) + rcs(sbp, 3) + log(onset_h) + gcs, binomial, d, control = tight)
+s <- summary(fit)$coefficients
+knots <- function(x) num(attr(rcs(x, 3), "parms"))
+outer <- knots(d$age)[c(1, 3)]
+basis <- function(x) cbind(x, rcspline.eval(x, knots = knots(d$age)))
+step <- num(basis(outer)[2, ] - basis(outer)[1, ])
+keep(list(knots = list(age = knots(d$age), sbp = knots(d$sbp)), coefficients = num(s[, 1]), standard_errors = num(s[, 2]),
+          log_likelihood = num(logLik(fit)), age_contrast = sum(step * s[2:3, 1]),
+          age_contrast_error = sqrt(num(step %*% vcov(fit)[2:3, 2:3] %*% step))), "splines.json")

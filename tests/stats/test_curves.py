@@ -1,0 +1,215 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.optimize import minimize
+from scipy.special import expit
+
+from hepred_lib.stats.curves import Basis, bend, spline_basis, spline_knots, split_term
+from hepred_lib.stats.development import DevelopedModel, DevelopmentSettings, cross_fit, develop
+from hepred_lib.stats.effects import model_effects, multivariable_odds_ratios
+from hepred_lib.stats.logistic import Coding, fit_logistic
+from hepred_lib.stats.nomogram import Nomogram, build_nomogram, nomogram_axes
+from hepred_lib.stats.sensitivity import curved_models
+
+REFERENCE = Path(__file__).parents[1] / "data" / "r"
+TERMS = ("volume", "log(volume)", "age", "spline(age)", "noise")
+
+
+def cohort(n=600, seed=0, *, gaps=True):
+    """Risk rises with the logarithm of the volume and has its top at an age of 65."""
+    rng = np.random.default_rng(seed)
+    x = pd.DataFrame({"volume": np.exp(rng.normal(2.5, 1.0, n)), "age": rng.normal(65, 12, n).round()})
+    x["noise"] = rng.normal(size=n)
+    logit = -2 + 0.7 * np.log(x["volume"]) - 0.7 * ((x["age"] - 65) / 12) ** 2
+    y = pd.Series((rng.random(n) < expit(logit)).astype(int))
+    if gaps:
+        x = x.mask(rng.random(x.shape) < 0.1)
+    return x, y
+
+
+@pytest.fixture(scope="module")
+def developed():
+    x, y = cohort()
+    return x, y, develop(x, y, DevelopmentSettings(TERMS, alpha=0.01, n_resamples=20, seed=1))
+
+
+@pytest.fixture(scope="module")
+def of_rms():
+    """The model that R's rms fitted, its figures, and the terms of the same model here."""
+    table, told = pd.read_csv(REFERENCE / "selection.csv"), json.loads((REFERENCE / "splines.json").read_text())
+    terms = ("spline(age)", "spline(sbp)", "log(onset_h)", "gcs")
+    return table, told, terms
+
+
+def test_knots_are_harrells_quantiles():
+    assert spline_knots(np.arange(101.0), 3).tolist() == [10, 50, 90]
+    assert spline_knots(np.arange(101.0), 4).tolist() == [5, 35, 65, 95]
+
+
+def test_too_few_different_values_for_the_knots_are_refused():
+    with pytest.raises(ValueError, match="values must spread enough for 4 different knots"):
+        spline_knots([0, 1] * 20)
+
+
+def test_an_unusual_number_of_knots_is_refused():
+    with pytest.raises(ValueError, match=r"n_knots must be one of \[3, 4, 5\]"):
+        spline_knots(np.arange(9.0), 2)
+
+
+@pytest.mark.parametrize("knots", [[0, 1], [0, 2, 1], [0, 1, np.nan]])
+def test_knots_that_do_not_rise_are_refused(knots):
+    with pytest.raises(ValueError, match="knots must be"):
+        spline_basis([1.0, 2.0], knots)
+
+
+def test_the_basis_by_hand():
+    # Between the knots 0, 1, 2: x^3 / 4; at 3: (27 - 2 * 8 + 1) / 4.
+    assert spline_basis([-1, 1, 3], [0, 1, 2])[:, 0].tolist() == [0, 0.25, 3.0]
+
+
+def test_the_spline_is_straight_outside_its_knots_and_smooth_within():
+    grid = np.linspace(-5, 5, 2001)
+    second = np.diff(spline_basis(grid, [-2, -1, 1, 2]), 2, axis=0)
+    assert np.abs(second[(grid[1:-1] < -2.01) | (grid[1:-1] > 2.01)]).max() < 1e-10
+    assert np.abs(np.diff(second, axis=0)).max() < 1e-5
+
+
+def test_fits_with_splines_and_a_logarithm_are_those_of_rms(of_rms):
+    table, told, terms = of_rms
+    x = table[["age", "sbp", "onset_h", "gcs"]]
+    basis = Basis.fit(Coding.of(x), terms, x.to_numpy(dtype=float))
+    fit = fit_logistic(basis.frame(Coding.of(x).matrix(x)), table["y"])
+    for term in ("age", "sbp"):
+        assert basis.curves[f"spline({term})"] == pytest.approx(told["knots"][term])
+    assert fit.coefficients == pytest.approx(told["coefficients"], rel=1e-6)
+    assert fit.standard_errors == pytest.approx(told["standard_errors"], rel=1e-6)
+    assert fit.log_likelihood == pytest.approx(told["log_likelihood"], abs=1e-8)
+
+
+def test_the_effect_of_a_spline_and_its_error_are_those_of_rms(of_rms):
+    table, told, terms = of_rms
+    x = table[["age", "sbp", "onset_h", "gcs"]]
+    effects = model_effects(develop(x, table["y"], DevelopmentSettings(terms, forced=terms, n_resamples=2)))
+    assert effects.names == ("spline(age)", "spline(sbp)", "log(onset_h)", "gcs")
+    assert effects.estimates[0] == pytest.approx(told["age_contrast"], rel=1e-6)
+    assert effects.standard_errors[0] == pytest.approx(told["age_contrast_error"], rel=1e-6)
+
+
+def test_profile_limits_of_a_spline_are_those_of_its_contrast():
+    x, y = cohort(gaps=False)
+    model = develop(x, y, DevelopmentSettings(("spline(age)",), forced=("spline(age)",), n_resamples=2))
+    row = multivariable_odds_ratios(model, x, y).iloc[0]
+    low, _, high = model.curves["spline(age)"]
+    line, bent = np.diff(bend("spline(age)", model.curves["spline(age)"], [low, high]), axis=0)[0]
+    columns = model.basis.expand(x[["age"]].to_numpy())
+    # With the contrast held at its limit, the best fit of what is left is 3.841 below the top.
+    for end in ("profile_low", "profile_high"):
+        held = np.log(row[end]) * columns[:, 0] / line
+        left = columns[:, 1] - columns[:, 0] * bent / line
+        best = _best_with_offset(left, held, y)
+        top = fit_logistic(pd.DataFrame(columns, columns=["a", "b"]), y.reset_index(drop=True)).log_likelihood
+        assert 2 * (top - best) == pytest.approx(3.8415, abs=1e-3)
+
+
+def _best_with_offset(left, offset, y):
+    """Maximized log-likelihood of an intercept and one column beside an offset: a slow twin."""
+    scaled = (left - left.mean()) / left.std()
+
+    def loss(beta):
+        eta = offset + beta[0] + beta[1] * scaled
+        return float(np.sum(np.logaddexp(0, eta) - y * eta))
+
+    return -minimize(loss, [0.0, 0.0], method="BFGS", options={"gtol": 1e-9}).fun
+
+
+def test_selection_finds_the_curves_that_are_true(developed):
+    _, _, model = developed
+    assert set(model.path) == {"log(volume)", "spline(age)"}
+    assert model.inclusion_frequency["spline(age)"] > 0.9 > 0.5 > model.inclusion_frequency["age"]
+
+
+def test_a_model_with_curves_is_rebuilt_from_its_files(developed):
+    x, _, model = developed
+    stored = json.loads(json.dumps(model.to_json())), json.loads(json.dumps(model.imputer.to_json()))
+    again = DevelopedModel.from_json(*stored)
+    assert again.predict(x) == pytest.approx(model.predict(x), abs=1e-14)
+
+
+def test_the_definition_in_the_file_gives_the_probability(developed):
+    x, _, model = developed
+    known, stored = x.dropna(), model.to_json()
+    (floor,), (t1, t2, t3) = stored["curves"]["log(volume)"], stored["curves"]["spline(age)"]
+    a, b, c = (np.maximum(known["age"] - knot, 0) ** 3 for knot in (t1, t2, t3))
+    bent = (a - b * (t3 - t1) / (t3 - t2) + c * (t2 - t1) / (t3 - t2)) / (t3 - t1) ** 2
+    values = {"log(volume)": np.log(np.maximum(known["volume"], floor)), "spline(age)": known["age"]}
+    values["spline(age)'"] = bent
+    logit = stored["intercept"] + sum(stored["coefficients"][name] * values[name] for name in values)
+    assert model.predict(known) == pytest.approx(expit(logit).to_numpy(), abs=1e-12)
+
+
+def test_the_nomogram_of_curves_gives_the_models_probability(developed):
+    x, _, model = developed
+    nomogram = Nomogram.from_json(json.loads(json.dumps(build_nomogram(model, x).to_json())))
+    known = x.dropna()
+    totals = sum(known[split_term(name)[1]].map(axis.points) for name, axis in nomogram.axes.items())
+    assert totals.map(nomogram.probability).to_numpy() == pytest.approx(model.predict(known), abs=1e-12)
+    assert all(axis.points(axis.low) >= 0 and axis.most <= 100 + 1e-9 for axis in nomogram.axes.values())
+
+
+def test_a_curve_moves_probabilities_where_the_effect_is_curved_and_hardly_where_it_is_straight():
+    x, y = cohort(gaps=False)
+    model = develop(x, y, DevelopmentSettings(("age", "log(volume)"), forced=("age", "log(volume)"), n_resamples=10))
+    table = curved_models(x, y, model, ["age"]).set_index("model")
+    assert table.loc["as selected", "largest_change"] == 0
+    assert table.loc["spline(age)", "auc"] > table.loc["as selected", "auc"] + 0.02
+    assert table.loc["spline(age)", "median_change"] > 0.02
+
+
+def test_cross_fitting_places_the_knots_without_the_fold():
+    x, y = cohort(gaps=False)
+    settings = DevelopmentSettings(("spline(age)",), forced=("spline(age)",), n_resamples=2)
+    fold = np.arange(len(x)) % 2
+    far = (fold == 0) & (np.arange(len(x)) > len(x) // 2)
+    moved = x.assign(age=np.where(far, x["age"] + 300, x["age"]))
+    before, after = (cross_fit(table, y, fold, settings) for table in (x, moved))
+    stayed = (fold == 0) & ~far
+    assert after[stayed] == pytest.approx(before[stayed])
+    assert after[fold == 1] != pytest.approx(before[fold == 1])
+
+
+def test_values_below_the_smallest_of_development_have_its_logarithm():
+    assert bend("log(x)", [0.5], [0.0, 0.1, 0.5, 1.0])[:, 0].tolist() == [np.log(0.5)] * 3 + [0.0]
+
+
+@pytest.mark.parametrize(
+    ("term", "value", "words"),
+    [
+        ("spline(x)", [0.0, 1.0] * 10, r"spline\(x\) needs a number with more different values"),
+        ("log(x)", [0.0, -1.0] * 10, r"log\(x\) needs values above 0, got none in 20 patients"),
+        ("log(other)", [1.0, 2.0] * 10, r"log\(other\) must be made of a number"),
+        ("log(x)", pd.Categorical(["a", "b"] * 10), r"log\(x\) must be made of a number"),
+    ],
+)
+def test_a_curve_that_cannot_be_is_refused(term, value, words):
+    x = pd.DataFrame({"x": value})
+    with pytest.raises(ValueError, match=words):
+        Basis.fit(Coding.of(x), (term,), Coding.of(x).matrix(x).to_numpy())
+
+
+def test_a_curve_of_an_absent_column_is_refused_by_development():
+    x, y = cohort()
+    with pytest.raises(ValueError, match=r"\['nothing'\] are absent"):
+        develop(x, y, DevelopmentSettings(("log(nothing)",), n_resamples=2))
+
+
+def test_a_curve_that_turns_is_drawn_with_its_marks_apart(developed):
+    x, _, model = developed
+    axes = nomogram_axes(build_nomogram(model, x))
+    age, volume = (axes[axes["axis"] == f"{name}"] for name in ("spline(age)", "log(volume)"))
+    assert age["points"].idxmax() not in (age.index[0], age.index[-1])
+    assert volume.loc[volume["tick"], "value"].isin([0.5, 1, 2, 5, 10, 20, 50, 100, 200]).all()
+    between = np.interp(60.5, age["value"], age["points"])
+    assert between == pytest.approx(build_nomogram(model, x).axes["spline(age)"].points(60.5), abs=0.1)
