@@ -1,5 +1,6 @@
 """Hematoma expansion (HE): the outcome, from a baseline and a follow-up volume."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,25 +26,14 @@ class Definition:
     source: str = ""
 
 
+_STROKE_2020 = "Yogendrakumar V et al. Stroke 2020;51:1120-1127"
+_NEUROLOGY_2011 = "Dowlatshahi D et al. Neurology 2011;76:1238-1244"
 DEFINITIONS = {
     "6ml_or_33pct": Definition(6.0, 0.33, source="Brouwers HB et al. JAMA Neurol 2014;71:158-164 (more than either)"),
-    "ge6ml_or_ge33pct": Definition(
-        6.0,
-        0.33,
-        inclusive_ml=True,
-        inclusive_fraction=True,
-        source="Yogendrakumar V et al. Stroke 2020;51:1120-1127 (at least either)",
-    ),
-    "12.5ml_or_33pct": Definition(
-        12.5,
-        0.33,
-        inclusive_ml=True,
-        source="Dowlatshahi D et al. Neurology 2011;76:1238-1244 (both thresholds, among others)",
-    ),
+    "ge6ml_or_ge33pct": Definition(6.0, 0.33, True, True, source=f"{_STROKE_2020} (at least either)"),
+    "12.5ml_or_33pct": Definition(12.5, 0.33, True, source=f"{_NEUROLOGY_2011} (both thresholds, among others)"),
     "6ml": Definition(6.0, source="Al-Shahi Salman R et al. Lancet Neurol 2018;17:885-894"),
-    "revised": Definition(
-        6.0, 0.33, ventricular=True, source="Yogendrakumar V et al. Stroke 2020;51:1120-1127 (adds ventricular blood)"
-    ),
+    "revised": Definition(6.0, 0.33, ventricular=True, source=f"{_STROKE_2020} (adds ventricular blood)"),
 }
 VENTRICULAR_GROWTH_ML = 1.0
 
@@ -93,27 +83,21 @@ def expansion_label(
     if definition not in DEFINITIONS:
         raise ValueError(f"definition must be one of {', '.join(DEFINITIONS)}, got {definition!r}.")
     rule = DEFINITIONS[definition]
-    baseline, followup = _volumes(baseline_ml=baseline_ml, followup_ml=followup_ml)
-    label = _parenchymal_growth(baseline, followup, rule)
+    given = {"baseline_ml": baseline_ml, "followup_ml": followup_ml}
     if rule.ventricular:
-        ivh = _volumes(baseline_ml=baseline, baseline_ivh_ml=baseline_ivh_ml, followup_ivh_ml=followup_ivh_ml)
-        label |= _ventricular_growth(*ivh[1:])
-    return label.astype(np.int64) if label.ndim else int(label)
-
-
-def _parenchymal_growth(baseline: NDArray, followup: NDArray, rule: Definition) -> NDArray[np.bool_]:
-    growth = followup - baseline
-    expanded = _exceeds(growth, rule.growth_ml, rule.inclusive_ml)
+        given |= {"baseline_ivh_ml": baseline_ivh_ml, "followup_ivh_ml": followup_ivh_ml}
+    volumes = _volumes(given)
+    baseline, growth = volumes[0], volumes[1] - volumes[0]
+    label = _exceeds(growth, rule.growth_ml, rule.inclusive_ml)
     if rule.growth_fraction is not None:
         relative = _exceeds(growth, rule.growth_fraction * baseline, rule.inclusive_fraction)
         # An inclusive 33 % of nothing is nothing: 0 mL that stay 0 mL must not count.
-        expanded = expanded | (relative & (growth > TOLERANCE_ML))
-    return expanded
-
-
-def _ventricular_growth(baseline: NDArray, followup: NDArray) -> NDArray[np.bool_]:
-    new = (baseline <= TOLERANCE_ML) & (followup > TOLERANCE_ML)
-    return new | _exceeds(followup - baseline, VENTRICULAR_GROWTH_ML, inclusive=True)
+        label |= relative & (growth > TOLERANCE_ML)
+    if rule.ventricular:
+        before, after = volumes[2:]
+        label |= (before <= TOLERANCE_ML) & (after > TOLERANCE_ML)
+        label |= _exceeds(after - before, VENTRICULAR_GROWTH_ML, inclusive=True)
+    return label.astype(np.int64) if label.ndim else int(label)
 
 
 def _exceeds(growth: NDArray, threshold: ArrayLike, inclusive: bool) -> NDArray[np.bool_]:
@@ -121,8 +105,8 @@ def _exceeds(growth: NDArray, threshold: ArrayLike, inclusive: bool) -> NDArray[
     return np.asarray(excess >= -TOLERANCE_ML if inclusive else excess > TOLERANCE_ML)
 
 
-def _volumes(**given: ArrayLike | None) -> list[NDArray[np.float64]]:
-    """Check named volumes against each other and return them as float arrays."""
+def _volumes(given: Mapping[str, ArrayLike | None]) -> list[NDArray[np.float64]]:
+    """Named volumes, checked against each other, as float arrays."""
     arrays: list[NDArray[np.float64]] = []
     for name, value in given.items():
         if value is None:
@@ -132,8 +116,6 @@ def _volumes(**given: ArrayLike | None) -> list[NDArray[np.float64]]:
         if wrong.size:
             raise ValueError(f"{name} must be >= 0 mL and finite, got {wrong.flat[0]}.")
         if arrays and volume.shape != arrays[0].shape:
-            raise ValueError(
-                f"{name} must have the shape of {next(iter(given))} {arrays[0].shape}, got {volume.shape}."
-            )
+            raise ValueError(f"{name} must have the shape of baseline_ml {arrays[0].shape}, got {volume.shape}.")
         arrays.append(volume)
     return arrays

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
 from collections.abc import Iterator
@@ -32,7 +31,8 @@ from hepred_lib.cohort.rules import (
     remedy_for,
 )
 from hepred_lib.disk import UnreadableError, regular_bytes
-from hepred_lib.errors import ManifestError
+from hepred_lib.errors import ManifestError, named
+from hepred_lib.literal import shown
 
 # --- reading: a manifest from its file, every problem in it, or a clean table
 
@@ -43,19 +43,8 @@ SPOILT_ID = re.compile(
 NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 
 
-def manifest_problems(path: str | os.PathLike, *, definition: str = "6ml_or_33pct") -> list[Problem]:
-    """Everything wrong in a manifest itself, in the order of its lines; the named files need only exist.
-
-    Raises
-    ------
-    ValueError
-        If the definition of expansion is unknown.
-    """
-    return cells_problems(read_cells(path), definition=definition)
-
-
-def cells_problems(cells: Cells, *, definition: str = "6ml_or_33pct") -> list[Problem]:
-    """Everything wrong in a manifest of which the cells were read, those of its form included.
+def manifest_problems(manifest: str | os.PathLike | Cells, *, definition: str = "6ml_or_33pct") -> list[Problem]:
+    """Everything wrong in a manifest itself, in the order of its lines; the files that it names need only exist.
 
     Problems of severity ``warn`` name what follows the rules and yet looks like a code for missing or another unit.
 
@@ -64,6 +53,7 @@ def cells_problems(cells: Cells, *, definition: str = "6ml_or_33pct") -> list[Pr
     ValueError
         If the definition of expansion is unknown.
     """
+    cells = manifest if isinstance(manifest, Cells) else read_cells(manifest)
     table, problems = _known_names(cells)
     if table is None:
         return problems
@@ -101,13 +91,9 @@ def read_manifest(path: str | os.PathLike) -> pd.DataFrame:
     return _typed(table, cells.path.parent).reset_index(drop=True)
 
 
-def read_valid_cells(path: str | os.PathLike) -> pd.DataFrame:
-    """What can be read of a manifest with faults, indexed by line: a cell that breaks its rule is missing."""
-    return valid_cells(read_cells(path))
-
-
-def valid_cells(cells: Cells) -> pd.DataFrame:
-    """What can be read of these cells, indexed by line: one that breaks its rule is missing."""
+def valid_cells(manifest: str | os.PathLike | Cells) -> pd.DataFrame:
+    """What can be read of a manifest, indexed by line: a cell that breaks its rule is missing."""
+    cells = manifest if isinstance(manifest, Cells) else read_cells(manifest)
     table, _ = _known_names(cells)
     empty = pd.DataFrame(columns=["patient_id"], dtype="string")
     return _typed(empty if table is None else table, cells.path.parent)
@@ -125,28 +111,25 @@ def _known_names(cells: Cells) -> tuple[pd.DataFrame | None, list[Problem]]:
         return None, list(cells.problems)
     header, problems = list(cells.table), []
     spelt = near_names(header, COLUMNS)
-    known = [known for known in spelt.values() if known not in header]
-    near = {got: name for got, name in spelt.items() if known.count(name) == 1}
+    meant = list(spelt.values())
+    near = {got: name for got, name in spelt.items() if name not in header and meant.count(name) == 1}
     for got, name in spelt.items():
         remedy = f"Rename the column, or map it: {got}: {name}"
         problems.append(Problem("the header", f"spell {name}", got, remedy, line=1))
-    for got in header:
+    for got in (name for name in header if name not in COLUMNS and name not in near):
         close = get_close_matches(got, COLUMNS, n=1, cutoff=0.9)
-        if close and got not in COLUMNS and got not in near and close[0] not in header:
+        if close and close[0] not in header:
             rule, value = "have the rules' names, or others that resemble none", f"{got}, close to {close[0]}"
             remedy = f"Rename it to {close[0]} if it is meant"
             problems.append(Problem("the header", rule, value, remedy, "warn", cells.header_line))
     old = old_names(cells.table)
     table = cells.table.drop(columns=list(old.values()), errors="ignore").rename(columns=near | old)
     if "patient_id" not in table:
-        table = None
-        meant = next(filter(looks_like_patient, header), "")
-        remedy = "Name the column of the pseudonyms patient_id, or start a mapping by hepred check FILE "
-        remedy = (
-            f"Rename {meant}, if it is the pseudonym, or map it: {meant}: patient_id"
-            if meant
-            else (f"{remedy}--suggest-mapping MAP")
-        )
+        table, pseudonym = None, next(filter(looks_like_patient, header), "")
+        remedy = f"Rename {pseudonym}, if it is the pseudonym, or map it: {pseudonym}: patient_id"
+        if not pseudonym:
+            start = "start a mapping by hepred check FILE --suggest-mapping MAP"
+            remedy = f"Name the column of the pseudonyms patient_id, or {start}"
         value = f"the header {','.join(header)[:80]}"
         problems = [Problem("the table", "have a patient_id column", value, remedy)]
     return table, [*cells.problems, *located(problems, cells.path.name)]
@@ -194,10 +177,8 @@ def _words_for_missing(text: pd.Series, known: bool) -> Iterator[Problem]:
     words = text[text.str.casefold().isin(MISSING_WORDS)]
     rest = text[(text != "") & ~text.index.isin(words.index)]
     if len(words) and (known or _numbers(rest).notna().all()):
-        value, remedy = (
-            f"{words.iloc[0]} in {count_of(len(words), 'row')}",
-            "Leave the cell empty where the value is not known",
-        )
+        value = f"{words.iloc[0]} in {count_of(len(words), 'row')}"
+        remedy = "Leave the cell empty where the value is not known"
         yield Problem(str(text.name), "name no word for missing", value, remedy, "warn", int(words.index[0]))
 
 
@@ -389,10 +370,6 @@ LARGEST_BYTES = 1_000_000
 LONGEST_VALUE = 60  # signs of a value that a message cites
 
 
-class _NotAllowedError(Exception):
-    """What JSON allows, or Python's reader of it, and a patient's values do not: the words after "must"."""
-
-
 def read_bedside(path: str | os.PathLike) -> dict[str, Any]:
     """A patient's bedside values from a JSON object of manifest columns; null means missing.
 
@@ -403,35 +380,18 @@ def read_bedside(path: str | os.PathLike) -> dict[str, Any]:
     """
     path = Path(path)
     try:
-        values = json.loads(_text(path), object_pairs_hook=_without_twins, parse_constant=_no_number)
-    except FileNotFoundError as error:
-        raise ManifestError(f"cannot read {path}: {error.strerror}.") from error
-    except _NotAllowedError as error:
-        raise ManifestError(f"{path.name} must {error}.") from None
-    except RecursionError:
-        raise ManifestError(f"{path.name} must be a JSON object of numbers and texts, got one too deep.") from None
-    except json.JSONDecodeError as error:
-        raise ManifestError(f"{path.name} must be JSON, got a fault on line {error.lineno}: {error.msg}.") from error
-    except ValueError as error:  # a whole number of more digits than Python converts
-        raise ManifestError(f"{path.name} must have numbers of a sensible length, got {error}.") from error
-    if not isinstance(values, dict):
-        kind = {"list": "a list", "str": "a text", "NoneType": "null"}.get(type(values).__name__, "a number")
-        form = 'a JSON object of manifest columns, such as {"age": 71}'
-        raise ManifestError(f"{path.name} must be {form}, got {kind}.")
+        text = regular_bytes(path, LARGEST_BYTES).decode("utf-8-sig")
+        values = json.loads(text, object_pairs_hook=_without_twins, parse_constant=_no_number)
+        if not isinstance(values, dict):
+            kind = {"list": "a list", "str": "a text", "NoneType": "null"}.get(type(values).__name__, "a number")
+            raise ValueError(kind)
+    except (OSError, UnreadableError, ValueError, RecursionError) as error:
+        form = 'a JSON object of manifest columns in UTF-8, such as {"age": 71}'
+        raise ManifestError(f"{path.name} must be {form}, got {shown(error, 200).rstrip('.')}.") from error
     for name, value in values.items():
-        _require_value(path.name, name, value)
+        with named(f"{path.name}:"):
+            _require_value(name, value)
     return values
-
-
-def _text(path: Path) -> str:
-    try:
-        content = regular_bytes(path, LARGEST_BYTES)
-        return content.decode("utf-8-sig")
-    except UnreadableError as error:
-        raise _NotAllowedError(f"be a JSON file of one patient's values, got {error}") from error
-    except UnicodeDecodeError as error:
-        got = f"byte 0x{content[error.start]:02x} at position {error.start + 1}"
-        raise _NotAllowedError(f"be JSON in UTF-8, got {got}") from error
 
 
 def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -439,23 +399,22 @@ def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     for written, value in pairs:
         name = OLD_NAMES.get(written, written)
         if name in told:
-            raise _NotAllowedError(f"have every name once, got {json.dumps(name)[:LONGEST_VALUE]} twice")
+            raise ValueError(f"the name {json.dumps(name)[:LONGEST_VALUE]} twice")
         told[name] = value
     return told
 
 
 def _no_number(word: str) -> NoReturn:
-    raise _NotAllowedError(f"have finite numbers, got {word} (write null where a value is not known)")
+    raise ValueError(f"{word} (write null where a value is not known)")
 
 
-def _require_value(file: str, name: str, value: Any) -> None:
+def _require_value(name: str, value: Any) -> None:
     """Refuse a name that is no column, and a value that breaks the rule of its column."""
-    if name not in COLUMNS:
+    column = COLUMNS.get(name)
+    if column is None:
         close = get_close_matches(name.lower().replace(" ", "_"), COLUMNS, n=1)
-        hint = f"closest: {close[0]}" if close else "see hepred check --rules"
-        got = f"{json.dumps(name)[:LONGEST_VALUE]} ({hint})"
-        raise ManifestError(f"{file}: every name must be a column of the manifest, got {got}.")
-    column = COLUMNS[name]
+        got = f"{json.dumps(name)[:LONGEST_VALUE]} ({f'closest: {close[0]}' if close else 'see hepred check --rules'})"
+        raise ManifestError(f"every name must be a column of the manifest, got {got}.")
     if column.is_number:
         plain = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
         fits = plain and bool(column.follows(pd.Series([float(value)])).item())
@@ -464,7 +423,7 @@ def _require_value(file: str, name: str, value: Any) -> None:
     if value is not None and not fits:
         remedy = _remedy(column, value)
         got = json.dumps(value)[:LONGEST_VALUE] + f". {remedy}" * bool(remedy)
-        raise ManifestError(f"{file}: {name} must {column.requirement}, got {got}.")
+        raise ManifestError(f"{name} must {column.requirement}, got {got}.")
 
 
 def _remedy(column: Column, value: Any) -> str:
@@ -476,9 +435,6 @@ def _remedy(column: Column, value: Any) -> str:
     text = value.strip() if isinstance(value, str) else str(value) if abs(value) < 1e15 else "a huge number"
     if text.casefold() in MISSING_WORDS or value in MISSING_CODES or not text:
         return "Write null where the value is not known"
-    if isinstance(value, str) and column.is_number:
-        try:
-            return f"Write {float(value):g} without quotation marks" if math.isfinite(float(value)) else ""
-        except ValueError:
-            pass
+    if isinstance(value, str) and column.is_number and NUMBER.fullmatch(text):
+        return f"Write {float(text):g} without quotation marks"
     return remedy_for(column, text).partition(", or map")[0]

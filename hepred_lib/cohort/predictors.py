@@ -12,27 +12,10 @@ from hepred_lib.errors import ManifestError
 from hepred_lib.stats.curves import LOG, columns_of, split_term
 
 CLINICAL_CANDIDATES = (
-    "age",
-    "sex",
-    "onset_to_ct_h",
-    "gcs",
-    "nihss",
-    "sbp_mmhg",
-    "dbp_mmhg",
-    "hypertension",
-    "diabetes",
-    "smoking",
-    "alcohol",
-    "prior_stroke",
-    "antiplatelet",
-    "anticoagulant",
-    "inr",
-    "platelets_10e9_l",
-    "glucose_mmol_l",
-    "fibrinogen_g_l",
-    "hemoglobin_g_dl",
-    "creatinine_umol_l",
-    "wbc_10e9_l",
+    *("age", "sex", "onset_to_ct_h", "gcs", "nihss", "sbp_mmhg", "dbp_mmhg"),
+    *("hypertension", "diabetes", "smoking", "alcohol", "prior_stroke", "antiplatelet", "anticoagulant"),
+    *("inr", "platelets_10e9_l", "glucose_mmol_l", "fibrinogen_g_l"),
+    *("hemoglobin_g_dl", "creatinine_umol_l", "wbc_10e9_l"),
 )
 RADIOLOGICAL_CANDIDATES = ("baseline_volume_ml", "location", "ivh")
 LABELS = {
@@ -90,12 +73,19 @@ def predictor_frame(table: pd.DataFrame, names: Iterable[str], *, allow_empty: b
             raise ManifestError(f"a predictor must be a column of the manifest, got {name!r}{hint}.")
         if column in NO_PREDICTORS:
             raise ManifestError(f"a predictor must be known at the first scan, got {name!r}.")
-        if table[column].isna().all() and not allow_empty:
-            raise ManifestError(
-                f"{name} must have a value in at least one patient to be a predictor, got none in these {len(table)}; "
-                "leave it out of the candidates."
-            )
-        columns["male" if column == "sex" else column] = _predictor(table[column])
+        values = table[column]
+        if values.isna().all() and not allow_empty:
+            where = f"none in these {len(table)}; leave it out of the candidates"
+            raise ManifestError(f"{name} must have a value in at least one patient to be a predictor, got {where}.")
+        if column == "location":
+            values = values.astype(pd.CategoricalDtype(LOCATIONS))
+        elif column == "sex":
+            values = values.map({"F": 0.0, "M": 1.0}).astype(float)
+        elif not pd.api.types.is_numeric_dtype(values) and values.notna().any():
+            raise ManifestError(f"a predictor must be numeric, got the text column {column!r}.")
+        else:
+            values = values.astype(float)
+        columns["male" if column == "sex" else column] = values
     return pd.DataFrame(columns, index=table.index)
 
 
@@ -148,13 +138,3 @@ def predictor_unit(name: str) -> str:
     if column is None or column.kind == "binary":
         return ""
     return f"per {column.unit or ('point' if column.kind == 'integer' else 'unit')}"
-
-
-def _predictor(values: pd.Series) -> pd.Series:
-    if values.name == "sex":
-        return values.map({"F": 0.0, "M": 1.0}).astype(float)
-    if values.name == "location":
-        return values.astype(pd.CategoricalDtype(LOCATIONS))
-    if not pd.api.types.is_numeric_dtype(values) and values.notna().any():
-        raise ManifestError(f"a predictor must be numeric, got the text column {values.name!r}.")
-    return values.astype(float)

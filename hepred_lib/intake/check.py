@@ -29,9 +29,9 @@ from threadpoolctl import threadpool_limits
 
 from hepred_lib.cohort.cells import Cells, read_cells
 from hepred_lib.cohort.manifest import (
-    cells_problems,
     derive_labels,
     label_conflicts,
+    manifest_problems,
     old_names,
     read_manifest,
     valid_cells,
@@ -164,7 +164,7 @@ def check_manifest(
     cells = read_cells(path) if mapping is None else apply_mapping(read_cells(path), load_mapping(mapping))
     file, table = cells.path.name, valid_cells(cells)
     problems = [
-        *cells_problems(cells, definition=definition),
+        *manifest_problems(cells, definition=definition),
         *cohort_problems(table, file, definition=definition),
         *_image_problems(table, file, cores=cores, progress=progress),
     ]
@@ -473,7 +473,7 @@ def cohort_problems(table: pd.DataFrame, file: str, *, definition: str) -> list[
     Parameters
     ----------
     table : DataFrame
-        As :func:`hepred_lib.cohort.manifest.read_valid_cells` gives it: typed, indexed by line.
+        As :func:`hepred_lib.cohort.manifest.valid_cells` gives it: typed, indexed by line.
     file : str
         The manifest's name, for the messages.
     definition : str

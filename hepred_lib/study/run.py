@@ -30,7 +30,7 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-from hepred_lib.cohort.manifest import read_valid_cells
+from hepred_lib.cohort.manifest import valid_cells
 from hepred_lib.cohort.rules import COLUMNS
 from hepred_lib.errors import StudyError
 from hepred_lib.literal import shown
@@ -222,7 +222,7 @@ def _parsed(path: Path, _: int) -> tuple[str, tuple[str, ...]]:
 @lru_cache(maxsize=16)
 def named_images(manifest: Path, digest: str | None) -> tuple[str, ...]:
     """Every scan and mask that a manifest of this digest names, as absolute paths, sorted."""
-    table = read_valid_cells(manifest)
+    table = valid_cells(manifest)
     paths = [name for name, column in COLUMNS.items() if column.kind == "path" and name in table]
     return tuple(sorted(set(table[paths].stack().dropna()))) if paths else ()
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from hepred_lib.cohort.cells import read_cells
-from hepred_lib.cohort.manifest import cells_problems, manifest_problems, read_manifest
+from hepred_lib.cohort.manifest import manifest_problems, read_manifest
 from hepred_lib.errors import ManifestError
 from hepred_lib.intake.spreadsheet import apply_mapping, load_mapping, read_factor, suggest_mapping, write_manifest
 
@@ -59,7 +59,7 @@ def test_names_units_codes_and_missing_values_are_mapped(mapped, mapping):
         "sex": ["M", "F", "M"],
     }
     assert cells.table.index.tolist() == [2, 3, 4]
-    assert cells_problems(cells) == []
+    assert manifest_problems(cells) == []
 
 
 def test_what_was_emptied_and_left_out_is_said(mapped):
@@ -102,7 +102,7 @@ def test_a_missing_code_that_is_a_value_of_another_column_is_a_warning(mapped):
 
 
 def test_a_name_that_is_spelt_otherwise_is_not_left_out_silently(mapped):
-    (problem,) = cells_problems(mapped("patient_id,Age\na,70\n", "missing: [999]"))
+    (problem,) = manifest_problems(mapped("patient_id,Age\na,70\n", "missing: [999]"))
     assert "the header must spell age, got Age" in str(problem)
 
 
@@ -210,7 +210,7 @@ def test_a_suggested_mapping_gives_a_clean_manifest(tmp_path, language):
     cells = read_cells(tmp_path / "hospital.csv")
     (tmp_path / "map.yaml").write_text(suggest_mapping(cells), encoding="utf-8")
     mapped = apply_mapping(cells, load_mapping(tmp_path / "map.yaml"))
-    assert cells_problems(mapped) == []
+    assert manifest_problems(mapped) == []
     names = "patient_id age sex sbp_mmhg glucose_mmol_l baseline_volume_ml hypertension"
     assert list(mapped.table) == names.split()
     assert set(mapped.table["sex"]) == {"M", "F"}
