@@ -83,7 +83,7 @@ def expansion_label(
     if definition not in DEFINITIONS:
         raise ValueError(f"definition must be one of {', '.join(DEFINITIONS)}, got {definition!r}.")
     rule = DEFINITIONS[definition]
-    given = {"baseline_ml": baseline_ml, "followup_ml": followup_ml}
+    given: dict[str, ArrayLike | None] = {"baseline_ml": baseline_ml, "followup_ml": followup_ml}
     if rule.ventricular:
         given |= {"baseline_ivh_ml": baseline_ivh_ml, "followup_ivh_ml": followup_ivh_ml}
     volumes = _volumes(given)

@@ -184,46 +184,37 @@ class Unit:
     high: float
 
 
-_CUBIC_MM = Unit("mm³", 0.001, 300, 300_000)
-_VOLUME = (_CUBIC_MM, Unit("L", 1000, 0.0005, 0.1))
-UNITS: dict[str, tuple[Unit, ...]] = {
-    "age": (
-        Unit("months", 1 / 12, 216, 1320),
-        Unit("years of birth", None, 1880, 2015),
-        Unit("days", 1 / 365.25, 6570, 40_000),
-    ),
-    "onset_to_ct_h": (
-        Unit("minutes", 1 / 60, 40, 6000),
-        Unit("seconds", 1 / 3600, 6000, 36_000),
-        Unit("days", 24, 0.001, 0.25),
-    ),
-    "ct_to_followup_h": (Unit("minutes", 1 / 60, 150, 10_000), Unit("days", 24, 0.2, 3)),
+_CUBIC_MM = ("mm³", 0.001, 300, 300_000)
+_VOLUME = (_CUBIC_MM, ("L", 1000, 0.0005, 0.1))
+_TIMES = (("minutes", 1 / 60, 40, 6000), ("seconds", 1 / 3600, 6000, 36_000), ("days", 24, 0.001, 0.25))
+_AGES = (("months", 1 / 12, 216, 1320), ("years of birth", None, 1880, 2015), ("days", 1 / 365.25, 6570, 40_000))
+_PER_UL = (("per µL", 0.001, 20_000, 1_500_000), ("10⁴ per µL", 10, 6, 60), ("10⁵ per µL", 100, 0.5, 6))
+_UNITS: dict[str, tuple[tuple[str, float | None, float, float], ...]] = {
+    "age": _AGES,
+    "onset_to_ct_h": _TIMES,
+    "ct_to_followup_h": (("minutes", 1 / 60, 150, 10_000), ("days", 24, 0.2, 3)),
     "baseline_volume_ml": _VOLUME,
     "followup_volume_ml": _VOLUME,
     "baseline_ivh_ml": (_CUBIC_MM,),
     "followup_ivh_ml": (_CUBIC_MM,),
-    "sbp_mmhg": (Unit("cmHg", 10, 9, 18.5), Unit("kPa", 7.50062, 18.5, 40)),
-    "dbp_mmhg": (Unit("cmHg", 10, 5, 10.8), Unit("kPa", 7.50062, 10.8, 20)),
-    "inr": (Unit("seconds (a prothrombin time)", None, 8, 20), Unit("percent (a Quick value)", None, 20, 150)),
-    "platelets_10e9_l": (
-        Unit("per µL", 0.001, 20_000, 1_500_000),
-        Unit("10⁴ per µL", 10, 6, 60),
-        Unit("10⁵ per µL", 100, 0.5, 6),
-    ),
-    "glucose_mmol_l": (Unit("mg/dL", 0.0555, 60, 600),),
-    "fibrinogen_g_l": (Unit("mg/dL", 0.01, 50, 1500), Unit("µmol/L", 0.34, 7, 15)),
-    "hemoglobin_g_dl": (Unit("g/L", 0.1, 50, 250), Unit("mmol/L", 1.6114, 4, 9.6)),
-    "creatinine_umol_l": (Unit("mg/dL", 88.4, 0.3, 10), Unit("mmol/L", 1000, 0.02, 0.3)),
-    "wbc_10e9_l": (Unit("per µL", 0.001, 1000, 100_000), Unit("10² per µL", 0.1, 35, 500)),
+    "sbp_mmhg": (("cmHg", 10, 9, 18.5), ("kPa", 7.50062, 18.5, 40)),
+    "dbp_mmhg": (("cmHg", 10, 5, 10.8), ("kPa", 7.50062, 10.8, 20)),
+    "inr": (("seconds (a prothrombin time)", None, 8, 20), ("percent (a Quick value)", None, 20, 150)),
+    "platelets_10e9_l": _PER_UL,
+    "glucose_mmol_l": (("mg/dL", 0.0555, 60, 600),),
+    "fibrinogen_g_l": (("mg/dL", 0.01, 50, 1500), ("µmol/L", 0.34, 7, 15)),
+    "hemoglobin_g_dl": (("g/L", 0.1, 50, 250), ("mmol/L", 1.6114, 4, 9.6)),
+    "creatinine_umol_l": (("mg/dL", 88.4, 0.3, 10), ("mmol/L", 1000, 0.02, 0.3)),
+    "wbc_10e9_l": (("per µL", 0.001, 1000, 100_000), ("10² per µL", 0.1, 35, 500)),
 }
+UNITS = {name: tuple(Unit(*row) for row in rows) for name, rows in _UNITS.items()}
 
 
-def likely_unit(name: str, values: pd.Series) -> Unit | None:
-    """The other unit that the median of a column's values suggests."""
-    if values.empty:
-        return None
-    median = float(values.clip(-1e12, 1e12).median())  # the mean of two huge numbers is none
-    return next((unit for unit in UNITS.get(name, ()) if unit.low <= median <= unit.high), None)
+def likely_unit(name: str, values: pd.Series | float) -> Unit | None:
+    """The other unit that a number, or the median of a column's values, suggests."""
+    if isinstance(values, pd.Series):
+        values = float(values.clip(-1e12, 1e12).median())  # the mean of two huge numbers is none
+    return next((unit for unit in UNITS.get(name, ()) if unit.low <= values <= unit.high), None)
 
 
 def factor_text(factor: float) -> str:
@@ -248,10 +239,16 @@ def column_problems(column: Column, numbers: pd.Series) -> Iterator[Problem]:
         The column's numbers by line; NaN where there is none.
     """
     follows = column.follows(numbers)
-    throughout = _wrong_throughout(column, numbers[numbers.notna() & ~numbers.isin(MISSING_CODES)], follows)
-    if throughout is not None:
-        yield throughout
-        return
+    values = numbers[numbers.notna() & ~numbers.isin(MISSING_CODES)]
+    wrong = values[~follows[values.index]]
+    if len(wrong) >= FEWEST_VALUES and 2 * len(wrong) >= len(values):  # one problem instead of one for every row
+        unit, dates = likely_unit(column.name, values), bool(values.between(*EXCEL_DATES).all())
+        if dates or unit is not None:
+            kind = "dates as Excel counts days" if dates else f"as in {unit.name}"
+            value = f"{wrong.min():g} to {wrong.max():g} in {len(wrong)} of {len(values)} rows ({kind})"
+            remedy = "Give the value of the rule" if dates else _unit_remedy(column.name, unit)
+            yield Problem(column.name, column.requirement, value, remedy, line=int(wrong.index[0]))
+            return
     present = numbers[follows]
     codes = missing_codes(column, present)
     for code in codes:
@@ -262,23 +259,9 @@ def column_problems(column: Column, numbers: pd.Series) -> Iterator[Problem]:
     values = present[~present.isin(codes)]
     unit = likely_unit(column.name, values) if len(values) >= FEWEST_VALUES else None
     if unit is not None:
-        rule, value = f"be {f'in {column.unit}' if column.unit else 'a ratio'}", f"a median of {values.median():g}"
-        value, remedy = f"{value}, as in {unit.name}", _unit_remedy(column.name, unit)
+        value = f"a median of {values.median():g}, as in {unit.name}"
+        rule, remedy = f"be in {column.unit}" if column.unit else "be a ratio", _unit_remedy(column.name, unit)
         yield Problem(column.name, rule, value, remedy, "warn", int(values.index[0]))
-
-
-def _wrong_throughout(column: Column, values: pd.Series, follows: pd.Series) -> Problem | None:
-    """One problem for a column whose values are in another unit, instead of one for every row."""
-    wrong = values[~follows[values.index]]
-    if len(wrong) < FEWEST_VALUES or 2 * len(wrong) < len(values):
-        return None
-    unit, dates = likely_unit(column.name, values), bool(values.between(*EXCEL_DATES).all())
-    if unit is None and not dates:
-        return None
-    kind = "dates as Excel counts days" if dates else f"as in {unit.name}"
-    value = f"{wrong.min():g} to {wrong.max():g} in {len(wrong)} of {len(values)} rows ({kind})"
-    remedy = "Give the value of the rule" if dates else _unit_remedy(column.name, unit)
-    return Problem(column.name, column.requirement, value, remedy, line=int(wrong.index[0]))
 
 
 def _unit_remedy(name: str, unit: Unit) -> str:
@@ -351,27 +334,21 @@ def remedy_for(column: Column, value: str) -> str:
         return f"Write {code or 'F or M'}, or map the codes: sex: {{{f'{value}: {code}' if code else '1: M, 2: F'}}}"
     if column.kind == "code":
         close = get_close_matches(re.sub(r"\W+", "_", word), column.allowed, n=1, cutoff=0.5)
-        return (
-            f"Write {close[0]} if that is meant" if close else f"Map the words to these codes: {column.name}: {{...}}"
-        )
+        words = f"Map the words to these codes: {column.name}: {{...}}"
+        return f"Write {close[0]} if that is meant" if close else words
     if column.kind == "binary" and word in WORDS["yes"] | WORDS["no"]:
         code = int(word in WORDS["yes"])
         return f"Write 1 for yes and 0 for no, or map the words: {column.name}: {{{value}: {code}}}"
     try:
-        return _value_remedy(column, value, float(value))
+        number = float(value)
     except ValueError:
         remedy = next((words for form, words in _ALMOST_NUMBERS.items() if re.fullmatch(form, value, re.DOTALL)), "")
-    wanted = {"h": "number of hours", "y": "age in years"}.get(column.unit, "value itself")
-    return remedy.format(value=wanted, unit=f", in {column.unit}" if column.unit not in ("", "0/1") else "")
-
-
-def _value_remedy(column: Column, value: str, number: float) -> str:
-    """What to do about one number that breaks its rule, where another unit or a code for missing explains it."""
+        wanted = {"h": "number of hours", "y": "age in years"}.get(column.unit, "value itself")
+        return remedy.format(value=wanted, unit=f", in {column.unit}" if column.unit not in ("", "0/1") else "")
     if number in MISSING_CODES:
         return f"If {value} means missing, leave the cell empty or name {value} under missing in a mapping"
-    unit = next((unit for unit in UNITS.get(column.name, ()) if unit.low <= number <= unit.high), None)
-    if unit is not None:
-        may = f"If this is in {unit.name}, multiply by {factor_text(unit.factor)}" if unit.factor else ""
-        return may or f"This may be in {unit.name}"
-    dated = EXCEL_DATES[0] <= number <= EXCEL_DATES[1]
-    return "This may be a date as Excel counts days: give the value of the rule" if dated else ""
+    unit = likely_unit(column.name, number)
+    if unit is not None and unit.factor:
+        return f"If this is in {unit.name}, multiply by {factor_text(unit.factor)}"
+    dates = "This may be a date as Excel counts days: give the value of the rule"
+    return f"This may be in {unit.name}" if unit else dates * (EXCEL_DATES[0] <= number <= EXCEL_DATES[1])
