@@ -331,7 +331,7 @@ def fit_penalized(
     imputer, completed = impute_development(x, outcome, n_imputations=n_imputations, rng=rng, observed=False)
     folds = list(StratifiedKFold(n_folds, shuffle=True, random_state=seed).split(outcome, outcome))
     solver = "saga" if penalty == "lasso" else "newton-cholesky"  # both leave the intercept unpenalized
-    how = {"tol": 1e-5, "max_iter": 20_000, "random_state": 0, "use_legacy_attributes": False}
+    how = {"tol": 1e-4, "max_iter": 20_000, "random_state": 0, "use_legacy_attributes": False}
     cross = LogisticRegressionCV(
         Cs=STRENGTHS, l1_ratios=(SHARE_OF_L1[penalty],), cv=folds, solver=solver, scoring="neg_log_loss", **how
     )
