@@ -12,10 +12,10 @@ import pytest
 
 from hepred_lib.cohort.rules import COLUMNS
 from hepred_lib.errors import ScanError, StudyError
+from hepred_lib.multitask import prediction
 from hepred_lib.stats.development import DevelopmentSettings, develop
 from hepred_lib.stats.evaluation import calibration_reading, evaluate
 from hepred_lib.stats.updating import closed_test
-from hepred_lib.study import deployment
 from hepred_lib.study.deployment import (
     FrozenModel,
     FrozenStudy,
@@ -213,7 +213,9 @@ def frozen(tmp_path_factory) -> FrozenStudy:
         name: FrozenModel(name, develop(x, y, chosen), 0.2, chosen.candidates) for name, chosen in settings.items()
     }
     scales = pd.DataFrame({"mean": [10.0], "sd": [2.0]}, index=[0])
-    return FrozenStudy(tmp_path_factory.mktemp("frozen"), object(), models, "scans", scales)
+    return FrozenStudy(
+        tmp_path_factory.mktemp("frozen"), prediction.Reader((None,), pd.DataFrame(), {}), models, "scans", scales
+    )
 
 
 @pytest.fixture
@@ -289,7 +291,7 @@ def table() -> pd.DataFrame:
 
 class Reading:
     dl_score, dl_score_spread, flags, volume_ml, ventricles_ml = 0.5, 0.1, "", 12.0, 0.0
-    prediction = type("Prediction", (), {"detected": True})
+    prediction, patient = type("Prediction", (), {"detected": True}), None
 
 
 def read(reader, row):
@@ -301,9 +303,15 @@ def read(reader, row):
 
 
 @pytest.fixture
-def patients(frozen, table, monkeypatch) -> pd.DataFrame:
-    monkeypatch.setattr(deployment, "read_with", read)
-    monkeypatch.setattr(deployment, "picture", lambda reading, reference: {})
+def pretended(monkeypatch):
+    """Scans are read without networks."""
+    monkeypatch.setattr(prediction, "read_with", read)
+    monkeypatch.setattr(prediction, "picture", lambda reading, reference: {})
+    monkeypatch.setattr(prediction, "slice_calls", lambda reading: pd.DataFrame(columns=["patient_id"]))
+
+
+@pytest.fixture
+def patients(frozen, table, pretended) -> pd.DataFrame:
     return predict_cohort(frozen, table, read_scans(frozen, table))
 
 
@@ -318,9 +326,7 @@ def test_the_reason_names_the_column_and_never_the_place_on_the_disk(patients):
     assert patients["reason"].tolist() == ["", "no baseline CT", f"{unreadable}; no bedside value", "no bedside value"]
 
 
-def test_a_mask_that_cannot_be_used_costs_no_score(frozen, table, monkeypatch):
-    monkeypatch.setattr(deployment, "read_with", read)
-    monkeypatch.setattr(deployment, "picture", lambda reading, reference: {})
+def test_a_mask_that_cannot_be_used_costs_no_score(frozen, table, pretended):
     table.loc[0, "baseline_mask"] = "/place/mask.nii.gz"
     first = predict_cohort(frozen, table, read_scans(frozen, table)).iloc[0]
     assert first["p_image"] > 0

@@ -17,17 +17,17 @@ reading
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
-from hepred_lib.errors import ManifestError
+from hepred_lib.errors import ManifestError, ScanError
 from hepred_lib.imaging.preprocessing import BrainSlices
 from hepred_lib.imaging.scans import Scan
 from hepred_lib.imaging.segmentation import dice, fill_holes, hd95_mm
@@ -59,6 +59,10 @@ FALLBACK_SLICES = 3
 AGREEMENT = (
     *("patient_id", "dice", "hd95_mm", "reference_ml", "predicted_ml"),
     *("ivh_dice", "reference_ivh_ml", "predicted_ivh_ml"),
+)
+READ = (
+    *("patient_id", "dl_score", "dl_score_spread", "hematoma_detected", "predicted_volume_ml"),
+    *("predicted_ivh_ml", "flags", "unread", "unmasked"),
 )
 VALUES = READOUTS["both"]
 
@@ -413,6 +417,9 @@ class Readings:
 
     Attributes
     ----------
+    table : DataFrame
+        One row per scan: score, spread, detection, volumes, flags, in ``unread`` why a scan could not be read, and in
+        ``unmasked`` why its mask could not.
     agreement : DataFrame
         ``segmentation.csv``: one row per scan with a reference outline.
     slices : DataFrame
@@ -423,14 +430,21 @@ class Readings:
         By patient, what the networks saw.
     """
 
+    table: pd.DataFrame
     agreement: pd.DataFrame
     slices: pd.DataFrame
     pictures: dict[str, dict[str, np.ndarray]]
     patients: dict[str, Patient]
 
 
-def read_cohort(reader: Reader, rows: pd.DataFrame, folds: pd.Series | None = None) -> Readings:
-    """Read the baseline scans of a manifest's rows; a reader without networks reads none.
+def read_cohort(
+    reader: Reader,
+    rows: pd.DataFrame,
+    folds: pd.Series | None = None,
+    *,
+    explain: Callable[[ScanError, Mapping[str, object]], str] | None = None,
+) -> Readings:
+    """Read the baseline scans of a manifest's rows; without networks none is read.
 
     Parameters
     ----------
@@ -438,27 +452,44 @@ def read_cohort(reader: Reader, rows: pd.DataFrame, folds: pd.Series | None = No
     rows : DataFrame
     folds : Series of int, optional
         By patient: a patient of fold k, 0 or more, is read by network k alone, which has not seen them.
+    explain : callable, optional
+        Given, a scan or a mask that cannot be read stops nobody else: the words for its error and row are in the
+        table. A scan is read whatever its mask is.
 
     Raises
     ------
     ScanError
-        With the patient named.
+        With the patient named, unless faults are explained.
     """
-    agreement, slices = [], [pd.DataFrame(columns=["patient_id", "slice", "presence", "blood", "predicted_mm2"])]
-    pictures, patients = {}, {}
-    records = rows.to_dict("records") if reader.networks else []
+    table, agreement, pictures, patients = [], [], {}, {}
+    slices = [pd.DataFrame(columns=["patient_id", "slice", "presence", "blood", "predicted_mm2"])]
+    records = rows[rows["baseline_ct"].notna()].to_dict("records") if reader.networks else []
     for row in progress(records, desc="read scans", unit="scan"):
-        fold = -1 if folds is None else int(folds[row["patient_id"]])
-        chosen = reader
+        patient, chosen = row["patient_id"], reader
+        fold = -1 if folds is None else int(folds[patient])
         if fold >= 0:
             chosen = replace(reader, networks=(reader.networks[fold],), scales=reader.scales.loc[[fold]])
-        reading, reference = read_with(chosen, row)
+        try:
+            reading, reference, fault = _read_whatever_its_mask(chosen, row, explain)
+        except ScanError as error:
+            if explain is None:
+                raise
+            table.append({"patient_id": patient, "unread": explain(error, row)})
+            continue
+        found = {name: getattr(reading, name) for name in ("dl_score", "dl_score_spread", "flags")}
+        found |= {"hematoma_detected": int(reading.prediction.detected), "predicted_volume_ml": reading.volume_ml}
+        found |= {"predicted_ivh_ml": reading.ventricles_ml, "unread": "", "unmasked": fault}
+        table.append({"patient_id": patient, **found})
         slices.append(slice_calls(reading))
         agreement += [outline_agreement(reading, reference)] if reference is not None else []
-        pictures[row["patient_id"]] = picture(reading, reference)
-        patients[row["patient_id"]] = reading.patient
-    table = pd.DataFrame(agreement, columns=list(AGREEMENT))
-    return Readings(table, pd.concat(slices[1:] or slices), pictures, patients)
+        pictures[patient], patients[patient] = picture(reading, reference), reading.patient
+    return Readings(
+        pd.DataFrame(table, columns=list(READ)).astype({"patient_id": "string"}),
+        pd.DataFrame(agreement, columns=list(AGREEMENT)),
+        pd.concat(slices[1:] or slices),
+        pictures,
+        patients,
+    )
 
 
 def outline_agreement(reading: Reading, reference: Reference) -> dict[str, float | str]:
@@ -516,6 +547,19 @@ def load_reader(
     """The networks of a run on a device (the CPU if not given), in the order of the folds in ``scales``."""
     paths: Sequence[Path] = [folder / "folds" / str(fold) / "network.safetensors" for fold in scales.index]
     return Reader(tuple(load_network(path).to(device) for path in paths), scales, dict(options))
+
+
+def _read_whatever_its_mask(
+    reader: Reader, row: dict[str, Any], explain: Callable[[ScanError, Mapping[str, object]], str] | None
+) -> tuple[Reading, Reference | None, str]:
+    """A patient's reading, reference, and what is wrong with the mask where faults are explained."""
+    masks = ("baseline_mask", "baseline_ivh_mask")
+    try:
+        return *read_with(reader, row), ""
+    except ScanError as error:
+        if explain is None or all(pd.isna(row.get(mask)) for mask in masks):
+            raise
+        return read_with(reader, row | dict.fromkeys(masks))[0], None, explain(error, row)
 
 
 def _with_measured(network: MultitaskNetwork, values: Tensor, patient: Patient, outline: np.ndarray) -> Tensor:

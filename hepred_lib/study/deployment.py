@@ -15,24 +15,12 @@ import numpy as np
 import pandas as pd
 
 from hepred_lib.cohort.predictors import predictor_frame
-from hepred_lib.errors import HeadError, ManifestError, ScanError, StudyError
+from hepred_lib.errors import HeadError, ManifestError, StudyError
 from hepred_lib.imaging.scans import write_like
 from hepred_lib.intake.check import fault_of, read_new_patients
 from hepred_lib.literal import shown
 from hepred_lib.multitask.device import pick_device
-from hepred_lib.multitask.prediction import (
-    AGREEMENT,
-    Reader,
-    Reading,
-    Reference,
-    load_reader,
-    outline_agreement,
-    picture,
-    read_with,
-    slice_calls,
-    standardize,
-)
-from hepred_lib.progress import progress
+from hepred_lib.multitask.prediction import Reader, Readings, load_reader, read_cohort, read_with, standardize
 from hepred_lib.stats.curves import columns_of
 from hepred_lib.stats.development import DevelopedModel
 from hepred_lib.stats.evaluation import evaluate
@@ -47,10 +35,6 @@ from hepred_lib.study.tables import listed
 MISFITS = (KeyError, IndexError, TypeError, ValueError, np.linalg.LinAlgError)
 IMPUTATIONS = {"image": None, "clinical": "imputation.json", "integrated": "integrated_imputation.json"}
 NO_BEDSIDE = "no bedside value"
-READ = (
-    *("patient_id", "dl_score", "dl_score_spread", "hematoma_detected", "predicted_volume_ml"),
-    *("predicted_ivh_ml", "flags", "unread", "unmasked"),
-)
 OUTLINES = ("hematoma.nii.gz", "ventricles.nii.gz")
 OTHER_SCALE_SD = 3.0  # a cohort whose median score lies further away was scored on another scale
 
@@ -172,29 +156,6 @@ def missing_inputs(table: pd.DataFrame, model: FrozenModel) -> pd.DataFrame:
     return pd.DataFrame({"score": score, "bedside": bedside}, index=x.index)
 
 
-@dataclass(frozen=True)
-class Readings:
-    """The scans of new patients as the networks read them.
-
-    Attributes
-    ----------
-    table : DataFrame
-        One row per scan: score, spread, detection, volume, flags, in ``unread`` why a scan could not be read, and in
-        ``unmasked`` why its mask could not.
-    agreement : DataFrame
-        One row per scan with a reference segmentation: ``patient_id, dice, hd95_mm, reference_ml, predicted_ml``.
-    slices : DataFrame
-        Presence of blood by slice, where there is a reference.
-    pictures : dict
-        By patient, what :func:`hepred_lib.multitask.prediction.picture` gives.
-    """
-
-    table: pd.DataFrame
-    agreement: pd.DataFrame
-    slices: pd.DataFrame
-    pictures: dict[str, dict[str, np.ndarray]]
-
-
 def new_patients(frozen: FrozenStudy, manifest: Path) -> pd.DataFrame:
     """Patients of a manifest with outcomes by the study's definition; ``unmeasured`` says why a volume is missing.
 
@@ -226,29 +187,10 @@ def read_scans(frozen: FrozenStudy, table: pd.DataFrame) -> Readings:
     table : DataFrame
         As :func:`new_patients` gives it.
     """
-    rows = table[table["baseline_ct"].notna()].to_dict("records") if frozen.reader else []
-    read, agreement, slices, pictures = [], [], [], {}
-    for row in progress(rows, desc="read scans", unit="scan"):
-        patient = row["patient_id"]
-        try:
-            reading, reference, fault = _read_patient(frozen.reader, row)
-        except ScanError as error:
-            read.append({"patient_id": patient, "unread": fault_of(error, row)})
-            continue
-        found = {name: getattr(reading, name) for name in ("dl_score", "dl_score_spread", "flags")}
-        found |= {"hematoma_detected": int(reading.prediction.detected), "predicted_volume_ml": reading.volume_ml}
-        found["predicted_ivh_ml"] = reading.ventricles_ml
-        read.append({"patient_id": patient, **found, "unread": "", "unmasked": fault})
-        pictures[patient] = picture(reading, reference)
-        if reference is not None:
-            slices.append(slice_calls(reading))
-            agreement.append(outline_agreement(reading, reference))
-    return Readings(
-        pd.DataFrame(read, columns=list(READ)).astype({"patient_id": "string"}),
-        pd.DataFrame(agreement, columns=list(AGREEMENT)),
-        pd.concat(slices) if slices else pd.DataFrame(columns=["patient_id", "presence", "blood", "predicted_mm2"]),
-        pictures,
-    )
+    readings = read_cohort(frozen.reader or Reader((), pd.DataFrame(), {}), table, explain=fault_of)
+    # Without a reference it is not known which slices have blood.
+    known = readings.slices["patient_id"].isin(readings.agreement["patient_id"])
+    return replace(readings, slices=readings.slices[known])
 
 
 def predict_cohort(frozen: FrozenStudy, table: pd.DataFrame, readings: Readings) -> pd.DataFrame:
@@ -472,17 +414,6 @@ def _frame(table: pd.DataFrame, model: FrozenModel) -> pd.DataFrame:
     offered = ["sex" if name == "male" and "male" not in table else name for name in given]
     needed = [*offered, "dl_score"] if "dl_score" in model.logistic.settings.added else offered
     return predictor_frame(table.reindex(columns=list(dict.fromkeys(needed))), needed, allow_empty=True)
-
-
-def _read_patient(reader: Reader, row: Mapping[str, Any]) -> tuple[Reading, Reference | None, str]:
-    """A patient's reading, reference and what is wrong with the mask: a scan is read whatever its mask is."""
-    try:
-        return *read_with(reader, row), ""
-    except ScanError as error:
-        masks = {name: None for name in ("baseline_mask", "baseline_ivh_mask") if not pd.isna(row[name])}
-        if not masks:
-            raise
-        return read_with(reader, {**row, **masks})[0], None, fault_of(error, row)
 
 
 def _unmeasured(patients: pd.DataFrame) -> pd.Series:

@@ -136,5 +136,5 @@ def test_raw_scores_are_those_of_the_networks_or_of_the_manifest(tmp_path, folds
 
 
 def test_a_study_without_networks_reads_no_scan():
-    readings = read_cohort(Reader((), pd.DataFrame(), {}), pd.DataFrame({"patient_id": ["a"]}))
+    readings = read_cohort(Reader((), pd.DataFrame(), {}), pd.DataFrame({"patient_id": ["a"], "baseline_ct": "a.nii"}))
     assert (len(readings.agreement), len(readings.slices), readings.pictures) == (0, 0, {})
