@@ -103,6 +103,11 @@ class _Sheet:
     notes: list[str] = field(default_factory=list)
     delimited: bool = True
 
+    @property
+    def header(self) -> list[str]:
+        """Names of the columns, none before the header is read."""
+        return self.rows[0] if self.rows else []
+
 
 class _TableError(Exception):
     """Why there is no table to look at."""
@@ -191,13 +196,23 @@ def _read_text(content: bytes) -> _Sheet:
     """The rows of a CSV file, with the line where each begins."""
     sheet = _Sheet()
     text = _decoded(content, sheet.notes)
-    text, first, separator, comments = _without_preamble(text)
+    first, place, separator, comments = 1, 0, "", []
+    while line := LINE.match(text, place):  # what comes before the header
+        words = line.group().strip()
+        named = re.fullmatch(r'"?sep=(.)"?\1*', line.group().strip("\r\n "), re.IGNORECASE)
+        if named and not separator:
+            separator = named.group(1)
+        elif words.startswith("#") and "patientid" not in _bare_name(words):
+            comments.append(str(first))
+        elif words.strip('",;\t| '):
+            break
+        place, first = line.end(), first + 1
+    text = text[place:]
     separator = separator or max(SEPARATORS, key=lambda candidate: _fit(candidate, text))
     if separator != ",":
         sheet.notes.append(f"{SEPARATORS.get(separator, repr(separator))}-separated")
     if comments:
-        shown = ", ".join(comments[:3]) + ", ..." * (len(comments) > 3)
-        sheet.notes.append(f"comment on line {shown} left out")
+        sheet.notes.append(f"comment on line {', '.join(comments[:3])}{', ...' * (len(comments) > 3)} left out")
     _parse(text, separator, first, sheet)
     return sheet
 
@@ -232,26 +247,9 @@ def _windows_text(content: bytes, got: str, notes: list[str]) -> str:
     except UnicodeDecodeError as error:
         raise _TableError("be UTF-8 text", got, SAVE_AS) from error
     place = re.search(r"[^\x00-\x7f]", text).start()  # there is one, or it were UTF-8
-    before = re.search(r"\w*\Z", text[max(place - 15, 0) : place]).group()
-    word = before + text[place] + re.match(r"\w*", text[place + 1 : place + 15]).group()
+    word = re.search(r"\w*[^\x00-\x7f]\w*", text[max(place - 15, 0) : place + 15]).group()
     notes.append(f"Windows-1252 text (such as {word!r} on line {content.count(10, 0, place) + 1})")
     return text
-
-
-def _without_preamble(text: str) -> tuple[str, int, str, list[str]]:
-    """The text from its header on, the header's line, the separator of a ``sep=`` line, and the lines of comments."""
-    first, place, separator, comments = 1, 0, "", []
-    while line := LINE.match(text, place):
-        words = line.group().strip()
-        named = re.fullmatch(r'"?sep=(.)"?\1*', line.group().strip("\r\n "), re.IGNORECASE)
-        if named and not separator:
-            separator = named.group(1)
-        elif words.startswith("#") and "patientid" not in _bare_name(words):
-            comments.append(str(first))
-        elif words.strip('",;\t| '):
-            break
-        place, first = line.end(), first + 1
-    return text[place:], first, separator, comments
 
 
 def _fit(separator: str, text: str) -> tuple:
@@ -274,14 +272,14 @@ def _parse(text: str, separator: str, first: int, sheet: _Sheet) -> None:
         for row in reader:
             end = first + reader.line_num - 1
             if end > begin:
-                sheet.problems += _line_breaks(row, sheet.rows, separator, begin, end)
+                _note_line_breaks(row, separator, begin, end, sheet)
             cells = [_on_one_line(cell) for cell in row]
             if any(cells):
                 sheet.lines.append(begin)
                 sheet.rows.append(cells)
             begin = end + 1
     except csv.Error:
-        raise _open_quote(text, sheet.rows, separator, first, begin, first + reader.line_num - 1) from None
+        raise _open_quote(text, sheet.header, separator, first, begin, first + reader.line_num - 1) from None
     finally:
         csv.field_size_limit(limit)
 
@@ -291,33 +289,31 @@ def _on_one_line(text: str) -> str:
     return " ".join(map(str.strip, re.split(r"[\r\n]+", text.strip())))
 
 
-def _line_breaks(row: list[str], rows: list[list[str]], separator: str, begin: int, end: int) -> list[Problem]:
+def _note_line_breaks(row: list[str], separator: str, begin: int, end: int, sheet: _Sheet) -> None:
     """A problem for each cell with line breaks: a refusal where they look like rows that a quotation mark swallows."""
-    header, problems = rows[0] if rows else row, []
+    header = sheet.header or row
     for place, cell in enumerate(row):
         breaks = len(BREAK.findall(cell))
-        column = header[place] if rows and place < len(header) else "the header"
+        column = sheet.header[place] if place < len(sheet.header) else "the header"
         if breaks and len(header) > 1 and cell.count(separator) >= breaks * (len(header) - 1):
             rule = "have a closing quotation mark in its own row"
             value = f"one that opens on line {begin} and closes on line {end}, which swallows {breaks} patients"
             patient = _patient_of(row, header)
-            problems.append(Problem(column, rule, value, CLOSE_QUOTE, line=begin, patient_id=patient))
+            sheet.problems.append(Problem(column, rule, value, CLOSE_QUOTE, line=begin, patient_id=patient))
         elif breaks and column != "the header":
-            problems.append(Problem(column, "be on one line", "a line break in the cell", "", "warn", begin))
-    return problems
+            sheet.problems.append(Problem(column, "be on one line", "a line break in the cell", "", "warn", begin))
 
 
-def _open_quote(text: str, rows: list[list[str]], separator: str, first: int, begin: int, end: int) -> _TableError:
+def _open_quote(text: str, header: list[str], separator: str, first: int, begin: int, end: int) -> _TableError:
     """The fault of a row whose quotation mark is not closed, or not followed by a separator."""
     lines = BREAK.split(text)
     if begin == end and len(lines) - 1 + first > end + 1:
         value = f"one on line {begin} with text after it"
         return _TableError("be followed by a separator at every closing quotation mark", value, CLOSE_QUOTE, begin)
     start = next(csv.reader([lines[begin - first]], delimiter=separator), [""])
-    header = rows[0] if rows else []
     column = header[len(start) - 1] if len(start) <= len(header) else ""
-    swallowed = sum(bool(line.strip()) for line in lines[begin - first : end - first + 1])
-    total = sum(bool(line.strip()) for line in lines) - 1
+    filled = [bool(line.strip()) for line in lines]
+    swallowed, total = sum(filled[begin - first : end - first + 1]), sum(filled) - 1
     value = f"one that opens on line {begin} and swallows {swallowed} of {total} patients (lines {begin} to {end})"
     return _TableError("close every quotation mark", value, CLOSE_QUOTE, begin, column, _patient_of(start[:-1], header))
 
@@ -426,6 +422,8 @@ def _written(cell: Any) -> str:
 
 def _require_plain_cells(raw: bytes, sheet: _Sheet) -> None:
     """Refuse merged cells, which have one value for several patients, and formulas whose result was never saved."""
+    from openpyxl.utils import column_index_from_string
+
     merged = [name.decode() for name in re.findall(rb'<(?:\w+:)?mergeCell [^>]*ref="([A-Z0-9:]+)"', raw)]
     if merged:
         value = f"{len(merged)} ({', '.join(merged[:3])}{' ...' * (len(merged) > 3)})"
@@ -434,16 +432,14 @@ def _require_plain_cells(raw: bytes, sheet: _Sheet) -> None:
     hidden = len(re.findall(rb'<row [^>]*hidden="(?:1|true)"', raw))
     if hidden:
         sheet.notes.append(f"hidden rows are read too: {hidden}")
-    from openpyxl.utils import column_index_from_string
-
-    header = sheet.rows[0] if sheet.rows else []
-    for letters, line in {(letters.decode(), int(line)): None for letters, line in UNSAVED_FORMULA.findall(raw)}:
-        place = column_index_from_string(letters) - 1 if letters <= "XFD" or len(letters) < 3 else len(header)
-        column = header[place] if place < len(header) and header[place] else f"column {letters}"
-        remedy = "Open the workbook in Excel or LibreOffice and save it, so that the results are stored"
+    remedy = "Open the workbook in Excel or LibreOffice and save it, so that the results are stored"
+    for letters, number in dict.fromkeys(UNSAVED_FORMULA.findall(raw)):
+        name, line = letters.decode(), int(number)
+        known = len(name) < 3 or name <= "XFD"  # the last column of a worksheet
+        column = "".join(sheet.header[column_index_from_string(name) - 1 :][:1]) if known else ""
         if line in sheet.lines:
             value = "a formula without its result"
-            sheet.problems.append(Problem(column, "have a value", value, remedy, line=line))
+            sheet.problems.append(Problem(column or f"column {name}", "have a value", value, remedy, line=line))
 
 
 # --- from rows to a table: names checked, cells counted, invisible characters found, decimal commas made points
@@ -453,22 +449,20 @@ def _framed(sheet: _Sheet) -> pd.DataFrame:
     """The table of a sheet."""
     if not sheet.rows:
         raise _TableError(FULL, "an empty file")
-    header, lines, rows = sheet.rows[0], sheet.lines[1:], sheet.rows[1:]
-    if len(header) > MOST_COLUMNS:
-        raise _TableError(f"have at most {MOST_COLUMNS} columns", str(len(header)), "", sheet.lines[0])
-    header = [_visible(name, place, sheet) for place, name in enumerate(header, start=1)]
-    titled = not any(map(looks_like_patient, sheet.rows[0]))
-    for line, row in zip(lines[: TITLE_ROWS - 1], rows, strict=False) if titled else ():
-        if sum(map(bool, row)) > 1 and any(map(looks_like_patient, row)):
-            value = f"{sheet.rows[0][0][:60]!r} above one on line {line}"
-            raise _TableError("have its header first", value, f"Delete the lines above line {line}", line)
+    lines, rows = sheet.lines[1:], sheet.rows[1:]
+    if len(sheet.header) > MOST_COLUMNS:
+        raise _TableError(f"have at most {MOST_COLUMNS} columns", str(len(sheet.header)), "", sheet.lines[0])
+    header = [_visible(name, place, sheet) for place, name in enumerate(sheet.header, start=1)]
+    if not any(map(looks_like_patient, sheet.header)):
+        for line, row in zip(lines[: TITLE_ROWS - 1], rows, strict=False):
+            if sum(map(bool, row)) > 1 and any(map(looks_like_patient, row)):
+                value = f"{sheet.header[0][:60]!r} above one on line {line}"
+                raise _TableError("have its header first", value, f"Delete the lines above line {line}", line)
     kept = _counted(header, lines, rows, sheet)
-    columns = list(zip(*kept.values(), strict=True)) if kept else [()] * len(header)
-    places = _named_columns(header, columns, sheet.notes)
+    table = pd.DataFrame(kept.values(), pd.Index(list(kept), dtype="int64"), range(len(header)), "string")
+    table = _named_columns(table, header, sheet.notes)
     if not rows:
         raise _TableError("have one row per patient", "a header alone")
-    table = {header[place]: pd.array(list(columns[place]), dtype="string") for place in places}
-    table = pd.DataFrame(table, index=pd.Index(list(kept), dtype="int64"))
     for name in table:
         sheet.problems += _invisible_problems(table[name])
     return table
@@ -551,10 +545,11 @@ def _row_remedy(row: list[str], header: list[str], delimited: bool) -> str:
     return "Put a cell that contains a separator in quotation marks"
 
 
-def _named_columns(header: list[str], columns: list[tuple[str, ...]], notes: list[str]) -> list[int]:
-    """Places of the columns to keep: one without a name is left out where it is empty or only counts the rows."""
+def _named_columns(table: pd.DataFrame, header: list[str], notes: list[str]) -> pd.DataFrame:
+    """The columns by name: one without a name is left out where it is empty or only counts the rows."""
     kept, empty = {}, 0
-    for place, (name, cells) in enumerate(zip(header, columns, strict=True)):
+    for place, name in enumerate(header):
+        cells = table[place].tolist()
         if name in kept:
             value = f"{name} for columns {kept[name] + 1} and {place + 1}"
             raise _TableError("have a different name for every column", value, "Rename or remove one of them")
@@ -562,13 +557,13 @@ def _named_columns(header: list[str], columns: list[tuple[str, ...]], notes: lis
             kept[name] = place
         elif not any(cells):
             empty += 1
-        elif place == 0 and list(cells) in ([str(k + start) for k in range(len(cells))] for start in (0, 1)):
+        elif place == 0 and cells in ([str(k + start) for k in range(len(cells))] for start in (0, 1)):
             notes.append("a first column without a name, which numbers the rows, left out")
         else:
             raise _TableError("have a name for every column", f"none for column {place + 1}, which is not empty")
     if empty:
         notes.append(f"{count_of(empty, 'empty column')} without a name left out")
-    return list(kept.values())
+    return table[list(kept.values())].set_axis(list(kept), axis=1)
 
 
 def _with_points(table: pd.DataFrame, sheet: _Sheet) -> pd.DataFrame:
