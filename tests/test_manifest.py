@@ -74,26 +74,17 @@ def test_a_problem_reads_as_one_sentence(write):
 @pytest.mark.parametrize(
     ("header", "cells", "message"),
     [
-        ("patient_id", "Jane Doe", "patient_id must be 1 to 64 letters, digits, _ or -, got Jane Doe"),
         ("patient_id", "x" * 65, "patient_id must be 1 to 64 letters"),
-        ("patient_id,age", ",70", "patient_id must be 1 to 64 letters, digits, _ or -, got nothing"),
-        ("patient_id,age", "a,NA", "age must be within 18 to 110, got NA"),
         ("patient_id,age", "a,nan", "age must be within 18 to 110, got nan"),
         ("patient_id,inr", "a,inf", "inr must be within 0.5 to 20, got inf"),
         ("patient_id,external_score", "a,-inf", "external_score must be within -10000 to 10000, got -inf"),
         ("patient_id,gcs", "a,13.5", "gcs must be a whole number within 3 to 15, got 13.5"),
         ("patient_id,nihss", "a,43", "nihss must be a whole number within 0 to 42, got 43"),
-        ("patient_id,onset_to_ct_h", "a,-3.0", "onset_to_ct_h must be within 0 to 168, got -3.0 (patient a"),
-        ("patient_id,diabetes", "a,yes", "diabetes must be 0 or 1, got yes"),
         ("patient_id,he", "a,2", "he must be 0 or 1, got 2"),
-        ("patient_id,sex", "a,female", "sex must be F or M, got female"),
-        ("patient_id,location", "a,putamen", "location must be basal_ganglia or thalamus or lobar"),
         ("patient_id,split", "a,train", "split must be development or test, got train"),
         ("patient_id,baseline_ct", "a,no.nii.gz", "baseline_ct must name a file that exists, got no.nii.gz"),
         ("patient_id,baseline_ct", "a," + "x" * 5000, "baseline_ct must name a file that exists, got xxx"),
-        ("patient_id,glucose_mmol_l", "a,127", "glucose_mmol_l must be within 0.5 to 60, got 127"),
         ("patient_id,age", "a,70,1", "the row must have 2 cells, as the header, got 3"),
-        ("patient_id,Age", "a,70", "the header must spell age, got Age"),
     ],
 )
 def test_broken_rules_of_one_cell_are_reported(write, header, cells, message):
@@ -103,27 +94,12 @@ def test_broken_rules_of_one_cell_are_reported(write, header, cells, message):
         read_manifest(path)
 
 
-def test_a_duplicated_patient_is_reported(write):
-    path = write("patient_id,age", "HE-1,60", "HE-2,60", "HE-1,61")
-    with pytest.raises(
-        ManifestError, match=r"patient_id must be unique, got it on line 2 too \(patient HE-1, .* line 4"
-    ):
-        read_manifest(path)
-
-
 def test_a_patient_in_both_splits_is_reported(write):
     path = write("patient_id,split", "HE-1,development", "HE-1,test")
     with pytest.raises(
         ManifestError, match=r"split must be one for a patient, got development and test \(patient HE-1"
     ):
         read_manifest(path)
-
-
-def test_a_split_given_for_some_patients_only_is_reported(write):
-    with pytest.raises(
-        ManifestError, match=r"split must be given for all patients or for none, got nothing \(patient b"
-    ):
-        read_manifest(write("patient_id,split", "a,test", "b,"))
 
 
 @pytest.mark.parametrize(("label", "faults"), [("0", 1), ("1", 0), ("", 0)])

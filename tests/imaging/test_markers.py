@@ -31,46 +31,47 @@ def test_a_uniform_ball_has_its_volume_no_sign_and_an_irregularity_of_one():
     assert not any(getattr(markers, sign) for sign in signs)
 
 
-def test_a_dark_ball_enclosed_by_clot_is_a_black_hole_and_no_blend():
-    hu = np.where(ball(4, (3, 0, 0)), 28.0, 62.0)
-    markers = measure(hu, ball(), SPACING)
-    assert (markers.black_hole, markers.any_hypodensity, markers.swirl, markers.blend) == (1, 1, 1, 0)
-
-
-def test_a_dark_side_that_reaches_the_margin_is_a_blend_and_no_black_hole():
+def half(value, axis=0, start=44):
+    """Clot of 64 HU with one side of another value."""
     hu = np.full((72, 72, 36), 64.0)
-    hu[44:] = 40.0
-    markers = measure(hu, ball(), SPACING)
-    assert (markers.blend, markers.black_hole) == (1, 0)
+    hu[(slice(None),) * axis + (slice(start, None),)] = value
+    return hu
+
+
+def ends(value):
+    """Clot of 64 HU whose first and last slice are half full of blood."""
+    hu = np.full((72, 72, 36), 64.0)
+    hu[:, :, np.flatnonzero(ball().any(axis=(0, 1)))[[0, -1]]] = value
+    return hu
+
+
+NOISE = 60 + 4 * np.random.default_rng(1).standard_normal((72, 72, 36))
+SIGNS = {
+    "a dark ball enclosed by clot": (
+        np.where(ball(4, (3, 0, 0)), 28.0, 62.0),
+        {"black_hole": 1, "any_hypodensity": 1, "swirl": 1, "blend": 0},
+    ),
+    "a dark side that reaches the margin": (half(40.0), {"blend": 1, "black_hole": 0}),
+    "slices half full of blood": (ends(44.0), {"any_hypodensity": 0, "blend": 0, "hypodense_fraction": 0}),
+    "a dark part below the definition": (np.where(ball(6), 42.0, 64.0), {"black_hole": 0, "any_hypodensity": 1}),
+    "serum over settled cells": (half(36.0, axis=1, start=36), {"fluid_level": 1}),
+    "serum below settled cells": (half(36.0, axis=1, start=36)[:, ::-1], {"fluid_level": 0}),
+    "noise of four HU": (NOISE, {"black_hole": 0, "any_hypodensity": 0, "blend": 0, "swirl": 0}),
+}
+
+
+@pytest.mark.parametrize("name", SIGNS)
+def test_a_sign_is_that_of_its_definition(name):
+    hu, expected = SIGNS[name]
+    markers = measure_markers(hu, ball(), SPACING)
+    assert {sign: markers[sign] for sign in expected} == expected
 
 
 def test_the_drop_of_a_dark_part_is_that_drawn_and_counts_for_one_kind_alone():
     hole = measure(np.where(ball(6, (3, 0, 0)), 30.0, 64.0), ball(), SPACING)
-    half = np.full((72, 72, 36), 64.0)
-    half[44:] = 40.0
-    side = measure(half, ball(), SPACING)
+    side = measure(half(40.0), ball(), SPACING)
     assert (hole.black_hole_hu, hole.hypodensity_hu, hole.blend_hu) == (pytest.approx(33, abs=1), 33, 0)
     assert (side.black_hole_hu, side.blend_hu) == (0, pytest.approx(23, abs=1))
-
-
-def test_slices_half_full_of_blood_are_no_dark_part():
-    hu = np.full((72, 72, 36), 64.0)
-    top, bottom = np.flatnonzero(ball().any(axis=(0, 1)))[[0, -1]]
-    hu[:, :, [top, bottom]] = 44.0
-    markers = measure(hu, ball(), SPACING)
-    assert (markers.any_hypodensity, markers.blend, markers.hypodense_fraction) == (0, 0, 0)
-
-
-def test_a_dark_part_below_the_definition_is_a_hypodensity_and_no_black_hole():
-    markers = measure(np.where(ball(6), 42.0, 64.0), ball(), SPACING)
-    assert (markers.black_hole, markers.any_hypodensity) == (0, 1)
-
-
-def test_serum_over_settled_cells_is_a_fluid_level_and_upside_down_it_is_none():
-    hu = np.full((72, 72, 36), 64.0)
-    hu[:, 36:] = 36.0
-    assert measure(hu, ball(), SPACING).fluid_level == 1
-    assert measure(hu[:, ::-1], ball(), SPACING).fluid_level == 0
 
 
 def test_three_small_bleeds_apart_are_an_island_sign_and_one_is_a_satellite():
@@ -128,12 +129,6 @@ def test_adding_a_constant_moves_the_mean_alone():
     first, second = (measure(hu + shift, ball(), SPACING) for shift in (0, 5))
     assert second.mean_hu == pytest.approx(first.mean_hu + 5)
     assert (second.sd_hu, second.skewness_hu) == (pytest.approx(first.sd_hu), pytest.approx(first.skewness_hu))
-
-
-def test_noise_of_four_hounsfield_units_makes_no_sign():
-    hu = 60 + 4 * np.random.default_rng(1).standard_normal((72, 72, 36))
-    markers = measure(hu, ball(), SPACING)
-    assert not any(getattr(markers, sign) for sign in ("black_hole", "any_hypodensity", "blend", "swirl"))
 
 
 def test_the_place_in_the_volume_does_not_matter():
