@@ -139,37 +139,28 @@ def _table_problems(table: pd.DataFrame, path: Path) -> list[Problem]:
     """Broken rules and doubtful values of single columns, then identifiers and splits."""
     of_columns, of_rows = [], []
     for name in table:
-        column = COLUMNS.get(name)
+        column, text = COLUMNS.get(name), table[name]
         if column is None or column.kind == "text":
-            of_columns += _words_for_missing(table[name], column is not None)
-        elif column.is_number:
-            numbers = _numbers(table[name])
+            of_columns += _words_for_missing(text, column is not None)
+            continue
+        if column.is_number:
+            numbers = _numbers(text)
             found = list(column_problems(column, numbers))
             of_columns += found
             # One problem for the whole column takes the place of those of its numbers.
             whole = any(problem.severity == "refuse" for problem in found)
-            wrong = (table[name] != "") & (numbers.isna() if whole else ~column.follows(numbers))
-            of_rows += _broken(table[name][wrong], column)
+            wrong = (text != "") & (numbers.isna() if whole else ~column.follows(numbers))
+        elif column.kind == "id":
+            wrong = ~text.str.fullmatch(PATIENT_ID)
+        elif column.kind == "path":
+            wrong = (text != "") & ~text.map(lambda cell: os.path.isfile(path.parent / cell)).astype(bool)
         else:
-            of_rows += _broken(table[name][_wrong_texts(table[name], column, path)], column)
+            wrong = (text != "") & ~text.isin(column.allowed)
+        for line, value in text[wrong].str[:80].items():
+            remedy = remedy_for(column, value) if value else ""
+            of_rows.append(Problem(name, column.requirement, value or "nothing", remedy, line=int(line)))
     of_rows += [*_doubtful_names(table["patient_id"]), *_identity_problems(table)]
     return [*located(of_columns, path.name), *located(of_rows, path.name, table["patient_id"])]
-
-
-def _broken(cells: pd.Series, column: Column) -> Iterator[Problem]:
-    """One problem for each of these cells, which break the rule of their column."""
-    for line, value in cells.items():
-        remedy = remedy_for(column, value[:80]) if value else ""
-        yield Problem(column.name, column.requirement, value[:80] or "nothing", remedy, line=int(line))
-
-
-def _wrong_texts(text: pd.Series, column: Column, path: Path) -> pd.Series:
-    """Which identifiers, codes or paths break their rule."""
-    if column.kind == "id":
-        return ~text.str.fullmatch(PATIENT_ID)
-    if column.kind == "path":
-        return pd.Series([cell != "" and not os.path.isfile(path.parent / cell) for cell in text.tolist()], text.index)
-    return (text != "") & ~text.isin(column.allowed)
 
 
 def _words_for_missing(text: pd.Series, known: bool) -> Iterator[Problem]:
@@ -224,13 +215,15 @@ def _typed(cells: pd.DataFrame, folder: Path) -> pd.DataFrame:
         if name not in cells:
             columns[name] = pd.Series(np.nan, cells.index, dtype=float if column.is_number else "string")
             continue
-        text = cells[name].mask(cells[name] == "")
-        numbers = _numbers(text) if column is None or column.is_number else None
-        if column is not None and column.kind == "path":
-            text = text.map(lambda value: os.path.abspath(folder / value), na_action="ignore").astype("string")
-        if column is None and not numbers.notna().equals(text.notna()):
-            numbers = None
-        columns[name] = text if numbers is None else numbers.where(column.follows(numbers)) if column else numbers
+        columns[name] = text = cells[name].mask(cells[name] == "")
+        if column is None or column.is_number:
+            numbers = _numbers(text)
+            if column is not None:
+                columns[name] = numbers.where(column.follows(numbers))
+            elif numbers.notna().equals(text.notna()):
+                columns[name] = numbers
+        elif column.kind == "path":
+            columns[name] = text.map(lambda value: os.path.abspath(folder / value), na_action="ignore").astype("string")
     return pd.DataFrame(columns, index=cells.index)
 
 

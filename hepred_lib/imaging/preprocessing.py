@@ -129,8 +129,8 @@ class Head:
     ----------
     grid : SliceGrid
         Pixels of 2 mm over the whole field of view.
-    hu, brain : ndarray
-        HU and brain mask on it.
+    brain : ndarray
+        Brain mask on it.
     bone_hu : float
         HU from which on a voxel of the scan is bone.
     brain_hu : float
@@ -138,7 +138,6 @@ class Head:
     """
 
     grid: SliceGrid
-    hu: np.ndarray
     brain: np.ndarray
     bone_hu: float
     brain_hu: float
@@ -182,7 +181,7 @@ def find_head(
         if clipped:
             _remove_caps(coarse, brain)
         _check_head(coarse, brain, bone, (grid.pixel_mm, grid.pixel_mm, grid.thickness_mm))
-    return Head(grid, coarse, brain, bone_hu, _tissue_hu(coarse, brain))
+    return Head(grid, brain, bone_hu, _tissue_hu(coarse, brain))
 
 
 def prepare(
