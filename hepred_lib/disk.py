@@ -13,8 +13,14 @@ from pathlib import Path
 KINDS = {stat.S_IFIFO: "a pipe", stat.S_IFDIR: "a folder"}
 
 
-class UnreadableError(Exception):
-    """What is at a path instead of a file that can be read: the words after "got"."""
+class UnreadableError(OSError):
+    """What is at a path instead of a file that can be read: in ``strerror``, as of any OSError."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(errno.EINVAL, reason)
+
+    def __str__(self) -> str:
+        return str(self.strerror)
 
 
 @contextmanager

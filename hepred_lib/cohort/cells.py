@@ -24,7 +24,7 @@ from typing import Any
 import pandas as pd
 
 from hepred_lib.cohort.rules import COLUMNS, PATIENT_ID, Problem, count_of, located
-from hepred_lib.disk import UnreadableError, regular_bytes
+from hepred_lib.disk import regular_bytes
 
 LARGEST_MB = 200  # of a file, and of a workbook when it is unpacked
 MOST_COLUMNS, MOST_ROWS = 4000, 1_048_576  # the rows of an Excel worksheet
@@ -167,9 +167,8 @@ def _content(path: Path) -> bytes:
     """The bytes of a regular file of a size that a table can have."""
     try:
         content = regular_bytes(path, LARGEST_MB * 1_000_000)
-    except (FileNotFoundError, UnreadableError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise _TableError("be a readable file", f"{reason} at {path}") from error
+    except OSError as error:
+        raise _TableError("be a readable file", f"{error.strerror} at {path}") from error
     start = content[:200].lstrip().lower()
     kind = next((kind for signature, kind in OTHER_FILES.items() if start.startswith(signature)), "")
     if kind:

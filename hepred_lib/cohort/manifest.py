@@ -30,7 +30,7 @@ from hepred_lib.cohort.rules import (
     located,
     remedy_for,
 )
-from hepred_lib.disk import UnreadableError, regular_bytes
+from hepred_lib.disk import regular_bytes
 from hepred_lib.errors import ManifestError, named
 from hepred_lib.literal import shown
 
@@ -378,7 +378,7 @@ def read_bedside(path: str | os.PathLike) -> dict[str, Any]:
         if not isinstance(values, dict):
             kind = {"list": "a list", "str": "a text", "NoneType": "null"}.get(type(values).__name__, "a number")
             raise ValueError(kind)
-    except (OSError, UnreadableError, ValueError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         form = 'a JSON object of manifest columns in UTF-8, such as {"age": 71}'
         raise ManifestError(f"{path.name} must be {form}, got {shown(error, 200).rstrip('.')}.") from error
     for name, value in values.items():

@@ -27,7 +27,7 @@ from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 
-from hepred_lib.disk import UnreadableError, opened, written_whole
+from hepred_lib.disk import opened, written_whole
 from hepred_lib.errors import ScanError, named
 
 DEFLATE_RATIO = 1032  # deflate shrinks no further
@@ -239,8 +239,6 @@ def read_stored(path: str | os.PathLike) -> Stored:
             return _stored(
                 gzip.GzipFile(fileobj=stream) if packed else stream, size * DEFLATE_RATIO if packed else size
             )
-    except (FileNotFoundError, UnreadableError) as error:
-        raise ScanError(f"{path} must {NIFTI}, got {_reason(error)[:1].lower()}{_reason(error)[1:]}.") from error
     except EOFError as error:
         reason = "a compressed file that ends too early: copy or export it again"
         raise ScanError(f"{path} must {WHOLE}, got {reason}.") from error

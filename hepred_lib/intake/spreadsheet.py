@@ -42,7 +42,7 @@ from hepred_lib.cohort.rules import (
     located,
     missing_codes,
 )
-from hepred_lib.disk import UnreadableError, regular_bytes
+from hepred_lib.disk import regular_bytes
 from hepred_lib.errors import ManifestError
 from hepred_lib.literal import shown
 from hepred_lib.study.definition import AliasError, require_plain
@@ -98,8 +98,8 @@ def plain_yaml(path: Path, form: str) -> dict | list | str:
         text = content.decode("utf-8-sig")
         require_plain(text, yaml.BaseLoader)
         return _plain(path, yaml.compose(text, Loader=yaml.BaseLoader), 0)
-    except (FileNotFoundError, UnreadableError) as error:
-        raise ManifestError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}.") from error
+    except OSError as error:
+        raise ManifestError(f"cannot read {path}: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise ManifestError(f"{path.name} must be UTF-8 text, got byte 0x{content[error.start]:02x}.") from error
     except AliasError as error:

@@ -105,7 +105,7 @@ def test_the_same_array_gives_the_same_bytes_in_mm_at_one_place_and_no_other_fil
 
 
 def test_a_missing_file_is_refused(tmp_path):
-    with pytest.raises(ScanError, match=r"ct\.nii must be a NIfTI image, got no such file"):
+    with pytest.raises(ScanError, match=r"ct\.nii must be a whole, readable NIfTI image, got No such file"):
         read_scan(tmp_path / "ct.nii")
 
 
