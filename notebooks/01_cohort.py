@@ -188,8 +188,8 @@ show(run.folder, "missing_by_set", cells.assign(variable=cells["variable"].map(w
 # %% [markdown]
 # ### Table 1
 #
-# Medians with quartiles, or numbers with percentages of the patients whose value is known. Groups are compared by
-# standardized mean differences (SMD), which do not grow with the sample; 0.1 is usually called negligible, and above 0.2
+# Medians with quartiles, or numbers of the patients whose value is known, with percentages. A set without patients has no
+# column. Groups are compared by standardized mean differences (SMD), which do not grow with the sample; 0.1 is usually called negligible, and above 0.2
 # the groups differ visibly.
 #
 # The two sets were drawn at random, so that a p value between them would only test the random numbers, and none is given.

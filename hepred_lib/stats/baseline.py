@@ -127,22 +127,23 @@ def baseline_table(
     frame : DataFrame
         One row per patient: numbers, 0/1 variables (NaN: missing), or categories (categorical dtype, one line a level).
     columns : mapping of str to array_like of bool
-        Groups by heading; they may overlap. Missing values are counted over the first one.
+        Groups by heading; they may overlap. One without patients, or with the patients of an earlier one, is left out.
     contrasts : sequence of Contrast
-        Groups to be compared; each adds a column "SMD second vs first", and one "p" where tested.
+        Groups to be compared, if both are there; each adds a column "SMD second vs first", and one "p" where tested.
     labels : mapping of str to str
         Words for the frame's columns, with their unit.
 
     Returns
     -------
     DataFrame
-        Text: `Variable`, `Missing`, the groups (median and quartiles, or number and percentage of those known), and
-        the contrasts.
+        Text: `Variable`, `Known` (how many of the first group have a value), the groups (median and quartiles, or
+        number/number known and percentage), and the contrasts.
     """
-    groups = {heading: np.asarray(mask, dtype=bool) for heading, mask in columns.items()}
-    lines = [
-        {"Variable": "Patients", "Missing": ""} | {heading: f"n = {mask.sum()}" for heading, mask in groups.items()}
-    ]
+    distinct = {np.asarray(mask, dtype=bool).tobytes(): heading for heading, mask in reversed(columns.items())}
+    groups = {heading: np.asarray(columns[heading], dtype=bool) for heading in columns if heading in distinct.values()}
+    groups = {heading: mask for heading, mask in groups.items() if mask.any()}
+    contrasts = [contrast for contrast in contrasts if {contrast.first, contrast.second} <= set(groups)]
+    lines = [{"Variable": "Patients", "Known": ""} | {heading: f"n = {mask.sum()}" for heading, mask in groups.items()}]
     for name, values in frame.items():
         parts = {heading: values[mask] for heading, mask in groups.items()}
         head, *levels = _lines((labels or {}).get(name, str(name)), parts)
@@ -165,7 +166,7 @@ def is_binary(values: pd.Series) -> bool:
 def _lines(label: str, parts: Mapping[str, pd.Series]) -> list[dict[str, str]]:
     """The line of a variable, and one a level where it has levels."""
     whole = next(iter(parts.values()))
-    head = {"Variable": f"{label}, n (%)", "Missing": str(whole.isna().sum())}
+    head = {"Variable": f"{label}, n (%)", "Known": str(whole.notna().sum())}
     if isinstance(whole.dtype, pd.CategoricalDtype):
         levels = [
             {"Variable": f"– {str(level).replace('_', ' ')}"}
@@ -194,7 +195,7 @@ def _distance_of_levels(a: pd.Series, b: pd.Series) -> float:
 
 def _share(counted: pd.Series, of: pd.Series) -> str:
     known = int(of.notna().sum())
-    return f"{int(counted.sum())} ({100 * counted.sum() / known:.1f})" if known else "–"
+    return f"{int(counted.sum())}/{known} ({100 * counted.sum() / known:.1f})" if known else "–"
 
 
 def _quartiles(values: pd.Series, digits: int | None) -> str:

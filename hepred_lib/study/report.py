@@ -461,5 +461,7 @@ def characteristics(cohort: pd.DataFrame) -> pd.DataFrame:
             labels[name] = f"{name} ({rule.unit})" if rule is not None and rule.unit not in ("", "0/1") else name
     sets = {name.capitalize(): known["split"].eq(name) for name in ("development", "test")}
     table = baseline_table(frame, {"All": known["he"].notna()} | sets, labels=labels)
-    missing = [f"{n} ({tables.percent(int(n) / len(known))})" if n else "" for n in table["Missing"]]
-    return table.assign(Missing=missing)
+    lacking = pd.to_numeric(table.pop("Known")).rsub(len(known))
+    words = ["" if n != n else f"{n:.0f} ({tables.percent(n / len(known))})" for n in lacking]
+    table.insert(1, "Missing", words)
+    return table

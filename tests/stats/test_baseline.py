@@ -108,11 +108,11 @@ def test_one_value_alone_has_no_p():
 def test_the_first_table_by_hand(frame, columns):
     table = baseline_table(frame, columns, [Contrast("No HE", "HE", tested=True)], labels={"age": "Age (years)"})
     table = table.set_index("Variable")
-    assert list(table) == ["Missing", "All", "No HE", "HE", "SMD HE vs No HE", "p"]
+    assert list(table) == ["Known", "All", "No HE", "HE", "SMD HE vs No HE", "p"]
     assert table.loc["Patients", "HE"] == "n = 3"
-    assert table.loc["Age (years), median (quartiles)", ["Missing", "No HE"]].tolist() == ["1", "60 (55–65)"]
-    assert table.loc["diabetes, n (%)", ["Missing", "All", "HE"]].tolist() == ["1", "3 (60.0)", "2 (100.0)"]
-    assert table.loc["– lobar", ["All", "No HE", "HE"]].tolist() == ["3 (60.0)", "1 (33.3)", "2 (100.0)"]
+    assert table.loc["Age (years), median (quartiles)", ["Known", "No HE"]].tolist() == ["5", "60 (55–65)"]
+    assert table.loc["diabetes, n (%)", ["Known", "All", "HE"]].tolist() == ["5", "3/5 (60.0)", "2/2 (100.0)"]
+    assert table.loc["– lobar", ["All", "No HE", "HE"]].tolist() == ["3/5 (60.0)", "1/3 (33.3)", "2/2 (100.0)"]
 
 
 def test_all_quartiles_of_a_variable_have_the_same_decimals():
@@ -132,7 +132,7 @@ def test_whole_numbers_are_printed_whole_and_no_zero_has_a_sign():
 
 def test_the_variable_that_made_the_groups_is_not_tested(frame, columns):
     table = baseline_table(pd.DataFrame({"he": [0.0, 0, 0, 1, 1, 1]}), columns, [Contrast("No HE", "HE", tested=True)])
-    assert table.loc[1, ["HE", "SMD HE vs No HE", "p"]].tolist() == ["3 (100.0)", "–", "–"]
+    assert table.loc[1, ["HE", "SMD HE vs No HE", "p"]].tolist() == ["3/3 (100.0)", "–", "–"]
 
 
 def test_levels_are_named_in_words(columns):
@@ -150,9 +150,15 @@ def test_a_group_without_values_shows_a_dash(frame, columns):
     assert age[["HE", "SMD HE vs No HE", "p"]].tolist() == ["–", "–", "–"]
 
 
-def test_missing_values_are_counted_in_the_first_group_and_the_table_needs_none(columns):
-    table = baseline_table(pd.DataFrame({"age": [50.0, 60, 70, 80, 90, 64]}), columns)
-    assert table["Missing"].tolist() == ["", "0"]
+def test_known_values_are_counted_in_the_first_group(columns):
+    table = baseline_table(pd.DataFrame({"age": [50.0, 60, 70, 80, 90, np.nan]}), columns)
+    assert table["Known"].tolist() == ["", "5"]
+
+
+def test_a_group_that_is_empty_or_an_earlier_one_again_is_left_out(columns):
+    groups = columns | {"Development": columns["All"], "Test": [False] * 6}
+    table = baseline_table(pd.DataFrame({"age": [50.0, 60, 70, 80, 90, 64]}), groups, [Contrast("Development", "Test")])
+    assert list(table) == ["Variable", "Known", *columns]
 
 
 def test_numbers_agree_with_those_of_tableone():

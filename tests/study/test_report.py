@@ -357,11 +357,11 @@ def test_characteristics_of_the_patients_with_an_outcome_are_counted_by_hand():
     assert characteristics(FEW).equals(characteristics(FEW.dropna(subset=["he"])))
     table = characteristics(FEW).set_index("Variable")
     assert table.loc["Patients", ["All", "Development", "Test"]].tolist() == ["n = 4", "n = 3", "n = 1"]
-    assert table.loc["he, n (%)", "Development"] == "1 (33.3)"
+    assert table.loc["he, n (%)", "Development"] == "1/3 (33.3)"
     assert table.loc["age (y), median (quartiles)", ["Development", "Test"]].tolist() == ["60 (55–70)", "70 (70–70)"]
-    assert table.loc["– M", "Development"] == "1 (50.0)"
+    assert table.loc["– M", "Development"] == "1/2 (50.0)"
     assert table.loc["sex, n (%)", "Missing"] == "1 (25.0 %)"
-    assert table.loc["– lobar", "Development"] == "2 (66.7)"
+    assert table.loc["– lobar", "Development"] == "2/3 (66.7)"
     assert not table.index.str.contains("remark").any()
 
 
