@@ -209,40 +209,34 @@ def test_a_frequent_value_amid_others_is_no_code(clean, check, column, value):
     assert check(table) == []
 
 
+def renamed(column, name):
+    return lambda table: table.rename(columns={column: name})
+
+
+def one(column, value, **added):
+    """One cell of one patient, in a table with a column more."""
+    return lambda table: planted(table.assign(**added), column, value)
+
+
 @pytest.mark.parametrize(
     ("edit", "column", "line", "explained"),
     [
-        (lambda t: t.rename(columns={"age": "Age"}), "the header", 1, "spell age, got Age"),
-        (lambda t: t.rename(columns={"patient_id": "PatientID"}), "the header", 1, "spell patient_id, got PatientID"),
-        (lambda t: t.rename(columns={"patient_id": "Pat-Nr"}), "the table", 0, "map it: Pat-Nr: patient_id"),
-        (lambda t: t.rename(columns={"age": "age\u200b"}), "age", 1, "ZERO WIDTH SPACE (U+200B)"),
-        (
-            lambda t: t.rename(columns={"glucose_mmol_l": "glucos_mmol_l"}),
-            "the header",
-            1,
-            "Rename it to glucose_mmol_l",
-        ),
-        (lambda t: planted(t, "patient_id", "HE-009"), "patient_id", LINE, "be unique, got it on line 11 too"),
-        (lambda t: planted(t, "patient_id", ""), "patient_id", LINE, "be 1 to 64 letters, digits"),
-        (lambda t: planted(t, "patient_id", "Jane Doe"), "patient_id", LINE, "Use a pseudonym, not a name"),
-        (lambda t: planted(t, "patient_id", "2024-03-01"), "patient_id", LINE, "A spreadsheet may have changed it"),
-        (lambda t: planted(t, "patient_id", "Mean"), "patient_id", LINE, "Delete the row"),
-        (lambda t: planted(t, "patient_id", "unknown"), "patient_id", LINE, "Give the patient a pseudonym"),
+        (renamed("age", "Age"), "the header", 1, "spell age, got Age"),
+        (renamed("patient_id", "PatientID"), "the header", 1, "spell patient_id, got PatientID"),
+        (renamed("patient_id", "Pat-Nr"), "the table", 0, "map it: Pat-Nr: patient_id"),
+        (renamed("age", "age\u200b"), "age", 1, "ZERO WIDTH SPACE (U+200B)"),
+        (renamed("glucose_mmol_l", "glucos_mmol_l"), "the header", 1, "Rename it to glucose_mmol_l"),
+        (one("patient_id", "HE-009"), "patient_id", LINE, "be unique, got it on line 11 too"),
+        (one("patient_id", ""), "patient_id", LINE, "be 1 to 64 letters, digits"),
+        (one("patient_id", "Jane Doe"), "patient_id", LINE, "Use a pseudonym, not a name"),
+        (one("patient_id", "2024-03-01"), "patient_id", LINE, "A spreadsheet may have changed it"),
+        (one("patient_id", "Mean"), "patient_id", LINE, "Delete the row"),
+        (one("patient_id", "unknown"), "patient_id", LINE, "Give the patient a pseudonym"),
         (lambda t: pd.concat([t[:10], t.columns.to_frame().T, t[11:]]), "the row", LINE, "got the header again"),
-        (lambda t: planted(t, "site", "NA"), "site", LINE, "Leave the cell empty"),
-        (
-            lambda t: planted(t.assign(split="test"), "split", ""),
-            "split",
-            LINE,
-            "be given for all patients or for none",
-        ),
-        (
-            lambda t: planted(t.assign(baseline_ct=""), "baseline_ct", "C:\\a.nii"),
-            "baseline_ct",
-            LINE,
-            "with / and relative",
-        ),
-        (lambda t: planted(t.assign(apoe="2"), "apoe", "N/A"), "apoe", LINE, "Leave the cell empty"),
+        (one("site", "NA"), "site", LINE, "Leave the cell empty"),
+        (one("split", "", split="test"), "split", LINE, "be given for all patients or for none"),
+        (one("baseline_ct", "C:\\a.nii", baseline_ct=""), "baseline_ct", LINE, "with / and relative"),
+        (one("apoe", "N/A", apoe="2"), "apoe", LINE, "Leave the cell empty"),
     ],
 )
 def test_a_fault_of_names_is_found_named_and_explained(clean, check, edit, column, line, explained):

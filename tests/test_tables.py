@@ -115,7 +115,7 @@ def test_windows_text_is_said_with_a_word_that_can_be_checked(read):
         (b" <!DOCTYPE html><table>", "got a web page"),
         (b"version https://git-lfs.github.com/spec/v1\n", "got a Git LFS pointer"),
         (b'{"age": 71}', "got a JSON file"),
-        (b"PK\x03\x04nothing", "got a damaged zip file"),
+        (b"PK\x03\x04nothing", "got a damaged workbook"),
         (b'patient_id,age\na,"70"0\nb,71\n', "be followed by a separator at every closing quotation mark.* line 2"),
     ],
 )
@@ -281,26 +281,26 @@ def test_the_worksheet_with_patients_is_read_and_another_one_is_said(workbook):
     assert [(problem.severity, problem.value) for problem in cells.problems] == [("warn", "another one, 'More'")]
 
 
-def test_merged_cells_are_refused(workbook):
+def merge(sheet):
+    sheet.merge_cells("B2:B3")
+
+
+@pytest.mark.parametrize(
+    ("cells", "change", "line", "column", "value"),
+    [
+        ([["a", "A"], ["b", None]], merge, 2, "the table", "1 (B2:B3)"),
+        ([["a", "=60+6"]], id, 2, "age", "a formula without its result"),
+        ([["a", 66], ["b", 70, None, "note"]], id, 3, "the row", "4"),
+    ],
+    ids=["merged", "formula", "beside the table"],
+)
+def test_a_cell_that_may_be_of_another_patient_or_has_no_value_is_refused(workbook, cells, change, line, column, value):
     def fill(book, sheet):
-        rows(sheet, ["patient_id", "site"], ["a", "A"], ["b", None])
-        sheet.merge_cells("B2:B3")
+        rows(sheet, ["patient_id", "age"], *cells)
+        change(sheet)
 
     (problem,) = workbook(fill).problems
-    assert (problem.line, problem.rule, problem.value) == (2, "have no merged cells", "1 (B2:B3)")
-
-
-def test_a_formula_without_its_result_is_not_read_as_an_empty_cell(workbook):
-    (problem,) = workbook(lambda book, sheet: rows(sheet, ["patient_id", "age"], ["a", "=60+6"])).problems
-    assert (problem.line, problem.column, problem.value) == (2, "age", "a formula without its result")
-
-
-def test_a_cell_beside_the_table_is_refused(workbook):
-    def fill(book, sheet):
-        rows(sheet, ["patient_id", "age"], ["a", 66], ["b", 70, None, "note"])
-
-    (problem,) = workbook(fill).problems
-    assert (problem.line, problem.patient_id, problem.value) == (3, "b", "4")
+    assert (problem.line, problem.column, problem.value, problem.severity) == (line, column, value, "refuse")
 
 
 def test_hidden_rows_are_said(workbook):

@@ -331,8 +331,10 @@ def _read_workbook(content: bytes) -> _Sheet:
 
     Values are text: numbers with the 15 digits that Excel shows, dates as 2024-03-01, and results of formulas as saved.
     """
-    archive, sheet = _archive(content), _Sheet(delimited=False)
+    sheet = _Sheet(delimited=False)
     try:
+        archive = zipfile.ZipFile(BytesIO(content))
+        _check_archive(archive)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of extensions that openpyxl leaves out
             import openpyxl
@@ -350,24 +352,18 @@ def _read_workbook(content: bytes) -> _Sheet:
     return sheet
 
 
-def _archive(content: bytes) -> zipfile.ZipFile:
-    """The zip file of a workbook, if it is one and of a bearable size."""
-    try:
-        archive = zipfile.ZipFile(BytesIO(content))
-        names = set(archive.namelist())
-        kind = archive.read("mimetype")[:80] if "mimetype" in names else b""
-    except Exception as error:  # zipfile raises several kinds for a damaged file
-        raise _TableError(FORM, "a damaged zip file", SAVE_AS) from error
+def _check_archive(archive: zipfile.ZipFile) -> None:
+    """Refuse a zip file that is no workbook, or one that is made to fill the memory."""
+    names = archive.namelist()
     if "xl/workbook.xml" not in names:
         others = {"xl/workbook.bin": "a binary workbook (.xlsb)", "word/document.xml": "a Word document"}
-        others |= {"mimetype": "an OpenDocument spreadsheet (.ods)"} if b"spreadsheet" in kind else {}
+        others["mimetype"] = "an OpenDocument file (.ods)"
         found = next((words for name, words in others.items() if name in names), "a zip file that is no workbook")
         raise _TableError(FORM, found, SAVE_AS)
     size, packed = (sum(getattr(entry, key) for entry in archive.infolist()) for key in ("file_size", "compress_size"))
     if size > LARGEST_MB * 2**20 or (size > 10 * 2**20 and size > MOST_TIMES * packed):
         rule = f"unpack to at most {LARGEST_MB} MB and {MOST_TIMES} times its size"
         raise _TableError(rule, f"{size / 2**20:.0f} MB from {packed / 2**20:.2f} MB", SAVE_AS)
-    return archive
 
 
 def _chosen(book: Any, sheet: _Sheet) -> Any:

@@ -287,12 +287,10 @@ def area_weights(n: int, spacing: float, start: float, pixel: float, matrix: int
            [0. , 0. , 0.5, 0.5]], dtype=float32)
     """
     edges = start + pixel * np.arange(matrix + 1)
-    low, high = edges[:-1, None], edges[1:, None]
-    left = spacing * np.arange(n)[None, :]
-    overlap = np.clip(np.minimum(high, left + spacing) - np.maximum(low, left), 0.0, None)
-    # What reaches beyond the scan takes the value of its border voxel: air, or padding.
-    overlap[:, 0] += np.clip(np.minimum(high[:, 0], 0.0) - low[:, 0], 0.0, None)
-    overlap[:, -1] += np.clip(high[:, 0] - np.maximum(low[:, 0], n * spacing), 0.0, None)
+    left = spacing * np.arange(n, dtype=float)
+    right = left + spacing
+    left[0], right[-1] = -np.inf, np.inf  # what reaches beyond the scan takes its border voxel's value: air, or padding
+    overlap = np.clip(np.minimum(edges[1:, None], right) - np.maximum(edges[:-1, None], left), 0.0, None)
     return (overlap / pixel).astype(np.float32)
 
 
