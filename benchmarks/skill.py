@@ -54,11 +54,7 @@ from hepred_lib.imaging.slices import from_torch, stored_grid
 from hepred_lib.multitask.data import Patient, fold_roles, load_patients
 from hepred_lib.multitask.device import pick_device
 from hepred_lib.multitask.network import MultitaskNetwork, NetworkSettings, load_network, save_network
-from hepred_lib.multitask.prediction import (
-    normalized_scores,
-    predict_ensemble,
-    score_scales,
-)
+from hepred_lib.multitask.prediction import normalized_scores, predict_ensemble, score_scales
 from hepred_lib.multitask.readout import ablation_scores
 from hepred_lib.multitask.training import TrainingSettings, complete_fold
 from hepred_lib.progress import progress

@@ -5,9 +5,7 @@ import pandas as pd
 import pytest
 
 from hepred_lib.cohort.manifest import manifest_problems, read_manifest
-from hepred_lib.cohort.rules import (
-    COLUMNS,
-)
+from hepred_lib.cohort.rules import COLUMNS
 from hepred_lib.errors import ManifestError
 
 LINE = 12  # of the patient at fault

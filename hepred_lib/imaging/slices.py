@@ -39,12 +39,7 @@ from hepred_lib.imaging.preprocessing import (
     grid_record,
     prepare,
 )
-from hepred_lib.imaging.scans import (
-    Scan,
-    mask_faults,
-    read_mask,
-    read_scan,
-)
+from hepred_lib.imaging.scans import Scan, mask_faults, read_mask, read_scan
 from hepred_lib.study.files import damaged, read_table, write_bytes
 
 HU, BLOOD, IVH, BRAIN = range(4)

@@ -9,11 +9,7 @@ import time
 import pytest
 
 from hepred_lib.errors import StudyError
-from hepred_lib.study.definition import (
-    PROJECT,
-    load_study,
-    study_parameters,
-)
+from hepred_lib.study.definition import PROJECT, load_study, study_parameters
 from hepred_lib.study.files import read_json
 from hepred_lib.study.running import NotebookError, _environment, execute, owner_lives, owner_mark
 

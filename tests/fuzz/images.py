@@ -18,11 +18,7 @@ from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, ExplicitVRLittle
 
 from hepred_lib.errors import ScanError
 from hepred_lib.imaging.preprocessing import find_head
-from hepred_lib.imaging.scans import (
-    mask_faults,
-    read_mask,
-    read_scan,
-)
+from hepred_lib.imaging.scans import mask_faults, read_mask, read_scan
 from hepred_lib.intake.choice import choose
 from hepred_lib.intake.conversion import convert_series
 from hepred_lib.intake.series import find_series

@@ -13,11 +13,7 @@ from scipy import ndimage
 
 from hepred_lib.errors import ScanError
 from hepred_lib.imaging.preprocessing import find_head
-from hepred_lib.imaging.scans import (
-    mask_faults,
-    read_mask,
-    read_scan,
-)
+from hepred_lib.imaging.scans import mask_faults, read_mask, read_scan
 from hepred_lib.multitask.prediction import Reader
 from hepred_lib.study.deployment import FrozenStudy, predict_one
 

@@ -23,9 +23,7 @@ from hepred_lib.imaging.preprocessing import (
     overlapping,
     prepare,
 )
-from hepred_lib.imaging.scans import (
-    read_scan,
-)
+from hepred_lib.imaging.scans import read_scan
 
 
 def head(n: int = 96, slices: int = 8, pixel_mm: float = 2.0, *, ceiling: float = 1200.0) -> np.ndarray:

@@ -8,12 +8,7 @@ import numpy as np
 import pytest
 
 from hepred_lib.errors import ScanError
-from hepred_lib.imaging.scans import (
-    read_mask,
-    read_scan,
-    write_like,
-    write_nifti,
-)
+from hepred_lib.imaging.scans import read_mask, read_scan, write_like, write_nifti
 
 
 def save(path, array, affine, **codes):

@@ -6,10 +6,7 @@ import pytest
 
 from hepred_lib.errors import ScanError, StudyError
 from hepred_lib.imaging.preprocessing import BrainSlices, SliceGrid, prepare
-from hepred_lib.imaging.scans import (
-    read_scan,
-    write_nifti,
-)
+from hepred_lib.imaging.scans import read_scan, write_nifti
 from hepred_lib.imaging.slices import (
     BLOOD,
     BRAIN,

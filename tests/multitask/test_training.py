@@ -15,9 +15,7 @@ from torch import nn
 from hepred_lib.multitask import readout, training
 from hepred_lib.multitask.data import epoch_steps, fold_roles, training_patients
 from hepred_lib.multitask.explanation import explain_patient
-from hepred_lib.multitask.network import (
-    NetworkSettings,
-)
+from hepred_lib.multitask.network import NetworkSettings
 from hepred_lib.multitask.prediction import read_out
 from hepred_lib.multitask.training import (
     CROSS_ENTROPY_WEIGHT,

@@ -4,12 +4,7 @@ import pytest
 
 from hepred_lib.errors import StudyError
 from hepred_lib.study import definition
-from hepred_lib.study.definition import (
-    PROJECT,
-    check_parameters,
-    load_study,
-    notebook_defaults,
-)
+from hepred_lib.study.definition import PROJECT, check_parameters, load_study, notebook_defaults
 
 
 @pytest.fixture

@@ -6,11 +6,7 @@ import os
 import pytest
 
 from hepred_lib.errors import StudyError
-from hepred_lib.study.definition import (
-    PROJECT,
-    notebook_cells,
-    notebook_defaults,
-)
+from hepred_lib.study.definition import PROJECT, notebook_cells, notebook_defaults
 from hepred_lib.study.files import WRITTEN, read_json, write_bytes
 from hepred_lib.study.run import (
     FileDigests,
