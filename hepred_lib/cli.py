@@ -251,7 +251,7 @@ def predict(
     clinical: Annotated[Path | None, typer.Option(help="One JSON object of manifest columns.")] = None,
     updated: Annotated[Path | None, typer.Option(help="OUT/updated of hepred external --update.")] = None,
 ) -> None:
-    """One new patient through the frozen study: one JSON object on stdout, outline and overview in --out.
+    """One new patient through the frozen study: one JSON object on stdout, outlines and pictures in --out.
 
     Example: hepred predict runs/demo --ct scan.nii.gz --clinical patient.json --out prediction
     """
@@ -276,7 +276,8 @@ def segment(
 ) -> None:
     """Segment hemorrhage on scans with the network that comes trained (on simulated heads); no study is needed.
 
-    Writes for each scan a segmentation, its volumes and markers and a picture, and segmentation.csv for all.
+    Writes for each scan a segmentation, its volumes and markers, a picture and a page to scroll through its slices, and
+    segmentation.csv for all.
 
     Example: hepred segment scan.nii.gz other.nii.gz --out segmented
     """
@@ -373,15 +374,20 @@ def site(
         Path | None, typer.Option("--out", help="Folder of the pages instead of RUN/site.", show_default=False)
     ] = None,
     patients: Annotated[bool, typer.Option("--patients", help="Publish rows of single patients too.")] = False,
+    share: Annotated[
+        bool, typer.Option("--share", help="Show cases of real patients too, everything outside the brain blanked.")
+    ] = False,
 ) -> None:
-    """Build the executed book of a finished study as a static site, with a page that computes a risk.
+    """Build the executed book of a finished study as a static site, with a page that computes a risk and one of cases.
+
+    Simulated cases are shown with their slices; real ones only with --share.
 
     Example: hepred site runs/demo
     """
     _require_run(run)
     from hepred_lib.study.site import build_site
 
-    print(build_site(run.resolve(), out.resolve() if out else None, patients=patients))
+    print(build_site(run.resolve(), out.resolve() if out else None, patients=patients, share=share))
 
 
 def summary(results: Path) -> str:

@@ -24,7 +24,7 @@
 #
 # Reads `cohort.csv`, the folds' networks, predictions and learning curves, `records/01_cohort.json`,
 # `records/02_preprocessing.json`, and the scans of test patients; writes `image.csv`, `image_model.json`, `segmentation.csv` and `detection.csv` of the test
-# patients, tables and figures.
+# patients, the slices of a few cases in `cases/`, tables and figures.
 
 # %%
 import numpy as np
@@ -49,6 +49,7 @@ from hepred_lib.multitask.training import read_histories
 from hepred_lib.stats.development import DevelopmentSettings, cross_fit, develop
 from hepred_lib.stats.discrimination import auc_interval
 from hepred_lib.stats.operating_point import choose_threshold, threshold_interval
+from hepred_lib.study.cases import keep_cases
 from hepred_lib.study.drawing import outline_examples, publish, show
 from hepred_lib.study.files import read_json, read_table, write_json, write_table
 from hepred_lib.study.run import open_notebook
@@ -71,6 +72,7 @@ folds = 3  # networks of notebook 03, where the score is theirs
 device = "auto"  # where the networks read: auto, cpu, cuda, cuda:1 or mps
 threshold_rule = "youden"  # of the call: youden, "sensitivity 0.80" (the highest that reaches it), or a probability
 n_resamples = 50  # bootstrap resamples for shrinkage and optimism
+cases = 30  # kept for the website: a third of low Dice, a third wrong calls, a third typical; 0 keeps none
 seed = 7  # of the resamples
 
 # %% [markdown]
@@ -333,6 +335,21 @@ show(run.folder, "activation", explained)
 # A map shows where the network looked, not why a hematoma grows, and it is no evidence that a sign exists. What is measured
 # inside the segmentation (volume, density, margin) moves the score too and is in no map. Four patients, chosen because they
 # are extreme, say nothing about the others.
+
+# %% [markdown]
+# ## Cases to look at
+#
+# A summary cannot say why a network fails; a look at the scans often can. The slices of a few patients are kept with the
+# reference and the predicted segmentation, read by networks that have not seen the patient: those with the lowest Dice
+# (of development patients, whose Dice was not measured above, the largest that the two volumes allow), the most confident
+# wrong calls, and, for comparison, typical ones. The page "Cases" of the website (`hepred site`) shows them slice by
+# slice. Chosen for their failures, they say nothing about how often these occur.
+
+# %%
+kept_cases = keep_cases(run.folder, reader, image, segmentation, threshold=threshold, number=cases)
+kept_cases.drop(columns="patient_id").groupby("reason", sort=False)[
+    ["dice", "reference_ml", "predicted_ml"]
+].describe().T
 
 # %% [markdown]
 # ## Limits

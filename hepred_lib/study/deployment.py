@@ -25,6 +25,7 @@ from hepred_lib.stats.curves import columns_of
 from hepred_lib.stats.development import DevelopedModel
 from hepred_lib.stats.evaluation import evaluate
 from hepred_lib.stats.updating import METHODS, Update, closed_test, cross_validated_update
+from hepred_lib.study.cases import write_viewer
 from hepred_lib.study.files import file_sha256, read_json, read_model_file, read_table, write_json
 from hepred_lib.study.run import read_record
 from hepred_lib.study.segmenting import overview, scan_warnings
@@ -35,7 +36,7 @@ from hepred_lib.study.tables import listed
 MISFITS = (KeyError, IndexError, TypeError, ValueError, np.linalg.LinAlgError)
 IMPUTATIONS = {"image": None, "clinical": "imputation.json", "integrated": "integrated_imputation.json"}
 NO_BEDSIDE = "no bedside value"
-OUTLINES = ("hematoma.nii.gz", "ventricles.nii.gz")
+OUTLINES, VIEWER = ("hematoma.nii.gz", "ventricles.nii.gz"), "viewer.html"
 OTHER_SCALE_SD = 3.0  # a cohort whose median score lies further away was scored on another scale
 
 
@@ -318,6 +319,8 @@ def predict_one(
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """One new patient: the answer, and the data of its overview; :data:`OUTLINES` are written on the scan's own grid.
 
+    All slices to scroll through are written as ``viewer.html``.
+
     Where the scan was read but shows no head that can be measured, all that rests on it is null, no outline is written,
     and the first warning gives the reason.
 
@@ -329,7 +332,7 @@ def predict_one(
     bedside : mapping, optional
         Manifest columns of the patient, as :func:`read_bedside` gives them.
     out : Path
-        Folder for the outline.
+        Folder for the outlines and the viewer.
 
     Raises
     ------
@@ -345,7 +348,7 @@ def predict_one(
     try:
         reading, _ = read_with(frozen.reader, {"patient_id": ct.name.split(".")[0], "baseline_ct": ct})
     except HeadError as error:
-        for name in OUTLINES:
+        for name in (*OUTLINES, VIEWER):
             (out / name).unlink(missing_ok=True)
         reason = str(error).replace(str(ct), ct.name).partition(" (patient ")[0].removesuffix(".")
         warnings = [f"the scan cannot be used: {reason}"]
@@ -373,6 +376,8 @@ def predict_one(
         volume = f"hematoma {found}, {answer['hematoma_volume_ml']:.1f} mL"
         volume += f"; ventricles {answer['ventricular_volume_ml']:.1f} mL"
         lines = [volume, f"DL score {answer['dl_score']:.2f}", *lines]
+        numbers = {name: _printed(value) for name, value in answer.items()}
+        write_viewer(out / VIEWER, reading.patient, reading.prediction, ct.name, numbers)
     return answer, overview(reading, [*lines, *answer["warnings"]])
 
 
@@ -447,6 +452,13 @@ def _bedside_warnings(frozen: FrozenStudy, bedside: Mapping[str, Any] | None) ->
         if model.name != "image" and lacking:
             words.append(f"imputed for the {model.name} model: {', '.join(lacking)}")
     return words
+
+
+def _printed(value: Any) -> str | None:
+    """A value of the answer in words; None where it is missing."""
+    if isinstance(value, list):
+        return "; ".join(value) or "none"
+    return f"{value:.3g}" if isinstance(value, float) else None if value is None else str(value)
 
 
 def _known(value: float) -> float | None:

@@ -1,8 +1,9 @@
 """Segmentation of scans by the network that comes trained: no study, no manifest, no model of expansion.
 
 For each scan, named after its file: ``NAME_segmentation.nii.gz`` on the scan's own grid (1 hematoma, 2 blood in the
-ventricles), ``NAME.json`` with volumes and markers, ``NAME.png`` with the slices around the largest outline. For all:
-``segmentation.csv``, a row per scan, with the reason where one could not be read.
+ventricles), ``NAME.json`` with volumes and markers, ``NAME.png`` with the slices around the largest outline,
+``NAME_viewer.html`` with all slices to scroll through. For all: ``segmentation.csv``, a row per scan, with the reason
+where one could not be read.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from hepred_lib.multitask.network import load_network
 from hepred_lib.multitask.prediction import Reader, Reading, read_with
 from hepred_lib.pretrained import SHIPPED
 from hepred_lib.progress import progress
+from hepred_lib.study.cases import write_viewer
 from hepred_lib.study.files import write_bytes, write_json, write_table
 
 SCANS = (".nii", ".nii.gz")
@@ -101,6 +103,8 @@ def segment_scans(
         lines = [f"hematoma {found['hematoma_ml']:.1f} mL (ABC/2: {found['abc2_ml']:.1f} mL)"]
         lines += [f"ventricles {found['ventricles_ml']:.1f} mL", *found["warnings"]]
         write_bytes(out / f"{name}.png", render(draw("overview", overview(reading, lines)))["png"])
+        numbers = {**found, "warnings": "; ".join(found["warnings"]) or "none"}
+        write_viewer(out / f"{name}_viewer.html", reading.patient, reading.prediction, name, numbers)
         rows.append({"scan": name, "file": str(path), **found, "warnings": "; ".join(found["warnings"]), "unread": ""})
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     write_table(out / "segmentation.csv", table)

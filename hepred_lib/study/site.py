@@ -1,4 +1,4 @@
-"""The executed book of a study as a static site, with a page that computes a risk in the browser.
+"""The executed book of a study as a static site, with a page that computes a risk in the browser and one of cases.
 
 Sphinx and MyST-NB render the notebooks as the study left them; ``docs/`` holds the settings, the pages that are the
 same for every study, and the templates (``*.jinja``) of those that are not. No page needs a server or a network.
@@ -27,6 +27,7 @@ from hepred_lib.cohort.predictors import predictor_label
 from hepred_lib.cohort.rules import COLUMNS
 from hepred_lib.errors import StudyError
 from hepred_lib.stats.curves import split_term
+from hepred_lib.study.cases import write_site_cases
 from hepred_lib.study.definition import PROJECT
 from hepred_lib.study.files import read_json, read_printed, read_results
 from hepred_lib.study.summary import MODELS
@@ -43,7 +44,7 @@ _MENTION = re.compile(r"\bnotebook (\d\d)\b(?![^\[]*\])")
 _COLUMN_OF_PATIENTS = re.compile(r"<th[^>]*>\s*patient_id\s*</th>|^\s*patient_id\b|\|\s*patient_id\s*\|", re.MULTILINE)
 
 
-def build_site(run: Path, out: Path | None = None, *, patients: bool = False) -> Path:
+def build_site(run: Path, out: Path | None = None, *, patients: bool = False, share: bool = False) -> Path:
     """Build the site of a finished study.
 
     Parameters
@@ -55,6 +56,8 @@ def build_site(run: Path, out: Path | None = None, *, patients: bool = False) ->
         Folder of the pages, replaced as a whole; by default ``site/`` in the run.
     patients : bool
         Publish tables of single patients too.
+    share : bool
+        Show the cases of real patients, everything outside the brain blanked; simulated ones are always shown.
 
     Returns
     -------
@@ -79,7 +82,7 @@ def build_site(run: Path, out: Path | None = None, *, patients: bool = False) ->
             raise StudyError(f"the site needs {module}: install the extra 'site' (pip install -e '.[site]').")
     with tempfile.TemporaryDirectory(prefix="hepred-site-") as folder:
         source, pages, doctrees = (str(Path(folder) / name) for name in ("source", "pages", "doctrees"))
-        write_source(run, Path(source), patients=patients)
+        write_source(run, Path(source), patients=patients, share=share)
         command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-d", doctrees, source, pages]
         # Read by Sphinx: pages do not change with the day on which they are built.
         environment = os.environ | {"SOURCE_DATE_EPOCH": "0"}
@@ -95,7 +98,7 @@ def build_site(run: Path, out: Path | None = None, *, patients: bool = False) ->
     return out / "index.html"
 
 
-def write_source(run: Path, source: Path, *, patients: bool = False) -> None:
+def write_source(run: Path, source: Path, *, patients: bool = False, share: bool = False) -> None:
     """Write what Sphinx reads: the pages of ``docs/``, the filled templates, chapters and reports of a study."""
     shutil.copytree(DOCS, source, ignore=shutil.ignore_patterns("*.jinja", "__pycache__"))
     results, chapters = read_results(run / "results.json"), read_chapters(run, patients=patients)
@@ -111,6 +114,7 @@ def write_source(run: Path, source: Path, *, patients: bool = False) -> None:
         "reports": _copy_reports(run, source, chapters),
         "models": models,
         "fields": fields,
+        "cases": write_site_cases(run, source / "_static", results, share=share, patients=patients),
     }
     environment = Environment(
         loader=FileSystemLoader(DOCS), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
