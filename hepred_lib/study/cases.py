@@ -180,10 +180,10 @@ def write_viewer(path: Path, patient: Patient, prediction: Prediction, title: st
         As in a :class:`hepred_lib.multitask.prediction.Reading`.
     title : str
     numbers : mapping
-        What is known of the case, in words; missing values are left out.
+        What is known of the case, by the names of the command's JSON; missing values are left out.
     """
     case = case_of(patient, prediction)
-    known = {name: str(value) for name, value in numbers.items() if value is not None}
+    known = dict(_worded(name, value) for name, value in numbers.items() if value is not None)
     shown = _described("case", title, known, case) | {"data": packed(case)}
     script = (TEMPLATES / "cases.js").read_text(encoding="utf-8")
     write_bytes(path, _page([shown], _present([case]), script=script, title=title).encode())
@@ -262,6 +262,22 @@ def _known(run: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def _outcome(he: float) -> str:
     return OUTCOMES.get(he, "unknown")
+
+
+def _worded(name: str, value: Any) -> tuple[str, str]:
+    """A name and a value of a command's JSON as a page prints them.
+
+    Examples
+    --------
+    >>> _worded("hematoma_volume_ml", 7.4191), _worded("p_image", 0.25), _worded("hematoma_detected", 1)
+    (('hematoma volume (mL)', '7.42'), ('risk, image model', '0.25'), ('hematoma detected', 'yes'))
+    """
+    label = f"risk, {name[2:]} model" if name.startswith("p_") else name.replace("_ml", " (mL)").replace("_hu", " (HU)")
+    if isinstance(value, list):
+        value = "; ".join(value) or "none"
+    elif name.endswith("_detected"):
+        value = "yes" if value else "no"
+    return label.replace("_", " "), f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _words(row: Mapping[str, Any]) -> dict[str, str]:

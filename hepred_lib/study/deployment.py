@@ -376,8 +376,7 @@ def predict_one(
         volume = f"hematoma {found}, {answer['hematoma_volume_ml']:.1f} mL"
         volume += f"; ventricles {answer['ventricular_volume_ml']:.1f} mL"
         lines = [volume, f"DL score {answer['dl_score']:.2f}", *lines]
-        numbers = {name: _printed(value) for name, value in answer.items()}
-        write_viewer(out / VIEWER, reading.patient, reading.prediction, ct.name, numbers)
+        write_viewer(out / VIEWER, reading.patient, reading.prediction, ct.name, answer)
     return answer, overview(reading, [*lines, *answer["warnings"]])
 
 
@@ -452,13 +451,6 @@ def _bedside_warnings(frozen: FrozenStudy, bedside: Mapping[str, Any] | None) ->
         if model.name != "image" and lacking:
             words.append(f"imputed for the {model.name} model: {', '.join(lacking)}")
     return words
-
-
-def _printed(value: Any) -> str | None:
-    """A value of the answer in words; None where it is missing."""
-    if isinstance(value, list):
-        return "; ".join(value) or "none"
-    return f"{value:.3g}" if isinstance(value, float) else None if value is None else str(value)
 
 
 def _known(value: float) -> float | None:

@@ -103,8 +103,7 @@ def segment_scans(
         lines = [f"hematoma {found['hematoma_ml']:.1f} mL (ABC/2: {found['abc2_ml']:.1f} mL)"]
         lines += [f"ventricles {found['ventricles_ml']:.1f} mL", *found["warnings"]]
         write_bytes(out / f"{name}.png", render(draw("overview", overview(reading, lines)))["png"])
-        numbers = {**found, "warnings": "; ".join(found["warnings"]) or "none"}
-        write_viewer(out / f"{name}_viewer.html", reading.patient, reading.prediction, name, numbers)
+        write_viewer(out / f"{name}_viewer.html", reading.patient, reading.prediction, name, found)
         rows.append({"scan": name, "file": str(path), **found, "warnings": "; ".join(found["warnings"]), "unread": ""})
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     write_table(out / "segmentation.csv", table)

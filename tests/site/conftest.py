@@ -19,7 +19,7 @@ from hepred_lib.cohort.rules import COLUMNS
 from hepred_lib.figures.style import render
 from hepred_lib.stats.development import DevelopmentSettings, develop
 from hepred_lib.study.drawing import describe_nomogram
-from hepred_lib.study.files import write_bytes, write_json
+from hepred_lib.study.files import write_bytes, write_figure_data, write_json, write_table
 from hepred_lib.study.site import build_site
 from hepred_lib.study.summary import MODELS, evaluate_models
 
@@ -146,11 +146,30 @@ def picture() -> bytes:
     return render(figure)["png"]
 
 
+def write_cases(run: Path, patients: pd.DataFrame) -> None:
+    """Two cases of 20 slices: bone around brain, and in the middle slices blood, of which half was found."""
+    names = pd.DataFrame({"patient_id": [f"SITE-{k:04d}" for k in range(len(patients))]})
+    scored = patients[["dl_score", "he"]].assign(split="test", fold=-1, p_image=np.linspace(0, 1, len(patients)))
+    write_table(run / "image.csv", names.join(scored))
+    write_table(run / "cohort.csv", names.assign(followup_volume_ml=12.0))
+    write_table(run / "predictions.csv", names.assign(p_clinical=0.2, p_integrated=scored["p_image"]))
+    write_table(run / "segmentation.csv", names.assign(dice=np.linspace(0, 1, len(names)), reference_ml=9.0))
+    kept = names.head(2).assign(reason=["low Dice", "typical"], dice=[0.0, 0.5], dice_on="scan")
+    write_table(run / "cases" / "cases.csv", kept.assign(reference_ml=9.0, predicted_ml=4.5))
+    y, x = np.indices((60, 50)) - 25
+    hu, masks = np.where(np.hypot(x, y) < 20, 72, 255), (np.hypot(x - 5, y) < 6) * (1 + 2 * (x > 5))
+    slices = {"hu": np.stack([hu] * 20), "masks": np.stack([masks * (7 < z < 12) for z in range(20)])}
+    for name in kept["patient_id"]:
+        brain = {"brain": slices["hu"] == 72, "pixel_mm": np.array(3.0)}
+        write_figure_data(run / "cases", name, {key: one.astype(np.uint8) for key, one in slices.items()} | brain)
+
+
 @pytest.fixture(scope="session")
 def by_hand(tmp_path_factory, patients) -> Path:
     """The folder of a finished study of simulated patients."""
     run = tmp_path_factory.mktemp("runs") / "by_hand"
     write_models(run, patients)
+    write_cases(run, patients)
     write_json(run / "results.json", made_up_results("by_hand", simulated=True))
     calibration, clinical = executed_notebook(), executed_notebook()
     clinical.cells[0].source = "# 05 Clinical\n\n**Which variables?** This is notebook 05."

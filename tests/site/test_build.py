@@ -11,7 +11,7 @@ from hepred_lib.study.site import build_site
 def test_the_site_stands_in_the_run_with_every_page(site, by_hand):
     assert site == by_hand / "site"
     assert {path.name for path in site.glob("*.html")} >= {
-        *("index.html", "risk.html", "figures.html", "search.html"),
+        *("index.html", "risk.html", "cases.html", "figures.html", "search.html"),
         *("05_clinical_to_he.html", "07_roc_calibration_figures.html"),
     }
 

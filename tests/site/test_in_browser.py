@@ -143,6 +143,75 @@ def test_every_entry_has_a_label(visit, browser, site):
     assert browser.execute_script(nameless) == []
 
 
+SLICE = "return document.querySelector('.cases output').textContent"
+PICTURE = "return document.querySelector('.cases canvas').toDataURL()"
+# The least contrast of a text of the page with its background.
+CONTRAST = """
+const light = (colour) => {
+  const parts = colour.match(/[\\d.]+/g).slice(0, 3).map((value) => value / 255);
+  const [r, g, b] = parts.map((one) => (one <= 0.04045 ? one / 12.92 : ((one + 0.055) / 1.055) ** 2.4));
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+};
+document.documentElement.dataset.theme = arguments[0];
+const page = light(getComputedStyle(document.body).backgroundColor);
+const names = "figcaption, p, text, h2, legend, label, dt, dd, output, button, th, td";
+const texts = document.querySelectorAll(`.cases :is(${names})`);
+return Math.min(...[...texts].map((one) => {
+  const style = getComputedStyle(one);
+  const ink = light(one.matches("text") ? style.fill : style.color);
+  return (Math.max(ink, page) + 0.05) / (Math.min(ink, page) + 0.05);
+}));
+"""
+
+
+@pytest.mark.parametrize("where", ["file", "server"])
+def test_a_case_is_scrolled_by_wheel_key_and_slider(visit, browser, site, served, where):
+    visit(f"{site.as_uri() if where == 'file' else served}/cases.html")
+    assert wait_for(browser, SLICE) == "slice 9 of 20"  # of the largest outline
+    canvas, slider = (browser.find_element("css selector", f".cases {one}") for one in ("canvas", "input[type=range]"))
+    canvas.send_keys("\ue015")  # arrow down
+    assert browser.execute_script(SLICE) == "slice 8 of 20"
+    canvas.send_keys("\ue010")  # end
+    assert browser.execute_script(SLICE) == "slice 20 of 20"
+    wheel = "arguments[0].dispatchEvent(new WheelEvent('wheel', {deltaY: -9, bubbles: true, cancelable: true}))"
+    browser.execute_script(wheel, canvas)
+    assert browser.execute_script(SLICE) == "slice 19 of 20"
+    slider.send_keys("\ue014")  # arrow right
+    assert slider.get_attribute("aria-valuetext") == "slice 20 of 20"
+
+
+def test_each_outline_can_be_switched_off(visit, browser, site):
+    visit((site / "cases.html").as_uri())
+    wait_for(browser, SLICE)
+    pictures = [browser.execute_script(PICTURE)]
+    for bit in (1, 2):
+        browser.find_element("css selector", f"[data-bit='{bit}']").click()
+        pictures.append(browser.execute_script(PICTURE))
+    assert len(set(pictures)) == 3
+    label = browser.find_element("css selector", ".cases canvas").get_attribute("aria-label")
+    assert label == "CT of Case 1, slice 9 of 20; no outline"
+
+
+def test_a_point_a_row_and_a_key_choose_a_case_and_its_numbers(visit, browser, site):
+    visit((site / "cases.html").as_uri())
+    name = "return document.querySelector('.cases-name').textContent"
+    assert browser.execute_script(name) == "Case 1"
+    browser.execute_script("document.querySelector('tr[data-case=\"02\"]').click()")
+    assert browser.execute_script(name) == "Case 2"
+    assert "0.50" in browser.find_element("css selector", ".cases dl").text
+    point = browser.find_element("css selector", ".cases-point[data-case='01']")
+    point.send_keys("\ue007")  # enter
+    assert browser.execute_script(name) == "Case 1"
+    browser.execute_script("document.querySelector('[data-step=\"1\"]').click()")
+    assert browser.execute_script(name) == "Case 2"
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_text_of_the_cases_page_stands_out(visit, browser, site, theme):
+    visit((site / "cases.html").as_uri())
+    assert browser.execute_script(CONTRAST, theme) >= 4.5
+
+
 @pytest.mark.book
 def test_the_smoke_studys_book_reads_as_a_site(visit, browser, run, tmp_path):
     """The whole book from a real run: every figure shown, no page too wide, none at fault, the same probabilities."""

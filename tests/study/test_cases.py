@@ -132,7 +132,7 @@ def test_the_viewer_is_one_file_that_asks_for_nothing(tmp_path):
     assert "<b>scan" not in page
     (content,) = re.findall(r'<script type="application/json" id="cases-content">(.*?)</script>', page, re.DOTALL)
     (case,) = json.loads(content)["cases"]
-    assert case["numbers"] == {"hematoma_ml": "3.2"}
+    assert case["numbers"] == {"hematoma (mL)": "3.2"}
     assert case["shape"] == list(case_of(head(), prediction(head()))["hu"].shape)
     assert [kind["name"] for kind in json.loads(content)["outlines"]] == ["reference hematoma", "predicted hematoma"]
 
