@@ -264,7 +264,7 @@ def predict(
     frozen = load_frozen(run.resolve(), updated=updated)
     with threadpool_limits(study_threads(run, "08")):
         answer, overview = predict_one(frozen, ct, read_bedside(clinical) if clinical else None, out=out)
-    write_bytes(out / "overview.png", render(draw("overview", overview))["png"])
+    write_bytes(out / "overview.png", render(draw("overview", overview, stamp=True))["png"])
     print(json.dumps(answer, indent=1))
 
 
@@ -307,14 +307,33 @@ def report(run: RunFolder, out: OtherFolder = None) -> None:
 
 
 @app.command()
-def figures(run: RunFolder, out: OtherFolder = None) -> None:
+def figures(
+    run: RunFolder,
+    out: OtherFolder = None,
+    journal: Annotated[str, typer.Option(help="springer, nature or radiology: widths and size of text.")] = "",
+    formats: Annotated[str, typer.Option("--format", help="Of pdf, svg, tiff and png, joined by commas.")] = "",
+    only: Annotated[list[str] | None, typer.Option(help="A figure by its name; may be repeated.")] = None,
+) -> None:
     """Draw every figure of a finished study again from its saved data, set every table again, and report anew.
 
-    Example: hepred figures runs/demo
+    With --journal, --format or --only: artwork alone, in artwork/ of the run or in --out; the run stays as it is.
+
+    Example: hepred figures runs/demo --journal nature --format pdf,tiff --only roc
     """
     _require_run(run)
-    from hepred_lib.study.drawing import redraw
+    from hepred_lib.figures.style import JOURNALS, METADATA
+    from hepred_lib.study.drawing import artwork, redraw
     from hepred_lib.study.report import write_report
+
+    if journal or formats or only:
+        asked = tuple(dict.fromkeys(formats.replace(" ", "").lower().split(","))) if formats else ("pdf", "png")
+        if journal not in ("", *JOURNALS):
+            raise StudyError(f"--journal must be one of {', '.join(JOURNALS)}, got {journal!r}.")
+        if wrong := [word for word in asked if word not in METADATA]:
+            raise StudyError(f"--format must name formats among {', '.join(METADATA)}, got {wrong[0]!r}.")
+        folder = out or run / "artwork"
+        print(*artwork(run, folder, journal=journal or "springer", formats=asked, only=only or ()), sep="\n")
+        return
 
     # The report last: of its table only what fits a page is set.
     target = None if out is None else out.resolve()

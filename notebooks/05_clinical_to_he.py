@@ -213,10 +213,10 @@ Markdown(f"Selected from {len(terms)} candidates: **{chosen}**. {' '.join(map(fo
 # %% [markdown]
 # ### Odds ratios
 #
-# The model before shrinkage, per unit of each variable (a logarithm per doubling, a spline for its upper against its lower
-# outer knot), with Wald intervals pooled over the imputed sets. An interval that
-# excludes 1 confirms nothing here: selection by significance makes it so. The intervals ignore that the variables were
-# selected and are therefore too narrow.
+# The model before shrinkage, per step that a clinician would call one (a logarithm per doubling, a spline for its upper
+# against its lower outer knot), with Wald intervals pooled over the imputed sets. An interval that excludes 1 confirms
+# nothing here: selection by significance makes it so. The intervals ignore that the variables were selected and are
+# therefore too narrow.
 
 # %%
 odds = tables.odds_ratio_table(model, "clinical")
@@ -225,7 +225,7 @@ show(run.folder, "odds_ratios_clinical", odds.assign(simulated=bool(truth)))
 
 # %% [markdown]
 # The table below is the one that a paper prints: every candidate alone, in the patients who have its value, and those in
-# the model together with the others, per step that a clinician would call one. Wald limits take the estimate as normal; profile
+# the model together with the others, per the same steps. Wald limits take the estimate as normal; profile
 # limits ask the likelihood itself, each imputed set's profile turned into a distribution and the distributions averaged
 # (Heinze, Ploner and Beyea 2013). Where the two disagree, the sample is too small for the normal approximation, and the
 # profile limits are the better ones. A variable that matters alone but is not in the model was redundant in this sample,
@@ -290,7 +290,7 @@ tables.save_table(run.folder, "variance_inflation", inflation.sort_values("gvif"
 # ## Stability of the selection
 #
 # How often each candidate was chosen over the resamples. A variable near one half would have been dropped in a second
-# sample from the same hospital as easily as kept. A bar above one half that is not filled, or a filled one below it, shows
+# sample from the same hospital as easily as kept. A dot above one half that is not filled, or a filled one below it, shows
 # that the final choice hangs on a few patients.
 
 # %%

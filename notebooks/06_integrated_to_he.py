@@ -18,9 +18,9 @@
 #
 # **What does the DL score add to the bedside variables?**
 #
-# Reads `cohort.csv`, `image.csv`, `image_model.json`, `clinical.csv`, `clinical_model.json` and the folds'
-# `folds/<k>/predictions.csv`; writes `integrated.csv`, `integrated_model.json`, `integrated_imputation.json`, tables
-# and figures.
+# Reads `cohort.csv`, `image.csv`, `image_model.json`, `clinical.csv`, `clinical_model.json`, `imputation.json` and the
+# folds' `folds/<k>/predictions.csv`; writes `integrated.csv`, `integrated_model.json`, `integrated_imputation.json`,
+# tables and figures.
 
 # %% [markdown]
 # An image score that predicts expansion is of use only if it says something that the bedside does not say already. The
@@ -33,7 +33,7 @@ import numpy as np
 import pandas as pd
 
 from hepred_lib.cohort.predictors import predictor_frame, predictor_terms
-from hepred_lib.stats.development import DevelopmentSettings, cross_fit_sets, develop
+from hepred_lib.stats.development import DevelopedModel, DevelopmentSettings, cross_fit_sets, develop
 from hepred_lib.stats.discrimination import auc_interval, compare_auc
 from hepred_lib.stats.effects import multivariable_odds_ratios, univariable_odds_ratios, weighted_odds_ratios
 from hepred_lib.stats.imputation import pool_auc, pool_slope
@@ -102,7 +102,7 @@ model = develop(x[rows], y, settings)
 # %% [markdown]
 # ### Odds ratios
 #
-# The model before shrinkage. The score counts per standard deviation, so that its odds ratio can be compared with those of
+# The model before shrinkage, in the figure beside the clinical model. The score counts per standard deviation, so that its odds ratio can be compared with those of
 # other studies independently of the network's scale. It is the odds ratio at equal bedside variables: if it is much
 # smaller than that of the score alone (in the table below), the network has largely learned what the bedside shows, for
 # instance the volume that goes with a low coma scale.
@@ -110,7 +110,9 @@ model = develop(x[rows], y, settings)
 # %%
 odds = tables.odds_ratio_table(model, "integrated")
 tables.save_table(run.folder, "odds_ratios_integrated", odds)
-show(run.folder, "odds_ratios_integrated", odds.assign(simulated=bool(truth)))
+without = DevelopedModel.from_json(clinical_model["logistic"], read_json(run.path("imputation.json")))
+both = pd.concat([tables.odds_ratio_table(without, "clinical"), odds], ignore_index=True)
+show(run.folder, "odds_ratios_integrated", both.assign(simulated=bool(truth)))
 
 # %% [markdown]
 # Each candidate alone and in the model, per clinical step: Wald limits by Rubin's rules, and profile-likelihood limits

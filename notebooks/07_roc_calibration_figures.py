@@ -162,8 +162,9 @@ tables.save_table(run.folder, "likelihood_ratios", ratios.rename_axis("model").r
 #
 # The AUC is the probability that a patient with expansion gets the higher prediction of a random pair. The curve shows at
 # which false-positive rate the sensitivity is gained; the marker is the model at its frozen threshold. A marker far from
-# the upper left end of its own curve says that the threshold from the development set does not fit these patients. Bands
-# are pointwise: the true curve may leave them somewhere.
+# the upper left end of its own curve says that the threshold from the development set does not fit these patients. The
+# curves are the empirical ones: the area under each is the printed AUC. The band is that of the last model alone and
+# pointwise: the true curve may leave it somewhere.
 
 # %%
 curves = drawing.roc_table(test, judged, n_resamples=n_resamples, rng=rng)
@@ -207,7 +208,8 @@ tables.save_table(run.folder, "operating_points", tables.stacked(rates))
 # Among patients with a predicted probability of 30 %, do 30 % expand? The slope is 1 where the spread of the predictions is
 # right and below 1 where they are too extreme; calibration in the large is 0 where their level is right, above 0 where
 # expansion is more frequent than predicted. The integrated calibration index (ICI) is the mean distance between the
-# smooth curve and the diagonal. Drawn on test patients only, with nothing refitted. What can be said follows from the
+# smooth curve and the diagonal; with fewer than 20 events four groups of patients stand in place of the curve, which
+# would be drawn from nothing. Drawn on test patients only, with nothing refitted. What can be said follows from the
 # intervals: one that excludes 1 (slope) or 0 (in the large) is a finding; one that includes both 1 and, say, 0.6 or 1.6
 # leaves the spread of the predictions unassessed. With fewer than 100 events that is the usual case.
 
@@ -236,8 +238,8 @@ tables.save_table(run.folder, "spiegelhalter", pd.DataFrame(found, columns=["mod
 #
 # Would treatment guided by a model do more good than treating every patient, or none? At a threshold of 20 % a clinician
 # accepts four unnecessary treatments per patient with expansion who is treated. A model is useful at the thresholds where
-# its curve lies above both references, and only thresholds that somebody would choose are of interest. The true benefit of
-# treatment, its harm and its cost are not in this figure.
+# its curve lies above both references, and only thresholds that somebody would choose are of interest. The second panel is
+# the difference of the last two models: where its band includes 0, nothing is decided. The true benefit of treatment, its harm and its cost are not in this figure.
 
 # %%
 benefit = drawing.decision_table(test, judged)

@@ -21,7 +21,7 @@ NAMES = [
 
 
 def odds(names):
-    columns = {"odds_ratio": 2.0, "low": 1.0, "high": 3.0, "model": "clinical", "unit": ""}
+    columns = {"odds_ratio": 2.0, "low": 1.0, "high": 3.0, "model": "clinical", "p": 0.02}
     return pd.DataFrame({"name": names, "label": names}).assign(**columns)
 
 

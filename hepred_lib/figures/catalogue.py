@@ -1,12 +1,15 @@
 """Every figure of a study by its name: its caption, what it draws from, how large it is, and who draws it.
 
 A study keeps under each name the one table (CSV) or the named arrays (NPZ) that its figure shows, so that any figure
-can be drawn again without what computed it. A column or key `simulated` that is true prints "simulated" in a corner.
+can be drawn again without what computed it. Where a column or key `simulated` is true, the caption says so; on a
+page of the book the figure itself does too.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import ceil
+from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -14,10 +17,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, FigureBase
 
 from hepred_lib.figures import cohort, images, models, performance, style
+from hepred_lib.figures.style import DOUBLE_MM, SINGLE_MM
 
-Data = pd.DataFrame | Mapping[str, np.ndarray]
+MARKUP = re.compile(r"[<>*`$\\{}\[\]_|&#\n]")  # a column's name in a caption is no markup
+Data: TypeAlias = pd.DataFrame | Mapping[str, np.ndarray]
 
-SINGLE_MM, DOUBLE_MM = 84, 174
+MARKUP = re.compile(r"[<>*`$\\{}\[\]_|&#\n]")  # a column's name in a caption is no markup
 
 
 @dataclass(frozen=True)
@@ -26,26 +31,36 @@ class FigureSpec:
 
     caption: str
     draw: Callable[[FigureBase, Data], list[Axes]]
-    width_mm: float
+    width_mm: float | Callable[[Data], float]
     height_mm: float | Callable[[Data], float]
     required: tuple[str, ...]
+    says: Callable[[Data], str] | None = None  # what its caption says of these data
 
 
-def _figure(caption: str, draw: Callable, width_mm: float, height_mm: float | Callable, *required: str) -> FigureSpec:
-    return FigureSpec(caption, draw, width_mm, height_mm, required)
+def _figure(
+    caption: str,
+    draw: Callable,
+    width_mm: float | Callable,
+    height_mm: float | Callable,
+    *required: str,
+    says: Callable | None = None,
+) -> FigureSpec:
+    return FigureSpec(caption, draw, width_mm, height_mm, required, says)
 
 
 _MODEL = ("model", "label", "n", "events")
 _CT = ("hu", "titles", "pixel_mm", "window")
 
 _ODDS_RATIOS = (
-    models.odds_ratios, DOUBLE_MM, lambda table: 16 + 5 * (len(table) + table["model"].nunique()),
-    "model", "name", "label", "unit", "odds_ratio", "low", "high",
+    models.odds_ratios, DOUBLE_MM,
+    lambda table: 22 + (4.2 + 2.6 * table["model"].nunique()) * table["name"].nunique(),
+    "model", "name", "label", "odds_ratio", "low", "high", "p",
 )  # fmt: skip
 
 FIGURES: dict[str, FigureSpec] = {
     "power": _figure(
-        "Power of DeLong's test for a difference of two AUCs, against the number of test patients with expansion.",
+        "Power of DeLong's test for a difference of two AUCs, against the number of test patients with expansion; "
+        "bands: 95 % Monte Carlo intervals.",
         performance.power, SINGLE_MM, 88, "pair", "test_events", "power", "low", "high", "n_simulations",
     ),
     "flow": _figure(
@@ -53,7 +68,7 @@ FIGURES: dict[str, FigureSpec] = {
         cohort.flow, DOUBLE_MM, cohort.flow_height_mm, "step", "text", "n", "events",
     ),
     "cohort": _figure(
-        "Bedside variables in patients with and without expansion: cumulative distributions with 95 % bands.",
+        "Bedside variables in patients with and without expansion: cumulative distributions with pointwise 95 % bands.",
         cohort.cohort, DOUBLE_MM, lambda table: 20 + 44 * ceil(table["variable"].nunique() / 4),
         "variable", "he", "value", "proportion", "low", "high", "n",
     ),
@@ -109,14 +124,20 @@ FIGURES: dict[str, FigureSpec] = {
         "row", "column", "variable", "other", "correlation",
     ),
     "odds_ratios_clinical": _figure(
-        "Odds ratios of the clinical model before shrinkage, with 95 % intervals.", *_ODDS_RATIOS,
+        "Odds ratios of the clinical model before shrinkage, with 95 % Wald intervals; the selection is taken as "
+        "given.",
+        *_ODDS_RATIOS,
     ),
     "odds_ratios_integrated": _figure(
-        "Odds ratios of the integrated model before shrinkage, with 95 % intervals.", *_ODDS_RATIOS,
+        "Odds ratios of the clinical and of the integrated model before shrinkage, with 95 % Wald intervals; the "
+        "selection is taken as given.",
+        *_ODDS_RATIOS,
     ),
     "inclusion_frequency": _figure(
-        "How often each candidate is selected in bootstrap resamples; filled bars are in the final model.",
-        models.inclusion_frequency, SINGLE_MM, lambda table: 22 + 4.2 * len(table), "label", "frequency", "selected",
+        "How often each candidate is selected in bootstrap resamples, with 95 % Monte Carlo intervals; filled dots are "
+        "in the final model; dotted: one half.",
+        models.inclusion_frequency, SINGLE_MM, lambda table: 22 + 4.4 * len(table),
+        "label", "frequency", "low", "high", "selected",
     ),
     **{
         f"instability_{name}": _figure(
@@ -128,36 +149,41 @@ FIGURES: dict[str, FigureSpec] = {
         for name in ("clinical", "integrated")
     },
     "roc": _figure(
-        "ROC curves with 95 % bands and the models' operating points.",
-        performance.roc, SINGLE_MM, 107, *_MODEL, "false_positive_rate", "sensitivity", "low", "high",
+        "Empirical ROC curves with AUC (95 % interval) and the operating point of each model; band: 95 % bootstrap "
+        "interval of the last model's sensitivity; dotted: chance.",
+        performance.roc, SINGLE_MM, 98, *_MODEL, "false_positive_rate", "sensitivity", "low", "high",
         "operating_fpr", "operating_sensitivity",
     ),
     "calibration": _figure(
-        "Calibration curves with 95 % bands, over the distributions of the predictions.",
-        performance.calibration, DOUBLE_MM, 102, *_MODEL, "kind", "p", "observed", "low", "high", "y",
+        "Calibration: observed against predicted probability, smoothed with a 95 % band (with fewer than 20 events in "
+        "groups of equal size, with exact 95 % intervals), over the distribution of the predictions; dotted: ideal.",
+        performance.calibration, performance.calibration_width_mm, 100, *_MODEL,
+        "kind", "p", "observed", "low", "high", "y",
     ),
     "decision_curve": _figure(
-        "Net benefit with 95 % bands against the threshold probability (decision curves).",
-        performance.decision_curve, SINGLE_MM, 90, *_MODEL, "threshold", "net_benefit", "low", "high",
+        "Decision curves: net benefit against the threshold probability, and the difference between two models with "
+        "its pointwise 95 % band.",
+        performance.decision_curve, performance.decision_width_mm, 78, *_MODEL,
+        "threshold", "net_benefit", "low", "high",
     ),
     "nomogram": _figure(
         "Nomogram: the points of each predictor, and the probability that their total gives.",
-        models.nomogram, DOUBLE_MM, lambda table: models.ROW_MM * (table["axis"].nunique() + 1) + 6,
-        "axis", "kind", "value", "label", "text", "tick", "points",
+        models.nomogram, DOUBLE_MM, models.nomogram_height_mm,
+        "axis", "kind", "value", "label", "text", "tick", "points", says=models.nomogram_reading,
     ),
     "reclassification": _figure(
         "Patients moved between strata of risk by the second model, with and without expansion.",
         performance.reclassification, DOUBLE_MM, 84,
         "outcome", "old", "new", "old_label", "new_label", "patients", "share", "old_model", "new_model",
         *("nri", "nri_low", "nri_high", "nri_events", "nri_non_events", "idi", "idi_low", "idi_high"),
+        says=performance.indexes,
     ),
     "subgroups": _figure(
         "AUC and calibration in the large by subgroup, with 95 % intervals and tests of interaction.",
-        performance.subgroups, DOUBLE_MM,
-        lambda table: 22 + 4.5 * (len(table) + table["split"].fillna("").nunique()),
+        performance.subgroups, DOUBLE_MM, performance.subgroups_height_mm,
         "model", "split", "group", "n", "events",
         *("auc", "auc_low", "auc_high", "in_the_large", "in_the_large_low", "in_the_large_high"),
-        "p_auc", "p_in_the_large",
+        "p_auc", "p_in_the_large", says=performance.left_out,
     ),
     "internal_external": _figure(
         "The clinical model at each site, developed at the others, and the mean over sites, with 95 % intervals.",
@@ -167,7 +193,7 @@ FIGURES: dict[str, FigureSpec] = {
         "p_auc", "p_in_the_large",
     ),
     "oracle": _figure(
-        "AUC of each model with its 95 % interval, and the best achievable AUC (the oracle's).",
+        "AUC of each model with its 95 % interval (lines), and the best achievable AUC (the oracle's).",
         performance.oracle, SINGLE_MM, 66, *_MODEL, "auc", "low", "high", "oracle",
     ),
     "pooled": _figure(
@@ -180,7 +206,7 @@ FIGURES: dict[str, FigureSpec] = {
 }  # fmt: skip
 
 
-def draw(name: str, data: Data) -> Figure:
+def draw(name: str, data: Data, *, stamp: bool = False, journal: str = "springer") -> Figure:
     """Return a figure of the catalogue, drawn in the style sheet; no global state of matplotlib is touched.
 
     Parameters
@@ -190,6 +216,10 @@ def draw(name: str, data: Data) -> Figure:
     data : DataFrame or mapping of str to array
         What the figure shows; the columns or keys stand in the docstring of its drawing function. A table without
         rows gives a figure that says "no data".
+    stamp : bool
+        Whether "simulated" stands in a corner where the data are: for a page, not for artwork.
+    journal : {"springer", "nature", "radiology"}
+        Whose widths and size of text it has.
 
     Returns
     -------
@@ -201,14 +231,15 @@ def draw(name: str, data: Data) -> Figure:
     ValueError
         If the name is unknown, or a required column or key is missing.
     """
-    spec = _checked(name, data)
+    spec, asked = _checked(name, data), style.JOURNALS[journal]
     data = style.printable(data)
     empty = isinstance(data, pd.DataFrame) and data.empty
-    with style.sheet():
+    with style.sheet(asked.text_pt):
         # The height grows with the rows or slices where these are listed.
         height_mm = 40 if empty else spec.height_mm(data) if callable(spec.height_mm) else spec.height_mm
-        figure = style.new_figure(spec.width_mm, height_mm)
-        if "simulated" in data and np.any(data["simulated"]):
+        width_mm = spec.width_mm(data) if callable(spec.width_mm) and not empty else spec.width_mm
+        figure = style.new_figure(asked.single_mm if width_mm == SINGLE_MM else asked.double_mm, height_mm)
+        if stamp and "simulated" in data and np.any(data["simulated"]):
             style.stamp_simulated(figure)
         (style.no_data(figure) if empty else spec.draw(figure, data))
         # Laid out once and for all, so that PDF and PNG, and a second rendering, agree to the last point.
@@ -228,6 +259,10 @@ def caption(name: str, data: Data) -> str:
         What the figure shows; refused where :func:`draw` refuses it.
     """
     text = _checked(name, data).caption
+    size = style.sample_size(data) if isinstance(data, pd.DataFrame) and {"n", "events", "model"} <= set(data) else None
+    text += f" {size[0].upper() + size[1:]}." if size else ""
+    if (says := FIGURES[name].says) and not shows_nothing(data):
+        text = f"{text} {MARKUP.sub(' ', says(data))}".rstrip()
     simulated = " Simulated data." if "simulated" in data and np.any(data["simulated"]) else ""
     return text + simulated + (" No data." if shows_nothing(data) else "")
 

@@ -101,7 +101,7 @@ def cohort(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     for axes in grid[::columns]:
         axes.set_ylabel("Cumulative proportion")
     handles = [Line2D([], [], color=s.color, linestyle=s.line, label=s.name) for s in OUTCOMES.values()]
-    legend_below(figure, handles, title="bands: 95 % CI, value by value", columns=2)
+    legend_below(figure, handles, columns=2)
     return grid
 
 

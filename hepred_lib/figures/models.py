@@ -1,13 +1,14 @@
 """The clinical and integrated models: nomogram, candidates, odds ratios, selection stability."""
 
 from collections.abc import Collection
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import seaborn
 from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
-from matplotlib.patches import Patch
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from hepred_lib.figures.style import (
@@ -19,6 +20,7 @@ from hepred_lib.figures.style import (
     finite,
     forest_row,
     legend_below,
+    p_text,
     ratio_text,
     say_right,
 )
@@ -27,9 +29,10 @@ from hepred_lib.figures.style import (
 
 LABEL_MM, MARGIN_MM, ROW_MM, PAGE_MM = 40, 6, 10, 174
 SCALE_MM = PAGE_MM - LABEL_MM - MARGIN_MM
-LETTER_MM, CLEARANCE_MM = 1.45, 1.2  # width of a digit at 7 points; free space between two numbers
+LETTER_MM, CLEARANCE_MM = 1.6, 1.2  # width of a digit at 8 points; free space between two numbers
 TICK_MM, TEXT_MM = 1.2, 1.8
 WIDEST = 100  # points of the longest axis
+FEWEST_POINTS = 2  # an axis that gives less is not drawn
 
 
 def nomogram(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
@@ -48,7 +51,7 @@ def nomogram(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
         One pair of axes in millimetres, the longest predictor's 100 points and all total points drawn to one length.
     """
     axes = figure.subplots()
-    blocks = list(table.groupby("axis", sort=False))
+    blocks = list(_worth_drawing(table).groupby("axis", sort=False))
     height_mm = ROW_MM * (len(blocks) + 1)
     axes.set(xlim=(-LABEL_MM, SCALE_MM + MARGIN_MM), ylim=(height_mm, 0))
     axes.set_axis_off()
@@ -63,6 +66,32 @@ def nomogram(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
         length = WIDEST if rows["kind"].isin(["number", "level"]).all() else most
         _block(axes, (row + 0.5) * ROW_MM, rows, mm_per_point=SCALE_MM / length)
     return [axes]
+
+
+def nomogram_height_mm(table: pd.DataFrame) -> float:
+    """Return the height in mm."""
+    return ROW_MM * (_worth_drawing(table)["axis"].nunique() + 1) + 6
+
+
+def nomogram_reading(table: pd.DataFrame) -> str:
+    """Say how it is read, by one patient in the middle of every axis, and which predictors are not drawn."""
+    parts, total = [], 0.0
+    for _, rows in table[table["kind"].isin(["number", "level"])].groupby("axis", sort=False):
+        marks = rows[rows["tick"].eq(True)]
+        row = marks.iloc[len(marks) // 2]
+        total += row["points"]
+        value = row["text"] if isinstance(row["text"], str) and row["text"] else f"{row['value']:g}".replace("-", "−")
+        parts.append(f"{row['label']} {value} ({row['points']:.0f} points)")
+    risks = table[table["kind"].eq("probability")]
+    p = np.interp(total, risks["points"], risks["value"])
+    example = f"Example: {', '.join(parts)}: together {total:.0f} points, a probability of {p:.2f}."
+    small = table[~table["axis"].isin(_worth_drawing(table)["axis"])]["label"].unique()
+    return example + (f" Not drawn, worth less than {FEWEST_POINTS} points: {', '.join(small)}." if len(small) else "")
+
+
+def _worth_drawing(table: pd.DataFrame) -> pd.DataFrame:
+    """The axes that give at least two points somewhere."""
+    return table[table.groupby("axis")["points"].transform("max") >= FEWEST_POINTS]
 
 
 def _block(axes: Axes, y: float, rows: pd.DataFrame, *, mm_per_point: float) -> None:
@@ -128,13 +157,13 @@ KINDS = {"predictor": ("true predictor", BLUE), "proxy": ("proxy", ORANGE), "unr
 
 
 def odds_ratios(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
-    """Draw odds ratios with 95 % intervals on a logarithmic axis, one block a model.
+    """Draw odds ratios with 95 % intervals on a logarithmic axis, the models beside each other at each term.
 
     Parameters
     ----------
     figure : matplotlib Figure or SubFigure
     table : DataFrame
-        One row a term: `model`, `name`, `label`, `unit` ("per 10 years"; may be empty), `odds_ratio`, `low`, `high`.
+        One row a term of a model: `model`, `name`, `label` with its step, `odds_ratio`, `low`, `high`, `p`.
 
     Returns
     -------
@@ -146,22 +175,27 @@ def odds_ratios(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     axes.set_xscale("log", base=2)
     axes.set_xlim(limits.min(), limits.max())
     axes.axvline(1, **GUIDE)
-    names, headings = [], []
-    for style, rows in by_model(table):
-        headings.append(len(names))
-        names.append(f"{style.name} model")
+    shown = list(by_model(table))
+    terms = list(dict.fromkeys(table.iloc[::-1]["name"]))[::-1]  # in the order of the last, widest model
+    labels = table.drop_duplicates("name").set_index("name")["label"]
+    apart = 0.34 if len(shown) > 1 else 0.0
+    for number, (style, rows) in enumerate(shown):
+        look = {"color": style.color, "marker": style.marker}
         for row in rows.itertuples():
             limits = row.odds_ratio, row.low, row.high
             first, *ends = map(ratio_text, limits)
             text = first if np.isnan(limits).any() else f"{first} ({'–'.join(ends)})"
-            look = {"color": style.color, "marker": style.marker}
-            forest_row(axes, len(names), limits, x=1.03, look=look, text=text, clip_on=True)
-            names.append(row.label if pd.isna(row.unit) or not row.unit else f"{row.label}, {row.unit}")
-    axes.set_yticks(range(len(names)), names)
-    for heading in headings:
-        axes.get_yticklabels()[heading].set_weight("bold")
+            beside = (table["name"] == row.name).sum() > 1
+            place = terms.index(row.name) + apart * beside * (number - (len(shown) - 1) / 2)
+            forest_row(axes, place, limits, x=1.03, look=look, text=text, clip_on=True)
+            _say_further(axes, place, p_text(row.p))
+    say_right(axes, -0.85, "OR (95 % CI)", x=1.03, weight="bold")
+    _say_further(axes, -0.85, "p", weight="bold")
+    axes.set_yticks(range(len(terms)), labels[terms])
     axes.tick_params(axis="y", length=0)
-    axes.set(ylim=(len(names) - 0.5, -0.5), xlabel="Odds ratio of HE (95 % CI)")
+    axes.set(ylim=(len(terms) - 0.5, -0.6), xlabel="← lower risk      Odds ratio of HE      higher risk →")
+    handles = [Line2D([], [], label=style.name, color=style.color, marker=style.marker) for style, _ in shown]
+    legend_below(figure, handles, columns=len(handles))
     axes.xaxis.set_major_formatter("{x:g}")
     # Round ratios within the limits: finer ones where the axis is short.
     low, high = axes.get_xlim()
@@ -170,6 +204,12 @@ def odds_ratios(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_minor_locator(NullLocator())
     return [axes]
+
+
+def _say_further(axes: Axes, place: float, text: str, **look: Any) -> None:
+    """Write a second column of words at the right of the axes."""
+    where: dict[str, Any] = {"xycoords": axes.get_yaxis_transform(), "xytext": (82, 0), "textcoords": "offset points"}
+    axes.annotate(text, (1.03, place), va="center_baseline", annotation_clip=False, **where, **look)
 
 
 def instability(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
@@ -214,8 +254,9 @@ def inclusion_frequency(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     ----------
     figure : matplotlib Figure or SubFigure
     table : DataFrame
-        One row a candidate, drawn from the top: `label`, `frequency` in [0, 1], `selected` (bool, in the final model).
-        Where the truth is simulated, `kind` says `predictor`, `proxy` or `unrelated`.
+        One row a candidate, drawn from the top: `label`, `frequency` in [0, 1] with its 95 % Monte Carlo interval
+        `low`, `high`, `selected` (bool, in the final model). Where the truth is simulated, `kind` says `predictor`,
+        `proxy` or `unrelated`.
 
     Returns
     -------
@@ -225,19 +266,20 @@ def inclusion_frequency(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     axes = figure.subplots()
     kinds = table["kind"] if "kind" in table else pd.Series("", index=table.index)
     for place, (row, kind) in enumerate(zip(table.itertuples(), kinds, strict=True)):
-        name, color = KINDS.get(kind, ("", "0.4"))
-        look = {"facecolor": color} if row.selected else {"facecolor": "white", "hatch": "////"}
-        axes.barh(place, row.frequency, height=0.7, edgecolor=color, **look)
+        name, color = KINDS.get(kind, ("", "black"))
+        axes.plot([row.low, row.high], [place, place], color=color, linewidth=0.9)
+        face = color if row.selected else "white"
+        axes.plot(row.frequency, place, "o", color=color, markerfacecolor=face, clip_on=False)
         say_right(axes, place, name, x=1.03)
+    axes.axvline(0.5, **GUIDE)
     handles = [
-        Patch(facecolor="0.6", edgecolor="0.3", label="in the final model"),
-        Patch(facecolor="white", edgecolor="0.3", hatch="////", label="not in it"),
-        axes.axvline(0.5, color="black", linestyle=":", linewidth=0.8, label="one half"),
+        Line2D([], [], linestyle="", marker="o", color="black", markerfacecolor=face, label=label)
+        for face, label in (("black", "in the final model"), ("white", "not in it"))
     ]
     axes.set_yticks(range(len(table)), table["label"])
     axes.tick_params(axis="y", length=0)
     axes.set(xlim=(0, 1), ylim=(len(table) - 0.4, -0.6), xlabel="Proportion of resamples that select it")
-    legend_below(figure, handles, columns=3)
+    legend_below(figure, handles, columns=2)
     return [axes]
 
 

@@ -9,11 +9,13 @@ from matplotlib.patches import Patch, Rectangle
 
 from hepred_lib.figures.style import (
     BLUE,
+    DOUBLE_MM,
     GREY,
     GUIDE,
     MODELS,
     ORANGE,
     OUTCOMES,
+    SINGLE_MM,
     VERMILLION,
     LineStyle,
     band,
@@ -22,9 +24,10 @@ from hepred_lib.figures.style import (
     finite,
     forest_row,
     legend_below,
-    legend_title,
+    letters,
     line_styles,
     model_label,
+    p_text,
     sample_size,
     say_right,
 )
@@ -36,15 +39,15 @@ UNIT_TICKS = np.linspace(0, 1, 6)
 
 
 def roc(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
-    """Draw ROC curves with their 95 % bands, the chance diagonal and each model's operating point.
+    """Draw empirical ROC curves, the last model's 95 % band, the chance diagonal and each model's operating point.
 
     Parameters
     ----------
     figure : matplotlib Figure or SubFigure
     table : DataFrame
-        One row a point of a curve: `model`, `label`, `n`, `events`, `false_positive_rate`, `sensitivity`, and the band
-        `low`, `high` (NaN where there is none). `operating_fpr` and `operating_sensitivity` repeat within a
-        model (NaN: no point).
+        One row a vertex of a curve, from (0, 0) to (1, 1): `model`, `label`, `n`, `events`, `false_positive_rate`,
+        `sensitivity`; or one of its band, with `low`, `high` and without sensitivity. `operating_fpr` and
+        `operating_sensitivity` repeat within a model (NaN: no point).
 
     Returns
     -------
@@ -55,18 +58,18 @@ def roc(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     common_size = sample_size(table)
     handles = []
     for style, rows in by_model(table):
-        x, first = rows["false_positive_rate"], rows.iloc[0]
-        axes.plot(x, rows["sensitivity"], color=style.color, linestyle=style.line)
+        curve, limits, first = rows[rows["sensitivity"].notna()], rows[rows["low"].notna()], rows.iloc[0]
+        axes.plot(curve["false_positive_rate"], curve["sensitivity"], color=style.color, linestyle=style.line)
         look = {"color": style.color, "marker": style.marker, "markerfacecolor": "white"}
         if pd.notna(first["operating_fpr"]):
             point = first["operating_fpr"], first["operating_sensitivity"]
             axes.plot(*point, linestyle="", zorder=3, clip_on=False, **look)
-        band(axes, x, rows, style)
         handles.append(Line2D([], [], linestyle=style.line, label=model_label(rows, common_size=common_size), **look))
-    chance = axes.plot([0, 1], [0, 1], label="chance", zorder=1, **GUIDE)
+    band(axes, limits["false_positive_rate"], limits, style)  # of the last: more than one could not be told apart
+    axes.plot([0, 1], [0, 1], zorder=1, **GUIDE)
     axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", anchor="N", xticks=UNIT_TICKS, yticks=UNIT_TICKS)
-    axes.set(xlabel="False-positive rate (1 − specificity)", ylabel="Sensitivity")
-    legend_below(figure, [*handles, *chance], title=legend_title(table, interval="bands"))
+    axes.set(xlabel="1 − specificity", ylabel="Sensitivity")
+    legend_below(figure, handles)
     return [axes]
 
 
@@ -99,7 +102,7 @@ def oracle(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     axes.set_xlim(np.nanmin([0.5, *finite(table["low"]), *finite(table["oracle"])]) - 0.02, 1)
     label = f"{MODELS['oracle'].name}: the simulated truth itself"
     handles.append(Line2D([], [], linestyle="", marker="D", color=GREY, markerfacecolor="white", label=label))
-    legend_below(figure, handles, title=legend_title(table, interval="lines"))
+    legend_below(figure, handles)
     return [axes]
 
 
@@ -125,8 +128,7 @@ def power(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
         band(axes, rows["test_events"], rows, look)
     axes.axhline(0.8, label="four in five", **GUIDE)
     axes.set(ylim=(0, 1), yticks=UNIT_TICKS, xlabel="Test patients with HE", ylabel="Power of DeLong's test")
-    title = f"{table['n_simulations'].iloc[0]} simulated test sets a point; bands: 95 % CI"
-    legend_below(figure, axes.get_legend_handles_labels()[0], title=title)
+    legend_below(figure, axes.get_legend_handles_labels()[0])
     return [axes]
 
 
@@ -146,22 +148,45 @@ def dl_score(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
         One pair of axes.
     """
     axes = figure.subplots()
-    ticks, names = [], []
+    ticks, names, (low, high) = [], [], _inner_limits(finite(table["dl_score"]))
+    axes.set_ylim(low, high)
     for group, (split, rows) in enumerate(table.groupby("split", sort=True)):
         for outcome in OUTCOMES:
             scores, place = finite(rows.loc[rows["he"] == outcome, "dl_score"]), 2.4 * group + outcome
             if len(scores):
                 _box_and_points(axes, scores, place=place, outcome=outcome)
+                _say_outside(axes, scores, place=place)
                 ticks.append(place)
                 names.append(f"{OUTCOMES[outcome].name}\nn = {len(scores)}")
         p = rows["p"].iloc[0]
-        said = "" if pd.isna(p) else "\np < 0.001" if p < 0.001 else f"\np = {p:.3f}"
+        said = "" if pd.isna(p) else "\np < 0.001" if p < 0.001 else f"\np = {p_text(p)}"
         heading = f"{str(split).capitalize()}{said}"
         axes.text(2.4 * group + 0.5, 1.02, heading, transform=axes.get_xaxis_transform(), ha="center", va="bottom")
     axes.set_xticks(ticks, names)
     axes.set_xlim(-0.7, 2.4 * group + 1.7)
     axes.set_ylabel("DL score (SD of the development set)")
     return [axes]
+
+
+def _inner_limits(scores: np.ndarray) -> tuple[float, float]:
+    """Return limits that a value far outside cannot stretch: three times the quartiles' distance beyond them."""
+    if not scores.size:
+        return -1.0, 1.0
+    first, last = np.quantile(scores, [0.25, 0.75])
+    reach = 3 * max(last - first, 1e-6)
+    inside = scores[(scores >= first - reach) & (scores <= last + reach)]
+    room = 0.1 * reach  # for words at an end
+    return inside.min() - room, inside.max() + room
+
+
+def _say_outside(axes: Axes, scores: np.ndarray, *, place: float) -> None:
+    """Write the scores beyond the axis at its end: how many, and the outermost."""
+    low, high = axes.get_ylim()
+    for outside, end, outermost in ((scores[scores < low], low, np.min), (scores[scores > high], high, np.max)):
+        if outside.size:
+            many = f"{outside.size} value{'s' * (outside.size > 1)}, {'to ' * (outside.size > 1)}"
+            words = many + decimal(float(outermost(outside)))
+            axes.text(place, end, words, ha="center", va="bottom" if end == low else "top", color=GREY)
 
 
 def _box_and_points(axes: Axes, scores: np.ndarray, *, place: float, outcome: int) -> None:
@@ -183,14 +208,15 @@ BINS = np.linspace(0, 1, 41)
 
 
 def calibration(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
-    """Draw smoothed calibration curves with 95 % bands over the distribution of the predictions.
+    """Draw calibration with 95 % intervals over the distribution of the predictions: a smooth curve, or groups.
 
     Parameters
     ----------
     figure : matplotlib Figure or SubFigure
     table : DataFrame
         `model`, `label` (several lines: slope, in the large, ICI), `n`, `events`, `kind` and `p`. Rows of kind `curve`
-        give `observed`, `low`, `high` at `p`; rows of kind `patient` give the outcome `y` 0/1 at `p`.
+        give `observed`, `low`, `high` at `p`, as rows of kind `group` do where there are too few events for a curve;
+        rows of kind `patient` give the outcome `y` 0/1 at `p`.
 
     Returns
     -------
@@ -198,23 +224,24 @@ def calibration(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
         Two a model: the curve, and below it the predictions of patients with expansion (up) and without (down).
     """
     models = list(by_model(table))
-    columns = max(3, len(models))  # a single panel keeps the size it has beside the others
-    grid = figure.subplots(2, columns, height_ratios=[4, 1], squeeze=False, sharex="col", sharey="row")
-    for spare in grid[:, len(models) :].flat:
-        spare.set_axis_off()
-    grid = grid[:, : len(models)]
+    grid = figure.subplots(2, len(models), height_ratios=[4, 1], squeeze=False, sharex="col", sharey="row")
     common_size = sample_size(table)
     for (style, rows), (upper, lower) in zip(models, grid.T, strict=True):
         _curve(upper, rows[rows["kind"] == "curve"], style=style)
+        _groups(upper, rows[rows["kind"] == "group"], style=style)
         _distribution(lower, rows[rows["kind"] == "patient"])
         upper.set_title(model_label(rows, common_size=common_size))
     grid[0, 0].set_ylabel("Observed proportion with HE")
     grid[1, 0].set_ylabel("Patients")
     ways = {1: "up", 0: "down"}
     bars = [Patch(color=OUTCOMES[he].color, label=f"{OUTCOMES[he].name} ({way})") for he, way in ways.items()]
-    handles = [Line2D([], [], label="ideal", **GUIDE), *bars]
-    legend_below(figure, handles, title=legend_title(table, interval="bands"), columns=3)
+    legend_below(figure, [Line2D([], [], label="ideal", **GUIDE), *bars], columns=3)
     return list(grid.T.flat)
+
+
+def calibration_width_mm(table: pd.DataFrame) -> float:
+    """Return the width in mm: one column of a page for one model, two for more."""
+    return SINGLE_MM if table["model"].nunique() < 2 else DOUBLE_MM
 
 
 def _curve(axes: Axes, rows: pd.DataFrame, *, style: LineStyle) -> None:
@@ -223,6 +250,11 @@ def _curve(axes: Axes, rows: pd.DataFrame, *, style: LineStyle) -> None:
     axes.fill_between(rows["p"], rows["low"], rows["high"], color=style.color, alpha=0.2, linewidth=0)
     axes.plot(rows["p"], rows["observed"], color=style.color, linestyle=style.line)
     axes.set(xlim=(0, 1), ylim=(0, 1), box_aspect=1, anchor="S", xticks=UNIT_TICKS, yticks=UNIT_TICKS)
+
+
+def _groups(axes: Axes, rows: pd.DataFrame, *, style: LineStyle) -> None:
+    axes.vlines(rows["p"], rows["low"], rows["high"], color=style.color)
+    axes.plot(rows["p"], rows["observed"], linestyle="", marker=style.marker, color=style.color)
 
 
 def _distribution(axes: Axes, rows: pd.DataFrame) -> None:
@@ -239,45 +271,65 @@ def _distribution(axes: Axes, rows: pd.DataFrame) -> None:
 
 # Net benefit
 
-REFERENCES = ("treat_all", "treat_none")
+REFERENCES, DIFFERENCE = ("treat_all", "treat_none"), "difference"
 
 
 def decision_curve(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
-    """Draw net benefit against the threshold probability, with the models' 95 % bands.
+    """Draw net benefit per 100 patients against the threshold probability, and a difference with its 95 % band.
 
     Parameters
     ----------
     figure : matplotlib Figure or SubFigure
     table : DataFrame
         One row a threshold: `model` (`treat_all` and `treat_none` are the references), `label`, `n`, `events`,
-        `threshold`, `net_benefit`, `low`, `high` (NaN where there is no band).
+        `threshold`, `net_benefit`, `low`, `high`, per patient. Rows of the model `difference` stand in a panel of their
+        own; without them the only model shows its band.
 
     Returns
     -------
     list of Axes
-        One pair of axes. The net benefit of treating all falls without end: it is cut where the models' ends.
+        One pair of axes, or two. The net benefit of treating all falls without end: it is cut where the models' ends.
     """
-    axes = figure.subplots()
-    common_size, handles = sample_size(table), []
-    for style, rows in by_model(table):
-        x, label = rows["threshold"], model_label(rows, common_size=common_size)
+    compared = table[table["model"] == DIFFERENCE]
+    curves = table[table["model"] != DIFFERENCE]
+    grid = figure.subplots(1, 1 + bool(len(compared)), squeeze=False)[0]
+    common_size, handles = sample_size(curves), []
+    for style, rows in by_model(curves):
+        label = model_label(rows, common_size=common_size)
         look = {"color": style.color, "linestyle": style.line}
         if rows["model"].isin(REFERENCES).all():
             look["linewidth"] = 0.8
-        else:
-            band(axes, x, rows, style)
-        handles += axes.plot(x, rows["net_benefit"], label=label, **look)
-    axes.set(xlabel="Threshold probability", ylabel="Net benefit (true positives per patient)")
-    axes.set_ylim(*_limits(table))
-    axes.set_xlim(0, table["threshold"].max())
-    legend_below(figure, handles, title=legend_title(table, interval="bands"))
-    return [axes]
+        elif not len(compared):
+            _per_hundred(grid[0], rows, style)
+        handles += grid[0].plot(rows["threshold"], 100 * rows["net_benefit"], label=label, **look)
+    grid[0].set_ylabel("Net benefit (true positives per 100 patients)")
+    grid[0].set_ylim(*(100 * limit for limit in _limits(curves)))
+    if len(compared):
+        _per_hundred(grid[1], compared, LineStyle("", "black", "-", ""))
+        grid[1].plot(compared["threshold"], 100 * compared["net_benefit"], color="black")
+        grid[1].axhline(0, **GUIDE)
+        grid[1].set_ylabel(f"Difference per 100 patients\n({compared['label'].iloc[0]})")
+    for axes in grid:
+        axes.set(xlabel="Threshold probability", xlim=(0, table["threshold"].max()))
+    letters(grid)
+    legend_below(figure, handles, columns=len(handles) if len(compared) else 2)
+    return list(grid)
+
+
+def decision_width_mm(table: pd.DataFrame) -> float:
+    """Return the width in mm: two columns of a page where a difference has a panel of its own."""
+    return DOUBLE_MM if table["model"].eq(DIFFERENCE).any() else SINGLE_MM
+
+
+def _per_hundred(axes: Axes, rows: pd.DataFrame, style: LineStyle) -> None:
+    """Shade a band of net benefit, counted per 100 patients."""
+    band(axes, rows["threshold"], rows.assign(low=100 * rows["low"], high=100 * rows["high"]), style)
 
 
 def _limits(table: pd.DataFrame) -> tuple[float, float]:
     """Return limits that show all of the models' curves and their bands' upper edge."""
     models = table[~table["model"].isin(REFERENCES)]
-    top = np.max([0.05, *finite(table["net_benefit"]), *finite(models["high"])])
+    top = np.max([0.05, *finite(table["net_benefit"])])
     bottom = np.min([-0.2 * top, *finite(models["net_benefit"])])
     return 1.05 * max(bottom, -top), 1.05 * top
 
@@ -324,8 +376,13 @@ def reclassification(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
         Patch(facecolor=color, alpha=0.35, hatch=hatch, edgecolor="0.3", label=label)
         for (color, hatch), label in ((RIGHT, "moved the right way"), (WRONG, "moved the wrong way"))
     ]
-    legend_below(figure, handles, title=f"{_index(first, 'nri')}; {_index(first, 'idi')}\n{CAUTION}", columns=2)
+    legend_below(figure, handles, columns=2)
     return grid
+
+
+def indexes(table: pd.DataFrame) -> str:
+    """Say net reclassification and integrated discrimination improvement, and what they are worth."""
+    return f"{_index(table.iloc[0], 'nri')}; {_index(table.iloc[0], 'idi')}. {CAUTION}"
 
 
 def _cell(axes: Axes, row: tuple) -> None:
@@ -361,15 +418,15 @@ def subgroups(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     figure : matplotlib Figure or SubFigure
     table : DataFrame
         One row a subgroup, drawn from the top: `model`, `split` (empty for all patients), `group`, `n`, `events`,
-        `auc`, `in_the_large` and their `_low` and `_high` (NaN where a subgroup has too few events), and `p_auc`,
-        `p_in_the_large`, repeated within a split.
+        `auc`, `in_the_large` and their `_low` and `_high` (NaN where a subgroup has too few events: it is left out),
+        and `p_auc`, `p_in_the_large`, repeated within a split.
 
     Returns
     -------
     list of Axes
         Two pairs beside each other; the sizes of the subgroups stand at the left.
     """
-    grid = list(figure.subplots(1, 2, sharey=True))
+    grid, table = list(figure.subplots(1, 2, sharey=True)), estimable(table)
     style = next(iter(line_styles(table["model"]).values()))
     places, names, headings = _lines(table)
     for axes, (name, label) in zip(grid, PANELS.items(), strict=True):
@@ -389,6 +446,23 @@ def subgroups(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     grid[0].set_ylim(len(names) - 0.5, -0.5)
     grid[0].set_title(f"{style.name} model", color=GREY)
     return grid
+
+
+def estimable(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows that have an AUC; all where none has."""
+    return table[table["auc"].notna()] if table["auc"].notna().any() else table
+
+
+def subgroups_height_mm(table: pd.DataFrame) -> float:
+    """Return the height in mm of the rows that are drawn."""
+    shown = estimable(table)
+    return 22 + 4.5 * (len(shown) + shown["split"].fillna("").nunique())
+
+
+def left_out(table: pd.DataFrame) -> str:
+    """Say how many subgroups are not drawn."""
+    hidden = len(table) - len(estimable(table))
+    return f"Subgroups with too few events for an estimate, not drawn: {hidden}." if hidden else ""
 
 
 def _lines(table: pd.DataFrame) -> tuple[list[int], list[str], dict[int, str]]:

@@ -12,12 +12,13 @@ References
 
 import io
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
 from itertools import cycle
 from math import ceil
+from pathlib import Path
 from typing import Any
 
 import matplotlib.style
@@ -26,7 +27,7 @@ import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, FigureBase
-from matplotlib.font_manager import findfont, get_font
+from matplotlib.font_manager import findfont, fontManager, get_font
 
 from hepred_lib.literal import shortened
 
@@ -36,15 +37,49 @@ SKY, PURPLE, YELLOW, GREY = "#56B4E9", "#CC79A7", "#F0E442", "0.45"
 MM_PER_INCH = 25.4
 
 # What would differ from day to day is left out.
-METADATA = {"pdf": {"Creator": "hepred", "Producer": "hepred", "CreationDate": None}, "png": {"Software": None}}
+METADATA: dict[str, dict[str, Any]] = {
+    "pdf": {"Creator": "hepred", "Producer": "hepred", "CreationDate": None},
+    "svg": {"Creator": "hepred", "Date": None},
+    "tiff": {},
+    "png": {"Software": None},
+}
 
-SHEET = {
-    "font.family": "DejaVu Sans",  # matplotlib brings it along: the same glyphs on every machine
+
+@dataclass(frozen=True)
+class Journal:
+    """What a journal asks of its artwork: widths of one and two columns in mm, and the size of the text in points."""
+
+    single_mm: float
+    double_mm: float
+    text_pt: float
+
+
+JOURNALS = {
+    "springer": Journal(84, 174, 8),  # Neuroradiology
+    "nature": Journal(89, 183, 7),
+    "radiology": Journal(84, 178, 8),
+}
+PRINT_PT = JOURNALS["springer"].text_pt
+SINGLE_MM, DOUBLE_MM = JOURNALS["springer"].single_mm, JOURNALS["springer"].double_mm
+
+# As wide as Helvetica and Arial, which journals ask for, and free; it comes with the library, so that every machine has
+# the same glyphs. In front of all others: a system may have another version of it.
+FAMILY = "Liberation Sans"
+for _font in sorted((Path(__file__).parent / "fonts").glob("*.ttf")):
+    fontManager.addfont(_font)
+    fontManager.ttflist.insert(0, fontManager.ttflist.pop())
+
+SHEET: dict[str, Any] = {
+    "font.family": [FAMILY, "DejaVu Sans"],  # the second, which matplotlib brings along, for rare signs
+    "svg.fonttype": "none",  # text stays text
+    "svg.hashsalt": "hepred",
     "text.parse_math": False,  # a dollar sign in the name of a site is no formula
     "text.hinting": "none",  # letters as wide in the PNG as in the PDF, at any resolution
     "pdf.fonttype": 42,  # text stays text: searchable, and editable by a journal's typesetter
-    **dict.fromkeys(("font.size", "xtick.labelsize", "ytick.labelsize", "legend.fontsize", "legend.title_fontsize"), 7),
-    **dict.fromkeys(("axes.labelsize", "axes.titlesize"), 7.5),
+    **dict.fromkeys(
+        ("font.size", "xtick.labelsize", "ytick.labelsize", "legend.fontsize", "legend.title_fontsize"), PRINT_PT
+    ),
+    **dict.fromkeys(("axes.labelsize", "axes.titlesize"), PRINT_PT),
     **dict.fromkeys(("axes.linewidth", "xtick.major.width", "ytick.major.width", "patch.linewidth"), 0.6),
     **dict.fromkeys(("xtick.major.size", "ytick.major.size"), 2.5),
     **dict.fromkeys(("axes.spines.top", "axes.spines.right", "axes.formatter.useoffset", "legend.frameon"), False),
@@ -78,9 +113,10 @@ GUIDE: dict[str, Any] = {"color": GREY, "linestyle": ":", "linewidth": 0.8}  # c
 _OTHERS = ((PURPLE, (0, (6, 2)), "v"), (SKY, (0, (3, 1, 1, 1, 1, 1)), "P"), (VERMILLION, (0, (2, 1)), "X"))
 
 
-def sheet() -> AbstractContextManager[None]:
-    """Return the style sheet as a context: ``with sheet(): ...``."""
-    return matplotlib.style.context(SHEET, after_reset=True)
+def sheet(text_pt: float = PRINT_PT) -> AbstractContextManager[None]:
+    """Return the style sheet as a context, its text in the given size: ``with sheet(): ...``."""
+    sizes = {name: text_pt for name, value in SHEET.items() if value == PRINT_PT and "size" in name}
+    return matplotlib.style.context(SHEET | sizes, after_reset=True)
 
 
 def line_styles(models: Iterable[str]) -> dict[str, LineStyle]:
@@ -114,29 +150,31 @@ def stamp_simulated(figure: Figure) -> None:
     figure.text(1 - 1.5 / width_mm, 1 - 1 / height_mm, "simulated", color=GREY, ha="right", va="top", style="italic")
 
 
-def render(figure: Figure, *, png_dpi: int = 300) -> dict[str, bytes]:
-    """Return the figure as PDF and PNG, the same bytes whenever the same figure is rendered.
+def render(figure: Figure, *, png_dpi: int = 300, formats: Iterable[str] = ("pdf", "png")) -> dict[str, bytes]:
+    """Return the figure as PDF and PNG, or in other formats, the same bytes whenever the same figure is rendered.
 
     Parameters
     ----------
     figure : matplotlib Figure
         As :func:`hepred_lib.figures.catalogue.draw` returns it.
     png_dpi : int
-        Dots per inch of the PNG, and of the CT images inside the PDF: 300 for the screen, 600 for print.
+        Dots per inch of the PNG and TIFF, and of the CT images inside the PDF: 300 for the screen, 600 for print.
+    formats : iterable of {"pdf", "svg", "tiff", "png"}
 
     Returns
     -------
     dict
-        ``{"pdf": bytes, "png": bytes}``. Dates and version numbers are left out of both.
+        ``{"pdf": bytes, "png": bytes}``. Dates and version numbers are left out.
     """
-    return {extension: png(figure, dpi=png_dpi, extension=extension) for extension in METADATA}
+    return {extension: png(figure, dpi=png_dpi, extension=extension) for extension in formats}
 
 
 def png(figure: Figure, *, dpi: int, extension: str = "png") -> bytes:
     """Return the figure as PNG alone, for a page on the screen."""
     buffer = io.BytesIO()
     with sheet():
-        figure.savefig(buffer, format=extension, dpi=dpi, metadata=METADATA[extension])
+        packed: dict[str, Any] = {"pil_kwargs": {"compression": "tiff_lzw"}} if extension == "tiff" else {}
+        figure.savefig(buffer, format=extension, dpi=dpi, metadata=METADATA[extension] or None, **packed)
     return buffer.getvalue()
 
 
@@ -198,10 +236,11 @@ def sample_size(table: pd.DataFrame) -> str | None:
     return "n = {:.0f}, {:.0f} with HE".format(*sizes.iloc[0]) if len(sizes) == 1 else None
 
 
-def legend_title(table: pd.DataFrame, *, interval: str) -> str:
-    """Return "n = 60, 12 with HE; bands: 95 % CI": the size that all models share, and how intervals are drawn."""
-    drawn = f"{interval}: 95 % CI" if table["low"].notna().any() else None
-    return "; ".join(filter(None, (sample_size(table), drawn)))
+def letters(grid: Iterable[Axes]) -> None:
+    """Name the panels of a figure a, b, c; one alone has no name."""
+    panels = list(grid)
+    for axes, letter in zip(panels if len(panels) > 1 else [], "abcdefgh", strict=False):
+        axes.set_title(letter, loc="left", weight="bold")
 
 
 def model_label(rows: pd.DataFrame, *, common_size: str | None) -> str:
@@ -250,14 +289,25 @@ def typeset(text: str) -> str:
     return re.sub(r"(?<![\w.])-(?=\d)", "−", re.sub(r"(?<=\d)-(?=[\d.−-])", "–", text))
 
 
-def legend_below(figure: FigureBase, handles: list[Artist], *, title: str | None = None, columns: int = 1) -> None:
+def legend_below(figure: FigureBase, handles: Sequence[Artist], *, title: str | None = None, columns: int = 1) -> None:
     """Put one legend under the axes, where it can hide no curve."""
-    figure.legend(handles=handles, title=title, ncols=columns, loc="outside lower center")
+    figure.legend(handles=list(handles), title=title, ncols=columns, loc="outside lower center")
 
 
 def decimal(value: float, digits: int = 1) -> str:
     """Return a number with a typographic minus sign, as the axes print it."""
     return f"{value:.{digits}f}".replace("-", "−")
+
+
+def p_text(p: float) -> str:
+    """Return a p value with two significant digits; nothing where it is not known.
+
+    Examples
+    --------
+    >>> p_text(0.00002), p_text(0.0312), p_text(0.317)
+    ('<0.001', '0.031', '0.32')
+    """
+    return "" if np.isnan(p) else "<0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
 
 
 def ratio_text(value: float) -> str:
@@ -284,5 +334,5 @@ def _drawn(longest: int) -> Callable[[str], str]:
 
 @cache
 def _glyphs() -> frozenset[int]:
-    """Return the numbers of all signs that the figures' font has."""
-    return frozenset(get_font(findfont(SHEET["font.family"])).get_charmap())
+    """Return the numbers of all signs that the figures' fonts have."""
+    return frozenset(sign for family in SHEET["font.family"] for sign in get_font(findfont(family)).get_charmap())

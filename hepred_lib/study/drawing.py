@@ -6,7 +6,7 @@ nothing to draw (no image model, no known truth, no other hospital), they are em
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,21 +15,21 @@ import numpy as np
 import pandas as pd
 from IPython.display import Image
 from IPython.display import Markdown as Formatted
-from matplotlib.figure import Figure
 
 from hepred_lib.cohort.predictors import predictor_label, predictor_quantity
 from hepred_lib.cohort.rules import COLUMNS
+from hepred_lib.errors import InputError
 from hepred_lib.figures.catalogue import FIGURES, caption, draw, shows_nothing
 from hepred_lib.figures.style import png, render
 from hepred_lib.literal import without_html
 from hepred_lib.stats.calibration import calibration_curve
-from hepred_lib.stats.decision import decision_curve
+from hepred_lib.stats.decision import decision_curve, net_benefit_difference
 from hepred_lib.stats.development import DevelopedModel
-from hepred_lib.stats.discrimination import roc_band
+from hepred_lib.stats.discrimination import roc_band, roc_points
 from hepred_lib.stats.instability import calibration_instability, mean_absolute_prediction_error, patient_instability
 from hepred_lib.stats.logistic import Coding
 from hepred_lib.stats.nomogram import PROBABILITY, TOTAL, Nomogram, build_nomogram, nomogram_axes
-from hepred_lib.stats.operating_point import confusion
+from hepred_lib.stats.operating_point import confusion, exact_interval, wilson_interval
 from hepred_lib.stats.reclassification import integrated_discrimination, net_reclassification, reclassification_table
 from hepred_lib.study.files import read_figure_data, read_printed, write_bytes, write_figure_data, write_latex
 from hepred_lib.study.run import renew_records
@@ -37,6 +37,7 @@ from hepred_lib.study.tables import coded_label, save_table, two_digits, with_in
 
 GRID = np.linspace(0.0, 1.0, 101)
 PRINT_DPI, SCREEN_DPI = 600, 200
+FEWEST_EVENTS = 20  # for a smooth calibration curve
 CSS_PIXELS_PER_INCH = 96
 pd.set_option("display.max_colwidth", None)  # on a page, a cell of text is shown whole
 
@@ -72,21 +73,26 @@ def instability_table(model: DevelopedModel, x: pd.DataFrame, y: pd.Series, thre
 
 def inclusion_table(model: DevelopedModel) -> pd.DataFrame:
     """What the figure of inclusion frequencies draws: how often the resamples chose each candidate, most first."""
-    frequency = model.inclusion_frequency.sort_values(ascending=False)
+    frequency, draws = model.inclusion_frequency.sort_values(ascending=False), model.settings.n_resamples
+    low, high = wilson_interval((frequency.to_numpy() * draws).round(), draws)
     words = {"name": frequency.index, "label": frequency.index.map(predictor_label)}
-    return pd.DataFrame(words | {"frequency": frequency.to_numpy(), "selected": frequency.index.isin(model.path)})
+    found = {"frequency": frequency.to_numpy(), "low": low, "high": high, "n_resamples": draws}
+    return pd.DataFrame(words | found | {"selected": frequency.index.isin(model.path)})
 
 
 def roc_table(
     rows: pd.DataFrame, models: Mapping[str, Any], *, n_resamples: int, rng: np.random.Generator
 ) -> pd.DataFrame:
-    """What the ROC figure draws: a curve with its band and the operating point for each model.
+    """What the ROC figure draws: the vertices of each model's curve, its band and its operating point.
 
     Each model is drawn on the patients who have its probability; one whose patients have a single outcome has no curve.
     """
     parts = [pd.DataFrame()]
     for found, y, p, shared in _judged(rows, models):
-        curve = roc_band(y, p, GRID, n_resamples=n_resamples, rng=rng)
+        limits = roc_band(y, p, GRID, n_resamples=n_resamples, rng=rng).assign(sensitivity=np.nan)
+        found_at = roc_points(y, p)
+        vertices = {"false_positive_rate": found_at.false_positive_rate, "sensitivity": found_at.true_positive_rate}
+        curve = pd.concat([pd.DataFrame(vertices | {"low": np.nan, "high": np.nan}), limits], ignore_index=True)
         point = confusion(y, p, found["threshold"])
         label = f"{shared['model'].capitalize()}: AUC {with_interval(found['auc'], found['auc_ci'])}"
         operating = {"operating_fpr": 1.0 - point.specificity, "operating_sensitivity": point.sensitivity}
@@ -99,22 +105,38 @@ def calibration_table(
 ) -> pd.DataFrame:
     """What the calibration figure draws: a smooth curve with its band, and the patients' probabilities.
 
-    The patients are those of :func:`roc_table`.
+    With fewer than 20 events a curve would be drawn from nothing: groups of patients take its place. The patients are
+    those of :func:`roc_table`.
     """
     parts = [pd.DataFrame()]
     for found, y, p, shared in _judged(rows, models):
         curve = calibration_curve(y, p, GRID, n_resamples=n_resamples, rng=rng).rename(columns={"grid": "p"})
+        shown = curve.assign(kind="curve") if y.sum() >= FEWEST_EVENTS else calibration_groups(y, p)
         slope = with_interval(found["calibration_slope"], found["calibration_slope_ci"])
         large, ici = two_digits(found["calibration_in_the_large"]), two_digits(found["ici"])
         label = f"{shared['model'].capitalize()}\nslope {slope}\nin the large {large}, ICI {ici}"
         patients = pd.DataFrame({"p": p.to_numpy(), "y": y.to_numpy(), "kind": "patient"})
-        both = pd.concat([curve.assign(kind="curve"), patients], ignore_index=True)
+        both = pd.concat([shown, patients], ignore_index=True)
         parts.append(both.assign(**shared | {"label": label}))
     return pd.concat(parts, ignore_index=True)
 
 
-def decision_table(rows: pd.DataFrame, models: Iterable[str]) -> pd.DataFrame:
-    """What the decision-curve figure draws: net benefit of the models, of treating all and of treating none."""
+def calibration_groups(y: pd.Series, p: pd.Series) -> pd.DataFrame:
+    """Observed shares of four groups of equal size by predicted probability, with exact 95 % intervals."""
+    quarters = np.array_split(np.argsort(p.to_numpy(), kind="stable"), min(4, len(p)))
+    records = []
+    for members in quarters:
+        events = int(y.iloc[members].sum())
+        interval = exact_interval(events, len(members))
+        records.append(("group", p.iloc[members].mean(), events / len(members), *interval))
+    return pd.DataFrame(records, columns=["kind", "p", "observed", "low", "high"])
+
+
+def decision_table(rows: pd.DataFrame, models: Sequence[str]) -> pd.DataFrame:
+    """What the decision-curve figure draws: net benefit of the models, of treating all and of treating none.
+
+    Where there are at least two models, the last minus the one before it too.
+    """
     y = rows["he"].astype(int)
     if y.nunique() < 2:
         return pd.DataFrame()
@@ -122,6 +144,11 @@ def decision_table(rows: pd.DataFrame, models: Iterable[str]) -> pd.DataFrame:
     curves = decision_curve(y, {name: rows[f"p_{name}"] for name in models}, thresholds)
     curves["model"] = curves["model"].replace({"all": "treat_all", "none": "treat_none"})
     labels = {"treat_all": "Treat all", "treat_none": "Treat none"} | {name: name.capitalize() for name in models}
+    if len(models := list(models)) > 1:
+        other, main = models[-2:]
+        apart = net_benefit_difference(y, rows[f"p_{main}"], rows[f"p_{other}"], thresholds)
+        apart = apart.rename(columns={"difference": "net_benefit"}).assign(model="difference")
+        curves, labels = pd.concat([curves, apart], ignore_index=True), labels | {"difference": f"{main} − {other}"}
     return curves.assign(label=curves["model"].map(labels), n=len(y), events=int(y.sum()))
 
 
@@ -273,25 +300,77 @@ def show(folder: Path, name: str, data: pd.DataFrame | Mapping[str, np.ndarray])
     kept = not shows_nothing(data)
     if kept:
         write_figure_data(folder / "figure_data", name, data)
-    figure = save(folder, name, data) if kept else draw(name, data)
+    if kept:
+        save(folder, name, data)
+    figure = draw(name, data, stamp=True)
     width, metadata = round(figure.get_size_inches()[0] * CSS_PIXELS_PER_INCH), {"figure": name} if kept else {}
     content = png(figure, dpi=SCREEN_DPI)
     return Image(content, format="png", width=width, alt=caption(name, data), metadata=metadata)
 
 
-def save(folder: Path, name: str, data: pd.DataFrame | Mapping[str, np.ndarray]) -> Figure:
-    """Draw a figure from its data and save it as PDF and PNG, and its caption beside them."""
-    figure = draw(name, data)
-    for ending, content in render(figure, png_dpi=PRINT_DPI).items():
-        write_bytes(folder / "figures" / f"{name}.{ending}", content)
-    write_bytes(folder / "figures" / f"{name}.txt", f"{caption(name, data)}\n".encode())
-    return figure
+def save(
+    folder: Path,
+    name: str,
+    data: pd.DataFrame | Mapping[str, np.ndarray],
+    *,
+    journal: str = "springer",
+    formats: Sequence[str] = ("pdf", "png"),
+) -> list[Path]:
+    """Draw a figure from its data and save it in each format under ``figures/``, and its caption beside them.
+
+    The figure itself says nothing that the caption says: neither sizes of samples nor that patients are simulated.
+    """
+    figure = draw(name, data, journal=journal)
+    made = [folder / "figures" / f"{name}.{ending}" for ending in formats]
+    for path, content in zip(made, render(figure, png_dpi=PRINT_DPI, formats=formats).values(), strict=True):
+        write_bytes(path, content)
+    write_bytes(folder / "figures" / f"{name}.caption.md", f"{caption(name, data)}\n".encode())
+    return made
 
 
 def publish(folder: Path, name: str, table: pd.DataFrame) -> pd.DataFrame:
     """Save a table that is printed as it is; return it for the notebook."""
     save_table(folder, name, table, printed=table)
     return table
+
+
+def artwork(
+    folder: Path, out: Path, *, journal: str = "springer", formats: Sequence[str] = ("pdf",), only: Sequence[str] = ()
+) -> list[Path]:
+    """Draw figures of a finished study as a journal wants them, from their saved data; the run is only read.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's folder.
+    out : Path
+        Where ``figures/`` is written, and ``external/figures/``.
+    journal : str
+        One of :data:`hepred_lib.figures.style.JOURNALS`.
+    formats : sequence of {"pdf", "svg", "tiff", "png"}
+    only : sequence of str
+        Names of figures; all by default.
+
+    Returns
+    -------
+    list of Path
+
+    Raises
+    ------
+    InputError
+        For a figure that the study does not have.
+    """
+    kept = {part: read_figure_data(folder / part / "figure_data") for part in (".", "external")}
+    known = [name for name in FIGURES if any(name in data for data in kept.values())]
+    if unknown := [name for name in only if name not in known]:
+        raise InputError(f"--only must name figures of this study, got {unknown[0]!r}; it has {', '.join(known)}.")
+    return [
+        path
+        for part, data in kept.items()
+        for name in (only or known)
+        if name in data
+        for path in save(out / part, name, data[name], journal=journal, formats=formats)
+    ]
 
 
 def redraw(folder: Path, out: Path | None = None) -> list[Path]:

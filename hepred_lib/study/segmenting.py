@@ -102,7 +102,7 @@ def segment_scans(
         write_json(out / f"{name}.json", {"file": str(path), **found})
         lines = [f"hematoma {found['hematoma_ml']:.1f} mL (ABC/2: {found['abc2_ml']:.1f} mL)"]
         lines += [f"ventricles {found['ventricles_ml']:.1f} mL", *found["warnings"]]
-        write_bytes(out / f"{name}.png", render(draw("overview", overview(reading, lines)))["png"])
+        write_bytes(out / f"{name}.png", render(draw("overview", overview(reading, lines), stamp=True))["png"])
         write_viewer(out / f"{name}_viewer.html", reading.patient, reading.prediction, name, found)
         rows.append({"scan": name, "file": str(path), **found, "warnings": "; ".join(found["warnings"]), "unread": ""})
     table = pd.DataFrame(rows, columns=list(COLUMNS))

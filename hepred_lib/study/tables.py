@@ -204,11 +204,12 @@ def coded_label(name: str) -> str:
 
 
 def odds_ratio_table(model: DevelopedModel, name: str) -> pd.DataFrame:
-    """Odds ratios per unit of the unshrunk model with Wald intervals, one row per effect."""
+    """Odds ratios per clinical step of the unshrunk model with Wald intervals, one row per effect."""
     effects = model_effects(model)
-    table = odds_ratios(effects.names, effects.estimates, effects.standard_errors, units={})
-    words = {"label": table["name"].map(coded_label), "unit": [_unit(coded, model.curves) for coded in effects.names]}
-    return table.assign(model=name, **words)[["model", "name", "label", "unit", "odds_ratio", "low", "high"]]
+    table = odds_ratios(effects.names, effects.estimates, effects.standard_errors)
+    pairs = zip(table["name"], table["step"], strict=True)
+    words = {"label": [_step_words(coded, step, model.curves) for coded, step in pairs]}
+    return table.assign(model=name, **words)[["model", "name", "label", "step", "odds_ratio", "low", "high", "p"]]
 
 
 def odds_ratios_beside(

@@ -21,7 +21,9 @@ def roc(points=21):
         point = {"operating_fpr": grid[5], "operating_sensitivity": grid[5] ** power}
         curve = {"false_positive_rate": grid, "sensitivity": grid**power}
         label = f"{model.capitalize()}: AUC {1 / (1 + power):.2f} (0.61–0.91)"
-        tables.append(pd.DataFrame(_shared(model, label) | curve | band | point))
+        none = {"low": np.nan, "high": np.nan}
+        tables.append(pd.DataFrame(_shared(model, label) | curve | none | point))
+        tables.append(pd.DataFrame(_shared(model, label) | curve | {"sensitivity": np.nan} | band | point))
     return pd.concat(tables, ignore_index=True)
 
 
@@ -45,6 +47,8 @@ def decision_curve():
         benefit = top * (1 - grid / 0.6) ** 1.5
         columns = {"threshold": grid, "net_benefit": benefit, "low": benefit - 0.04, "high": benefit + 0.04}
         tables.append(pd.DataFrame(_shared(model, model.capitalize()) | columns))
+    apart = {"threshold": grid, "net_benefit": 0.02 - 0 * grid, "low": -0.01 + 0 * grid, "high": 0.05 + 0 * grid}
+    tables.append(pd.DataFrame(_shared("difference", "integrated − clinical") | apart))
     everyone = 0.2 - 0.8 * grid / (1 - grid)
     tables.append(pd.DataFrame(_shared("treat_all", "treat all") | {"threshold": grid, "net_benefit": everyone}))
     tables.append(pd.DataFrame(_shared("treat_none", "treat none") | {"threshold": grid, "net_benefit": 0.0}))
@@ -119,13 +123,14 @@ def dl_score(patients=80):
 
 def odds_ratios_clinical():
     terms = [
-        ("clinical", "gcs", "GCS", "per point", 0.86, 0.78, 0.95),
-        ("clinical", "onset_to_ct_h", "Onset to CT", "per hour", 0.82, 0.71, 0.94),
-        ("clinical", "anticoagulant", "Anticoagulant", "", 2.61, 1.21, 5.62),
-        ("integrated", "dl_score", "DL score", "per SD", 2.31, 1.72, 3.10),
-        ("integrated", "inr", "INR", "per unit", 3.4, 0.6, 120.0),
+        ("clinical", "gcs", "GCS, per point", 0.86, 0.78, 0.95, 0.004),
+        ("clinical", "onset_to_ct_h", "Onset to CT, per hour", 0.82, 0.71, 0.94, 0.0003),
+        ("clinical", "anticoagulant", "Anticoagulant", 2.61, 1.21, 5.62, 0.013),
+        ("integrated", "gcs", "GCS, per point", 0.9, 0.81, 1.0, 0.049),
+        ("integrated", "dl_score", "DL score, per SD", 2.31, 1.72, 3.10, 1e-7),
+        ("integrated", "inr", "INR, per unit", 3.4, 0.6, 120.0, 0.2),
     ]
-    return pd.DataFrame(terms, columns=["model", "name", "label", "unit", "odds_ratio", "low", "high"])
+    return pd.DataFrame(terms, columns=["model", "name", "label", "odds_ratio", "low", "high", "p"])
 
 
 def inclusion_frequency():
@@ -133,7 +138,8 @@ def inclusion_frequency():
         ("Onset to CT", 0.96, True, "predictor"), ("GCS", 0.81, True, "predictor"), ("NIHSS", 0.46, False, "proxy"),
         ("Hemoglobin", 0.12, False, "unrelated"), ("Creatinine", 0.08, False, "unrelated"),
     ]  # fmt: skip
-    return pd.DataFrame(rows, columns=["label", "frequency", "selected", "kind"])
+    table = pd.DataFrame(rows, columns=["label", "frequency", "selected", "kind"])
+    return table.assign(low=table["frequency"] - 0.05, high=table["frequency"] + 0.03, n_resamples=100)
 
 
 def instability_clinical():

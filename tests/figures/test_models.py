@@ -8,11 +8,15 @@ from hepred_lib.figures.models import LABEL_MM, SCALE_MM
 from hepred_lib.figures.models import WIDEST_MODELS as WIDEST
 
 
-def test_terms_stand_under_their_model_with_unit_and_numbers(drawn):
+def test_a_term_of_two_models_has_one_line_with_both_estimates_and_their_p(drawn):
     axes = drawn["odds_ratios_clinical"].axes[0]
     names = [label.get_text() for label in axes.get_yticklabels()]
-    assert names[:3] == ["Clinical model", "GCS, per point", "Onset to CT, per hour"]
-    assert axes.texts[0].get_text() == "0.86 (0.78–0.95)"
+    assert sorted(names) == sorted(
+        {"GCS, per point", "Onset to CT, per hour", "Anticoagulant", "DL score, per SD", "INR, per unit"}
+    )
+    assert [text.get_text() for text in axes.texts[:4]] == ["0.86 (0.78–0.95)", "0.004", "0.82 (0.71–0.94)", "<0.001"]
+    heights = {text.get_text(): text.get_position()[1] for text in axes.texts}
+    assert round(heights["0.86 (0.78–0.95)"]) == round(heights["0.90 (0.81–1.00)"]) == names.index("GCS, per point")
 
 
 def test_an_endless_interval_ends_in_an_arrow_at_the_axis(examples):
@@ -35,10 +39,12 @@ def test_large_ratios_are_printed_with_fewer_decimals(high, text, examples):
     assert draw("odds_ratios_clinical", table).axes[0].texts[0].get_text() == f"0.86 (0.78–{text})"
 
 
-def test_selected_candidates_are_filled_and_others_hatched(examples, drawn):
-    bars = drawn["inclusion_frequency"].axes[0].patches
-    assert [bar.get_hatch() is None for bar in bars] == examples["inclusion_frequency"]["selected"].tolist()
-    assert [bar.get_width() for bar in bars] == examples["inclusion_frequency"]["frequency"].tolist()
+def test_selected_candidates_are_filled_dots_and_others_empty(examples, drawn):
+    dots = [line for line in drawn["inclusion_frequency"].axes[0].lines if line.get_marker() == "o"]
+    assert [dot.get_markerfacecolor() != "white" for dot in dots] == examples["inclusion_frequency"][
+        "selected"
+    ].tolist()
+    assert [dot.get_xdata()[0] for dot in dots] == examples["inclusion_frequency"]["frequency"].tolist()
 
 
 def test_without_a_known_truth_no_kind_is_printed(examples):

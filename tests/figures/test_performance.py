@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hepred_lib.figures.catalogue import draw
+from hepred_lib.figures.catalogue import caption, draw
 from hepred_lib.figures.performance import CAUTION, WIDEST
 
 
@@ -15,13 +15,15 @@ def test_a_roc_curve_shows_the_given_points_and_its_operating_point(examples, dr
     table = examples["roc"]
     image = table[table["model"] == "image"]
     curve, point = drawn["roc"].axes[0].lines[:2]
-    np.testing.assert_array_equal(curve.get_xydata(), image[["false_positive_rate", "sensitivity"]])
+    vertices = image.loc[image["sensitivity"].notna(), ["false_positive_rate", "sensitivity"]]
+    np.testing.assert_array_equal(curve.get_xydata(), vertices)
     np.testing.assert_array_equal(point.get_xydata()[0], image[["operating_fpr", "operating_sensitivity"]].iloc[0])
 
 
 def test_the_legend_gives_size_estimates_and_the_reference(examples, drawn):
-    assert legend(drawn["roc"]) == [*examples["roc"]["label"].unique(), "chance"]
-    assert drawn["roc"].legends[0].get_title().get_text() == "n = 60, 12 with HE; bands: 95 % CI"
+    assert legend(drawn["roc"]) == [*examples["roc"]["label"].unique()]
+    assert "N = 60, 12 with HE." in caption("roc", examples["roc"])
+    assert len(drawn["roc"].axes[0].collections) == 1, "one band: more could not be told apart"
 
 
 def test_models_of_different_patients_each_state_their_own_size(examples):
@@ -29,11 +31,6 @@ def test_models_of_different_patients_each_state_their_own_size(examples):
     table.loc[table["model"] == "image", "n"] = 48
     sizes = [label.partition("; ")[2] for label in legend(draw("roc", table))[:2]]
     assert sizes == ["n = 48, 12 with HE", "n = 60, 12 with HE"]
-
-
-def test_a_roc_without_bands_does_not_promise_them(examples):
-    figure = draw("roc", examples["roc"].assign(low=np.nan, high=np.nan))
-    assert figure.legends[0].get_title().get_text() == "n = 60, 12 with HE"
 
 
 def test_a_score_without_a_threshold_has_no_operating_point(examples):
@@ -76,7 +73,7 @@ def test_each_model_has_a_curve_and_its_patients_below(drawn):
 
 def test_the_bars_count_events_up_and_others_down(examples):
     table = examples["calibration"].query("model == 'clinical'")
-    heights = [bar.get_height() for bar in draw("calibration", table).axes[3].patches]  # the lower row has three places
+    heights = [bar.get_height() for bar in draw("calibration", table).axes[1].patches]
     patients = table[table["kind"] == "patient"]
     assert sum(height for height in heights if height > 0) == patients["y"].sum()
     assert -sum(height for height in heights if height < 0) == (1 - patients["y"]).sum()
@@ -94,14 +91,30 @@ def test_the_two_references_come_after_the_models(drawn):
 
 def test_the_fall_of_treating_all_does_not_stretch_the_axis(examples, drawn):
     low, high = drawn["decision_curve"].axes[0].get_ylim()
-    assert examples["decision_curve"]["net_benefit"].min() < -0.9 < -high <= low < 0
+    assert 100 * examples["decision_curve"]["net_benefit"].min() < -90 < -high <= low < 0
 
 
 def test_a_harmful_model_stays_in_view(examples):
     table = examples["decision_curve"].copy()
     clinical = table["model"] == "clinical"
     table.loc[clinical, "net_benefit"] = np.linspace(0.15, -0.12, clinical.sum())
-    assert draw("decision_curve", table).axes[0].get_ylim()[0] <= -0.12
+    assert draw("decision_curve", table).axes[0].get_ylim()[0] <= -12
+
+
+def test_a_difference_has_a_panel_of_its_own_and_one_model_its_band(examples, drawn):
+    curves, difference = drawn["decision_curve"].axes
+    assert not curves.collections
+    assert len(difference.collections) == 1
+    alone = draw("decision_curve", examples["decision_curve"].query("model in ['clinical', 'treat_all', 'treat_none']"))
+    assert [len(axes.collections) for axes in alone.axes] == [1]
+
+
+def test_with_few_events_calibration_is_shown_in_groups(examples):
+    table = examples["calibration"].query("model == 'clinical'").copy()
+    table.loc[table["kind"].eq("curve"), "kind"] = "group"
+    upper = draw("calibration", table).axes[0]
+    assert upper.lines[-1].get_linestyle() == "None"
+    assert len(upper.collections) == 2  # the empty band, and the intervals
 
 
 def test_events_and_non_events_stand_apart_with_their_counts(drawn):
@@ -121,9 +134,9 @@ def test_a_move_up_is_right_with_expansion_and_wrong_without(drawn):
     assert hatched(others) == {(1, 0), (2, 0), (2, 1)}
 
 
-def test_the_indexes_are_printed_with_their_intervals_and_their_caution(drawn):
-    (legend,) = drawn["reclassification"].legends
-    assert legend.get_title().get_text() == f"NRI 0.27 (0.01 to 0.52); IDI 0.06 (−0.01 to 0.13)\n{CAUTION}"
+def test_the_indexes_stand_in_the_caption_with_their_intervals_and_their_caution(examples):
+    said = caption("reclassification", examples["reclassification"])
+    assert f"NRI 0.27 (0.01 to 0.52); IDI 0.06 (−0.01 to 0.13). {CAUTION}" in said
 
 
 def test_the_axes_name_the_models_and_strata(examples):
@@ -140,15 +153,20 @@ def test_each_subgroup_stands_under_its_split_with_its_sizes(drawn):
     names = [label.get_text() for label in drawn["subgroups"].axes[0].get_yticklabels()]
     assert names == [
         "All test patients: n = 107, 21 HE",
-        *("Sex", "female: n = 47, 9 HE", "male: n = 60, 12 HE"),
-        *("Site", "missing: n = 3, 1 HE"),
+        *("Sex", "male: n = 60, 12 HE"),
     ]
 
 
-def test_a_subgroup_with_too_few_events_says_so_in_both_panels(drawn):
-    for axes in drawn["subgroups"].axes:
-        assert texts(axes).count("too few events") == 1
-        assert texts(axes).count("group not known") == 1
+def test_subgroups_without_an_estimate_are_not_drawn_and_the_caption_says_how_many(examples):
+    assert "too few events for an estimate, not drawn: 2." in caption("subgroups", examples["subgroups"])
+
+
+def test_one_score_far_outside_is_written_at_the_edge_and_does_not_stretch_the_axis(examples):
+    table = examples["dl_score"].query("split == 'test'").reset_index(drop=True)
+    table.loc[0, "dl_score"] = -14.8
+    axes = draw("dl_score", table).axes[0]
+    assert axes.get_ylim()[0] > -8
+    assert "1 value, −14.8" in texts(axes)
 
 
 def test_estimates_and_interactions_are_printed(drawn):

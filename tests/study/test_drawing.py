@@ -128,7 +128,7 @@ def test_a_shown_figure_carries_its_name_and_its_caption_as_alternative_text(tmp
 
 def test_a_shown_figure_is_saved_for_print_with_its_caption_beside_it(tmp_path):
     alternative = show(tmp_path, "flow", FLOW).alt
-    assert (tmp_path / "figures" / "flow.txt").read_text(encoding="utf-8") == f"{alternative}\n"
+    assert (tmp_path / "figures" / "flow.caption.md").read_text(encoding="utf-8") == f"{alternative}\n"
     assert (tmp_path / "figures" / "flow.pdf").read_bytes().startswith(b"%PDF")
     width = matplotlib.image.imread(tmp_path / "figures" / "flow.png").shape[1]
     assert width == pytest.approx(174 / 25.4 * 600, abs=1)
