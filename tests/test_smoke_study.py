@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from hepred_lib.study.definition import NOTEBOOKS
-from hepred_lib.study.files import read_json, read_table, write_bytes
+from hepred_lib.study.files import read_figure_data, read_json, read_table, write_bytes
 from hepred_lib.study.run import FileDigests
 from tests.faults import harness
 
@@ -102,6 +102,17 @@ def test_each_development_patient_is_held_out_by_one_fold_only(run):
     held_out = development[development["role"] == "held_out"]["patient_id"]
     assert held_out.is_unique
     assert set(held_out) == set(development["patient_id"])
+
+
+def test_kept_cases_are_read_as_their_score_was(run):
+    kept, arrays = read_table(run / "cases" / "cases.csv"), read_figure_data(run / "cases")
+    assert set(arrays) == {"cases", *kept["patient_id"]}
+    fold = read_table(run / "cohort.csv").set_index("patient_id")["fold"]
+    quality = read_table(run / "slices" / "quality.csv").set_index("patient_id")
+    for row in kept[kept["patient_id"].map(fold).ge(0)].itertuples():
+        case, thickness_mm = arrays[row.patient_id], quality.loc[row.patient_id, "thickness_mm"]
+        ml = np.sum(case["masks"] & 2 > 0) * case["pixel_mm"] ** 2 * thickness_mm / 1000
+        assert ml <= row.predicted_ml + 1e-6, row.patient_id  # without what was taken for blood in the ventricles
 
 
 def test_held_out_scores_are_the_development_scores(run):

@@ -116,7 +116,9 @@ def keep_cases(
     if reader.networks and number:
         quality = read_quality(folder / "slices")
         references = quality["mask_ml"].where(quality["has_mask"].eq(1)).rename("reference_ml")
-        scored = image.merge(agreement[["patient_id", "dice"]], on="patient_id", how="left", validate="one_to_one")
+        measured = agreement[["patient_id", "dice", "predicted_ml"]]
+        scored = image.merge(measured, on="patient_id", how="left", validate="one_to_one")
+        scored["predicted_ml"] = scored["predicted_ml"].fillna(scored["predicted_volume_ml"])
         scored = scored.merge(references, left_on="patient_id", right_index=True)
         chosen = choose_cases(scored, threshold=threshold, number=number)
         rows = chosen.merge(scored, on="patient_id", validate="one_to_one")
@@ -128,7 +130,7 @@ def keep_cases(
             record = {"patient_id": row.patient_id, "reason": row.reason, "dice": row.dice, "dice_on": "scan"}
             if np.isnan(row.dice) and patient.has_mask:
                 record |= {"dice": dice(case["masks"] & 1 > 0, case["masks"] & 2 > 0), "dice_on": "slices"}
-            kept.append(record | {"reference_ml": row.reference_ml, "predicted_ml": row.predicted_volume_ml})
+            kept.append(record | {"reference_ml": row.reference_ml, "predicted_ml": row.predicted_ml})
     table = pd.DataFrame(kept, columns=list(COLUMNS))
     write_table(folder / "cases" / "cases.csv", table)
     for path in set((folder / "cases").glob("*.npz")) - {folder / "cases" / f"{row['patient_id']}.npz" for row in kept}:
