@@ -346,7 +346,9 @@ show(run.folder, "activation", explained)
 # slice. Chosen for their failures, they say nothing about how often these occur.
 
 # %%
-kept_cases = keep_cases(run.folder, reader, image, segmentation, threshold=threshold, number=cases)
+kept_cases = keep_cases(
+    run.folder, reader, image, segmentation, threshold=threshold, truth=oracle, number=cases
+)  # fmt: skip
 by_reason = kept_cases.groupby("reason", sort=False)[["dice", "reference_ml", "predicted_ml"]]
 by_reason.agg(["min", "median", "max"]).round(2)
 

@@ -27,7 +27,7 @@ from hepred_lib.progress import progress
 from hepred_lib.study.files import read_figure_data, read_table, write_bytes, write_figure_data, write_table
 
 LARGEST = 256  # rows and columns; of larger slices every second or third pixel is kept
-COLUMNS = ("patient_id", "reason", "dice", "dice_on", "reference_ml", "predicted_ml")
+COLUMNS = ("patient_id", "reason", "dice", "dice_on", "reference_ml", "predicted_ml", "simulated")
 TEMPLATES = Path(__file__).with_name("templates")
 # The outlines by their bit in ``masks``; two colours that are told apart by every kind of colour vision and in grey.
 OUTLINES: tuple[dict[str, Any], ...] = (
@@ -88,7 +88,14 @@ def choose_cases(scored: pd.DataFrame, *, threshold: float, number: int = 30) ->
 
 
 def keep_cases(
-    folder: Path, reader: Reader, image: pd.DataFrame, agreement: pd.DataFrame, *, threshold: float, number: int = 30
+    folder: Path,
+    reader: Reader,
+    image: pd.DataFrame,
+    agreement: pd.DataFrame,
+    *,
+    threshold: float,
+    truth: pd.DataFrame | None = None,
+    number: int = 30,
 ) -> pd.DataFrame:
     """Read the chosen cases from the slice store and keep them in ``cases/``; others that were kept are removed.
 
@@ -103,6 +110,8 @@ def keep_cases(
         alone, which has not seen them, any other by all.
     agreement : DataFrame
         ``segmentation.csv``.
+    truth : DataFrame, optional
+        ``truth.csv``: only the patients whom it names are simulated.
     threshold, number
         As for :func:`choose_cases`.
 
@@ -113,6 +122,7 @@ def keep_cases(
         ``segmentation.csv`` has the patient, else ``slices``), volumes in mL.
     """
     kept = []
+    simulated = set() if truth is None else set(truth["patient_id"])
     if reader.networks and number:
         quality = read_quality(folder / "slices")
         references = quality["mask_ml"].where(quality["has_mask"].eq(1)).rename("reference_ml")
@@ -130,7 +140,8 @@ def keep_cases(
             record = {"patient_id": row.patient_id, "reason": row.reason, "dice": row.dice, "dice_on": "scan"}
             if np.isnan(row.dice) and patient.has_mask:
                 record |= {"dice": dice(case["masks"] & 1 > 0, case["masks"] & 2 > 0), "dice_on": "slices"}
-            kept.append(record | {"reference_ml": row.reference_ml, "predicted_ml": row.predicted_ml})
+            record |= {"reference_ml": row.reference_ml, "predicted_ml": row.predicted_ml}
+            kept.append(record | {"simulated": int(row.patient_id in simulated)})
     table = pd.DataFrame(kept, columns=list(COLUMNS))
     write_table(folder / "cases" / "cases.csv", table)
     for path in set((folder / "cases").glob("*.npz")) - {folder / "cases" / f"{row['patient_id']}.npz" for row in kept}:
@@ -203,7 +214,7 @@ def write_site_cases(
     static : Path
         Folder of the site's own scripts.
     results : mapping
-        ``results.json``: a study whose ``oracle`` is known has simulated patients, any other real ones.
+        ``results.json``. Patients are real unless its ``oracle`` is known and every kept case is named in the truth.
     share : bool
         Show real patients too, everything outside the brain blanked.
     patients : bool
@@ -214,11 +225,13 @@ def write_site_cases(
     dict
         ``refusal``, why there are no cases, or empty; ``html``.
     """
-    simulated, kept = results.get("oracle") is not None, run / "cases"
+    kept = run / "cases"
+    listed = read_table(kept / "cases.csv") if (kept / "cases.csv").is_file() else pd.DataFrame()
+    if listed.empty:
+        return {"refusal": NO_CASES, "html": ""}
+    simulated = results.get("oracle") is not None and listed["simulated"].eq(1).all()
     if not simulated and not share:
         return {"refusal": NOT_SHARED, "html": ""}
-    if not (kept / "cases.csv").is_file() or read_table(kept / "cases.csv").empty:
-        return {"refusal": NO_CASES, "html": ""}
     rows, everyone = _known(run)
     arrays, shown = read_figure_data(kept), {}
     for number, row in enumerate(rows.to_dict("records"), 1):

@@ -155,7 +155,7 @@ def write_cases(run: Path, patients: pd.DataFrame) -> None:
     write_table(run / "predictions.csv", names.assign(p_clinical=0.2, p_integrated=scored["p_image"]))
     write_table(run / "segmentation.csv", names.assign(dice=np.linspace(0, 1, len(names)), reference_ml=9.0))
     kept = names.head(2).assign(reason=["low Dice", "typical"], dice=[0.0, 0.5], dice_on="scan")
-    write_table(run / "cases" / "cases.csv", kept.assign(reference_ml=9.0, predicted_ml=4.5))
+    write_table(run / "cases" / "cases.csv", kept.assign(reference_ml=9.0, predicted_ml=4.5, simulated=1))
     y, x = np.indices((60, 50)) - 25
     hu, masks = np.where(np.hypot(x, y) < 20, 72, 255), (np.hypot(x - 5, y) < 6) * (1 + 2 * (x > 5))
     slices = {"hu": np.stack([hu] * 20), "masks": np.stack([masks * (7 < z < 12) for z in range(20)])}

@@ -47,6 +47,16 @@ def test_real_patients_are_not_called_simulated(page):
     assert "For research only" in text
 
 
+def test_real_patients_have_no_case_on_the_site_unless_shared(source):
+    folder = source(simulated=False)
+    assert "unless `hepred site --share` is given" in (folder / "cases.md").read_text(encoding="utf-8")
+    assert not (folder / "_static" / "cases").exists()
+
+
+def test_simulated_patients_have_their_cases_on_the_site(source):
+    assert len(list((source() / "_static" / "cases").glob("*.js"))) == 2
+
+
 def test_a_model_that_the_study_has_not_is_named_as_absent(page):
     text = page(without="integrated")
     assert "Not part of this study: the integrated model." in text

@@ -148,7 +148,7 @@ def run(tmp_path):
     write_table(folder / "predictions.csv", image[["patient_id"]].head(5).assign(p_clinical=0.2))
     write_table(folder / "segmentation.csv", image[["patient_id"]].tail(5).assign(dice=0.8, reference_ml=5.0))
     kept = {"reason": ["low Dice", "typical"], "dice": [0.2, 0.8], "dice_on": ["slices", "scan"]}
-    rows = pd.DataFrame({"patient_id": names[:2]} | kept).assign(reference_ml=5.0, predicted_ml=4.0)
+    rows = pd.DataFrame({"patient_id": names[:2]} | kept).assign(reference_ml=5.0, predicted_ml=4.0, simulated=1)
     write_table(folder / "cases" / "cases.csv", rows)
     for name in names[:2]:
         write_figure_data(folder / "cases", name, case_of(head(), prediction(head())))
@@ -180,6 +180,12 @@ def test_no_real_patient_is_shown_unless_shared_and_then_only_the_brain(run, tmp
     assert write_site_cases(run, static, REAL, share=True, patients=False)["refusal"] == ""
     (text,) = re.findall(r'= "(.+)";', (static / "cases" / "01.js").read_text())
     assert np.frombuffer(gzip.decompress(b64decode(text)), np.uint8).max() == 72  # bone would be 255
+
+
+def test_one_patient_whom_the_truth_does_not_name_makes_the_cases_real(run, tmp_path):
+    path = run / "cases" / "cases.csv"
+    write_table(path, read_table(path).assign(simulated=[1, 0]))
+    assert write_site_cases(run, tmp_path / "static", SIMULATED, share=False, patients=False)["refusal"] == NOT_SHARED
 
 
 def test_results_that_do_not_say_whether_patients_are_simulated_count_as_real(run, tmp_path):
