@@ -187,18 +187,14 @@ def predict_ensemble(networks: Sequence[MultitaskNetwork], patient: Patient) -> 
     Probabilities and shares are averaged; volume and detection follow from the mean outline.
     """
     readings = [predict_patient(network, patient) for network in networks]
-    probability = np.mean([reading.probability for reading in readings], axis=0)
-    area_mm2 = (probability >= 0.5).sum(axis=(1, 2)) * patient.pixel_mm**2
+    arrays = ("probability", "presence", "evidence", "ventricular", "share", "values")
+    means = {name: np.mean([getattr(reading, name) for reading in readings], axis=0) for name in arrays}
+    outline = means["probability"] >= 0.5
     mean = Prediction(
-        probability=probability,
-        presence=np.mean([reading.presence for reading in readings], axis=0),
-        evidence=np.mean([reading.evidence for reading in readings], axis=0),
-        ventricular=np.mean([reading.ventricular for reading in readings], axis=0),
-        share=np.mean([reading.share for reading in readings], axis=0),
+        **means,
         logit=float(np.mean([reading.logit for reading in readings])),
-        values=np.mean([reading.values for reading in readings], axis=0),
-        detected=bool((area_mm2 >= POSITIVE_SLICE_MM2).any()),
-        volume_ml=float((probability >= 0.5).sum()) * patient.voxel_ml,
+        detected=bool((outline.sum(axis=(1, 2)) * patient.pixel_mm**2 >= POSITIVE_SLICE_MM2).any()),
+        volume_ml=float(outline.sum()) * patient.voxel_ml,
     )
     return mean, readings
 
