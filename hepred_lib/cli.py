@@ -295,7 +295,7 @@ def segment(
 
 @app.command()
 def report(run: RunFolder, out: OtherFolder = None) -> None:
-    """Write the model card, the data card and three checklists of a finished study from its own files.
+    """Write one page for supervisors, the cards and three checklists of a finished study from its own files.
 
     Example: hepred report runs/demo
     """

@@ -81,7 +81,7 @@ def read_json(path: Path) -> dict[str, Any]:
         There is none, or it is damaged.
     """
     try:
-        text = _content(path).decode("utf-8")
+        text = read_bytes(path).decode("utf-8")
         content = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise StudyError(damaged(path, error)) from error
@@ -98,8 +98,14 @@ def _finite(number: str) -> float:
     return float(number) if math.isfinite(float(number)) else _refuse_constant(shown(number, 20))
 
 
-def _content(path: Path) -> bytes:
-    """The bytes of a file of a run."""
+def read_bytes(path: Path) -> bytes:
+    """The bytes of a file of a run.
+
+    Raises
+    ------
+    StudyError
+        There is none, or it cannot be read.
+    """
     try:
         return regular_bytes(Path(path), LARGEST_BYTES)
     except FileNotFoundError as error:
@@ -140,13 +146,13 @@ def read_table(path: Path) -> pd.DataFrame:
 
 def read_printed(path: Path) -> pd.DataFrame:
     """Read a table that :func:`write_table` wrote as the text that is in it: 0.80 stays 0.80."""
-    if not _content(path).strip():  # a table without columns
+    if not read_bytes(path).strip():  # a table without columns
         return pd.DataFrame()
     return _read_csv(path, dtype=str, keep_default_na=False)
 
 
 def _read_csv(path: Path, **options: Any) -> pd.DataFrame:
-    content = BytesIO(_content(path))
+    content = BytesIO(read_bytes(path))
     try:
         return pd.read_csv(content, **options)
     except (ValueError, OverflowError) as error:  # pandas' parser errors are ValueErrors
@@ -177,7 +183,7 @@ def read_figure_data(folder: Path) -> dict[str, pd.DataFrame | dict[str, np.ndar
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     """The arrays of an npz file, unless it unpacks to more than a figure can have."""
-    content = BytesIO(_content(path))
+    content = BytesIO(read_bytes(path))
     try:
         with zipfile.ZipFile(content) as archive:
             if sum(entry.file_size for entry in archive.infolist()) > LARGEST_BYTES:

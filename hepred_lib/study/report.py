@@ -1,7 +1,8 @@
-"""The report of a finished study: two cards and three checklists, filled in from the study's own files.
+"""The report of a finished study: two cards, three checklists and one page, filled in from the study's own files.
 
-The words are in ``templates/``: the model card, the data card and the page of a checklist as Jinja2 templates, and one
-YAML file for each of `CHECKLISTS`, which holds its items with their answers. Nothing is computed anew or fitted. An
+The words are in ``templates/``: the model card, the data card and the page of a checklist as Jinja2 templates, one YAML
+file for each of `CHECKLISTS`, which holds its items with their answers, and ``summary.yaml`` for the one page that is
+written as HTML and PDF. Nothing is computed anew or fitted. An
 answer stands only while every value and every file that it names is there; otherwise the item says which one is
 missing. In a template
 
@@ -14,6 +15,7 @@ Text from a study's files (names of sites, columns, manifests) is escaped and ne
 
 from __future__ import annotations
 
+import base64
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,22 +24,29 @@ from pathlib import Path, PurePosixPath
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, TemplateSyntaxError, UndefinedError
 
 from hepred_lib.cohort.expansion import DEFINITIONS
+from hepred_lib.cohort.predictors import predictor_frame, predictor_terms
 from hepred_lib.cohort.rules import COLUMNS
 from hepred_lib.errors import StudyError
+from hepred_lib.figures.style import typeset
 from hepred_lib.literal import for_markdown, shortened
 from hepred_lib.stats.baseline import baseline_table
+from hepred_lib.stats.curves import Basis
 from hepred_lib.stats.evaluation import calibration_reading
+from hepred_lib.stats.logistic import Coding
 from hepred_lib.stats.sample_size import cox_snell_r2_from_auc, external_minimum, riley_minimum
 from hepred_lib.study import tables
 from hepred_lib.study.definition import NOTEBOOKS
 from hepred_lib.study.files import (
+    NPZ_FAULTS,
     damaged,
     file_sha256,
+    read_bytes,
     read_json,
     read_results,
     read_table,
@@ -45,6 +54,7 @@ from hepred_lib.study.files import (
     write_latex,
     write_table,
 )
+from hepred_lib.study.one_page import OnePage, Part, pdf, printed, read_picture
 from hepred_lib.study.run import blaming_damage
 from hepred_lib.study.summary import MODELS
 from ich_phantom import growth, patients
@@ -55,7 +65,11 @@ NOT_ANSWERED, NOT_APPLICABLE = "not answered by this study", "not applicable"
 OTHER_FILES = r"(?:^| )(?!notebooks/|figures/|report/)\S+"
 STATUSES = (ANSWERED, PARTLY, NOT_ANSWERED, NOT_APPLICABLE)
 NO_INFORMATION = "no information"  # where an item asks for a verdict, and a fact behind it is not there
-CHECKLISTS = ("probast_ai", "claim_2024", "tripod_ai")  # the last one's table is `running.REPORTED`
+CHECKLISTS = ("probast_ai", "claim_2024", "tripod_ai")
+SUMMARY = ("summary.html", "summary.pdf")  # the last file is `running.REPORTED`
+MOST_WARNINGS = 5  # on one page
+# What `calibration_reading` says where nothing is wrong.
+CALIBRATED = calibration_reading({"calibration_slope_ci": [1.0, 1.0], "calibration_in_the_large_ci": [0.0, 0.0]})
 KINDS = {"notebooks": "notebook", "records": "record", "figures": "figure", "tables": "table"}
 # Columns that describe no patient, and volumes that are empty where there is nothing to measure.
 NO_CHARACTERISTIC = (
@@ -215,7 +229,7 @@ def write_report(run_folder: Path, out: Path | None = None) -> list[Path]:
     -------
     list of Path
         ``report/model_card.md`` and ``data_card.md``; of each checklist ``report/NAME.md``, ``tables/NAME.csv`` and
-        ``.tex``.
+        ``.tex``; ``report/summary.html`` and ``summary.pdf``.
 
     Raises
     ------
@@ -230,7 +244,79 @@ def write_report(run_folder: Path, out: Path | None = None) -> list[Path]:
             write_bytes(path, page(files, path.stem).encode())
         for name in CHECKLISTS:
             written += _write_checklist(files, name)
-        return written
+        return [*written, *_write_summary(files)]
+
+
+def _write_summary(files: Files) -> list[Path]:
+    """The one page for whoever supervises the study, for a browser and for paper."""
+    shown, shown_on_paper = (files.out / "report" / name for name in SUMMARY)
+    words, pictures = _yaml("summary"), {}
+    for name, what in words["pictures"].items():
+        path = files.folder / files.file(f"figures/{name}.png")
+        content = read_bytes(path)
+        try:
+            pictures[what] = (content, read_picture(content))
+        except NPZ_FAULTS as error:
+            raise StudyError(damaged(path, error)) from error
+    one = summary(files, words, [pixels for _, pixels in pictures.values()])
+    inlined = {
+        what: {"share": pixels.shape[1] / pixels.shape[0], "png": base64.b64encode(content).decode()}
+        for what, (content, pixels) in pictures.items()
+    }
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, autoescape=True, trim_blocks=True
+    )
+    page = environment.get_template("summary.html.j2").render(page=one, pictures=inlined)
+    write_bytes(shown, page.encode())
+    write_bytes(shown_on_paper, pdf(one))
+    return [shown, shown_on_paper]
+
+
+def summary(files: Files, words: Mapping[str, Any], pictures: Sequence[np.ndarray]) -> OnePage:
+    """The words and numbers of the one page, as ``summary.yaml`` puts them.
+
+    A part that needs what the study does not have says what is missing; of the warnings the first five that the
+    study's facts call for are kept.
+
+    Parameters
+    ----------
+    files : Files
+        The study.
+    words : mapping
+        The content of ``summary.yaml``.
+    pictures : sequence of ndarray
+        As :func:`hepred_lib.study.one_page.read_picture` gives them.
+    """
+    environment = _environment(files).overlay(finalize=_given)
+    environment.filters["interval"] = lambda *numbers: typeset(tables.with_interval(*numbers))
+
+    def said(text: str) -> str:
+        try:
+            return printed(_filled(environment.from_string(text)))
+        except AbsentError as reason:
+            return printed(f"Not known: {reason}.")
+
+    def part(name: str) -> Part:
+        return Part(said(words[name]["heading"]), said(words[name]["text"]))
+
+    table = tables.performance_table({name: files.results["models"][name].plain() for name in files.models})
+    rows = table[["model", "auc", "sensitivity", "specificity", "calibration_slope"]].map(typeset)
+    rows["model"] = rows["model"].str.capitalize()
+    warnings = [sentence for sentence in map(said, words["warnings"]) if sentence]
+    return OnePage(
+        title=said(words["title"]),
+        simulated=said(words["simulated"]),
+        question=part("question"),
+        patients=part("patients"),
+        models=part("models"),
+        table=[words["models"]["columns"], *rows.to_numpy().tolist()],
+        pictures=pictures,
+        external=part("external"),
+        cautions=Part(words["cautions"], words["no_caution"]),
+        warnings=warnings[:MOST_WARNINGS],
+        verdict=part("verdict"),
+        foot=said(words["foot"]),
+    )
 
 
 def _write_checklist(files: Files, name: str) -> list[Path]:
@@ -363,6 +449,7 @@ def _environment(files: Files) -> Environment:
         **{"phantom": SimpleNamespace(growth=growth, patients=patients), "published": _yaml("published")},
         "judged": _judged(files.results),
         "reading": lambda model: calibration_reading(model.plain()),
+        **{"by_reading": by_reading, "listed": tables.listed, "calibrated": CALIBRATED},
         "sha256": lambda name: file_sha256(files.folder / name),
         "size": lambda name: (files.folder / name).stat().st_size,
     }
@@ -373,7 +460,7 @@ def _judged(results: Mapping[str, Any]) -> SimpleNamespace:
     """The patients that the models are judged on: how many, with how many events, in words."""
     kind, n = results.get("judged") or "test", results.get("n") or {}
     words = {"test": "test patients", "development": "development patients, cross-fitted"}[kind]
-    return SimpleNamespace(n=n.get(kind), events=n.get(f"he_{kind}"), words=words)
+    return SimpleNamespace(n=n.get(kind), events=n.get(f"he_{kind}"), words=words, kind=kind)
 
 
 def _shown(value: Any) -> str:
@@ -383,6 +470,12 @@ def _shown(value: Any) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         raise AbsentError("a value that the sentence needs is missing")
     return for_markdown(str(value))
+
+
+def _given(value: Any) -> Any:
+    """A value as the one page takes it: text stays as it is, and nothing that is not there is printed."""
+    _shown(value)
+    return value
 
 
 def _require(condition: bool, otherwise: str) -> None:
@@ -439,11 +532,28 @@ def needed_patients(files: Files) -> SimpleNamespace:
     n = files.results["n"]
     share = (n["he_development"] + n["he_test"]) / n["patients"]
     _require(0 < share < 1, "results.json has no patients of both outcomes")
-    parameters = len(files.json("clinical_model.json")["candidates"])
+    parameters = _parameters(files)
     auc = files.record("01_cohort")["parameters"]["expected_auc"]
     development = riley_minimum(parameters, share, cox_snell_r2_from_auc(auc, share)).n
     test = external_minimum(share, auc).n
     return SimpleNamespace(development=development, test=test, parameters=parameters, auc=auc)
+
+
+def _parameters(files: Files) -> int:
+    """Parameters among which the clinical model was selected: of a place a level less one, of a spline two."""
+    candidates, cohort = files.json("clinical_model.json")["candidates"], files.table("cohort.csv", "split", "he")
+    x = predictor_frame(cohort[cohort["split"].eq("development") & cohort["he"].notna()], candidates)
+    coding = Coding.of(x)
+    return len(Basis.fit(coding, predictor_terms(candidates), coding.matrix(x).to_numpy()).names)
+
+
+def by_reading(judged: Known) -> dict[str, list[str]]:
+    """What the intervals of calibration say, each with the models of which they say it."""
+    found: dict[str, list[str]] = {}
+    for name in MODELS:
+        if judged.get(name):
+            found.setdefault(calibration_reading(judged[name].plain()), []).append(name)
+    return found
 
 
 def characteristics(cohort: pd.DataFrame) -> pd.DataFrame:

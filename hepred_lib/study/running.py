@@ -60,7 +60,7 @@ FAULT_FILE = ".fault"
 CONFIG_FILE = ".engine.json"
 WAIT_S = 60.0
 EARLIER = "earlier"
-REPORTED = "tables/tripod_ai.tex"  # the last file of the report of a finished run
+REPORTED = "report/summary.pdf"  # the last file of the report of a finished run
 SHOWN_LINES = 12
 QUIET = ("--quiet", "all")  # the notebooks speak for themselves
 

@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from hepred_lib.figures.style import new_figure, png
 from hepred_lib.study import summary
 from hepred_lib.study.definition import NOTEBOOKS, notebook_defaults
 from hepred_lib.study.files import read_json, write_bytes, write_json, write_table
 
+PICTURE = png(new_figure(84, 60), dpi=50)
 FIGURES = ("flow", "montage", "quality", "roc", "calibration", "decision_curve", "cohort", "truth")
 LOGISTIC = {
     "definition": "p = 1 / (1 + exp(-(intercept + sum of coefficient x value)))",
@@ -89,7 +91,7 @@ def write_run(folder: Path) -> Path:
     write_tables(folder, cohort)
     write_records(folder)
     for name in FIGURES:
-        write_bytes(folder / "figures" / f"{name}.png", b"picture")
+        write_bytes(folder / "figures" / f"{name}.png", PICTURE)
     for fold in (0, 1):
         write_bytes(folder / "folds" / str(fold) / "network.safetensors", b"weights")
     return folder

@@ -32,6 +32,7 @@ from hepred_lib.study.report import (
     page,
     write_report,
 )
+from hepred_lib.study.running import REPORTED
 from ich_phantom.growth import CLINICAL
 from ich_phantom.patients import MISSING, SIGNS
 from tests.study.small_run import change_json, make_column, make_real, make_tables_only, write_run
@@ -80,7 +81,9 @@ def test_the_files_are_named_and_written(run):
         *("report/probast_ai.md", "tables/probast_ai.csv", "tables/probast_ai.tex"),
         *("report/claim_2024.md", "tables/claim_2024.csv", "tables/claim_2024.tex"),
         *("report/tripod_ai.md", "tables/tripod_ai.csv", "tables/tripod_ai.tex"),
+        *("report/summary.html", "report/summary.pdf"),
     ]
+    assert names[-1] == REPORTED
     assert all((run / name).stat().st_size for name in names)
 
 
@@ -395,9 +398,8 @@ def test_what_cannot_be_estimated_is_said_to_be_so(run):
 
 
 def test_names_from_tables_stay_text_on_every_page(run):
-    write_table(
-        run / "cohort.csv", read_table(run / "cohort.csv").assign(site=HOSTILE).rename(columns={"inr": HOSTILE})
-    )
+    cohort = read_table(run / "cohort.csv")
+    write_table(run / "cohort.csv", cohort.assign(site=HOSTILE, **{HOSTILE: cohort["inr"]}))
     change_json(run / "results.json", lambda content: content.update(notes=[HOSTILE]))
     change_json(run / "external.json", lambda content: content.update(manifest=HOSTILE))
     change_json(
