@@ -4,9 +4,12 @@ import matplotlib.image
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
+from hepred_lib.errors import InputError
 from hepred_lib.figures.catalogue import FIGURES, draw
 from hepred_lib.stats.development import DevelopmentSettings, develop
+from hepred_lib.stats.discrimination import auc
 from hepred_lib.study import drawing, summary
 from hepred_lib.study.drawing import publish, redraw, show, stratum_names
 from hepred_lib.study.tables import save_table
@@ -184,3 +187,46 @@ def test_figures_of_patients_from_elsewhere_are_drawn_again_too(tmp_path):
 def test_every_table_is_set_again_from_its_csv_with_the_same_bytes(tmp_path):
     publish(tmp_path, "table1", pd.DataFrame({"variable": ["Age"], "all": ["62 (52–71)"], "p": ["0.80"]}))
     set_again(tmp_path, "table1")
+
+
+def test_the_area_under_the_drawn_roc_curve_is_the_printed_auc():
+    rng = np.random.default_rng(1)
+    p = np.round(rng.random(90), 2)  # with ties
+    rows = pd.DataFrame({"he": (rng.random(90) < p).astype(int), "p_clinical": p})
+    area = auc(rows["he"], p)
+    models = {"clinical": {"threshold": 0.5, "auc": area, "auc_ci": [area - 0.1, area + 0.1]}}
+    table = drawing.roc_table(rows, models, n_resamples=5, rng=rng)
+    curve, point = draw("roc", table).axes[0].lines[:2]
+    x, y = curve.get_xydata().T
+    assert (x[0], y[0], x[-1], y[-1]) == (0, 0, 1, 1)
+    assert np.trapezoid(y, x) == pytest.approx(area, abs=1e-12)
+    assert f"AUC {area:.2f}" in table["label"].iloc[0]
+    marked = point.get_xydata()[0]
+    assert np.isclose(curve.get_xydata(), marked).all(axis=1).any(), "the operating point is a vertex of its curve"
+
+
+def test_artwork_is_drawn_for_a_journal_in_the_asked_formats_and_the_run_stays(tmp_path):
+    data = pd.DataFrame({"step": ["assessed"], "text": ["Assessed"], "n": [10], "events": [2.0], "simulated": [True]})
+    drawing.show(tmp_path / "run", "flow", data)
+    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    out = tmp_path / "out"
+    made = drawing.artwork(tmp_path / "run", out, journal="nature", formats=("svg", "tiff"), only=["flow"])
+    assert [path.name for path in made] == ["flow.svg", "flow.tiff"]
+    with Image.open(made[1]) as picture:
+        assert picture.width == pytest.approx(183 / 25.4 * 600, abs=1)
+    assert b"Assessed" in made[0].read_bytes(), "text stays text"
+    assert "Simulated data." in (out / "figures" / "flow.caption.md").read_text(encoding="utf-8")
+    assert before == {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    first = [path.read_bytes() for path in made]
+    again = drawing.artwork(tmp_path / "run", out, journal="nature", formats=("svg", "tiff"), only=["flow"])
+    assert first == [path.read_bytes() for path in again]
+    with pytest.raises(InputError, match="--only must name figures of this study, got 'rocs'; it has flow"):
+        drawing.artwork(tmp_path / "run", out, only=["rocs"])
+
+
+def test_few_events_are_shown_in_groups_with_exact_intervals():
+    y, p = pd.Series([0] * 30 + [1] * 10), pd.Series(np.linspace(0.05, 0.6, 40))
+    groups = drawing.calibration_groups(y, p)
+    assert groups["observed"].tolist() == [0, 0, 0, 1]
+    assert groups["high"].iloc[0] == pytest.approx(1 - 0.025 ** (1 / 10))
+    assert groups["p"].is_monotonic_increasing
