@@ -285,9 +285,10 @@ show(run.folder, "outlines", outlines | {"simulated": np.array(bool(truth))})
 # ### Volumes
 #
 # Bland-Altman plot: the difference between predicted and reference volume against their mean. The bias is a systematic
-# error; 95 % of the differences are expected between the limits of agreement, if they are normal and of one size. A fan that
-# opens to the right means that the error grows with the volume; the limits are then too wide for small hematomas and too
-# narrow for large ones. Compare the limits with the growth that defines expansion.
+# error; 95 % of the differences are expected between the limits of agreement. Errors grow with the volume, so that limits
+# of one width would be too wide for small hematomas and too narrow for large ones: with ten patients or more, bias and
+# limits are lines fitted to the differences and to their absolute residuals (Bland and Altman 1999). Compare the limits
+# with the growth that defines expansion.
 
 # %%
 show(run.folder, "bland_altman", bland_altman_table(bloody).assign(simulated=bool(truth)))
@@ -326,7 +327,7 @@ detection.astype({"presence": float}).groupby("blood")["presence"].describe()
 judged = image[image["split"].eq(judged_set) & known & image["patient_id"].isin(readings.patients)]
 extreme = confident_calls(judged, threshold)
 explained = explained_pictures(reader.networks, [readings.patients[name] for name in extreme["patient_id"]])
-titles = [f"{call.kind}\np = {call.p_image:.2f}" for call in extreme.itertuples()]
+titles = [f"{call.kind}\nrisk {100 * call.p_image:.0f} %" for call in extreme.itertuples()]
 explained |= {"titles": np.array(titles, dtype=str), "window": np.array([40.0, 80.0])}
 explained |= {"pixel_mm": np.array(reader.pixel_mm), "simulated": np.array(bool(truth))}
 show(run.folder, "activation", explained)

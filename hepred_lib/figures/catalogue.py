@@ -87,27 +87,33 @@ FIGURES: dict[str, FigureSpec] = {
     ),
     "montage": _figure(
         "CT slices as the network sees them, with the outlines of the hematoma and of the brain.",
-        images.montage, DOUBLE_MM, images.slices_height_mm, *_CT, "mask", "brain",
+        images.montage, DOUBLE_MM, images.slices_height_mm, *_CT, "mask", "brain", says=images.window_words,
     ),
     "outlines": _figure(
         "CT slices with the reference and the predicted outline of the hematoma.",
         images.outlines, DOUBLE_MM, images.slices_height_mm, *_CT, "reference", "predicted",
+        says=images.window_words,
     ),
     "overview": _figure(
         "One patient: CT slices with the predicted outline of the hematoma, and the models' predictions.",
         images.overview, DOUBLE_MM, images.overview_height_mm, *_CT, "mask", "lines",
     ),
     "activation": _figure(
-        "Activation map of the DL score in one slice per patient, and the share of the hematoma by slice below it.",
+        "Activation map of the DL score in one slice per patient (shade: what raised the score above the mean of the "
+        "hematoma, dotted from half of the maximum; dashed: outline), and the share of the hematoma by slice (dark: "
+        "the slice above).",
         images.activation, DOUBLE_MM, images.activation_height_mm, *_CT, "predicted", "activation", "shown", "share",
+        says=images.window_words,
     ),
     "learning_curves": _figure(
         "Training losses by epoch, one line per fold.",
         images.learning_curves, DOUBLE_MM, 58, "fold", "epoch", *images.LOSSES,
     ),
     "bland_altman": _figure(
-        "Predicted against reference volumes (Bland-Altman plot), with bias and 95 % limits of agreement.",
-        images.bland_altman, SINGLE_MM, 78, "reference_ml", "predicted_ml", "bias", "low", "high",
+        "Predicted against reference volumes (Bland-Altman plot), with bias and 95 % limits of agreement, by "
+        "regression on the volume where there are enough patients.",
+        images.bland_altman, SINGLE_MM, 74, "reference_ml", "predicted_ml", "bias", "low", "high",
+        says=images.agreement_words,
     ),
     "dl_score": _figure(
         "DL score by outcome, one point per patient over a box (quartiles).",

@@ -131,15 +131,12 @@ def _slices(figure: FigureBase, arrays: Arrays, styles: dict[str, LineStyle]) ->
         return no_data(figure)
     grid = panels(figure, count, columns=_columns(count))
     pixels_mm = np.broadcast_to(arrays["pixel_mm"], count)
-    narrowest_mm = arrays["hu"].shape[2] * pixels_mm.min()
-    bar_mm = next((length for length in BAR_LENGTHS_MM if length <= 0.35 * narrowest_mm), BAR_LENGTHS_MM[-1])
+    bar_mm = _bar_mm(arrays)
     for i, (axes, pixel_mm) in enumerate(zip(grid, pixels_mm, strict=True)):
         show_slice(axes, arrays["hu"][i], pixel_mm=pixel_mm, window=arrays["window"], bar_mm=bar_mm)
         axes.set_title(str(arrays["titles"][i]), loc="center", pad=2)
         masks = [(arrays[name][i], style) for name, style in styles.items()]
         outline(axes, masks, pixel_mm=pixel_mm)
-    level, width = arrays["window"]
-    reading = f"Scale bar: {bar_mm} mm. R and L: the patient's right and left."
     rim = [withStroke(linewidth=RIM_POINTS, foreground="black")]
     handles = [
         Line2D(
@@ -147,9 +144,7 @@ def _slices(figure: FigureBase, arrays: Arrays, styles: dict[str, LineStyle]) ->
         )
         for s in styles.values()
     ]
-    legend_below(
-        figure, handles, title=f"Window: level {level:g} HU, width {width:g} HU. {reading}", columns=len(handles)
-    )
+    legend_below(figure, handles, columns=len(handles))
     return grid
 
 
@@ -158,7 +153,7 @@ def show_slice(axes: Axes, hu: np.ndarray, *, pixel_mm: float, window: tuple[flo
     level, width = window
     height_mm, width_mm = np.array(hu.shape) * pixel_mm
     extent, low, high = (0, width_mm, 0, height_mm), level - width / 2, level + width / 2
-    axes.imshow(hu[:, ::-1], origin="lower", extent=extent, vmin=low, vmax=high)
+    axes.imshow(hu[:, ::-1], origin="lower", extent=extent, vmin=low, vmax=high, interpolation="bilinear")
     axes.set_axis_off()
     text = {"color": "white", "bbox": {"facecolor": "black", "edgecolor": "none", "pad": 0.6}}
     axes.text(0.03, 0.97, "R", transform=axes.transAxes, va="top", **text)
@@ -225,7 +220,7 @@ def activation(figure: FigureBase, arrays: Arrays) -> list[Axes]:
         return no_data(figure)
     grid = figure.subplots(2, count, squeeze=False, height_ratios=[_slice_mm(arrays), BARS_MM], sharey="row")
     pixels_mm = np.broadcast_to(arrays["pixel_mm"], count)
-    bar_mm = next(b for b in BAR_LENGTHS_MM if b <= max(1, 0.35 * arrays["hu"].shape[2] * pixels_mm.min()))
+    bar_mm = _bar_mm(arrays)
     for i, (upper, lower) in enumerate(grid.T):
         show_slice(upper, arrays["hu"][i], pixel_mm=pixels_mm[i], window=arrays["window"], bar_mm=bar_mm)
         _overlay(upper, arrays["activation"][i], pixel_mm=pixels_mm[i])
@@ -236,19 +231,12 @@ def activation(figure: FigureBase, arrays: Arrays) -> list[Axes]:
     grid[1, 0].set_ylabel("Share by slice")
     # A fixed number of ticks: others, chosen once the axes have their size, would push the label off the page.
     grid[1, 0].yaxis.set_major_locator(MaxNLocator(3))
-    level, width = arrays["window"]
-    figure.supxlabel(
-        f"Window: level {level:g} HU, width {width:g} HU. Scale bar: {bar_mm} mm. R, L: the patient's right and left.\n"
-        "Shade: what raised the score above the hematoma's mean, dotted from half of the maximum; dashed: outline.\n"
-        "Dark bar: the slice above.",
-        fontsize=7,
-    )
     return list(grid.T.flat)
 
 
 def activation_height_mm(arrays: Arrays) -> float:
     """Return the height in mm, 174 mm wide."""
-    return _slice_mm(arrays) + BARS_MM + 29 if len(arrays["hu"]) else 40
+    return _slice_mm(arrays) + BARS_MM + 18 if len(arrays["hu"]) else 40
 
 
 def _slice_mm(arrays: Arrays) -> float:
@@ -318,6 +306,27 @@ def learning_curves(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     return grid
 
 
+LINES = ("line", "line_low", "line_high")
+
+
+def agreement_words(table: pd.DataFrame) -> str:
+    """Say the number of patients, and bias and limits over all of them."""
+    bias, low, high = table[["bias", "low", "high"]].iloc[0]
+    limits = f", limits {decimal(low)} to {decimal(high)} mL" if np.isfinite([low, high]).all() else ""
+    return f"Over all {len(table)} patients: bias {decimal(bias)} mL{limits}."
+
+
+def window_words(arrays: Arrays) -> str:
+    """Say the window, the scale bar and the sides."""
+    level, width = arrays["window"]
+    return f"Window: level {level:g} HU, width {width:g} HU. Scale bar: {_bar_mm(arrays)} mm. R, L: right and left."
+
+
+def _bar_mm(arrays: Arrays) -> int:
+    narrowest_mm = arrays["hu"].shape[2] * np.broadcast_to(arrays["pixel_mm"], len(arrays["hu"])).min()
+    return next((length for length in BAR_LENGTHS_MM if length <= 0.35 * narrowest_mm), BAR_LENGTHS_MM[-1])
+
+
 def bland_altman(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     """Draw the difference of two volumes against their mean, with the bias and the 95 % limits of agreement.
 
@@ -326,8 +335,8 @@ def bland_altman(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     figure : matplotlib Figure or SubFigure
     table : DataFrame
         One row per patient: `reference_ml`, `predicted_ml`; `bias`, `low`, `high` (mL) repeat in every row
-        (NaN limits: none are drawn). So may their 95 % intervals: `bias_low`, `bias_high`, `low_low`, `low_high`,
-        `high_low`, `high_high`.
+        (NaN limits: none are drawn). Where `line`, `line_low`, `line_high` are known, bias and limits follow the
+        volume.
 
     Returns
     -------
@@ -339,15 +348,12 @@ def bland_altman(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     look = {"color": BLUE, "markersize": 3, "alpha": 0.5, "markeredgewidth": 0}
     axes.plot(mean_ml, table["predicted_ml"] - table["reference_ml"], "o", **look)
     axes.axhline(0, color=GREY, linewidth=0.6)
-    bias, low, high = table[["bias", "low", "high"]].iloc[0]
-    bands = [name for name in ("bias", "low", "high") if f"{name}_low" in table]
-    for name in bands:
-        axes.axhspan(*table[[f"{name}_low", f"{name}_high"]].iloc[0], color=VERMILLION, alpha=0.15, linewidth=0)
-    handles = [axes.axhline(bias, color=VERMILLION, label=f"bias {decimal(bias)} mL")]
-    if np.isfinite([low, high]).all():
-        label = f"95 % limits of agreement {decimal(low)} to {decimal(high)} mL"
-        axes.axhline(low, color=VERMILLION, linestyle="--")
-        handles.append(axes.axhline(high, color=VERMILLION, linestyle="--", label=label))
+    drawn = table.assign(mean_ml=mean_ml).sort_values("mean_ml")
+    straight = "line" not in table or table["line"].isna().any()
+    for name, line in zip(("bias", "low", "high") if straight else LINES, ("-", "--", "--"), strict=True):
+        axes.plot(drawn["mean_ml"], drawn[name], color=VERMILLION, linestyle=line)
     axes.set(xlabel="Mean of predicted and reference volume (mL)", ylabel="Predicted − reference volume (mL)")
-    legend_below(figure, handles, title=f"n = {len(table)}" + "; bands: 95 % CI" * bool(bands))
+    handles = [Line2D([], [], color=VERMILLION, label="bias")]
+    handles += [Line2D([], [], color=VERMILLION, linestyle="--", label="95 % limits of agreement")]
+    legend_below(figure, handles, columns=2)
     return [axes]

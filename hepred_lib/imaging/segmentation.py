@@ -143,18 +143,35 @@ def volume_agreement(reference_ml: ArrayLike, predicted_ml: ArrayLike) -> dict[s
     return found
 
 
+LEAST_FOR_LINES = 10  # patients
+
+
 def bland_altman_table(agreement: pd.DataFrame) -> pd.DataFrame:
     """What the Bland-Altman figure draws of patients with blood; no row where there are fewer than two of them.
 
     Returns
     -------
     DataFrame
-        `reference_ml, predicted_ml`, and in every row what :func:`volume_agreement` gives.
+        `reference_ml, predicted_ml`, and in every row what :func:`volume_agreement` gives; `line, line_low, line_high`:
+        bias and limits of agreement at the patient's mean of both volumes, by regression of the difference and of its
+        absolute residual on that mean (NaN with fewer than ten patients). Errors grow with the volume: limits of one
+        width would be impossible for a small hematoma.
+
+    References
+    ----------
+    Bland JM, Altman DG. Measuring agreement in method comparison studies. Stat Methods Med Res 1999;8:135-160.
     """
     volumes = agreement[["reference_ml", "predicted_ml"]]
+    lines = {name: np.nan for name in ("line", "line_low", "line_high")}
     if len(volumes) < 2:
-        return volumes.iloc[:0].assign(bias=np.nan, low=np.nan, high=np.nan)
-    return volumes.assign(**volume_agreement(volumes["reference_ml"], volumes["predicted_ml"]))
+        return volumes.iloc[:0].assign(bias=np.nan, low=np.nan, high=np.nan, **lines)
+    if len(volumes) >= LEAST_FOR_LINES:
+        mean, difference = volumes.mean(axis=1), volumes["predicted_ml"] - volumes["reference_ml"]
+        line = np.polynomial.Polynomial.fit(mean, difference, 1)(mean)
+        spread = np.maximum(np.polynomial.Polynomial.fit(mean, np.abs(difference - line), 1)(mean), 0)
+        reach = 1.96 * np.sqrt(np.pi / 2) * spread  # of a normal error the SD is the mean absolute one times this root
+        lines = {"line": line, "line_low": line - reach, "line_high": line + reach}
+    return volumes.assign(**volume_agreement(volumes["reference_ml"], volumes["predicted_ml"]), **lines)
 
 
 def volume_thirds(volume_ml: pd.Series) -> pd.Series:

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from hepred_lib.figures.catalogue import draw
+from hepred_lib.figures.catalogue import caption, draw
 from hepred_lib.figures.images import DISCLAIMER
 
 
@@ -97,10 +97,11 @@ def test_the_window_sets_black_and_white():
 
 
 def test_the_scale_bar_has_the_length_that_the_legend_states():
-    figure = draw("montage", phantom(1, 1))
+    arrays = phantom(1, 1)
+    figure = draw("montage", arrays)
     start, end = figure.axes[0].lines[-1].get_xdata()
     assert end - start == pytest.approx(50)
-    assert "level 40 HU, width 80 HU. Scale bar: 50 mm." in figure.legends[0].get_title().get_text()
+    assert "level 40 HU, width 80 HU. Scale bar: 50 mm." in caption("montage", arrays)
 
 
 def test_slices_of_two_patients_keep_their_own_size_in_mm():
@@ -118,21 +119,21 @@ def test_the_difference_is_predicted_minus_reference():
     table = pd.DataFrame({"reference_ml": [10.0], "predicted_ml": [14.0], "bias": [4.0], "low": [-1.0], "high": [9.0]})
     figure = draw("bland_altman", table)
     assert figure.axes[0].lines[0].get_xydata().tolist() == [[12.0, 4.0]]
-    labels = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert labels == ["bias 4.0 mL", "95 % limits of agreement −1.0 to 9.0 mL"]
+    assert "Over all 1 patients: bias 4.0 mL, limits −1.0 to 9.0 mL." in caption("bland_altman", table)
 
 
-def test_limits_that_could_not_be_computed_are_not_drawn(examples):
-    figure = draw("bland_altman", examples["bland_altman"].iloc[:1].assign(low=None, high=None).astype(float))
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["bias −0.8 mL"]
+def test_without_limits_the_caption_gives_the_bias_alone(examples):
+    table = examples["bland_altman"].assign(low=np.nan, high=np.nan)
+    assert draw("bland_altman", table).axes
+    assert "Over all 40 patients: bias −0.8 mL." in caption("bland_altman", table)
 
 
-def test_the_intervals_of_bias_and_limits_are_bands(examples):
-    bands = {"bias_low": -1.4, "bias_high": -0.2, "low_low": -6, "low_high": -4, "high_low": 3, "high_high": 4}
-    figure = draw("bland_altman", examples["bland_altman"].assign(**bands))
-    heights = sorted(patch.get_bbox().height for patch in figure.axes[0].patches)
-    assert heights == pytest.approx([1, 1.2, 2])
-    assert figure.legends[0].get_title().get_text() == "n = 40; bands: 95 % CI"
+def test_limits_that_follow_the_volume_are_drawn_as_lines(examples):
+    table = examples["bland_altman"]
+    mean = (table["reference_ml"] + table["predicted_ml"]) / 2
+    fan = table.assign(line=-0.02 * mean, line_low=-0.2 * mean, line_high=0.1 * mean)
+    lines = draw("bland_altman", fan).axes[0].lines
+    assert lines[-1].get_ydata() == pytest.approx(np.sort(0.1 * mean))
 
 
 def test_each_loss_has_a_panel_and_each_fold_a_line(drawn):

@@ -125,6 +125,18 @@ def test_the_bland_altman_table_repeats_bias_and_limits_and_is_empty_without_two
     assert len(bland_altman_table(agreement.iloc[:1])) == 0
 
 
+def test_limits_of_agreement_follow_an_error_that_grows_with_the_volume():
+    rng = np.random.default_rng(0)
+    reference = rng.uniform(2, 100, 4000)
+    error = rng.normal(-0.05 * reference, 0.1 * reference)
+    table = bland_altman_table(pd.DataFrame({"reference_ml": reference, "predicted_ml": reference + error}))
+    inside = (error > table["line_low"]) & (error < table["line_high"])
+    for group in (reference < 20, reference > 80):
+        assert 0.92 < inside[group].mean() < 0.98, "limits of one width would hold nearly all of the small ones"
+    assert 0.9 < ((error > table["low"]) & (error < table["high"])).mean() < 0.99
+    assert bland_altman_table(table.iloc[:9])["line"].isna().all()
+
+
 def test_thirds_of_the_volume_need_six_patients():
     assert volume_thirds(pd.Series(np.arange(6.0))).tolist() == ["small"] * 2 + ["middle"] * 2 + ["large"] * 2
     assert volume_thirds(pd.Series(np.arange(5.0))).isna().all()
