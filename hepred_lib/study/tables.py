@@ -278,7 +278,7 @@ def coefficient_table(model: DevelopedModel) -> pd.DataFrame:
 
 def _unit(name: str, curves: Mapping[str, Sequence[float]]) -> str:
     if split_term(name)[0] == SPLINE:
-        return f"{curves[name][-1]:g} against {curves[name][0]:g}" if name in curves else ""
+        return f"{curves[name][-1]:.3g} against {curves[name][0]:.3g}" if name in curves else ""
     return "" if "[" in name else predictor_unit(name).replace("10^9", "10⁹")
 
 
