@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from threadpoolctl import threadpool_limits
 
+from hepred_lib import __version__
 from hepred_lib.cards import held_cards
 from hepred_lib.errors import InputError, StudyError
 from hepred_lib.study.definition import load_study, study_parameters
@@ -33,6 +34,7 @@ from hepred_lib.study.running import (
     reasons_to_make,
     run_folder,
     run_study,
+    study_steps,
     watch_owner,
 )
 from ich_phantom.__main__ import simulate
@@ -49,13 +51,22 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Predict hematoma expansion after intracerebral hemorrhage: a study book. For research, not for care.",
 )
 
 ManifestPath = Annotated[Path, typer.Argument(help="The table of patients, one row each.", show_default=False)]
 RunFolder = Annotated[Path, typer.Argument(help="A finished study, such as runs/demo.", show_default=False)]
 OutFolder = Annotated[Path, typer.Option("--out", help="Folder for what is written.", show_default=False)]
 OtherFolder = Annotated[Path | None, typer.Option("--out", help="Write there, not into RUN.", show_default=False)]
+
+
+@app.callback(invoke_without_command=True)
+def hepred(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+) -> None:
+    """Predict hematoma expansion after intracerebral hemorrhage: a study book. For research, not for care."""
+    if version:
+        print(f"hepred {__version__}")
+        raise typer.Exit
 
 
 app.command()(simulate)
@@ -204,8 +215,9 @@ def notebook(
     if if_changed and not reasons_to_make(described, folder, name, fold):
         print(f"{executed} is up to date", file=sys.stderr, flush=True)
         return
-    start = time.perf_counter()
-    print(f"{executed} ...", file=sys.stderr, flush=True)
+    start, steps = time.perf_counter(), list(study_steps(described))
+    place = f" ({steps.index(executed) + 1} of {len(steps)})" if executed in steps else ""
+    print(f"{executed}{place} ...", file=sys.stderr, flush=True)
     output, threads = folder / "notebooks" / f"{executed}.ipynb", described.notebook_threads(name)
     try:
         with held_cards(0 if fold is None else int(parameters.get("devices", 1))):

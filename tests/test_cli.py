@@ -1,6 +1,7 @@
 """The command: help with an example for every call, refusals as one line with status 2."""
 
 import re
+from importlib.metadata import version
 
 import pytest
 from typer.testing import CliRunner
@@ -72,6 +73,11 @@ def test_what_a_command_cannot_use_is_refused_in_one_line(tmp_path, monkeypatch,
     (tmp_path / "export" / "note.txt").write_text("no image", encoding="utf-8")
     assert re.search(message, refused(monkeypatch, capsys, *arguments.split()))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["export", "table.csv"]
+
+
+def test_the_version_is_that_of_the_package():
+    shown = CliRunner().invoke(cli.app, ["--version"])
+    assert (shown.exit_code, shown.output) == (0, f"hepred {version('hepred')}\n")
 
 
 @pytest.mark.parametrize("command", ["figures", "report"])

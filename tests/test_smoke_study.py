@@ -143,6 +143,7 @@ def test_a_second_run_does_nothing(run, study_file):
     done = hepred("run", study_file, "--cores", 2)
     assert [path.stat().st_mtime_ns for path in kept] == before
     assert "..." not in done.stderr
+    assert done.stderr.splitlines() == [f"Study smoke: results in {run}", "nothing to do: every step is up to date"]
 
 
 def test_a_changed_parameter_of_07_reruns_07_and_08_only(run, study_file):
@@ -224,7 +225,8 @@ def test_a_killed_run_is_finished_by_the_next_one(run, study_file):
     (run / "clinical.csv").unlink()
     command = [sys.executable, "-m", "hepred_lib.cli", "run", str(study_file), "--cores", "2"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
-        assert "05_clinical_to_he ..." in process.stderr.readline()
+        assert "Study smoke: results in" in process.stderr.readline()
+        assert "05_clinical_to_he (7 of 10) ..." in process.stderr.readline()
         time.sleep(1.0)
         process.kill()
     done = hepred("run", study_file, "--cores", 2)

@@ -14,6 +14,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterable, Mapping
+from fnmatch import fnmatch
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
@@ -26,6 +27,7 @@ import yaml
 from hepred_lib.disk import UnreadableError, regular_bytes, written_whole
 from hepred_lib.errors import StudyError
 from hepred_lib.literal import for_latex, shown
+from hepred_lib.study.definition import BOOK
 
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
@@ -109,9 +111,17 @@ def read_bytes(path: Path) -> bytes:
     try:
         return regular_bytes(Path(path), LARGEST_BYTES)
     except FileNotFoundError as error:
-        raise StudyError(damaged(path, "it is not there")) from error
+        reason = "; ".join(["it is not there", *(f"run notebook {name} first" for name in _writers(Path(path)))])
+        raise StudyError(damaged(path, reason)) from error
     except UnreadableError as error:
         raise StudyError(damaged(path, f"it is {error}")) from error
+
+
+def _writers(path: Path) -> list[str]:
+    """The notebook that leaves a file of this name, if any."""
+    left = [(f"*/{output}", notebook) for notebook, (_, outputs) in BOOK.items() for output in outputs.split()]
+    left += [(f"*/records/{notebook}*.json", notebook) for notebook in BOOK]
+    return [notebook for pattern, notebook in left if fnmatch(path.as_posix(), pattern.replace("{}", "*"))][:1]
 
 
 def write_table(path: Path, table: pd.DataFrame, *, index: bool = False) -> bool:

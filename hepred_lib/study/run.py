@@ -35,6 +35,7 @@ from hepred_lib.cohort.rules import COLUMNS
 from hepred_lib.errors import StudyError
 from hepred_lib.literal import shown
 from hepred_lib.pretrained import pretrained_file
+from hepred_lib.progress import RUNNER
 from hepred_lib.study.definition import (
     BOOK,
     DEFAULT_THREADS,
@@ -60,7 +61,6 @@ LED_TO = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
 SEAL = "seal"
 RECORDED = ("parameters", "results", "identity", "files", "upstream")
 DIGEST_FILE = ".digests.json"
-RUNNER = "HEPRED_RUNNER"  # set for kernels that `hepred` starts
 ASKED_FILE = "study.json"  # what `hepred run` last asked of each step
 SCRATCH = "-scratch"
 NOT_COPIED = ("notebooks", "site", "report", "earlier", ".snakemake")

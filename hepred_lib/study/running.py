@@ -28,6 +28,7 @@ from typing import Any
 from hepred_lib import errors
 from hepred_lib.cards import visible_cards
 from hepred_lib.errors import StudyError
+from hepred_lib.progress import RUNNER
 from hepred_lib.study.definition import (
     PROJECT,
     TRAINING,
@@ -40,7 +41,6 @@ from hepred_lib.study.definition import (
 from hepred_lib.study.files import read_json, write_bytes, write_json
 from hepred_lib.study.run import (
     ASKED_FILE,
-    RUNNER,
     FileDigests,
     differences,
     disagreements,
@@ -62,6 +62,7 @@ WAIT_S = 60.0
 EARLIER = "earlier"
 REPORTED = "report/summary.pdf"  # the last file of the report of a finished run
 SHOWN_LINES = 12
+NOTHING_TO_DO = "nothing to do: every step is up to date\n"
 QUIET = ("--quiet", "all")  # the notebooks speak for themselves
 
 
@@ -271,10 +272,13 @@ def run_study(
         late = [f"{step}: {why[0]}" for step, why in explain(study, folder).items() if why]
         if late:
             raise StudyError(f"{folder} cannot be written, and the study is not up to date ({late[0]}).")
+        sys.stderr.write(NOTHING_TO_DO)
         return 0
     _require_same_study(study, path, folder)
     folder.mkdir(parents=True, exist_ok=True)
     with _only_one(folder) as lock:
+        sys.stderr.write(f"Study {study.name}: results in {folder}\n")
+        sys.stderr.flush()
         (folder / FAULT_FILE).unlink(missing_ok=True)
         # Through a file: on the command line a folder named 2024, null or {x} would not stay text.
         write_bytes(folder / CONFIG_FILE, json.dumps({"study_file": str(path), "runs_dir": runs_dir}).encode())
@@ -291,6 +295,7 @@ def run_study(
             write_json(folder / ASKED_FILE, _asked(study, path))
         stale = [study_steps(study)[step] for step, why in explain(study, folder).items() if why]
         if not (engine_arguments or stale):
+            sys.stderr.write(NOTHING_TO_DO)
             return 0
         (folder / REPORTED).unlink(missing_ok=True)
         # The engine itself does not see every reason to make a step again.

@@ -1,5 +1,6 @@
 """Files: written whole or not at all, replaced only when their bytes change, the same bytes every time."""
 
+import io
 import json
 import re
 
@@ -7,8 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from hepred_lib.errors import StudyError
+from hepred_lib.progress import RUNNER, progress
 from hepred_lib.study.files import (
     read_figure_data,
+    read_json,
     read_printed,
     read_table,
     scan_checksums,
@@ -148,3 +152,32 @@ def test_numbers_intervals_and_plain_text_stay_as_they_are(tmp_path, text):
 def test_a_table_with_repeated_column_names_can_be_written(tmp_path):
     write_table(tmp_path / "table.csv", pd.DataFrame([["a", "b"]], columns=["x", "x"]))
     assert (tmp_path / "table.csv").read_text() == "x,x\na,b\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "notebook"),
+    [
+        ("cohort.csv", "01_cohort"),
+        ("slices/quality.csv", "02_preprocessing"),
+        ("folds/1/predictions.csv", "03_multitask_training"),
+        ("predictions.csv", "07_roc_calibration_figures"),
+        ("records/02_preprocessing.json", "02_preprocessing"),
+    ],
+)
+def test_a_file_that_is_not_there_yet_names_the_notebook_to_run_first(tmp_path, name, notebook):
+    with pytest.raises(StudyError, match=f"cannot use .*{name}: it is not there; run notebook {notebook} first"):
+        read_json(tmp_path / name) if name.endswith("json") else read_table(tmp_path / name)
+
+
+def test_a_file_of_no_notebook_that_is_not_there_names_none(tmp_path):
+    with pytest.raises(StudyError, match=r"other\.csv: it is not there\. Run the study again"):
+        read_table(tmp_path / "other.csv")
+
+
+def test_bars_are_shown_to_who_works_in_jupyter_and_kept_off_executed_pages(monkeypatch):
+    monkeypatch.delenv(RUNNER, raising=False)
+    monkeypatch.setenv("JPY_PARENT_PID", "1")
+    with progress(total=1, file=io.StringIO()) as bar:
+        assert not bar.disable
+    monkeypatch.setenv(RUNNER, "1")
+    assert progress(total=1).disable
