@@ -188,6 +188,7 @@ def test_one_new_patient_is_predicted_with_an_outline_on_the_scans_own_grid(run,
     assert outline.shape == scan.shape
     np.testing.assert_allclose(outline.affine, scan.affine, atol=1e-4)
     assert (tmp_path / "out" / "overview.png").stat().st_size > 10_000
+    assert (tmp_path / "out" / "viewer.html").stat().st_size > 10_000
 
 
 def test_without_bedside_values_the_clinical_probabilities_are_null(run, root, tmp_path):

@@ -66,6 +66,7 @@ def test_the_volume_is_that_of_the_mask_on_the_scans_own_grid(folder, segmented)
     assert written["hematoma_ml"] == table.loc["head0", "hematoma_ml"]
     assert 0.4 < written["abc2_ml"] / written["hematoma_ml"] < 1.6
     assert (out / "head0.png").stat().st_size > 10_000
+    assert 50_000 < (out / "head0_viewer.html").stat().st_size < 2_000_000
 
 
 def test_a_broken_file_stops_no_other_and_says_why(segmented):
