@@ -35,6 +35,7 @@ class FigureSpec:
     height_mm: float | Callable[[Data], float]
     required: tuple[str, ...]
     says: Callable[[Data], str] | None = None  # what its caption says of these data
+    artwork: bool = True  # whether it belongs to the study's own figures, not to the book alone
 
 
 def _figure(
@@ -44,8 +45,9 @@ def _figure(
     height_mm: float | Callable,
     *required: str,
     says: Callable | None = None,
+    artwork: bool = True,
 ) -> FigureSpec:
-    return FigureSpec(caption, draw, width_mm, height_mm, required, says)
+    return FigureSpec(caption, draw, width_mm, height_mm, required, says, artwork)
 
 
 _MODEL = ("model", "label", "n", "events")
@@ -62,6 +64,7 @@ FIGURES: dict[str, FigureSpec] = {
         "Power of DeLong's test for a difference of two AUCs, against the number of test patients with expansion; "
         "bands: 95 % Monte Carlo intervals.",
         performance.power, SINGLE_MM, 88, "pair", "test_events", "power", "low", "high", "n_simulations",
+        artwork=False,
     ),
     "flow": _figure(
         "Flow of participants, from all assessed to the development and test sets.",

@@ -300,7 +300,7 @@ def show(folder: Path, name: str, data: pd.DataFrame | Mapping[str, np.ndarray])
     kept = not shows_nothing(data)
     if kept:
         write_figure_data(folder / "figure_data", name, data)
-    if kept:
+    if kept and FIGURES[name].artwork:
         save(folder, name, data)
     figure = draw(name, data, stamp=True)
     width, metadata = round(figure.get_size_inches()[0] * CSS_PIXELS_PER_INCH), {"figure": name} if kept else {}
@@ -361,7 +361,7 @@ def artwork(
         For a figure that the study does not have.
     """
     kept = {part: read_figure_data(folder / part / "figure_data") for part in (".", "external")}
-    known = [name for name in FIGURES if any(name in data for data in kept.values())]
+    known = [name for name, spec in FIGURES.items() if spec.artwork and any(name in data for data in kept.values())]
     if unknown := [name for name in only if name not in known]:
         raise InputError(f"--only must name figures of this study, got {unknown[0]!r}; it has {', '.join(known)}.")
     return [
@@ -394,7 +394,7 @@ def redraw(folder: Path, out: Path | None = None) -> list[Path]:
     for part in (".", "external"):
         source, target = folder / part, (out or folder) / part
         data = read_figure_data(source / "figure_data")
-        for name in (name for name in FIGURES if name in data):
+        for name in (name for name, spec in FIGURES.items() if spec.artwork and name in data):
             save(target, name, data[name])
             made.append(target / "figures" / f"{name}.pdf")
         for path in sorted((source / "tables").glob("*.csv")):

@@ -261,13 +261,13 @@ def flow_table(table: pd.DataFrame, cohort: pd.DataFrame, excluded: pd.DataFrame
     """What the flow of participants draws: one row per box, from the rows of the manifest to both sets."""
     known, missing = cohort[cohort["he"].notna()], count_missing(cohort)
     words = {
-        "blood_free": "No hemorrhage: serve the detection of blood alone",
-        "without_outcome": "Hemorrhage without outcome: serve segmentation and detection alone",
-        "development": f"Development, {folds} cross-fitting folds",
-        "test": "Test, untouched until the end",
+        "blood_free": "No hemorrhage",
+        "without_outcome": "Hemorrhage without outcome",
+        "development": f"Development set, {folds} folds",
+        "test": "Test set",
     }
     steps = [
-        ("assessed", "Assessed: rows of the manifest", len(table), table["he"].sum()),
+        ("assessed", "Assessed", len(table), table["he"].sum()),
         ("excluded", "Excluded", len(excluded), np.nan),
         *(("reason", reason, count, np.nan) for reason, count in excluded["reason"].value_counts().items()),
         *((step, words[step], count, np.nan) for step, count in missing.items() if count),
