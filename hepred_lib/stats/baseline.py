@@ -139,7 +139,7 @@ def baseline_table(
         Text: `Variable`, `Known` (how many of the first group have a value), the groups (median and quartiles, or
         number/number known and percentage), and the contrasts.
     """
-    distinct = {np.asarray(mask, dtype=bool).tobytes(): heading for heading, mask in reversed(columns.items())}
+    distinct = {np.asarray(mask, dtype=bool).tobytes(): heading for heading, mask in reversed(list(columns.items()))}
     groups = {heading: np.asarray(columns[heading], dtype=bool) for heading in columns if heading in distinct.values()}
     groups = {heading: mask for heading, mask in groups.items() if mask.any()}
     contrasts = [contrast for contrast in contrasts if {contrast.first, contrast.second} <= set(groups)]
