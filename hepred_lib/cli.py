@@ -252,6 +252,9 @@ def external(
     parameters = {"study": folder.name, "update": update} | {name: str(path) for name, path in paths.items()}
     output = out / "08_new_patients.ipynb"
     execute("08_new_patients", parameters, output=output, root=project_root(), threads=study_threads(folder, "08"))
+    from hepred_lib.study.printing import print_tables
+
+    print_tables(out.resolve())
     print(f"{out / 'external.json'}")
 
 
@@ -307,7 +310,7 @@ def segment(
 
 @app.command()
 def report(run: RunFolder, out: OtherFolder = None) -> None:
-    """Write one page for supervisors, the cards and three checklists of a finished study from its own files.
+    """Write one page for supervisors, cards, checklists and the printed tables of a finished study from its own files.
 
     Example: hepred report runs/demo
     """
@@ -347,7 +350,6 @@ def figures(
         print(*artwork(run, folder, journal=journal or "springer", formats=asked, only=only or ()), sep="\n")
         return
 
-    # The report last: of its table only what fits a page is set.
     target = None if out is None else out.resolve()
     for path in dict.fromkeys([*redraw(run.resolve(), target), *write_report(run.resolve(), target)]):
         print((out or run) / path.relative_to(target or run.resolve()))

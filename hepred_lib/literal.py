@@ -32,6 +32,8 @@ LATEX = {character: f"\\{character}" for character in "&%_#${}"} | {
     "⁹": "$^9$",
     "°": r"$^\circ$",
     "\n": " ",
+    "\u00a0": "~",
+    "\u200b": r"\hspace{0pt}",  # where a long word may be broken
 }
 _LAST_LATIN = "\u017f"  # Latin-1 and Latin Extended-A: letters that every LaTeX with UTF-8 input knows
 # Within a word an underscore is no markup.

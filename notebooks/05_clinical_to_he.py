@@ -127,8 +127,8 @@ assert x.index.equals(y.index), "predictors and outcome must be of the same pati
 # are not shown; if all are complete, the figure has no data and imputation changes nothing.
 
 # %%
-missing = x.isna().mean().sort_values(ascending=False).rename("missing").rename_axis("predictor").reset_index()
-tables.save_table(run.folder, "missing", missing)
+missing = pd.DataFrame({"n": x.notna().sum(), "missing": x.isna().mean()}).sort_values("missing", ascending=False)
+tables.save_table(run.folder, "missing", missing.rename_axis("predictor").reset_index())
 show(run.folder, "missing", drawing.missing_table(x, y).assign(simulated=bool(truth)))
 
 # %% [markdown]
@@ -233,8 +233,7 @@ show(run.folder, "odds_ratios_clinical", odds.assign(simulated=bool(truth)))
 
 # %%
 both = tables.odds_ratios_beside(univariable_odds_ratios(x, y), multivariable_odds_ratios(model, x, y), model.curves)
-page = tables.odds_ratios_page(both)
-tables.save_table(run.folder, "univariable_multivariable_clinical", both, printed=page)
+tables.save_table(run.folder, "univariable_multivariable_clinical", both)
 
 # %% [markdown]
 # ### The formula
@@ -433,7 +432,7 @@ tables.save_table(run.folder, "instability_clinical", unstable)
 
 # %%
 beside = complete_case_odds_ratios(x, y, model)
-tables.save_table(run.folder, "complete_cases", beside, printed=tables.complete_cases_page(beside))
+tables.save_table(run.folder, "complete_cases", beside)
 
 # %% [markdown]
 # And the selection repeated among the patients with every candidate known. A different choice is to be expected where many

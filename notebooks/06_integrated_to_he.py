@@ -123,8 +123,7 @@ show(run.folder, "odds_ratios_integrated", both.assign(simulated=bool(truth)))
 both = tables.odds_ratios_beside(
     univariable_odds_ratios(x[rows], y), multivariable_odds_ratios(model, x[rows], y), model.curves
 )
-page = tables.odds_ratios_page(both)
-tables.save_table(run.folder, "univariable_multivariable_integrated", both, printed=page)
+tables.save_table(run.folder, "univariable_multivariable_integrated", both)
 
 # %% [markdown]
 # ### The test of the added score
@@ -174,8 +173,7 @@ tables.coefficient_table(model)
 
 # %%
 beside = complete_case_odds_ratios(x[rows], y, model)
-page = tables.complete_cases_page(beside)
-tables.save_table(run.folder, "complete_cases_integrated", beside, printed=page)
+tables.save_table(run.folder, "complete_cases_integrated", beside)
 
 # %% [markdown]
 # ### Patients without an outcome

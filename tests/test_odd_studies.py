@@ -101,7 +101,6 @@ def test_tables_have_no_nan_as_text(run):
         assert not re.search(r"\bnan\b", path.read_text(encoding="utf-8")), path.name
     inflation = pd.read_csv(run / "tables" / "variance_inflation.csv")
     assert np.isinf(inflation["gvif"]).any()
-    assert "infinite" in (run / "tables" / "variance_inflation.tex").read_text()
 
 
 def test_sentences_are_whole(run):

@@ -206,17 +206,17 @@ def _quartiles(values: pd.Series, digits: int | None) -> str:
 
 
 def _digits(values: pd.Series) -> int | None:
-    """Return the decimals that a variable is printed with, by its upper quartile; None: as few as can be."""
-    if (values.dropna() % 1 == 0).all():
-        return None
+    """Return the decimals that a variable is printed with, by its upper quartile; None: one at most."""
     size = values.abs().quantile(0.75)
+    if size < 50 and (values.dropna() % 1 == 0).all():
+        return None
     return 0 if size >= 50 else 1 if size >= 2 else 2
 
 
 def _decimal(value: float, digits: int | None = 2) -> str:
     if np.isnan(value):
         return "–"
-    text = f"{value:g}" if digits is None else f"{value:.{digits}f}"
+    text = f"{round(value, 1):g}" if digits is None else f"{value:.{digits}f}"
     return text.removeprefix("-") if float(text) == 0 else text.replace("-", "−")
 
 

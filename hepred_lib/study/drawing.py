@@ -31,7 +31,7 @@ from hepred_lib.stats.logistic import Coding
 from hepred_lib.stats.nomogram import PROBABILITY, TOTAL, Nomogram, build_nomogram, nomogram_axes
 from hepred_lib.stats.operating_point import confusion, exact_interval, wilson_interval
 from hepred_lib.stats.reclassification import integrated_discrimination, net_reclassification, reclassification_table
-from hepred_lib.study.files import read_figure_data, read_printed, write_bytes, write_figure_data, write_latex
+from hepred_lib.study.files import read_figure_data, write_bytes, write_figure_data
 from hepred_lib.study.run import renew_records
 from hepred_lib.study.tables import coded_label, save_table, two_digits, with_interval
 
@@ -329,9 +329,8 @@ def save(
 
 
 def publish(folder: Path, name: str, table: pd.DataFrame) -> pd.DataFrame:
-    """Save a table that is printed as it is; return it for the notebook."""
-    save_table(folder, name, table, printed=table)
-    return table
+    """Save a table that is shown as it is; return it for the notebook, in words."""
+    return save_table(folder, name, table, printed=table)
 
 
 def artwork(
@@ -374,9 +373,7 @@ def artwork(
 
 
 def redraw(folder: Path, out: Path | None = None) -> list[Path]:
-    """Draw every figure of a finished study again from its saved data, and set every table again from what it prints.
-
-    The figures and tables of its patients from elsewhere (``external/``) are made again too.
+    """Draw every figure of a finished study again from its saved data, those of ``external/`` too.
 
     Parameters
     ----------
@@ -388,7 +385,7 @@ def redraw(folder: Path, out: Path | None = None) -> list[Path]:
     Returns
     -------
     list of Path
-        The PDF of each figure and the LaTeX file of each table.
+        The PDF of each figure.
     """
     made = []
     for part in (".", "external"):
@@ -397,10 +394,6 @@ def redraw(folder: Path, out: Path | None = None) -> list[Path]:
         for name in (name for name, spec in FIGURES.items() if spec.artwork and name in data):
             save(target, name, data[name])
             made.append(target / "figures" / f"{name}.pdf")
-        for path in sorted((source / "tables").glob("*.csv")):
-            printed = source / "table_data" / path.name  # from its CSV where it was not printed
-            made.append(target / "tables" / path.with_suffix(".tex").name)
-            write_latex(made[-1], read_printed(printed if printed.exists() else path))
     if out is None:
         renew_records(folder)
     return made

@@ -26,7 +26,7 @@ import yaml
 
 from hepred_lib.disk import UnreadableError, regular_bytes, written_whole
 from hepred_lib.errors import StudyError
-from hepred_lib.literal import for_latex, shown
+from hepred_lib.literal import shown
 from hepred_lib.study.definition import BOOK
 
 if TYPE_CHECKING:
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 # What a spreadsheet takes for a formula; a number or an interval is none, and neither is a lone sign.
 FORMULA = re.compile(r"[=@\t\r]|[+-]\s*[^\s\d.,(]")
 LARGEST_BYTES = 500_000_000  # of a table, a record or the arrays of a figure; weights are read elsewhere
-NUMBER = re.compile(r"-?\d+(\.\d+)?(e[-+]?\d+)?")
-LONG_NUMBER = re.compile(r"-?\d+\.(0|\d{4,})|-?\d+(\.\d+)?e[-+]?\d+")
 
 
 # What zipfile and numpy raise for a damaged archive.
@@ -154,11 +152,14 @@ def read_table(path: Path) -> pd.DataFrame:
     return _read_csv(path, dtype={"patient_id": "string"})
 
 
-def read_printed(path: Path) -> pd.DataFrame:
-    """Read a table that :func:`write_table` wrote as the text that is in it: 0.80 stays 0.80."""
+def read_printed(path: Path, *, numbers: bool = False) -> pd.DataFrame:
+    """Read a table that :func:`write_table` wrote as the text that is in it: 0.80 stays 0.80, and NA is a word.
+
+    With ``numbers``, columns of numbers are numbers, and only empty cells are missing.
+    """
     if not read_bytes(path).strip():  # a table without columns
         return pd.DataFrame()
-    return _read_csv(path, dtype=str, keep_default_na=False)
+    return _read_csv(path, keep_default_na=False, **({"na_values": [""]} if numbers else {"dtype": str}))
 
 
 def _read_csv(path: Path, **options: Any) -> pd.DataFrame:
@@ -212,39 +213,6 @@ def _array(content: bytes) -> np.ndarray:
     if math.prod(shape) * dtype.itemsize != len(content) - stream.tell():
         raise ValueError(f"an array of shape {shown(shape, 40)} and type {dtype} has other than {len(content)} bytes")
     return np.lib.format.read_array(BytesIO(content), allow_pickle=False)
-
-
-def write_latex(path: Path, table: pd.DataFrame) -> bool:
-    """Write a table of text and numbers as a LaTeX tabular (booktabs) that any LaTeX with UTF-8 input can set.
-
-    Special characters are escaped, signs beyond Latin-1 become commands, numbers are rounded to three significant
-    digits where more stand there, and missing values are left empty.
-    """
-    rows = [table.columns, *table.to_numpy().tolist()]
-    head, *body = (" & ".join(map(_latex_cell, row)) + r" \\" for row in rows)
-    columns = "l" + "r" * (table.shape[1] - 1)
-    frame = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", head, r"\midrule", *body, r"\bottomrule"]
-    return write_bytes(path, "\n".join([*frame, r"\end{tabular}", ""]).encode())
-
-
-def write_printed(folder: Path, name: str, table: pd.DataFrame) -> None:
-    """Write a table as a page prints it: ``tables/NAME.tex``, and in ``table_data/NAME.csv`` what it is set from."""
-    write_table(folder / "table_data" / f"{name}.csv", table)
-    write_latex(folder / "tables" / f"{name}.tex", table)
-
-
-def _latex_cell(cell: object) -> str:
-    text = "" if cell is None or cell is pd.NA or cell != cell else str(cell)
-    if LONG_NUMBER.fullmatch(text):
-        # Three significant digits, never fewer than the whole ones; whole numbers as they are.
-        number = float(text)
-        text = f"{number:.0f}" if number == int(number) or abs(number) >= 100 else f"{number:.3g}"
-    if NUMBER.fullmatch(text):
-        mantissa, _, exponent = text.replace("-", "−", text.startswith("-")).partition("e")
-        power = rf"$\times10^{{{int(exponent)}}}$" if exponent else ""
-        return for_latex(mantissa) + power
-    # A line that begins with a bracket or a star would be read as an option of the line break before.
-    return "{}" * text.startswith(("[", "*")) + for_latex(text)
 
 
 def scan_checksums(paths: Iterable[str]) -> str:

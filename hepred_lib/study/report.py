@@ -51,10 +51,10 @@ from hepred_lib.study.files import (
     read_results,
     read_table,
     write_bytes,
-    write_latex,
     write_table,
 )
 from hepred_lib.study.one_page import OnePage, Part, pdf, printed, read_picture
+from hepred_lib.study.printing import print_tables
 from hepred_lib.study.run import blaming_damage
 from hepred_lib.study.summary import MODELS
 from ich_phantom import growth, patients
@@ -62,7 +62,6 @@ from ich_phantom import growth, patients
 TEMPLATES = Path(__file__).with_name("templates")
 ANSWERED, PARTLY = "answered", "partly"
 NOT_ANSWERED, NOT_APPLICABLE = "not answered by this study", "not applicable"
-OTHER_FILES = r"(?:^| )(?!notebooks/|figures/|report/)\S+"
 STATUSES = (ANSWERED, PARTLY, NOT_ANSWERED, NOT_APPLICABLE)
 NO_INFORMATION = "no information"  # where an item asks for a verdict, and a fact behind it is not there
 CHECKLISTS = ("probast_ai", "claim_2024", "tripod_ai")
@@ -216,7 +215,7 @@ class Files:
 
 
 def write_report(run_folder: Path, out: Path | None = None) -> list[Path]:
-    """Write ``report/`` and the checklists' CSV and LaTeX of a finished study; what does not change is not touched.
+    """Write ``report/``, the checklists' CSV and the printed tables of a finished study; what is the same stays.
 
     Parameters
     ----------
@@ -228,8 +227,8 @@ def write_report(run_folder: Path, out: Path | None = None) -> list[Path]:
     Returns
     -------
     list of Path
-        ``report/model_card.md`` and ``data_card.md``; of each checklist ``report/NAME.md``, ``tables/NAME.csv`` and
-        ``.tex``; ``report/summary.html`` and ``summary.pdf``.
+        ``report/model_card.md`` and ``data_card.md``; of each checklist ``report/NAME.md`` and ``tables/NAME.csv``;
+        what :func:`hepred_lib.study.printing.print_tables` writes; ``report/summary.html`` and ``summary.pdf``.
 
     Raises
     ------
@@ -244,7 +243,7 @@ def write_report(run_folder: Path, out: Path | None = None) -> list[Path]:
             write_bytes(path, page(files, path.stem).encode())
         for name in CHECKLISTS:
             written += _write_checklist(files, name)
-        return [*written, *_write_summary(files)]
+        return [*written, *print_tables(files.folder, out), *_write_summary(files)]
 
 
 def _write_summary(files: Files) -> list[Path]:
@@ -320,7 +319,7 @@ def summary(files: Files, words: Mapping[str, Any], pictures: Sequence[np.ndarra
 
 
 def _write_checklist(files: Files, name: str) -> list[Path]:
-    """The page of a checklist and its table as CSV and LaTeX."""
+    """The page of a checklist and its table as CSV."""
     table, shown, kept = (
         checklist(files, name),
         files.out / "report" / f"{name}.md",
@@ -328,11 +327,7 @@ def _write_checklist(files: Files, name: str) -> list[Path]:
     )
     write_bytes(shown, page(files, "checklist", **_yaml(name) | {"items": table}).encode())
     write_table(kept, table)
-    # What fits a page: the answers stay in the CSV, of the files only notebooks, figures and cards are named.
-    names = [one.split() for one in table["where"].str.replace(OTHER_FILES, "", regex=True)]
-    where = [", ".join(Path(name).stem for name in row) for row in names]
-    write_latex(kept.with_suffix(".tex"), table[["item", "heading", "status"]].assign(where=where))
-    return [shown, kept, kept.with_suffix(".tex")]
+    return [shown, kept]
 
 
 def page(files: Files, name: str, **more: Any) -> str:

@@ -52,7 +52,7 @@ from hepred_lib.study.files import WRITTEN, damaged, file_sha256, read_json, wri
 READINGS = ["segmentation.csv", "detection.csv"]  # of 04 too, where the study has scans
 LEFT_OUT = {"none": ("02", "03", "04", "06"), "column": ("02", "03"), "scans": ()}
 # Files that no other step reads: drawing them anew does not make the steps after stale.
-SHOWN = ("figures", "figure_data", "tables", "table_data")
+SHOWN = ("figures", "figure_data", "tables", "table_data")  # the last one: of earlier versions
 PACKAGES = ("hepred_lib", "ich_phantom")  # whose code a step can be made from
 # Training is not repeated because a figure is drawn in another way.
 NOT_TRAINED_BY = ("hepred_lib/study/drawing.py", "hepred_lib/figures/")

@@ -1,16 +1,19 @@
-"""The tables that a paper prints, and the one place where a number becomes text.
+"""The tables of the book and of a paper, and the one place where a number becomes text.
 
-Every table is kept twice: with all its digits as CSV, and as it is printed as LaTeX.
+Every table is kept as CSV, with all its digits and the names that machines read. A page shows it in words (`as_page`,
+by ``tables.yaml``); :mod:`hepred_lib.study.printing` sets those that a paper prints.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import yaml
 
 from hepred_lib.cohort.predictors import predictor_label, predictor_unit
 from hepred_lib.literal import for_formula
@@ -19,8 +22,10 @@ from hepred_lib.stats.development import DevelopedModel
 from hepred_lib.stats.effects import model_effects, odds_ratios, step_of
 from hepred_lib.stats.evaluation import calibration_reading
 from hepred_lib.stats.published import published_performance
-from hepred_lib.study.files import write_printed, write_table
+from hepred_lib.study.files import write_table
+from hepred_lib.study.summary import MODELS
 
+WORDS, PRINTED = yaml.safe_load(Path(__file__).with_name("tables.yaml").read_text(encoding="utf-8")).values()
 NOT_ESTIMABLE = "not estimable"
 CALIBRATION = {
     "observed/expected": "observed_expected",
@@ -31,6 +36,7 @@ CALIBRATION = {
 }
 NOTHING = "nothing to tabulate in this study"
 NO_CURVES: Mapping[str, Sequence[float]] = {}
+OTHER_FILES = r"(?:^| )(?!notebooks/|figures/|report/)\S+"
 
 
 def with_interval(value: float | None, interval: Sequence[float] | None, *, scale: float = 1.0, digits: int = 2) -> str:
@@ -120,12 +126,12 @@ def quartiles(values: pd.Series, form: str = ".3g") -> str:
 
 def _written(value: float, digits: int) -> str:
     """A number with its decimals; a power of ten where it has more than six digits before them."""
-    written = f"{value:.{digits}f}" if abs(value) < 1e6 else f"{value:.3g}"
+    written = f"{round(value, digits) + 0.0:.{digits}f}" if abs(value) < 1e6 else f"{value:.3g}"  # no -0.00
     return written.replace("inf", "infinite")
 
 
 def save_table(folder: Path, name: str, table: pd.DataFrame, *, printed: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Write ``tables/NAME.csv`` and ``tables/NAME.tex``, and return what a page shows.
+    """Write ``tables/NAME.csv``, and return what a page shows.
 
     Parameters
     ----------
@@ -135,17 +141,57 @@ def save_table(folder: Path, name: str, table: pd.DataFrame, *, printed: pd.Data
     table : DataFrame
         The numbers, without an index that matters.
     printed : DataFrame, optional
-        What is printed; by default `as_printed` of the table.
+        Its cells as they are shown; by default those of `PAGES`, or `as_printed`.
 
     Returns
     -------
     DataFrame
-        What is printed; where the table has no row, one cell that says so.
+        `as_page` of it; where the table has no row, one cell that says so.
     """
-    shown = as_printed(table) if printed is None else printed
     write_table(folder / "tables" / f"{name}.csv", table)
-    write_printed(folder, name, shown)
-    return shown if len(shown) else pd.DataFrame({name: [NOTHING]})
+    if not len(table):
+        return pd.DataFrame({in_words(name): [NOTHING]})
+    return as_page(name, PAGES.get(name, as_printed)(table) if printed is None else printed)
+
+
+def in_words(name: str) -> str:
+    """The head of a column in words.
+
+    Examples
+    --------
+    >>> in_words("auc"), in_words("spread"), in_words("p at r = 0.5")
+    ('AUC', 'Spread', 'p at r = 0.5')
+    """
+    return WORDS.get(name) or re.sub(r"^[a-z](?=\w)", lambda first: first[0].upper(), name.replace("_", " "))
+
+
+def as_page(name: str, shown: pd.DataFrame) -> pd.DataFrame:
+    """A table in words: codes of predictors and models, heads; of a printed table the columns that are printed.
+
+    Examples
+    --------
+    >>> as_page("spiegelhalter", pd.DataFrame({"model": ["image"], "p": ["0.50"]})).to_dict("list")
+    {'Model': ['Image'], 'p': ['0.50']}
+    """
+    how, page = PRINTED.get(name, {}), []
+    cells = shown.drop(columns="name") if {"name", "label"} <= set(shown) else shown.copy()
+    for columns, words in CODES.items():
+        for column in cells.columns.intersection(columns):
+            cells[column] = [words(cell) if isinstance(cell, str) else cell for cell in cells[column]]
+    for key, head in how.get("columns", dict.fromkeys(cells)).items():
+        parts = re.findall(r"{(\w+)}", key) or [key]
+        if not set(parts) <= set(cells):
+            continue
+        joined = [key.format_map(row).removeprefix(": ") for row in cells[parts].to_dict("records")]
+        column = cells[key] if key in cells else pd.Series(joined, index=cells.index)
+        other = how.get("unless_same", {}).get(key)
+        if name in PRINTED and (column.isin(["", "–"]).all() or (other and column.equals(cells[other]))):
+            continue
+        page.append(column.rename(head or in_words(key)))
+    table = pd.concat(page, axis=1) if page else cells.iloc[:, :0]
+    if "across" in how and how["across"] in cells:
+        table = table.set_axis(cells[how["across"]], axis=0).T.rename_axis(columns=None).reset_index(names="")
+    return table
 
 
 def as_printed(table: pd.DataFrame, *, digits: int = 2) -> pd.DataFrame:
@@ -244,10 +290,49 @@ def odds_ratios_beside(
 
 
 def odds_ratios_page(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of `odds_ratios_beside` as text, with a dash for a candidate that is not in the model."""
+    """The rows of `odds_ratios_beside` as text, with a dash for what is not in the model, or only there (a curve)."""
     shown = as_printed(table.drop(columns=["name", "step"]))
+    shown["profile"] = shown["profile"].str.extract(r"\((.*)\)", expand=False)  # its estimate is that of `wald`
     shown.loc[table["wald"].isna().to_numpy(), ["wald", "p_wald", "profile"]] = "–"
+    shown.loc[table["n"].isna().to_numpy(), ["n", "events", "univariable", "p_univariable"]] = "–"
+    return shown.fillna(NOT_ESTIMABLE)
+
+
+def subgroups_page(table: pd.DataFrame) -> pd.DataFrame:
+    """Subgroups as text: a dash where nothing is estimated, the tests of interaction once for each variable."""
+    shown = as_printed(table).replace(NOT_ESTIMABLE, "–")
+    tests = [name for name in shown if name.startswith("p_")]
+    shown.loc[shown["split"].duplicated().to_numpy(), tests] = ""
     return shown
+
+
+def reclassification_page(table: pd.DataFrame) -> pd.DataFrame:
+    """Patients by outcome and stratum of the old model, with a column for each stratum of the new one."""
+    grid = table.pivot(index=["outcome", "old"], columns="new", values="patients")
+    strata = [dict(zip(table[side], table[f"{side}_label"], strict=True)) for side in ("old", "new")]
+    old, new = (table[f"{side}_model"].iloc[0].capitalize() for side in ("old", "new"))
+    rows = [f"{'With' if outcome else 'Without'} HE, {strata[0][stratum]}" for outcome, stratum in grid.index]
+    page = grid.astype(int).astype(str).set_axis([f"{new}: {strata[1][stratum]}" for stratum in grid], axis=1)
+    page.insert(0, f"{old} model", rows)
+    return page.reset_index(drop=True)
+
+
+def first_page(table: pd.DataFrame) -> pd.DataFrame:
+    """The table of the patients without what its notes say, and without the column of all where it has both sets."""
+    names = table["Variable"].str.replace(r", (?:n \(%\)|median \(quartiles\))$", "", regex=True)
+    both = {"Development", "Test"} <= set(table)
+    return table.drop(columns=["All"] * both, errors="ignore").assign(Variable=names)
+
+
+def missing_page(table: pd.DataFrame) -> pd.DataFrame:
+    """Missing values in per cent."""
+    return as_printed(table.assign(missing=[f"{100 * share:.1f}" for share in table["missing"]]))
+
+
+def checklist_page(table: pd.DataFrame) -> pd.DataFrame:
+    """A checklist without its answers; of the files those that a reader opens."""
+    names = [one.split() for one in table["where"].str.replace(OTHER_FILES, "", regex=True)]
+    return table.assign(where=[", ".join(Path(name).stem for name in row) for row in names])
 
 
 def complete_cases_page(table: pd.DataFrame) -> pd.DataFrame:
@@ -414,3 +499,23 @@ def printed_comparison(table: pd.DataFrame) -> pd.DataFrame:
         cells = zip(table[columns].to_numpy(dtype=float), digits, strict=True)
         shown[heading] = [with_interval(value, limits, digits=places) for (value, *limits), places in cells]
     return shown
+
+
+# Tables whose cells are more than `as_printed` of their columns.
+PAGES: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
+    "table1": first_page,
+    "missing": missing_page,
+    "univariable_multivariable_clinical": odds_ratios_page,
+    "univariable_multivariable_integrated": odds_ratios_page,
+    "complete_cases": complete_cases_page,
+    "complete_cases_integrated": complete_cases_page,
+    "reclassification": reclassification_page,
+    "subgroups": subgroups_page,
+    "tripod_ai": checklist_page,
+}
+CODES: dict[tuple[str, ...], Callable[[str], str]] = {
+    ("name", "predictor", "column", "variable"): coded_label,
+    ("predictors",): lambda names: " + ".join(map(coded_label, names.split(" + "))),
+    ("model", "a", "b", "first", "second"): lambda name: name.capitalize() if name in MODELS else name,
+    ("figure", "rate"): in_words,
+}

@@ -38,7 +38,7 @@ def test_harmed_files_and_the_page_of_a_failed_attempt_are_made_again_as_they_we
     harness.truncate(study.run / "integrated_model.json")
     harness.replace(study.run / "figures" / "roc.pdf")
     harness.touch_ahead(study.run / "image.csv")
-    (study.run / "tables" / "performance.tex").unlink()
+    (study.run / "tables" / "performance.csv").unlink()
     assert verdict(study, clean, temporary=temporary) == ""
     assert stale(study) == {}
 

@@ -127,7 +127,7 @@ def test_whole_numbers_are_printed_whole_and_no_zero_has_a_sign():
         {"All": [True] * 4, "One": [True, True, False, False], "Two": [False, False, True, True]},
         [Contrast("One", "Two")],
     )
-    assert table["All"].tolist()[1:] == ["14 (13.75–14.25)", "0.00 (0.00–0.00)"]
+    assert table["All"].tolist()[1:] == ["14 (13.8–14.2)", "0.00 (0.00–0.00)"]
 
 
 def test_the_variable_that_made_the_groups_is_not_tested(frame, columns):

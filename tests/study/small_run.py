@@ -111,7 +111,7 @@ def write_tables(folder: Path, cohort: pd.DataFrame) -> None:
     quality = {"noise_hu": 4.0, "thickness_mm": 5.0, "has_mask": 1, "flags": ""}
     write_table(folder / "slices" / "quality.csv", cohort[["patient_id"]].assign(**quality))
     tables = {
-        "table1": {"variable": ["Age, years"], "Development": ["62 (52-71)"], "Test": ["63 (53-72)"]},
+        "table1": {"Variable": ["Age, years"], "Development": ["62 (52-71)"], "Test": ["63 (53-72)"]},
         "missing": {"predictor": ["inr", "age"], "missing": [0.1, 0.0]},
         "linearity": {"column": ["gcs"], "p": [0.4]},
         "optimism_clinical": {"figure": ["AUC"], "corrected": [0.75]},

@@ -12,7 +12,6 @@ from hepred_lib.stats.development import DevelopmentSettings, develop
 from hepred_lib.stats.discrimination import auc
 from hepred_lib.study import drawing, summary
 from hepred_lib.study.drawing import publish, redraw, show, stratum_names
-from hepred_lib.study.tables import save_table
 
 
 def predictors(n=240, seed=1):
@@ -153,27 +152,10 @@ def test_a_figure_drawn_again_has_the_same_bytes(tmp_path):
     assert {path.name: path.read_bytes() for path in (tmp_path / "figures").iterdir()} == before
 
 
-def test_a_published_table_is_saved_for_machines_and_for_latex_and_returned(tmp_path):
-    table = pd.DataFrame({"model": ["a_b"], "auc": [0.123456]})
-    assert publish(tmp_path, "performance", table) is table
-    assert (tmp_path / "tables" / "performance.csv").read_text() == "model,auc\na_b,0.123456\n"
-    assert r"a\_b & 0.123 \\" in (tmp_path / "tables" / "performance.tex").read_text()
-
-
-def set_again(folder, name):
-    """The LaTeX file of the folder's only table, lost and set again."""
-    latex = folder / "tables" / f"{name}.tex"
-    before = latex.read_bytes()
-    latex.unlink()
-    assert redraw(folder) == [latex]
-    assert latex.read_bytes() == before
-    return before
-
-
-def test_a_table_printed_otherwise_than_its_numbers_is_set_again_as_printed(tmp_path):
-    table = pd.DataFrame({"model": ["image"], "auc": [0.8], "auc_low": [0.7], "auc_high": [0.9], "p": [1e-5]})
-    save_table(tmp_path, "performance", table)
-    assert b"auc\\_low" not in set_again(tmp_path, "performance")
+def test_a_published_table_is_saved_for_machines_and_returned_in_words(tmp_path):
+    shown = publish(tmp_path, "cohort", pd.DataFrame({"model": ["image"], "auc": [0.123456]}))
+    assert (tmp_path / "tables" / "cohort.csv").read_text() == "model,auc\nimage,0.123456\n"
+    assert shown.to_dict("list") == {"Model": ["Image"], "AUC": [0.123456]}
 
 
 def test_figures_of_patients_from_elsewhere_are_drawn_again_too(tmp_path):
@@ -182,11 +164,6 @@ def test_figures_of_patients_from_elsewhere_are_drawn_again_too(tmp_path):
     pdf.unlink()
     assert redraw(tmp_path) == [pdf]
     assert pdf.exists()
-
-
-def test_every_table_is_set_again_from_its_csv_with_the_same_bytes(tmp_path):
-    publish(tmp_path, "table1", pd.DataFrame({"variable": ["Age"], "all": ["62 (52–71)"], "p": ["0.80"]}))
-    set_again(tmp_path, "table1")
 
 
 def test_the_area_under_the_drawn_roc_curve_is_the_printed_auc():

@@ -2,7 +2,6 @@
 
 import io
 import json
-import re
 
 import numpy as np
 import pandas as pd
@@ -19,7 +18,6 @@ from hepred_lib.study.files import (
     write_bytes,
     write_figure_data,
     write_json,
-    write_latex,
     write_table,
 )
 
@@ -65,63 +63,17 @@ def test_figure_data_come_back_by_name_and_are_the_same_bytes_again(tmp_path):
     np.testing.assert_array_equal(back["montage"]["hu"], arrays["hu"])
 
 
-def latex(tmp_path, table):
-    write_latex(tmp_path / "t.tex", table)
-    return (tmp_path / "t.tex").read_text(encoding="utf-8")
-
-
-def body_cells(text):
-    """The cells of a tabular, by row; refuses what LaTeX would refuse to set."""
-    assert all(ord(character) < 0x180 for character in text), "UTF-8 input knows Latin letters only"
-    bare = re.sub(r"\\\\|\\[&%_#${}]", "", text)  # line ends and escaped characters
-    assert not set("~#%_") & set(bare)
-    assert bare.count("{") == bare.count("}")
-    for part in re.split(r"\$[^$]*\$", bare):
-        assert not set("$^<>") & set(part), "a sign of formulas outside a formula"
-    rows = [line.removesuffix(r" \\") for line in text.splitlines() if line.endswith(r"\\")]
-    columns = text.splitlines()[0].removeprefix(r"\begin{tabular}{").rstrip("}")
-    cells = [re.split(r"(?<!\\)&", row) for row in rows]
-    assert {len(row) for row in cells} == {len(columns)}
-    return [[cell.strip() for cell in row] for row in cells]
-
-
-def test_latex_escapes_what_latex_would_read(tmp_path):
-    text = latex(tmp_path, pd.DataFrame({"model": ["a_b"], "rate": ["5 %"]}))
-    assert r"a\_b & 5 \% \\" in text
-
-
-@pytest.mark.parametrize("cell", ["a & b", "50 % #1 $2", r"C:\x", "x_1^2 ~ {y}", "p < 0.001 > 0", "[0.1, 0.2]"])
-def test_any_ascii_text_can_be_set(tmp_path, cell):
-    table = pd.DataFrame({f"name {cell}": [cell], "other": ["plain"]})
-    head, (first, _) = body_cells(latex(tmp_path, table))
-    assert first
-    assert len(head) == 2
-
-
-def test_typographic_signs_become_commands(tmp_path):
-    text = latex(tmp_path, pd.DataFrame({"unit": ["µmol/L", "10⁹/L", "−0.1–0.2", "≥ 7 × 8"]}))
-    cells = [row[0] for row in body_cells(text)[1:]]
-    assert cells == [r"$\mu$mol/L", "10$^9$/L", "$-$0.1--0.2", r"$\ge$ 7 $\times$ 8"]
-
-
-@pytest.mark.parametrize(
-    ("number", "printed"),
-    [(0.123456789, "0.123"), (1234.56789, "1235"), (12.0, "12"), (-0.5, "$-$0.5"), ("0.80", "0.80"), (7, "7"),
-     (1.23456e-12, r"1.23$\times10^{-12}$"), (np.nan, ""), (None, ""), (True, "True")],
-)  # fmt: skip
-def test_numbers_are_printed_with_the_digits_a_reader_needs(tmp_path, number, printed):
-    table = pd.DataFrame({"value": pd.Series([number], dtype=object), "x": ["y"]})
-    assert body_cells(latex(tmp_path, table))[1][0] == printed
-
-
-def test_a_table_read_back_as_text_is_set_the_same(tmp_path):
-    table = pd.DataFrame({"name": ["NA", "b"], "auc": ["0.80", "0.91"], "p": [1e-9, np.nan], "n": [3, 4]})
+def test_a_table_is_read_back_as_text_or_as_numbers(tmp_path):
+    table = pd.DataFrame({"name": ["NA", "b"], "auc": ["0.80", "0.91"], "n": [3, np.nan]})
     write_table(tmp_path / "t.csv", table)
-    assert latex(tmp_path, read_printed(tmp_path / "t.csv")) == latex(tmp_path, table)
+    assert read_printed(tmp_path / "t.csv").to_numpy().tolist() == [["NA", "0.80", "3.0"], ["b", "0.91", ""]]
+    back = read_printed(tmp_path / "t.csv", numbers=True)
+    assert back["name"].tolist() == ["NA", "b"]
+    assert back["auc"].sum() == pytest.approx(1.71)
+    assert back["n"].isna().tolist() == [False, True]
 
 
-def test_a_table_without_rows_or_columns_is_set_too(tmp_path):
-    assert body_cells(latex(tmp_path, pd.DataFrame({"a": [], "b": []}))) == [["a", "b"]]
+def test_a_table_without_columns_is_read_back(tmp_path):
     write_table(tmp_path / "t.csv", pd.DataFrame())
     assert read_printed(tmp_path / "t.csv").empty
 

@@ -78,10 +78,11 @@ def test_the_files_are_named_and_written(run):
     names = [path.relative_to(run).as_posix() for path in write_report(run)]
     assert names == [
         *("report/model_card.md", "report/data_card.md"),
-        *("report/probast_ai.md", "tables/probast_ai.csv", "tables/probast_ai.tex"),
-        *("report/claim_2024.md", "tables/claim_2024.csv", "tables/claim_2024.tex"),
-        *("report/tripod_ai.md", "tables/tripod_ai.csv", "tables/tripod_ai.tex"),
-        *("report/summary.html", "report/summary.pdf"),
+        *("report/probast_ai.md", "tables/probast_ai.csv"),
+        *("report/claim_2024.md", "tables/claim_2024.csv"),
+        *("report/tripod_ai.md", "tables/tripod_ai.csv"),
+        *(f"tables/{name}.tex" for name in ("table1", "missing", "performance", "subgroups", "tripod_ai")),
+        *("report/tables.docx", "report/summary.html", "report/summary.pdf"),
     ]
     assert names[-1] == REPORTED
     assert all((run / name).stat().st_size for name in names)

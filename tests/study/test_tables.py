@@ -56,17 +56,16 @@ def test_limits_without_a_name_belong_to_the_column_before_them():
 
 
 def test_the_csv_keeps_every_digit_and_the_page_those_that_matter(table, tmp_path):
-    shown = save_table(tmp_path, "subgroups", table)
-    assert pd.read_csv(tmp_path / "tables" / "subgroups.csv")["auc"][0] == 0.8123456
-    latex = (tmp_path / "tables" / "subgroups.tex").read_text(encoding="utf-8")
-    assert "female & 47 & 0.81 (0.70-0.90) & yes & $<$0.001" in latex
-    assert shown.equals(as_printed(table))
+    shown = save_table(tmp_path, "internal_external", table)
+    assert pd.read_csv(tmp_path / "tables" / "internal_external.csv")["auc"][0] == 0.8123456
+    assert shown.iloc[0].tolist() == ["female", "47", "0.81 (0.70-0.90)", "yes", "<0.001"]
+    assert list(shown) == ["Group", "n", "AUC", "Selected", "p, AUC"]
 
 
-def test_a_table_without_rows_is_written_with_its_heading(table, tmp_path):
+def test_a_table_without_rows_is_written_with_its_heading_and_says_so(table, tmp_path):
     shown = save_table(tmp_path, "empty", table.iloc[:0])
     assert shown.to_numpy().tolist() == [["nothing to tabulate in this study"]]
-    assert "group & n & auc" in (tmp_path / "tables" / "empty.tex").read_text(encoding="utf-8")
+    assert (tmp_path / "tables" / "empty.csv").read_text(encoding="utf-8").startswith("group,n,auc")
 
 
 def judged(auc=0.8, auc_ci=(0.7, 0.9)):
@@ -135,7 +134,7 @@ def test_every_candidate_stands_alone_and_what_was_chosen_in_the_model():
     assert both.loc[0, "wald"] == pytest.approx(np.exp(10 * model.unshrunk_coefficients[0]))
     assert both["univariable"].notna().all()
     printed = tables.odds_ratios_page(both)
-    assert printed.loc[0, "profile"].startswith(printed.loc[0, "wald"][:4])
+    assert printed.loc[0, "profile"].count("-") == 1
     assert printed.loc[1, ["wald", "p_wald", "profile"]].tolist() == ["–"] * 3
 
 
