@@ -59,7 +59,7 @@ def for_markdown(text: str) -> str:
     >>> print(for_markdown("*a* <b>"))
     \*a\* &lt;b&gt;
     """
-    line = " ".join(_visible(text).split())
+    line = " ".join(visible(text).split())
     return _MARKDOWN.sub(r"\\\1", line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"))
 
 
@@ -71,7 +71,7 @@ def for_formula(text: str) -> str:
     >>> print(for_formula("Onset_to $CT}"))
     Onset\_to\ CT
     """
-    kept = re.sub(r"[\\${}^~#&%<>\"']", "", _visible(text))
+    kept = re.sub(r"[\\${}^~#&%<>\"']", "", visible(text))
     return kept.replace("_", r"\_").replace(" ", r"\ ")
 
 
@@ -119,7 +119,7 @@ def shortened(text: str, most: int) -> str:
     return "\n".join(line if len(line) <= most else f"{line[: most - 1]}…" for line in lines)
 
 
-def _visible(text: str) -> str:
+def visible(text: str) -> str:
     """Text without control characters and invisible marks; spaces of any kind become plain ones."""
     plain = (" " if character.isspace() else character for character in text)
     return "".join(character for character in plain if unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Co"))

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hepred_lib.literal import for_latex
+from hepred_lib.figures.style import typeset
+from hepred_lib.literal import for_latex, visible
 from hepred_lib.study.files import read_json, read_printed, write_bytes
 from hepred_lib.study.run import renew_records
 from hepred_lib.study.tables import PAGES, PRINTED, as_page, as_printed
@@ -44,7 +45,8 @@ class Page:
     @property
     def rows(self) -> list[list[str]]:
         """The heads, then the cells, with signs as they are set: − before a number, – between two."""
-        body = [[row[0], *map(_typeset, row[1:])] for row in self.cells.astype(str).to_numpy().tolist()]
+        words = self.cells.astype(str).to_numpy().tolist()
+        body = [[row[0], *(typeset(cell).replace("< 0", "<0") for cell in row[1:])] for row in words]
         return [[_breakable(cell) for cell in row] for row in [list(self.cells), *body]]
 
 
@@ -63,7 +65,9 @@ def print_tables(folder: Path, out: Path | None = None) -> list[Path]:
     list of Path
         The files, the Word document last.
     """
-    target, pages, made = Path(out or folder), [], []
+    target = Path(out or folder)
+    pages: list[Page] = []
+    made: list[Path] = []
     for part in (".", "external"):
         found = {page.name: page for page in _pages(Path(folder), target, part)}
         for name in PRINTED:
@@ -94,29 +98,16 @@ def _pages(folder: Path, target: Path, part: str) -> Iterator[Page]:
             continue
         plain = numbers if "text" in how else as_printed(numbers)
         cells = as_page(name, PAGES[name](numbers) if name in PAGES else plain)
-        values = {"who": who} | dict(plain.iloc[0])
+        values, label = {"who": who} | dict(plain.iloc[0]), f"tab:{'new-' * (who == NEW)}{name.replace('_', '-')}"
         title, *notes = (text.format_map(values) for text in (how["title"], *how["notes"]))
         if cells.shape[1] > 1:
-            label = f"tab:{'new-' * (who == NEW)}{name.replace('_', '-')}"
             yield Page(
-                name, label, f"{title}.{' Simulated patients.' * bool(simulated)}", cells, tuple(map(_typeset, notes))
+                name, label, f"{title}.{' Simulated patients.' * bool(simulated)}", cells, tuple(map(typeset, notes))
             )
 
 
-def _typeset(text: str) -> str:
-    """Minus signs and dashes of numbers.
-
-    Examples
-    --------
-    >>> _typeset("-0.06 (-0.12 to 0.00)"), _typeset("0.70 (0.60-0.80)"), _typeset("A-1")
-    ('−0.06 (−0.12 to 0.00)', '0.70 (0.60–0.80)', 'A-1')
-    """
-    signed = re.sub(r"(?<![\w.)-])-(?=\d)", "−", text.replace("< 0", "<0"))
-    return re.sub(r"(?<=\d)-(?=\d)", "–", signed)
-
-
 def _breakable(cell: str) -> str:
-    """A cell whose long words may be broken, at the seams of a file's name and no number from its %."""
+    """A cell whose long words may be broken, at the seams of a file's name, and no number parted from its %."""
 
     def broken(found: re.Match) -> str:
         return re.sub(rf"([_./]|[^\u200b_./]{{{LONGEST_WORD}}})(?=.)", "\\1\u200b", found[0])
@@ -152,12 +143,11 @@ def column_shares(rows: Sequence[Sequence[str]], line: float) -> tuple[list[floa
     """
     columns = list(zip(*rows, strict=True))
     least = [max(map(_least, column)) + GAP for column in columns]
-    wanted = [max(max(map(_width, column)) + GAP - low, 0.0) for column, low in zip(columns, least, strict=True)]
-    # Long text is wrapped: beyond a point more width would only be taken from the others.
-    wanted = [min(more, line / 2) for more in wanted]
-    spare = max(line - sum(least), 0.0)
-    filled = min(1.0, spare / sum(wanted)) if any(wanted) else 0.0
-    widths = [low + filled * more for low, more in zip(least, wanted, strict=True)]
+    # Long text is wrapped: beyond half a line more width would only be taken from the others.
+    wanted = [min(max(map(_width, column)), line / 2) + GAP for column in columns]
+    more = [max(most - low, 0.0) for most, low in zip(wanted, least, strict=True)]
+    filled = min(1.0, max(line - sum(least), 0.0) / max(sum(more), 1.0))
+    widths = [low + filled * wider for low, wider in zip(least, more, strict=True)]
     return [width / max(sum(widths), line) for width in widths], sum(least) <= line
 
 
@@ -205,10 +195,10 @@ def word(pages: Sequence[Page]) -> bytes:
     for number, page in enumerate(pages, 1):
         caption = document.add_paragraph(style="Caption")
         caption.paragraph_format.keep_with_next, caption.paragraph_format.page_break_before = True, number > 1
-        caption.add_run(f"Table {number}. {_visible(page.title)}")
+        caption.add_run(f"Table {number}. {visible(page.title)}")
         _add_table(document, page.rows)
         for note in page.notes:
-            document.add_paragraph(_visible(note))
+            document.add_paragraph(visible(note))
     stream = BytesIO()
     document.save(stream)
     return _undated(stream)
@@ -234,14 +224,9 @@ def _add_table(document: Any, rows: Sequence[Sequence[str]]) -> None:
         column.width = Mm(share * WORD_LINE_MM)
     for words, line in zip(rows, table.rows, strict=True):
         for text, cell, share in zip(words, line.cells, shares, strict=True):
-            cell.text, cell.width = _visible(text), Mm(share * WORD_LINE_MM)
+            cell.text, cell.width = visible(text), Mm(share * WORD_LINE_MM)
         line._tr.get_or_add_trPr().append(OxmlElement("w:cantSplit"))
     table.rows[0]._tr.get_or_add_trPr().append(OxmlElement("w:tblHeader"))
-
-
-def _visible(text: str) -> str:
-    """Text without signs that no XML file may hold."""
-    return "".join(sign for sign in text if sign.isprintable() or sign == "\u200b")
 
 
 def _undated(stream: BytesIO) -> bytes:
