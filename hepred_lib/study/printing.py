@@ -13,7 +13,6 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from hepred_lib.figures.style import typeset
@@ -27,7 +26,7 @@ NEW = "new patients"
 WORD_FILE = "report/tables.docx"
 # Width of a line in digits, in an A4 article at 10 points (345 pt), at sizes that can be read.
 SIZES = {r"\footnotesize": 345 / 4.25, r"\scriptsize": 345 / 3.99}
-GAP = 1.4
+GAP = 1.4  # between two columns, in digits
 LONGEST_WORD = 18  # signs; longer ones, such as the names of files, may be broken anywhere
 WORD_LINE_MM, WORD_DIGIT_MM = 170, 1.6  # Arial at 8 points
 
@@ -118,13 +117,15 @@ def _breakable(cell: str) -> str:
 def _width(text: str) -> float:
     """About how wide text is set, in digits."""
     wide, narrow = "mwMW%<>≥≤−", " iljt.,:;()'"
-    return sum(1.8 if sign in wide else 1.4 if sign.isupper() else 0.6 if sign in narrow else 1 for sign in text)
+    return 0.5 * text.count("W") + sum(
+        1.8 if sign in wide else 1.4 if sign.isupper() else 0.6 if sign in narrow else 1 for sign in text
+    )
 
 
 def _least(cell: str) -> float:
     """Width of the longest part of a cell that is not broken; words of letters can be hyphenated."""
     parts = re.split(r"[ \n\u200b]+", cell)
-    return max(min(_width(part), 11.5 if re.sub(r"\W", "", part).isalpha() else np.inf) for part in parts)
+    return max(min(_width(part), 11.5) if re.sub(r"\W", "", part).isalpha() else _width(part) for part in parts)
 
 
 def column_shares(rows: Sequence[Sequence[str]], line: float) -> tuple[list[float], bool]:
@@ -138,15 +139,18 @@ def column_shares(rows: Sequence[Sequence[str]], line: float) -> tuple[list[floa
 
     Examples
     --------
-    >>> column_shares([["a", "1"], ["a b c d e f", "2"]], 10)[1], column_shares([["1234567890"]], 5)[1]
+    >>> column_shares([["a", "1"], ["a b c d e f", "2"]], 10)[1], column_shares([["a"], ["1234567890"]], 5)[1]
     (True, False)
     """
     columns = list(zip(*rows, strict=True))
     least = [max(map(_least, column)) + GAP for column in columns]
-    # Long text is wrapped: beyond half a line more width would only be taken from the others.
-    wanted = [min(max(map(_width, column)), line / 2) + GAP for column in columns]
+    # Heads and long text are wrapped: beyond half a line more width would only be taken from the others.
+    wanted = [min(max(map(_width, column[1:])), line / 2) + GAP for column in columns]
     more = [max(most - low, 0.0) for most, low in zip(wanted, least, strict=True)]
-    filled = min(1.0, max(line - sum(least), 0.0) / max(sum(more), 1.0))
+    spare = max(line - sum(least), 0.0)
+    # Words at the head of a row are wrapped before its numbers.
+    more[0] = min(more[0], max(more[0] / 3, spare - sum(more[1:])))
+    filled = min(1.0, spare / max(sum(more), 1.0))
     widths = [low + filled * wider for low, wider in zip(least, more, strict=True)]
     return [width / max(sum(widths), line) for width in widths], sum(least) <= line
 
