@@ -85,9 +85,11 @@ def curved_models(x: pd.DataFrame, y: ArrayLike, model: DevelopedModel, columns:
     DataFrame
         `model` ("as selected", then the name of each spline), `auc, brier, slope` corrected for optimism with the terms
         taken as given, and `median_change, largest_change` of the development patients' probabilities. A number with
-        too few different values for a spline has no row.
+        too few different values for a spline has no row, and a model of no term no table.
     """
     chosen = (*model.settings.forced, *model.path)
+    if not chosen:
+        return pd.DataFrame(columns=["model", "auc", "brier", "slope", "median_change", "largest_change"])
     settings = replace(model.settings, candidates=chosen, forced=chosen)
     straight = develop(x, y, settings)
     models = {"as selected": straight}

@@ -168,6 +168,12 @@ def test_a_curve_moves_probabilities_where_the_effect_is_curved_and_hardly_where
     assert table.loc["spline(age)", "median_change"] > 0.02
 
 
+def test_a_model_of_no_term_has_no_curve():
+    x, y = cohort(gaps=False)
+    model = develop(x, y, DevelopmentSettings(("noise",), alpha=1e-12, n_resamples=2))
+    assert curved_models(x, y, model, []).empty
+
+
 def test_cross_fitting_places_the_knots_without_the_fold():
     x, y = cohort(gaps=False)
     settings = DevelopmentSettings(("spline(age)",), forced=("spline(age)",), n_resamples=2)
