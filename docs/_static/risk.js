@@ -9,7 +9,27 @@
   const form = document.querySelector(".risk-fields");
   const spoken = document.getElementById("risk-spoken");
   const expit = (x) => (x >= 0 ? 1 / (1 + Math.exp(-x)) : Math.exp(x) / (1 + Math.exp(x)));
-  const percent = (p) => `${(100 * p).toFixed(p < 0.0995 || p > 0.9005 ? 1 : 0)} %`;
+  const percent = (p) =>
+    p < 0.01 ? "< 1 %" : p > 0.99 ? "> 99 %" : `${(100 * p).toFixed(p < 0.0995 || p > 0.9005 ? 1 : 0)} %`;
+  const number = (text) => (text.trim() === "" ? NaN : Number(text.trim().replace(",", "."))); // 7,5 is 7.5
+
+  // What is wrong with an entry, in words; empty where it is right.
+  const wrong = (field) => {
+    const { low, high } = field.dataset, value = number(field.value);
+    const between = low !== undefined && high !== undefined ? ` from ${low} to ${high}` : low !== undefined ? ` of at least ${low}` : "";
+    const kind = "whole" in field.dataset ? "a whole number" : "a number";
+    const fits = Number.isFinite(value) && !(value < Number(low)) && !(value > Number(high));
+    return fits && (kind === "a number" || Number.isInteger(value)) ? "" : `Enter ${kind}${between}.`;
+  };
+
+  // Above or below the threshold, and against the average patient of the study.
+  const compared = (p, threshold) => {
+    const side = p >= threshold ? "at or above the study's threshold" : "below the study's threshold";
+    if (!content.average) return `${side[0].toUpperCase()}${side.slice(1)}.`;
+    const times = p / content.average;
+    const more = times > 1.1 ? `${times.toFixed(1)} times the average risk` : times < 0.9 ? `${(1 / times).toFixed(1)} times less than the average risk` : "about the average risk";
+    return `${side[0].toUpperCase()}${side.slice(1)}; ${more} of ${percent(content.average)}.`;
+  };
 
   // A curved number: its logarithm, itself, or the bend of its restricted cubic spline.
   const bend = (form, knots, x) => {
@@ -56,24 +76,22 @@
   const read = () => {
     const patient = {};
     let whole = true;
-    for (const field of form.querySelectorAll("select, input[type=number]")) {
-      patient[field.name] = field.value;
-      const fits = field.checkValidity();
-      field.setAttribute("aria-invalid", String(!fits));
-      whole = whole && fits;
-      if (field.type === "number") note(field, fits);
+    for (const field of form.querySelectorAll("select, input[type=text]")) {
+      const fault = field.type === "text" ? wrong(field) : "";
+      patient[field.name] = field.type === "text" ? String(number(field.value)) : field.value;
+      field.setAttribute("aria-invalid", String(Boolean(fault)));
+      whole = whole && !fault;
+      if (field.type === "text") note(field, fault);
     }
     return whole ? patient : null;
   };
 
-  const note = (field, fits) => {
+  const note = (field, fault) => {
     const words = document.getElementById(`${field.id}-note`);
-    const [low, high] = ranges[field.name];
-    const outside = fits && (Number(field.value) < low || Number(field.value) > high);
-    words.textContent = fits
-      ? words.dataset.range + (outside ? "; this value lies outside" : "")
-      : field.validationMessage;
-    words.classList.toggle("risk-warned", outside || !fits);
+    const [low, high] = ranges[field.name], value = number(field.value);
+    const outside = !fault && (value < low || value > high);
+    words.textContent = fault || words.dataset.range + (outside ? "; this value lies outside" : "");
+    words.classList.toggle("risk-warned", outside || Boolean(fault));
   };
 
   let waiting;
@@ -87,6 +105,9 @@
       const output = place.querySelector("output");
       const interval = place.querySelector(".risk-interval");
       output.textContent = answer ? percent(answer.p) : "–";
+      place.querySelector(".risk-words").textContent = answer ? compared(answer.p, model.threshold) : "";
+      const marked = answer ? Math.round(100 * answer.p) : 0;
+      place.querySelectorAll(".risk-icons i").forEach((icon, k) => icon.classList.toggle("risk-hit", k < marked));
       interval.textContent = answer ? `95 % interval ${percent(answer.low)} to ${percent(answer.high)}` : "an entry is missing";
       for (const key of ["p", "low", "high"]) output.dataset[key] = answer ? answer[key] : "";
       if (answer) {
@@ -108,10 +129,13 @@
     waiting = setTimeout(() => { spoken.textContent = said.join("; ") || "An entry is missing or outside its limits."; }, 500);
   };
 
+  // A hundred patients like this one: those who would expand are filled.
+  for (const icons of document.querySelectorAll(".risk-icons")) icons.innerHTML = "<i></i>".repeat(100);
+
   form.addEventListener("input", (event) => {
     const field = event.target;
     if (field.type === "range") form.elements.namedItem(field.dataset.field).value = field.value;
-    if (field.type === "number") document.getElementById(`${field.id}-slider`).value = field.value;
+    if (field.type === "text") document.getElementById(`${field.id}-slider`).value = number(field.value);
     show();
   });
   form.addEventListener("reset", () => setTimeout(show));

@@ -114,6 +114,7 @@ def write_source(run: Path, source: Path, *, patients: bool = False, share: bool
         "reports": _copy_reports(run, source, chapters),
         "models": models,
         "fields": fields,
+        "average": _average_risk(results),
         "cases": write_site_cases(run, source / "_static", results, share=share, patients=patients),
     }
     environment = Environment(
@@ -256,6 +257,12 @@ def read_risk_models(run: Path) -> tuple[list[dict[str, Any]], list[dict[str, An
         stored = {key: logistic[key] for key in ("intercept", "covariance")} | {"threshold": content["threshold"]}
         models.append({"name": name, "terms": terms, **stored, "nomogram": content.get("nomogram")})
     return models, list(fields.values())
+
+
+def _average_risk(results: Mapping[str, Any]) -> float | None:
+    """The share of the development patients who expanded; None where it is not known."""
+    n = results.get("n") or {}
+    return n["he_development"] / n["development"] if n.get("he_development") and n.get("development") else None
 
 
 def _field(predictor: str, imputation: Mapping[str, Any]) -> dict[str, Any]:

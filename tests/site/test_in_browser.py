@@ -131,7 +131,24 @@ def test_an_entry_outside_its_limits_gives_no_probability_and_says_why(visit, br
     assert browser.execute_script("return document.querySelector('output').textContent") == "–"
     field = browser.find_element("id", "risk-age")
     assert field.get_attribute("aria-invalid") == "true"
-    assert "110" in browser.find_element("id", "risk-age-note").text
+    assert browser.find_element("id", "risk-age-note").text == "Enter a number from 18 to 110."
+
+
+def test_a_decimal_comma_is_understood_and_the_answer_is_compared(visit, browser, site):
+    visit((site / "risk.html").as_uri())
+    answers = []
+    for written in ("171.5", "171,5"):
+        browser.execute_script(
+            "const f = document.getElementById('risk-sbp_mmhg'); f.value = arguments[0];"
+            "f.dispatchEvent(new Event('input', {bubbles: true}))",
+            written,
+        )
+        answers.append(browser.execute_script("return document.querySelector('.risk-answer output').dataset.p"))
+    assert answers[0] == answers[1] != ""
+    words = browser.find_element("css selector", ".risk-words").text
+    assert "the study's threshold" in words
+    hits = browser.execute_script("return document.querySelector('.risk-answer').querySelectorAll('.risk-hit').length")
+    assert hits == round(100 * float(answers[0]))
 
 
 def test_every_entry_has_a_label(visit, browser, site):

@@ -53,7 +53,7 @@ def test_each_predictor_is_entered_once_for_all_models(read, page):
     models, fields = read
     wanted = {term["predictor"] for model in models.values() for term in model["terms"]}
     assert set(fields) == wanted
-    assert sorted(re.findall(r'<(?:input type="number"|select) id="risk-(\w+)"', page())) == sorted(wanted)
+    assert sorted(re.findall(r'<(?:input type="text"|select) id="risk-(\w+)"', page())) == sorted(wanted)
 
 
 def test_a_category_is_a_choice_and_a_number_keeps_the_manifests_limits(read):
