@@ -27,7 +27,7 @@
     const side = p >= threshold ? "at or above the study's threshold" : "below the study's threshold";
     if (!content.average) return `${side[0].toUpperCase()}${side.slice(1)}.`;
     const times = p / content.average;
-    const more = times > 1.1 ? `${times.toFixed(1)} times the average risk` : times < 0.9 ? `${(1 / times).toFixed(1)} times less than the average risk` : "about the average risk";
+    const more = Math.abs(times - 1) < 0.1 ? "about the average risk" : `${times.toFixed(1)} times the average risk`;
     return `${side[0].toUpperCase()}${side.slice(1)}; ${more} of ${percent(content.average)}.`;
   };
 
