@@ -336,7 +336,7 @@ def publish(folder: Path, name: str, table: pd.DataFrame) -> pd.DataFrame:
 def artwork(
     folder: Path, out: Path, *, journal: str = "springer", formats: Sequence[str] = ("pdf",), only: Sequence[str] = ()
 ) -> list[Path]:
-    """Draw figures of a finished study as a journal wants them, from their saved data; the run is only read.
+    """Draw figures of a finished study as a journal wants them, from their saved data alone.
 
     Parameters
     ----------
@@ -387,13 +387,7 @@ def redraw(folder: Path, out: Path | None = None) -> list[Path]:
     list of Path
         The PDF of each figure.
     """
-    made = []
-    for part in (".", "external"):
-        source, target = folder / part, (out or folder) / part
-        data = read_figure_data(source / "figure_data")
-        for name in (name for name, spec in FIGURES.items() if spec.artwork and name in data):
-            save(target, name, data[name])
-            made.append(target / "figures" / f"{name}.pdf")
+    made = artwork(folder, out or folder, formats=("pdf", "png"))
     if out is None:
         renew_records(folder)
-    return made
+    return [path for path in made if path.suffix == ".pdf"]

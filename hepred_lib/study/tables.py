@@ -16,6 +16,7 @@ import pandas as pd
 import yaml
 
 from hepred_lib.cohort.predictors import predictor_label, predictor_unit
+from hepred_lib.figures.style import p_text
 from hepred_lib.literal import for_formula
 from hepred_lib.stats.curves import LOG, SPLINE, split_term
 from hepred_lib.stats.development import DevelopedModel
@@ -73,9 +74,7 @@ def p_value(p: float | None) -> str:
     >>> p_value(0.0312), p_value(0.00002), p_value(None)
     ('0.031', '<0.001', 'not estimable')
     """
-    if p is None or pd.isna(p):
-        return NOT_ESTIMABLE
-    return "<0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
+    return NOT_ESTIMABLE if p is None or pd.isna(p) else p_text(p)
 
 
 def listed(words: Sequence[str]) -> str:
