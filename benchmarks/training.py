@@ -2,7 +2,8 @@
 
 .venv/bin/python -m pip install --constraint constraints.txt --editable '.[bench]'
 .venv/bin/python benchmarks/training.py [--rounds 3] [--steps 18] [--workers 2]
-.venv/bin/python benchmarks/training.py --device cuda      our loop alone, on this device; needs no MONAI
+.venv/bin/python benchmarks/training.py --device cuda [--matrix 256] [--patients-per-step 6]
+                                                   our loop alone, on this device; needs no MONAI
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
 
@@ -24,6 +26,7 @@ import torch
 from measuring import markdown, median_with_range, seconds_now
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
+from torch.utils.flop_counter import FlopCounterMode
 
 from hepred_lib.imaging.preprocessing import SliceGrid, grid_record
 from hepred_lib.imaging.slices import BLOOD, BRAIN, HU, HU_OFFSET, IVH, stored_path
@@ -43,14 +46,16 @@ from hepred_lib.multitask.data import (
     draw_slices,
     epoch_steps,
     load_patients,
+    step_batches,
     stored_to_hu,
     with_neighbours,
 )
-from hepred_lib.multitask.device import device_words, pick_device
+from hepred_lib.multitask.device import PRECISIONS, device_words, pick_device, pick_precision
 from hepred_lib.multitask.network import MultitaskNetwork, NetworkSettings
 from hepred_lib.multitask.training import TrainingSettings, joint_loss, train_fold
 
 N_SLICES, FIELD_MM, THICKNESS_MM = 31, 200.0, 5.0
+WARM_UP, PROFILED = 4, 4  # steps; the third of a shape is the first that is replayed
 
 
 def made_up_planes(number: int, matrix: int) -> np.ndarray:
@@ -167,8 +172,9 @@ class PeerLoop:
             he=torch.tensor([patient.he for patient in chosen], dtype=torch.float32),
             descriptors=torch.tensor([patient.descriptors for patient in chosen], dtype=torch.float32),
             ivh_known=torch.ones(len(chosen)),
+            changes=torch.empty(len(chosen), 0),  # its transforms have changed the slices
             patient_ids=tuple(patient.patient_id for patient in chosen),
-            number=tuple(int(k) for k in numbers),
+            noise_seed=0,
         )
 
 
@@ -216,7 +222,7 @@ def slice_transforms(matrix: int):
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
-CPU, MATRIX = torch.device("cpu"), 128
+CPU, MATRIX, DISTINCT = torch.device("cpu"), 128, 48
 SETTINGS = TrainingSettings(epochs=1)
 PARTS = {  # what is timed inside a training, and where its modules find it
     "draw": (data, "draw_batch"),
@@ -227,7 +233,11 @@ PARTS = {  # what is timed inside a training, and where its modules find it
     "optimizer": (torch.optim.AdamW, "step"),
     "average of the weights": (training, "_update_average"),
 }
-BESIDE = {"network": (training, "_new_state"), "checkpoint": (training, "save_state")}
+BESIDE = {
+    "network": (training, "_new_state"),
+    "checkpoint": (training, "save_state"),
+    "its mark": (training, "_fingerprint"),
+}
 
 
 @contextmanager
@@ -269,32 +279,86 @@ def compare(patients: list[Patient], folder: Path, *, rounds: int, workers: int)
     return table, _by_part({name: part[0] for name, part in spent.items()}, seconds[-1, 1, 0], n_slices)
 
 
-def on_device(patients: list[Patient], folder: Path, device: torch.device) -> pd.DataFrame:
-    """An epoch of our loop on one device, after one to warm up: speed, kernels and waits a step, busy share, memory.
+class Steps:
+    """Steps of a training on one device, without checkpoints: what :func:`on_device` measures."""
 
-    On a GPU with the repeatable kernels of a training, and with the fastest.
+    def __init__(
+        self, patients: list[Patient], settings: TrainingSettings, device: torch.device, *, replay: bool
+    ) -> None:
+        self.settings = settings
+        self.state = training._new_state(patients, NetworkSettings(), settings, device)
+        self.stack = data.Stack(patients, device)
+        self.compute = training.gradients_of(self.state, self.state.network, settings, device)
+        self.compute._record &= replay
+        self.order = epoch_steps(len(patients), settings.patients_per_step, (1, 2))
+
+    def run(self, number: int) -> float:
+        """Seconds of so many steps, from an idle device to an idle one."""
+        _wait(self.stack.device)
+        start = time.perf_counter()
+        for step in range(number):
+            numbers = self.order[step % len(self.order)]
+            batches = step_batches(
+                self.stack, numbers, slices_per_patient=self.settings.slices_per_patient, seed=(1, step)
+            )
+            training._train_step(self.state, self.state.network, batches, self.settings, self.compute, [])
+        _wait(self.stack.device)
+        return time.perf_counter() - start
+
+
+def on_device(patients: list[Patient], settings: TrainingSettings, device: torch.device, *, steps: int) -> pd.DataFrame:
+    """Steps of our loop on one device: speed, launches, waits, busy share, arithmetic, memory.
+
+    On a GPU replayed and launched one by one, with the repeatable kernels of a training and with the fastest.
     """
     rows, on_gpu = [], device.type == "cuda"
-    n_steps, n_slices = len(patients) // SETTINGS.patients_per_step, len(patients) * SETTINGS.slices_per_patient
-    fastest = patch.object(training, "deterministic", lambda _: nullcontext())
-    for kernels, chosen in (("repeatable", nullcontext()), ("fastest", fastest))[: 1 + on_gpu]:
-        with chosen:
-            our_epoch(patients, folder, device)
-            kinds = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
-            with profile(activities=kinds) as seen:
-                our_epoch(patients, folder, device)
-            seconds = our_epoch(patients, folder, device)[0][0]
+    rate = matrix_rate(device)
+    for kernels, replay in (("repeatable", True), ("repeatable", False), ("fastest", True))[: 3 if on_gpu else 1]:
+        with training.deterministic(device) if kernels == "repeatable" else nullcontext():
+            loop = Steps(patients, settings, device, replay=replay)
+            loop.run(WARM_UP)
+            seconds = loop.run(steps) / steps
+            with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]) as seen:
+                loop.run(PROFILED)
+            loop.compute._record = False
+            with FlopCounterMode(display=False) as counted:
+                loop.run(1)
         events = seen.key_averages()
-        calls = {
-            part: sum(event.count for event in events if part in event.key) for part in ("LaunchKernel", "ynchroni")
-        }
-        computing_s = sum(getattr(event, "self_device_time_total", 0.0) for event in events) / 1e6
-        row = {"device": device_words(device), "kernels": kernels, "slices a second": f"{n_slices / seconds:.1f}"}
-        row |= {"launches a step": calls["LaunchKernel"] / n_steps, "waits a step": calls["ynchroni"] / n_steps}
-        row |= {"busy": f"{computing_s / seconds:.0%}" if on_gpu else ""}
-        row |= {"peak GB": f"{torch.cuda.max_memory_allocated(device) / 1e9:.2f}" if on_gpu else ""}
-        rows.append(row)
+        calls = {part: sum(e.count for e in events if part in e.key) for part in ("Launch", "StreamSynchronize")}
+        computing_s = sum(getattr(event, "self_device_time_total", 0.0) for event in events) / 1e6 / PROFILED
+        rows.append(
+            {
+                "device": device_words(device),
+                "kernels": kernels + (", replayed" if replay and on_gpu else ""),
+                "ms a step": f"{1e3 * seconds:.1f}",
+                "slices a second": f"{settings.patients_per_step * settings.slices_per_patient / seconds:.0f}",
+                "launches a step": f"{calls['Launch'] / PROFILED:.0f}",
+                "waits a step": f"{calls['StreamSynchronize'] / PROFILED:.1f}",
+                "busy": f"{computing_s / seconds:.0%}" if on_gpu else "",
+                "of the matrix rate": f"{counted.get_total_flops() / seconds / rate:.1%}",
+                "peak GB": f"{torch.cuda.max_memory_reserved(device) / 1e9:.1f}" if on_gpu else "",
+            }
+        )
     return pd.DataFrame(rows)
+
+
+def matrix_rate(device: torch.device, size: int = 4096) -> float:
+    """Operations a second of a product of two random matrices, in the precision of a training."""
+    a, b = torch.randn(2, size, size, device=device).to(PRECISIONS[pick_precision(device)]).unbind()
+    times = []
+    for _ in range(5):
+        _wait(device)
+        start = time.perf_counter()
+        for _ in range(8):
+            a @ b
+        _wait(device)
+        times.append(time.perf_counter() - start)
+    return 8 * 2 * size**3 / min(times)
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def _by_part(spent: dict[str, float], steps_s: float, slices: int) -> pd.DataFrame:
@@ -327,17 +391,20 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=18, help="of the default size, in each round")
     parser.add_argument("--device", help="measure our loop on this device (cuda, cpu), without the peer")
+    parser.add_argument("--matrix", type=int, default=MATRIX)
+    parser.add_argument("--patients-per-step", type=int, default=SETTINGS.patients_per_step)
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="of the peer's DataLoader")
     options = parser.parse_args()
+    settings = replace(SETTINGS, patients_per_step=options.patients_per_step)
     warnings.simplefilter("ignore")  # MONAI's own about its dependencies
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        n_patients = options.steps * SETTINGS.patients_per_step
-        store = write_store(folder / "store", n_patients, matrix=MATRIX, n_distinct=n_patients)
+        n_patients = options.steps * settings.patients_per_step
+        store = write_store(folder / "store", n_patients, matrix=options.matrix, n_distinct=min(n_patients, DISTINCT))
         patients = load_patients(folder / "store", *store)
         print(f"{torch.get_num_threads()} threads; load before the start: {os.getloadavg()[0]:.1f}\n")
         if options.device:
-            print(markdown(on_device(patients, folder, pick_device(options.device)).astype(str)))
+            print(markdown(on_device(patients, settings, pick_device(options.device), steps=options.steps)))
             return
         tables = compare(patients, folder, rounds=options.rounds, workers=options.workers)
         print("\n\n".join(map(markdown, tables)))

@@ -12,6 +12,8 @@ batch
     the bags of several patients, stacked
 number
     a patient's place in the cohort, from which random draws are seeded
+stack
+    all slices of the patients of one training in one tensor on a GPU, where they fit
 descriptor
     a property of the hematoma that can be measured inside an outline; a target beside the outcome
 
@@ -22,9 +24,10 @@ resumed, or shared among several devices, without any state of a sampler.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -50,20 +53,20 @@ from hepred_lib.imaging.slices import (
 WINDOW_HU, DENSE_HU = (0.0, 80.0), (80.0, 200.0)
 NEIGHBOURS = 2  # below, and as many above
 N_CHANNELS = 2 * NEIGHBOURS + 2
+OUTSIDE = HU_OFFSET + int(WINDOW_HU[0])  # what is stored where there is no brain
 FRAME_STEP = 16  # the network halves its input four times
 DESCRIPTORS = (
     *("mean_hu", "sd_hu", "hypodense_fraction", "blend_hu", "black_hole_hu", "hypodensity_hu"),
     *("margin_roughness_mm", "concavity", "surface_irregularity", "n_components"),
 )
-_SCALES_WITH_HU = [name.endswith("_hu") for name in DESCRIPTORS]
-_MOVES_WITH_HU = [name == "mean_hu" for name in DESCRIPTORS]
-_SCALES_WITH_LENGTH = [name.endswith("_mm") for name in DESCRIPTORS]
-MEMORY_SHARE = 0.5
+MEMORY_SHARE, STACK_SHARE = 0.5, 0.25
 TURN_DEG, SHEAR_DEG, SHIFT, SCALE = 20.0, 6.0, 0.06, 0.15
 GAIN, OFFSET_HU, NOISE_HU, BLUR_PIXELS = 0.06, 3.0, 2.5, 1.0
 # Blood that has not clotted, or has begun to dissolve, is hardly denser than brain.
 PALE_SHARE, PALE_HU, PALE_PATCHES = 0.25, 38.0, 4
 MIXED_SHARE, MIXED = 0.25, 0.25  # a scan that was resampled along z: each slice holds a part of its neighbours
+PALE = 11  # place of ``pale`` in a row of changes
+Images = TypeVar("Images", np.ndarray, Tensor)
 
 
 @dataclass(frozen=True)
@@ -102,8 +105,8 @@ class Batch:
     """Slices of several patients: scan in HU with neighbours (n, 5, h, w), and the share of blood (n, 2, h, w).
 
     The channels of ``blood`` are hematoma and ventricles. ``presence, bag, voxel_ml`` have a row a slice, ``he``,
-    ``descriptors`` (of the images as they are in the batch) and ``ivh_known`` one row per patient. ``number`` is each
-    patient's place in the cohort, from which random draws are seeded.
+    ``descriptors`` (of the images as they are in the batch), ``ivh_known`` and ``changes`` (what :func:`augment` does,
+    in the order of :class:`Draw`) one row per patient. ``noise_seed`` is that of the pixels' noise.
     """
 
     hu: Tensor
@@ -114,8 +117,9 @@ class Batch:
     he: Tensor
     descriptors: Tensor
     ivh_known: Tensor
+    changes: Tensor
     patient_ids: tuple[str, ...]
-    number: tuple[int, ...]
+    noise_seed: int
 
 
 def load_patients(store: Path, cohort: pd.DataFrame, quality: pd.DataFrame) -> list[Patient]:
@@ -178,17 +182,77 @@ def step_parts(numbers: np.ndarray, n_parts: int) -> list[np.ndarray]:
     return [numbers[part::n_parts] for part in range(n_parts)]
 
 
+class Stack:
+    """All slices of a training in one tensor on its GPU, where they fit; of others the host sends what a step takes.
+
+    Attributes
+    ----------
+    device : torch.device
+    frame : (int, int), optional
+        On a GPU every batch has the one frame that holds every brain: a step of the same shape can be recorded.
+    """
+
+    def __init__(self, patients: Sequence[Patient], device: torch.device) -> None:
+        self.patients, self.device = patients, device
+        on_host = device.type == "cpu"
+        self.frame = None if on_host else largest_frame(patients)
+        self._first = np.cumsum([0, *(len(patient.planes) for patient in patients)])
+        size = sum(patient.planes.nbytes for patient in patients)
+        self._planes: Tensor | None = None
+        if not on_host and size <= STACK_SHARE * free_bytes(device):
+            shape = (int(self._first[-1]), *patients[0].planes.shape[1:])
+            self._planes = torch.empty(shape, dtype=torch.uint8, device=device)
+            for patient, first in zip(patients, self._first[:-1], strict=True):
+                planes = torch.from_numpy(np.array(patient.planes))
+                self._planes[first : first + len(planes)].copy_(planes)
+
+    def take(self, numbers: Sequence[int], slices: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
+        """Slices of the patients of these numbers on the device: scans with their neighbours, and outlines, as bytes.
+
+        Returns
+        -------
+        seen, blood : Tensor
+            uint8 (n, 5, h, w) and (n, 2, h, w), in the stack's frame, or the smallest that holds these brains.
+        """
+        frame = self.frame or largest_frame([self.patients[k] for k in numbers])
+        pairs = [(self.patients[k].planes, index) for k, index in zip(numbers, slices, strict=True)]
+        if self._planes is None:
+            seen = np.concatenate([with_neighbours(planes, index, frame) for planes, index in pairs])
+            blood = np.concatenate([cut(planes[index, BLOOD : IVH + 1], frame) for planes, index in pairs])
+            return to_device(torch.from_numpy(seen), self.device), to_device(torch.from_numpy(blood), self.device)
+        rows = np.concatenate(
+            [self._first[k] + neighbours(index, len(planes)) for k, (planes, index) in zip(numbers, pairs, strict=True)]
+        )
+        there = to_device(torch.from_numpy(rows), self.device)
+        field = cut(self._planes, frame)
+        seen = torch.where(field[:, BRAIN][there] > 0, field[:, HU][there], OUTSIDE)
+        return seen, field[:, BLOOD : IVH + 1][there[:, NEIGHBOURS]]
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory of a GPU that no process holds; 0 of a device that does not say."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0
+
+
+def to_device(values: Tensor, device: torch.device) -> Tensor:
+    """A host's tensor on a device; a GPU fetches it while the host goes on."""
+    return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values.to(device)
+
+
+def largest_frame(patients: Sequence[Patient]) -> tuple[int, int]:
+    """The smallest frame that holds the brain of every patient."""
+    rows, columns = zip(*(patient.frame for patient in patients), strict=True)
+    return max(rows), max(columns)
+
+
 def draw_batch(
-    patients: Sequence[Patient],
-    numbers: Sequence[int],
-    *,
-    slices_per_patient: int,
-    seed: Sequence[int],
-    device: torch.device,
+    stack: Stack, numbers: Sequence[int], *, slices_per_patient: int, seed: Sequence[int], fading: bool = True
 ) -> Batch:
     """The patients of these numbers, a handful of slices of each, drawn from (seed, patient's number)."""
-    drawn = [draw_slices(patients[k], slices_per_patient, np.random.default_rng([*seed, int(k)])) for k in numbers]
-    return make_batch(patients, numbers, slices=drawn, device=device)
+    drawn = [
+        draw_slices(stack.patients[k], slices_per_patient, np.random.default_rng([*seed, int(k)])) for k in numbers
+    ]
+    return make_batch(stack, numbers, slices=drawn, seed=seed, fading=fading)
 
 
 def draw_slices(patient: Patient, n_slices: int, rng: np.random.Generator) -> np.ndarray:
@@ -203,48 +267,68 @@ def draw_slices(patient: Patient, n_slices: int, rng: np.random.Generator) -> np
 
 
 def make_batch(
-    patients: Sequence[Patient], numbers: Sequence[int], *, slices: Sequence[np.ndarray], device: torch.device
+    stack: Stack,
+    numbers: Sequence[int],
+    *,
+    slices: Sequence[np.ndarray],
+    seed: Sequence[int] = (0,),
+    fading: bool = True,
 ) -> Batch:
-    """Stack the named slices of several patients, in the smallest frame that holds every brain.
+    """The named slices of the patients of these numbers, and what will be changed in them.
 
-    Bytes travel to the device, numbers are made there.
+    All numbers travel to the device at once. With ``fading`` a part of some hematomas will fade.
     """
-    chosen = [patients[k] for k in numbers]
-    frame = tuple(max(sides) for sides in zip(*(patient.frame for patient in chosen), strict=True))
-    pairs = list(zip(chosen, slices, strict=True))
-    seen = np.concatenate([with_neighbours(patient.planes, index, frame) for patient, index in pairs])
-    blood = np.concatenate([cut(patient.planes[index, BLOOD : IVH + 1], frame) for patient, index in pairs])
-    seen, blood = (torch.from_numpy(stored).to(device, non_blocking=True) for stored in (seen, blood))
+    chosen = [stack.patients[k] for k in numbers]
+    seen, blood = stack.take(numbers, slices)
     counts = [len(index) for index in slices]
-    labels = np.concatenate([patient.labels[index] for patient, index in pairs])
-    voxel_ml = np.repeat([patient.voxel_ml for patient in chosen], counts)
+    draws = [draw_changes(np.random.default_rng([*seed, int(k), 1])) for k in numbers]
+    changes = [[*draw.affine.flat, *astuple(draw)[1:]] for draw in draws]
+    columns = (
+        np.concatenate([patient.labels[index] for patient, index in zip(chosen, slices, strict=True)]),
+        np.repeat(np.arange(len(chosen)), counts),
+        np.repeat([patient.voxel_ml for patient in chosen], counts),
+        [patient.he for patient in chosen],
+        [patient.descriptors for patient in chosen],
+        [patient.ivh_known for patient in chosen],
+        np.array(changes) * np.where(np.arange(len(changes[0])) == PALE, float(fading), 1.0),
+    )
+    presence, bag, voxel_ml, he, descriptors, ivh_known, changed = sent(columns, stack.device)
     return Batch(
         hu=stored_to_hu(seen),
         blood=blood.float() / 255.0,
-        presence=torch.tensor(labels, dtype=torch.float32, device=device),
-        bag=torch.tensor(np.repeat(np.arange(len(chosen)), counts), device=device),
-        voxel_ml=torch.tensor(voxel_ml, dtype=torch.float32, device=device),
-        he=torch.tensor([patient.he for patient in chosen], dtype=torch.float32, device=device),
-        descriptors=torch.tensor([p.descriptors for p in chosen], dtype=torch.float32, device=device),
-        ivh_known=torch.tensor([patient.ivh_known for patient in chosen], dtype=torch.float32, device=device),
+        presence=presence,
+        bag=bag.long(),
+        voxel_ml=voxel_ml,
+        he=he,
+        descriptors=descriptors,
+        ivh_known=ivh_known,
+        changes=changed,
         patient_ids=tuple(patient.patient_id for patient in chosen),
-        number=tuple(int(k) for k in numbers),
+        noise_seed=mixed_seed([*seed, *map(int, numbers)]),
     )
 
 
+def sent(columns: Sequence[ArrayLike], device: torch.device) -> list[Tensor]:
+    """Arrays of numbers as float32 tensors on a device, copied there in one piece."""
+    arrays = [np.asarray(column, dtype=np.float32) for column in columns]
+    whole = to_device(torch.from_numpy(np.concatenate([array.ravel() for array in arrays])), device)
+    parts = whole.split([array.size for array in arrays])
+    return [part.view(array.shape) for part, array in zip(parts, arrays, strict=True)]
+
+
 def step_batches(
-    patients: Sequence[Patient],
+    stack: Stack,
     numbers: np.ndarray,
     *,
     slices_per_patient: int,
     seed: Sequence[int],
-    device: torch.device,
+    fading: bool = True,
     parts: tuple[int, int, int] = (0, 1, 1),
 ) -> Iterator[Batch]:
     """The batches of one step that one device works on; ``parts`` is its rank, the devices, the partial steps."""
     rank, n_devices, accumulation = parts
     for own in step_parts(numbers, n_devices * accumulation)[rank * accumulation : (rank + 1) * accumulation]:
-        yield draw_batch(patients, own, slices_per_patient=slices_per_patient, seed=seed, device=device)
+        yield draw_batch(stack, own, slices_per_patient=slices_per_patient, seed=seed, fading=fading)
 
 
 def brain_frame(planes: np.ndarray) -> tuple[int, int]:
@@ -264,7 +348,7 @@ def _frame_side(profile: np.ndarray) -> int:
     return min(len(profile), -(-2 * half // FRAME_STEP) * FRAME_STEP)
 
 
-def cut(images: np.ndarray, frame: tuple[int, int]) -> np.ndarray:
+def cut(images: Images, frame: tuple[int, int]) -> Images:
     """The central frame of images (..., h, w)."""
     top, left = ((size - side) // 2 for size, side in zip(images.shape[-2:], frame, strict=True))
     return images[..., top : top + frame[0], left : left + frame[1]]
@@ -282,11 +366,16 @@ def with_neighbours(planes: np.ndarray, index: np.ndarray, frame: tuple[int, int
 
     The lowest and the highest slice of the scan stand in for neighbours that are lacking.
     """
-    rows = np.clip(np.asarray(index)[:, None] + np.arange(-NEIGHBOURS, NEIGHBOURS + 1), 0, len(planes) - 1)
+    rows = neighbours(index, len(planes))
     found, place = np.unique(rows, return_inverse=True)
     chosen = cut(planes[found], frame)
-    seen = np.where(chosen[:, BRAIN] > 0, chosen[:, HU], np.uint8(HU_OFFSET + WINDOW_HU[0]))
+    seen = np.where(chosen[:, BRAIN] > 0, chosen[:, HU], np.uint8(OUTSIDE))
     return seen[place.reshape(rows.shape)]
+
+
+def neighbours(index: np.ndarray, n_slices: int) -> np.ndarray:
+    """Numbers of the slices at ``index`` and of their neighbours, (k, 5); an end slice stands in for those it lacks."""
+    return np.clip(np.asarray(index)[:, None] + np.arange(-NEIGHBOURS, NEIGHBOURS + 1), 0, n_slices - 1)
 
 
 def stored_to_hu(seen: Tensor) -> Tensor:
@@ -301,7 +390,7 @@ def normalize(hu: Tensor) -> Tensor:
     """
     seen, dense = (
         (part.clamp(low, high) - low) / (high - low) * 2.0 - 1.0
-        for part, (low, high) in ((hu, WINDOW_HU), (hu[:, [NEIGHBOURS]], DENSE_HU))
+        for part, (low, high) in ((hu, WINDOW_HU), (hu[:, NEIGHBOURS : NEIGHBOURS + 1], DENSE_HU))
     )
     return torch.cat([seen, dense], dim=1)
 
@@ -314,9 +403,10 @@ def network_input(planes: np.ndarray, index: np.ndarray, frame: tuple[int, int],
 
 @dataclass(frozen=True)
 class Draw:
-    """One patient's draw: affine map from output to input in units of half a square image, and a scanner's changes.
+    """One patient's draw: affine map from output to input in units of half the longer side, and a scanner's changes.
 
     ``pale`` is how far a part of the hematoma fades, from 0 to 1; ``mixed`` the share of each neighbour in a slice.
+    In a row of a batch's ``changes`` the map is six numbers.
     """
 
     affine: np.ndarray
@@ -350,28 +440,25 @@ def draw_changes(rng: np.random.Generator) -> Draw:
     )
 
 
-def augment(batch: Batch, *, seed: Sequence[int], fading: bool = True) -> Batch:
+def augment(batch: Batch, generator: torch.Generator | None = None) -> Batch:
     """The batch with each patient's slices moved, their HU and with them the descriptors changed.
 
-    With ``fading`` a part of some hematomas fades, and their descriptors are no longer known. Reproducible by ``seed``
-    on the same device.
+    The descriptors of a hematoma of which a part fades are no longer known. Reproducible on the same device: noise
+    comes from the batch's seed, or from a generator of the device that was given that seed.
     """
-    draws = [draw_changes(np.random.default_rng([*seed, number, 1])) for number in batch.number]
-    draws = draws if fading else [replace(draw, pale=0.0) for draw in draws]
-    moved = move(torch.cat([batch.hu - WINDOW_HU[0], batch.blood], dim=1), _by_slice(batch, [d.affine for d in draws]))
+    if generator is None:
+        generator = torch.Generator(batch.hu.device).manual_seed(batch.noise_seed)
+    changes = batch.changes[batch.bag]
+    moved = move(torch.cat([batch.hu - WINDOW_HU[0], batch.blood], dim=1), changes[:, :6].unflatten(1, (2, 3)))
     hu, blood = moved[:, :-2] + WINDOW_HU[0], moved[:, -2:]
-    generator = torch.Generator(hu.device).manual_seed(mixed_seed([*seed, *batch.number]))
     noise = torch.randn(hu.shape, generator=generator, device=hu.device)
     patches = torch.rand((len(hu), 1, PALE_PATCHES, PALE_PATCHES), generator=generator, device=hu.device)
-    pale, mixed = _by_slice(batch, [[d.pale, d.mixed] for d in draws])[:, :, None, None, None].unbind(dim=1)
+    pale, mixed = changes[:, PALE:, None, None, None].unbind(dim=1)
     hu = mix_slices(fade(hu, blood[:, :1], patches, pale), mixed)
-    changes = _by_slice(batch, [[d.gain, d.offset_hu, d.blur, d.noise_hu] for d in draws])
-    gain, offset_hu, zoom, faded = torch.tensor(
-        [[d.gain, d.offset_hu, d.zoom, d.pale] for d in draws], dtype=torch.float32, device=hu.device
-    ).unbind(dim=1)
+    zoom, gain, offset_hu, _, _, faded, _ = batch.changes[:, 6:].unbind(dim=1)
     descriptors = changed_descriptors(batch.descriptors, gain=gain, offset_hu=offset_hu, zoom=zoom)
     descriptors = torch.where(faded[:, None] > 0, torch.nan, descriptors)
-    return replace(batch, hu=change_hu(hu, changes, noise), blood=blood, descriptors=descriptors)
+    return replace(batch, hu=change_hu(hu, changes[:, 7:PALE], noise), blood=blood, descriptors=descriptors)
 
 
 def fade(hu: Tensor, blood: Tensor, patches: Tensor, pale: Tensor) -> Tensor:
@@ -396,7 +483,7 @@ def move(images: Tensor, affine: Tensor) -> Tensor:
     Maps are in units of half the longer side, so that a turn stays a turn where images are not square.
     """
     height, width = images.shape[-2:]
-    unit = torch.tensor([width, height], dtype=affine.dtype, device=affine.device) / max(height, width)
+    unit = torch.cat([affine.new_full((1,), side / max(height, width)) for side in (width, height)])
     affine = affine * torch.cat([unit, unit.new_ones(1)]) / unit[:, None]
     grid = nn.functional.affine_grid(affine, list(images.shape), align_corners=False)
     return nn.functional.grid_sample(images, grid, align_corners=False)
@@ -412,11 +499,6 @@ def change_hu(hu: Tensor, changes: Tensor, noise: Tensor) -> Tensor:
     softer = transforms.gaussian_blur(hu, kernel_size=[5, 5], sigma=[BLUR_PIXELS, BLUR_PIXELS])
     changed = (hu + blur * (softer - hu)) * gain + offset + sd * noise
     return torch.where(hu > WINDOW_HU[0], changed, hu)
-
-
-def _by_slice(batch: Batch, values: list) -> Tensor:
-    table = torch.tensor(np.array(values), dtype=torch.float32, device=batch.bag.device)
-    return table[batch.bag]
 
 
 def descriptor_scale(descriptors: ArrayLike) -> tuple[Tensor, Tensor]:
@@ -445,12 +527,12 @@ def changed_descriptors(descriptors: Tensor, *, gain: Tensor, offset_hu: Tensor,
 
     ``gain, offset_hu, zoom`` have shape (b,).
     """
-    scale_hu, move_hu, scale_mm = (
-        torch.tensor(flags, device=descriptors.device)
-        for flags in (_SCALES_WITH_HU, _MOVES_WITH_HU, _SCALES_WITH_LENGTH)
-    )
-    scaled = descriptors * torch.where(scale_hu, gain[:, None], 1.0) * torch.where(scale_mm, zoom[:, None], 1.0)
-    return scaled + torch.where(move_hu, offset_hu[:, None], 0.0)
+    columns = []
+    for name, values in zip(DESCRIPTORS, descriptors.unbind(dim=1), strict=True):
+        values = values * gain if name.endswith("_hu") else values
+        values = values * zoom if name.endswith("_mm") else values
+        columns.append(values + offset_hu if name == "mean_hu" else values)
+    return torch.stack(columns, dim=1)
 
 
 def mixed_seed(seed: Sequence[int]) -> int:

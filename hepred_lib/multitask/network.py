@@ -225,7 +225,7 @@ class ExpansionHead(nn.Module):
         """
         blood, ventricular = outline[:, :1], outline[:, 1:]
         pooled = torch.cat([_over_region(level, blood, bag, n_patients) for level in features], dim=1)
-        moments = _moments(slices[:, [NEIGHBOURS]], blood, bag, voxel_ml, n_patients)
+        moments = _moments(slices[:, NEIGHBOURS : NEIGHBOURS + 1], blood, bag, voxel_ml, n_patients)
         deep = self.project(torch.cat([self.normalize(pooled), moments], dim=1))  # (b, 32)
         predicted = self.describe(deep)
         volumes = [moments[:, :1], _log_ivh(ventricular, bag, voxel_ml, n_patients)]

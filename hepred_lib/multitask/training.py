@@ -42,6 +42,7 @@ from hepred_lib.disk import written_whole
 from hepred_lib.multitask.data import (
     Batch,
     Patient,
+    Stack,
     augment,
     descriptor_scale,
     epoch_steps,
@@ -64,6 +65,7 @@ from hepred_lib.multitask.network import (
 )
 from hepred_lib.multitask.prediction import predict_cohort, read_out
 from hepred_lib.multitask.readout import fit_presence, fit_readout
+from hepred_lib.multitask.replay import Replay
 from hepred_lib.pretrained import pretrained_file
 from hepred_lib.progress import progress
 from hepred_lib.study.files import file_sha256, read_table
@@ -262,6 +264,8 @@ def _train(
         return state, history
     n_steps = math.ceil(len(patients) / settings.patients_per_step)
     model = shared(state.network, device)
+    stack = Stack(patients, device)
+    compute = gradients_of(state, model, settings, device)
     bar = progress(
         total=settings.epochs * n_steps,
         initial=state.step,
@@ -276,16 +280,14 @@ def _train(
             for numbers in epoch_steps(len(patients), settings.patients_per_step, key):
                 _set_learning_rate(state, settings, settings.epochs * n_steps)
                 batches = step_batches(
-                    patients,
+                    stack,
                     numbers,
                     slices_per_patient=settings.slices_per_patient,
                     seed=key,
-                    device=device,
+                    fading=state.epoch < FADING_SHARE * settings.epochs,
                     parts=(rank(), settings.devices, settings.accumulation),
                 )
-                fading = state.epoch < FADING_SHARE * settings.epochs
-                seen = (augment(batch, seed=key, fading=fading) for batch in batches)
-                sums += _train_step(state, model, seen, settings, pending)
+                sums += _train_step(state, model, batches, settings, compute, pending)
                 bar.update()
             _require_finite(pending, state.step)
             state.epoch += 1
@@ -302,9 +304,10 @@ def _train_step(
     model: nn.Module,
     batches: Iterable[Batch],
     settings: TrainingSettings,
+    compute: Callable[[Batch], Tensor],
     pending: list[tuple[str, Tensor]],
 ) -> Tensor:
-    """Forward and backward of a step's parts, one update; returns the mean losses, still on the device.
+    """Forward and backward of a step's parts by ``compute``, one update; returns the mean losses, still on the device.
 
     Each part's patients and loss are added to ``pending``: to look at every loss at once would hold up the device.
     """
@@ -315,9 +318,9 @@ def _train_step(
     for part, batch in enumerate(batches):
         last = part + 1 == settings.accumulation
         with nullcontext() if last or settings.devices == 1 else model.no_sync():
-            values = _fitting_loss(model, batch, settings, state.scaler) / settings.accumulation
-        losses = losses + values.detach()
-        pending.append((", ".join(batch.patient_ids), values[0].detach()))
+            values = _fitting(compute, batch, settings) / settings.accumulation
+        losses = losses + values
+        pending.append((", ".join(batch.patient_ids), values[0]))
     if state.step % CHECKED_EVERY == 0 or losses.device.type == "cpu":
         _require_finite(pending, state.step)
     state.scaler.unscale_(state.optimizer)
@@ -329,11 +332,24 @@ def _train_step(
     return losses
 
 
-def _fitting_loss(model: nn.Module, batch: Batch, settings: TrainingSettings, scaler: torch.amp.GradScaler) -> Tensor:
+def gradients_of(
+    state: TrainingState, model: nn.Module, settings: TrainingSettings, device: torch.device
+) -> Callable[[Batch], Tensor]:
+    """What computes a batch's losses and leaves their gradients in the network; on one GPU it replays a recording."""
+
+    def work(batch: Batch, generator: torch.Generator) -> Tensor:
+        losses = joint_loss(model, augment(batch, generator), settings)
+        state.scaler.scale(losses[0] / settings.accumulation).backward()
+        return losses.detach()
+
+    alone = settings.devices == settings.accumulation == 1
+    return Replay(work, list(state.network.parameters()), device, record=alone)
+
+
+def _fitting(compute: Callable[[Batch], Tensor], batch: Batch, settings: TrainingSettings) -> Tensor:
     """Losses of a batch with their gradients; names the accumulation that fits where memory is short."""
     try:
-        losses = joint_loss(model, batch, settings)
-        scaler.scale(losses[0] / settings.accumulation).backward()
+        return compute(batch)
     except torch.OutOfMemoryError as error:
         parts = settings.accumulation * 2
         most = settings.patients_per_step // settings.devices
@@ -344,7 +360,6 @@ def _fitting_loss(model: nn.Module, batch: Batch, settings: TrainingSettings, sc
             f"the device's memory is too small for {len(batch.hu)} slices of {tuple(batch.hu.shape[-2:])} at a time: "
             f"{advice} ({error})."
         ) from error
-    return losses
 
 
 def joint_loss(model: nn.Module, batch: Batch, settings: TrainingSettings) -> Tensor:
@@ -388,7 +403,7 @@ def outline_losses(output: SliceOutput, batch: Batch) -> tuple[Tensor, Tensor]:
         blood = nn.functional.adaptive_avg_pool2d(batch.blood, (logits.shape[-2], logits.shape[-1]))
         known = torch.stack([torch.ones_like(batch.ivh_known), batch.ivh_known])
         own, ventricular = (
-            outline_loss(logits[:, [k]].float(), blood[:, [k]], batch.bag, known=known[k]) for k in (0, 1)
+            outline_loss(logits[:, k : k + 1].float(), blood[:, k : k + 1], batch.bag, known=known[k]) for k in (0, 1)
         )
         losses.append(own + VENTRICLES_WEIGHT * ventricular)
     return losses[0], torch.stack(losses[1:]).sum()
@@ -573,14 +588,17 @@ def deterministic(device: torch.device) -> Iterator[None]:
         yield
         return
     before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
+    filled = torch.utils.deterministic.fill_uninitialized_memory
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.backends.cudnn.benchmark = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # every kernel here writes all that is read
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(before[0])
         torch.backends.cudnn.benchmark = before[1]
+        torch.utils.deterministic.fill_uninitialized_memory = filled
 
 
 def run_on(n_devices: int, work: Callable[..., None], *arguments: object) -> None:

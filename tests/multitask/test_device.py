@@ -8,7 +8,7 @@ import torch
 from hepred_lib.errors import StudyError
 from hepred_lib.multitask import device as module
 from hepred_lib.multitask import training
-from hepred_lib.multitask.data import fold_roles, step_batches
+from hepred_lib.multitask.data import Stack, fold_roles, step_batches
 from hepred_lib.multitask.device import autocast, device_words, pick_device, pick_precision
 from hepred_lib.multitask.explanation import explain_patient
 from hepred_lib.multitask.network import NetworkSettings
@@ -137,8 +137,9 @@ def test_a_fold_trains_predicts_and_is_read_on_the_device_as_on_the_host(patient
 def test_the_host_waits_for_no_step_but_those_whose_loss_is_checked(patients):
     with pretended_device() as (device, waits):
         state = training._new_state(patients, NetworkSettings(), SETTINGS, device)
+        compute, stack = training.gradients_of(state, state.network, SETTINGS, device), Stack(patients, device)
         for step in range(3):
-            batches = list(step_batches(patients, np.arange(4), slices_per_patient=2, seed=(1, step), device=device))
+            batches = step_batches(stack, np.arange(4), slices_per_patient=2, seed=(1, step))
             waits.clear()
-            training._train_step(state, state.network, batches, SETTINGS, [])
+            training._train_step(state, state.network, batches, SETTINGS, compute, [])
             assert waits.total() == (step % CHECKED_EVERY == 0), f"step {step} waits: {dict(waits)}"
