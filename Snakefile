@@ -82,7 +82,7 @@ if STUDY.external and STUDY.external.get("simulate"):
             simulated(OTHER.parent, STUDY.external["simulate"])
 
 
-# Cards: with --resources gpu=N, as `hepred run` says it, no more folds train at once than there are cards. A cluster's
+# Cards: with --resources gpu=N, as `hepred run` says it, no more folds train at once than cards have places. A cluster's
 # profile may ask for more: --set-resources 03_multitask_training:gres=gpu:1
 for NOTEBOOK in dict.fromkeys(notebook for notebook, _ in STEPS.values()):
 

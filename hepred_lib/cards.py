@@ -1,7 +1,8 @@
 """The graphics cards of this machine, shared among trainings that run at once.
 
-A *card* is one of the GPUs that this process may use, as ``CUDA_VISIBLE_DEVICES`` or the driver numbers them. Nothing
-here needs torch: the command that starts a training decides which cards it sees.
+A *card* is one of the GPUs that this process may use, as ``CUDA_VISIBLE_DEVICES`` or the driver numbers them. A large
+card has several *places*: while one training measures on the host, another keeps the card busy. Nothing here needs
+torch: the command that starts a training decides which cards it sees.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 CARD_WAIT_S = 1.0
+PLACE_GB = 12.0  # twice what a training takes at a matrix of 256 and six patients a step
 
 
 def visible_cards() -> list[str]:
@@ -29,7 +31,7 @@ def visible_cards() -> list[str]:
 
 @contextmanager
 def held_cards(number: int, *, place: Path | None = None) -> Iterator[list[str]]:
-    """Hold as many cards as are asked for, and show torch no others; wait while other processes hold them.
+    """Hold a place on one card, or several whole cards, and show torch no others; wait while others hold them.
 
     Parameters
     ----------
@@ -45,12 +47,10 @@ def held_cards(number: int, *, place: Path | None = None) -> Iterator[list[str]]
         return
     place = place or Path(tempfile.gettempdir()) / f"hepred-cards-{os.getuid()}"
     place.mkdir(mode=0o700, exist_ok=True)
+    wanted = {card: places(card) for card in cards}
     while True:
         with ExitStack() as locks:
-            held: list[str] = []
-            for card in cards:
-                if len(held) < number and _locked(place / f"{card.replace('/', '_')}.lock", locks):
-                    held.append(card)
+            held = _free_cards(number, wanted, place, locks)
             if len(held) == number:
                 os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(held)
                 try:
@@ -60,6 +60,24 @@ def held_cards(number: int, *, place: Path | None = None) -> Iterator[list[str]]
                     os.environ.update({} if before is None else {"CUDA_VISIBLE_DEVICES": before})
                 return
         time.sleep(CARD_WAIT_S)  # with none in hand: two who want two cards each must not wait for one another
+
+
+def places(card: str) -> int:
+    """How many trainings share this card: one for each ``PLACE_GB`` of its memory, at least one."""
+    words = _driver_says("memory.total", "--id=" + card, units=False)
+    return max(1, int(float(words[0]) * 2**20 / (PLACE_GB * 1e9))) if words and words[0].isdigit() else 1
+
+
+def _free_cards(number: int, wanted: dict[str, int], place: Path, locks: ExitStack) -> list[str]:
+    """Up to so many cards: one with a free place, first on cards that nobody uses, or several of which all are free."""
+    held: list[str] = []
+    for turn in range(max(wanted.values()) if number == 1 else 1):
+        for card, n_places in wanted.items():
+            own = [turn] if number == 1 else range(n_places)
+            free = len(held) < number and turn < n_places
+            if free and all(_locked(place / f"{card.replace('/', '_')}.{k}.lock", locks) for k in own):
+                held.append(card)
+    return held
 
 
 def _locked(path: Path, locks: ExitStack) -> bool:
@@ -74,14 +92,19 @@ def _locked(path: Path, locks: ExitStack) -> bool:
 
 def seen_by_the_driver() -> str:
     """The names of the GPUs that the driver knows, empty without a driver."""
+    return "; ".join(" (driver ".join(line.rsplit(", ", 1)) + ")" for line in _driver_says("name,driver_version"))
+
+
+def _driver_says(columns: str, *words: str, units: bool = True) -> list[str]:
+    """One line a card from the driver's own command; none without it."""
     if not (command := shutil.which("nvidia-smi")):
-        return ""
+        return []
+    form = "csv,noheader" + ("" if units else ",nounits")
     try:
         done = subprocess.run(
-            [command, "--query-gpu=name,driver_version", "--format=csv,noheader"],
+            [command, f"--query-gpu={columns}", f"--format={form}", *words],
             capture_output=True, text=True, timeout=20, check=False,
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired):
-        return ""
-    lines = done.stdout.strip().splitlines() if done.returncode == 0 else []
-    return "; ".join(" (driver ".join(line.rsplit(", ", 1)) + ")" for line in lines)
+        return []
+    return done.stdout.strip().splitlines() if done.returncode == 0 else []

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from contextlib import ExitStack
 
 import pytest
 
@@ -73,6 +74,26 @@ def test_cards_are_numbered_as_the_driver_names_them(driver):
     driver("NVIDIA T4, 535.1\nNVIDIA T4, 535.1\n")
     assert seen_by_the_driver() == "NVIDIA T4 (driver 535.1); NVIDIA T4 (driver 535.1)"
     assert visible_cards() == ["0", "1"]
+
+
+def test_a_large_card_has_several_places_and_a_pair_of_cards_is_held_whole(tmp_path, driver, monkeypatch):
+    driver("81559\n")
+    assert module.places("0") == 7
+    driver("8192\n")
+    assert module.places("0") == 1
+    monkeypatch.setattr(module, "places", lambda _: 2)
+    monkeypatch.setattr(module, "CARD_WAIT_S", 0.05)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    with ExitStack() as held:
+        shown = []
+        for _ in range(4):
+            monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+            shown += held.enter_context(held_cards(1, place=tmp_path))
+        assert shown == ["0", "1", "0", "1"], "first the cards that nobody uses"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    with held_cards(2, place=tmp_path) as cards, ExitStack() as locks:
+        assert cards == ["0", "1"]
+        assert module._free_cards(1, {"0": 2, "1": 2}, tmp_path, locks) == []
 
 
 def test_a_driver_that_fails_shows_no_card(driver):

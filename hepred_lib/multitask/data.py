@@ -217,16 +217,17 @@ class Stack:
         frame = self.frame or largest_frame([self.patients[k] for k in numbers])
         pairs = [(self.patients[k].planes, index) for k, index in zip(numbers, slices, strict=True)]
         if self._planes is None:
-            seen = np.concatenate([with_neighbours(planes, index, frame) for planes, index in pairs])
-            blood = np.concatenate([cut(planes[index, BLOOD : IVH + 1], frame) for planes, index in pairs])
-            return to_device(torch.from_numpy(seen), self.device), to_device(torch.from_numpy(blood), self.device)
+            seen = [with_neighbours(planes, index, frame) for planes, index in pairs]
+            blood = [cut(planes[index, BLOOD : IVH + 1], frame) for planes, index in pairs]
+            there = [to_device(torch.from_numpy(np.concatenate(parts)), self.device) for parts in (seen, blood)]
+            return there[0], there[1]
         rows = np.concatenate(
             [self._first[k] + neighbours(index, len(planes)) for k, (planes, index) in zip(numbers, pairs, strict=True)]
         )
-        there = to_device(torch.from_numpy(rows), self.device)
+        chosen = to_device(torch.from_numpy(rows), self.device)
         field = cut(self._planes, frame)
-        seen = torch.where(field[:, BRAIN][there] > 0, field[:, HU][there], OUTSIDE)
-        return seen, field[:, BLOOD : IVH + 1][there[:, NEIGHBOURS]]
+        scans = torch.where(field[:, BRAIN][chosen] > 0, field[:, HU][chosen], OUTSIDE)
+        return scans, field[:, BLOOD : IVH + 1][chosen[:, NEIGHBOURS]]
 
 
 def free_bytes(device: torch.device) -> int:

@@ -14,6 +14,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -81,7 +82,8 @@ class Replay:
 
     def _try_to_record(self, shape: tuple, batch: Batch) -> None:
         """Add a recording; where the driver or the memory refuses, say so once and compute the steps one by one."""
-        batch = replace(batch, **{name: tensor.clone() for name, tensor in _tensors(batch).items()})
+        copies: dict[str, Any] = {name: tensor.clone() for name, tensor in _tensors(batch).items()}
+        batch = replace(batch, **copies)
         graph, pool = torch.cuda.CUDAGraph(), None
         graph.register_generator_state(self._generator)
         for earlier in self._recordings.values():

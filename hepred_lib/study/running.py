@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from hepred_lib import errors
-from hepred_lib.cards import visible_cards
+from hepred_lib.cards import places, visible_cards
 from hepred_lib.errors import StudyError
 from hepred_lib.progress import RUNNER
 from hepred_lib.study.definition import (
@@ -316,7 +316,7 @@ def _shared_cards(gpus: int | None) -> list[str]:
             raise StudyError(f"--gpus must be at most the number of cards that can be used, {len(cards)}, got {gpus}.")
         cards = cards[:gpus]
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(cards)
-    return ["--resources", f"gpu={len(cards)}"] if cards else []
+    return ["--resources", f"gpu={sum(map(places, cards))}"] if cards else []
 
 
 def run_folder(study: Study, runs_dir: str = "") -> Path:
