@@ -31,7 +31,6 @@ from typing import TypeVar
 
 import numpy as np
 import pandas as pd
-import psutil
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
@@ -59,7 +58,7 @@ DESCRIPTORS = (
     *("mean_hu", "sd_hu", "hypodense_fraction", "blend_hu", "black_hole_hu", "hypodensity_hu"),
     *("margin_roughness_mm", "concavity", "surface_irregularity", "n_components"),
 )
-MEMORY_SHARE, STACK_SHARE = 0.5, 0.25
+STACK_SHARE = 0.25  # of the memory that a GPU has left
 TURN_DEG, SHEAR_DEG, SHIFT, SCALE = 20.0, 6.0, 0.06, 0.15
 GAIN, OFFSET_HU, NOISE_HU, BLUR_PIXELS = 0.06, 3.0, 2.5, 1.0
 # Blood that has not clotted, or has begun to dissolve, is hardly denser than brain.
@@ -125,10 +124,8 @@ class Batch:
 def load_patients(store: Path, cohort: pd.DataFrame, quality: pd.DataFrame) -> list[Patient]:
     """The patients of a cohort table (``patient_id``, ``he``) from the slice store, in the table's order.
 
-    The store is read into memory once; a store larger than half of the free memory stays on disk, memory-mapped.
+    Their planes stay on disk, memory-mapped: what is read once stays in the system's memory, for all folds together.
     """
-    size = sum(stored_path(store, name).stat().st_size for name in cohort["patient_id"])
-    in_memory = size <= MEMORY_SHARE * psutil.virtual_memory().available
     patients = []
     free = cohort["ivh"].eq(0) if "ivh" in cohort else pd.Series(False, index=cohort.index)
     for patient_id, he, ivh_free in zip(cohort["patient_id"], cohort["he"].astype(float), free, strict=True):
@@ -136,7 +133,7 @@ def load_patients(store: Path, cohort: pd.DataFrame, quality: pd.DataFrame) -> l
         patients.append(
             Patient(
                 patient_id,
-                np.array(planes) if in_memory else planes,
+                planes,
                 grid.pixel_mm,
                 grid.voxel_ml,
                 he,

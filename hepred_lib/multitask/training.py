@@ -240,7 +240,7 @@ def train_fold(
     if settings.devices > 1:
         light = [replace(patient, planes=None) if patient.path else patient for patient in patients]
         try:
-            run_on(settings.devices, _train, light, network_settings, settings, checkpoint)
+            run_on(settings.devices, device.type, _train, light, network_settings, settings, checkpoint)
         except torch.multiprocessing.ProcessRaisedException as error:
             raise TrainingError(str(error).strip().splitlines()[-1]) from error
     state, history = _train(
@@ -603,38 +603,38 @@ def deterministic(device: torch.device) -> Iterator[None]:
         memory.fill_uninitialized_memory = filled
 
 
-def run_on(n_devices: int, work: Callable[..., None], *arguments: object) -> None:
+def run_on(n_devices: int, kind: str, work: Callable[..., Any], *arguments: object) -> None:
     """Call ``work(device, *arguments)`` in one process a device, joined in a process group, and wait for all.
 
     Parameters
     ----------
     n_devices : int
         >= 2.
+    kind : {'cpu', 'cuda'}
     work : callable
         Importable by name; its arguments must pickle.
 
     Raises
     ------
     ValueError
-        If there are GPUs, but fewer than asked for.
+        If fewer GPUs are there than asked for.
     """
-    found = torch.cuda.device_count()
-    if 0 < found < n_devices:
+    if kind == "cuda" and (found := torch.cuda.device_count()) < n_devices:
         raise ValueError(f"devices must be at most the {found} GPUs of this machine, got {n_devices}.")
     with tempfile.TemporaryDirectory(prefix="hepred-") as folder:
         meeting = f"file://{Path(folder) / 'meeting'}"
         torch.multiprocessing.start_processes(
             _join_and_work,
-            args=(n_devices, meeting, torch.get_num_threads(), work, arguments),
+            args=(n_devices, kind, meeting, torch.get_num_threads(), work, arguments),
             nprocs=n_devices,
             start_method="spawn",
         )
 
 
 def _join_and_work(
-    rank: int, n_devices: int, meeting: str, n_threads: int, work: Callable[..., None], arguments: tuple
+    rank: int, n_devices: int, kind: str, meeting: str, n_threads: int, work: Callable[..., Any], arguments: tuple
 ) -> None:
-    on_gpu = torch.cuda.is_available()
+    on_gpu = kind == "cuda"
     device = torch.device("cuda", rank) if on_gpu else torch.device("cpu")
     if on_gpu:
         torch.cuda.set_device(device)

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
+import pytest
 import torch
 from torch.utils import backend_registration
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -20,7 +21,10 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 NAME = "pretended"
 MAY_MIX = ("aten::_to_copy", "aten::copy_")
-HAS_BACKENDS = hasattr(backend_registration, "_setup_privateuseone_for_python_backend")
+needs_backends = pytest.mark.skipif(
+    not hasattr(backend_registration, "_setup_privateuseone_for_python_backend"),
+    reason="this torch registers no device from Python",
+)
 
 
 class Pretended(torch.Tensor):

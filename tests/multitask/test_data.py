@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 import torch
 
-from hepred_lib.imaging.slices import BRAIN, HU, HU_OFFSET
+from hepred_lib.imaging.slices import BLOOD, BRAIN, HU, HU_OFFSET
+from hepred_lib.multitask import data
 from hepred_lib.multitask.data import (
     DESCRIPTORS,
     N_CHANNELS,
@@ -36,6 +37,7 @@ from hepred_lib.multitask.data import (
     with_neighbours,
 )
 from hepred_lib.multitask.network import ExpansionHead
+from tests.multitask.pretended import needs_backends, pretended_device
 
 CPU = torch.device("cpu")
 
@@ -105,18 +107,34 @@ def test_a_patient_without_a_mask_has_no_known_presence(patients):
     assert np.isnan(unknown.labels).all()
 
 
-def test_a_store_that_fills_the_memory_stays_on_disk(patients, tmp_path, monkeypatch):
+def test_a_store_stays_on_disk(patients, tmp_path, monkeypatch):
     np.save(tmp_path / "P00.npy", patients[0].planes)
     quality = pd.DataFrame({"has_mask": [1], "has_ivh_mask": [0], **dict.fromkeys(DESCRIPTORS, 1.5)}, index=["P00"])
     cohort = pd.DataFrame({"patient_id": ["P00"], "he": [1.0]})
-    import hepred_lib.multitask.data as module
+    grid = dataclasses.make_dataclass("G", ["pixel_mm", "voxel_ml"])(3.0, 0.045)
+    monkeypatch.setattr(data, "stored_grid", lambda *_: grid)
+    (loaded,) = load_patients(tmp_path, cohort, quality)
+    assert isinstance(loaded.planes, np.memmap)
+    assert (loaded.planes == patients[0].planes).all()
 
-    monkeypatch.setattr(
-        module, "stored_grid", lambda *_: dataclasses.make_dataclass("G", ["pixel_mm", "voxel_ml"])(3.0, 0.045)
-    )
-    assert not isinstance(load_patients(tmp_path, cohort, quality)[0].planes, np.memmap)
-    monkeypatch.setattr(module, "MEMORY_SHARE", 0.0)
-    assert isinstance(load_patients(tmp_path, cohort, quality)[0].planes, np.memmap)
+
+@needs_backends
+def test_slices_that_lie_on_a_device_are_those_of_the_host_in_the_frame_of_all(patients, monkeypatch):
+    small = dataclasses.replace(patients[1], planes=patients[1].planes[:5].copy())
+    small.planes[:, BRAIN, :24] = small.planes[:, BRAIN, -24:] = 0
+    both, slices = [patients[0], small], [np.array([0, 3]), np.array([2, 4])]
+    seen = [with_neighbours(patient.planes, index, (64, 64)) for patient, index in zip(both, slices, strict=True)]
+    blood = [patient.planes[index, BLOOD : BLOOD + 2] for patient, index in zip(both, slices, strict=True)]
+    with pretended_device() as (device, waits):
+        for room in (0, 1e9):
+            monkeypatch.setattr(data, "free_bytes", lambda _, room=room: room)
+            stack = Stack(both, device)
+            waits.clear()
+            taken = stack.take([0, 1], slices)
+            assert not waits.total()
+            assert (stack._planes is None) == (room == 0)
+            assert (taken[0].cpu().numpy() == np.concatenate(seen)).all()
+            assert (taken[1].cpu().numpy() == np.concatenate(blood)).all()
 
 
 def test_an_identity_moves_nothing_and_a_flip_mirrors_columns():

@@ -14,7 +14,7 @@ from hepred_lib.multitask.explanation import explain_patient
 from hepred_lib.multitask.network import NetworkSettings
 from hepred_lib.multitask.prediction import predict_ensemble
 from hepred_lib.multitask.training import CHECKED_EVERY, TrainingSettings, complete_fold
-from tests.multitask.pretended import HAS_BACKENDS, pretended_device
+from tests.multitask.pretended import needs_backends, pretended_device
 
 CPU, CARD = torch.device("cpu"), torch.device("cuda", 0)
 SETTINGS = TrainingSettings(epochs=1, patients_per_step=5, slices_per_patient=2, precision="float32", fold=1)
@@ -92,9 +92,6 @@ def test_products_are_computed_in_the_precision_that_is_asked_for():
         with autocast(CPU, name):
             assert (a @ a).dtype == module.PRECISIONS[name]
     assert device_words(CPU, "float32").endswith("threads, float32")
-
-
-needs_backends = pytest.mark.skipif(not HAS_BACKENDS, reason="this torch registers no device from Python")
 
 
 @needs_backends

@@ -286,7 +286,7 @@ def test_read_outs_are_fitted_where_there_are_events_enough(patients, tmp_path, 
 def test_more_gpus_than_there_are_is_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(ValueError, match="devices must be at most the 1 GPUs of this machine, got 2"):
-        training.run_on(2, print)
+        training.run_on(2, "cuda", print)
 
 
 def test_alone_a_process_is_the_first_and_its_network_is_itself():
