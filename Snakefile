@@ -46,7 +46,7 @@ def simulated(cohort, settings):
     return plain(f"{HEPRED} simulate {shlex.quote(str(cohort))} {options}")
 
 
-COHORT = STUDY.root / "cohorts" / STUDY.name
+COHORT = STUDY.cohort
 OTHER = STUDY.root / STUDY.external["manifest"] if STUDY.external else None
 TRUTH = [at(COHORT / "truth.csv")] if STUDY.simulate else []
 OUTSIDE = {"01": [at(STUDY.root / STUDY.manifest), *TRUTH], "07": TRUTH, "08": [at(OTHER)] if OTHER else []}

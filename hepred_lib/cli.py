@@ -37,6 +37,7 @@ from hepred_lib.study.running import (
     study_steps,
     watch_owner,
 )
+from hepred_lib.study.sweep import take_over, variant_files
 from ich_phantom.__main__ import simulate
 
 if TYPE_CHECKING:
@@ -174,18 +175,34 @@ def run(
 ) -> None:
     """Run a study: completed steps are skipped, changed ones made again. Arguments after -- go to the workflow engine.
 
+    A file with the key `vary` describes several studies, which are run one after another.
+
     Example: hepred run studies/demo.yaml --cores 2 -- --dry-run
     """
-    if why:
-        described = load_study(study)
-        for step, reasons in explain(described, run_folder(described, runs_dir)).items():
-            print(f"{step}: {'; '.join(reasons) or 'up to date'}")
-        return
-    status = run_study(study, cores=cores, gpus=gpus, runs_dir=runs_dir, engine_arguments=context.args)
-    if status:
-        raise typer.Exit(status)
+    variants, failed = variant_files(study), {}
+    for variant in variants:
+        if why:
+            described = load_study(variant)
+            for step, reasons in explain(described, run_folder(described, runs_dir)).items():
+                print(f"{step}: {'; '.join(reasons) or 'up to date'}")
+        elif status := run_study(variant, cores=cores, gpus=gpus, runs_dir=runs_dir, engine_arguments=context.args):
+            failed[variant.stem] = status
+        elif not context.args:
+            _finish(variant, runs_dir)
+    if len(variants) > 1 and failed:
+        print(f"hepred: not finished: {', '.join(failed)}", file=sys.stderr)
+    if failed:
+        raise typer.Exit(max(failed.values()))
+    if len(variants) > 1 and not (why or context.args):
+        print(
+            f"All {len(variants)} studies of {study.name} are finished: hepred pool and hepred compare take their runs."
+        )
+
+
+def _finish(study: Path, runs_dir: str) -> None:
+    """Print a finished study's summary, and write its report where it is missing."""
     results = run_folder(load_study(study), runs_dir) / "results.json"
-    if results.exists() and not context.args:
+    if results.exists():
         from hepred_lib.study.report import write_report
 
         print(summary(results))
@@ -214,6 +231,9 @@ def notebook(
     executed = step_name(name, fold)
     if if_changed and not reasons_to_make(described, folder, name, fold):
         print(f"{executed} is up to date", file=sys.stderr, flush=True)
+        return
+    if if_changed and (other := take_over(described, folder, name, fold)):
+        print(f"{executed} taken over from {other}, which made the same", file=sys.stderr, flush=True)
         return
     start, steps = time.perf_counter(), list(study_steps(described))
     place = f" ({steps.index(executed) + 1} of {len(steps)})" if executed in steps else ""

@@ -54,7 +54,9 @@ _KEYS = {
     "external": {"manifest": str, "simulate": _SIMULATE},
     "threads": dict.fromkeys(NOTEBOOKS, range(1, 257)),
     "parameters": dict.fromkeys(NOTEBOOKS, dict),
+    "variant_of": str,
 }
+VARY = {"seeds": list, "sites": dict, "parameters": dict.fromkeys(NOTEBOOKS, dict)}
 _REQUIRED = {"": ("study", "manifest", "seed"), "simulate": ("patients", "seed"), "external": ("manifest",)}
 
 
@@ -72,11 +74,17 @@ class Study:
     external: Mapping[str, Any] | None = None
     threads: Mapping[str, int] = field(default_factory=dict)
     parameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    variant_of: str = ""
+
+    @property
+    def cohort(self) -> Path:
+        """Folder of the simulated cohort; variants of a sweep share one."""
+        return self.root / "cohorts" / (self.variant_of or self.name)
 
     @property
     def truth(self) -> str:
         """Path of the simulated truth relative to the root, empty where the truth is not known."""
-        return f"cohorts/{self.name}/truth.csv" if self.simulate else ""
+        return str((self.cohort / "truth.csv").relative_to(self.root)) if self.simulate else ""
 
     def notebook_threads(self, notebook: str) -> int:
         """Threads of one notebook: part of the study, so that numbers do not depend on the machine's cores."""
@@ -91,9 +99,27 @@ def load_study(path: Path | str) -> Study:
     StudyError
         Naming the file, the key, what is required and what came.
     """
-    raw, path = _read_yaml(Path(path)), Path(path).resolve()
+    raw, path = read_study_file(Path(path)), Path(path).resolve()
+    if "vary" in raw:
+        raise StudyError(
+            f"{path.name} describes several studies ('vary'); `hepred run` writes a file for each, one of which this "
+            "command takes."
+        )
+    return check_study(raw, path)
+
+
+def read_study_file(path: Path) -> dict[str, Any]:
+    """The keys of a study file, each checked; of a file that describes several studies ``vary`` too."""
+    raw = _read_yaml(path)
     if not isinstance(raw, dict):
         raise StudyError(f"{path.name} must be a mapping of keys to values, got {type(raw).__name__}.")
+    _check_keys(raw, _KEYS | {"vary": VARY}, path.name)
+    return raw
+
+
+def check_study(raw: Mapping[str, Any], path: Path) -> Study:
+    """The study of these keys, whose file is, or will be, at ``path``."""
+    raw = dict(raw)
     _check_keys(raw, _KEYS, path.name)
     if not re.fullmatch(NAME, raw["study"]):
         raise StudyError(
