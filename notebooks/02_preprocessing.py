@@ -160,10 +160,10 @@ ratio.describe(percentiles=[0.05, 0.25, 0.5, 0.75, 0.95]).to_frame().T
 # The window is 0 to 80 HU, as the network receives it.
 
 # %%
-drawn = volumes[volumes["split"].eq("development")].nlargest(24, "mask_ml").iloc[::3]["patient_id"]
-planes = {patient: open_patient(store, patient) for patient in drawn}
+drawn = volumes[volumes["split"].eq("development")].nlargest(24, "mask_ml").iloc[::3].set_index("patient_id")["mask_ml"]
+planes = {patient: open_patient(store, patient) for patient in drawn.index}
 index = {patient: int(np.argmax(blood_area_mm2(stack, 1.0))) for patient, stack in planes.items()}
-slices = np.stack([planes[patient][index[patient]] for patient in drawn])
+slices = np.stack([planes[patient][index[patient]] for patient in drawn.index])
 assert len(slices) == len(drawn), "one slice per patient is shown"
 
 # %% [markdown]
@@ -175,9 +175,11 @@ assert len(slices) == len(drawn), "one slice per patient is shown"
 # %%
 montage = {
     "hu": shown_hu(slices[:, HU].astype(float) - HU_OFFSET, slices[:, BRAIN], field_mm / matrix),
-    "mask": slices[:, BLOOD] >= 128,
+    "mask": slices[:, BLOOD] / 255,
     "brain": slices[:, BRAIN] > 0,
-    "titles": np.array([f"slice {index[patient] + 1} of {len(planes[patient])}" for patient in drawn]),
+    "titles": np.array(
+        [f"Slice {index[name] + 1} of {len(planes[name])}\n{size:.1f} mL" for name, size in drawn.items()]
+    ),
     "pixel_mm": np.array(field_mm / matrix),
     "window": np.array([40.0, 80.0]),
     "simulated": np.array(bool(truth)),

@@ -42,6 +42,7 @@ from hepred_lib.multitask.prediction import (
     normalized_scores,
     raw_scores,
     read_cohort,
+    read_with,
     score_scales,
 )
 from hepred_lib.multitask.readout import ablation_scores, ablation_table
@@ -278,7 +279,7 @@ referenced.groupby(ventricles)[["ivh_dice", "reference_ivh_ml", "predicted_ivh_m
 # belong together. The order is by Dice, so that small hematomas are often among the worst.
 
 # %%
-outlines = outline_examples(readings.pictures, segmentation, pixel_mm=reader.pixel_mm)
+outlines = outline_examples(readings.pictures, segmentation)
 show(run.folder, "outlines", outlines | {"simulated": np.array(bool(truth))})
 
 # %% [markdown]
@@ -326,10 +327,12 @@ detection.astype({"presence": float}).groupby("blood")["presence"].describe()
 # %%
 judged = image[image["split"].eq(judged_set) & known & image["patient_id"].isin(readings.patients)]
 extreme = confident_calls(judged, threshold)
-explained = explained_pictures(reader.networks, [readings.patients[name] for name in extreme["patient_id"]])
-titles = [f"{call.kind}\nrisk {100 * call.p_image:.0f} %" for call in extreme.itertuples()]
-explained |= {"titles": np.array(titles, dtype=str), "window": np.array([40.0, 80.0])}
-explained |= {"pixel_mm": np.array(reader.pixel_mm), "simulated": np.array(bool(truth))}
+again = [read_with(reader, rows.loc[name].to_dict())[0] for name in extreme["patient_id"]]
+explained = explained_pictures(reader.networks, again) | {"window": np.array([40.0, 80.0])}
+slice_of = [f"slice {i + 1:.0f} of {n:.0f}" for i, n in zip(explained["shown"], explained["n_slices"], strict=True)]
+risks = [f"{call.kind.capitalize()}, risk {100 * call.p_image:.0f} %" for call in extreme.itertuples()]
+explained["titles"] = np.array([f"{risk}\n{place}" for risk, place in zip(risks, slice_of, strict=True)], dtype=str)
+explained["simulated"] = np.array(bool(truth))
 show(run.folder, "activation", explained)
 
 # %% [markdown]

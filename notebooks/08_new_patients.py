@@ -162,8 +162,7 @@ pd.Series({**detection, **segmentation}, name="value").drop("per_patient").to_fr
 # hemorrhage that was missed altogether has another cause than an outline that is a little too small.
 
 # %%
-pixel_mm = frozen.reader.options["field_mm"] / frozen.reader.options["matrix"] if frozen.reader else np.nan
-examples = drawing.outline_examples(readings.pictures, agreement, pixel_mm=pixel_mm)
+examples = drawing.outline_examples(readings.pictures, agreement)
 show(folder, "outlines", examples | {"simulated": np.array(simulated)})
 
 # %% [markdown]

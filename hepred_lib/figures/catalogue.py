@@ -93,8 +93,9 @@ FIGURES: dict[str, FigureSpec] = {
         images.montage, DOUBLE_MM, images.slices_height_mm, *_CT, "mask", "brain", says=images.window_words,
     ),
     "outlines": _figure(
-        "CT slices with the reference and the predicted outline of the hematoma.",
-        images.outlines, DOUBLE_MM, images.slices_height_mm, *_CT, "reference", "predicted",
+        "CT slices with the reference and the predicted outline of the hematoma, and the part around them enlarged "
+        "(scale bar: 10 mm), at the scan's own resolution.",
+        images.outlines, DOUBLE_MM, images.outlines_height_mm, *_CT, "reference", "predicted",
         says=images.window_words,
     ),
     "overview": _figure(
@@ -102,9 +103,9 @@ FIGURES: dict[str, FigureSpec] = {
         images.overview, DOUBLE_MM, images.overview_height_mm, *_CT, "mask", "lines",
     ),
     "activation": _figure(
-        "Activation map of the DL score in one slice per patient (shade: what raised the score above the mean of the "
-        "hematoma, dotted from half of the maximum; dashed: outline), and the share of the hematoma by slice (dark: "
-        "the slice above).",
+        "One slice per patient, its part with the activation map of the DL score (shade: what raised the score above "
+        "the mean of the hematoma, in percent of the patient's maximum, dotted from half of it; scale bar: 10 mm), and "
+        "the share of the hematoma by slice (dark: the slice above).",
         images.activation, DOUBLE_MM, images.activation_height_mm, *_CT, "predicted", "activation", "shown", "share",
         says=images.window_words,
     ),

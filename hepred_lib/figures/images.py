@@ -3,6 +3,7 @@
 import textwrap
 from collections.abc import Mapping, Sequence
 from itertools import cycle
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,9 +11,12 @@ import seaborn
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import FigureBase
+from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, MultipleLocator
+from scipy import ndimage
 
 from hepred_lib.figures.style import (
     BLUE,
@@ -36,11 +40,16 @@ BRAIN = LineStyle("brain", SKY, ":", "")
 REFERENCE = LineStyle("reference outline", SKY, "-", "")
 PREDICTED = LineStyle("predicted outline", YELLOW, (0, (1.8, 1.8)), "")
 
-PAGE_MM, COLUMNS, LINE_LENGTH = 174, 5, 112
+PAGE_MM, COLUMNS, WIDE_COLUMNS, LINE_LENGTH = 174, 5, 3, 112
+NOT_AIR_HU, EDGE_MM = -500, 6  # around the head, and around the outlines in an enlarged part
+SIDE = 0.62  # of the head's frame: the place of the enlarged part
+SMALLEST_PART_MM, PART_BAR_MM = 26.0, 10
+FINER, ROUNDING = 4, 0.4  # points per voxel of an outline, and how far its corners are rounded, in voxels
+THIN = {"edgecolor": "white", "linewidth": 0.5}
 BAR_LENGTHS_MM = (50, 20, 10, 5, 2, 1)
 DISCLAIMER = "Research use only, not for clinical decisions."
 
-RIM_POINTS = 1.9  # of black under a line: without it a line on bright blood is lost in grey print
+LINE_POINTS, RIM_POINTS = 0.9, 1.9  # black under a line: without it a line on bright blood is lost in grey print
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -76,9 +85,9 @@ def outlines(figure: FigureBase, arrays: Arrays) -> list[Axes]:
     Returns
     -------
     list of Axes
-        One pair a slice, in millimetres.
+        One pair a slice, in millimetres, with the part around the outlines enlarged.
     """
-    return _slices(figure, arrays, {"reference": REFERENCE, "predicted": PREDICTED})
+    return _slices(figure, arrays, {"reference": REFERENCE, "predicted": PREDICTED}, enlarged=True)
 
 
 def overview(figure: FigureBase, arrays: Arrays) -> list[Axes]:
@@ -95,8 +104,8 @@ def overview(figure: FigureBase, arrays: Arrays) -> list[Axes]:
     list of Axes
         One pair a slice, and one for the text.
     """
-    upper, lower = figure.subfigures(2, 1, height_ratios=[slices_height_mm(arrays), _lines_mm(arrays)])
-    slices = _slices(upper, arrays, {"mask": PREDICTED})
+    upper, lower = figure.subfigures(2, 1, height_ratios=[outlines_height_mm(arrays), _lines_mm(arrays)])
+    slices = _slices(upper, arrays, {"mask": PREDICTED}, enlarged=True)
     axes = lower.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
     text = "\n".join(_wrapped(arrays["lines"]))
@@ -105,38 +114,76 @@ def overview(figure: FigureBase, arrays: Arrays) -> list[Axes]:
     return [*slices, axes]
 
 
-def slices_height_mm(arrays: Arrays) -> float:
+def slices_height_mm(arrays: Arrays, *, enlarged: bool = False) -> float:
     """Return the height in mm of a page of slices, 174 mm wide, with titles and legend."""
-    count, height, width = arrays["hu"].shape
-    columns = _columns(count)
-    panel_mm = min(PAGE_MM / columns - 2, 60) * height / max(1, width)
-    return max(1, -(-count // columns)) * (panel_mm + 5) + 14
+    count, (width, height) = len(arrays["hu"]), _head_mm(arrays)
+    columns = _columns(count, enlarged)
+    lines = max((str(title).count("\n") + 1 for title in arrays["titles"]), default=1)
+    widest = min(PAGE_MM / columns - 2, 60 * (1 + SIDE * enlarged))
+    panel_mm = widest * height / (width * (1 + SIDE * enlarged))
+    return max(1, -(-count // columns)) * (panel_mm + 1.5 + 3.5 * lines) + 10
+
+
+def outlines_height_mm(arrays: Arrays) -> float:
+    """Return the height in mm of slices with an enlarged part beside each."""
+    return slices_height_mm(arrays, enlarged=True)
 
 
 def overview_height_mm(arrays: Arrays) -> float:
     """Return the height in mm of an overview, 174 mm wide."""
-    return slices_height_mm(arrays) + _lines_mm(arrays)
+    return outlines_height_mm(arrays) + _lines_mm(arrays)
 
 
-def _columns(count: int) -> int:
+def _columns(count: int, enlarged: bool) -> int:
     """Return how many slices stand in a row, so that the rows are as even as they can be."""
-    rows = max(1, -(-count // COLUMNS))
+    rows = max(1, -(-count // (WIDE_COLUMNS if enlarged else COLUMNS)))
     return max(1, -(-count // rows))
 
 
-def _slices(figure: FigureBase, arrays: Arrays, styles: dict[str, LineStyle]) -> list[Axes]:
-    """Draw every slice with the outlines of the masks that `styles` names."""
+def _heads(arrays: Arrays) -> np.ndarray:
+    """Return left, right, bottom and top in mm of what is not air in each slice, the patient's right on the left."""
+    pixels, limits = np.broadcast_to(arrays["pixel_mm"], len(arrays["hu"])), []
+    for hu, pixel_mm in zip(arrays["hu"], pixels, strict=True):
+        seen = hu[:, ::-1] > NOT_AIR_HU
+        seen = seen if seen.any() else np.ones_like(seen)
+        (left, right), (bottom, top) = (np.flatnonzero(seen.any(axis=axis))[[0, -1]] for axis in (0, 1))
+        limits.append(np.array([left, right + 1, bottom, top + 1]) * pixel_mm)
+    return np.array(limits).reshape(-1, 4)
+
+
+def _head_mm(arrays: Arrays) -> tuple[float, float]:
+    """Return width and height in mm of the frame that holds the head of every slice."""
+    heads = _heads(arrays)
+    if not len(heads):
+        return 1.0, 1.0
+    return float(np.ptp(heads[:, :2], axis=1).max()) + EDGE_MM, float(np.ptp(heads[:, 2:], axis=1).max()) + EDGE_MM
+
+
+def _frames(arrays: Arrays) -> list[tuple[float, ...]]:
+    """Return each slice's frame (left, right, bottom, top; mm): of one size, its head in the middle."""
+    half, heads = np.array(_head_mm(arrays)) / 2, _heads(arrays)
+    middles = zip(heads[:, :2].mean(axis=1), heads[:, 2:].mean(axis=1), strict=True)
+    return [(x - half[0], x + half[0], y - half[1], y + half[1]) for x, y in middles]
+
+
+def _slices(figure: FigureBase, arrays: Arrays, styles: dict[str, LineStyle], *, enlarged: bool = False) -> list[Axes]:
+    """Draw every slice with the outlines of the masks that `styles` names, and beside it a part of it enlarged."""
     count = len(arrays["hu"])
     if not count:
         return no_data(figure)
-    grid = panels(figure, count, columns=_columns(count))
-    pixels_mm = np.broadcast_to(arrays["pixel_mm"], count)
-    bar_mm = _bar_mm(arrays)
-    for i, (axes, pixel_mm) in enumerate(zip(grid, pixels_mm, strict=True)):
-        show_slice(axes, arrays["hu"][i], pixel_mm=pixel_mm, window=arrays["window"], bar_mm=bar_mm)
+    grid = panels(figure, count, columns=_columns(count, enlarged))
+    pixels_mm, bar_mm = np.broadcast_to(arrays["pixel_mm"], count), _bar_mm(arrays)
+    for i, (axes, pixel_mm, frame) in enumerate(zip(grid, pixels_mm, _frames(arrays), strict=True)):
+        hu, look = arrays["hu"][i], {"pixel_mm": pixel_mm, "window": arrays["window"]}
+        show_slice(axes, hu, frame=frame, bar_mm=bar_mm, **look)
         axes.set_title(str(arrays["titles"][i]), loc="center", pad=2)
         masks = [(arrays[name][i], style) for name, style in styles.items()]
-        outline(axes, masks, pixel_mm=pixel_mm)
+        outline(axes, masks, pixel_mm=pixel_mm, points=0.6 if enlarged else LINE_POINTS)
+        if enlarged:
+            right = frame[1] + SIDE * (frame[1] - frame[0])
+            axes.add_patch(Rectangle((frame[1], frame[2]), right - frame[1], frame[3] - frame[2], color="black"))
+            axes.set_xlim(frame[0], right)
+            _enlarge(axes, hu, masks, frame=frame, **look)
     rim = [withStroke(linewidth=RIM_POINTS, foreground="black")]
     handles = [
         Line2D(
@@ -148,39 +195,114 @@ def _slices(figure: FigureBase, arrays: Arrays, styles: dict[str, LineStyle]) ->
     return grid
 
 
-def show_slice(axes: Axes, hu: np.ndarray, *, pixel_mm: float, window: tuple[float, float], bar_mm: float) -> None:
-    """Draw one slice [y, x] in its window (level, width; HU), with R, L and a scale bar; axes in mm."""
-    level, width = window
-    height_mm, width_mm = np.array(hu.shape) * pixel_mm
-    extent, low, high = (0, width_mm, 0, height_mm), level - width / 2, level + width / 2
-    axes.imshow(hu[:, ::-1], origin="lower", extent=extent, vmin=low, vmax=high, interpolation="bilinear")
+def _enlarge(
+    axes: Axes,
+    hu: np.ndarray,
+    masks: Sequence[tuple[np.ndarray, LineStyle]],
+    *,
+    pixel_mm: float,
+    window: np.ndarray,
+    frame: tuple[float, ...],
+) -> None:
+    """Draw what lies around the outlines once more, as large as the place beside the slice allows."""
+    part = part_of_interest([mask for mask, _ in masks], pixel_mm, frame)
+    if part is None:
+        return
+    side, gap = SIDE * (frame[1] - frame[0]), 0.02 * (frame[1] - frame[0])
+    inset = axes.inset_axes((frame[1], frame[2] + gap, side - gap, side - gap), transform=axes.transData)
+    show_part(inset, hu, part, pixel_mm=pixel_mm, window=window)
+    outline(inset, masks, pixel_mm=pixel_mm)
+    axes.add_patch(Rectangle((part[0], part[2]), part[1] - part[0], part[3] - part[2], fill=False, **THIN))
+
+
+def part_of_interest(
+    masks: Sequence[np.ndarray], pixel_mm: float, frame: tuple[float, ...]
+) -> tuple[float, ...] | None:
+    """Return left, right, bottom and top in mm of a square around masks [y, x], within `frame`; None without any."""
+    seen = np.any([mask >= 0.5 for mask in masks], axis=0)[:, ::-1]
+    if not seen.any():
+        return None
+    ends = [(np.flatnonzero(seen.any(axis=axis))[[0, -1]] + (0, 1)) * pixel_mm for axis in (0, 1)]
+    widest = min(np.ptp(frame[:2]), np.ptp(frame[2:]))
+    half = min(max(SMALLEST_PART_MM, *(np.ptp(pair) + 2 * EDGE_MM for pair in ends)), widest) / 2
+    limits = zip(frame[::2], frame[1::2], strict=True)
+    middles = [np.clip(np.mean(pair), low + half, high - half) for pair, (low, high) in zip(ends, limits, strict=True)]
+    return tuple(float(end) for middle in middles for end in (middle - half, middle + half))
+
+
+def show_part(axes: Axes, hu: np.ndarray, part: tuple[float, ...], *, pixel_mm: float, window: np.ndarray) -> None:
+    """Draw a part of a slice in a thin frame, with a scale bar of 10 mm."""
+    _image(axes, hu, pixel_mm=pixel_mm, window=window)
+    axes.set(xlim=part[:2], ylim=part[2:], xticks=[], yticks=[], facecolor="black")
+    for spine in axes.spines.values():
+        spine.set(visible=True, color="white", linewidth=0.6)
+    _bar(axes, part, PART_BAR_MM)
+
+
+def show_slice(
+    axes: Axes,
+    hu: np.ndarray,
+    *,
+    pixel_mm: float,
+    window: tuple[float, float],
+    bar_mm: float,
+    frame: tuple[float, ...],
+) -> None:
+    """Draw one slice [y, x] in its window (level, width; HU), with R, L and a scale bar; axes in mm, cut to `frame`."""
+    left, right, bottom, top = frame
+    axes.add_patch(Rectangle((left, bottom), right - left, top - bottom, color="black", zorder=-1))
+    _image(axes, hu, pixel_mm=pixel_mm, window=window)
+    axes.set(xlim=(left, right), ylim=(bottom, top))
     axes.set_axis_off()
-    text = {"color": "white", "bbox": {"facecolor": "black", "edgecolor": "none", "pad": 0.6}}
-    axes.text(0.03, 0.97, "R", transform=axes.transAxes, va="top", **text)
-    axes.text(0.97, 0.97, "L", transform=axes.transAxes, va="top", ha="right", **text)
-    right, bottom = 0.96 * width_mm, 0.04 * height_mm
+    text = {"color": "white", "va": "top"}
+    axes.text(left + 0.03 * (right - left), top - 0.03 * (top - bottom), "R", **text)
+    axes.text(right - 0.03 * (right - left), top - 0.03 * (top - bottom), "L", ha="right", **text)
+    _bar(axes, frame, bar_mm)
+
+
+def _image(axes: Axes, hu: np.ndarray, *, pixel_mm: float, window: tuple[float, float]) -> None:
+    height_mm, width_mm = np.array(hu.shape) * pixel_mm
+    extent, low, high = (0, width_mm, 0, height_mm), window[0] - window[1] / 2, window[0] + window[1] / 2
+    axes.imshow(hu[:, ::-1], origin="lower", extent=extent, vmin=low, vmax=high, interpolation="bilinear")
+
+
+def _bar(axes: Axes, frame: tuple[float, ...], bar_mm: float) -> None:
+    left, right, bottom, top = frame
+    end, height = right - 0.04 * (right - left), bottom + 0.04 * (top - bottom)
     for color, thickness in (("black", 3.5), ("white", 1.5)):  # the black rim keeps the bar visible on bone
-        bar = {"color": color, "linewidth": thickness, "solid_capstyle": "butt"}
-        axes.plot([right - bar_mm, right], [bottom, bottom], **bar)
+        axes.plot([end - bar_mm, end], [height, height], color=color, linewidth=thickness, solid_capstyle="butt")
 
 
-def outline(axes: Axes, masks: Sequence[tuple[np.ndarray, LineStyle]], *, pixel_mm: float) -> None:
+def outline(
+    axes: Axes, masks: Sequence[tuple[np.ndarray, LineStyle]], *, pixel_mm: float, points: float = LINE_POINTS
+) -> None:
     """Draw outlines of masks [y, x], half-way between the voxels inside and outside; an empty mask draws none.
 
     All rims lie under all lines, so that no outline hides another; the brain's has none, it must not draw the eye.
     """
-    drawn = [(mask, style) for mask, style in masks if np.any(mask)]
+    drawn = [(mask, style) for mask, style in masks if np.any(mask >= 0.5)]
     for mask, style in drawn:
         if style is not BRAIN:
-            _contour(axes, mask, pixel_mm, colors="black", linewidths=RIM_POINTS)
+            _contour(axes, mask, pixel_mm, colors="black", linewidths=points + RIM_POINTS - LINE_POINTS)
     for mask, style in drawn:
-        _contour(axes, mask, pixel_mm, colors=style.color, linestyles=[style.line], linewidths=0.9)
+        _contour(axes, mask, pixel_mm, colors=style.color, linestyles=[style.line], linewidths=points)
 
 
 def _contour(axes: Axes, mask: np.ndarray, pixel_mm: float, **look: object) -> None:
-    padded = np.pad(mask[:, ::-1] > 0, 1).astype(float)  # closes outlines that touch the edge
-    y_mm, x_mm = ((np.arange(size) - 0.5) * pixel_mm for size in padded.shape)
-    axes.contour(x_mm, y_mm, padded, levels=[0.5], **look)
+    """Draw where a mask is one half: of one that is only 0 and 1, the stairs of its voxels are rounded."""
+    shares = np.pad(mask[:, ::-1].astype(float), 2)  # closes outlines that touch the edge
+    rows, columns = (np.flatnonzero((shares >= 0.5).any(axis=axis)) for axis in (1, 0))
+    top, left = rows[0] - 2, columns[0] - 2
+    shares = shares[top : rows[-1] + 3, left : columns[-1] + 3]
+    fine = FINER if np.isin(shares, (0.0, 1.0)).all() else 1
+    if fine > 1:
+        shares = ndimage.gaussian_filter(np.kron(shares, np.ones((fine, fine))), ROUNDING * fine)
+    # Places of the pixels' centres; two were added in front.
+    y_mm, x_mm = (
+        (start - 2 + (np.arange(size) + 0.5) / fine) * pixel_mm
+        for start, size in zip((top, left), shares.shape, strict=True)
+    )
+    axes.contour(x_mm, y_mm, shares, levels=[0.5], **look)
 
 
 def _wrapped(lines: np.ndarray) -> list[str]:
@@ -194,13 +316,15 @@ def _lines_mm(arrays: Arrays) -> float:
 # Activation map over the hematoma, and its share by slice
 
 # From clear to vermillion: where nothing was active the scan shows through.
-HEAT = LinearSegmentedColormap.from_list("heat", [(*c, a) for c, a in (((0.9, 0.6, 0), 0), ((0.84, 0.37, 0), 0.75))])
+HEAT = LinearSegmentedColormap.from_list(
+    "heat", [(0.0, (0.94, 0.86, 0.2, 0.0)), (0.35, (0.94, 0.7, 0.1, 0.65)), (1.0, (0.8, 0.25, 0.0, 0.9))]
+)
 HALF = LineStyle("half of the highest activation", "white", (0, (0.8, 1.2)), "")
-BARS_MM = 26
+BARS_MM, TITLE_MM, COLOUR_BAR_MM, SCALE_MM = 24, 8, 12, 14
 
 
 def activation(figure: FigureBase, arrays: Arrays) -> list[Axes]:
-    """Draw one column a patient: the slice with most of the activation map; under it, the hematoma's share by slice.
+    """Draw one column a patient: a slice, its part with the activation map, and the hematoma's share by slice.
 
     Parameters
     ----------
@@ -213,40 +337,69 @@ def activation(figure: FigureBase, arrays: Arrays) -> list[Axes]:
     Returns
     -------
     list of Axes
-        Two a patient: the slice in mm, and the bars.
+        Three a patient: the slice in mm, its part, and the bars.
     """
     count = len(arrays["hu"])
     if not count:
         return no_data(figure)
-    grid = figure.subplots(2, count, squeeze=False, height_ratios=[_slice_mm(arrays), BARS_MM], sharey="row")
-    pixels_mm = np.broadcast_to(arrays["pixel_mm"], count)
-    bar_mm = _bar_mm(arrays)
-    for i, (upper, lower) in enumerate(grid.T):
-        show_slice(upper, arrays["hu"][i], pixel_mm=pixels_mm[i], window=arrays["window"], bar_mm=bar_mm)
-        _overlay(upper, arrays["activation"][i], pixel_mm=pixels_mm[i])
-        high = arrays["activation"][i] >= 0.5
-        outline(upper, [(arrays["predicted"][i], PREDICTED), (high, HALF)], pixel_mm=pixels_mm[i])
+    slice_mm, part_mm = _activation_mm(arrays)
+    grid = figure.subplots(3, count, squeeze=False, height_ratios=[slice_mm, part_mm, BARS_MM], sharey=False)
+    pixels_mm, bar_mm = np.broadcast_to(arrays["pixel_mm"], count), _bar_mm(arrays)
+    for i, (frame, (upper, middle, lower)) in enumerate(zip(_frames(arrays), grid.T, strict=True)):
+        hu, predicted, active = (arrays[name][i] for name in ("hu", "predicted", "activation"))
+        look = {"pixel_mm": pixels_mm[i], "window": arrays["window"]}
+        show_slice(upper, hu, frame=frame, bar_mm=bar_mm, **look)
+        outline(upper, [(predicted, PREDICTED)], pixel_mm=pixels_mm[i], points=0.6)
         upper.set_title(str(arrays["titles"][i]), loc="center", pad=2)
+        part = part_of_interest([predicted, active], pixels_mm[i], frame) or _square(frame)
+        show_part(middle, hu, part, **look)
+        shade = _overlay(middle, active, pixel_mm=pixels_mm[i])
+        outline(middle, [(predicted, PREDICTED), (active, HALF)], pixel_mm=pixels_mm[i])
+        upper.add_patch(Rectangle((part[0], part[2]), part[1] - part[0], part[3] - part[2], fill=False, **THIN))
         _bars(lower, arrays["share"][i], shown=int(arrays["shown"][i]))
-    grid[1, 0].set_ylabel("Share by slice")
-    # A fixed number of ticks: others, chosen once the axes have their size, would push the label off the page.
-    grid[1, 0].yaxis.set_major_locator(MaxNLocator(3))
+    bar = figure.colorbar(shade, ax=list(grid[1]), shrink=0.9, pad=0.01, ticks=[0, 0.5, 1])
+    bar.ax.set_yticklabels(["0", "50", "100"])
+    bar.set_label("Activation (% of maximum)")
+    grid[2, 0].set_ylabel("Share of\nhematoma")
+    highest = max((axes.get_ylim()[1] for axes in grid[2]), default=1.0)
+    for axes in grid[2]:
+        # A fixed number of ticks: others, chosen once the axes have their size, would push the label off the page.
+        axes.set_ylim(0, highest)
+        axes.yaxis.set_major_locator(MaxNLocator(3))
+        axes.xaxis.set_major_locator(MultipleLocator(10))
+        axes.tick_params(labelleft=axes is grid[2, 0])
+    handles = [Line2D([], [], color=PREDICTED.color, linestyle=PREDICTED.line, label=PREDICTED.name, linewidth=0.9)]
+    handles[0].set_path_effects([withStroke(linewidth=RIM_POINTS, foreground="black")])
+    legend_below(figure, handles)
     return list(grid.T.flat)
 
 
 def activation_height_mm(arrays: Arrays) -> float:
     """Return the height in mm, 174 mm wide."""
-    return _slice_mm(arrays) + BARS_MM + 18 if len(arrays["hu"]) else 40
+    return sum(_activation_mm(arrays)) + BARS_MM + TITLE_MM + 16 if len(arrays["hu"]) else 40
 
 
-def _slice_mm(arrays: Arrays) -> float:
-    count, height, width = arrays["hu"].shape
-    return min(PAGE_MM / count - 4, 60) * height / max(1, width)
+def _activation_mm(arrays: Arrays) -> tuple[float, float]:
+    """Return the heights in mm of a slice and of its enlarged part."""
+    width, height = _head_mm(arrays)
+    column_mm = min((PAGE_MM - COLOUR_BAR_MM - SCALE_MM) / len(arrays["hu"]) - 2, 60)
+    return column_mm * height / width, column_mm
 
 
-def _overlay(axes: Axes, activation: np.ndarray, *, pixel_mm: float) -> None:
+def _square(frame: tuple[float, ...]) -> tuple[float, ...]:
+    """Return the middle of a frame as a square."""
+    left, right, bottom, top = frame
+    half = min(right - left, top - bottom) / 2
+    return (left + right) / 2 - half, (left + right) / 2 + half, (bottom + top) / 2 - half, (bottom + top) / 2 + half
+
+
+def _overlay(axes: Axes, activation: np.ndarray, *, pixel_mm: float) -> AxesImage:
     height_mm, width_mm = np.array(activation.shape) * pixel_mm
-    axes.imshow(activation[:, ::-1], origin="lower", extent=(0, width_mm, 0, height_mm), cmap=HEAT, vmin=0, vmax=1)
+    look: dict[str, Any] = {"cmap": HEAT, "vmin": 0, "vmax": 1, "interpolation": "bilinear"}
+    limits = axes.get_xlim(), axes.get_ylim()
+    image = axes.imshow(activation[:, ::-1], origin="lower", extent=(0, width_mm, 0, height_mm), **look)
+    axes.set(xlim=limits[0], ylim=limits[1])
+    return image
 
 
 def _bars(axes: Axes, weights: np.ndarray, *, shown: int) -> None:
@@ -323,8 +476,7 @@ def window_words(arrays: Arrays) -> str:
 
 
 def _bar_mm(arrays: Arrays) -> int:
-    narrowest_mm = arrays["hu"].shape[2] * np.broadcast_to(arrays["pixel_mm"], len(arrays["hu"])).min()
-    return next((length for length in BAR_LENGTHS_MM if length <= 0.35 * narrowest_mm), BAR_LENGTHS_MM[-1])
+    return next((length for length in BAR_LENGTHS_MM if length <= 0.35 * _head_mm(arrays)[0]), BAR_LENGTHS_MM[-1])
 
 
 def bland_altman(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:

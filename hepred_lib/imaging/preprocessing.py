@@ -26,6 +26,7 @@ BRIGHT_HU = 60.0  # bone, and dense blood
 CAP_HU = 50.0  # median of a slice of brain, beyond any hematoma: half bone, half brain or air, where HU were clipped
 TISSUE_HU = (-15.0, 95.0)
 COARSE_MM = 2.0
+MOST_PIXELS = 512  # along a side of a printed slice
 GAPS_MM = (8.0, 16.0, 24.0, np.inf)  # of the skull, tried in this order
 THIN_MM, THICK_MM = 3.0, 8.0  # bridges thinner than this are cut
 FIELD_MM = (120.0, 1000.0)  # longer side of a slice; a head is 180 to 210 mm long
@@ -86,6 +87,15 @@ class SliceGrid:
     def voxel_ml(self) -> float:
         """Volume of a canonical voxel in mL."""
         return self.pixel_mm**2 * self.thickness_mm / 1000.0
+
+    def at_own_pixels(self) -> SliceGrid:
+        """The same field at the scan's own pixels, on the edges of its voxels; itself where its pixels are finer."""
+        own = max(min(self.spacing_mm[:2]), self.field_mm / MOST_PIXELS)
+        if own >= self.pixel_mm:
+            return self
+        matrix = round(self.field_mm / own)
+        start_mm = tuple(mm * round(start / mm) for start, mm in zip(self.start_mm, self.spacing_mm, strict=False))
+        return replace(self, start_mm=start_mm, field_mm=matrix * own, matrix=matrix)
 
     def to_slices(self, volume: np.ndarray) -> np.ndarray:
         """Area average of an (x, y, z) array of the scan on the canonical grid, float32 (matrix, matrix, n)."""

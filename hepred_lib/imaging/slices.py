@@ -17,7 +17,8 @@ stored range. ``quality.csv`` beside the files has one row per patient: the grid
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,7 @@ HU_OFFSET = 32
 POSITIVE_SLICE_MM2 = 20.0
 BRAIN_ML = (600.0, 2300.0)
 BRAIN_HU = (20.0, 44.0)  # medians of 24 to 36 are seen; an intercept of -1000 in place of -1024 makes them 24 HU more
-SKULL_MM, AIR_HU = 14.0, -1000.0  # what a figure shows around the brain
+SKULL_MM, AIR_HU = 14.0, -1000  # what a figure shows around the brain
 
 
 def encode(slices: BrainSlices, blood: np.ndarray | None = None, ivh: np.ndarray | None = None) -> np.ndarray:
@@ -79,6 +80,62 @@ def shown_hu(hu: np.ndarray, brain: np.ndarray, pixel_mm: float) -> np.ndarray:
     """
     near = dilated(from_torch(np.asarray(brain) > 0), round(SKULL_MM / pixel_mm))
     return np.where(np.transpose(near, (2, 1, 0)), hu, AIR_HU)
+
+
+def at_own_pixels(
+    hu: np.ndarray, slices: BrainSlices, z: int, *, masks: Mapping[str, np.ndarray], maps: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """One slice at the scan's own pixels, as a figure may show it, in-plane axes (row y, column x).
+
+    Parameters
+    ----------
+    hu : ndarray
+        The scan, (x, y, z) on its own grid.
+    slices : BrainSlices
+        Its canonical slices.
+    z : int
+        Which of them.
+    masks : mapping of str to ndarray
+        On the scan's own grid.
+    maps : mapping of str to ndarray
+        What is known of the canonical slice alone, (row y, column x): interpolated.
+
+    Returns
+    -------
+    dict
+        ``hu``, int16, and ``brain``; ``masks`` and ``maps`` by their names; ``slice``, ``n_slices``, ``pixel_mm``.
+    """
+    grid = slices.grid
+    fine, layer = grid.at_own_pixels(), np.s_[:, :, z * grid.group : (z + 1) * grid.group]
+    single = replace(grid, shape=(*grid.shape[:2], 1), group=1)
+
+    def own(volume: np.ndarray) -> np.ndarray:
+        return fine.to_slices(volume[layer])[:, :, 0].T
+
+    def finer(plane: np.ndarray) -> np.ndarray:
+        return plane if fine is grid else fine.to_slices(single.to_scan(plane.T[:, :, None]))[:, :, 0].T
+
+    brain = finer(slices.brain[:, :, z].T.astype(np.float32)) >= 0.5
+    shown = np.rint(shown_hu(own(hu)[None], brain[None], fine.pixel_mm)[0]).astype(np.int16)
+    known = {name: own(mask) >= 0.5 for name, mask in masks.items()} | {
+        key: finer(plane) for key, plane in maps.items()
+    }
+    place = {"slice": z, "n_slices": slices.hu.shape[2], "pixel_mm": fine.pixel_mm}
+    return {"hu": shown, "brain": brain, **known, **{name: np.array(value) for name, value in place.items()}}
+
+
+def stacked(pictures: Sequence[Mapping[str, np.ndarray]], keys: Sequence[str]) -> dict[str, np.ndarray]:
+    """Pictures of :func:`at_own_pixels` one above the other, smaller ones filled up with air; empty ones of none."""
+    if not pictures:
+        size = {"hu": 3, "reference": 3, "predicted": 3, "activation": 3, "share": 2}
+        return {key: np.zeros((0, 1, 1)[: size.get(key, 1)]) for key in keys}
+    rows, columns = np.max([picture["hu"].shape for picture in pictures], axis=0)
+
+    def filled(key: str, array: np.ndarray) -> np.ndarray:
+        room = [(0, rows - array.shape[0]), (0, columns - array.shape[1])] if array.ndim == 2 else []
+        return np.pad(array, room, constant_values=AIR_HU if key == "hu" else 0) if room else array
+
+    return {key: np.stack([filled(key, np.asarray(picture[key])) for picture in pictures]) for key in keys}
 
 
 def blood_area_mm2(planes: np.ndarray, pixel_mm: float, plane: int = BLOOD) -> np.ndarray:

@@ -22,10 +22,12 @@ import pandas as pd
 import torch
 from torch import nn
 
-from hepred_lib.imaging.slices import BRAIN, HU, HU_OFFSET, shown_hu
+from hepred_lib.imaging.slices import BRAIN, at_own_pixels, stacked
 from hepred_lib.multitask.data import Patient, cut, network_input, uncut
 from hepred_lib.multitask.network import MultitaskNetwork
-from hepred_lib.multitask.prediction import predict_ensemble, predict_patient
+from hepred_lib.multitask.prediction import Reading, predict_patient
+
+LEAST_SHARE = 0.01  # of the hematoma, in a slice that is shown
 
 
 @dataclass(frozen=True)
@@ -92,26 +94,24 @@ def confident_calls(image: pd.DataFrame, threshold: float) -> pd.DataFrame:
     return ordered.groupby("kind").head(1).sort_values("kind")[["kind", "patient_id", "p_image"]]
 
 
-def explained_pictures(networks: Sequence[MultitaskNetwork], patients: Sequence[Patient]) -> dict[str, np.ndarray]:
+def explained_pictures(networks: Sequence[MultitaskNetwork], readings: Sequence[Reading]) -> dict[str, np.ndarray]:
     """Each patient's slice with most of the activation map, as the figure ``activation`` draws it.
 
     Returns
     -------
     dict
-        ``hu, predicted, activation`` (n, h, w), the slice's number ``shown`` (n,), and ``share`` (n, s), NaN beyond
-        a patient's own slices.
+        ``hu, predicted, activation`` (n, h, w) at the scan's own pixels, the last within the brain; the slice's number
+        ``shown`` (n,), ``n_slices``, ``pixel_mm``; and ``share`` (n, s), NaN beyond a patient's own slices.
     """
-    n_axes, rows = {"hu": 3, "predicted": 3, "activation": 3, "shown": 1, "share": 2}, []
-    if not patients:
-        return {name: np.zeros((0, 1, 1)[:count]) for name, count in n_axes.items()}
-    longest = max(len(patient.planes) for patient in patients)
-    for patient in patients:
-        explanation = explain_with(networks, patient)
-        # The map's sum shows where the score was raised most.
-        top = int(explanation.activation.sum(axis=(1, 2)).argmax())
-        prediction, _ = predict_ensemble(networks, patient)
-        share = np.pad(explanation.share, (0, longest - len(patient.planes)), constant_values=np.nan)
-        plane = patient.planes[top : top + 1]
-        hu = shown_hu(plane[:, HU].astype(np.float32) - HU_OFFSET, plane[:, BRAIN], patient.pixel_mm)[0]
-        rows.append((hu, prediction.probability[top] >= 0.5, explanation.activation[top], top, share))
-    return dict(zip(n_axes, map(np.stack, zip(*rows, strict=True)), strict=True))
+    longest, rows = max((len(reading.patient.planes) for reading in readings), default=0), []
+    for reading in readings:
+        explanation = explain_with(networks, reading.patient)
+        inside = explanation.activation * (reading.patient.planes[:, BRAIN] > 0)
+        # The map's sum shows where the score was raised most; slices that hardly count are not shown.
+        top = int((inside.sum(axis=(1, 2)) * (explanation.share >= LEAST_SHARE)).argmax())
+        masks, maps = {"predicted": reading.outline}, {"activation": inside[top] / max(float(inside.max()), 1e-12)}
+        share = np.pad(explanation.share, (0, longest - len(explanation.share)), constant_values=np.nan)
+        found = at_own_pixels(reading.scan.hu, reading.slices, top, masks=masks, maps=maps)
+        rows.append(found | {"share": share, "shown": found["slice"]})
+    keys = ("hu", "predicted", "activation", "shown", "n_slices", "pixel_mm", "share")
+    return stacked(rows, keys)

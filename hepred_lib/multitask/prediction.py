@@ -35,11 +35,11 @@ from hepred_lib.imaging.slices import (
     HU,
     HU_OFFSET,
     POSITIVE_SLICE_MM2,
+    at_own_pixels,
     encode,
     from_torch,
     quality_flags,
     read_patient,
-    shown_hu,
 )
 from hepred_lib.multitask.data import DESCRIPTORS, Patient, measured_descriptors, network_input, uncut
 from hepred_lib.multitask.device import autocast
@@ -521,20 +521,12 @@ def slice_calls(reading: Reading) -> pd.DataFrame:
 
 
 def picture(reading: Reading, reference: Reference | None = None) -> dict[str, np.ndarray]:
-    """The slice of the largest outline, in-plane axes (row y, column x): ``hu, reference, predicted, brain``."""
+    """The slice of the largest outline at the scan's own pixels: :func:`~hepred_lib.imaging.slices.at_own_pixels`."""
     truth = np.zeros_like(reading.outline) if reference is None else reference.outline
     canonical = reading.slices.grid.to_slices(truth) >= 0.5
-    predicted = from_torch(reading.prediction.probability) >= 0.5
-    areas = (canonical if canonical.any() else predicted).sum(axis=(0, 1))
-    z = int(areas.argmax())
-    brain = reading.slices.brain[:, :, z].T
-    return {
-        "hu": shown_hu(reading.slices.hu[:, :, z].T[None], brain[None], reading.patient.pixel_mm)[0],
-        "reference": canonical[:, :, z].T,
-        "predicted": predicted[:, :, z].T,
-        "brain": brain,
-        "slice": np.array(z),
-    }
+    areas = (canonical if canonical.any() else from_torch(reading.prediction.probability) >= 0.5).sum(axis=(0, 1))
+    outlines = {"reference": truth, "predicted": reading.outline}
+    return at_own_pixels(reading.scan.hu, reading.slices, int(areas.argmax()), masks=outlines, maps={})
 
 
 def load_reader(

@@ -370,7 +370,7 @@ def predict_one(
         "warnings": warnings + _bedside_warnings(frozen, bedside),
     }
     said = [(name.removeprefix("p_"), answer[name]) for name in p.index if answer[name] is not None]
-    lines = [f"{name} probability of expansion {probability:.2f}" for name, probability in said]
+    lines = [f"risk of expansion, {name} model: {_percent(probability)}" for name, probability in said]
     if reading:
         found = "detected" if answer["hematoma_detected"] else "not detected"
         volume = f"hematoma {found}, {answer['hematoma_volume_ml']:.1f} mL"
@@ -378,6 +378,17 @@ def predict_one(
         lines = [volume, f"DL score {answer['dl_score']:.2f}", *lines]
         write_viewer(out / VIEWER, reading.patient, reading.prediction, ct.name, answer)
     return answer, overview(reading, [*lines, *answer["warnings"]])
+
+
+def _percent(p: float) -> str:
+    """A probability as it is read out.
+
+    Examples
+    --------
+    >>> _percent(0.131), _percent(0.004), _percent(0.997)
+    ('13 %', '< 1 %', '> 99 %')
+    """
+    return "< 1 %" if p < 0.01 else "> 99 %" if p > 0.99 else f"{100 * p:.0f} %"
 
 
 def _load_model(folder: Path, name: str) -> FrozenModel:

@@ -21,6 +21,7 @@ from hepred_lib.cohort.rules import COLUMNS
 from hepred_lib.errors import InputError
 from hepred_lib.figures.catalogue import FIGURES, caption, draw, shows_nothing
 from hepred_lib.figures.style import png, render
+from hepred_lib.imaging.slices import stacked
 from hepred_lib.literal import without_html
 from hepred_lib.stats.calibration import calibration_curve
 from hepred_lib.stats.decision import decision_curve, net_benefit_difference
@@ -209,7 +210,7 @@ def reclassification_data(
 
 
 def outline_examples(
-    pictures: Mapping[str, Mapping[str, np.ndarray]], agreement: pd.DataFrame, *, pixel_mm: float
+    pictures: Mapping[str, Mapping[str, np.ndarray]], agreement: pd.DataFrame
 ) -> dict[str, np.ndarray]:
     """What the figure of segmentations draws: the two best, median and worst patients by Dice, best first.
 
@@ -218,20 +219,31 @@ def outline_examples(
     pictures : mapping of str to mapping
         By patient, what :func:`hepred_lib.multitask.prediction.picture` gives.
     agreement : DataFrame
-        `patient_id, dice, reference_ml`; patients without blood in the reference are left out.
-    pixel_mm : float
+        `patient_id, dice, reference_ml, predicted_ml`; patients without blood in the reference are left out.
     """
-    bloody = agreement[agreement["reference_ml"] > 0].sort_values("dice", ascending=False)
-    ranked = bloody.set_index("patient_id")["dice"]
-    middle, names = len(ranked) // 2, list(ranked.index)
-    places = dict.fromkeys(names[-2:], "worst") | dict.fromkeys(names[max(middle - 1, 0) : middle + 1], "median")
-    places |= dict.fromkeys(names[:2], "best")
+    bloody = agreement[agreement["reference_ml"] > 0].sort_values("dice", ascending=False).set_index("patient_id")
+    middle, names = len(bloody) // 2, list(bloody.index)
+    places = dict.fromkeys(names[-2:], "Worst") | dict.fromkeys(names[max(middle - 1, 0) : middle + 1], "Median")
+    places |= dict.fromkeys(names[:2], "Best")
     chosen = sorted(places, key=names.index)
-    size = pictures[chosen[0]]["hu"].shape if chosen else (1, 1)
-    keys = ("hu", "reference", "predicted")
-    slices = {key: np.array([pictures[name][key] for name in chosen]).reshape(-1, *size) for key in keys}
-    titles = np.array([f"{places[name]}, Dice {ranked[name]:.2f}" for name in chosen])
-    return slices | {"titles": titles, "pixel_mm": np.array(pixel_mm), "window": np.array([40.0, 80.0])}
+    titles = [
+        f"{places[name]}: Dice {bloody['dice'][name]:.2f}, {slice_words(pictures[name])}\n"
+        f"{bloody['reference_ml'][name]:.1f} mL, predicted {bloody['predicted_ml'][name]:.1f} mL"
+        for name in chosen
+    ]
+    shown = stacked([pictures[name] for name in chosen], ("hu", "reference", "predicted", "pixel_mm"))
+    return shown | {"titles": np.array(titles, dtype=str), "window": np.array([40.0, 80.0])}
+
+
+def slice_words(picture: Mapping[str, np.ndarray]) -> str:
+    """Which slice of how many, counted from below.
+
+    Examples
+    --------
+    >>> slice_words({"slice": np.array(17), "n_slices": np.array(29)})
+    'slice 18 of 29'
+    """
+    return f"slice {int(picture['slice']) + 1} of {int(picture['n_slices'])}"
 
 
 def stratum_names(strata: Sequence[float]) -> list[str]:

@@ -22,7 +22,7 @@ from hepred_lib.figures.style import render
 from hepred_lib.imaging.markers import MARKERS, measure_markers
 from hepred_lib.imaging.scans import write_like
 from hepred_lib.imaging.segmentation import abc2_ml
-from hepred_lib.imaging.slices import BRAIN_HU, BRAIN_ML, from_torch, shown_hu
+from hepred_lib.imaging.slices import BRAIN_HU, BRAIN_ML, at_own_pixels, from_torch, stacked
 from hepred_lib.multitask.network import load_network
 from hepred_lib.multitask.prediction import Reader, Reading, read_with
 from hepred_lib.pretrained import SHIPPED
@@ -138,11 +138,8 @@ def overview(reading: Reading | None, lines: Sequence[str]) -> dict[str, np.ndar
     areas = outline.sum(axis=(0, 1))
     middle = int(areas.argmax()) if areas.any() else int(reading.prediction.presence.argmax())
     shown = np.clip(np.arange(middle - 2, middle + 4), 0, outline.shape[2] - 1)
-    hu, brain = (np.transpose(part, (2, 1, 0)) for part in (reading.slices.hu, reading.slices.brain))
-    pixel_mm = reading.slices.grid.pixel_mm
-    return page | {
-        "hu": shown_hu(hu[shown], brain[shown], pixel_mm),
-        "mask": np.stack([outline[:, :, z].T for z in shown]),
-        "titles": np.array([f"slice {z + 1} of {outline.shape[2]}" for z in shown]),
-        "pixel_mm": np.array(pixel_mm),
-    }
+    masks = {"predicted": reading.outline}
+    pictures = [at_own_pixels(reading.scan.hu, reading.slices, int(z), masks=masks, maps={}) for z in shown]
+    found = stacked(pictures, ("hu", "predicted", "pixel_mm"))
+    titles = np.array([f"Slice {z + 1} of {outline.shape[2]}" for z in shown])
+    return page | {"hu": found["hu"], "mask": found["predicted"], "pixel_mm": found["pixel_mm"], "titles": titles}

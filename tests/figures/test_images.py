@@ -6,12 +6,12 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from hepred_lib.figures.catalogue import caption, draw
-from hepred_lib.figures.images import DISCLAIMER
+from hepred_lib.figures.images import DISCLAIMER, EDGE_MM, SMALLEST_PART_MM, part_of_interest
 
 
 def phantom(y, x, size=8):
-    """One dense voxel in an empty slice, indexed [slice, y, x] in RAS+."""
-    hu = np.full((1, size, size), -1000.0)
+    """One dense voxel in a slice of water, indexed [slice, y, x] in RAS+."""
+    hu = np.zeros((1, size, size))
     hu[0, y, x] = 80.0
     none = np.zeros(hu.shape, dtype=bool)
     titles, window = np.array(["phantom"]), np.array([40.0, 80.0])
@@ -50,7 +50,7 @@ def test_the_patients_right_is_on_the_left_and_the_front_at_the_top(y, x, left, 
 
 
 def test_the_letter_r_stands_on_the_left_of_l():
-    right, left = draw("montage", phantom(3, 3)).axes[0].texts
+    right, left = draw("montage", phantom(3, 3)).axes[0].texts[:2]
     assert (right.get_text(), left.get_text()) == ("R", "L")
     assert right.get_position()[0] < left.get_position()[0]
 
@@ -62,7 +62,15 @@ def test_the_outline_encloses_its_voxel_in_mm():
     corners = contour.get_paths()[0].vertices
     np.testing.assert_array_equal(rim.get_paths()[0].vertices, corners)
     # column 5 of 8 is the third from the patient's right: 40 to 60 mm; row 6 from the back: 120 to 140 mm
-    np.testing.assert_allclose([corners.min(axis=0), corners.max(axis=0)], [[40, 120], [60, 140]])
+    np.testing.assert_allclose([corners.min(axis=0), corners.max(axis=0)], [[40, 120], [60, 140]], atol=4)
+
+
+def test_rounding_its_corners_does_not_move_a_long_edge():
+    arrays = phantom(6, 5)
+    arrays["mask"] = np.zeros((1, 8, 8), dtype=bool)
+    arrays["mask"][0, 1:6, 2:7] = True
+    corners = draw("montage", arrays).axes[0].collections[-1].get_paths()[0].vertices
+    np.testing.assert_allclose([corners.min(axis=0), corners.max(axis=0)], [[20, 20], [120, 120]], atol=0.1)
 
 
 def test_the_outline_closes_at_the_edge_of_the_image():
@@ -71,14 +79,51 @@ def test_the_outline_closes_at_the_edge_of_the_image():
     contour = draw("montage", arrays).axes[0].collections[-1]
     corners = contour.get_paths()[0].vertices
     np.testing.assert_allclose(corners[0], corners[-1])
-    np.testing.assert_allclose([corners.min(), corners.max()], [0, 160])
+    np.testing.assert_allclose([corners.min(), corners.max()], [0, 160], atol=1)
+
+
+def test_an_outline_of_shares_lies_where_the_share_is_one_half():
+    arrays = phantom(6, 5)
+    arrays["mask"] = np.where(np.arange(8) < 4, 1.0, np.where(np.arange(8) == 4, 0.75, 0.0)) * np.ones((1, 8, 1))
+    corners = draw("montage", arrays).axes[0].collections[-1].get_paths()[0].vertices
+    # three quarters at the centre of the fifth column from the patient's left, none at that of the sixth
+    assert 160 - corners[:, 0].min() == pytest.approx(20 * (4.5 + 1 / 3))
 
 
 def test_every_rim_lies_under_every_line():
     arrays = phantom(6, 5)
     arrays |= {"reference": arrays["hu"] > 0, "predicted": arrays["hu"] > 0}
-    widths = [float(drawn.get_linewidth()[0]) for drawn in draw("outlines", arrays).axes[0].collections]
-    assert widths == [1.9, 1.9, 0.9, 0.9]
+    axes = draw("outlines", arrays).axes[0]
+    for place, rim, line in ((axes, 1.6, 0.6), (axes.child_axes[0], 1.9, 0.9)):
+        assert [float(drawn.get_linewidth()[0]) for drawn in place.collections] == pytest.approx([rim, rim, line, line])
+
+
+def test_slices_are_cut_to_the_head_and_the_outlines_are_enlarged_beside_it():
+    arrays = phantom(6, 5, size=40) | {"pixel_mm": np.array(5.0)}
+    head = np.zeros((40, 40), dtype=bool)
+    head[4:34, 10:30] = True
+    arrays["hu"] = np.where(head, arrays["hu"], -1000.0)
+    clot = np.zeros((1, 40, 40), dtype=bool)
+    clot[0, 20:22, 14:16] = True
+    axes = draw("outlines", arrays | {"reference": clot, "predicted": clot}).axes[0]
+    assert np.ptp(axes.get_ylim()) == 150 + EDGE_MM
+    (part,) = axes.child_axes
+    # columns 14 and 15 from the patient's left of 200 mm: their middle is 75 mm from it
+    assert (np.mean(part.get_xlim()), np.mean(part.get_ylim())) == (200 - 75, 105)
+    assert np.ptp(part.get_xlim()) == SMALLEST_PART_MM
+
+
+def test_a_part_at_the_edge_stays_within_the_head():
+    mask = np.zeros((40, 40), dtype=bool)
+    mask[1, 1] = True
+    assert part_of_interest([mask], 5.0, (0.0, 200.0, 0.0, 200.0)) == (174.0, 200.0, 0.0, 26.0)
+    assert part_of_interest([mask & False], 5.0, (0.0, 200.0, 0.0, 200.0)) is None
+
+
+def test_an_activation_map_has_a_colour_bar_with_its_unit_and_one_scale_for_all_bars(drawn):
+    figure = drawn["activation"]
+    assert "Activation (% of maximum)" in [axes.get_ylabel() for axes in figure.axes]
+    assert len({axes.get_ylim() for axes in figure.axes if axes.get_xlabel() == "Slice, from below"}) == 1
 
 
 def test_the_brain_has_no_rim():

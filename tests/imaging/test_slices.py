@@ -13,6 +13,7 @@ from hepred_lib.imaging.slices import (
     HU,
     HU_OFFSET,
     IVH,
+    at_own_pixels,
     blood_area_mm2,
     encode,
     from_torch,
@@ -52,6 +53,25 @@ def test_rows_are_y_and_columns_are_x():
     assert planes[1, HU, 2, 5] == 60 + HU_OFFSET
     assert planes[1, BRAIN, 2, 5] == 255
     np.testing.assert_array_equal(from_torch(planes[:, HU].astype(float)) - HU_OFFSET, hu)
+
+
+def test_a_printed_slice_has_the_scans_own_voxels():
+    rng = np.random.default_rng(0)
+    hu = rng.integers(0, 80, (40, 40, 4)).astype(np.float32)
+    grid = SliceGrid(hu.shape, (0.5, 0.5, 2.5), (4.2, 1.9), 12.0, 6, 2)
+    slices = BrainSlices(grid.to_slices(hu), np.ones((6, 6, 2), dtype=bool), grid, {})
+    found = at_own_pixels(hu, slices, 1, masks={"outline": hu > 40}, maps={"map": np.full((6, 6), 0.7)})
+    # 4.2 mm lie nearest to the edge of voxel 8, 1.9 mm to that of voxel 4; the field has 24 voxels
+    own = hu[8:32, 4:28, 2:].mean(axis=2).T
+    np.testing.assert_allclose(found["hu"][2:-2, 2:-2], np.rint(own)[2:-2, 2:-2], atol=1)
+    np.testing.assert_array_equal(found["outline"], (hu > 40)[8:32, 4:28, 2:].mean(axis=2).T >= 0.5)
+    assert found["map"][12, 12] == pytest.approx(0.7)
+    assert (found["pixel_mm"], found["slice"], found["n_slices"]) == (0.5, 1, 2)
+
+
+def test_a_scan_that_is_coarser_than_the_slices_is_printed_as_the_slices_are():
+    grid = SliceGrid((40, 40, 4), (1.0, 1.0, 5.0), (4.2, 1.9), 12.0, 24, 1)
+    assert grid.at_own_pixels() is grid
 
 
 def test_a_stored_patient_keeps_the_masks_volume(tmp_path, cohort_folder, phantom):

@@ -1,13 +1,15 @@
 """Maps follow the weights, not the image alone."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from hepred_lib.imaging.slices import BRAIN, HU, HU_OFFSET
+from hepred_lib.imaging.preprocessing import BrainSlices, SliceGrid
+from hepred_lib.imaging.slices import BRAIN, HU, HU_OFFSET, from_torch
 from hepred_lib.multitask.explanation import confident_calls, explain_patient, explain_with, explained_pictures
 from hepred_lib.multitask.network import MultitaskNetwork, NetworkSettings
 
@@ -52,14 +54,29 @@ def test_several_networks_are_averaged(explanation, patients):
     np.testing.assert_allclose(both.activation, (explanation.activation + other.activation) / 2, atol=1e-6)
 
 
-def test_a_picture_shows_the_slice_with_most_of_the_map(patients):
+def reading_of(patient, finer):
+    """A patient's scan with pixels `finer` times as small as the canonical ones."""
+    hu = from_torch(patient.planes[:, HU]).astype(np.float32) - HU_OFFSET
+    scan = np.kron(hu, np.ones((finer, finer, 1)))
+    grid = SliceGrid(scan.shape, (3.0 / finer, 3.0 / finer, 5.0), (0.0, 0.0), 192.0, 64, 1)
+    slices = BrainSlices(hu, from_torch(patient.planes[:, BRAIN]) > 0, grid, {})
+    return SimpleNamespace(patient=patient, scan=SimpleNamespace(hu=scan), slices=slices, outline=scan > 50)
+
+
+def test_a_picture_shows_the_slice_with_most_of_the_map_at_the_scans_own_pixels(patients):
     network = untrained(0)
     shorter = dataclasses.replace(patients[1], planes=patients[1].planes[:6])
-    pictures = explained_pictures([network], [patients[0], shorter])
-    top = int(explain_patient(network, patients[0]).activation.sum(axis=(1, 2)).argmax())
+    pictures = explained_pictures([network], [reading_of(patients[0], 2), reading_of(shorter, 1)])
+    found = explain_patient(network, patients[0])
+    inside = patients[0].planes[:, BRAIN] > 0
+    top = int(((found.activation * inside).sum(axis=(1, 2)) * (found.share >= 0.01)).argmax())
     assert pictures["shown"][0] == top
-    inside = patients[0].planes[top, BRAIN] > 0
-    np.testing.assert_array_equal(pictures["hu"][0][inside], patients[0].planes[top, HU][inside] - float(HU_OFFSET))
+    seen = np.kron(patients[0].planes[top, HU].astype(int) - HU_OFFSET, np.ones((2, 2)))
+    brain = np.kron(inside[top], np.ones((2, 2))) > 0
+    np.testing.assert_array_equal(pictures["hu"][0][brain], seen[brain])
+    assert pictures["pixel_mm"].tolist() == [1.5, 3.0]
+    assert pictures["hu"].shape == pictures["activation"].shape == (2, 128, 128)
+    assert (pictures["hu"][1, 64:] == -1000).all(), "a coarser scan is filled up with air"
     assert pictures["share"].shape == (2, 8)
     assert np.isnan(pictures["share"][1, 6:]).all()
 
@@ -78,6 +95,6 @@ def test_the_most_confident_patient_of_each_kind_is_shown():
 
 def test_without_patients_there_is_nothing_to_explain():
     assert {name: len(array) for name, array in explained_pictures([], []).items()} == dict.fromkeys(
-        ("hu", "predicted", "activation", "shown", "share"), 0
+        ("hu", "predicted", "activation", "shown", "n_slices", "pixel_mm", "share"), 0
     )
     assert len(confident_calls(pd.DataFrame({"patient_id": [], "he": [], "p_image": []}), 0.5)) == 0

@@ -89,15 +89,17 @@ def test_each_pair_of_coded_candidates_is_correlated_once():
     assert table["correlation"][0] == pytest.approx(-1.0), "over the patients who have both"
 
 
-@pytest.mark.parametrize(("patients", "places"), [(1, ["best"]), (5, ["best", "best", "median", "worst", "worst"])])
+@pytest.mark.parametrize(("patients", "places"), [(1, ["Best"]), (5, ["Best", "Best", "Median", "Worst", "Worst"])])
 def test_examples_of_segmentations_go_from_best_to_worst(patients, places):
     names = [f"HE-{i}" for i in range(patients)]
     agreement = pd.DataFrame({"patient_id": [*names, "clean"], "dice": [*np.linspace(0.2, 0.8, patients), 1.0]})
-    agreement["reference_ml"] = [9.0] * patients + [0.0]
+    agreement["reference_ml"], agreement["predicted_ml"] = [9.0] * patients + [0.0], 8.04
     keys = ("hu", "reference", "predicted")
-    pictures = {name: {key: np.full((4, 3), i) for key in keys} for i, name in enumerate(names)}
-    found = drawing.outline_examples(pictures, agreement, pixel_mm=1.0)
-    assert [title.split(",")[0] for title in found["titles"]] == places
+    place = {"slice": np.array(17), "n_slices": np.array(29), "pixel_mm": np.array(0.5)}
+    pictures = {name: {key: np.full((4, 3), i) for key in keys} | place for i, name in enumerate(names)}
+    found = drawing.outline_examples(pictures, agreement)
+    assert [title.split(":")[0] for title in found["titles"]] == places
+    assert found["titles"][0].endswith("slice 18 of 29\n9.0 mL, predicted 8.0 mL")
     assert found["hu"].shape == (patients, 4, 3)
     assert found["hu"][:, 0, 0].tolist() == list(range(patients))[::-1]
 
@@ -110,7 +112,7 @@ def test_without_what_a_study_lacks_there_is_nothing_to_draw(rows):
         "reclassification": drawing.reclassification_data(alone, "clinical", "integrated", strata=[0.1], **how),
         "roc": drawing.roc_table(rows.iloc[:0], {"clinical": {}}, **how),
         "calibration": drawing.calibration_table(rows.iloc[:0], {}, **how),
-        "outlines": drawing.outline_examples({}, nobody, pixel_mm=1),
+        "outlines": drawing.outline_examples({}, nobody),
     }
     for name, data in tables.items():
         assert "no data" in {text.get_text() for axes in draw(name, data).axes for text in axes.texts}, name
