@@ -214,14 +214,17 @@ Markdown(f"Selected from {len(terms)} candidates: **{chosen}**. {' '.join(map(fo
 # ### Odds ratios
 #
 # The model before shrinkage, per step that a clinician would call one (a logarithm per doubling, a spline for its upper
-# against its lower outer knot), with Wald intervals pooled over the imputed sets. An interval that excludes 1 confirms
+# against its lower outer knot), with Wald intervals pooled over the imputed sets; ticks mark profile-likelihood limits (see
+# below) where these lie elsewhere. An interval that excludes 1 confirms
 # nothing here: selection by significance makes it so. The intervals ignore that the variables were selected and are
 # therefore too narrow.
 
 # %%
 odds = tables.odds_ratio_table(model, "clinical")
 tables.save_table(run.folder, "odds_ratios_clinical", odds)
-show(run.folder, "odds_ratios_clinical", odds.assign(simulated=bool(truth)))
+limits = multivariable_odds_ratios(model, x, y)
+drawn = drawing.odds_data(model, "clinical", limits, y)
+show(run.folder, "odds_ratios_clinical", drawn.assign(simulated=bool(truth)))
 
 # %% [markdown]
 # The table below is the one that a paper prints: every candidate alone, in the patients who have its value, and those in
@@ -232,7 +235,7 @@ show(run.folder, "odds_ratios_clinical", odds.assign(simulated=bool(truth)))
 # which is no evidence that it does not matter.
 
 # %%
-both = tables.odds_ratios_beside(univariable_odds_ratios(x, y), multivariable_odds_ratios(model, x, y), model.curves)
+both = tables.odds_ratios_beside(univariable_odds_ratios(x, y), limits, model.curves)
 tables.save_table(run.folder, "univariable_multivariable_clinical", both)
 
 # %% [markdown]

@@ -33,7 +33,7 @@ import numpy as np
 import pandas as pd
 
 from hepred_lib.cohort.predictors import predictor_frame, predictor_terms
-from hepred_lib.stats.development import DevelopedModel, DevelopmentSettings, cross_fit_sets, develop
+from hepred_lib.stats.development import DevelopmentSettings, cross_fit_sets, develop
 from hepred_lib.stats.discrimination import auc_interval, compare_auc
 from hepred_lib.stats.effects import multivariable_odds_ratios, univariable_odds_ratios, weighted_odds_ratios
 from hepred_lib.stats.imputation import pool_auc, pool_slope
@@ -110,8 +110,8 @@ model = develop(x[rows], y, settings)
 # %%
 odds = tables.odds_ratio_table(model, "integrated")
 tables.save_table(run.folder, "odds_ratios_integrated", odds)
-without = DevelopedModel.from_json(clinical_model["logistic"], read_json(run.path("imputation.json")))
-both = pd.concat([tables.odds_ratio_table(without, "clinical"), odds], ignore_index=True)
+limits = multivariable_odds_ratios(model, x[rows], y)
+both = drawing.odds_data(model, "integrated", limits, y, beside=run.folder)
 show(run.folder, "odds_ratios_integrated", both.assign(simulated=bool(truth)))
 
 # %% [markdown]
@@ -120,9 +120,7 @@ show(run.folder, "odds_ratios_integrated", both.assign(simulated=bool(truth)))
 # measurement.
 
 # %%
-both = tables.odds_ratios_beside(
-    univariable_odds_ratios(x[rows], y), multivariable_odds_ratios(model, x[rows], y), model.curves
-)
+both = tables.odds_ratios_beside(univariable_odds_ratios(x[rows], y), limits, model.curves)
 tables.save_table(run.folder, "univariable_multivariable_integrated", both)
 
 # %% [markdown]

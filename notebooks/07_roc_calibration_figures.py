@@ -284,7 +284,8 @@ show(run.folder, "reclassification", moves.assign(simulated=simulated))
 judge = names[-1]
 who = test[["patient_id"]].merge(cohort, on="patient_id", how="left", validate="one_to_one")
 splits = summary.subgroup_splits(who, develop_rows, described[judge]["logistic"]["path"])
-subgroups = summary.subgroup_table(y_test, p[judge], splits, model=judge)
+everyone = {"test": "All test patients", "development": "All patients"}[judged_set]
+subgroups = summary.subgroup_table(y_test, p[judge], splits, model=judge, everyone=everyone)
 tables.save_table(run.folder, "subgroups", subgroups.drop(columns="model"))
 show(run.folder, "subgroups", subgroups.assign(simulated=simulated))
 

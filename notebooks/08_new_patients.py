@@ -222,7 +222,8 @@ show(folder, "decision_curve", benefit.assign(simulated=simulated))
 # %%
 development = read_table(source.path("cohort.csv")).query("split == 'development' and he.notna()")
 used = {name: frozen.models[name].logistic.path for name in judged}
-subgroups = summary.subgroups_of_last(known, development, used)
+everyone = "All patients of this site" if table["site"].nunique() < 2 else "All new patients"
+subgroups = summary.subgroups_of_last(known, development, used, everyone=everyone)
 tables.save_table(folder, "subgroups", subgroups.drop(columns="model"))
 show(folder, "subgroups", subgroups.assign(simulated=simulated))
 

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import ceil
+from string import ascii_lowercase
 from typing import TypeAlias
 
 import numpy as np
@@ -19,9 +20,9 @@ from matplotlib.figure import Figure, FigureBase
 from hepred_lib.figures import cohort, images, models, performance, style
 from hepred_lib.figures.style import DOUBLE_MM, SINGLE_MM
 
-MARKUP = re.compile(r"[<>*`$\\{}\[\]_|&#\n]")  # a column's name in a caption is no markup
 Data: TypeAlias = pd.DataFrame | Mapping[str, np.ndarray]
 
+PANEL = re.compile(r"\(([a-z])\)")
 MARKUP = re.compile(r"[<>*`$\\{}\[\]_|&#\n]")  # a column's name in a caption is no markup
 
 
@@ -81,11 +82,12 @@ FIGURES: dict[str, FigureSpec] = {
         "variable", "group", "n", "share",
     ),
     "truth": _figure(
-        "The simulated cohort: label by volume, the parts of the logit, ROC and calibration of the oracles.",
+        "The simulated cohort: (a) the label by volume, (b) the parts of the logit, (c) ROC curves and (d) calibration "
+        "of the oracles.",
         performance.truth, DOUBLE_MM, 128, "panel", "group", "x", "y", "low", "high",
     ),
     "quality": _figure(
-        "Quality of the scans: histograms of slice thickness, noise, brain volume and number of slices.",
+        "Quality of the scans: histograms of (a) slice thickness, (b) noise, (c) brain volume, (d) number of slices.",
         cohort.quality, DOUBLE_MM, 55, *cohort.QUALITY, "outlier",
     ),
     "montage": _figure(
@@ -110,7 +112,8 @@ FIGURES: dict[str, FigureSpec] = {
         says=images.window_words,
     ),
     "learning_curves": _figure(
-        "Training losses by epoch, one line per fold.",
+        "Training losses by epoch, one line per fold: (a) all, and those of (b) segmentation, (c) presence and (d) "
+        "expansion.",
         images.learning_curves, DOUBLE_MM, 58, "fold", "epoch", *images.LOSSES,
     ),
     "bland_altman": _figure(
@@ -130,18 +133,18 @@ FIGURES: dict[str, FigureSpec] = {
     ),
     "correlation": _figure(
         "Rank correlations of the candidates in the development set, in hundredths where 0.20 or stronger.",
-        models.correlation, DOUBLE_MM, lambda table: 45 + 4.6 * table["row"].max(),
+        models.correlation, DOUBLE_MM, models.correlation_height_mm,
         "row", "column", "variable", "other", "correlation",
     ),
     "odds_ratios_clinical": _figure(
         "Odds ratios of the clinical model before shrinkage, with 95 % Wald intervals; the selection is taken as "
         "given.",
-        *_ODDS_RATIOS,
+        *_ODDS_RATIOS, says=models.profile_words,
     ),
     "odds_ratios_integrated": _figure(
         "Odds ratios of the clinical and of the integrated model before shrinkage, with 95 % Wald intervals; the "
         "selection is taken as given.",
-        *_ODDS_RATIOS,
+        *_ODDS_RATIOS, says=models.profile_words,
     ),
     "inclusion_frequency": _figure(
         "How often each candidate is selected in bootstrap resamples, with 95 % Monte Carlo intervals; filled dots are "
@@ -151,8 +154,9 @@ FIGURES: dict[str, FigureSpec] = {
     ),
     **{
         f"instability_{name}": _figure(
-            f"Instability of the {name} model: each patient's probability in the resamples' models (95 % range), how "
-            "often they classify the patient otherwise, and their calibration in the development patients.",
+            f"Instability of the {name} model: (a) each patient's probability in the resamples' models (95 % range), "
+            "(b) how often they classify the patient otherwise, and (c) their calibration in the development patients; "
+            "dotted: no difference, and in (b) the threshold.",
             models.instability, DOUBLE_MM, 66,
             "kind", "p", "low", "high", "changed", "threshold", "curve", "observed", "mape",
         )
@@ -171,8 +175,8 @@ FIGURES: dict[str, FigureSpec] = {
         "kind", "p", "observed", "low", "high", "y",
     ),
     "decision_curve": _figure(
-        "Decision curves: net benefit against the threshold probability, and the difference between two models with "
-        "its pointwise 95 % band.",
+        "Decision curves: (a) net benefit against the threshold probability, and (b), where there are two models, the "
+        "difference between them with its pointwise 95 % band.",
         performance.decision_curve, performance.decision_width_mm, 78, *_MODEL,
         "threshold", "net_benefit", "low", "high",
     ),
@@ -182,14 +186,14 @@ FIGURES: dict[str, FigureSpec] = {
         "axis", "kind", "value", "label", "text", "tick", "points", says=models.nomogram_reading,
     ),
     "reclassification": _figure(
-        "Patients moved between strata of risk by the second model, with and without expansion.",
+        "Patients moved between strata of risk by the second model, (a) with and (b) without expansion.",
         performance.reclassification, DOUBLE_MM, 84,
         "outcome", "old", "new", "old_label", "new_label", "patients", "share", "old_model", "new_model",
         *("nri", "nri_low", "nri_high", "nri_events", "nri_non_events", "idi", "idi_low", "idi_high"),
         says=performance.indexes,
     ),
     "subgroups": _figure(
-        "AUC and calibration in the large by subgroup, with 95 % intervals and tests of interaction.",
+        "(a) AUC and (b) calibration in the large by subgroup, with 95 % intervals and tests of interaction.",
         performance.subgroups, DOUBLE_MM, performance.subgroups_height_mm,
         "model", "split", "group", "n", "events",
         *("auc", "auc_low", "auc_high", "in_the_large", "in_the_large_low", "in_the_large_high"),
@@ -252,14 +256,17 @@ def draw(name: str, data: Data, *, stamp: bool = False, journal: str = "springer
         if stamp and "simulated" in data and np.any(data["simulated"]):
             style.stamp_simulated(figure)
         (style.no_data(figure) if empty else spec.draw(figure, data))
+        style.as_asked(figure, asked)
         # Laid out once and for all, so that PDF and PNG, and a second rendering, agree to the last point.
         figure.draw_without_rendering()
         figure.set_layout_engine("none")
         return figure
 
 
-def caption(name: str, data: Data) -> str:
+def caption(name: str, data: Data, *, journal: str = "springer") -> str:
     """Return a figure's caption, which serves as its alternative text too; says where data are simulated or absent.
+
+    Panels are named by the journal's letters.
 
     Parameters
     ----------
@@ -268,7 +275,8 @@ def caption(name: str, data: Data) -> str:
     data : DataFrame or mapping of str to array
         What the figure shows; refused where :func:`draw` refuses it.
     """
-    text = _checked(name, data).caption
+    letter = style.JOURNALS[journal].letters
+    text = PANEL.sub(lambda found: f"({letter[ascii_lowercase.index(found[1])]})", _checked(name, data).caption)
     size = style.sample_size(data) if isinstance(data, pd.DataFrame) and {"n", "events", "model"} <= set(data) else None
     text += f" {size[0].upper() + size[1:]}." if size else ""
     if (says := FIGURES[name].says) and not shows_nothing(data):

@@ -11,7 +11,17 @@ from matplotlib.figure import FigureBase
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
-from hepred_lib.figures.style import GREY, OUTCOMES, VERMILLION, LineStyle, finite, legend_below, panels, say_no_data
+from hepred_lib.figures.style import (
+    GREY,
+    OUTCOMES,
+    VERMILLION,
+    LineStyle,
+    finite,
+    legend_below,
+    letters,
+    panels,
+    say_no_data,
+)
 
 PAGE_MM, LINE_MM, MARGIN_MM, GAP_MM, EDGE_MM = 174, 3.4, 4, 7, 2
 SIDES = ("blood_free", "without_outcome", "excluded")
@@ -100,6 +110,7 @@ def cohort(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     grid[0].set(ylim=(0, 1.02))
     for axes in grid[::columns]:
         axes.set_ylabel("Cumulative proportion")
+    letters(grid)
     handles = [Line2D([], [], color=s.color, linestyle=s.line, label=s.name) for s in OUTCOMES.values()]
     legend_below(figure, handles, columns=2)
     return grid
@@ -145,6 +156,7 @@ def quality(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
         axes.set(xlabel=label, ylabel="")
         axes.yaxis.get_major_locator().set_params(integer=True)
     grid[0].set_ylabel("Scans")
+    letters(grid)
     mark = Line2D([], [], label=f"outlying scan ({outlying.sum()} of {len(table)})", **look)
     legend_below(figure, [mark])
     return grid

@@ -29,6 +29,7 @@ from hepred_lib.figures.style import (
     LineStyle,
     decimal,
     legend_below,
+    letters,
     no_data,
     panels,
 )
@@ -121,7 +122,7 @@ def slices_height_mm(arrays: Arrays, *, enlarged: bool = False) -> float:
     lines = max((str(title).count("\n") + 1 for title in arrays["titles"]), default=1)
     widest = min(PAGE_MM / columns - 2, 60 * (1 + SIDE * enlarged))
     panel_mm = widest * height / (width * (1 + SIDE * enlarged))
-    return max(1, -(-count // columns)) * (panel_mm + 1.5 + 3.5 * lines) + 10
+    return max(1, -(-count // columns)) * (panel_mm + 1.5 + 3.5 * lines) + 12
 
 
 def outlines_height_mm(arrays: Arrays) -> float:
@@ -192,6 +193,7 @@ def _slices(figure: FigureBase, arrays: Arrays, styles: dict[str, LineStyle], *,
         for s in styles.values()
     ]
     legend_below(figure, handles, columns=len(handles))
+    letters(grid, inside=True)
     return grid
 
 
@@ -371,6 +373,7 @@ def activation(figure: FigureBase, arrays: Arrays) -> list[Axes]:
     handles = [Line2D([], [], color=PREDICTED.color, linestyle=PREDICTED.line, label=PREDICTED.name, linewidth=0.9)]
     handles[0].set_path_effects([withStroke(linewidth=RIM_POINTS, foreground="black")])
     legend_below(figure, handles)
+    letters(grid[0], inside=True)
     return list(grid.T.flat)
 
 
@@ -453,6 +456,7 @@ def learning_curves(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
         seaborn.lineplot(table, x="epoch", y=column, ax=axes, marker="o", markersize=2, markeredgewidth=0, **by_fold)
         axes.set(xlabel="Epoch", ylabel=name)
         axes.xaxis.get_major_locator().set_params(integer=True)
+    letters(grid)
     for line, name in zip(axes.lines, names, strict=True):
         line.set_label(name)
     legend_below(figure, list(axes.lines), columns=5)

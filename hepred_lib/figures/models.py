@@ -20,6 +20,7 @@ from hepred_lib.figures.style import (
     finite,
     forest_row,
     legend_below,
+    letters,
     p_text,
     ratio_text,
     say_right,
@@ -152,6 +153,9 @@ RATIO_TICKS = (
     (0.0625, 0.125, 0.25, 0.5, 1, 2, 4, 8, 16),
 )
 MOST_TICKS = 9
+PROFILE: dict[str, Any] = {"marker": "|", "markersize": 8, "markeredgewidth": 1.2, "clip_on": False}
+APART = 1.05  # limits whose ratio is smaller are the same in print
+FEWEST_CELLS = 7  # along a side of the map of correlations, drawn or not
 PRINTED_FROM = 0.2  # weaker correlations are colour alone
 KINDS = {"predictor": ("true predictor", BLUE), "proxy": ("proxy", ORANGE), "unrelated": ("unrelated", PURPLE)}
 
@@ -163,7 +167,8 @@ def odds_ratios(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     ----------
     figure : matplotlib Figure or SubFigure
     table : DataFrame
-        One row a term of a model: `model`, `name`, `label` with its step, `odds_ratio`, `low`, `high`, `p`.
+        One row a term of a model: `model`, `name`, `label` with its step, `odds_ratio`, `low`, `high`, `p`; where they
+        are known, `profile_low`, `profile_high`: limits that differ are marked by ticks.
 
     Returns
     -------
@@ -171,7 +176,11 @@ def odds_ratios(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
         One pair of axes; the numbers stand at its right.
     """
     axes = figure.subplots()
-    limits = np.clip([*finite(table["low"]) / 1.2, *finite(table["high"]) * 1.2, 0.8, 1.25], *WIDEST_MODELS)
+    lows, highs = (
+        np.concatenate([finite(table[name]) for name in (end, f"profile_{end}") if name in table])
+        for end in ("low", "high")
+    )
+    limits = np.clip([*lows / 1.2, *highs * 1.2, 0.8, 1.25], *WIDEST_MODELS)
     axes.set_xscale("log", base=2)
     axes.set_xlim(limits.min(), limits.max())
     axes.axvline(1, **GUIDE)
@@ -188,6 +197,10 @@ def odds_ratios(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
             beside = (table["name"] == row.name).sum() > 1
             place = terms.index(row.name) + apart * beside * (number - (len(shown) - 1) / 2)
             forest_row(axes, place, limits, x=1.03, look=look, text=text, clip_on=True)
+            if differs(row):
+                ends = [end for end in (row.profile_low, row.profile_high) if np.isfinite(end)]
+                ends = np.clip(ends, *axes.get_xlim())
+                axes.plot(ends, np.full(len(ends), place), linestyle="", color=style.color, **PROFILE)
             _say_further(axes, place, p_text(row.p))
     say_right(axes, -0.85, "OR (95 % CI)", x=1.03, weight="bold")
     _say_further(axes, -0.85, "p", weight="bold")
@@ -195,6 +208,8 @@ def odds_ratios(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     axes.tick_params(axis="y", length=0)
     axes.set(ylim=(len(terms) - 0.5, -0.6), xlabel="← lower risk      Odds ratio of HE      higher risk →")
     handles = [Line2D([], [], label=style.name, color=style.color, marker=style.marker) for style, _ in shown]
+    if any(map(differs, table.itertuples())):
+        handles.append(Line2D([], [], linestyle="", color="black", label="profile-likelihood limit", **PROFILE))
     legend_below(figure, handles, columns=len(handles))
     axes.xaxis.set_major_formatter("{x:g}")
     # Round ratios within the limits: finer ones where the axis is short.
@@ -204,6 +219,30 @@ def odds_ratios(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_minor_locator(NullLocator())
     return [axes]
+
+
+def differs(row: tuple) -> bool:
+    """Whether a term's profile-likelihood limits are known and lie elsewhere than Wald's, by a twentieth or more."""
+    pairs = [(getattr(row, f"profile_{end}", np.nan), getattr(row, end)) for end in ("low", "high")]
+    if np.isnan(pairs).any():
+        return False
+    with np.errstate(divide="ignore"):
+        return bool(np.abs(np.subtract(*np.log(pairs).T)).max() >= np.log(APART))
+
+
+def profile_words(table: pd.DataFrame) -> str:
+    """Say where profile-likelihood limits differ from Wald's, and which they are; nothing where they are not known."""
+    if "profile_low" not in table or table["profile_low"].isna().all():
+        return ""
+    several = table["model"].nunique() > 1
+    rows = [row for row in table.itertuples() if differs(row)]
+    said = [
+        f"{row.label}{f' ({row.model})' * several} {ratio_text(row.profile_low)} to {ratio_text(row.profile_high)}"
+        for row in rows
+    ]
+    if not said:
+        return "Profile-likelihood limits lie within 5 % of Wald's."
+    return f"Ticks: profile-likelihood limits, where they differ by 5 % or more: {'; '.join(said)}."
 
 
 def _say_further(axes: Axes, place: float, text: str, **look: Any) -> None:
@@ -244,6 +283,7 @@ def instability(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
         panel.set_ylim(0, 1)
     for panel, words in zip(axes, ("Probability, the model", "Probability, the model", "Probability"), strict=True):
         panel.set(xlim=(0, 1), xlabel=words)
+    letters(axes)
     return list(axes)
 
 
@@ -340,4 +380,11 @@ def correlation(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     axes.set_yticks(np.arange(size - 1) + 0.5, names[0], rotation=0)
     axes.set_xticks(np.arange(size - 1) + 0.5, names[1], rotation=90)
     axes.tick_params(length=0)
+    room = max(size - 1, FEWEST_CELLS)  # cells of few candidates stay small, at the lower left
+    axes.set(xlim=(0, room), ylim=(size - 1, size - 1 - room))
     return [axes, axes.collections[0].colorbar.ax]
+
+
+def correlation_height_mm(table: pd.DataFrame) -> float:
+    """Return the height in mm of the cells and of the words below them."""
+    return 34 + 4.6 * max(int(table["row"].max()), FEWEST_CELLS)

@@ -236,6 +236,7 @@ def calibration(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     ways = {1: "up", 0: "down"}
     bars = [Patch(color=OUTCOMES[he].color, label=f"{OUTCOMES[he].name} ({way})") for he, way in ways.items()]
     legend_below(figure, [Line2D([], [], label="ideal", **GUIDE), *bars], columns=3)
+    letters(grid[0])
     return list(grid.T.flat)
 
 
@@ -376,6 +377,7 @@ def reclassification(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
         Patch(facecolor=color, alpha=0.35, hatch=hatch, edgecolor="0.3", label=label)
         for (color, hatch), label in ((RIGHT, "moved the right way"), (WRONG, "moved the wrong way"))
     ]
+    letters(grid)
     legend_below(figure, handles, columns=2)
     return grid
 
@@ -445,6 +447,7 @@ def subgroups(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
         grid[0].get_yticklabels()[place].set_weight("bold")
     grid[0].set_ylim(len(names) - 0.5, -0.5)
     grid[0].set_title(f"{style.name} model", color=GREY)
+    letters(grid)
     return grid
 
 
@@ -507,10 +510,10 @@ def _estimate(axes: Axes, row: tuple, name: str, *, place: int, look: dict[str, 
 # The true model of a simulated cohort
 
 TITLES = {
-    "label": "A  Growth makes the label",
-    "parts": "B  Two parts of one logit",
-    "roc": "C  The best possible curves",
-    "calibration": "D  Calibration of the oracle",
+    "label": "Growth makes the label",
+    "parts": "Two parts of one logit",
+    "roc": "The best possible curves",
+    "calibration": "Calibration of the oracle",
 }
 
 
@@ -538,6 +541,7 @@ def truth(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     for name, place in axes.items():
         PANELS_TRUTH[name](place, drawn[name])
         place.set_title(TITLES[name])
+    letters(axes.values())
     return list(axes.values())
 
 

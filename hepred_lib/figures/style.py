@@ -19,6 +19,7 @@ from functools import cache
 from itertools import cycle
 from math import ceil
 from pathlib import Path
+from string import ascii_lowercase, ascii_uppercase
 from typing import Any
 
 import matplotlib.style
@@ -47,17 +48,18 @@ METADATA: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Journal:
-    """What a journal asks of its artwork: widths of one and two columns in mm, and the size of the text in points."""
+    """What a journal asks of its artwork: widths of one and two columns in mm, size of the text, letters of panels."""
 
     single_mm: float
     double_mm: float
     text_pt: float
+    letters: str
 
 
 JOURNALS = {
-    "springer": Journal(84, 174, 8),  # Neuroradiology
-    "nature": Journal(89, 183, 7),
-    "radiology": Journal(84, 178, 8),
+    "springer": Journal(84, 174, 8, ascii_lowercase),  # Neuroradiology
+    "nature": Journal(89, 183, 7, ascii_lowercase),
+    "radiology": Journal(84, 178, 8, ascii_uppercase),
 }
 PRINT_PT = JOURNALS["springer"].text_pt
 SINGLE_MM, DOUBLE_MM = JOURNALS["springer"].single_mm, JOURNALS["springer"].double_mm
@@ -236,11 +238,26 @@ def sample_size(table: pd.DataFrame) -> str | None:
     return "n = {:.0f}, {:.0f} with HE".format(*sizes.iloc[0]) if len(sizes) == 1 else None
 
 
-def letters(grid: Iterable[Axes]) -> None:
-    """Name the panels of a figure a, b, c; one alone has no name."""
+LETTER = "panel letter"  # by which it is found again
+
+
+def letters(grid: Iterable[Axes], *, inside: bool = False) -> None:
+    """Name the panels of a figure a, b, c at their upper left corners; one alone has no name.
+
+    The letter stands left of the axes, or above their corner where they have no marks (`inside`).
+    """
     panels = list(grid)
-    for axes, letter in zip(panels if len(panels) > 1 else [], "abcdefgh", strict=False):
-        axes.set_title(letter, loc="left", weight="bold")
+    for axes, letter in zip(panels if len(panels) > 1 else [], ascii_lowercase, strict=False):
+        offset, side = ((0, 2), "left") if inside else ((-4, 5), "right")
+        where: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "annotation_clip": False}
+        text = axes.annotate(letter, (0, 1), offset, ha=side, va="bottom", weight="bold", **where)
+        text.set_gid(LETTER)
+
+
+def as_asked(figure: Figure, journal: Journal) -> None:
+    """Put the letters of all panels into the journal's form."""
+    for text in figure.findobj(lambda artist: artist.get_gid() == LETTER):
+        text.set_text(journal.letters[ascii_lowercase.index(text.get_text())])
 
 
 def model_label(rows: pd.DataFrame, *, common_size: str | None) -> str:

@@ -32,9 +32,9 @@ from hepred_lib.stats.logistic import Coding
 from hepred_lib.stats.nomogram import PROBABILITY, TOTAL, Nomogram, build_nomogram, nomogram_axes
 from hepred_lib.stats.operating_point import confusion, exact_interval, wilson_interval
 from hepred_lib.stats.reclassification import integrated_discrimination, net_reclassification, reclassification_table
-from hepred_lib.study.files import read_figure_data, write_bytes, write_figure_data
+from hepred_lib.study.files import read_figure_data, read_table, write_bytes, write_figure_data
 from hepred_lib.study.run import renew_records
-from hepred_lib.study.tables import coded_label, save_table, two_digits, with_interval
+from hepred_lib.study.tables import coded_label, odds_ratio_table, save_table, two_digits, with_interval
 
 GRID = np.linspace(0.0, 1.0, 101)
 PRINT_DPI, SCREEN_DPI = 600, 200
@@ -70,6 +70,29 @@ def instability_table(model: DevelopedModel, x: pd.DataFrame, y: pd.Series, thre
     mape = mean_absolute_prediction_error(p, model.resampled)
     table = pd.concat([pd.DataFrame(columns=["curve", "observed"]), patients, *parts], ignore_index=True)
     return table.astype({"curve": float, "observed": float}).assign(mape=mape)
+
+
+def odds_data(
+    model: DevelopedModel, name: str, limits: pd.DataFrame, y: pd.Series, *, beside: Path | None = None
+) -> pd.DataFrame:
+    """What the figure of odds ratios draws: Wald and profile-likelihood limits, and the patients.
+
+    Parameters
+    ----------
+    model, name
+        As for :func:`hepred_lib.study.tables.odds_ratio_table`.
+    limits : DataFrame
+        Its :func:`hepred_lib.stats.effects.multivariable_odds_ratios`.
+    y : Series
+        Outcomes of its development patients.
+    beside : Path, optional
+        Run in which chapter 05 kept the same of the clinical model: its rows come first.
+    """
+    kept = beside / "figure_data" / "odds_ratios_clinical.csv" if beside else None
+    first = [read_table(kept)] if kept and kept.is_file() else []
+    known = limits[["name", "profile_low", "profile_high"]]
+    table = odds_ratio_table(model, name).merge(known, on="name", how="left", validate="one_to_one")
+    return pd.concat([*first, table.assign(n=len(y), events=int(y.sum()))], ignore_index=True)
 
 
 def inclusion_table(model: DevelopedModel) -> pd.DataFrame:
@@ -336,7 +359,7 @@ def save(
     made = [folder / "figures" / f"{name}.{ending}" for ending in formats]
     for path, content in zip(made, render(figure, png_dpi=PRINT_DPI, formats=formats).values(), strict=True):
         write_bytes(path, content)
-    write_bytes(folder / "figures" / f"{name}.caption.md", f"{caption(name, data)}\n".encode())
+    write_bytes(folder / "figures" / f"{name}.caption.md", f"{caption(name, data, journal=journal)}\n".encode())
     return made
 
 

@@ -284,7 +284,6 @@ def _known(table: pd.DataFrame, name: str) -> pd.Series:
 
 
 OLDER = 65
-OVERALL = "All test patients"
 
 
 def subgroup_splits(
@@ -356,7 +355,7 @@ def needed_here(patients: pd.DataFrame, name: str, found: Mapping[str, Any]) -> 
 
 
 def subgroups_of_last(
-    patients: pd.DataFrame, development: pd.DataFrame, models: Mapping[str, Sequence[str]]
+    patients: pd.DataFrame, development: pd.DataFrame, models: Mapping[str, Sequence[str]], *, everyone: str
 ) -> pd.DataFrame:
     """`subgroup_table` of the last of these models (by name, its predictors); no row without a model."""
     if not models:
@@ -364,10 +363,12 @@ def subgroups_of_last(
     name, path = list(models.items())[-1]
     judged = patients[patients[f"p_{name}"].notna()].reset_index(drop=True)
     splits = subgroup_splits(judged, development, path)
-    return subgroup_table(judged["he"].astype(int), judged[f"p_{name}"], splits, model=name)
+    return subgroup_table(judged["he"].astype(int), judged[f"p_{name}"], splits, model=name, everyone=everyone)
 
 
-def subgroup_table(y: pd.Series, p: pd.Series, splits: Mapping[str, pd.Series], *, model: str) -> pd.DataFrame:
+def subgroup_table(
+    y: pd.Series, p: pd.Series, splits: Mapping[str, pd.Series], *, model: str, everyone: str = "All test patients"
+) -> pd.DataFrame:
     """What the subgroup figure draws: all patients first, then each subgroup with its split's tests of interaction.
 
     Parameters
@@ -377,6 +378,8 @@ def subgroup_table(y: pd.Series, p: pd.Series, splits: Mapping[str, pd.Series], 
     splits : mapping of str to Series
         As `subgroup_splits` gives them.
     model : str
+    everyone : str
+        What the row of all patients is called.
 
     Returns
     -------
@@ -385,7 +388,7 @@ def subgroup_table(y: pd.Series, p: pd.Series, splits: Mapping[str, pd.Series], 
         `note`, and `p_auc`, `p_slope`, `p_in_the_large` of the interaction tests, repeated within a split.
     """
     risk = p.clip(1e-9, 1 - 1e-9).to_numpy()
-    everybody = subgroup_performance(y, risk, np.full(len(y), OVERALL))
+    everybody = subgroup_performance(y, risk, np.full(len(y), everyone))
     parts = [everybody.assign(split="", p_auc=np.nan, p_slope=np.nan, p_in_the_large=np.nan)]
     for name, groups in splits.items():
         table = subgroup_performance(y, risk, groups.astype(object))

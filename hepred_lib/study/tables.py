@@ -362,7 +362,9 @@ def coefficient_table(model: DevelopedModel) -> pd.DataFrame:
 
 def _unit(name: str, curves: Mapping[str, Sequence[float]]) -> str:
     if split_term(name)[0] == SPLINE:
-        return f"{curves[name][-1]:.3g} against {curves[name][0]:.3g}" if name in curves else ""
+        unit = predictor_unit(split_term(name)[1]).removeprefix("per ").replace("10^9", "10⁹")
+        words = f"{curves[name][-1]:.3g} against {curves[name][0]:.3g}" if name in curves else ""
+        return words if unit in ("", "point", "unit") else f"{words} {unit}".strip() if words else ""
     return "" if "[" in name else predictor_unit(name).replace("10^9", "10⁹")
 
 

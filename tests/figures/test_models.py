@@ -1,9 +1,10 @@
 """Models: odds ratios, candidates, nomogram."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from hepred_lib.figures.catalogue import draw
+from hepred_lib.figures.catalogue import caption, draw
 from hepred_lib.figures.models import LABEL_MM, SCALE_MM
 from hepred_lib.figures.models import WIDEST_MODELS as WIDEST
 
@@ -26,6 +27,27 @@ def test_an_endless_interval_ends_in_an_arrow_at_the_axis(examples):
     assert wide.get_xlim()[1] == WIDEST[1]
     assert [line.get_marker() for line in wide.lines].count(">") == 1
     assert [line.get_marker() for line in narrow.lines].count(">") == 0
+
+
+def test_profile_limits_are_marked_and_said_only_where_they_differ(examples):
+    table = examples["odds_ratios_clinical"].query("model == 'clinical'")
+    near = table.assign(profile_low=0.98 * table["low"], profile_high=table["high"])
+    assert "within 5 %" in caption("odds_ratios_clinical", near)
+    assert not [line for line in draw("odds_ratios_clinical", near).axes[0].lines if line.get_marker() == "|"]
+    apart = near.assign(profile_high=table["high"] * [1.0, 1.0, 1.3])
+    (mark,) = [line for line in draw("odds_ratios_clinical", apart).axes[0].lines if line.get_marker() == "|"]
+    assert mark.get_xdata() == pytest.approx([0.98 * 1.21, 1.3 * 5.62])
+    assert "Anticoagulant 1.19 to 7.31." in caption("odds_ratios_clinical", apart)
+    assert "rofile" not in caption("odds_ratios_clinical", table)
+
+
+@pytest.mark.parametrize("candidates", [2, 3, 8, 20])
+def test_the_cells_of_a_map_of_correlations_are_small_however_few_they_are(candidates):
+    pairs = [(i, j, f"v{i}", f"v{j}", 0.1) for i in range(candidates) for j in range(i)]
+    figure = draw("correlation", pd.DataFrame(pairs, columns=["row", "column", "variable", "other", "correlation"]))
+    axes = figure.axes[0]
+    width_mm = axes.get_window_extent().width / figure.dpi * 25.4
+    assert 3.5 < width_mm / np.ptp(axes.get_xlim()) < 9
 
 
 def test_a_ratio_without_an_interval_stands_alone(examples):

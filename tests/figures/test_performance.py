@@ -183,4 +183,4 @@ def test_an_interval_beyond_the_axis_ends_in_an_arrow(drawn):
 
 def test_without_any_figure_the_panels_still_say_why(examples):
     table = examples["subgroups"].iloc[1:2]
-    assert texts(draw("subgroups", table).axes[0]) == ["too few events", "interaction p = 0.31"]
+    assert texts(draw("subgroups", table).axes[0]) == ["too few events", "interaction p = 0.31", "a"]

@@ -6,8 +6,8 @@ import matplotlib.image
 import pypdf
 import pytest
 
-from hepred_lib.figures.catalogue import FIGURES, draw
-from hepred_lib.figures.style import DOUBLE_MM, MODELS, SINGLE_MM, line_styles, render
+from hepred_lib.figures.catalogue import FIGURES, caption, draw
+from hepred_lib.figures.style import DOUBLE_MM, LETTER, MODELS, SINGLE_MM, line_styles, render
 
 AGAIN = """
 import runpy, sys
@@ -29,6 +29,30 @@ def test_no_two_models_share_color_line_or_marker():
     for part in ("color", "line", "marker"):
         assert len({str(getattr(style, part)) for style in styles}) == len(styles)
     assert MODELS["image"].color == "#0072B2"
+
+
+def letters(figure):
+    return [text.get_text() for text in figure.findobj(lambda artist: artist.get_gid() == LETTER)]
+
+
+def test_panels_are_lettered_and_a_single_one_is_not(drawn):
+    lettered = {name: "".join(letters(figure)) for name, figure in drawn.items() if letters(figure)}
+    assert {name: lettered[name] for name in ("calibration", "truth", "instability_clinical", "decision_curve")} == {
+        "calibration": "abc", "truth": "abcd", "instability_clinical": "abc", "decision_curve": "ab",
+    }  # fmt: skip
+    assert not {"roc", "oracle", "nomogram", "dl_score", "flow"} & set(lettered)
+
+
+def test_letters_and_the_caption_have_the_form_of_the_journal(examples):
+    table = examples["decision_curve"]
+    assert letters(draw("decision_curve", table, journal="radiology")) == ["A", "B"]
+    assert "(B)" in caption("decision_curve", table, journal="radiology")
+    assert "(b)" in caption("decision_curve", table)
+
+
+def test_all_letters_are_of_one_size_and_weight(drawn):
+    found = [text for figure in drawn.values() for text in figure.findobj(lambda artist: artist.get_gid() == LETTER)]
+    assert {(text.get_size(), text.get_weight()) for text in found} == {(8.0, "bold")}
 
 
 def test_a_png_has_three_hundred_dots_an_inch_and_six_hundred_for_print(examples):

@@ -184,3 +184,9 @@ def test_the_performance_table_prints_estimates_with_intervals(rows):
     table = tables.performance_table({"integrated": models["integrated"]})
     low, high = models["integrated"]["auc_ci"]
     assert table.loc[0, "auc"] == f"{models['integrated']['auc']:.2f} ({low:.2f}-{high:.2f})"
+
+
+def test_the_step_of_a_spline_has_its_unit():
+    curves = {"spline(onset_to_ct_h)": (1.2, 4.0, 12.38), "spline(gcs)": (6.0, 10.0, 14.0)}
+    words = [tables._step_words(name, 1.0, curves) for name in curves]
+    assert words == ["Onset to CT (spline), 12.4 against 1.2 h", "GCS (spline), 14 against 6"]
