@@ -24,6 +24,7 @@ from hepred_lib.stats.decision import decision_curve, net_benefit_difference
 from hepred_lib.stats.discrimination import auc_interval, binormal_separation, bootstrap_auc_interval, compare_auc
 from hepred_lib.stats.logistic import batched_irls
 from hepred_lib.stats.operating_point import RATES, confusion
+from hepred_lib.stats.permutation import CrossFittedReadout, permutation_test
 from hepred_lib.stats.updating import closed_test
 from ich_phantom.cohort import cohort_tables
 
@@ -32,6 +33,7 @@ AUCS, CORRELATION, STRETCH = (0.83, 0.76), 0.5, 1.25
 THRESHOLDS = (0.1, 0.2, 0.4)
 OPERATING_POINT = 0.2
 N_DEVELOPMENT, PREVALENCE, FEATURES, FOLDS, RIDGE = 465, 0.2, 200, 5, 20.0
+PERMUTATIONS = 199
 
 
 def scores(n_events: int, n_others: int, rng: np.random.Generator) -> tuple[NDArray, NDArray, NDArray]:
@@ -130,8 +132,8 @@ def coverage(n_simulations: int, n_resamples: int, seed: int) -> pd.DataFrame:
     return pd.DataFrame(list(rows.values()))
 
 
-def memorised_scores(y: NDArray, rng: np.random.Generator) -> tuple[NDArray, NDArray, NDArray]:
-    """A score from pure noise by ridge logistic regression: in-sample, out-of-fold, and each patient's fold."""
+def memorised_scores(y: NDArray, rng: np.random.Generator) -> tuple[NDArray, NDArray, CrossFittedReadout]:
+    """A score from pure noise by ridge logistic regression: in-sample, out-of-fold, and how it was made."""
     image = rng.standard_normal((y.size, FEATURES))
     fold = rng.permutation(np.arange(y.size) % FOLDS)
     inside, outside = np.zeros(y.size), np.zeros(y.size)
@@ -141,7 +143,8 @@ def memorised_scores(y: NDArray, rng: np.random.Generator) -> tuple[NDArray, NDA
         raw = (raw - raw[held_out].mean()) / raw[held_out].std()
         outside[held_out] = raw[held_out]
         inside[~held_out] += raw[~held_out] / (FOLDS - 1)
-    return inside, outside, fold
+    readout = CrossFittedReadout(np.tile(image, (FOLDS, 1, 1)), np.full(FOLDS, RIDGE), fold)
+    return inside, outside, readout
 
 
 def ridge(x: NDArray, y: NDArray) -> NDArray:
@@ -165,21 +168,24 @@ def likelihood_ratio(clinical: NDArray, score: NDArray, y: NDArray) -> float:
 
 def false_alarms(n_tables: int, seed: int) -> pd.DataFrame:
     """How often a score from noise is significant at 5 % over three clinical variables."""
-    rng = np.random.default_rng([seed, 99])
-    statistics = []
+    rng, shuffler = np.random.default_rng([seed, 99]), np.random.default_rng([seed, 99, 1])
+    statistics, permuted = [], []
     for _ in range(n_tables):
         clinical = rng.standard_normal((N_DEVELOPMENT, 3))
         y = (rng.random(N_DEVELOPMENT) < expit(logit(PREVALENCE) + clinical @ [0.7, 0.4, 0.0])).astype(int)
-        inside, outside, fold = memorised_scores(y, rng)
-        held = fold == 0
+        inside, outside, readout = memorised_scores(y, rng)
+        held = readout.fold == 0
         crossed = likelihood_ratio(clinical, outside, y)
         row = {"in-sample": likelihood_ratio(clinical, inside, y), "out-of-fold": crossed}
         row |= {"out-of-fold, statistic halved": crossed / 2}
         row |= {"one held-out fold alone": likelihood_ratio(clinical[held], outside[held], y[held])}
+        designs = np.vstack([np.ones(y.size), clinical.T])[None]
+        permuted.append(permutation_test(designs, y, readout, n_permutations=PERMUTATIONS, rng=shuffler).p)
         statistics.append(row)
     p = pd.DataFrame(chi2.sf(pd.DataFrame(statistics), 1), columns=list(statistics[0]))
+    p["out-of-fold, permutations"] = permuted
     return pd.DataFrame(
-        [{"score": k, "significant at 5 %": share_with_error(np.mean(p[k] < 0.05), n_tables)} for k in p]
+        [{"score": k, "significant at 5 %": share_with_error(np.mean(p[k] <= 0.05), n_tables)} for k in p]
     )
 
 

@@ -378,10 +378,12 @@ pd.Series({**detection, **segmentation}, name="value").to_frame()
 # Every reason why a number is missing or to be read with care.
 
 # %%
+added_score = summary.added_score(run.records(), image_source, notes=notes)
 pd.DataFrame({"note": notes})
 
 # %% [markdown]
-# `results.json` holds what this chapter computed, with the selection and the optimism of the earlier ones.
+# `results.json` holds what this chapter computed, with the selection, the optimism and the test of the added score
+# of the earlier ones.
 
 # %%
 records = run.records()
@@ -411,6 +413,7 @@ content = {
     "comparisons": comparisons,
     "selection": {"criterion": clinical["criterion"], **logistic},
     "optimism": optimism,
+    "added_score": added_score,
     "oracle": oracle,
     "notes": notes,
 }

@@ -73,8 +73,9 @@ def test_a_number_that_is_null_has_a_reason(results):
 def test_results_hold_every_key_of_the_contract(results):
     assert set(results) >= {
         *("study", "image_source", "he_definition", "n", "detection", "segmentation", "models", "scores"),
-        *("comparisons", "selection", "optimism", "oracle"),
+        *("comparisons", "selection", "optimism", "added_score", "oracle"),
     }
+    assert results["added_score"]["p_permuted"] is None  # three and four patients with expansion in a fold
     model = results["models"]["integrated"]
     assert set(model) >= {"brier", "brier_scaled", "calibration_in_the_large", "ici", "e90", "threshold", *RATES}
     assert set(results["segmentation"]) == {

@@ -27,6 +27,7 @@ from sklearn.model_selection import StratifiedKFold
 from hepred_lib.multitask.network import EVIDENCE, READOUTS, MultitaskNetwork, SliceContext
 from hepred_lib.multitask.prediction import normalized_scores, score_scales
 from hepred_lib.stats.discrimination import auc_interval, expected_auc
+from hepred_lib.stats.permutation import CrossFittedReadout
 from hepred_lib.stats.sensitivity import STRENGTHS
 
 LEAST_EVENTS, MOST_FOLDS, LEAST_SLICES = 5, 10, 20
@@ -106,6 +107,42 @@ def ablation_table(scores: pd.DataFrame, image: pd.DataFrame, truth: pd.DataFram
     return pd.DataFrame(rows, columns=columns).set_index("readout")
 
 
+def cross_fitted_readout(folds: pd.DataFrame, he: pd.Series, *, readout: str, seed: int) -> CrossFittedReadout | None:
+    """The read-outs of all networks, to be fitted again with other labels.
+
+    Parameters
+    ----------
+    folds : DataFrame
+        ``predictions.csv`` of all folds.
+    he : Series of 0 and 1, shape (n,)
+        Outcome of the development patients, by patient, in the order that the result keeps.
+    readout : {"findings", "deep", "both"}
+        Of the study.
+    seed : int
+        Of the cross-validations that choose the penalties.
+
+    Returns
+    -------
+    CrossFittedReadout or None
+        None where the networks kept no values, or a fold had too few patients of an outcome to fit a read-out on.
+    """
+    columns = list(READOUTS[readout])
+    if not set(columns) <= set(folds):
+        return None
+    parts, penalties, fold = [], [], np.zeros(len(he), dtype=np.int64)
+    for number, (_, rows) in enumerate(folds.groupby("fold")):
+        table = rows.set_index("patient_id").reindex(he.index)
+        taught = table["role"].eq("in_fold").to_numpy()
+        if min(he[taught].sum(), taught.sum() - he[taught].sum()) < LEAST_EVENTS:
+            return None
+        values = table[columns].to_numpy(dtype=float)
+        centre, scale, model = _ridge(values[taught], he[taught], trust_of(columns), seed=seed)
+        parts.append((values - centre) * scale)
+        penalties.append(1 / float(model.C_))
+        fold[table["role"].eq("held_out").to_numpy()] = number
+    return CrossFittedReadout(np.stack(parts), np.array(penalties), fold)
+
+
 def _refitted(values: pd.DataFrame, he: pd.Series, trust: np.ndarray, *, seed: int) -> np.ndarray:
     """Logits of all rows from a read-out that is fitted on those with an outcome; NaN where they are too few."""
     known = he.notna().to_numpy()
@@ -169,6 +206,15 @@ def ridge_weights(values: np.ndarray, he: pd.Series, trust: np.ndarray, *, seed:
     seed : int
         Of the folds of the cross-validation that chooses the penalty.
     """
+    centre, scale, model = _ridge(values, he, trust, seed=seed)
+    weights = model.coef_[0] * scale
+    return weights, float(model.intercept_[0] - centre @ weights)
+
+
+def _ridge(
+    values: np.ndarray, he: pd.Series, trust: np.ndarray, *, seed: int
+) -> tuple[np.ndarray, np.ndarray, LogisticRegressionCV]:
+    """Centre and scale of the values, and the regression on (values - centre) * scale."""
     centre, spread = values.mean(axis=0), values.std(axis=0)
     scale = trust / np.where(spread > 0, spread, 1.0)
     model = LogisticRegressionCV(
@@ -179,8 +225,7 @@ def ridge_weights(values: np.ndarray, he: pd.Series, trust: np.ndarray, *, seed:
         scoring="neg_log_loss",
         use_legacy_attributes=False,
     ).fit((values - centre) * scale, he.astype(int))
-    weights = model.coef_[0] * scale
-    return weights, float(model.intercept_[0] - centre @ weights)
+    return centre, scale, model
 
 
 def fit_presence(context: SliceContext, slices: pd.DataFrame) -> bool:

@@ -509,6 +509,21 @@ def compare(rows: pd.DataFrame, models: Sequence[str], *, notes: list[str], data
     return found
 
 
+def added_score(
+    records: Mapping[str, Mapping[str, Any]], image_source: str, *, notes: list[str]
+) -> dict[str, float | None] | None:
+    """The tests of the added score, as chapter 06 has recorded them; None where there are none."""
+    found = records.get("06_integrated_to_he", {"results": {}})["results"].get("added_score")
+    if found is None:
+        why = "there is no score" if image_source == "none" else "the score has no coefficient in the model"
+        notes.append(f"added_score: {why}.")
+    elif image_source == "column":
+        notes.append("added_score.p_permuted: the score was trained elsewhere, so that p is valid.")
+    elif found["p_permuted"] is None:
+        notes.append("added_score.p_permuted: a fold has too few patients of an outcome to fit its read-out again.")
+    return found
+
+
 def bedside_scores(rows: pd.DataFrame, *, notes: list[str]) -> dict[str, Any]:
     """AUC of the published bedside scores in the patients whose columns are complete; empty without any patient."""
     found = {}

@@ -15,7 +15,14 @@ from hepred_lib.multitask.network import (
     slice_evidence,
 )
 from hepred_lib.multitask.prediction import read_out
-from hepred_lib.multitask.readout import COMPARED, ablation_scores, ablation_table, fit_presence, fit_readout
+from hepred_lib.multitask.readout import (
+    COMPARED,
+    ablation_scores,
+    ablation_table,
+    cross_fitted_readout,
+    fit_presence,
+    fit_readout,
+)
 from hepred_lib.stats.discrimination import auc
 
 VALUES = READOUTS["both"]
@@ -120,6 +127,26 @@ def test_a_score_from_elsewhere_has_no_ablation(folds):
 def test_an_ablation_without_events_is_unknown(folds):
     table, he = folds
     assert ablation_scores(table, he * 0.0, seed=1).isna().all(axis=None)
+
+
+def test_the_read_outs_of_all_networks_give_the_score_that_they_gave(folds, network):
+    table, he = folds
+    development = he[he.index < "P240"].astype(int)
+    found = cross_fitted_readout(table, development, readout="deep", seed=1)
+    scores = pd.Series(found.scores(development.to_numpy(dtype=float)[None])[0], index=development.index)
+    for number, rows in table.groupby("fold"):
+        taught, held = (rows[rows["role"].eq(role)].set_index("patient_id") for role in ("in_fold", "held_out"))
+        fit_readout(network, taught, development[taught.index], readout="deep", seed=1)
+        logits = pd.Series(read_out(network, held), index=held.index)
+        assert np.corrcoef(scores[held.index], logits)[0, 1] > 0.99999, number
+        assert (found.fold[development.index.get_indexer(held.index)] == number).all()
+
+
+def test_what_cannot_be_fitted_again_is_none(folds):
+    table, he = folds
+    development = he[he.index < "P240"].astype(int)
+    assert cross_fitted_readout(table.drop(columns=list(VALUES)), development, readout="deep", seed=1) is None
+    assert cross_fitted_readout(table, development * 0, readout="deep", seed=1) is None
 
 
 def made_up_slices(n_patients: int, rng: np.random.Generator) -> pd.DataFrame:

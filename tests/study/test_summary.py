@@ -284,3 +284,15 @@ def test_test_patients_do_not_reach_the_weights_of_the_others():
     own = table["split"].eq("development") & table["he"].notna()
     ratio = after[own] / before[own]
     assert ratio.std() < 0.02 * ratio.mean()  # but for the common scale and the cut
+
+
+def test_the_tests_of_the_added_score_are_those_of_chapter_06_and_what_is_absent_has_a_reason():
+    kept = {"statistic": 9.0, "df": 1, "p": 0.003, "p_cross_fitted": 0.03, "p_permuted": 0.02, "n_permutations": 99}
+    records, notes = {"06_integrated_to_he": {"results": {"added_score": kept}}}, []
+    assert summary.added_score(records, "scans", notes=notes) == kept
+    assert not notes
+    records["06_integrated_to_he"]["results"]["added_score"] = kept | {"p_permuted": None}
+    summary.added_score(records, "scans", notes=notes)
+    summary.added_score(records, "column", notes=notes)
+    assert summary.added_score({}, "none", notes=notes) is None
+    assert [note.partition(":")[0] for note in notes] == ["added_score.p_permuted"] * 2 + ["added_score"]
