@@ -32,7 +32,7 @@ from hepred_lib.imaging.preprocessing import SliceGrid, grid_record
 from hepred_lib.imaging.slices import BLOOD, BRAIN, HU, HU_OFFSET, IVH, stored_path
 from hepred_lib.multitask import data, training
 from hepred_lib.multitask.data import (
-    BLUR_PIXELS,
+    BLUR_MM,
     DESCRIPTORS,
     NOISE_HU,
     OFFSET_HU,
@@ -172,6 +172,7 @@ class PeerLoop:
             he=torch.tensor([patient.he for patient in chosen], dtype=torch.float32),
             descriptors=torch.tensor([patient.descriptors for patient in chosen], dtype=torch.float32),
             ivh_known=torch.ones(len(chosen)),
+            pixel_mm=chosen[0].pixel_mm,
             changes=torch.empty(len(chosen), 0),  # its transforms have changed the slices
             patient_ids=tuple(patient.patient_id for patient in chosen),
             noise_seed=0,
@@ -203,7 +204,8 @@ def slice_transforms(matrix: int):
         "scale_range": (SCALE, SCALE),
     }
     grid = {"spatial_size": (matrix, matrix), "padding_mode": "zeros", "cache_grid": True}
-    blur = (0.5 * BLUR_PIXELS, BLUR_PIXELS)
+    width = BLUR_MM / FIELD_MM * matrix
+    blur = (0.5 * width, width)
     return t.Compose(
         [
             t.LoadImaged(both, image_only=True),

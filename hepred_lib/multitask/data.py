@@ -23,6 +23,7 @@ resumed, or shared among several devices, without any state of a sampler.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass, replace
 from functools import cached_property
@@ -60,7 +61,7 @@ DESCRIPTORS = (
 )
 STACK_SHARE = 0.25  # of the memory that a GPU has left
 TURN_DEG, SHEAR_DEG, SHIFT, SCALE = 20.0, 6.0, 0.06, 0.15
-GAIN, OFFSET_HU, NOISE_HU, BLUR_PIXELS = 0.06, 3.0, 2.5, 1.0
+GAIN, OFFSET_HU, NOISE_HU, BLUR_MM = 0.06, 3.0, 2.5, 1.5625
 # Blood that has not clotted, or has begun to dissolve, is hardly denser than brain.
 PALE_SHARE, PALE_HU, PALE_PATCHES = 0.25, 38.0, 4
 MIXED_SHARE, MIXED = 0.25, 0.25  # a scan that was resampled along z: each slice holds a part of its neighbours
@@ -105,7 +106,7 @@ class Batch:
 
     The channels of ``blood`` are hematoma and ventricles. ``presence, bag, voxel_ml`` have a row a slice, ``he``,
     ``descriptors`` (of the images as they are in the batch), ``ivh_known`` and ``changes`` (what :func:`augment` does,
-    in the order of :class:`Draw`) one row per patient. ``noise_seed`` is that of the pixels' noise.
+    in the order of :class:`Draw`) one row per patient. All have ``pixel_mm``; ``noise_seed`` is the pixels'.
     """
 
     hu: Tensor
@@ -117,6 +118,7 @@ class Batch:
     descriptors: Tensor
     ivh_known: Tensor
     changes: Tensor
+    pixel_mm: float
     patient_ids: tuple[str, ...]
     noise_seed: int
 
@@ -301,6 +303,7 @@ def make_batch(
         descriptors=descriptors,
         ivh_known=ivh_known,
         changes=changed,
+        pixel_mm=chosen[0].pixel_mm,
         patient_ids=tuple(patient.patient_id for patient in chosen),
         noise_seed=mixed_seed([*seed, *map(int, numbers)]),
     )
@@ -456,7 +459,8 @@ def augment(batch: Batch, generator: torch.Generator | None = None) -> Batch:
     zoom, gain, offset_hu, _, _, faded, _ = batch.changes[:, 6:].unbind(dim=1)
     descriptors = changed_descriptors(batch.descriptors, gain=gain, offset_hu=offset_hu, zoom=zoom)
     descriptors = torch.where(faded[:, None] > 0, torch.nan, descriptors)
-    return replace(batch, hu=change_hu(hu, changes[:, 7:PALE], noise), blood=blood, descriptors=descriptors)
+    hu = change_hu(hu, changes[:, 7:PALE], noise, batch.pixel_mm)
+    return replace(batch, hu=hu, blood=blood, descriptors=descriptors)
 
 
 def fade(hu: Tensor, blood: Tensor, patches: Tensor, pale: Tensor) -> Tensor:
@@ -487,14 +491,15 @@ def move(images: Tensor, affine: Tensor) -> Tensor:
     return nn.functional.grid_sample(images, grid, align_corners=False)
 
 
-def change_hu(hu: Tensor, changes: Tensor, noise: Tensor) -> Tensor:
+def change_hu(hu: Tensor, changes: Tensor, noise: Tensor, pixel_mm: float) -> Tensor:
     """Another scanner: ``changes`` (n, 4) are gain, offset, share of a softer kernel and noise of each slice.
 
     What lies at the window's floor, outside the brain, stays there.
     """
     gain, offset, blur, sd = changes[:, :, None, None].unbind(dim=1)
     gain, offset, blur, sd = (value[:, None] for value in (gain, offset, blur, sd))
-    softer = transforms.gaussian_blur(hu, kernel_size=[5, 5], sigma=[BLUR_PIXELS, BLUR_PIXELS])
+    width = BLUR_MM / pixel_mm
+    softer = transforms.gaussian_blur(hu, kernel_size=2 * [2 * math.ceil(2 * width) + 1], sigma=2 * [width])
     changed = (hu + blur * (softer - hu)) * gain + offset + sd * noise
     return torch.where(hu > WINDOW_HU[0], changed, hu)
 

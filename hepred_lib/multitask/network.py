@@ -56,7 +56,7 @@ ENCODERS = ("resnet18", "resnet34", "resnet50")
 DECODER_WIDTHS = (96, 48, 32)
 NEGLIGIBLE_ML, NO_AREA = 0.05, 1e-6
 RARE_LOGIT = -4.0  # about one pixel in fifty is blood: no step is spent on learning that
-PEAK_PIXELS = 8  # the smallest positive slice, 20 mm2, has eight pixels of 128 in 200 mm
+PEAK_MM2 = 19.53125  # the smallest positive slice: eight pixels of 128 in 200 mm
 PLACES = ("own", "brighter_neighbour", "fainter_neighbour", "second_neighbour")
 EVIDENCE = tuple(f"{source}_{place}" for place in PLACES for source in ("presence", "outline"))
 VOLUMES = ("log_volume", "log_ivh_volume")
@@ -255,7 +255,7 @@ class SliceContext(nn.Module):
         return evidence @ self.weight + self.bias
 
 
-def slice_evidence(presence: Tensor, outline: Tensor) -> Tensor:
+def slice_evidence(presence: Tensor, outline: Tensor, pixel_mm: float) -> Tensor:
     """The evidence for blood in each slice of one patient, from bottom to top.
 
     Parameters
@@ -263,7 +263,8 @@ def slice_evidence(presence: Tensor, outline: Tensor) -> Tensor:
     presence : Tensor, shape (n,)
         Presence logits of the slices alone.
     outline : Tensor, shape (n, 1, h, w)
-        Outline logits of the hematoma; a slice's peak is the mean of its eight highest.
+        Outline logits of the hematoma; a slice's peak is the mean of the highest, over the area of ``PEAK_MM2``.
+    pixel_mm : float
 
     Returns
     -------
@@ -272,7 +273,8 @@ def slice_evidence(presence: Tensor, outline: Tensor) -> Tensor:
         slices next to these. An end slice stands in for those it lacks.
     """
     pixels = outline.flatten(1)
-    peak = pixels.topk(min(PEAK_PIXELS, pixels.shape[1]), dim=1).values.mean(dim=1)
+    n_highest = min(max(1, round(PEAK_MM2 / pixel_mm**2)), pixels.shape[1])
+    peak = pixels.topk(n_highest, dim=1).values.mean(dim=1)
     own = torch.stack([presence, peak], dim=1)
     padded = torch.cat([own[:1], own[:1], own, own[-1:], own[-1:]])
     below, above = padded[1:-3], padded[3:-1]

@@ -112,7 +112,7 @@ def predict_patient(network: MultitaskNetwork, patient: Patient) -> Prediction:
     with autocast(device):
         output = network(slices)
     logits, presence = output.outline.float(), output.presence.float()
-    probability, evidence = torch.sigmoid(logits), slice_evidence(presence, logits[:, :1])
+    probability, evidence = torch.sigmoid(logits), slice_evidence(presence, logits[:, :1], patient.pixel_mm)
     outline = (probability >= 0.5).float()
     area_mm2 = outline[:, 0].sum(dim=(1, 2)) * patient.pixel_mm**2
     used = torch.nonzero(area_mm2 >= POSITIVE_SLICE_MM2).squeeze(1)

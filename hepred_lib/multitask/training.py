@@ -73,7 +73,8 @@ from hepred_lib.study.files import file_sha256, read_table
 from hepred_lib.study.run import library_code
 
 LOSSES = ("loss", "loss_segmentation", "loss_presence", "loss_expansion", "loss_descriptors")
-SMOOTH_PIXELS, CROSS_ENTROPY_WEIGHT, COARSE_WEIGHT, VENTRICLES_WEIGHT = 20.0, 20.0, 0.3, 0.3
+CROSS_ENTROPY_WEIGHT, COARSE_WEIGHT, VENTRICLES_WEIGHT = 20.0, 0.3, 0.3
+SMOOTH_MM2 = 48.828125  # 20 pixels of 128 in 200 mm
 VOLUME_WEIGHT = 0.2  # beside ten descriptors
 CHECKED_EVERY = 16
 # Pale blood is learned first; the last epochs see hematomas as they are, or the faint ends of all are drawn too far.
@@ -404,13 +405,20 @@ def outline_losses(output: SliceOutput, batch: Batch) -> tuple[Tensor, Tensor]:
         blood = nn.functional.adaptive_avg_pool2d(batch.blood, (logits.shape[-2], logits.shape[-1]))
         known = torch.stack([torch.ones_like(batch.ivh_known), batch.ivh_known])
         own, ventricular = (
-            outline_loss(logits[:, k : k + 1].float(), blood[:, k : k + 1], batch.bag, known=known[k]) for k in (0, 1)
+            outline_loss(
+                logits[:, k : k + 1].float(),
+                blood[:, k : k + 1],
+                batch.bag,
+                known=known[k],
+                pixel_mm=batch.pixel_mm,
+            )
+            for k in (0, 1)
         )
         losses.append(own + VENTRICLES_WEIGHT * ventricular)
     return losses[0], torch.stack(losses[1:]).sum()
 
 
-def outline_loss(logits: Tensor, blood: Tensor, bag: Tensor, *, known: Tensor) -> Tensor:
+def outline_loss(logits: Tensor, blood: Tensor, bag: Tensor, *, known: Tensor, pixel_mm: float) -> Tensor:
     """Soft Dice by patient plus pixel-wise cross-entropy; targets are shares of a pixel in [0, 1].
 
     One Dice per patient, as outlines are evaluated: a small hematoma counts as much as a large one, and a patient
@@ -419,7 +427,8 @@ def outline_loss(logits: Tensor, blood: Tensor, bag: Tensor, *, known: Tensor) -
     probability = torch.sigmoid(logits)
     sums = torch.stack([2.0 * probability * blood, probability**2 + blood**2]).sum(dim=(2, 3, 4))
     overlap, total = sums.new_zeros(2, len(known)).index_add(1, bag, sums)
-    dice = ((overlap + SMOOTH_PIXELS) / (total + SMOOTH_PIXELS) * known).sum() / known.sum().clamp_min(1)
+    smooth = SMOOTH_MM2 / pixel_mm**2
+    dice = ((overlap + smooth) / (total + smooth) * known).sum() / known.sum().clamp_min(1)
     # Blood is about one pixel in a hundred: a plain mean would drown it, and Dice alone is slow at margins.
     by_slice = nn.functional.binary_cross_entropy_with_logits(logits, blood, reduction="none").mean(dim=(1, 2, 3))
     cross_entropy = (by_slice * known[bag]).sum() / known[bag].sum().clamp_min(1)

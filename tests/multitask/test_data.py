@@ -159,8 +159,8 @@ def test_a_scanner_without_changes_changes_nothing_and_an_offset_spares_the_outs
     hu = torch.zeros(1, 1, 8, 8)
     hu[..., 2:6, 2:6] = 30.0
     none, offset = torch.tensor([[1.0, 0, 0, 0]]), torch.tensor([[1.0, 5.0, 0, 0]])
-    torch.testing.assert_close(change_hu(hu, none, torch.randn_like(hu)), hu)
-    torch.testing.assert_close(change_hu(hu, offset, torch.randn_like(hu)), hu + 5.0 * (hu > 0))
+    torch.testing.assert_close(change_hu(hu, none, torch.randn_like(hu), 200 / 128), hu)
+    torch.testing.assert_close(change_hu(hu, offset, torch.randn_like(hu), 200 / 128), hu + 5.0 * (hu > 0))
 
 
 def test_augmentation_moves_scan_and_outline_together(patients):

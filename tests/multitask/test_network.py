@@ -28,6 +28,8 @@ from hepred_lib.multitask.network import (
 from hepred_lib.pretrained import SHIPPED, pretrained_file
 from hepred_lib.study.definition import PROJECT
 
+PIXEL_MM = 200 / 128
+
 
 @pytest.fixture(scope="module")
 def network() -> MultitaskNetwork:
@@ -121,7 +123,7 @@ def test_an_unknown_encoder_is_refused():
 def test_evidence_is_of_the_slice_and_of_those_around_it():
     presence = torch.tensor([0.0, 1.0, 5.0, 2.0, -1.0])
     outline = torch.arange(5.0)[:, None, None, None].expand(-1, 1, 4, 4)
-    found = pd.DataFrame(slice_evidence(presence, outline).numpy(), columns=list(EVIDENCE))
+    found = pd.DataFrame(slice_evidence(presence, outline, PIXEL_MM).numpy(), columns=list(EVIDENCE))
     assert found.loc[2].to_dict() == {
         **{"presence_own": 5.0, "outline_own": 2.0},
         **{"presence_brighter_neighbour": 2.0, "outline_brighter_neighbour": 3.0},
@@ -136,20 +138,29 @@ def test_a_head_upside_down_gives_the_same_evidence_upside_down():
     torch.manual_seed(0)
     presence, outline = torch.randn(9), torch.randn(9, 1, 6, 5)
     torch.testing.assert_close(
-        slice_evidence(presence, outline).flip(0), slice_evidence(presence.flip(0), outline.flip(0))
+        slice_evidence(presence, outline, PIXEL_MM).flip(0),
+        slice_evidence(presence.flip(0), outline.flip(0), PIXEL_MM),
     )
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])
 def test_few_slices_are_enough(n):
-    assert torch.isfinite(slice_evidence(torch.zeros(n), torch.zeros(n, 1, 2, 2))).all()
+    assert torch.isfinite(slice_evidence(torch.zeros(n), torch.zeros(n, 1, 2, 2), PIXEL_MM)).all()
 
 
 def test_the_peak_is_the_mean_of_the_eight_highest_pixels():
     outline = torch.zeros(1, 1, 4, 4)
     outline[0, 0, :2] = 3.0
     outline[0, 0, 0, 0] = 11.0
-    assert slice_evidence(torch.zeros(1), outline)[0, EVIDENCE.index("outline_own")] == 4.0
+    assert slice_evidence(torch.zeros(1), outline, PIXEL_MM)[0, EVIDENCE.index("outline_own")] == 4.0
+
+
+def test_evidence_does_not_depend_on_the_size_of_pixels():
+    presence, outline = torch.randn(5), torch.randn(5, 1, 16, 16)
+    finer = torch.nn.functional.interpolate(outline, scale_factor=2.0)
+    torch.testing.assert_close(
+        slice_evidence(presence, finer, PIXEL_MM / 2), slice_evidence(presence, outline, PIXEL_MM)
+    )
 
 
 def test_before_the_fit_a_slice_speaks_for_itself():

@@ -157,7 +157,7 @@ def made_up_slices(n_patients: int, rng: np.random.Generator) -> pd.DataFrame:
         first, length = rng.integers(2, 12), rng.integers(5, 10)
         blood[first : first + length] = 1.0
         seen = torch.tensor(2 * blood - 1 + rng.normal(size=24), dtype=torch.float32)
-        evidence = slice_evidence(seen, seen[:, None, None, None].expand(-1, 1, 4, 4))
+        evidence = slice_evidence(seen, seen[:, None, None, None].expand(-1, 1, 4, 4), 200 / 128)
         parts.append(pd.DataFrame(evidence.numpy(), columns=list(EVIDENCE)).assign(patient_id=number, blood=blood))
     return pd.concat(parts, ignore_index=True)
 

@@ -27,6 +27,7 @@ from hepred_lib.multitask.training import (
     train_fold,
 )
 
+PIXEL_MM = 200 / 128
 SETTINGS = TrainingSettings(epochs=2, patients_per_step=5, slices_per_patient=3, averaging=0.9)
 
 
@@ -42,8 +43,17 @@ def test_a_perfect_outline_has_almost_no_loss():
     blood = torch.zeros(1, 1, 8, 8)
     blood[..., 2:5, 2:5] = 1.0
     one = torch.zeros(1, dtype=torch.long)
-    assert float(outline_loss(40.0 * (blood - 0.5), blood, one, known=torch.ones(1))) < 1e-3
-    assert float(outline_loss(-40.0 * (blood - 0.5), blood, one, known=torch.ones(1))) > 1.0
+    assert float(outline_loss(40.0 * (blood - 0.5), blood, one, known=torch.ones(1), pixel_mm=PIXEL_MM)) < 1e-3
+    assert float(outline_loss(-40.0 * (blood - 0.5), blood, one, known=torch.ones(1), pixel_mm=PIXEL_MM)) > 1.0
+
+
+def test_the_loss_does_not_depend_on_the_size_of_pixels():
+    blood, logits = torch.zeros(1, 1, 16, 16), torch.randn(1, 1, 16, 16)
+    blood[..., 2:6, 2:7] = 1.0
+    finer = [nn.functional.interpolate(image, scale_factor=2.0) for image in (logits, blood)]
+    bag, known = torch.zeros(1, dtype=torch.long), torch.ones(1)
+    coarse = outline_loss(logits, blood, bag, known=known, pixel_mm=PIXEL_MM)
+    torch.testing.assert_close(outline_loss(*finer, bag, known=known, pixel_mm=PIXEL_MM / 2), coarse)
 
 
 def test_a_small_hematoma_counts_as_much_as_a_large_one():
@@ -53,7 +63,7 @@ def test_a_small_hematoma_counts_as_much_as_a_large_one():
     missed = [40.0 * (blood * torch.tensor(seen)[:, None, None, None] - 0.5) for seen in ([1.0, 0.0], [0.0, 1.0])]
     bag = torch.tensor([0, 1])
     dice = [
-        outline_loss(logits, blood, bag, known=torch.ones(2))
+        outline_loss(logits, blood, bag, known=torch.ones(2), pixel_mm=PIXEL_MM)
         - CROSS_ENTROPY_WEIGHT * nn.functional.binary_cross_entropy_with_logits(logits, blood)
         for logits in missed
     ]
@@ -65,9 +75,9 @@ def test_a_patient_whose_ventricular_blood_is_unknown_does_not_count():
     blood[0, :, 2:5, 2:5] = 1.0
     logits, bag = 40.0 * (blood - 0.5), torch.tensor([0, 1])
     wrong = torch.cat([logits[:1], -logits[1:]])
-    assert float(outline_loss(wrong, blood, bag, known=torch.tensor([1.0, 0.0]))) < 1e-3
-    assert float(outline_loss(wrong, blood, bag, known=torch.zeros(2))) == 0.0
-    assert float(outline_loss(wrong, blood, bag, known=torch.ones(2))) > 0.4
+    assert float(outline_loss(wrong, blood, bag, known=torch.tensor([1.0, 0.0]), pixel_mm=PIXEL_MM)) < 1e-3
+    assert float(outline_loss(wrong, blood, bag, known=torch.zeros(2), pixel_mm=PIXEL_MM)) == 0.0
+    assert float(outline_loss(wrong, blood, bag, known=torch.ones(2), pixel_mm=PIXEL_MM)) > 0.4
 
 
 def test_the_loss_falls(patients, tmp_path):
