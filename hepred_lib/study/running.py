@@ -284,11 +284,7 @@ def run_study(
         # Through a file: on the command line a folder named 2024, null or {x} would not stay text.
         write_bytes(folder / CONFIG_FILE, json.dumps({"study_file": str(path), "runs_dir": runs_dir}).encode())
         if not engine_arguments:
-            # Simulated cohorts that are not there, or lack a scan that their manifest names.
-            made = [cohort for cohort in _manifests(study).values() if cohort[1]]
-            rules = [rule for at, truth, rule in made if not ((study.root / truth).is_file() and _is_whole(at))]
-            words = ["--until", *rules, "--forcerun", *rules, *QUIET]
-            status = _run_engine(folder, words, cores=cores, lock=lock) if rules else 0
+            status = _simulate(study, folder, cores=cores, lock=lock)
             if status:
                 return status
             move_aside(study, folder)
@@ -306,6 +302,19 @@ def run_study(
             for left in folder.rglob(".*.tmp"):  # half-written files of killed processes
                 left.unlink(missing_ok=True)
         return status
+
+
+def _simulate(study: Study, folder: Path, *, cores: int, lock: int) -> int:
+    """Make the simulated cohorts that are not there, or lack a scan that their manifest names; the engine's status."""
+    made = [cohort for cohort in _manifests(study).values() if cohort[1]]
+    lacking = [(at, rule) for at, truth, rule in made if not ((study.root / truth).is_file() and _is_whole(at))]
+    if not lacking:
+        return 0
+    for at, _ in lacking:
+        sys.stderr.write(f"simulating the cohort {at.parent} ...\n")
+    sys.stderr.flush()
+    rules = [rule for _, rule in lacking]
+    return _run_engine(folder, ["--until", *rules, "--forcerun", *rules, *QUIET], cores=cores, lock=lock)
 
 
 def _shared_cards(gpus: int | None) -> list[str]:
