@@ -49,8 +49,8 @@ from hepred_lib.study.deployment import (
     read_scans,
     write_updates,
 )
-from hepred_lib.study.drawing import publish, show
-from hepred_lib.study.files import read_json, read_table, write_json, write_table
+from hepred_lib.study.drawing import Markdown, publish, show
+from hepred_lib.study.files import read_json, read_results, read_table, write_json, write_table
 from hepred_lib.study.run import open_notebook, versions
 
 # %% [markdown]
@@ -180,6 +180,27 @@ judged = {name: models[name] for name in frozen.models if models.get(name)}
 tables.save_table(folder, "performance", tables.performance_table(judged))
 
 # %% [markdown]
+# ### Does it hold here?
+#
+# The answer in one sentence, for the last of the models; in the table for all; and in the figure: how many patients
+# expanded against how many were predicted to, the AUC in the study's own patients and here with intervals, and what the
+# update that the closed test chooses (see below) would do. Intervals that overlap widely say that these patients cannot tell whether
+# the model holds, not that it does. An update ranks patients as the frozen model does; its cross-validated AUC in the
+# table may be lower, since it compares probabilities of several updates.
+
+# %%
+own = read_results(source.path("results.json"))["models"] if source.path("results.json").is_file() else {}
+updating = local_updates(known, judged, notes=notes, seed=seed)
+transport = tables.transport_table(own, judged, updating)
+Markdown(tables.transport_words(transport))
+
+# %%
+tables.save_table(folder, "transport", transport)
+
+# %%
+show(folder, "transport", transport.assign(simulated=simulated))
+
+# %% [markdown]
 # Discrimination.
 
 # %%
@@ -247,7 +268,6 @@ tables.save_table(folder, "comparisons", tables.comparison_table(comparisons))
 # what the updated model would achieve in further patients of *this* hospital, and nothing about a third one.
 
 # %%
-updating = local_updates(known, judged, notes=notes, seed=seed)
 tables.save_table(folder, "updating", tables.updating_table(judged, updating))
 
 # %% [markdown]

@@ -199,6 +199,14 @@ FIGURES: dict[str, FigureSpec] = {
         *("auc", "auc_low", "auc_high", "in_the_large", "in_the_large_low", "in_the_large_high"),
         "p_auc", "p_in_the_large", says=performance.left_out,
     ),
+    "transport": _figure(
+        "Does each model hold elsewhere? (a) Observed share of patients with expansion (exact 95 % interval) and mean "
+        "predicted probability, and (b) AUC with its 95 % interval (dotted: chance): in the patients in whom the study "
+        "judged it, frozen in the new patients, and updated there (cross-validated).",
+        performance.transport, DOUBLE_MM, lambda table: 28 + 5 * len(table),
+        *("model", "place", "n", "events", "predicted", "observed", "observed_low", "observed_high"),
+        *("auc", "auc_low", "auc_high"),
+    ),
     "internal_external": _figure(
         "The clinical model at each site, developed at the others, and the mean over sites, with 95 % intervals.",
         performance.subgroups, DOUBLE_MM, lambda table: 26 + 4.5 * len(table),

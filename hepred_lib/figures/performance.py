@@ -1,5 +1,7 @@
 """Performance of the models: discrimination, calibration, net benefit, reclassification, subgroups."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -505,6 +507,65 @@ def _estimate(axes: Axes, row: tuple, name: str, *, place: int, look: dict[str, 
     interval = "" if np.isnan([low, high]).any() else f" ({low:.2f} to {high:.2f})"
     text = f"{value:.2f}{interval}".replace("-", "−")
     forest_row(axes, place, limits, x=1.02, look=look, text=text, clip_on=False)
+
+
+# Whether frozen models hold elsewhere
+
+PLACES = {"study": "in the study", "here": "here", "updated": "here, updated"}
+
+
+def transport(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
+    """Draw predicted against observed risk, and the AUC, of each model in its study, elsewhere, and updated there.
+
+    Parameters
+    ----------
+    figure : matplotlib Figure or SubFigure
+    table : DataFrame
+        One row per model and `place` (`study`, `here`, `updated`): `n`, `events`, `predicted` and `observed` in [0, 1],
+        `observed_low`, `observed_high`, `auc`, `auc_low`, `auc_high`. The AUC of an update is not drawn: a line through
+        the log odds does not change who is ranked above whom.
+
+    Returns
+    -------
+    list of Axes
+        Risks in percent, and AUCs.
+    """
+    grid = list(figure.subplots(1, 2, sharey=True))
+    risks, areas = grid
+    names, highest = [], 100 * np.nanmax(table[["predicted", "observed_high"]].to_numpy(dtype=float))
+    risks.set_xlim(0, 5 * np.ceil(1.04 * highest / 5))
+    areas.set_xlim(min([0.45, *finite(table["auc_low"])]), 1)
+    for style, rows in by_model(table):
+        for row in rows.itertuples():
+            place = len(names)
+            names.append(f"{style.name}, {PLACES[row.place]}")
+            look = {"color": style.color, "marker": style.marker}
+            observed = tuple(100 * value for value in (row.observed, row.observed_low, row.observed_high))
+            words = f"{observed[0]:.0f} / {100 * row.predicted:.0f}" if np.isfinite(row.predicted) else ""
+            forest_row(risks, place, observed, x=1.02, look=look, text=words, clip_on=False)
+            risks.plot(100 * row.predicted, place, **PREDICTED_MEAN)
+            if row.place != "updated" and np.isfinite(row.auc):
+                limits = row.auc, row.auc_low, row.auc_high
+                known = np.isfinite(limits).all()
+                text = f"{row.auc:.2f}" + (f" ({row.auc_low:.2f}–{row.auc_high:.2f})" if known else "")
+                forest_row(areas, place, limits, x=1.02, look=look, text=text, clip_on=False)
+    areas.axvline(0.5, zorder=0, **GUIDE)
+    risks.set_yticks(range(len(names)), names)
+    risks.set(ylim=(len(names) - 0.5, -0.7), xlabel="Patients with HE (%)")
+    areas.set_xlabel("AUC (95 % CI)")
+    say_right(risks, -0.9, "obs. / pred.", x=1.02, color=GREY)
+    for axes in grid:
+        axes.tick_params(axis="y", length=0)
+    handles = [
+        Line2D([], [], color="black", marker="o", label="observed, 95 % CI"),
+        Line2D([], [], linestyle="", label="predicted, mean", **PREDICTED_MEAN),
+    ]
+    letters(grid)
+    legend_below(figure, handles, columns=2)
+    return grid
+
+
+PREDICTED_MEAN: dict[str, Any] = {"marker": "D", "markersize": 5, "markerfacecolor": "white", "color": "black"}
 
 
 # The true model of a simulated cohort

@@ -22,7 +22,9 @@ from hepred_lib.stats.curves import LOG, SPLINE, split_term
 from hepred_lib.stats.development import DevelopedModel
 from hepred_lib.stats.effects import model_effects, odds_ratios, step_of
 from hepred_lib.stats.evaluation import calibration_reading
+from hepred_lib.stats.operating_point import exact_interval
 from hepred_lib.stats.published import published_performance
+from hepred_lib.stats.updating import METHODS
 from hepred_lib.study.files import write_table
 from hepred_lib.study.summary import MODELS
 
@@ -430,6 +432,78 @@ def updating_table(models: Mapping[str, Any], updates: Mapping[str, Any]) -> pd.
             parts.append(row.assign(version=version, **cells))
     order = ["model", "version", *words.values(), *CALIBRATION, "reading"]
     return pd.concat(parts, ignore_index=True).reindex(columns=order) if parts else pd.DataFrame(columns=order)
+
+
+def transport_table(study: Mapping[str, Any], here: Mapping[str, Any], updates: Mapping[str, Any]) -> pd.DataFrame:
+    """Whether each model holds: in the study's own test patients, frozen in the new ones, and there after an update.
+
+    Parameters
+    ----------
+    study, here : mapping
+        By model, what :func:`hepred_lib.stats.evaluation.evaluate` gives in either; models of `here` are listed.
+    updates : mapping
+        From :func:`hepred_lib.study.deployment.local_updates`.
+
+    Returns
+    -------
+    DataFrame
+        `model, place` (`study`, `here`, `updated`), `n, events`, `predicted` (mean probability), `observed` with its
+        exact 95 % interval, `auc` with its interval, `observed_expected` with its interval, and `update`, the change
+        that the closed test chose. NaN where a figure is not known; no row of the study without its figures.
+    """
+    rows = []
+    for name in here:
+        updated = updates.get(name, {})
+        places = {"study": study.get(name), "here": here[name], "updated": updated.get("cross_validated")}
+        for place, found in places.items():
+            if not found:
+                continue
+            events, n = found["tp"] + found["fn"], found["tp"] + found["fn"] + found["fp"] + found["tn"]
+            limits = {key: found[f"{key}_ci"] or (np.nan, np.nan) for key in ("auc", "observed_expected")}
+            ratio = found["observed_expected"]
+            row = {"model": name, "place": place, "n": n, "events": events, "observed": events / n}
+            row |= {"predicted": events / n / ratio if ratio else np.nan, "auc": found["auc"]}
+            row |= dict(zip(("observed_low", "observed_high"), exact_interval(events, n), strict=True))
+            row |= {f"{key}_{end}": limits[key][i] for key in limits for i, end in enumerate(("low", "high"))}
+            row |= {"observed_expected": ratio, "update": updated["update"]["method"] if place == "updated" else ""}
+            rows.append(row)
+    order = ["model", "place", "n", "events", "predicted", "observed", "observed_low", "observed_high"]
+    order += [f"{key}{end}" for key in ("auc", "observed_expected") for end in ("", "_low", "_high")]
+    return pd.DataFrame(rows, columns=[*order, "update"])
+
+
+def transport_words(table: pd.DataFrame) -> str:
+    """One sentence on whether the last model holds here; empty without a model."""
+    if table.empty:
+        return "No model could be judged here: there are no patients with a known outcome and the model's input."
+    rows = table[table["model"] == table["model"].iloc[-1]].set_index("place")
+    here = rows.loc["here"]
+    ratio = with_interval(here["observed_expected"], [here["observed_expected_low"], here["observed_expected_high"]])
+    areas = {place: with_interval(row["auc"], [row["auc_low"], row["auc_high"]]) for place, row in rows.iterrows()}
+    there = f", against {areas['study']} in the study's own patients" if "study" in areas else ""
+    low, high = here["observed_expected_low"], here["observed_expected_high"]
+    verdict = (
+        "more patients expanded than predicted" if low > 1 else
+        "fewer patients expanded than predicted" if high < 1 else
+        "how many expand cannot be judged" if pd.isna(low) else
+        "the frequency of expansion fits as far as these patients can tell"
+    )  # fmt: skip
+    said = f"{here['model'].capitalize()} model, frozen, in {here['n']} patients: **{verdict}**"
+    said += f" ({_percent(here['observed'])} observed, {_percent(here['predicted'])} predicted; ratio {ratio})."
+    said += f" AUC **{areas['here']}**{there}."
+    if "updated" not in rows.index:
+        return said + " No update could be fitted."
+    changed = rows.loc["updated"]
+    if changed["update"] == METHODS[0]:
+        return said + " The closed test leaves the model as it is."
+    after = with_interval(
+        changed["observed_expected"], [changed["observed_expected_low"], changed["observed_expected_high"]]
+    )
+    return said + f" The closed test chooses a new {changed['update']}: cross-validated, the ratio becomes {after}."
+
+
+def _percent(share: float) -> str:
+    return NOT_ESTIMABLE if pd.isna(share) else f"{100 * share:.0f} %"
 
 
 def comparison_table(comparisons: Sequence[Mapping[str, Any]]) -> pd.DataFrame:

@@ -272,6 +272,17 @@ def activation(size=32):
     return scan | extra | {"titles": titles}
 
 
+def transport():
+    rows = [
+        ("clinical", "study", 60, 12, 0.21, 0.2, 0.11, 0.32, 0.73, 0.48, 0.88),
+        ("clinical", "here", 40, 16, 0.22, 0.4, 0.25, 0.57, 0.70, 0.51, 0.84),
+        ("clinical", "updated", 40, 16, 0.39, 0.4, 0.25, 0.57, 0.66, 0.48, 0.81),
+        ("integrated", "here", 40, 16, 0.2, 0.4, 0.25, 0.57, 0.87, np.nan, np.nan),
+    ]
+    columns = ["model", "place", "n", "events", "predicted", "observed", "observed_low", "observed_high"]
+    return pd.DataFrame(rows, columns=[*columns, "auc", "auc_low", "auc_high"])
+
+
 def power():
     events = np.array([21, 50, 200])
     shares = {"image - clinical": np.array([0.1, 0.2, 0.5]), "image - integrated": events / 250}
@@ -295,7 +306,8 @@ def pooled():
 
 BUILDERS = {
     build.__name__: build for build in (
-        activation, power, flow, cohort, truth, quality, montage, outlines, overview, learning_curves, bland_altman,
+        activation, transport, power, flow, cohort, truth, quality, montage, outlines, overview, learning_curves,
+        bland_altman,
         dl_score, odds_ratios_clinical, missing, correlation, inclusion_frequency, nomogram, subgroups,
         instability_clinical,
         reclassification, roc, calibration, decision_curve, oracle, pooled,

@@ -181,6 +181,17 @@ def test_an_interval_beyond_the_axis_ends_in_an_arrow(drawn):
     assert [line.get_marker() for line in large.lines].count("<") == 1
 
 
+def test_what_holds_elsewhere_is_drawn_for_each_model_and_place(drawn):
+    risks, areas = drawn["transport"].axes
+    assert [label.get_text() for label in risks.get_yticklabels()] == [
+        "Clinical, in the study", "Clinical, here", "Clinical, here, updated", "Integrated, here",
+    ]  # fmt: skip
+    means = [line.get_xdata()[0] for line in risks.lines if line.get_marker() == "D"]
+    assert means == pytest.approx([21, 22, 39, 20])
+    assert "0.70 (0.51–0.84)" in texts(areas)
+    assert not [text for text in texts(areas) if text.startswith("0.66")], "a line does not change the AUC"
+
+
 def test_without_any_figure_the_panels_still_say_why(examples):
     table = examples["subgroups"].iloc[1:2]
     assert texts(draw("subgroups", table).axes[0]) == ["too few events", "interaction p = 0.31", "a"]

@@ -190,3 +190,35 @@ def test_the_step_of_a_spline_has_its_unit():
     curves = {"spline(onset_to_ct_h)": (1.2, 4.0, 12.38), "spline(gcs)": (6.0, 10.0, 14.0)}
     words = [tables._step_words(name, 1.0, curves) for name in curves]
     assert words == ["Onset to CT (spline), 12.4 against 1.2 h", "GCS (spline), 14 against 6"]
+
+
+def counted(events, n, ratio, limits):
+    return {"tp": events - 1, "fn": 1, "fp": 2, "tn": n - events - 2, "auc": 0.8, "auc_ci": [0.7, 0.9]} | {
+        "observed_expected": ratio, "observed_expected_ci": limits,
+    }  # fmt: skip
+
+
+def test_the_table_of_what_holds_has_the_study_the_new_patients_and_the_update():
+    study, here = {"clinical": counted(10, 50, 1.0, [0.6, 1.6])}, {"clinical": counted(16, 40, 2.0, [1.2, 2.6])}
+    crossed = counted(16, 40, 1.1, [0.8, 1.6])
+    table = tables.transport_table(
+        study, here, {"clinical": {"update": {"method": "intercept"}, "cross_validated": crossed}}
+    )
+    assert table["place"].tolist() == ["study", "here", "updated"]
+    assert table["predicted"].tolist() == pytest.approx([0.2, 0.2, 0.4 / 1.1])
+    words = tables.transport_words(table)
+    assert "**more patients expanded than predicted** (40 % observed, 20 % predicted; ratio 2.00 (1.20-2.60))" in words
+    assert "chooses a new intercept: cross-validated, the ratio becomes 1.10 (0.80-1.60)" in words
+
+
+@pytest.mark.parametrize(
+    ("limits", "verdict"), [([0.4, 0.9], "fewer"), ([0.6, 1.6], "fits as far as"), (None, "cannot be judged")]
+)
+def test_the_verdict_follows_the_interval_of_observed_over_expected(limits, verdict):
+    table = tables.transport_table({}, {"clinical": counted(8, 40, 1.0, limits)}, {})
+    assert verdict in tables.transport_words(table)
+    assert "No update could be fitted" in tables.transport_words(table)
+
+
+def test_without_a_judged_model_the_sentence_says_so():
+    assert "No model could be judged" in tables.transport_words(tables.transport_table({}, {}, {}))
