@@ -10,7 +10,8 @@ import os
 import shlex
 import sys
 
-from hepred_lib.study.definition import TRAINING, load_study
+from hepred_lib.study.definition import load_study
+from hepred_lib.study.resources import needs
 from hepred_lib.study.run import outputs_of, upstream_of
 from hepred_lib.study.running import run_folder, study_steps
 
@@ -43,7 +44,7 @@ def plain(command):
 def simulated(cohort, settings):
     """The shell command that makes a simulated cohort."""
     options = " ".join(f"--{key} {shlex.quote(str(value))}" for key, value in settings.items())
-    return plain(f"{HEPRED} simulate {shlex.quote(str(cohort))} {options}")
+    return plain(f"{HEPRED} simulate {shlex.quote(str(cohort))} {options}") + " --cores {threads}"
 
 
 COHORT = STUDY.cohort
@@ -65,7 +66,9 @@ if STUDY.simulate:
             sorted({at(COHORT / "truth.csv"), at(COHORT / "manifest.csv")}),
         params:
             settings=dict(STUDY.simulate),
-        threads: workflow.cores
+        threads: config["cores"]
+        resources:
+            **needs(STUDY, "simulate"),
         shell:
             simulated(COHORT, STUDY.simulate)
 
@@ -77,13 +80,15 @@ if STUDY.external and STUDY.external.get("simulate"):
             at(OTHER),
         params:
             settings=dict(STUDY.external["simulate"]),
-        threads: workflow.cores
+        threads: config["cores"]
+        resources:
+            **needs(STUDY, "simulate_external"),
         shell:
             simulated(OTHER.parent, STUDY.external["simulate"])
 
 
-# Cards: with --resources gpu=N, as `hepred run` says it, no more folds train at once than cards have places. A cluster's
-# profile may ask for more: --set-resources 03_multitask_training:gres=gpu:1
+# Memory, time and cards: hepred_lib/study/resources.py. With --resources gpu=N, as `hepred run` says it, no more folds
+# train at once than cards have places.
 for NOTEBOOK in dict.fromkeys(notebook for notebook, _ in STEPS.values()):
 
     rule:
@@ -98,6 +103,6 @@ for NOTEBOOK in dict.fromkeys(notebook for notebook, _ in STEPS.values()):
             fold=lambda wildcards: f"--fold {wildcards.fold}" if wildcards.keys() else "",
         threads: STUDY.notebook_threads(NOTEBOOK)
         resources:
-            gpu=STUDY.parameters.get(NOTEBOOK, {}).get("devices", 1) if NOTEBOOK == TRAINING else 0,
+            **needs(STUDY, NOTEBOOK, gpus=config["gpus"]),
         shell:
             plain(f"{HEPRED} notebook {shlex.quote(config['study_file'])}") + f" {{rule}} {ALL} {{params.fold}}"

@@ -38,14 +38,15 @@ def held_cards(number: int, *, place: Path | None = None) -> Iterator[list[str]]
     number : int
         Where there are fewer cards, all of them; none without a GPU, or where ``CUDA_VISIBLE_DEVICES`` is empty.
     place : Path, optional
-        Folder of the locks, one for this machine and user if not given. A lock ends with its process.
+        Folder of the locks, one for this machine and user if not given, and within a Slurm job that was given cards one
+        for the job. A lock ends with its process.
     """
     cards, before = visible_cards(), os.environ.get("CUDA_VISIBLE_DEVICES")
     number = min(number, len(cards))
     if not number:
         yield []
         return
-    place = place or Path(tempfile.gettempdir()) / f"hepred-cards-{os.getuid()}"
+    place = place or Path(tempfile.gettempdir()) / f"hepred-cards-{os.getuid()}{_cluster_job()}"
     place.mkdir(mode=0o700, exist_ok=True)
     wanted = {card: places(card) for card in cards}
     while True:
@@ -66,6 +67,12 @@ def places(card: str) -> int:
     """How many trainings share this card: one for each ``PLACE_GB`` of its memory, at least one."""
     words = _driver_says("memory.total", "--id=" + card, units=False)
     return max(1, int(float(words[0]) * 2**20 / (PLACE_GB * 1e9))) if words and words[0].isdigit() else 1
+
+
+def _cluster_job() -> str:
+    """The Slurm job that holds cards of its own: each job counts them from 0, whichever they are; empty elsewhere."""
+    given = any(name in os.environ for name in ("SLURM_JOB_GPUS", "SLURM_STEP_GPUS"))
+    return f"-{os.environ['SLURM_JOB_ID']}" if given and "SLURM_JOB_ID" in os.environ else ""
 
 
 def _free_cards(number: int, wanted: dict[str, int], place: Path, locks: ExitStack) -> list[str]:

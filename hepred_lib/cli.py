@@ -34,6 +34,7 @@ from hepred_lib.study.running import (
     reasons_to_make,
     run_folder,
     run_study,
+    step_at_work,
     study_steps,
     watch_owner,
 )
@@ -168,9 +169,10 @@ def check(
 def run(
     context: typer.Context,
     study: Annotated[Path, typer.Argument(help="The study file.", show_default=False)],
-    cores: Annotated[int, typer.Option(min=1, help="Cores to use at once.")] = os.cpu_count() or 1,
+    cores: Annotated[int | None, typer.Option(min=1, help="Cores to use at once; all if not given.")] = None,
     runs_dir: Annotated[str, typer.Option(help="Folder of the runs instead of runs/.")] = "",
     gpus: Annotated[int | None, typer.Option(min=0, help="Cards to share among the folds; all if not given.")] = None,
+    profile: Annotated[str, typer.Option(help="A cluster's profile, such as profiles/slurm.")] = "",
     why: Annotated[bool, typer.Option("--explain", help="Say what would be made, and why; run nothing.")] = False,
 ) -> None:
     """Run a study: completed steps are skipped, changed ones made again. Arguments after -- go to the workflow engine.
@@ -185,7 +187,11 @@ def run(
             described = load_study(variant)
             for step, reasons in explain(described, run_folder(described, runs_dir)).items():
                 print(f"{step}: {'; '.join(reasons) or 'up to date'}")
-        elif status := run_study(variant, cores=cores, gpus=gpus, runs_dir=runs_dir, engine_arguments=context.args):
+            continue
+        status = run_study(
+            variant, cores=cores, gpus=gpus, runs_dir=runs_dir, profile=profile, engine_arguments=context.args
+        )
+        if status:
             failed[variant.stem] = status
         elif not context.args:
             _finish(variant, runs_dir)
@@ -229,23 +235,24 @@ def notebook(
     extra = {} if fold is None else {"fold": fold}
     parameters = study_parameters(described, name, runs_dir=runs_dir, **extra)
     executed = step_name(name, fold)
-    if if_changed and not reasons_to_make(described, folder, name, fold):
-        print(f"{executed} is up to date", file=sys.stderr, flush=True)
-        return
-    if if_changed and (other := take_over(described, folder, name, fold)):
-        print(f"{executed} taken over from {other}, which made the same", file=sys.stderr, flush=True)
-        return
-    start, steps = time.perf_counter(), list(study_steps(described))
-    place = f" ({steps.index(executed) + 1} of {len(steps)})" if executed in steps else ""
-    print(f"{executed}{place} ...", file=sys.stderr, flush=True)
-    output, threads = folder / "notebooks" / f"{executed}.ipynb", described.notebook_threads(name)
-    try:
-        with held_cards(0 if fold is None else int(parameters.get("devices", 1))):
-            execute(name, parameters, output=output, root=described.root, threads=threads)
-    except NotebookError as error:
-        if error.input_at_fault:
-            write_bytes(folder / FAULT_FILE, f"{error}\n".encode())
-        raise
+    with step_at_work(folder, executed):
+        if if_changed and not reasons_to_make(described, folder, name, fold):
+            print(f"{executed} is up to date", file=sys.stderr, flush=True)
+            return
+        if if_changed and (other := take_over(described, folder, name, fold)):
+            print(f"{executed} taken over from {other}, which made the same", file=sys.stderr, flush=True)
+            return
+        start, steps = time.perf_counter(), list(study_steps(described))
+        place = f" ({steps.index(executed) + 1} of {len(steps)})" if executed in steps else ""
+        print(f"{executed}{place} ...", file=sys.stderr, flush=True)
+        output, threads = folder / "notebooks" / f"{executed}.ipynb", described.notebook_threads(name)
+        try:
+            with held_cards(0 if fold is None else int(parameters.get("devices", 1))):
+                execute(name, parameters, output=output, root=described.root, threads=threads)
+        except NotebookError as error:
+            if error.input_at_fault:
+                write_bytes(folder / FAULT_FILE, f"{error}\n".encode())
+            raise
     print(f"{executed} done in {time.perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
 
 

@@ -1,5 +1,6 @@
 """The command: ``python -m ich_phantom OUT --patients N --seed S``; ``hepred simulate`` is the same."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -17,6 +18,7 @@ def simulate(
     site: Annotated[str, typer.Option(help="A, or B with other scanners and another case mix.")] = "A",
     matrix: Annotated[int, typer.Option(min=64, help="Pixels along a side of a slice.")] = 256,
     scans: Annotated[bool, typer.Option(help="Scans and masks too, not only tables.")] = True,
+    cores: Annotated[int | None, typer.Option(min=1, help="Processes; one for each core if not given.")] = None,
 ) -> None:
     """Make a simulated cohort with known truth.
 
@@ -28,7 +30,9 @@ def simulate(
         raise PhantomError(f"--site must be A or B, got {site!r}.")
     if out.exists() and not out.is_dir():
         raise PhantomError(f"OUT must be a folder, got the file {out}.")
-    simulate_cohort(out, n_patients=patients, seed=seed, site=site, matrix=matrix, with_scans=scans)
+    # Those that this process may use: of a cluster's node its job has only some.
+    cores = cores or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
+    simulate_cohort(out, n_patients=patients, seed=seed, site=site, matrix=matrix, with_scans=scans, n_processes=cores)
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ RECORDED = ("parameters", "results", "identity", "files", "upstream")
 DIGEST_FILE = ".digests.json"
 ASKED_FILE = "study.json"  # what `hepred run` last asked of each step
 SCRATCH = "-scratch"
-NOT_COPIED = ("notebooks", "site", "report", "earlier", ".snakemake")
+NOT_COPIED = ("notebooks", "site", "report", "earlier", "logs", ".snakemake")
 
 
 def steps_of(image_source: str, folds: int, *, external: bool) -> dict[str, tuple[str, int | None]]:

@@ -14,6 +14,7 @@ import json
 import logging
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -63,6 +64,8 @@ EARLIER = "earlier"
 # The last file of the report of a finished run; removed while results change, so that nobody reads old numbers.
 REPORTED = "report/summary.pdf"
 SHOWN_LINES = 12
+CLUSTER_CORES = 4  # of a job that simulates a cohort
+STEP_FAILED = "A step failed: what it said is in {}. Finished steps are kept; the same command resumes."
 NOTHING_TO_DO = "nothing to do: every step is up to date\n"
 QUIET = ("--quiet", "all")  # the notebooks speak for themselves
 
@@ -185,6 +188,23 @@ def _socket_folder() -> str:
     )
 
 
+@contextmanager
+def step_at_work(folder: Path, step: str) -> Iterator[None]:
+    """Hold one step of a run; wait while another process does, such as a cluster's job that outlived its command."""
+    place = folder / "records" / f".{step}.lock"
+    with contextlib.ExitStack() as held:
+        with contextlib.suppress(OSError):  # a run that cannot be written, or a file system without locks
+            place.parent.mkdir(parents=True, exist_ok=True)
+            stream = held.enter_context(open(place, "w"))
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                sys.stderr.write(f"{step} is being made by another process: waiting for it\n")
+                sys.stderr.flush()
+                fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
 def watch_owner() -> None:
     """End this process, and with it its kernel, when the run that owns it is gone (kill -9 leaves no time for more).
 
@@ -232,9 +252,10 @@ def _alive(pid: int) -> bool:
 def run_study(
     path: Path,
     *,
-    cores: int,
+    cores: int | None = None,
     gpus: int | None = None,
     runs_dir: str = "",
+    profile: str = "",
     engine_arguments: Sequence[str] = (),
 ) -> int:
     """Run what is missing of a study, and what disagrees with it.
@@ -243,14 +264,18 @@ def run_study(
     ----------
     path : Path
         The study file.
-    cores : int
-        Cores to use at once; numbers do not depend on it.
+    cores : int, optional
+        Cores to use at once, all if not given, on a cluster as many as the jobs that the profile allows take; numbers
+        do not depend on it.
     gpus : int, optional
-        Cards to share among the folds, 0 for none; all that are visible if not given.
+        Cards to share among the folds, 0 for none; all that are visible if not given, on a cluster one for each fold.
     runs_dir : str
         Folder of the runs, empty for the root's own.
+    profile : str
+        A cluster's profile: a folder, from here or in the project, or the name of one of Snakemake's own. The whole
+        study runs as without, but its steps are jobs whose output is in the run's ``logs/``.
     engine_arguments : sequence of str
-        Passed on to Snakemake: ``--dry-run``, ``--profile slurm`` ...
+        Passed on to Snakemake: ``--dry-run`` ...
 
     Returns
     -------
@@ -265,7 +290,9 @@ def run_study(
     """
     study, path = load_study(path), Path(path).resolve()
     folder = run_folder(study, runs_dir)
-    shared = [] if engine_arguments else _shared_cards(gpus)
+    shared = [] if engine_arguments else _shared_cards(gpus, cluster=bool(profile))
+    told = ["--profile", find_profile(profile)] if profile else QUIET
+    cores = cores or (None if profile else os.cpu_count() or 1)
     for key, (manifest, truth, _) in _manifests(study).items():
         if not truth and not manifest.is_file():
             raise StudyError(f"{key} of study {study.name} must name a file, got {manifest}, which is not there.")
@@ -282,9 +309,10 @@ def run_study(
         sys.stderr.flush()
         (folder / FAULT_FILE).unlink(missing_ok=True)
         # Through a file: on the command line a folder named 2024, null or {x} would not stay text.
-        write_bytes(folder / CONFIG_FILE, json.dumps({"study_file": str(path), "runs_dir": runs_dir}).encode())
+        asked = {"study_file": str(path), "runs_dir": runs_dir, "cores": cores or CLUSTER_CORES, "gpus": gpus}
+        write_bytes(folder / CONFIG_FILE, json.dumps(asked).encode())
         if not engine_arguments:
-            status = _simulate(study, folder, cores=cores, lock=lock)
+            status = _simulate(study, folder, told, cores=cores, lock=lock)
             if status:
                 return status
             move_aside(study, folder)
@@ -297,14 +325,15 @@ def run_study(
         (folder / REPORTED).unlink(missing_ok=True)
         # The engine itself does not see every reason to make a step again.
         forced = ["--forcerun", *(outputs_of(*made_by)[0] for made_by in stale)] if stale else []
-        status = _run_engine(folder, [*forced, *shared, *(engine_arguments or QUIET)], cores=cores, lock=lock)
+        told = [*(told if profile or not engine_arguments else ()), *engine_arguments]
+        status = _run_engine(folder, [*forced, *shared, *told], cores=cores, lock=lock)
         if not (status or engine_arguments):
             for left in folder.rglob(".*.tmp"):  # half-written files of killed processes
                 left.unlink(missing_ok=True)
         return status
 
 
-def _simulate(study: Study, folder: Path, *, cores: int, lock: int) -> int:
+def _simulate(study: Study, folder: Path, told: Sequence[str], *, cores: int | None, lock: int) -> int:
     """Make the simulated cohorts that are not there, or lack a scan that their manifest names; the engine's status."""
     made = [cohort for cohort in _manifests(study).values() if cohort[1]]
     lacking = [(at, rule) for at, truth, rule in made if not ((study.root / truth).is_file() and _is_whole(at))]
@@ -314,11 +343,29 @@ def _simulate(study: Study, folder: Path, *, cores: int, lock: int) -> int:
         sys.stderr.write(f"simulating the cohort {at.parent} ...\n")
     sys.stderr.flush()
     rules = [rule for _, rule in lacking]
-    return _run_engine(folder, ["--until", *rules, "--forcerun", *rules, *QUIET], cores=cores, lock=lock)
+    return _run_engine(folder, ["--until", *rules, "--forcerun", *rules, *told], cores=cores, lock=lock)
 
 
-def _shared_cards(gpus: int | None) -> list[str]:
+def find_profile(name: str) -> str:
+    """A cluster's profile as the engine finds it from wherever it works.
+
+    Raises
+    ------
+    StudyError
+        A path of a profile that is not there.
+    """
+    for path in (Path(name), PROJECT / name):
+        if path.exists():
+            return str(path.resolve())
+    if Path(name).name != name:
+        raise StudyError(f"--profile must be a folder that has a config.yaml, got {name}, which is not there.")
+    return name  # of Snakemake's own folder of profiles
+
+
+def _shared_cards(gpus: int | None, *, cluster: bool = False) -> list[str]:
     """The engine's words for the cards that trainings share; no others are shown to them."""
+    if cluster:  # where the scheduler hands them out
+        return ["--resources", f"gpu={gpus}"] if gpus else []
     cards = visible_cards()
     if gpus is not None:
         if gpus > len(cards):
@@ -410,7 +457,7 @@ def move_aside(study: Study, folder: Path) -> None:
             sys.stderr.write(f"{step} is not part of this study any more: moved to {folder / EARLIER}.\n")
 
 
-def _run_engine(folder: Path, words: Sequence[str], *, cores: int, lock: int) -> int:
+def _run_engine(folder: Path, words: Sequence[str], *, cores: int | None, lock: int) -> int:
     """Run Snakemake, whose own bookkeeping lives in the run's folder, so that studies do not lock each other.
 
     Where the command is interrupted the engine ends, and the notebooks with it. Where the engine fails and no notebook
@@ -418,21 +465,29 @@ def _run_engine(folder: Path, words: Sequence[str], *, cores: int, lock: int) ->
     """
     # The lock replaces Snakemake's own, which outlives kill -9 and would have to be broken by hand.
     safety = ["--nolock", "--rerun-incomplete", "--rerun-triggers", "mtime", "params", "input"]
-    where = ["--snakefile", str(PROJECT / "Snakefile"), "--directory", str(folder), "--cores", str(cores)]
+    where = ["--snakefile", str(PROJECT / "Snakefile"), "--directory", str(folder)]
+    where += ["--cores", str(cores)] if cores else []
     command = [sys.executable, "-m", "snakemake", *where, *safety, "--configfile", str(folder / CONFIG_FILE)]
-    process = subprocess.Popen([*command, *words], env={**os.environ, **owner_mark()}, pass_fds=[lock])
+    cluster = "--profile" in words  # whose relative paths, as of logs, are then in the run
+    environment, place = {**os.environ, **owner_mark()}, folder if cluster else None
+    process = subprocess.Popen([*command, *words], env=environment, cwd=place, pass_fds=[lock])
     try:
         status = process.wait()
     except (Interrupted, KeyboardInterrupt):
-        process.terminate()
+        # A cluster's jobs are cancelled on the one signal, and would be waited for on the other.
+        process.send_signal(signal.SIGINT if cluster else signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=5)
+            process.wait(timeout=60 if cluster else 5)
         process.kill()
         raise
     if not status:
         return 0
     if (folder / FAULT_FILE).exists():
+        if cluster:  # on whose nodes it was said
+            sys.stderr.write(f"hepred: {(folder / FAULT_FILE).read_text(encoding='utf-8', errors='replace')}")
         return 2
+    if cluster and "--dry-run" not in words:
+        sys.stderr.write(f"{STEP_FAILED.format(folder / 'logs')}\n")
     if "--quiet" in words:
         _say_why([*command, *words[: words.index("--quiet")], "--dry-run"], folder)
     return 1

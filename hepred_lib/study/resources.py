@@ -1,0 +1,129 @@
+"""What each step asks a cluster's scheduler for: memory, time and cards, from the size of the study.
+
+A laptop ignores all of it but the cards. The figures are measured (``benchmarks/README.md``, "Memory and time of the
+steps"); a study asks for ``ROOM`` times as much, and for once more of it at every further attempt. A profile or
+``--set-resources`` overrides them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+from hepred_lib.errors import StudyError
+from hepred_lib.study.definition import TRAINING, Study, notebook_defaults
+
+ROOM = {"mem_mb": 1.5, "runtime": 6.0}  # a cluster's cores may be slow, its file system slower
+SHORTEST_MIN = 15  # of a step, in minutes: a queue's granularity, and the start of Python on a cold file system
+UNKNOWN_PATIENTS = 1000  # where the manifest is not there yet, or cannot be read
+MATRIX = 128  # at which everything here was measured
+ENCODERS = {"resnet18": 1.0, "resnet34": 1.5, "resnet50": 3.0}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Memory and time of a step: a constant, and so much for each thousand patients."""
+
+    mb: float
+    mb_per_1000: float
+    minutes: float
+    minutes_per_1000: float
+
+
+# Measured with the study `demo` (240 patients, 40 in 08; matrix 128, the notebooks' own parameters) on two cores, and
+# 400 MB for the two processes of Snakemake that a job consists of.
+COSTS = {
+    "simulate": Cost(1500, 0, 0.2, 9.0),
+    "00_the_paper": Cost(900, 0, 0.2, 0.0),
+    "01_cohort": Cost(1200, 200, 0.2, 0.2),
+    "02_preprocessing": Cost(1000, 500, 0.2, 4.0),
+    TRAINING: Cost(2000, 2000, 0.3, 6.0),
+    "04_image_to_he": Cost(1600, 2500, 0.3, 4.0),
+    "05_clinical_to_he": Cost(1300, 400, 0.3, 1.0),
+    "06_integrated_to_he": Cost(900, 400, 0.2, 0.5),
+    "07_roc_calibration_figures": Cost(900, 400, 0.2, 0.3),
+    "08_new_patients": Cost(1600, 2500, 0.4, 10.0),
+}
+
+
+def count_patients(study: Study, *, external: bool = False) -> int:
+    """Rows of a study's manifest, or of its external one.
+
+    Raises
+    ------
+    StudyError
+        The study has no external patients.
+    """
+    part = study.external if external else {"manifest": study.manifest, "simulate": study.simulate}
+    if part is None:
+        raise StudyError(f"study {study.name} has no external patients.")
+    if part.get("simulate"):
+        return int(part["simulate"]["patients"])
+    try:
+        with open(study.root / part["manifest"], "rb") as lines:
+            return max(1, sum(1 for _ in lines) - 1)
+    except OSError:
+        return UNKNOWN_PATIENTS
+
+
+def needs(study: Study, rule: str, *, gpus: int | None = None) -> dict[str, Any]:
+    """What one rule of the workflow asks for.
+
+    Parameters
+    ----------
+    study : Study
+    rule : str
+        A notebook, ``simulate`` or ``simulate_external``.
+    gpus : int, optional
+        0: trainings ask for no card.
+
+    Returns
+    -------
+    dict
+        ``mem_mb`` and ``runtime`` (minutes) as functions of the attempt, as Snakemake takes them, and ``gpu``.
+    """
+    external = rule in ("08_new_patients", "simulate_external")
+    thousands = count_patients(study, external=external) / 1000
+    cost = COSTS["simulate" if rule == "simulate_external" else rule]
+    memory, time = _factors(study, rule)
+    mb = (cost.mb + cost.mb_per_1000 * thousands) * memory * ROOM["mem_mb"]
+    minutes = (cost.minutes + cost.minutes_per_1000 * thousands * time) * ROOM["runtime"]
+    cards = _of(study, TRAINING)["devices"] if rule == TRAINING and gpus != 0 else 0
+    return {
+        "mem_mb": _more_each_attempt(ceil(mb / 500) * 500),
+        "runtime": _more_each_attempt(max(SHORTEST_MIN, ceil(minutes))),
+        "gpu": cards,
+    }
+
+
+def _factors(study: Study, rule: str) -> tuple[float, float]:
+    """How much more memory and time a step takes than at the settings that were measured."""
+    if rule.startswith("simulate"):
+        part = (study.external if rule == "simulate_external" else None) or {"simulate": study.simulate}
+        pixels = ((part["simulate"] or {}).get("matrix", 256) / 256) ** 2
+        return max(1.0, pixels), max(0.25, pixels)
+    own, default = _of(study, rule), notebook_defaults(rule)
+    pixels = max(1.0, (_of(study, "02_preprocessing")["matrix"] / MATRIX) ** 2)
+    if rule == TRAINING:
+        step = own["patients_per_step"] * own["slices_per_patient"] / own["accumulation"]
+        usual = default["patients_per_step"] * default["slices_per_patient"]
+        depth = ENCODERS.get(own["encoder"], max(ENCODERS.values()))
+        epochs = own["epochs"] / default["epochs"] * own["slices_per_patient"] / default["slices_per_patient"]
+        return max(1.0, step / usual * pixels) * depth, epochs * pixels * depth
+    if rule[:2] in ("02", "04", "08"):
+        return pixels, pixels
+    repeats = 1.0
+    for name in ("n_imputations", "n_resamples"):
+        repeats *= max(1.0, own[name] / default[name]) if name in own else 1.0
+    return 1.0, repeats
+
+
+def _of(study: Study, notebook: str) -> dict[str, Any]:
+    """A notebook's parameters in a study."""
+    return notebook_defaults(notebook) | dict(study.parameters.get(notebook, {}))
+
+
+def _more_each_attempt(amount: int) -> Callable[..., int]:
+    return lambda wildcards, attempt: amount * attempt
