@@ -238,6 +238,7 @@ class Campaign:
 
     def __init__(self, slurm: Slurm, folder: Path, source: str, killed: str) -> None:
         self.slurm, self.folder, self.killed = slurm, folder, killed
+        self.commands: list[subprocess.Popen] = []
         options = ["--patients", "40", "--seed", "3", "--matrix", "96", *(["--no-scans"] if source == "none" else [])]
         simulate = [sys.executable, "-m", "hepred_lib.cli", "simulate", str(folder / "cohort"), *options]
         subprocess.run(simulate, check=True)
@@ -262,12 +263,20 @@ class Campaign:
         words = ["--profile", str(self.profiles[seed])] if place == "cluster" else ["--cores", "2"]
         command = [sys.executable, "-m", "hepred_lib.cli", "run", str(self.study(place, seed)), *words]
         with open(self.log(seed, name), "w") as stream:
-            return subprocess.Popen(command, env=self.slurm.environment, stdout=stream, stderr=subprocess.STDOUT)
+            started = subprocess.Popen(command, env=self.slurm.environment, stdout=stream, stderr=subprocess.STDOUT)
+        self.commands.append(started)
+        return started
 
-    def kill_a_job(self, seed: int, seconds: float = 1800) -> None:
+    def end(self) -> None:
+        """End what a failed test left."""
+        for command in self.commands:
+            if command.poll() is None:
+                command.terminate()
+                command.wait()
+
+    def kill_a_job(self, seed: int) -> None:
         """Cancel a running job of the rule that is to be killed, as soon as the command has said its number."""
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
+        while self.commands[seed - 1].poll() is None:
             for job, state, comment in self.slurm.jobs():
                 if state == "RUNNING" and self.killed in comment and f"/{job}.log" in self.log(seed).read_text():
                     self.slurm.call("scancel", job)
@@ -287,11 +296,16 @@ def submitted(log: Path) -> list[str]:
     return sorted(name.replace("/", "_fold") for name in found)
 
 
+@pytest.fixture(params=[("none", "05_clinical_to_he"), ("scans", TRAINING)], ids=["tables", "scans"])
+def campaign(request, slurm, tmp_path):
+    found = Campaign(slurm, tmp_path, *request.param)
+    yield found
+    found.end()
+
+
 @pytest.mark.book
-@pytest.mark.parametrize(("source", "killed"), [("none", "05_clinical_to_he"), ("scans", TRAINING)])
-def test_a_study_survives_killed_jobs_and_a_restarted_controller(slurm, tmp_path, source, killed):
+def test_a_study_survives_killed_jobs_and_a_restarted_controller(slurm, campaign):
     """One seed loses a job for good, one is helped by the second attempt, one is left in peace."""
-    campaign = Campaign(slurm, tmp_path, source, killed)
     commands = {seed: campaign.start(seed) for seed in campaign.seeds}
     campaign.kill_a_job(1)
     campaign.kill_a_job(2)
@@ -310,7 +324,7 @@ def test_a_study_survives_killed_jobs_and_a_restarted_controller(slurm, tmp_path
     assert sorted(set(twice)) == campaign.steps
     assert len(twice) == len(campaign.steps) + 1, "the step whose job was killed, and no other"
 
-    run = tmp_path / "cluster" / "runs" / "seed1"
+    run = campaign.folder / "cluster" / "runs" / "seed1"
     assert f"what it said is in {run / 'logs'}" in campaign.log(1).read_text()
     left = [step for step in campaign.steps if not (run / "records" / f"{step}.json").exists()]
     assert campaign.start(1, "again").wait() == 0
