@@ -280,6 +280,8 @@ class Campaign:
             for job, state, comment in self.slurm.jobs():
                 if state == "RUNNING" and self.killed in comment and f"/{job}.log" in self.log(seed).read_text():
                     self.slurm.call("scancel", job)
+                    while job in [left for left, _, _ in self.slurm.jobs()]:
+                        time.sleep(0.5)
                     return
             time.sleep(0.5)
         pytest.fail(f"no job of {self.killed} came: {self.log(seed).read_text()[-2000:]}")
@@ -309,6 +311,7 @@ def test_a_study_survives_killed_jobs_and_a_restarted_controller(slurm, campaign
     commands = {seed: campaign.start(seed) for seed in campaign.seeds}
     campaign.kill_a_job(1)
     campaign.kill_a_job(2)
+    time.sleep(5)  # until the controller has written what it knows: it would queue the cancelled job again
     slurm.stop("slurmctld.pid", signal.SIGKILL)
     time.sleep(5)
     slurm.start("slurmctld")
