@@ -15,11 +15,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-import statsmodels.api as sm
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
 from scipy.special import expit, logit
 from scipy.stats import norm
+from statsmodels.genmod.families import Binomial
+from statsmodels.genmod.generalized_linear_model import GLM
 from statsmodels.nonparametric.smoothers_lowess import lowess
 
 from hepred_lib.stats import checks
@@ -317,7 +318,8 @@ def _slope(y: NDArray, linear_predictor: NDArray) -> tuple[float, float, float, 
     events, others = linear_predictor[y == 1], linear_predictor[y == 0]
     if events.min() >= others.max() or events.max() <= others.min():
         return (float("nan"),) * 4
-    fit = sm.GLM(y, sm.add_constant(linear_predictor), family=sm.families.Binomial()).fit(tol=1e-12)
+    design = np.column_stack([np.ones(y.size), linear_predictor])
+    fit = GLM(y, design, family=Binomial()).fit(tol=1e-12)
     reach = norm.ppf(0.975) * fit.bse[1]
     intercept, slope = (float(value) for value in fit.params)
     return slope, float(slope - reach), float(slope + reach), intercept

@@ -12,7 +12,7 @@ import gzip
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -21,10 +21,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from hepred_lib.figures.style import ORANGE, PURPLE, SKY, YELLOW
 from hepred_lib.imaging.segmentation import dice
 from hepred_lib.imaging.slices import BLOOD, BRAIN, HU, HU_OFFSET, IVH, read_quality, shown_hu
-from hepred_lib.multitask.data import Patient, load_patients
-from hepred_lib.multitask.prediction import Prediction, Reader, predict_ensemble
 from hepred_lib.progress import progress
 from hepred_lib.study.files import read_figure_data, read_table, write_bytes, write_figure_data, write_table
+
+if TYPE_CHECKING:
+    from hepred_lib.multitask.data import Patient
+    from hepred_lib.multitask.prediction import Prediction, Reader
 
 LARGEST = 256  # rows and columns; of larger slices every second or third pixel is kept
 COLUMNS = ("patient_id", "reason", "dice", "dice_on", "reference_ml", "predicted_ml", "simulated")
@@ -121,6 +123,10 @@ def keep_cases(
         ``cases.csv``: ``reason``, ``dice`` and on which grid it was measured (``dice_on``: ``scan`` where
         ``segmentation.csv`` has the patient, else ``slices``), volumes in mL.
     """
+    # With torch, three seconds: the site, which shows cases, does without.
+    from hepred_lib.multitask.data import load_patients
+    from hepred_lib.multitask.prediction import predict_ensemble
+
     kept = []
     simulated = set() if truth is None else set(truth["patient_id"])
     if reader.networks and number:

@@ -11,6 +11,7 @@ import json
 import math
 import re
 import struct
+import sys
 import zipfile
 import zlib
 from collections.abc import Iterable, Mapping
@@ -276,9 +277,15 @@ def read_results(path: Path) -> dict[str, Any]:
     return read_model_file(path, "external" if path.name == "external.json" else "results")
 
 
+def without_grammars() -> None:
+    """Keep jsonschema from building, at its import, the grammars of addresses: a second a process, and never used."""
+    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
+
+
 @lru_cache
 def _validator(kind: str) -> Draft202012Validator:
-    from jsonschema import Draft202012Validator  # its grammars take a second to load
+    without_grammars()
+    from jsonschema import Draft202012Validator
 
     path = Path(__file__).with_name("schemas.yaml")
     schema = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)

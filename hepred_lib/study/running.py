@@ -39,7 +39,7 @@ from hepred_lib.study.definition import (
     notebook_defaults,
     study_parameters,
 )
-from hepred_lib.study.files import read_json, write_bytes, write_json
+from hepred_lib.study.files import read_json, without_grammars, write_bytes, write_json
 from hepred_lib.study.run import (
     ASKED_FILE,
     FileDigests,
@@ -106,6 +106,7 @@ def execute(notebook: str, parameters: Mapping[str, Any], *, output: Path, root:
         A cell failed.
     """
     check_parameters(notebook, parameters)
+    without_grammars()
     import papermill  # with jupyter_client half a second, spent only where a notebook is run
     from nbclient.exceptions import DeadKernelError
 
