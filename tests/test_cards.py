@@ -49,6 +49,17 @@ def test_a_training_waits_for_its_card(tmp_path, monkeypatch):
             assert first.wait(5) == 0
 
 
+def test_jobs_of_a_cluster_that_count_their_own_card_as_0_do_not_wait_for_each_other(tmp_path, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    monkeypatch.setattr(module.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("SLURM_STEP_GPUS", "0")
+    with ExitStack() as held:
+        for job in ("17", "18"):
+            monkeypatch.setenv("SLURM_JOB_ID", job)
+            assert held.enter_context(held_cards(1)) == ["0"]
+    assert len(list(tmp_path.iterdir())) == 2
+
+
 @pytest.mark.parametrize("allowed", ["", "-1"])
 def test_without_a_card_nothing_is_held(tmp_path, monkeypatch, allowed):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", allowed)

@@ -7,7 +7,7 @@ steps"); a study asks for ``ROOM`` times as much, and for once more of it at eve
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import ceil
 from typing import Any
@@ -19,32 +19,38 @@ ROOM = {"mem_mb": 1.5, "runtime": 6.0}  # a cluster's cores may be slow, its fil
 SHORTEST_MIN = 15  # of a step, in minutes: a queue's granularity, and the start of Python on a cold file system
 UNKNOWN_PATIENTS = 1000  # where the manifest is not there yet, or cannot be read
 MATRIX = 128  # at which everything here was measured
+SCAN_MATRIX = 256  # of a simulated scan
+RATIOS = ("epochs", "patients_per_step", "slices_per_patient", "workers", "n_imputations", "n_resamples")
 ENCODERS = {"resnet18": 1.0, "resnet34": 1.5, "resnet50": 3.0}
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Memory and time of a step: a constant, and so much for each thousand patients."""
+    """Memory and time of a step at the settings that were measured.
+
+    A constant (libraries, and 400 MB for the two processes of Snakemake that a job consists of), what is worked on at
+    once, and so much for each thousand patients.
+    """
 
     mb: float
+    mb_at_once: float
     mb_per_1000: float
     minutes: float
     minutes_per_1000: float
 
 
-# Measured with the study `demo` (240 patients, 40 in 08; matrix 128, the notebooks' own parameters) on two cores, and
-# 400 MB for the two processes of Snakemake that a job consists of.
+# Measured with the study `demo` (240 patients, 40 in 08; matrix 128, the notebooks' own parameters) on two cores.
 COSTS = {
-    "simulate": Cost(1500, 0, 0.2, 9.0),
-    "00_the_paper": Cost(900, 0, 0.2, 0.0),
-    "01_cohort": Cost(1200, 200, 0.2, 0.2),
-    "02_preprocessing": Cost(1000, 500, 0.2, 4.0),
-    TRAINING: Cost(2000, 2000, 0.3, 6.0),
-    "04_image_to_he": Cost(1600, 2500, 0.3, 4.0),
-    "05_clinical_to_he": Cost(1300, 400, 0.3, 1.0),
-    "06_integrated_to_he": Cost(900, 400, 0.2, 0.5),
-    "07_roc_calibration_figures": Cost(900, 400, 0.2, 0.3),
-    "08_new_patients": Cost(1600, 2500, 0.4, 10.0),
+    "simulate": Cost(700, 1000, 0, 0.2, 9.0),
+    "00_the_paper": Cost(900, 0, 0, 0.2, 0.0),
+    "01_cohort": Cost(1200, 0, 200, 0.2, 0.2),
+    "02_preprocessing": Cost(900, 300, 500, 0.2, 4.0),
+    TRAINING: Cost(1500, 1000, 2000, 0.3, 6.0),
+    "04_image_to_he": Cost(1300, 400, 2500, 0.3, 4.0),
+    "05_clinical_to_he": Cost(1300, 0, 400, 0.3, 1.0),
+    "06_integrated_to_he": Cost(900, 0, 400, 0.2, 0.5),
+    "07_roc_calibration_figures": Cost(900, 0, 400, 0.2, 0.3),
+    "08_new_patients": Cost(1300, 400, 2500, 0.4, 10.0),
 }
 
 
@@ -56,7 +62,8 @@ def count_patients(study: Study, *, external: bool = False) -> int:
     StudyError
         The study has no external patients.
     """
-    part = study.external if external else {"manifest": study.manifest, "simulate": study.simulate}
+    part: Mapping[str, Any] | None = {"manifest": study.manifest, "simulate": study.simulate}
+    part = study.external if external else part
     if part is None:
         raise StudyError(f"study {study.name} has no external patients.")
     if part.get("simulate"):
@@ -87,8 +94,8 @@ def needs(study: Study, rule: str, *, gpus: int | None = None) -> dict[str, Any]
     external = rule in ("08_new_patients", "simulate_external")
     thousands = count_patients(study, external=external) / 1000
     cost = COSTS["simulate" if rule == "simulate_external" else rule]
-    memory, time = _factors(study, rule)
-    mb = (cost.mb + cost.mb_per_1000 * thousands) * memory * ROOM["mem_mb"]
+    pixels, at_once, time = _factors(study, rule)
+    mb = (cost.mb + cost.mb_at_once * at_once + cost.mb_per_1000 * thousands * pixels) * ROOM["mem_mb"]
     minutes = (cost.minutes + cost.minutes_per_1000 * thousands * time) * ROOM["runtime"]
     cards = _of(study, TRAINING)["devices"] if rule == TRAINING and gpus != 0 else 0
     return {
@@ -98,26 +105,23 @@ def needs(study: Study, rule: str, *, gpus: int | None = None) -> dict[str, Any]
     }
 
 
-def _factors(study: Study, rule: str) -> tuple[float, float]:
-    """How much more memory and time a step takes than at the settings that were measured."""
+def _factors(study: Study, rule: str) -> tuple[float, float, float]:
+    """How many times more a step handles than at the settings measured: of a patient, at once, and of work for each."""
     if rule.startswith("simulate"):
         part = (study.external if rule == "simulate_external" else None) or {"simulate": study.simulate}
-        pixels = ((part["simulate"] or {}).get("matrix", 256) / 256) ** 2
-        return max(1.0, pixels), max(0.25, pixels)
+        pixels = ((part["simulate"] or {}).get("matrix", SCAN_MATRIX) / SCAN_MATRIX) ** 2
+        return pixels, pixels, max(0.25, pixels)
     own, default = _of(study, rule), notebook_defaults(rule)
     pixels = max(1.0, (_of(study, "02_preprocessing")["matrix"] / MATRIX) ** 2)
+    ratio = {name: own[name] / default[name] for name in RATIOS if name in own}
     if rule == TRAINING:
-        step = own["patients_per_step"] * own["slices_per_patient"] / own["accumulation"]
-        usual = default["patients_per_step"] * default["slices_per_patient"]
         depth = ENCODERS.get(own["encoder"], max(ENCODERS.values()))
-        epochs = own["epochs"] / default["epochs"] * own["slices_per_patient"] / default["slices_per_patient"]
-        return max(1.0, step / usual * pixels) * depth, epochs * pixels * depth
+        step = ratio["patients_per_step"] * ratio["slices_per_patient"] / own["accumulation"]
+        return pixels, step * pixels * depth, ratio["epochs"] * ratio["slices_per_patient"] * pixels * depth
     if rule[:2] in ("02", "04", "08"):
-        return pixels, pixels
-    repeats = 1.0
-    for name in ("n_imputations", "n_resamples"):
-        repeats *= max(1.0, own[name] / default[name]) if name in own else 1.0
-    return 1.0, repeats
+        return pixels, ratio.get("workers", 1.0) * pixels, pixels
+    # Resamples of all imputed data are worked on together.
+    return 1.0, 1.0, max(1.0, *ratio.values(), 1.0)
 
 
 def _of(study: Study, notebook: str) -> dict[str, Any]:
