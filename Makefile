@@ -15,10 +15,11 @@ test: $(READY)  ## the whole test suite, the smoke study's notebooks included
 
 setup: $(READY)  ## the virtual environment, from pyproject.toml under constraints.txt
 
+# Modules are compiled when they are first imported: half of an install went into those that never are.
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,site]'
+	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt --editable '.[dev,site]'
 	touch $(READY)
 
 lint: $(READY)  ## style, types, layers of imports, and that scripts and notebooks are in step
