@@ -31,7 +31,7 @@ TABLES = ("01_cohort", "05_clinical_to_he", "07_roc_calibration_figures")
 
 
 def measured(root: Path, *words: str) -> tuple[float, float]:
-    """Processor seconds and peak memory in MB of a command with all processes that it starts and waits for."""
+    """Processor seconds of a command and all that it starts, and the memory of the largest of these processes, MB."""
     command = [sys.executable, "-m", "hepred_lib.cli", *words]
     process = subprocess.Popen(
         command, cwd=root, stdout=subprocess.DEVNULL, env={**os.environ, "HEPRED_ROOT": str(root)}

@@ -18,7 +18,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 CARD_WAIT_S = 1.0
-PLACE_GB = 12.0  # twice what a training takes at a matrix of 256 and six patients a step
+ENVIRONMENT = ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER")
 
 
 def visible_cards() -> list[str]:
@@ -30,43 +30,52 @@ def visible_cards() -> list[str]:
 
 
 @contextmanager
-def held_cards(number: int, *, place: Path | None = None) -> Iterator[list[str]]:
+def held_cards(number: int, *, need_gb: float = 0.0, place: Path | None = None) -> Iterator[list[str]]:
     """Hold a place on one card, or several whole cards, and show torch no others; wait while others hold them.
 
     Parameters
     ----------
     number : int
         Where there are fewer cards, all of them; none without a GPU, or where ``CUDA_VISIBLE_DEVICES`` is empty.
+    need_gb : float
+        Memory of one training, which decides how many places a card has; 0: one.
     place : Path, optional
         Folder of the locks, one for this machine and user if not given, and within a Slurm job that was given cards one
         for the job. A lock ends with its process.
     """
-    cards, before = visible_cards(), os.environ.get("CUDA_VISIBLE_DEVICES")
-    number = min(number, len(cards))
+    wanted, before = places(need_gb), {name: os.environ.get(name) for name in ENVIRONMENT}
+    number = min(number, len(wanted))
     if not number:
         yield []
         return
     place = place or Path(tempfile.gettempdir()) / f"hepred-cards-{os.getuid()}{_cluster_job()}"
     place.mkdir(mode=0o700, exist_ok=True)
-    wanted = {card: places(card) for card in cards}
     while True:
         with ExitStack() as locks:
             held = _free_cards(number, wanted, place, locks)
             if len(held) == number:
-                os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(held)
+                # The driver numbers cards by their slots; torch would by their speed.
+                os.environ.update(zip(ENVIRONMENT, (",".join(held), "PCI_BUS_ID"), strict=True))
                 try:
                     yield held
                 finally:
-                    os.environ.pop("CUDA_VISIBLE_DEVICES")
-                    os.environ.update({} if before is None else {"CUDA_VISIBLE_DEVICES": before})
+                    for name, value in before.items():
+                        os.environ.pop(name)
+                        os.environ.update({} if value is None else {name: value})
                 return
         time.sleep(CARD_WAIT_S)  # with none in hand: two who want two cards each must not wait for one another
 
 
-def places(card: str) -> int:
-    """How many trainings share this card: one for each ``PLACE_GB`` of its memory, at least one."""
-    words = _driver_says("memory.total", "--id=" + card, units=False)
-    return max(1, int(float(words[0]) * 2**20 / (PLACE_GB * 1e9))) if words and words[0].isdigit() else 1
+def places(need_gb: float) -> dict[str, int]:
+    """How many trainings of this need share each card that this process may use: at least one."""
+    known = [line.split(", ") for line in _driver_says("index,uuid,memory.total", units=False)]
+    memory_gb = {
+        name: float(words[2]) * 2**20 / 1e9
+        for words in known
+        if len(words) == 3 and words[2].isdigit()
+        for name in words[:2]
+    }
+    return {card: max(1, int(memory_gb.get(card, 0.0) / need_gb)) if need_gb else 1 for card in visible_cards()}
 
 
 def _cluster_job() -> str:
@@ -80,10 +89,13 @@ def _free_cards(number: int, wanted: dict[str, int], place: Path, locks: ExitSta
     held: list[str] = []
     for turn in range(max(wanted.values()) if number == 1 else 1):
         for card, n_places in wanted.items():
-            own = [turn] if number == 1 else range(n_places)
-            free = len(held) < number and turn < n_places
-            if free and all(_locked(place / f"{card.replace('/', '_')}.{k}.lock", locks) for k in own):
-                held.append(card)
+            if len(held) == number or turn >= n_places:
+                continue
+            with ExitStack() as own:  # of a card of which a place is taken, none is kept
+                wished = [turn] if number == 1 else range(n_places)
+                if all(_locked(place / f"{card.replace('/', '_')}.{k}.lock", own) for k in wished):
+                    held.append(card)
+                    locks.push(own.pop_all())
     return held
 
 

@@ -22,6 +22,7 @@ from hepred_lib.cards import held_cards
 from hepred_lib.errors import InputError, StudyError
 from hepred_lib.study.definition import load_study, study_parameters
 from hepred_lib.study.files import read_results, write_bytes
+from hepred_lib.study.resources import cards_of, training_gb
 from hepred_lib.study.run import project_root, require_consistent, step_name, study_threads
 from hepred_lib.study.running import (
     FAULT_FILE,
@@ -181,28 +182,37 @@ def run(
 
     Example: hepred run studies/demo.yaml --cores 2 -- --dry-run
     """
-    variants, failed = variant_files(study), {}
+    variants, failed = variant_files(study), dict[str, int]()
     for variant in variants:
         if why:
-            described = load_study(variant)
-            for step, reasons in explain(described, run_folder(described, runs_dir)).items():
-                print(f"{step}: {'; '.join(reasons) or 'up to date'}")
+            _explain(variant, runs_dir, heading=len(variants) > 1)
             continue
-        status = run_study(
-            variant, cores=cores, gpus=gpus, runs_dir=runs_dir, profile=profile, engine_arguments=context.args
-        )
-        if status:
-            failed[variant.stem] = status
-        elif not context.args:
-            _finish(variant, runs_dir)
-    if len(variants) > 1 and failed:
-        print(f"hepred: not finished: {', '.join(failed)}", file=sys.stderr)
+        try:
+            status = run_study(
+                variant, cores=cores, gpus=gpus, runs_dir=runs_dir, profile=profile, engine_arguments=context.args
+            )
+            if not (status or context.args):
+                _finish(variant, runs_dir)
+        except StudyError as error:  # the other variants do not depend on this one
+            if len(variants) == 1:
+                raise
+            print(f"hepred: {error}", file=sys.stderr)
+            status = 2
+        failed |= {variant.stem: status} if status else {}
+    if len(variants) > 1 and not why:
+        told = f"not finished: {', '.join(failed)}" if failed else f"all {len(variants)} studies are finished"
+        print(f"{study.name}: {told}", file=sys.stderr)
     if failed:
         raise typer.Exit(max(failed.values()))
-    if len(variants) > 1 and not (why or context.args):
-        print(
-            f"All {len(variants)} studies of {study.name} are finished: hepred pool and hepred compare take their runs."
-        )
+
+
+def _explain(study: Path, runs_dir: str, *, heading: bool) -> None:
+    """Print what would be made of a study, and why."""
+    described = load_study(study)
+    if heading:
+        print(f"# {described.name}")
+    for step, reasons in explain(described, run_folder(described, runs_dir)).items():
+        print(f"{step}: {'; '.join(reasons) or 'up to date'}")
 
 
 def _finish(study: Path, runs_dir: str) -> None:
@@ -247,7 +257,8 @@ def notebook(
         print(f"{executed}{place} ...", file=sys.stderr, flush=True)
         output, threads = folder / "notebooks" / f"{executed}.ipynb", described.notebook_threads(name)
         try:
-            with held_cards(0 if fold is None else int(parameters.get("devices", 1))):
+            cards = 0 if fold is None else cards_of(described)
+            with held_cards(cards, need_gb=training_gb(described)):
                 execute(name, parameters, output=output, root=described.root, threads=threads)
         except NotebookError as error:
             if error.input_at_fault:

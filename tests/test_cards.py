@@ -8,7 +8,7 @@ from contextlib import ExitStack
 import pytest
 
 from hepred_lib import cards as module
-from hepred_lib.cards import held_cards, seen_by_the_driver, visible_cards
+from hepred_lib.cards import held_cards, places, seen_by_the_driver, visible_cards
 
 HOLD = """
 import sys, time
@@ -87,24 +87,27 @@ def test_cards_are_numbered_as_the_driver_names_them(driver):
     assert visible_cards() == ["0", "1"]
 
 
-def test_a_large_card_has_several_places_and_a_pair_of_cards_is_held_whole(tmp_path, driver, monkeypatch):
-    driver("81559\n")
-    assert module.places("0") == 7
-    driver("8192\n")
-    assert module.places("0") == 1
-    monkeypatch.setattr(module, "places", lambda _: 2)
-    monkeypatch.setattr(module, "CARD_WAIT_S", 0.05)
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+def test_a_large_card_has_several_places(driver, monkeypatch):
+    driver("0, GPU-a, 81559\n1, GPU-b, 8192\n2, GPU-c, [N/A]\n")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,GPU-b,2,7")
+    assert places(12.0) == {"0": 7, "GPU-b": 1, "2": 1, "7": 1}
+    assert places(80.0) == places(0.0) == dict.fromkeys(("0", "GPU-b", "2", "7"), 1)
+
+
+def test_cards_that_nobody_uses_are_taken_first_and_several_only_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "places", lambda _: {"0": 2, "1": 2, "2": 2})
     with ExitStack() as held:
-        shown = []
-        for _ in range(4):
-            monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
-            shown += held.enter_context(held_cards(1, place=tmp_path))
-        assert shown == ["0", "1", "0", "1"], "first the cards that nobody uses"
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+        shown = [held.enter_context(held_cards(1, place=tmp_path))[0] for _ in range(4)]
+        assert shown == ["0", "1", "2", "0"]
+        with ExitStack() as locks:
+            assert module._free_cards(2, {"0": 2, "1": 2, "2": 2}, tmp_path, locks) == []
+            # What was tried in vain is free again.
+            assert module._free_cards(1, {"1": 2}, tmp_path, locks) == ["1"]
     with held_cards(2, place=tmp_path) as cards, ExitStack() as locks:
         assert cards == ["0", "1"]
+        assert os.environ["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
         assert module._free_cards(1, {"0": 2, "1": 2}, tmp_path, locks) == []
+    assert "CUDA_DEVICE_ORDER" not in os.environ
 
 
 def test_a_driver_that_fails_shows_no_card(driver):

@@ -17,15 +17,16 @@ stack
 descriptor
     a property of the hematoma that can be measured inside an outline; a target beside the outcome
 
-What is drawn of a patient depends on a seed, the epoch and the patient alone: a training can be interrupted and
-resumed, or shared among several devices, without any state of a sampler.
+What is drawn of a patient depends on a seed, the epoch and the patient alone (the noise of its pixels on the others in
+its batch too): a training can be interrupted and resumed, or shared among several devices, without any state of a
+sampler.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
@@ -61,11 +62,10 @@ DESCRIPTORS = (
 )
 STACK_SHARE = 0.25  # of the memory that a GPU has left
 TURN_DEG, SHEAR_DEG, SHIFT, SCALE = 20.0, 6.0, 0.06, 0.15
-GAIN, OFFSET_HU, NOISE_HU, BLUR_MM = 0.06, 3.0, 2.5, 1.5625
+GAIN, OFFSET_HU, NOISE_HU, BLUR_MM = 0.06, 3.0, 2.5, 200 / 128
 # Blood that has not clotted, or has begun to dissolve, is hardly denser than brain.
 PALE_SHARE, PALE_HU, PALE_PATCHES = 0.25, 38.0, 4
 MIXED_SHARE, MIXED = 0.25, 0.25  # a scan that was resampled along z: each slice holds a part of its neighbours
-PALE = 11  # place of ``pale`` in a row of changes
 Images = TypeVar("Images", np.ndarray, Tensor)
 
 
@@ -192,6 +192,8 @@ class Stack:
     """
 
     def __init__(self, patients: Sequence[Patient], device: torch.device) -> None:
+        if len({patient.pixel_mm for patient in patients}) > 1:
+            raise ValueError("all patients of a training must have pixels of one size.")
         self.patients, self.device = patients, device
         on_host = device.type == "cpu"
         self.frame = None if on_host else largest_frame(patients)
@@ -290,7 +292,7 @@ def make_batch(
         [patient.he for patient in chosen],
         [patient.descriptors for patient in chosen],
         [patient.ivh_known for patient in chosen],
-        np.array(changes) * np.where(np.arange(len(changes[0])) == PALE, float(fading), 1.0),
+        np.array(changes) * np.where(np.arange(len(changes[0])) == PALE_AT, float(fading), 1.0),
     )
     presence, bag, voxel_ml, he, descriptors, ivh_known, changed = sent(columns, stack.device)
     return Batch(
@@ -420,6 +422,10 @@ class Draw:
     mixed: float
 
 
+# Places in a row of changes: six numbers of the map, then the other fields.
+GAIN_AT, PALE_AT = (5 + [field.name for field in fields(Draw)].index(name) for name in ("gain", "pale"))
+
+
 def draw_changes(rng: np.random.Generator) -> Draw:
     """Flip, rotation, shear, scale and shift; gain, offset, half of the time a softer kernel, and noise."""
     turn, across, along = np.deg2rad(rng.uniform(-1, 1, 3) * [TURN_DEG, SHEAR_DEG, SHEAR_DEG])
@@ -454,12 +460,12 @@ def augment(batch: Batch, generator: torch.Generator | None = None) -> Batch:
     hu, blood = moved[:, :-2] + WINDOW_HU[0], moved[:, -2:]
     noise = torch.randn(hu.shape, generator=generator, device=hu.device)
     patches = torch.rand((len(hu), 1, PALE_PATCHES, PALE_PATCHES), generator=generator, device=hu.device)
-    pale, mixed = changes[:, PALE:, None, None, None].unbind(dim=1)
+    pale, mixed = changes[:, PALE_AT:, None, None, None].unbind(dim=1)
     hu = mix_slices(fade(hu, blood[:, :1], patches, pale), mixed)
     zoom, gain, offset_hu, _, _, faded, _ = batch.changes[:, 6:].unbind(dim=1)
     descriptors = changed_descriptors(batch.descriptors, gain=gain, offset_hu=offset_hu, zoom=zoom)
     descriptors = torch.where(faded[:, None] > 0, torch.nan, descriptors)
-    hu = change_hu(hu, changes[:, 7:PALE], noise, batch.pixel_mm)
+    hu = change_hu(hu, changes[:, GAIN_AT:PALE_AT], noise, batch.pixel_mm)
     return replace(batch, hu=hu, blood=blood, descriptors=descriptors)
 
 

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from hepred_lib.multitask.data import Batch
 
-MOST_RECORDINGS = 2  # steps of an epoch have two sizes at most; each recording holds the memory of a step
+MOST_RECORDINGS = 8  # two where every scan has the slices that are asked for; they share their memory
 
 
 @dataclass
@@ -56,7 +56,7 @@ class Replay:
         record: bool = True,
     ) -> None:
         self._work, self._weights = work, list(weights)
-        self._generator = torch.Generator(device)
+        self._device, self._generator = device, torch.Generator(device)
         self._record = record and device.type == "cuda"
         self._met: Counter = Counter()
         self._recordings: dict[tuple, _Recording] = {}
@@ -88,12 +88,16 @@ class Replay:
         graph.register_generator_state(self._generator)
         for earlier in self._recordings.values():
             pool = earlier.graph.pool()
-        torch.cuda.empty_cache()
+        stream = torch.cuda.current_stream(self._device)
         try:
             with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
                 losses = self._work(batch, self._generator)
         except RuntimeError as error:
-            self._record = False
+            # Nothing of the attempt may stay: half of the gradients, a stream of its own, a generator that records.
+            torch.cuda.set_stream(stream)
+            self._record, self._generator = False, torch.Generator(self._device).manual_seed(batch.noise_seed)
+            for weights in self._weights:
+                weights.grad = None
             reason = str(error).strip().splitlines()[0]
             warnings.warn(f"training steps are not recorded as CUDA graphs, and are slower: {reason}", stacklevel=2)
             return

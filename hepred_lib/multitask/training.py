@@ -14,8 +14,8 @@ read-out
     a linear layer that is fitted once more when the deep features are done: see :mod:`hepred_lib.multitask.readout`
 
 No held-out patient influences a network: the number of epochs is fixed, and the learning rate follows a cosine. Every
-draw depends on (seed, fold, epoch, patient) alone, so that a training that was killed resumes at the last epoch and
-ends with the same weights.
+draw depends on (seed, fold, epoch, patient) or on the step alone, so that a training that was killed resumes at the
+last epoch and ends with the same weights.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ from hepred_lib.study.run import library_code
 
 LOSSES = ("loss", "loss_segmentation", "loss_presence", "loss_expansion", "loss_descriptors")
 CROSS_ENTROPY_WEIGHT, COARSE_WEIGHT, VENTRICLES_WEIGHT = 20.0, 0.3, 0.3
-SMOOTH_MM2 = 48.828125  # 20 pixels of 128 in 200 mm
+SMOOTH_MM2 = 20 * (200 / 128) ** 2  # twenty pixels of 128 in 200 mm
 VOLUME_WEIGHT = 0.2  # beside ten descriptors
 CHECKED_EVERY = 16
 # Pale blood is learned first; the last epochs see hematomas as they are, or the faint ends of all are drawn too far.
@@ -236,6 +236,8 @@ def train_fold(
         A step has fewer patients than parts, or there are fewer GPUs than `devices`.
     """
     device = device or pick_device()
+    if not patients:
+        raise TrainingError(f"fold {settings.fold} has no patient with a reference segmentation to train its network.")
     fewest = len(patients) // math.ceil(len(patients) / settings.patients_per_step)
     step_parts(np.arange(fewest), settings.devices * settings.accumulation)
     if settings.devices > 1:
@@ -360,7 +362,7 @@ def _fitting(compute: Callable[[Batch], Tensor], batch: Batch, settings: Trainin
         )
         raise TrainingError(
             f"the device's memory is too small for {len(batch.hu)} slices of {tuple(batch.hu.shape[-2:])} at a time: "
-            f"{advice} ({error})."
+            f"{advice}, or let fewer folds share the device (hepred run --cores) ({error})."
         ) from error
 
 

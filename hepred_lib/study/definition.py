@@ -126,6 +126,8 @@ def check_study(raw: Mapping[str, Any], path: Path) -> Study:
             f"{path.name}: 'study' names a folder and must be 1 to 64 letters, digits, _ or -, "
             f"got {_short(raw['study'])}."
         )
+    if "variant_of" in raw and not re.fullmatch(NAME, raw["variant_of"]):
+        raise StudyError(f"{path.name}: 'variant_of' must be the name of a study, got {_short(raw['variant_of'])}.")
     for notebook, given in raw.get("parameters", {}).items():
         check_parameters(notebook, given, where=f"{path.name}: ")
     root = path.parent.parent if path.parent.name == "studies" else path.parent

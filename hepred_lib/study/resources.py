@@ -21,6 +21,8 @@ UNKNOWN_PATIENTS = 1000  # where the manifest is not there yet, or cannot be rea
 MATRIX = 128  # at which everything here was measured
 SCAN_MATRIX = 256  # of a simulated scan
 RATIOS = ("epochs", "patients_per_step", "slices_per_patient", "workers", "n_imputations", "n_resamples")
+# Of a card: twice what a training of two patients a step takes of it, and twice what each further two add.
+CARD_GB, CARD_GB_PER_STEP = 3.0, 0.75
 ENCODERS = {"resnet18": 1.0, "resnet34": 1.5, "resnet50": 3.0}
 
 
@@ -97,12 +99,23 @@ def needs(study: Study, rule: str, *, gpus: int | None = None) -> dict[str, Any]
     pixels, at_once, time = _factors(study, rule)
     mb = (cost.mb + cost.mb_at_once * at_once + cost.mb_per_1000 * thousands * pixels) * ROOM["mem_mb"]
     minutes = (cost.minutes + cost.minutes_per_1000 * thousands * time) * ROOM["runtime"]
-    cards = _of(study, TRAINING)["devices"] if rule == TRAINING and gpus != 0 else 0
+    cards = cards_of(study) if rule == TRAINING and gpus != 0 else 0
     return {
         "mem_mb": _more_each_attempt(ceil(mb / 500) * 500),
         "runtime": _more_each_attempt(max(SHORTEST_MIN, ceil(minutes))),
         "gpu": cards,
     }
+
+
+def cards_of(study: Study) -> int:
+    """How many cards a training of this study may hold: none where the study names another device, or one by number."""
+    own = _of(study, TRAINING)
+    return own["devices"] if own["device"] in ("auto", "cuda") else 0
+
+
+def training_gb(study: Study) -> float:
+    """Memory of a card that is set aside for one training."""
+    return CARD_GB + CARD_GB_PER_STEP * _factors(study, TRAINING)[1]
 
 
 def _factors(study: Study, rule: str) -> tuple[float, float, float]:

@@ -278,6 +278,24 @@ def read_record(folder: Path, step: str) -> dict[str, Any] | None:
     return record if whole and all(isinstance(record.get(key), dict) for key in RECORDED) else None
 
 
+def page_fault(folder: Path, step: str) -> str:
+    """Why the executed notebook of a step is not that of a finished run; empty where it is."""
+    page = read_if_any(folder / "notebooks" / f"{step}.ipynb")
+    if not page:
+        return "its executed notebook is not there, or damaged"
+    # A later attempt, with other inputs, may have left its page and no results.
+    attempt = page.get("metadata", {}).get("papermill", {})
+    unfinished = attempt.get("exception") or attempt.get("end_time", "") is None
+    return "its executed notebook is of a run that did not finish" if unfinished else ""
+
+
+def remove_unlisted(folder: Path, earlier: Mapping[str, Any] | None) -> None:
+    """Remove what an earlier record of a step listed and no record lists now."""
+    listed = set().union(*(record["files"] for record in _records(folder).values()))
+    for name in set(earlier["files"] if earlier else ()) - listed:
+        (folder / name).unlink(missing_ok=True)
+
+
 def write_record(folder: Path, step: str, record: Mapping[str, Any]) -> Path:
     """Write the record of a step with a digest of itself, by which damage to it is seen; its path."""
     path = folder / "records" / f"{step}.json"
@@ -441,9 +459,7 @@ class Run:
             "files": files,
         }
         path = write_record(self.folder, self.step, record)
-        listed = set().union(*(record["files"] for record in _records(self.folder).values()))
-        for name in set(earlier["files"] if earlier else ()) - listed:
-            (self.folder / name).unlink(missing_ok=True)
+        remove_unlisted(self.folder, earlier)
         return path
 
     def _upstream(self) -> list[str]:

@@ -40,6 +40,7 @@ from hepred_lib.study.definition import (
     study_parameters,
 )
 from hepred_lib.study.files import read_json, without_grammars, write_bytes, write_json
+from hepred_lib.study.resources import cards_of, training_gb
 from hepred_lib.study.run import (
     ASKED_FILE,
     FileDigests,
@@ -47,6 +48,7 @@ from hepred_lib.study.run import (
     disagreements,
     named_images,
     outputs_of,
+    page_fault,
     read_if_any,
     read_record,
     step_identity,
@@ -291,7 +293,7 @@ def run_study(
     """
     study, path = load_study(path), Path(path).resolve()
     folder = run_folder(study, runs_dir)
-    shared = [] if engine_arguments else _shared_cards(gpus, cluster=bool(profile))
+    shared = [] if engine_arguments else _shared_cards(study, gpus, cluster=bool(profile))
     told = ["--profile", find_profile(profile)] if profile else QUIET
     cores = cores or (None if profile else os.cpu_count() or 1)
     for key, (manifest, truth, _) in _manifests(study).items():
@@ -340,11 +342,18 @@ def _simulate(study: Study, folder: Path, told: Sequence[str], *, cores: int | N
     lacking = [(at, rule) for at, truth, rule in made if not ((study.root / truth).is_file() and _is_whole(at))]
     if not lacking:
         return 0
-    for at, _ in lacking:
-        sys.stderr.write(f"simulating the cohort {at.parent} ...\n")
-    sys.stderr.flush()
-    rules = [rule for _, rule in lacking]
-    return _run_engine(folder, ["--until", *rules, "--forcerun", *rules, *told], cores=cores, lock=lock)
+    with contextlib.ExitStack() as locks:
+        for at, _ in lacking:  # variants of a sweep that run at the same time share a cohort
+            at.parent.parent.mkdir(parents=True, exist_ok=True)
+            stream = locks.enter_context(open(at.parent.with_name(f".{at.parent.name}.lock"), "a"))
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        rules = [rule for at, truth, rule in made if not ((study.root / truth).is_file() and _is_whole(at))]
+        for at, rule in lacking:
+            sys.stderr.write(f"simulating the cohort {at.parent} ...\n" if rule in rules else "")
+        sys.stderr.flush()
+        if not rules:
+            return 0
+        return _run_engine(folder, ["--until", *rules, "--forcerun", *rules, *told], cores=cores, lock=lock)
 
 
 def find_profile(name: str) -> str:
@@ -363,7 +372,7 @@ def find_profile(name: str) -> str:
     return name  # of Snakemake's own folder of profiles
 
 
-def _shared_cards(gpus: int | None, *, cluster: bool = False) -> list[str]:
+def _shared_cards(study: Study, gpus: int | None, *, cluster: bool = False) -> list[str]:
     """The engine's words for the cards that trainings share; no others are shown to them."""
     if cluster:  # where the scheduler hands them out
         return ["--resources", f"gpu={gpus}"] if gpus else []
@@ -373,7 +382,9 @@ def _shared_cards(gpus: int | None, *, cluster: bool = False) -> list[str]:
             raise StudyError(f"--gpus must be at most the number of cards that can be used, {len(cards)}, got {gpus}.")
         cards = cards[:gpus]
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(cards)
-    return ["--resources", f"gpu={sum(map(places, cards))}"] if cards else []
+    # Of cards that a training takes several of, it takes the whole.
+    shares = places(training_gb(study) if cards_of(study) == 1 else 0.0)
+    return ["--resources", f"gpu={sum(shares.values())}"] if shares else []
 
 
 def run_folder(study: Study, runs_dir: str = "") -> Path:
@@ -406,13 +417,8 @@ def reasons_to_make(
     for name in outputs_of(notebook, fold, image_source=study.image_source):
         if name not in record["files"]:
             return [f"{name} is not in its record"]
-    page = read_if_any(folder / "notebooks" / f"{step}.ipynb")
-    if not page:
-        return ["its executed notebook is not there, or damaged"]
-    # A later attempt, with other inputs, may have left its page and no results.
-    attempt = page.get("metadata", {}).get("papermill", {})
-    if attempt.get("exception") or attempt.get("end_time", "") is None:
-        return ["its executed notebook is of a run that did not finish"]
+    if fault := page_fault(folder, step):
+        return [fault]
     extra = {} if fold is None else {"fold": fold}
     given = notebook_defaults(notebook) | study_parameters(study, notebook, **extra)
     wanted = step_identity(notebook, given, root=study.root, digests=digests)

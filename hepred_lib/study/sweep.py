@@ -15,7 +15,8 @@ import math
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -30,8 +31,10 @@ from hepred_lib.study.run import (
     FileDigests,
     differences,
     disagreements,
+    page_fault,
     read_record,
     record_digest,
+    remove_unlisted,
     step_identity,
     step_name,
     write_record,
@@ -40,6 +43,7 @@ from hepred_lib.study.run import (
 MARK = "# Written by `hepred run {name}`: change that file instead.\n"
 MOST_VARIANTS = 200
 OWN = ("07_roc_calibration_figures", "08_new_patients")  # name the study in what they leave
+NAMING = ("study", "runs_dir")  # parameters that say where a run is, not what it is made from
 LINKED = ".npy"  # large, and never written over
 
 
@@ -55,18 +59,18 @@ def variant_files(path: Path) -> list[Path]:
     vary = raw.pop("vary", None)
     if vary is None:
         return [path]
-    written = []
+    check_study({"manifest": "", **raw}, path)
+    mark = MARK.format(name=path.name).encode()
+    texts = {}
     for name, settings in _variants(raw, vary, path.name).items():
         target = path.with_name(f"{name}{path.suffix}")
         check_study(settings, target)
-        mark = MARK.format(name=path.name)
-        if target.exists() and not target.read_text(encoding="utf-8").startswith(mark):
-            raise StudyError(
-                f"{target} must not be there, or be of an earlier run of {path.name}; it was written by hand."
-            )
-        write_bytes(target, (mark + yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)).encode())
-        written.append(target)
-    return written
+        if target.exists() and not target.read_bytes().startswith(mark):
+            raise StudyError(f"{target} must not be there, or be of an earlier run of {path.name}; it is another file.")
+        texts[target] = mark + yaml.safe_dump(settings, sort_keys=False, allow_unicode=True).encode()
+    for target, text in texts.items():
+        write_bytes(target, text)
+    return list(texts)
 
 
 def _variants(base: Mapping[str, Any], vary: Mapping[str, Any], where: str) -> dict[str, dict[str, Any]]:
@@ -99,20 +103,26 @@ def _variants(base: Mapping[str, Any], vary: Mapping[str, Any], where: str) -> d
 
 def _choices(vary: Mapping[str, Any], where: str) -> Iterator[list[tuple[str, tuple[str, ...], Any]]]:
     """Of each thing that varies: a word for the name, the keys that lead to it, and its value."""
-    yield [(f"seed{_word(seed)}", ("seed",), seed) for seed in vary.get("seeds", [])]
-    yield [(_word(site), ("manifest",), manifest) for site, manifest in vary.get("sites", {}).items()]
+    seeds, sites = vary.get("seeds", []), vary.get("sites", {})
+    yield [(f"seed{word}", ("seed",), seed) for word, seed in zip(_words(seeds), seeds, strict=True)]
+    yield [(word, ("manifest",), path) for word, path in zip(_words(sites), sites.values(), strict=True)]
     for notebook, grid in vary.get("parameters", {}).items():
-        for parameter, values in grid.items():
+        for name, values in grid.items():
             if not isinstance(values, list):
-                raise StudyError(
-                    f"{where}: 'vary' must give {parameter} of {notebook} a list of values, got {values!r}."
-                )
-            yield [(f"{parameter}_{_word(value)}", ("parameters", notebook, parameter), value) for value in values]
+                raise StudyError(f"{where}: 'vary' must give {name} of {notebook} a list of values, got {values!r}.")
+            named = zip(_words(values), values, strict=True)
+            yield [(f"{name}_{word}", ("parameters", notebook, name), value) for word, value in named]
 
 
-def _word(value: Any) -> str:
-    """A value as a part of a folder's name."""
-    return re.sub(r"[^A-Za-z0-9]+", "_", str(value)).strip("_")[:30] or "none"
+def _words(values: Iterable[Any]) -> list[str]:
+    """Values as parts of a folder's name; where other values have the same word, with their place in the list."""
+    values = list(values)
+    words = [re.sub(r"[^A-Za-z0-9]+", "_", str(value)).strip("_")[:30] for value in values]
+    shared = {word for word in words if len({repr(v) for w, v in zip(words, values, strict=True) if w == word}) > 1}
+    return [
+        f"{word}_{place}".lstrip("_") if word in shared or not word else word
+        for place, word in enumerate(words, start=1)
+    ]
 
 
 def take_over(study: Study, folder: Path, notebook: str, fold: int | None) -> Path | None:
@@ -129,26 +139,34 @@ def take_over(study: Study, folder: Path, notebook: str, fold: int | None) -> Pa
     wanted = step_identity(notebook, given, root=study.root, digests=FileDigests(folder))
     for other in sorted(folder.parent.glob(f"{study.variant_of}-*")):
         record = None if other == folder else read_record(other, step)
-        if record is None or record["by_hand"] or not (other / "notebooks" / f"{step}.ipynb").is_file():
+        if record is None or record["by_hand"] or page_fault(other, step):
             continue
         made = record["identity"] | {"parameters": record["identity"]["parameters"] | {"study": study.name}}
         same = not differences(wanted, made) and all(_alike(folder, other, up) for up in record["upstream"])
         if same and not disagreements(other, step, record, FileDigests(other)):
+            earlier = read_record(folder, step)
             _copy(folder, other, [*record["files"], f"notebooks/{step}.ipynb"])
             upstream = {name: record_digest(folder, name) for name in record["upstream"]}
-            parameters = record["parameters"] | {name: given[name] for name in ("study", "runs_dir") if name in given}
-            write_record(folder, step, record | {"parameters": parameters, "identity": wanted, "upstream": upstream})
-            return other
+            parameters = record["parameters"] | {name: given[name] for name in NAMING if name in given}
+            taken = record | {"parameters": parameters, "identity": wanted, "upstream": upstream}
+            if not disagreements(folder, step, taken, FileDigests(folder)):  # the other may have changed meanwhile
+                write_record(folder, step, taken)
+                remove_unlisted(folder, earlier)
+                return other
     return None
 
 
 def _alike(folder: Path, other: Path, step: str) -> bool:
-    """Whether what later steps read of this one is the same in both runs."""
-    here, there = (read_record(run, step) for run in (folder, other))
-    if here is None or there is None or here["results"] != there["results"]:
-        return False
-    names = {name for name in {*here["files"], *there["files"]} if name.split("/")[0] not in SHOWN}
-    return all(here["files"].get(name) == there["files"].get(name) for name in names)
+    """Whether what later steps read of this one is the same in both runs: parameters, results and files."""
+    found = []
+    for run in (folder, other):
+        record = read_record(run, step)
+        if record is None:
+            return False
+        given = {name: value for name, value in record["parameters"].items() if name not in NAMING}
+        files = {name: kept for name, kept in record["files"].items() if name.split("/")[0] not in SHOWN}
+        found.append((given, record["results"], files))
+    return found[0] == found[1]
 
 
 def _copy(folder: Path, other: Path, names: list[str]) -> None:
@@ -156,7 +174,8 @@ def _copy(folder: Path, other: Path, names: list[str]) -> None:
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.unlink(missing_ok=True)
-        if name.endswith(LINKED):
-            os.link(other / name, target)
-        else:
-            shutil.copyfile(other / name, target)
+        with suppress(OSError):  # not every file system links
+            if name.endswith(LINKED):
+                os.link(other / name, target)
+                continue
+        shutil.copyfile(other / name, target)

@@ -1,16 +1,17 @@
 """Steps of a GPU are recorded and replayed; here the recording is a stand-in that computes on the CPU."""
 
 import dataclasses
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 import pytest
 import torch
 
+from hepred_lib.multitask import replay as module
 from hepred_lib.multitask import training
 from hepred_lib.multitask.data import Stack, draw_batch
 from hepred_lib.multitask.network import NetworkSettings
-from hepred_lib.multitask.replay import MOST_RECORDINGS, Replay
+from hepred_lib.multitask.replay import Replay
 from hepred_lib.multitask.training import TrainingSettings
 
 CPU = torch.device("cpu")
@@ -66,7 +67,7 @@ def recorder(monkeypatch):
 
         monkeypatch.setattr(torch.cuda, "graph", graph)
         monkeypatch.setattr(torch.cuda, "CUDAGraph", StandIn)
-        monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+        monkeypatch.setattr(torch.cuda, "current_stream", lambda _: None)
         monkeypatch.setattr(StandIn, "work", again)
         monkeypatch.setattr(StandIn, "replayed", 0, raising=False)
         return replay, recorded
@@ -115,16 +116,16 @@ def test_losses_that_are_kept_do_not_change_with_later_steps(patients, recorder)
     assert len({float(loss) for loss in kept}) == 4
 
 
-def test_steps_of_more_shapes_than_are_recorded_are_computed(patients, recorder):
+def test_steps_of_more_shapes_than_are_recorded_are_computed(patients, recorder, monkeypatch):
     weight = torch.ones(3, requires_grad=True)
     replay, recorded = recorder(weighted(weight), [weight])
-    sizes = list(range(1, MOST_RECORDINGS + 2))
-    for size in sizes:
+    monkeypatch.setattr(module, "MOST_RECORDINGS", 2)
+    for size in (1, 2, 3):
         for batch in batches(patients, 3, size=size):
             weight.grad = None
             replay(batch)
-    assert len(replay._recordings) == MOST_RECORDINGS
-    assert recorded.calls == 2 * MOST_RECORDINGS + 3
+    assert len(replay._recordings) == 2
+    assert recorded.calls == 2 * 2 + 3
 
 
 def test_a_driver_that_cannot_record_is_said_once_and_steps_are_computed(patients, recorder, monkeypatch):
@@ -138,15 +139,26 @@ def test_a_driver_that_cannot_record_is_said_once_and_steps_are_computed(patient
 
     monkeypatch.setattr(torch.cuda, "graph", refuse)
     first, second, third = batches(patients, 3)
+    monkeypatch.setattr(torch.cuda, "set_stream", lambda _: None)
+    plain = Replay(weighted(weight), [weight], CPU)
     replay(first)
-    with pytest.warns(UserWarning, match="are not recorded as CUDA graphs, and are slower: operation not permitted"):
-        replay(second)
-    weight.grad = None
-    replay(third)
+    for batch in (second, third):
+        found = []
+        for compute in (plain, replay):
+            weight.grad = None
+            said = "are not recorded as CUDA graphs, and are slower: operation not permitted"
+            told = compute is replay and batch is second
+            with pytest.warns(UserWarning, match=said) if told else nullcontext():
+                found.append((compute(batch), weight.grad.clone()))
+        torch.testing.assert_close(found[1], found[0], rtol=0, atol=0)
     assert StandIn.replayed == 0
 
 
-def test_a_fold_on_a_cpu_or_in_parts_is_never_recorded(patients):
+def test_a_step_in_parts_or_of_several_devices_is_never_recorded(patients, monkeypatch):
+    asked = []
+    monkeypatch.setattr(training, "Replay", lambda *_, record: asked.append(record))
     state = training._new_state(patients, NetworkSettings(), SETTINGS, CPU)
-    for settings in (SETTINGS, dataclasses.replace(SETTINGS, accumulation=2)):
-        assert not training.gradients_of(state, state.network, settings, CPU)._record
+    for change in ({}, {"accumulation": 2}, {"devices": 2}):
+        training.gradients_of(state, state.network, dataclasses.replace(SETTINGS, **change), CPU)
+    assert asked == [True, False, False]
+    assert not Replay(lambda *_: None, [], CPU)._record

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from hepred_lib import cli
 from hepred_lib.errors import StudyError
 from hepred_lib.study.definition import load_study, notebook_defaults, study_parameters
 from hepred_lib.study.run import FileDigests, read_record, record_digest, step_identity, write_record
@@ -42,6 +43,22 @@ def test_every_combination_becomes_a_study_of_its_own(tmp_path):
         load_study(path)
 
 
+def test_nothing_is_written_before_every_variant_is_known_to_be_a_study(tmp_path):
+    with pytest.raises(StudyError, match="'seed' must be int"):
+        variant_files(sweep(tmp_path, vary={"seeds": [1, "x"]}))
+    assert [path.name for path in tmp_path.iterdir()] == ["many.yaml"]
+
+
+def test_values_whose_words_would_be_the_same_are_told_apart(tmp_path):
+    long = "a_very_long_list_of_candidates_"
+    grid = {"05_clinical_to_he": {"candidates": [f"{long}1", f"{long}2", "gcs"]}}
+    path = sweep(tmp_path, vary={"sites": {"北京": "a.csv", "上海": "b.csv"}, "parameters": grid})
+    names = [file.stem for file in variant_files(path)]
+    assert len(set(names)) == 6
+    assert names[0] == f"many-1-candidates_{long[:30]}_1"
+    assert names[2] == "many-1-candidates_gcs"
+
+
 def test_variants_share_the_simulated_cohort(tmp_path):
     path = sweep(tmp_path, simulate={"patients": 5, "seed": 1}, vary={"seeds": [1, 2]})
     assert {load_study(file).truth for file in variant_files(path)} == {"cohorts/many/truth.csv"}
@@ -58,6 +75,7 @@ def test_variants_share_the_simulated_cohort(tmp_path):
         ({"vary": {"parameters": {"05_clinical_to_he": {"alpha": 0.1}}}}, "a list of values, got 0.1"),
         ({"vary": {"parameters": {"05_clinical_to_he": {"alfa": [0.1]}}}}, "no parameter 'alfa'"),
         ({"vary": {"seed": [1]}}, "unknown key"),
+        ({"vary": {"seeds": [1]}, "study": "a/b"}, "'study' names a folder"),
     ],
 )
 def test_a_sweep_that_describes_no_studies_is_refused(tmp_path, changes, message):
@@ -65,9 +83,14 @@ def test_a_sweep_that_describes_no_studies_is_refused(tmp_path, changes, message
         variant_files(sweep(tmp_path, **changes))
 
 
+def test_a_variant_belongs_to_a_study_and_to_no_other_folder(tmp_path):
+    with pytest.raises(StudyError, match="'variant_of' must be the name of a study"):
+        load_study(sweep(tmp_path, variant_of="../x"))
+
+
 def test_a_study_file_of_the_user_is_not_written_over(tmp_path):
     (tmp_path / "many-seed1.yaml").write_text("study: mine\n")
-    with pytest.raises(StudyError, match="written by hand"):
+    with pytest.raises(StudyError, match="it is another file"):
         variant_files(sweep(tmp_path, vary={"seeds": [1]}))
     assert (tmp_path / "many-seed1.yaml").read_text() == "study: mine\n"
 
@@ -98,6 +121,7 @@ def made(study, folder: Path, notebook: str, files: dict[str, str], upstream=())
 
 
 COHORT = {"cohort.csv": "patient_id\nP1\n", "excluded.csv": "", "figures/age.svg": "<svg/>"}
+SLICES = {"slices/quality.csv": "patient_id\nP1\n", "slices/P1.npy": "planes"}
 
 
 def test_a_step_that_does_not_depend_on_what_varies_is_taken_over_and_is_then_up_to_date(variants):
@@ -135,8 +159,48 @@ def test_a_step_that_cannot_be_trusted_is_not_taken_over(variants, harm):
 def test_a_step_made_from_another_cohort_is_not_taken_over(variants):
     (one, first), (other, second) = variants
     made(one, first, "01_cohort", COHORT)
-    made(one, first, "02_preprocessing", {"slices/quality.csv": "patient_id\nP1\n"}, ["01_cohort"])
+    made(one, first, "02_preprocessing", SLICES, ["01_cohort"])
     made(other, second, "01_cohort", COHORT | {"cohort.csv": "patient_id\nP2\n"})
     assert take_over(other, second, "02_preprocessing", None) is None
     made(other, second, "01_cohort", COHORT | {"figures/age.svg": "<svg>drawn anew</svg>"})
     assert take_over(other, second, "02_preprocessing", None) == first
+    assert (second / "slices" / "P1.npy").samefile(first / "slices" / "P1.npy")
+
+
+def test_a_step_after_one_with_other_parameters_is_not_taken_over(variants):
+    """Later chapters read parameters from records: equal files are not enough."""
+    (one, first), (other, second) = variants
+    made(one, first, "01_cohort", COHORT)
+    made(one, first, "02_preprocessing", SLICES, ["01_cohort"])
+    made(other, second, "01_cohort", COHORT)
+    record = read_record(second, "01_cohort")
+    write_record(second, "01_cohort", record | {"parameters": record["parameters"] | {"definition": "revised"}})
+    assert take_over(other, second, "02_preprocessing", None) is None
+
+
+def test_what_an_earlier_step_left_goes_when_another_is_taken_over(variants):
+    (one, first), (other, second) = variants
+    made(one, first, "01_cohort", COHORT)
+    made(other, second, "01_cohort", COHORT | {"cohort.csv": "patient_id\nP2\n", "figures/old.svg": ""})
+    assert take_over(other, second, "01_cohort", None) == first
+    assert not (second / "figures" / "old.svg").exists()
+
+
+def test_one_variant_that_fails_does_not_stop_the_others(tmp_path, monkeypatch, capsys):
+    asked = []
+
+    def run(path, **_):
+        asked.append(path.stem)
+        if path.stem.endswith("1"):
+            raise StudyError("a.csv is not there.")
+        return 1 if path.stem.endswith("2") else 0
+
+    monkeypatch.setattr(cli, "run_study", run)
+    monkeypatch.setattr(cli, "_finish", lambda *_: None)
+    with pytest.raises(SystemExit) as left:
+        cli.app(["run", str(sweep(tmp_path, vary={"seeds": [1, 2, 3]}))])
+    assert left.value.code == 2
+    assert asked == ["many-seed1", "many-seed2", "many-seed3"]
+    told = capsys.readouterr().err
+    assert "hepred: a.csv is not there." in told
+    assert "many.yaml: not finished: many-seed1, many-seed2" in told
