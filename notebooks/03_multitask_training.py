@@ -77,8 +77,8 @@ hardware = pick_device(device)
 device_words(hardware, precision)
 
 # %% [markdown]
-# A GPU rounds differently from a CPU, and each kind of GPU from the others: weights agree between machines in what they
-# predict, not in their last digits.
+# On a GPU all batches have one field of view, that of the largest brain, and other random numbers than on a CPU: networks
+# of the two are two trainings, which agree in how well they predict, not in their weights.
 
 # %%
 cohort, quality = read_table(run.path("cohort.csv")), read_quality(run.folder / "slices")
@@ -159,7 +159,7 @@ architecture = NetworkSettings(encoder=encoder)
 # %% [markdown]
 # The next cell does the work: training by gradient, then the two read-outs described below, then the prediction of every
 # patient. The state is saved after each epoch; an interrupted run resumes there and ends with the same weights. All random
-# draws depend on seed, fold, epoch and patient alone.
+# draws depend on seed, fold, epoch, patient and step alone.
 
 # %%
 checkpoint = run.path("folds", str(fold), "checkpoint.safetensors")

@@ -321,8 +321,9 @@ detection.astype({"presence": float}).groupby("blood")["presence"].describe()
 #
 # One test patient of each kind of call at the frozen threshold: the one classified with the most confidence. The shade
 # (Grad-CAM on the finest decoder level, mean over the networks) marks where features raised the score more than the rest of
-# the hematoma did, in the slice that contains most of it. Bars show the share of the hematoma in each slice, which is its
-# weight in the deep features.
+# the hematoma did, in the slice that contains most of it among those with at least 1 % of the hematoma. Each map is scaled
+# to its own maximum: shades of two patients cannot be compared. Bars show the share of the hematoma in each slice, which is
+# its weight in the deep features.
 
 # %%
 judged = image[image["split"].eq(judged_set) & known & image["patient_id"].isin(readings.patients)]

@@ -39,9 +39,9 @@ class Explanation:
 
 
 def explain_patient(network: MultitaskNetwork, patient: Patient) -> Explanation:
-    """Attention and activation map of one patient under one network, with its own outline.
+    """Share of the hematoma by slice, and activation map, of one patient under one network, with its own outline.
 
-    Slices that the score does not use have share 0 and an empty map.
+    Slices that the score does not use have share 0 and an empty map. A map is scaled to its own maximum.
     """
     reading = predict_patient(network, patient)
     used = np.flatnonzero(reading.share > 0)
