@@ -33,7 +33,7 @@ AUCS, CORRELATION, STRETCH = (0.83, 0.76), 0.5, 1.25
 THRESHOLDS = (0.1, 0.2, 0.4)
 OPERATING_POINT = 0.2
 N_DEVELOPMENT, PREVALENCE, FEATURES, FOLDS, RIDGE = 465, 0.2, 200, 5, 20.0
-PERMUTATIONS = 199
+PERMUTATIONS = 99
 
 
 def scores(n_events: int, n_others: int, rng: np.random.Generator) -> tuple[NDArray, NDArray, NDArray]:

@@ -61,6 +61,7 @@ from hepred_lib.stats.sensitivity import (
     naive_optimism,
 )
 from hepred_lib.stats.subgroups import internal_external
+from hepred_lib.stats.validation import cross_validate, validation_figures, validation_table
 from hepred_lib.study import drawing, tables
 from hepred_lib.study.drawing import Markdown, show
 from hepred_lib.study.files import read_json, read_table, write_json, write_table
@@ -83,6 +84,7 @@ alpha = 0.05  # a variable enters while its likelihood-ratio p is below
 threshold_rule = "youden"  # of the call: youden, "sensitivity 0.80" (the highest that reaches it), or a probability
 n_imputations = 5  # imputed data sets
 n_resamples = 50  # bootstrap resamples, the whole procedure in each
+n_repeats = 10  # of the cross-validation, where no test patients are held out
 seed = 7  # of imputation and resamples
 
 # %% [markdown]
@@ -384,6 +386,21 @@ crossed.insert(0, "figure", list(figures))
 tables.save_table(run.folder, "cross_fitted_clinical", crossed)
 
 # %% [markdown]
+# ### Cross-validation, repeated
+#
+# In a cohort without test patients, internal validation is all there is, and a second method should agree with the first.
+# Tenfold cross-validation divides the patients anew in each repeat and repeats imputation, selection and fit in every
+# training part. `corrected` (bootstrap) and `cross_validated` estimate the same: the model before shrinkage in new
+# patients. Their slopes are two estimates of the shrinkage factor; where they disagree by more than a tenth or two, the
+# cohort is too small to know how much to shrink. `repeats_sd` is the spread over the repeats, which shows what the division alone
+# does; it is no standard error. `cross_fitted` is the model after shrinkage over the folds of the study: they are fewer, so
+# that each model has seen fewer patients. The table is empty where a test set is held out.
+
+# %%
+repeats = cross_validate(model, x, y, n_repeats=n_repeats if test.empty else 0)
+tables.save_table(run.folder, "cross_validation_clinical", validation_table(model, repeats, y, p_cross))
+
+# %% [markdown]
 # ### Site by site
 #
 # Where the manifest has at least three sites of enough events, the whole procedure is repeated without each site and judged
@@ -488,4 +505,5 @@ described |= {"logistic": model.to_json(), "nomogram": drawing.describe_nomogram
 write_table(run.path("clinical.csv"), clinical)
 write_json(run.path("imputation.json"), model.imputer.to_json())
 write_json(run.path("clinical_model.json"), described)
-_ = run.record(path=list(model.path), auc_cross_fitted=cross.auc, shrinkage=model.shrinkage, optimism=model.optimism)
+told = {"auc_cross_fitted": cross.auc, "shrinkage": model.shrinkage, "optimism": model.optimism}
+_ = run.record(path=list(model.path), cross_validation=validation_figures(repeats), **told)

@@ -42,6 +42,7 @@ from hepred_lib.stats.imputation import pool_auc, pool_slope
 from hepred_lib.stats.operating_point import choose_threshold, threshold_interval
 from hepred_lib.stats.permutation import added_score_tests, bedside_designs, permutation_test
 from hepred_lib.stats.sensitivity import compare_penalties, complete_case_odds_ratios, leak_demonstration
+from hepred_lib.stats.validation import cross_validate, validation_figures, validation_table
 from hepred_lib.study import drawing, tables
 from hepred_lib.study.drawing import Markdown, show
 from hepred_lib.study.files import read_json, read_table, write_json, write_table
@@ -61,6 +62,7 @@ folds = 3  # networks of notebook 03, where the score is theirs
 threshold_rule = "youden"  # of the call: youden, "sensitivity 0.80" (the highest that reaches it), or a probability
 n_imputations = 5  # imputed data sets
 n_resamples = 50  # bootstrap resamples, the whole procedure in each
+n_repeats = 10  # of the cross-validation, where no test patients are held out
 n_permutations = 999  # of the test of the added score
 seed = 7  # of imputation and resamples
 
@@ -286,6 +288,17 @@ crossed = pd.DataFrame(crossed, columns=["figure", "estimate", "low", "high"])
 tables.save_table(run.folder, "cross_fitted_integrated", crossed)
 
 # %% [markdown]
+# ### Cross-validation, repeated
+#
+# As in chapter 05, where no test set is held out; otherwise the table is empty. The score is taken as it stands: patients of
+# a training part have scores that were learned from held-out patients' outcomes, too, so that these figures, like all
+# of this chapter, are slightly optimistic.
+
+# %%
+repeats = cross_validate(model, x[rows], y, n_repeats=0 if held.any() else n_repeats)
+tables.save_table(run.folder, "cross_validation_integrated", validation_table(model, repeats, y, p_cross))
+
+# %% [markdown]
 # ## Stability of the predictions
 #
 # As in chapter 05: the resamples' models, applied to the same patients. The networks were not trained again, so that the
@@ -324,4 +337,5 @@ write_table(run.path("integrated.csv"), integrated)
 write_json(run.path("integrated_imputation.json"), model.imputer.to_json())
 write_json(run.path("integrated_model.json"), described)
 told = {"auc_cross_fitted": cross.auc, "shrinkage": model.shrinkage, "optimism": model.optimism}
+told |= {"cross_validation": validation_figures(repeats)}
 _ = run.record(path=list(model.path), added_score=added or None, **told)

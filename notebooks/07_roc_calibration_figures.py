@@ -391,6 +391,7 @@ clinical = described["clinical"]
 logistic = {name: clinical["logistic"][name] for name in ("path", "inclusion_frequency")}
 chapters = {"clinical": "05_clinical_to_he", "integrated": "06_integrated_to_he"}
 optimism = {name: records[key]["results"]["optimism"] for name, key in chapters.items() if name in names}
+repeated = {name: records[key]["results"]["cross_validation"] for name, key in chapters.items() if name in names}
 devices = {record["results"]["device"] for name, record in records.items() if name.startswith("03_")}
 
 # %% [markdown]
@@ -413,6 +414,7 @@ content = {
     "comparisons": comparisons,
     "selection": {"criterion": clinical["criterion"], **logistic},
     "optimism": optimism,
+    "cross_validation": repeated,
     "added_score": added_score,
     "oracle": oracle,
     "notes": notes,

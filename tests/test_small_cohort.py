@@ -52,6 +52,10 @@ def test_results_are_those_of_cross_fitted_development_patients(study):
     assert results["models"]["clinical"]["n"] == len(rows)
     assert results["models"]["clinical"]["auc"] == pytest.approx(auc(rows["he"].astype(int), rows["p_clinical"]))
     assert not rows["p_clinical"].equals(rows["p_clinical_apparent"])
+    validated = results["cross_validation"]["clinical"]
+    assert (validated["n_repeats"], results["cross_validation"].get("integrated")) == (10, None)
+    table = read_table(run / "tables" / "cross_validation_clinical.csv").set_index("figure")["cross_validated"]
+    assert table["AUC"] == pytest.approx(validated["auc"])
     assert "development patients (cross-fitted, none held out)" in said
     card = (run / "report" / "model_card.md").read_text(encoding="utf-8")
     assert "## Performance in development patients, cross-fitted" in card

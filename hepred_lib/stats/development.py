@@ -13,7 +13,7 @@ Sources: Van Houwelingen JC, Le Cessie S. Stat Med 1990;9:1303-1325. Harrell FE,
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -44,6 +44,8 @@ from hepred_lib.stats.selection import Plan, Rule, group_columns, select_paths
 
 # A patient far outside the others has a probability that rounds to 0 or 1, without a logit: moved in by a trace.
 WITHIN = 1e-12, 1 - 1e-12
+# Of each part or resample, the rows that are in it.
+Rows = Sequence[NDArray[np.intp]]
 
 
 @dataclass(frozen=True)
@@ -588,9 +590,7 @@ def judge(
     for first in range(0, n_resamples, _CHUNK):
         drawn = _usable_resamples(values, y, min(_CHUNK, n_resamples - first), rng, procedure.basis.coding.names)
         counts = resample_counts(drawn)
-        training = _resampled_designs(procedure, (values, y), drawn, counts, rng)
-        paths = procedure.select(training, y, counts)
-        coefficients, apart = fit_robustly(training, y, counts, procedure.members(training, counts, paths))
+        coefficients, paths, apart = fit_parts(procedure, (values, y), drawn, counts, rng=rng)
         p = expit(coefficients @ applied).mean(axis=0)
         figures = [_figures(y[rows], one[rows]) - _figures(y, one) for rows, one in zip(drawn, p, strict=True)]
         parts.append(np.vstack([_slopes(p, y), np.array(figures).T]))
@@ -600,6 +600,32 @@ def judge(
     slopes, auc_optimism, brier_optimism = np.concatenate(parts, axis=1)
     inclusion = chosen / n_resamples
     return Optimism(slopes, auc_optimism, brier_optimism, inclusion, separated, np.concatenate(given))
+
+
+def fit_parts(
+    procedure: Procedure, data: tuple[Array, Array], drawn: Rows, counts: Array, *, rng: np.random.Generator
+) -> tuple[Array, list[list[int]], NDArray[np.bool_]]:
+    """Impute (one stochastic set), select and fit in parts of the development data, each from its own rows.
+
+    Parameters
+    ----------
+    procedure : Procedure
+    data : coded values, shape (n, q), NaN where missing, and y, shape (n,)
+    drawn : sequence of b int arrays
+        Rows of each part; every column has a value in each.
+    counts : ndarray, shape (b, n)
+        How often each row is in each part.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    ndarray, shape (b, q + 1), lists of int, and bool array, shape (b,)
+        Coefficients of the design's rows, paths, and where the classes are separated.
+    """
+    training, y = _resampled_designs(procedure, data, drawn, counts, rng), data[1]
+    paths = procedure.select(training, y, counts)
+    coefficients, apart = fit_robustly(training, y, counts, procedure.members(training, counts, paths))
+    return coefficients, paths, apart
 
 
 @dataclass(frozen=True)
@@ -687,7 +713,7 @@ def _usable_resamples(
 
 
 def _resampled_designs(
-    procedure: Procedure, data: tuple[Array, Array], drawn: NDArray[np.intp], counts: Array, rng: np.random.Generator
+    procedure: Procedure, data: tuple[Array, Array], drawn: Rows, counts: Array, rng: np.random.Generator
 ) -> Array:
     """Designs of the resamples, shape (b, q + 1, n): imputed from each resample's own rows, the outcome among them."""
     values, y = data

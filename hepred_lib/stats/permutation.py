@@ -110,7 +110,7 @@ def permutation_test(
     ----------
     Höfling H, Tibshirani R. Ann Appl Stat 2008;2:643-664. Phipson B, Smyth GK. Stat Appl Genet Mol Biol 2010;9:39.
     """
-    outcome, draws = checks.outcome(y), checks.at_least(n_permutations, "n_permutations", 1)
+    outcome, draws = checks.outcome(y).astype(float), checks.at_least(n_permutations, "n_permutations", 1)
     if not len(readout.fold) == outcome.size == designs.shape[2]:
         sizes = f"{designs.shape[2]}, {outcome.size} and {len(readout.fold)}"
         raise ValueError(f"designs, y and readout must hold the same patients, got {sizes}.")

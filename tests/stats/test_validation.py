@@ -1,0 +1,99 @@
+"""Repeated cross-validation, against a slow twin that selects and fits each training part by itself."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.special import expit
+from sklearn.model_selection import StratifiedKFold
+
+from hepred_lib.stats.development import DevelopmentSettings, develop
+from hepred_lib.stats.logistic import fit_logistic
+from hepred_lib.stats.selection import forward_select
+from hepred_lib.stats.validation import cross_validate, judge_held_out, validation_figures, validation_table
+
+NAMES = ("a", "b", "c", "d")
+SETTINGS = DevelopmentSettings(NAMES, n_imputations=2, n_resamples=10, seed=4)
+
+
+def patients(n: int = 150, *, gaps: float = 0.0, effect: float = 1.0) -> tuple[pd.DataFrame, pd.Series]:
+    rng = np.random.default_rng(2)
+    x = pd.DataFrame(rng.standard_normal((n, len(NAMES))), columns=list(NAMES))
+    y = pd.Series((rng.random(n) < expit(-1 + effect * x["a"] + 0.5 * effect * x["b"])).astype(int))
+    return x.mask(rng.random(x.shape) < gaps), y
+
+
+def slow_repeat(x: pd.DataFrame, y: pd.Series, number: int, n_folds: int) -> dict[str, float]:
+    rng, p = np.random.default_rng([SETTINGS.seed, number]), np.empty(len(x))
+    division = StratifiedKFold(n_folds, shuffle=True, random_state=int(rng.integers(2**32 - 1)))
+    for rest, held in division.split(y, y):
+        path = list(forward_select(x.iloc[rest], y.iloc[rest]).path)
+        p[held] = y.mean()
+        if path:
+            p[held] = fit_logistic(x.iloc[rest][path], y.iloc[rest]).predict(x.iloc[held][path])
+    return judge_held_out(y, p)
+
+
+def test_each_repeat_is_that_of_selecting_and_fitting_without_each_part():
+    x, y = patients()
+    found = cross_validate(develop(x, y, SETTINGS), x, y, n_folds=5, n_repeats=3)
+    slow = pd.DataFrame([slow_repeat(x, y, number, 5) for number in range(3)])
+    pd.testing.assert_frame_equal(found, slow, rtol=1e-6)
+
+
+def test_selection_in_every_part_takes_away_what_noise_seemed_to_predict():
+    x, y = patients(effect=0.0)
+    settings = replace(SETTINGS, alpha=0.9)  # everything enters
+    model = develop(x, y, settings)
+    found = cross_validate(model, x, y, n_repeats=5).mean()
+    assert found["auc"] < model.optimism["auc_apparent"] - 0.03
+    assert found["slope"] < 0.8
+
+
+def test_bootstrap_and_cross_validation_agree_where_patients_are_many():
+    x, y = patients(800, gaps=0.1)
+    model = develop(x, y, replace(SETTINGS, n_resamples=50))
+    repeats = cross_validate(model, x, y, n_repeats=3)
+    table = validation_table(model, repeats, y, model.predict(x)).set_index("figure")
+    assert table.loc["AUC", "cross_validated"] == pytest.approx(table.loc["AUC", "corrected"], abs=0.01)
+    assert table.loc["slope", "cross_validated"] == pytest.approx(table.loc["slope", "corrected"], abs=0.05)
+    assert table.loc["Brier", "apparent"] < table.loc["Brier", "cross_validated"]
+
+
+def test_a_column_that_a_part_does_not_know_is_chosen_in_none():
+    x, y = patients(effect=2.0)
+    x["rare"] = np.where(np.arange(len(x)) < 4, y + 0.1 * np.arange(len(x)), np.nan)
+    settings = replace(SETTINGS, candidates=(*NAMES, "rare"), n_resamples=3)
+    found = cross_validate(develop(x, y, settings), x, y, n_folds=60, n_repeats=1)
+    assert found.notna().all(axis=None)
+
+
+def test_too_few_patients_of_an_outcome_or_no_repeat_give_no_row():
+    x, y = patients()
+    model = develop(x, y, SETTINGS)
+    none = cross_validate(model, x, y, n_repeats=0)
+    rare = pd.Series(np.r_[1, 1, np.zeros(len(x) - 2)].astype(int))
+    assert none.empty
+    assert cross_validate(model, x, rare).empty
+    assert validation_table(model, none, y, model.predict(x)).empty
+    assert validation_figures(none) is None
+
+
+def test_a_model_of_nothing_has_no_slope():
+    x, y = patients(effect=0.0)
+    model = develop(x, y, replace(SETTINGS, alpha=1e-9))
+    repeats = cross_validate(model, x, y, n_repeats=2)
+    figures = validation_figures(repeats)
+    assert repeats["slope"].isna().all()
+    assert (repeats["auc"] == 0.5).all()
+    assert figures["slope"] is None
+    assert figures["n_repeats"] == 2
+    assert validation_table(model, repeats, y, np.full(len(y), y.mean()))["corrected"].isna().sum() == 1
+
+
+def test_what_cannot_be_divided_is_refused():
+    x, y = patients()
+    model = develop(x, y, SETTINGS)
+    with pytest.raises(ValueError, match="n_folds must be a whole number >= 2"):
+        cross_validate(model, x, y, n_folds=1)
