@@ -17,7 +17,7 @@ root_doc = "index"
 language = "en"
 extensions = ["myst_nb", "sphinxcontrib.bibtex", "sphinx.ext.apidoc", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 bibtex_bibfiles = ["references.bib"]
-exclude_patterns = ["api/*/modules.rst"]
+exclude_patterns = ["api/*/modules.rst", "_static/notebooks/*.ipynb"]
 
 nb_execution_mode = "off"
 nb_output_stderr = "remove"

@@ -6,6 +6,8 @@
   const Z = 1.959963984540054; // 97.5 % point of the normal distribution
   const content = JSON.parse(document.getElementById("risk-models").textContent);
   const ranges = Object.fromEntries(content.fields.map((field) => [field.name, field.observed]));
+  const score = content.fields.find((field) => field.name === "dl_score" && field.networks);
+  let spread = score ? score.spread : 0; // of the networks, in SD; a loaded file may know that of its scan
   const form = document.querySelector(".risk-fields");
   const spoken = document.getElementById("risk-spoken");
   const expit = (x) => (x >= 0 ? 1 / (1 + Math.exp(-x)) : Math.exp(x) / (1 + Math.exp(x)));
@@ -54,6 +56,9 @@
     const logit = model.terms.reduce((sum, term, i) => sum + term.coefficient * row[i + 1], model.intercept);
     let variance = 0;
     row.forEach((a, i) => row.forEach((b, j) => { variance += a * b * model.covariance[i][j]; }));
+    // The score is a mean of networks, whose spread moves it.
+    for (const term of model.terms)
+      if (term.predictor === "dl_score" && spread) variance += (term.coefficient * spread) ** 2 / score.networks;
     const reach = Z * Math.sqrt(Math.max(variance, 0));
     return { p: expit(logit), low: expit(logit - reach), high: expit(logit + reach) };
   };
@@ -86,12 +91,19 @@
     return whole ? patient : null;
   };
 
+  // Labels of a model's numbers that lie outside what development patients had.
+  const outside = (model, patient) => {
+    const used = content.fields.filter((field) => field.observed && model.terms.some((term) => term.predictor === field.name));
+    const beyond = ({ name, observed: [low, high] }) => Number(patient[name]) < low || Number(patient[name]) > high;
+    return used.filter(beyond).map((field) => field.label);
+  };
+
   const note = (field, fault) => {
     const words = document.getElementById(`${field.id}-note`);
     const [low, high] = ranges[field.name], value = number(field.value);
-    const outside = !fault && (value < low || value > high);
-    words.textContent = fault || words.dataset.range + (outside ? "; this value lies outside" : "");
-    words.classList.toggle("risk-warned", outside || Boolean(fault));
+    const beyond = !fault && (value < low || value > high);
+    words.textContent = fault || words.dataset.range + (beyond ? "; this value lies outside" : "");
+    words.classList.toggle("risk-warned", beyond || Boolean(fault));
   };
 
   let waiting;
@@ -102,10 +114,14 @@
       const answer = patient && risk(model, patient);
       const place = document.querySelector(`.risk-answer[data-model=${model.name}]`);
       place.classList.toggle("risk-unknown", !answer);
+      const beyond = answer ? outside(model, patient) : [];
+      place.classList.toggle("risk-extrapolated", beyond.length > 0);
       const output = place.querySelector("output");
       const interval = place.querySelector(".risk-interval");
       output.textContent = answer ? percent(answer.p) : "–";
-      place.querySelector(".risk-words").textContent = answer ? compared(answer.p, model.threshold) : "";
+      place.querySelector(".risk-words").textContent = answer
+        ? compared(answer.p, model.threshold) + (beyond.length ? ` Extrapolated: ${beyond.join(", ")}.` : "")
+        : "";
       const marked = answer ? Math.round(100 * answer.p) : 0;
       place.querySelectorAll(".risk-icons i").forEach((icon, k) => icon.classList.toggle("risk-hit", k < marked));
       interval.textContent = answer ? `95 % interval ${percent(answer.low)} to ${percent(answer.high)}` : "an entry is missing";
@@ -136,8 +152,49 @@
     const field = event.target;
     if (field.type === "range") form.elements.namedItem(field.dataset.field).value = field.value;
     if (field.type === "text") document.getElementById(`${field.id}-slider`).value = number(field.value);
+    if (score && (field.name || field.dataset.field) === "dl_score") spread = score.spread; // no longer that of a file
     show();
   });
-  form.addEventListener("reset", () => setTimeout(show));
+  // Values of files: the answer of `hepred predict`, or bedside values by the names of the manifest's columns.
+  const fill = (values) => {
+    const taken = [], known = { ...values };
+    if (known.sex === "M" || known.sex === "F") known.male = Number(known.sex === "M");
+    if (typeof known.hematoma_volume_ml === "number") known.baseline_volume_ml ??= known.hematoma_volume_ml;
+    for (const field of content.fields) {
+      const given = known[field.name], entry = form.elements.namedItem(field.name);
+      if (!["number", "string"].includes(typeof given) && typeof given !== "boolean") continue;
+      const text = String(typeof given === "boolean" ? Number(given) : given);
+      if (entry.options && ![...entry.options].some((option) => option.value === text)) continue;
+      entry.value = text;
+      const slider = document.getElementById(`risk-${field.name}-slider`);
+      if (slider) slider.value = number(text);
+      taken.push(field.label);
+    }
+    if (score && typeof known.dl_score === "number")
+      spread = typeof known.dl_score_spread === "number" ? known.dl_score_spread : score.spread;
+    return taken;
+  };
+
+  const load = document.getElementById("risk-load");
+  if (load) load.addEventListener("change", async () => {
+    const said = [];
+    for (const file of load.files) {
+      let values = null;
+      try { values = JSON.parse(await file.text()); } catch { /* said below */ }
+      const taken = values && typeof values === "object" && !Array.isArray(values) ? fill(values) : null;
+      said.push(taken === null ? `${file.name} is no JSON object.` : taken.length
+        ? `From ${file.name}: ${taken.join(", ")}.` : `${file.name} has none of the entries.`);
+    }
+    document.getElementById("risk-loaded").textContent = said.join(" ");
+    load.value = "";
+    show();
+  });
+
+  form.addEventListener("reset", () => {
+    spread = score ? score.spread : 0;
+    const loaded = document.getElementById("risk-loaded");
+    if (loaded) loaded.textContent = "";
+    setTimeout(show);
+  });
   show();
 })();

@@ -14,7 +14,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from base64 import b64decode
 from collections.abc import Mapping
+from hashlib import sha256
+from io import BytesIO
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,7 @@ from typing import Any
 import nbformat
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from nbformat import NotebookNode
+from PIL import Image
 
 from hepred_lib.cohort.predictors import predictor_label
 from hepred_lib.cohort.rules import COLUMNS
@@ -29,7 +33,7 @@ from hepred_lib.errors import StudyError
 from hepred_lib.stats.curves import split_term
 from hepred_lib.study.cases import write_site_cases
 from hepred_lib.study.definition import PROJECT
-from hepred_lib.study.files import read_json, read_printed, read_results
+from hepred_lib.study.files import read_json, read_printed, read_results, write_bytes
 from hepred_lib.study.summary import MODELS
 from hepred_lib.study.tables import performance_table
 
@@ -40,6 +44,7 @@ LEFT_OUT = "Rows of single patients are not published (`hepred site --patients` 
 SCREEN_PER_PRINT = 1.5  # figures are lettered for print; a screen needs half as much again
 # Last values of cells that say where a file went, or whether it changed: they name folders of this machine.
 _ASIDES = re.compile(r"^(?:(?:Posix|Windows)Path\(.*\)|True|False|None)$", re.DOTALL)
+_FORMULA = re.compile(r"\A\$(\\mathrm\{logit\}[^$]*)\$\s*\Z")
 _MENTION = re.compile(r"\bnotebook (\d\d)\b(?![^\[]*\])")
 _COLUMN_OF_PATIENTS = re.compile(r"<th[^>]*>\s*patient_id\s*</th>|^\s*patient_id\b|\|\s*patient_id\s*\|", re.MULTILINE)
 
@@ -102,7 +107,9 @@ def write_source(run: Path, source: Path, *, patients: bool = False, share: bool
     """Write what Sphinx reads: the pages of ``docs/``, the filled templates, chapters and reports of a study."""
     shutil.copytree(DOCS, source, ignore=shutil.ignore_patterns("*.jinja", "__pycache__"))
     results, chapters = read_results(run / "results.json"), read_chapters(run, patients=patients)
+    own = bool(results.get("oracle") is not None or patients)  # data behind figures have a row per patient
     for chapter in chapters:
+        _write_extras(run, source / "_static", chapter, data=own)
         nbformat.write(chapter["notebook"], source / f"{chapter['name']}.ipynb")
     models, fields = read_risk_models(run)
     made = {name: results["models"][name] for name in MODELS if results["models"].get(name)}
@@ -122,6 +129,47 @@ def write_source(run: Path, source: Path, *, patients: bool = False, share: bool
     )
     for template in DOCS.glob("*.jinja"):
         (source / template.stem).write_text(environment.get_template(template.name).render(values), encoding="utf-8")
+
+
+def _write_extras(run: Path, static: Path, chapter: dict[str, Any], *, data: bool) -> None:
+    """Write the chapter to download, its first figure as a small picture, and the data behind its figures.
+
+    The chapter gets `thumbnail`, whether there is a picture, and `data`, the files behind its figures by label.
+    """
+    text = nbformat.writes(chapter["notebook"])  # what single patients are left out of
+    write_bytes(static / "notebooks" / f"{chapter['name']}.ipynb", f"{text}\n".encode())
+    chapter |= {"thumbnail": chapter["picture"] is not None, "data": {}}
+    if chapter["picture"] is not None:
+        write_bytes(static / "thumbnails" / f"{chapter['name']}.png", _small(chapter["picture"]))
+    for label in chapter["figures"] if data else ():
+        new, name = label.startswith("fig-new-"), label.removeprefix("fig-").removeprefix("new-").replace("-", "_")
+        kept = run / ("external" if new else ".") / "figure_data" / f"{name}.csv"
+        if kept.is_file():
+            chapter["data"][label] = f"_static/data/{label.removeprefix('fig-')}.csv"
+            write_bytes(static.parent / chapter["data"][label], kept.read_bytes())
+    links = f'<a href="_static/notebooks/{chapter["name"]}.ipynb" download>Download this notebook</a>'
+    links += "".join(
+        f'; <a href="{path}" download>data of {label.removeprefix("fig-").replace("-", " ")}</a>'
+        for label, path in chapter["data"].items()
+    )
+    chapter["notebook"].cells.append(_raw(f'<p class="downloads">{links}.</p>'))
+
+
+def _small(content: bytes) -> bytes:
+    """A picture as PNG, at most 360 by 240 pixels."""
+    with Image.open(BytesIO(content)) as picture:
+        small = picture.convert("RGB")
+        small.thumbnail((360, 240), Image.Resampling.LANCZOS)
+    buffer = BytesIO()
+    small.save(buffer, format="png")
+    return buffer.getvalue()
+
+
+def _raw(html: str) -> NotebookNode:
+    """A cell of HTML of our own."""
+    return nbformat.v4.new_markdown_cell(
+        f"```{{raw}} html\n{html}\n```", id=f"raw-{sha256(html.encode()).hexdigest()[:8]}"
+    )
 
 
 def _copy_reports(run: Path, source: Path, chapters: list[dict[str, Any]]) -> list[str]:
@@ -204,13 +252,36 @@ def _chapter(path: Path, names: Mapping[str, str], private: re.Pattern | None, u
                 label, figure = _figure(output, kind, heading, {*used, *figures}, new=path.stem.startswith("08"))
                 figures[label] = figure.metadata.mystnb.figure.caption
                 cells.append(figure)
+            elif formula := next(filter(None, map(_FORMULA.match, texts)), None):
+                cells.append(nbformat.v4.new_markdown_cell(f"$${formula[1]}$$", id=f"formula-{len(cells)}"))
             elif private and any(private.search(text) or _COLUMN_OF_PATIENTS.search(text) for text in texts):
                 cell.outputs.append(nbformat.v4.new_output("display_data", {"text/markdown": LEFT_OUT}))
             elif not _ASIDES.match(texts[0]) or len(output.get("data", {})) > 1:
                 cell.outputs.append(output)
-    shown = nbformat.v4.new_notebook(cells=cells, metadata={"language_info": {"name": "python"}})
+    shown = nbformat.v4.new_notebook(cells=_folded(cells), metadata={"language_info": {"name": "python"}})
+    picture = next((cell.outputs[0].data.get("image/png") for cell in cells if cell.get("id") in figures), None)
     chapter = {"name": path.stem, "notebook": shown, "figures": figures, "title": title[1] if title else path.stem}
+    chapter["picture"] = b64decode(picture) if picture else None
     return chapter | {"question": " ".join(question[1].split()) if question else ""}
+
+
+def _folded(cells: list[NotebookNode]) -> list[NotebookNode]:
+    """The cells, those from the imports to the first heading after the parameters folded away as one.
+
+    Headings among them become bold lines: a fold cannot span sections.
+    """
+    first = next((i for i, cell in enumerate(cells) if cell.cell_type == "code"), len(cells))
+    headed = [i for i, cell in enumerate(cells) if i > first and re.match(r"#+ ", cell.source)]
+    if not headed or not cells[headed[0]].source.startswith("## Parameters"):
+        return cells
+    last = headed[1] if len(headed) > 1 else len(cells)
+    if any(cell.cell_type == "code" and cell.outputs for cell in cells[first:last]):
+        return cells
+    for cell in cells[first:last]:
+        if cell.cell_type == "markdown":
+            cell.source = re.sub(r"^#+ (.+)$", r"**\1**", cell.source, flags=re.MULTILINE)
+    start = _raw('<details class="opening"><summary>Imports and parameters</summary>')
+    return [*cells[:first], start, *cells[first:last], _raw("</details>"), *cells[last:]]
 
 
 def _figure(output: NotebookNode, kind: str, heading: str, used: set[str], *, new: bool) -> tuple[str, NotebookNode]:
@@ -254,9 +325,19 @@ def read_risk_models(run: Path) -> tuple[list[dict[str, Any]], list[dict[str, An
             curve = {"form": "bend" if bent else form, "knots": curves[column.rstrip("'")]} if form else None
             terms.append({"predictor": predictor, "level": level.rstrip("]"), "curve": curve, "coefficient": value})
         fields = {term["predictor"]: _field(term["predictor"], imputed) for term in terms} | fields
+        if "dl_score" in fields:
+            fields["dl_score"] |= _spread_of_score(run)
         stored = {key: logistic[key] for key in ("intercept", "covariance")} | {"threshold": content["threshold"]}
         models.append({"name": name, "terms": terms, **stored, "nomogram": content.get("nomogram")})
     return models, list(fields.values())
+
+
+def _spread_of_score(run: Path) -> dict[str, Any]:
+    """How far apart the networks read one scan, on average (SD), and how many they are; nothing where one is known."""
+    path = run / "image_model.json"
+    content = read_json(path) if path.is_file() else {}
+    networks, spread = len(content.get("scales") or ()), content.get("between_network_sd")
+    return {"spread": spread, "networks": networks} if spread and networks > 1 else {}
 
 
 def _average_risk(results: Mapping[str, Any]) -> float | None:

@@ -174,6 +174,16 @@ def by_hand(tmp_path_factory, patients) -> Path:
     calibration, clinical = executed_notebook(), executed_notebook()
     clinical.cells[0].source = "# 05 Clinical\n\n**Which variables?** This is notebook 05."
     clinical.cells[1].outputs[0].metadata["image/png"] = SAID | {"figure": "bland_altman"}
+    formula = {"text/markdown": r"$\mathrm{logit}\,p = -1.2 + 0.31\;\mathrm{Age~(bend)}$", "text/plain": "<Markdown>"}
+    v4 = nbformat.v4
+    clinical.cells[1:1] = [
+        v4.new_code_cell("import numpy as np"),
+        v4.new_markdown_cell("## Parameters\n\nWhat may be changed."),
+        v4.new_code_cell("alpha = 0.05  # of the selection"),
+        v4.new_markdown_cell("## Selection"),
+        v4.new_code_cell("formula", outputs=[v4.new_output("execute_result", formula, execution_count=4)]),
+    ]
+    write_table(run / "figure_data" / "bland_altman.csv", pd.DataFrame({"reference_ml": [9.0], "predicted_ml": [8.0]}))
     for name, notebook in (("05_clinical_to_he", clinical), ("07_roc_calibration_figures", calibration)):
         write_bytes(run / "notebooks" / f"{name}.ipynb", nbformat.writes(notebook).encode())
     return run

@@ -2,7 +2,9 @@
 
 import shutil
 
+import nbformat
 import pytest
+from PIL import Image
 
 from hepred_lib.errors import StudyError
 from hepred_lib.study.site import build_site
@@ -25,6 +27,40 @@ def test_formulas_need_neither_script_nor_font(site):
     page = (site / "07_roc_calibration_figures.html").read_text(encoding="utf-8")
     assert "<msub>" in page
     assert "mathjax" not in page.lower()
+
+
+def test_no_page_shows_a_formula_as_latex(site):
+    pages = [path for path in site.rglob("*.html") if "api" not in path.parts]
+    assert not [path.name for path in pages if "$\\" in path.read_text(encoding="utf-8")]
+    page = (site / "05_clinical_to_he.html").read_text(encoding="utf-8")
+    assert '<div class="formula"><math' in page
+    assert "0.31" in page
+
+
+def test_imports_and_parameters_are_one_fold_and_the_rest_is_not(site):
+    page = (site / "05_clinical_to_he.html").read_text(encoding="utf-8")
+    opening, rest = page.split('<details class="opening">')[1].split('id="selection"', maxsplit=1)
+    assert opening.index("What may be changed") < opening.rindex("</details>")
+    assert "details" not in rest[: rest.index('<div class="formula">')].replace('details class="hide', "").replace(
+        "</details>", ""
+    )
+
+
+def test_a_chapter_can_be_taken_away_with_the_data_of_its_figures(site):
+    page = (site / "05_clinical_to_he.html").read_text(encoding="utf-8")
+    for path in ("_static/notebooks/05_clinical_to_he.ipynb", "_static/data/bland-altman.csv"):
+        assert f'href="{path}"' in page
+        assert (site / path).is_file()
+    nbformat.validate(nbformat.read(site / "_static" / "notebooks" / "05_clinical_to_he.ipynb", as_version=4))
+    assert 'href="_static/data/bland-altman.csv"' in (site / "figures.html").read_text(encoding="utf-8")
+
+
+def test_the_front_page_shows_a_small_picture_of_each_chapter(site):
+    page = (site / "index.html").read_text(encoding="utf-8")
+    for name in ("05_clinical_to_he", "07_roc_calibration_figures"):
+        assert f'src="_static/thumbnails/{name}.png"' in page
+        with Image.open(site / "_static" / "thumbnails" / f"{name}.png") as picture:
+            assert picture.width <= 360
 
 
 def test_no_page_names_a_folder_of_the_machine_that_built_it(site, by_hand):

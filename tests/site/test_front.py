@@ -53,6 +53,13 @@ def test_real_patients_have_no_case_on_the_site_unless_shared(source):
     assert not (folder / "_static" / "cases").exists()
 
 
+@pytest.mark.parametrize("simulated", [True, False])
+def test_only_of_simulated_patients_the_data_of_figures_are_published(source, simulated):
+    folder = source(simulated=simulated)
+    assert (folder / "_static" / "data" / "bland-altman.csv").is_file() == simulated
+    assert ("_static/data" in (folder / "figures.md").read_text(encoding="utf-8")) == simulated
+
+
 def test_simulated_patients_have_their_cases_on_the_site(source):
     assert len(list((source() / "_static" / "cases").glob("*.js"))) == 2
 

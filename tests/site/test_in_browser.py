@@ -1,5 +1,8 @@
 """The site as a reader has it: in a real browser, from files and from a server, wide and narrow, by mouse and key."""
 
+import json
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,6 +14,7 @@ from hepred_lib.study.deployment import load_frozen, predict_table
 from hepred_lib.study.files import read_json
 from hepred_lib.study.site import build_site
 
+MODELS = ("clinical", "integrated")
 ENTER = """
 const [patients, done] = [arguments[0], []];
 for (const patient of patients) {
@@ -151,6 +155,54 @@ def test_a_decimal_comma_is_understood_and_the_answer_is_compared(visit, browser
     assert hits == round(100 * float(answers[0]))
 
 
+def test_a_file_fills_the_entries_and_one_that_is_none_is_named(visit, browser, site, tmp_path):
+    visit((site / "risk.html").as_uri())
+    answer, bedside, broken = (tmp_path / name for name in ("prediction.json", "bedside.json", "notes.json"))
+    answer.write_text('{"dl_score": 1.25, "dl_score_spread": 0.3, "p_image": 0.2, "warnings": []}', encoding="utf-8")
+    bedside.write_text('{"age": 71, "sex": "M", "location": "thalamus", "nihss": 12}', encoding="utf-8")
+    broken.write_text("no JSON", encoding="utf-8")
+    browser.find_element("id", "risk-load").send_keys("\n".join(map(str, (answer, bedside, broken))))
+    said = wait_for(browser, "return document.getElementById('risk-loaded').textContent")
+    assert "From prediction.json: DL score." in said
+    assert "notes.json is no JSON object." in said
+    entries = {name: browser.find_element("id", f"risk-{name}").get_property("value") for name in ("dl_score", "age")}
+    assert entries == {"dl_score": "1.25", "age": "71"}
+    assert browser.find_element("id", "risk-male").get_property("value") == "1"
+    assert browser.find_element("id", "risk-location").get_property("value") == "thalamus"
+
+
+def test_a_value_outside_the_development_patients_is_hatched_and_named(visit, browser, site, patients):
+    visit((site / "risk.html").as_uri())
+    hatched = "return document.querySelectorAll('.risk-extrapolated').length"
+    table = random_patients(1).assign(age=70.0, gcs=10, sbp_mmhg=160.0, dl_score=0.0)
+    entered(browser, table)
+    assert browser.execute_script(hatched) == 0
+    entered(browser, table.assign(age=patients["age"].max() + 5))
+    assert browser.execute_script(hatched) == 2
+    assert "Extrapolated: Age." in browser.find_element("css selector", ".risk-words").text
+
+
+def test_the_spread_of_the_score_widens_the_interval_of_the_model_that_uses_it(visit, browser, site, by_hand):
+    page, copy = (site / "risk.html").read_text(encoding="utf-8"), site / "risk_spread.html"
+    carried = re.search(r'id="risk-models">(.*?)</script>', page, re.DOTALL)[1]
+    content = json.loads(carried)
+    for field in content["fields"]:
+        field |= {"spread": 0.6, "networks": 3} if field["name"] == "dl_score" else {}
+    table, answers = random_patients(3), []
+    try:
+        copy.write_text(page.replace(carried, json.dumps(content)), encoding="utf-8")
+        for name in ("risk.html", copy.name):
+            visit((site / name).as_uri())
+            answers.append(entered(browser, table))
+    finally:
+        copy.unlink()
+    plain, wide = ({m: (logit(a[f"{m}_high"]) - logit(a[f"{m}_low"])) / 2 for m in MODELS} for a in answers)
+    slope = load_frozen(by_hand).models["integrated"].logistic.to_json()["coefficients"]["dl_score"]
+    np.testing.assert_allclose(wide["clinical"], plain["clinical"])
+    expected = np.sqrt(plain["integrated"] ** 2 + (1.959963984540054 * slope * 0.6) ** 2 / 3)
+    np.testing.assert_allclose(wide["integrated"], expected, rtol=1e-6)
+
+
 def test_every_entry_has_a_label(visit, browser, site):
     visit((site / "risk.html").as_uri())
     nameless = (
@@ -172,7 +224,7 @@ const light = (colour) => {
 document.documentElement.dataset.theme = arguments[0];
 const page = light(getComputedStyle(document.body).backgroundColor);
 const names = "figcaption, p, text, h2, legend, label, dt, dd, output, button, th, td";
-const texts = document.querySelectorAll(`.cases :is(${names})`);
+const texts = document.querySelectorAll(`${arguments[1]} :is(${names})`);
 return Math.min(...[...texts].map((one) => {
   const style = getComputedStyle(one);
   const ink = light(one.matches("text") ? style.fill : style.color);
@@ -226,7 +278,14 @@ def test_a_point_a_row_and_a_key_choose_a_case_and_its_numbers(visit, browser, s
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_the_text_of_the_cases_page_stands_out(visit, browser, site, theme):
     visit((site / "cases.html").as_uri())
-    assert browser.execute_script(CONTRAST, theme) >= 4.5
+    assert browser.execute_script(CONTRAST, theme, ".cases") >= 4.5
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("name", ["index", "risk", "05_clinical_to_he", "figures"])
+def test_the_text_of_a_page_stands_out(visit, browser, site, theme, name):
+    visit((site / f"{name}.html").as_uri())
+    assert browser.execute_script(CONTRAST, theme, ".bd-article") >= 4.5
 
 
 @pytest.mark.book
