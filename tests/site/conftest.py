@@ -116,7 +116,10 @@ def executed_notebook() -> nbformat.NotebookNode:
     """A chapter with a figure, as ``show`` returns it, a table and a formula."""
     v4 = nbformat.v4
     figure, said = {"image/png": b64encode(picture()).decode(), "text/plain": "<Image>"}, {"image/png": SAID}
-    table = {"text/html": "<table><tr><th>auc</th></tr><tr><td>0.8</td></tr></table>", "text/plain": "auc"}
+    table = {
+        "text/html": "<table class='dataframe'><tr><th>auc</th></tr><tr><td>0.8</td></tr></table>",
+        "text/plain": "auc",
+    }
     return v4.new_notebook(
         cells=[
             v4.new_markdown_cell("# 07 Calibration\n\n**Are the probabilities\nright?** See notebook 05. $q_0(V)$"),

@@ -73,13 +73,14 @@ def test_points_are_those_of_the_nomogram_that_the_study_keeps(by_hand, read):
     assert read[0]["clinical"]["nomogram"] == read_json(by_hand / "clinical_model.json")["nomogram"]
 
 
-def test_the_spread_of_the_score_is_that_of_the_studys_networks(by_hand, tmp_path, page):
+def test_the_spread_of_the_score_is_that_of_the_studys_networks(page):
     def describe(run):
         (run / "image_model.json").write_text(json.dumps({"scales": [{}] * 3, "between_network_sd": 0.4}))
 
-    (score,) = [field for field in carried(page(describe))["fields"] if field["name"] == "dl_score"]
+    written = page(describe)
+    (score,) = [field for field in carried(written)["fields"] if field["name"] == "dl_score"]
     assert (score["spread"], score["networks"]) == (0.4, 3)
-    assert "0.40 SD apart" in page(describe)
+    assert "0.40 SD apart" in written
 
 
 def test_without_a_nomogram_there_are_no_points(page):
