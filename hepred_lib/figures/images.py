@@ -46,7 +46,7 @@ NOT_AIR_HU, EDGE_MM = -500, 6  # around the head, and around the outlines in an 
 SIDE = 0.62  # of the head's frame: the place of the enlarged part
 SMALLEST_PART_MM, PART_BAR_MM = 26.0, 10
 FINER, ROUNDING = 4, 0.4  # points per voxel of an outline, and how far its corners are rounded, in voxels
-THIN = {"edgecolor": "white", "linewidth": 0.5}
+THIN: dict[str, Any] = {"edgecolor": "white", "linewidth": 0.5}
 BAR_LENGTHS_MM = (50, 20, 10, 5, 2, 1)
 DISCLAIMER = "Research use only, not for clinical decisions."
 
@@ -248,21 +248,22 @@ def show_slice(
     pixel_mm: float,
     window: tuple[float, float],
     bar_mm: float,
-    frame: tuple[float, ...],
+    frame: tuple[float, ...] | None = None,
 ) -> None:
     """Draw one slice [y, x] in its window (level, width; HU), with R, L and a scale bar; axes in mm, cut to `frame`."""
+    frame = frame or (0.0, hu.shape[1] * pixel_mm, 0.0, hu.shape[0] * pixel_mm)
     left, right, bottom, top = frame
     axes.add_patch(Rectangle((left, bottom), right - left, top - bottom, color="black", zorder=-1))
     _image(axes, hu, pixel_mm=pixel_mm, window=window)
     axes.set(xlim=(left, right), ylim=(bottom, top))
     axes.set_axis_off()
-    text = {"color": "white", "va": "top"}
+    text: dict[str, Any] = {"color": "white", "va": "top"}
     axes.text(left + 0.03 * (right - left), top - 0.03 * (top - bottom), "R", **text)
     axes.text(right - 0.03 * (right - left), top - 0.03 * (top - bottom), "L", ha="right", **text)
     _bar(axes, frame, bar_mm)
 
 
-def _image(axes: Axes, hu: np.ndarray, *, pixel_mm: float, window: tuple[float, float]) -> None:
+def _image(axes: Axes, hu: np.ndarray, *, pixel_mm: float, window: Sequence[float] | np.ndarray) -> None:
     height_mm, width_mm = np.array(hu.shape) * pixel_mm
     extent, low, high = (0, width_mm, 0, height_mm), window[0] - window[1] / 2, window[0] + window[1] / 2
     axes.imshow(hu[:, ::-1], origin="lower", extent=extent, vmin=low, vmax=high, interpolation="bilinear")
@@ -370,7 +371,8 @@ def activation(figure: FigureBase, arrays: Arrays) -> list[Axes]:
         axes.yaxis.set_major_locator(MaxNLocator(3))
         axes.xaxis.set_major_locator(MultipleLocator(10))
         axes.tick_params(labelleft=axes is grid[2, 0])
-    handles = [Line2D([], [], color=PREDICTED.color, linestyle=PREDICTED.line, label=PREDICTED.name, linewidth=0.9)]
+    line: Any = PREDICTED.line
+    handles = [Line2D([], [], color=PREDICTED.color, linestyle=line, label=PREDICTED.name, linewidth=0.9)]
     handles[0].set_path_effects([withStroke(linewidth=RIM_POINTS, foreground="black")])
     legend_below(figure, handles)
     letters(grid[0], inside=True)

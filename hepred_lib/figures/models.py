@@ -198,9 +198,9 @@ def odds_ratios(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
             place = terms.index(row.name) + apart * beside * (number - (len(shown) - 1) / 2)
             forest_row(axes, place, limits, x=1.03, look=look, text=text, clip_on=True)
             if differs(row):
-                ends = [end for end in (row.profile_low, row.profile_high) if np.isfinite(end)]
-                ends = np.clip(ends, *axes.get_xlim())
-                axes.plot(ends, np.full(len(ends), place), linestyle="", color=style.color, **PROFILE)
+                marks = np.array([end for end in (row.profile_low, row.profile_high) if np.isfinite(end)])
+                marks = np.clip(marks, *axes.get_xlim())
+                axes.plot(marks, np.full(len(marks), place), linestyle="", color=style.color, **PROFILE)
             _say_further(axes, place, p_text(row.p))
     say_right(axes, -0.85, "OR (95 % CI)", x=1.03, weight="bold")
     _say_further(axes, -0.85, "p", weight="bold")

@@ -532,7 +532,8 @@ def transport(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     """
     grid = list(figure.subplots(1, 2, sharey=True))
     risks, areas = grid
-    names, highest = [], 100 * np.nanmax(table[["predicted", "observed_high"]].to_numpy(dtype=float))
+    names: list[str] = []
+    highest = 100 * np.nanmax(table[["predicted", "observed_high"]].to_numpy(dtype=float))
     risks.set_xlim(0, 5 * np.ceil(1.04 * highest / 5))
     areas.set_xlim(min([0.45, *finite(table["auc_low"])]), 1)
     for style, rows in by_model(table):

@@ -29,6 +29,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, FigureBase
 from matplotlib.font_manager import findfont, fontManager, get_font
+from matplotlib.text import Text
 
 from hepred_lib.literal import shortened
 
@@ -256,7 +257,8 @@ def letters(grid: Iterable[Axes], *, inside: bool = False) -> None:
 
 def as_asked(figure: Figure, journal: Journal) -> None:
     """Put the letters of all panels into the journal's form."""
-    for text in figure.findobj(lambda artist: artist.get_gid() == LETTER):
+    lettered = (text for text in figure.findobj(Text) if isinstance(text, Text) and text.get_gid() == LETTER)
+    for text in lettered:
         text.set_text(journal.letters[ascii_lowercase.index(text.get_text())])
 
 

@@ -94,8 +94,8 @@ class SliceGrid:
         if own >= self.pixel_mm:
             return self
         matrix = round(self.field_mm / own)
-        start_mm = tuple(mm * round(start / mm) for start, mm in zip(self.start_mm, self.spacing_mm, strict=False))
-        return replace(self, start_mm=start_mm, field_mm=matrix * own, matrix=matrix)
+        x, y = (mm * round(start / mm) for start, mm in zip(self.start_mm, self.spacing_mm[:2], strict=True))
+        return replace(self, start_mm=(x, y), field_mm=matrix * own, matrix=matrix)
 
     def to_slices(self, volume: np.ndarray) -> np.ndarray:
         """Area average of an (x, y, z) array of the scan on the canonical grid, float32 (matrix, matrix, n)."""
