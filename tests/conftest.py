@@ -4,7 +4,6 @@ import fcntl
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,10 +11,12 @@ from pathlib import Path
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from hepred_lib.imaging.scans import write_nifti
 from hepred_lib.study.definition import PROJECT
+from tests.faults.harness import Finished, succeed
 
 # Files that use the smoke study, which takes minutes: one process runs them all, and starts with them.
 SMOKE = (
@@ -96,6 +97,53 @@ def cohort_folder(tmp_path, phantom) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def temporary(tmp_path):
+    """A temporary folder of its own; short, for the sockets of kernels."""
+    folder = tmp_path / "t"
+    folder.mkdir()
+    return folder
+
+
+TABLES_STUDY = """study: column
+manifest: cohort/manifest.csv
+seed: 3
+image_source: column
+folds: 2
+parameters:
+  00_the_paper: {n_simulations: 20}
+  04_image_to_he: {n_resamples: 3}
+  05_clinical_to_he: {candidates: age gcs male glucose_mmol_l, alpha: 0.5, n_imputations: 2, n_resamples: 3}
+  06_integrated_to_he: {n_imputations: 2, n_resamples: 3}
+  07_roc_calibration_figures: {n_resamples: 5}
+"""
+
+
+def scored(manifest: Path) -> pd.DataFrame:
+    """The manifest with a score made elsewhere, about 40 in patients without and 50 in patients with expansion."""
+    table = pd.read_csv(manifest)
+    return table.assign(dl_score=40 + 10 * table["he"].fillna(0) + np.random.default_rng(0).normal(0, 10, len(table)))
+
+
+def finish_tables_study(root: Path) -> None:
+    """A study of 160 patients whose score comes from the manifest; five have no follow-up, three no score."""
+    succeed("simulate", root / "cohort", "--patients", 160, "--seed", 1, "--no-scans")
+    table = scored(root / "cohort" / "manifest.csv")
+    table.loc[table.index[:5], ["he", "followup_volume_ml", "ct_to_followup_h"]] = np.nan
+    table.loc[table.index[5:8], "dl_score"] = np.nan
+    table.to_csv(root / "cohort" / "manifest.csv", index=False)
+    (root / "studies").mkdir()
+    (root / "studies" / "column.yaml").write_text(TABLES_STUDY, encoding="utf-8")
+    succeed("run", root / "studies" / "column.yaml", "--cores", 2)
+
+
+@pytest.fixture(scope="session")
+def tables_study(tmp_path_factory) -> Finished:
+    """The finished study without scans; nothing may be written into it: see :func:`copy_of`."""
+    root = made_once(tmp_path_factory, "column", finish_tables_study)
+    return Finished(root, root / "studies" / "column.yaml", "column")
+
+
 @pytest.fixture(scope="session")
 def root(tmp_path_factory) -> Path:
     """A user's own folder with the smoke study in it."""
@@ -113,10 +161,7 @@ def study_file(root) -> Path:
 @pytest.fixture(scope="session")
 def finished(study_file) -> subprocess.CompletedProcess:
     """The smoke study as a user runs it: minutes, once for all tests marked ``book``."""
-    command = [sys.executable, "-m", "hepred_lib.cli", "run", str(study_file), "--cores", "2"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done
+    return succeed("run", study_file, "--cores", 2)
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -30,13 +28,10 @@ from hepred_lib.study.deployment import (
     write_updates,
 )
 from hepred_lib.study.files import read_json, write_json
+from tests.conftest import scored
+from tests.faults.harness import copy_of, hepred, succeed
 
 MODELS = ("image", "clinical", "integrated")
-
-
-def hepred(*arguments: object) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "hepred_lib.cli", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def state(folder: Path) -> dict[str, tuple]:
@@ -49,43 +44,21 @@ def state(folder: Path) -> dict[str, tuple]:
     return found
 
 
-def scored(manifest: Path) -> pd.DataFrame:
-    """The manifest with a score made elsewhere, about 40 in patients without and 50 in patients with expansion."""
-    table = pd.read_csv(manifest)
-    return table.assign(dl_score=40 + 10 * table["he"].fillna(0) + np.random.default_rng(0).normal(0, 10, len(table)))
-
-
-@pytest.fixture(scope="session")
-def root(tmp_path_factory) -> Path:
-    root = tmp_path_factory.mktemp("external")
-    for name, patients, seed, site in (("cohort", 160, 1, "A"), ("elsewhere", 40, 2, "B")):
-        made = hepred("simulate", root / name, "--patients", patients, "--seed", seed, "--site", site, "--no-scans")
-        assert made.returncode == 0, made.stderr
+@pytest.fixture(scope="module")
+def root(tables_study, tmp_path_factory) -> Path:
+    """The tables-only study, and a cohort of another hospital beside it."""
+    root = tmp_path_factory.mktemp("external") / "root"
+    copy_of(tables_study, root, linked=False)
+    succeed("simulate", root / "elsewhere", "--patients", 40, "--seed", 2, "--site", "B", "--no-scans")
     return root
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def run(root) -> Path:
-    """A finished study of 160 patients whose score comes from the manifest; five of them have no follow-up."""
-    table = scored(root / "cohort" / "manifest.csv")
-    table.loc[table.index[:5], ["he", "followup_volume_ml", "ct_to_followup_h"]] = np.nan
-    table.loc[table.index[5:8], "dl_score"] = np.nan
-    table.to_csv(root / "cohort" / "manifest.csv", index=False)
-    (root / "studies").mkdir()
-    study = root / "studies" / "column.yaml"
-    study.write_text(
-        "study: column\nmanifest: cohort/manifest.csv\nseed: 3\nimage_source: column\nfolds: 2\nparameters:\n"
-        "  00_the_paper: {n_simulations: 20}\n  04_image_to_he: {n_resamples: 3}\n"
-        "  05_clinical_to_he: {candidates: age gcs male glucose_mmol_l, alpha: 0.5, n_imputations: 2, n_resamples: 3}\n"
-        "  06_integrated_to_he: {n_imputations: 2, n_resamples: 3}\n  07_roc_calibration_figures: {n_resamples: 5}\n",
-        encoding="utf-8",
-    )
-    done = hepred("run", study, "--cores", 2)
-    assert done.returncode == 0, done.stderr
     return root / "runs" / "column"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def elsewhere(root) -> pd.DataFrame:
     """44 patients: three without a score, one without bedside values, two without follow-up, none with glucose."""
     table = scored(root / "elsewhere" / "manifest.csv").assign(glucose_mmol_l=np.nan)
@@ -95,19 +68,18 @@ def elsewhere(root) -> pd.DataFrame:
     return table
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def external(run, root, elsewhere) -> Path:
     """What ``hepred external`` leaves of those patients; the study's folder is the same afterwards."""
     manifest, out = root / "elsewhere" / "scored.csv", root / "answers" / "scored"
     elsewhere.to_csv(manifest, index=False)
     before = state(run)
-    done = hepred("external", run, manifest, "--out", out)
-    assert done.returncode == 0, done.stderr
+    succeed("external", run, manifest, "--out", out)
     assert state(run) == before, "the frozen study was written to"
     return out
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def predictions(external) -> pd.DataFrame:
     return pd.read_csv(external / "predictions.csv")
 
@@ -169,8 +141,7 @@ def test_the_new_patients_own_score_is_standardized_by_the_stored_constants(run,
 @pytest.mark.book
 def test_without_any_score_image_and_integrated_are_null_with_the_reason(run, root, elsewhere, tmp_path):
     elsewhere.drop(columns=["dl_score", "gcs"]).to_csv(tmp_path / "unscored.csv", index=False)
-    done = hepred("external", run, tmp_path / "unscored.csv", "--out", tmp_path / "out")
-    assert done.returncode == 0, done.stderr
+    succeed("external", run, tmp_path / "unscored.csv", "--out", tmp_path / "out")
     found = read_json(tmp_path / "out" / "external.json")
     assert found["models"]["image"] is None
     assert found["models"]["integrated"] is None

@@ -137,20 +137,28 @@ def test_a_remark_about_a_patient_is_on_no_card(run):
     assert "remark" not in (run / "report" / "data_card.md").read_text(encoding="utf-8")
 
 
+@pytest.fixture(scope="module")
+def few(tmp_path_factory) -> pd.DataFrame:
+    """120 patients."""
+    return simulated(tmp_path_factory.mktemp("few"), 120)
+
+
 REFUSED = {
-    "a constant score": (lambda t: t.assign(dl_score=1.5), "external_score must vary"),
+    "a constant score": ("04_image_to_he", lambda t: t.assign(dl_score=1.5), "external_score must vary"),
     "a test set without events": (
+        "01_cohort",
         lambda t: t.assign(split=np.where(t["he"].eq(0) & (np.arange(len(t)) % 3 == 0), "test", "development")),
         "the test set must hold at least 1 patients with expansion",
     ),
-    "a candidate without values": (lambda t: t.assign(gcs=np.nan), "gcs must have a value"),
+    "a candidate without values": ("05_clinical_to_he", lambda t: t.assign(gcs=np.nan), "gcs must have a value"),
 }
 
 
-@pytest.mark.parametrize(("change", "message"), REFUSED.values(), ids=REFUSED)
-def test_what_cannot_be_studied_is_refused_in_one_line(tmp_path, change, message):
-    table = change(simulated(tmp_path, 120).assign(dl_score=lambda t: t["age"]))
-    done = hepred("run", write_study(tmp_path, table, candidates="age gcs"), "--cores", 1)
+@pytest.mark.parametrize(("step", "change", "message"), REFUSED.values(), ids=REFUSED)
+def test_what_cannot_be_studied_is_refused_in_one_line(few, tmp_path, step, change, message):
+    table = change(few.assign(dl_score=lambda t: t["age"]))
+    study = write_study(tmp_path, table, candidates="age gcs")
+    done = hepred("run", study, "--cores", 1, "--", "--quiet", "all", "--until", step)
     said = [line for line in done.stderr.splitlines() if line.startswith("hepred: ")]
     assert done.returncode == 2
     assert len(said) == 1
@@ -158,9 +166,8 @@ def test_what_cannot_be_studied_is_refused_in_one_line(tmp_path, change, message
     assert "Traceback" not in done.stderr
 
 
-def test_the_smallest_study_runs(tmp_path):
-    table = simulated(tmp_path, 120)
-    table = pd.concat([table[table["he"].eq(1)].head(6), table[table["he"].eq(0)].head(6)]).assign(site="A$")
+def test_the_smallest_study_runs(few, tmp_path):
+    table = pd.concat([few[few["he"].eq(1)].head(6), few[few["he"].eq(0)].head(6)]).assign(site="A$")
     done = hepred("run", write_study(tmp_path, table, image_source="none"), "--cores", 2)
     assert done.returncode == 0, done.stderr
     assert read_json(tmp_path / "runs" / "odd" / "results.json")["n"]["patients"] == 12

@@ -1,7 +1,5 @@
 """A cohort too small for a test set: all develop, and every figure is that of the cross-fitted probabilities."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -9,6 +7,7 @@ import pytest
 
 from hepred_lib.stats.discrimination import auc
 from hepred_lib.study.files import read_json, read_table
+from tests.faults.harness import succeed
 
 pytestmark = pytest.mark.book
 STUDY = """study: small
@@ -24,25 +23,18 @@ parameters:
 """
 
 
-def hepred(*arguments: object) -> str:
-    command = [sys.executable, "-m", "hepred_lib.cli", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 @pytest.fixture(scope="module")
 def study(tmp_path_factory) -> tuple[Path, str]:
     """The run, and what it said at its end."""
     root = tmp_path_factory.mktemp("small")
-    hepred("simulate", root / "cohort", "--patients", 160, "--seed", 5, "--no-scans")
+    succeed("simulate", root / "cohort", "--patients", 160, "--seed", 5, "--no-scans")
     table = pd.read_csv(root / "cohort" / "manifest.csv", dtype={"patient_id": str})
     lost = table["he"].notna() & table["gcs"].lt(13) & (table.index % 2 == 0)
     table.loc[lost, ["he", "followup_volume_ml", "ct_to_followup_h"]] = None
     table.to_csv(root / "cohort" / "manifest.csv", index=False)
     (root / "studies").mkdir()
     (root / "studies" / "small.yaml").write_text(STUDY)
-    return root / "runs" / "small", hepred("run", root / "studies" / "small.yaml", "--cores", 2)
+    return root / "runs" / "small", succeed("run", root / "studies" / "small.yaml", "--cores", 2).stdout
 
 
 def test_results_are_those_of_cross_fitted_development_patients(study):

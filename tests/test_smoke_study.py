@@ -17,16 +17,10 @@ from hepred_lib.study.definition import NOTEBOOKS
 from hepred_lib.study.files import read_figure_data, read_json, read_table, write_bytes
 from hepred_lib.study.run import FileDigests
 from tests.faults import harness
+from tests.faults.harness import succeed
 
 pytestmark = pytest.mark.book
 RATES = ("accuracy", "sensitivity", "specificity", "ppv", "npv")
-
-
-def hepred(*arguments: object, check: bool = True) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "hepred_lib.cli", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert not check or done.returncode == 0, done.stderr
-    return done
 
 
 @pytest.fixture(scope="session")
@@ -46,8 +40,8 @@ def test_the_whole_book_is_executed(run):
 
 def test_counts_add_up(results):
     n = results["n"]
-    assert n["development"] + n["test"] == n["patients"] == 48
-    assert n["blood_free"] == 5
+    assert n["development"] + n["test"] == n["patients"] == 36
+    assert n["blood_free"] == 4
     for name in ("image", "clinical", "integrated"):
         model = results["models"][name]
         assert model["tp"] + model["fn"] == n["he_test"]
@@ -141,7 +135,7 @@ def test_cross_fitted_and_apparent_probabilities_differ_in_development_only(run)
 def test_a_second_run_does_nothing(run, study_file):
     kept = [path for path in run.rglob("*") if path.is_file() and not path.relative_to(run).as_posix().startswith(".")]
     before = [path.stat().st_mtime_ns for path in kept]
-    done = hepred("run", study_file, "--cores", 2)
+    done = succeed("run", study_file, "--cores", 2)
     assert [path.stat().st_mtime_ns for path in kept] == before
     assert "..." not in done.stderr
     assert done.stderr.splitlines() == [f"Study smoke: results in {run}", "nothing to do: every step is up to date"]
@@ -158,7 +152,7 @@ def test_a_changed_parameter_of_07_reruns_07_and_08_only(run, study_file):
 
 def rules_to_run(study_file: Path) -> set[str]:
     """Rules that the engine would run."""
-    done = hepred("run", study_file, "--", "--dry-run")
+    done = succeed("run", study_file, "--", "--dry-run")
     lines = (done.stdout + done.stderr).splitlines()
     return {line.split()[1].rstrip(":") for line in lines if line.startswith(("rule ", "localrule "))}
 
@@ -179,7 +173,7 @@ def test_one_new_patient_is_predicted_with_an_outline_on_the_scans_own_grid(run,
     ct = next((root / "cohorts" / "smoke_site_b" / "scans").glob("*_baseline_ct.nii.gz"))
     bedside = tmp_path / "patient.json"
     bedside.write_text(json.dumps({"age": 70, "sex": "F", "gcs": 13, "onset_to_ct_h": 1.5, "anticoagulant": 1}))
-    answer = json.loads(hepred("predict", run, "--ct", ct, "--clinical", bedside, "--out", tmp_path / "out").stdout)
+    answer = json.loads(succeed("predict", run, "--ct", ct, "--clinical", bedside, "--out", tmp_path / "out").stdout)
     assert set(answer) == {
         *("hematoma_detected", "hematoma_volume_ml", "ventricular_volume_ml", "dl_score", "dl_score_spread"),
         *("p_image", "p_clinical", "p_integrated", "warnings"),
@@ -194,7 +188,7 @@ def test_one_new_patient_is_predicted_with_an_outline_on_the_scans_own_grid(run,
 
 def test_without_bedside_values_the_clinical_probabilities_are_null(run, root, tmp_path):
     ct = next((root / "cohorts" / "smoke_site_b" / "scans").glob("*_baseline_ct.nii.gz"))
-    answer = json.loads(hepred("predict", run, "--ct", ct, "--out", tmp_path).stdout)
+    answer = json.loads(succeed("predict", run, "--ct", ct, "--out", tmp_path).stdout)
     assert answer["p_clinical"] is None
     assert answer["p_integrated"] is None
     assert any("no bedside values" in warning for warning in answer["warnings"])
@@ -204,7 +198,7 @@ def test_a_scan_predicted_alone_gets_the_score_it_got_in_its_cohort(run, root, t
     image = read_table(run / "image.csv")
     patient = image.loc[image["split"] == "test"].iloc[0]
     ct = root / "cohorts" / "smoke" / "scans" / f"{patient['patient_id']}_baseline_ct.nii.gz"
-    answer = json.loads(hepred("predict", run, "--ct", ct, "--out", tmp_path).stdout)
+    answer = json.loads(succeed("predict", run, "--ct", ct, "--out", tmp_path).stdout)
     assert answer["dl_score"] == pytest.approx(patient["dl_score"], abs=1e-4)
     assert answer["p_image"] == pytest.approx(patient["p_image"], abs=1e-4)
 
@@ -214,7 +208,7 @@ def test_real_scans_can_be_read_by_the_frozen_study(run, tmp_path, shared):
     for column in ("baseline_ct", "baseline_mask"):
         manifest[column] = [str(shared / "data" / "phe_sich" / name) for name in manifest[column]]
     manifest.to_csv(tmp_path / "manifest.csv", index=False)
-    hepred("external", run, tmp_path / "manifest.csv", "--out", tmp_path / "out")
+    succeed("external", run, tmp_path / "manifest.csv", "--out", tmp_path / "out")
     found = read_json(tmp_path / "out" / "external.json")
     assert [row["patient_id"] for row in found["segmentation"]["per_patient"]] == manifest["patient_id"].tolist()
     assert found["models"] == {}
@@ -231,13 +225,13 @@ def test_a_killed_run_is_finished_by_the_next_one(run, study_file):
         assert "05_clinical_to_he (7 of 10) ..." in process.stderr.readline()
         time.sleep(1.0)
         process.kill()
-    done = hepred("run", study_file, "--cores", 2)
+    done = succeed("run", study_file, "--cores", 2)
     assert "05_clinical_to_he done" in done.stderr
     assert (run / "results.json").read_bytes() == expected
 
 
 def test_a_misspelt_option_or_missing_study_is_one_line_and_status_2(tmp_path):
-    done = hepred("run", tmp_path / "none.yaml", check=False)
+    done = harness.hepred("run", tmp_path / "none.yaml")
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1
     assert "none.yaml is not there" in done.stderr
@@ -246,19 +240,11 @@ def test_a_misspelt_option_or_missing_study_is_one_line_and_status_2(tmp_path):
 def test_a_truncated_scan_stops_the_run_with_one_line_that_names_the_patient(tmp_path, cohort_folder):
     scan = cohort_folder / "HE-2_ct.nii.gz"
     scan.write_bytes(scan.read_bytes()[:500])
-    done = hepred("check", cohort_folder / "manifest.csv", check=False)
+    done = harness.hepred("check", cohort_folder / "manifest.csv")
     assert done.returncode == 2
     line, verdict = done.stdout.strip().splitlines()
     assert "2 patients, 1 refusal" in verdict
     assert "HE-2" in line
-
-
-@pytest.fixture
-def temporary(tmp_path):
-    """A temporary folder of its own; short, for the sockets of kernels."""
-    folder = tmp_path / "t"
-    folder.mkdir()
-    return folder
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,42 +9,51 @@ import pandas as pd
 import pytest
 
 from hepred_lib.study.files import read_json, read_table
+from hepred_lib.study.sweep import variant_files
+from tests.faults.harness import succeed
 
 pytestmark = pytest.mark.book
-STUDIES = {
-    "three_candidates": "{candidates: age gcs onset_to_ct_h, n_imputations: 2, n_resamples: 10}",
-    "nothing_selected": "{candidates: diabetes creatinine_umol_l, alpha: 0.000001, n_imputations: 2, n_resamples: 10}",
-}
+STUDY = """study: complete
+manifest: cohort/manifest.csv
+seed: 3
+image_source: none
+folds: 2
+parameters:
+  00_the_paper: {n_simulations: 20}
+  05_clinical_to_he: {candidates: age gcs onset_to_ct_h, n_imputations: 2, n_resamples: 10}
+  07_roc_calibration_figures: {n_resamples: 20}
+vary: {parameters: {05_clinical_to_he: {alpha: [0.05, 1.0e-12]}}}
+"""
 # What a sentence looks like where a number or a word was missing.
 BROKEN = re.compile(r"\bnan\b|\bNone\b|\binf\b|\(\)|\*\*\*\*|[;,:] ?\.|\.\.|  |\b0 of 0\b|: ;|; ;")
 
 
-def hepred(*arguments: object) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "hepred_lib.cli", *map(str, arguments)], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-
-
-@pytest.fixture(scope="session", params=STUDIES)
-def run(request, tmp_path_factory) -> Path:
-    """A finished study of 300 simulated patients, all their values known, from one hospital, clinical model alone."""
-    root = tmp_path_factory.mktemp(request.param)
-    hepred("simulate", root / "cohort", "--patients", 300, "--seed", 1, "--no-scans")
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory) -> dict[str, Path]:
+    """Finished studies of 300 simulated patients, all values known, from one hospital, clinical model alone."""
+    root = tmp_path_factory.mktemp("complete")
+    succeed("simulate", root / "cohort", "--patients", 300, "--seed", 1, "--no-scans")
     manifest = pd.read_csv(root / "cohort" / "manifest.csv")
     manifest = manifest[manifest["he"].notna()]
     known = {name: manifest[name].mode().iloc[0] for name in manifest if manifest[name].notna().any()}
     manifest.fillna(known).to_csv(root / "cohort" / "manifest.csv", index=False)
-    (root / "studies").mkdir()
-    study = root / "studies" / f"{request.param}.yaml"
-    study.write_text(
-        f"study: {request.param}\nmanifest: cohort/manifest.csv\nseed: 3\nimage_source: none\nfolds: 2\nparameters:\n"
-        f"  00_the_paper: {{n_simulations: 20}}\n  05_clinical_to_he: {STUDIES[request.param]}\n"
-        "  07_roc_calibration_figures: {n_resamples: 20}\n",
-        encoding="utf-8",
-    )
-    hepred("run", study, "--cores", 2)
-    return root / "runs" / request.param
+    sweep = root / "studies" / "complete.yaml"
+    sweep.parent.mkdir()
+    sweep.write_text(STUDY, encoding="utf-8")
+    succeed("run", sweep, "--cores", 2)
+    folders = (root / "runs" / path.stem for path in variant_files(sweep))
+    return dict(zip(("variables_selected", "nothing_selected"), folders, strict=True))
+
+
+@pytest.fixture(params=("variables_selected", "nothing_selected"))
+def run(request, runs) -> Path:
+    return runs[request.param]
+
+
+def test_the_variants_are_what_they_are_called(runs):
+    paths = {name: read_json(run / "clinical_model.json")["logistic"]["path"] for name, run in runs.items()}
+    assert paths["variables_selected"]
+    assert not paths["nothing_selected"]
 
 
 def said(run: Path) -> list[str]:
@@ -72,8 +79,8 @@ def test_the_absent_models_are_in_no_figure_and_no_table(run):
 
 
 def test_a_frozen_study_without_images_judges_its_clinical_model_elsewhere(run, tmp_path):
-    hepred("simulate", tmp_path, "--patients", 40, "--seed", 2, "--site", "B", "--no-scans")
-    hepred("external", run, tmp_path / "manifest.csv", "--out", tmp_path / "out")
+    succeed("simulate", tmp_path, "--patients", 40, "--seed", 2, "--site", "B", "--no-scans")
+    succeed("external", run, tmp_path / "manifest.csv", "--out", tmp_path / "out")
     found = read_json(tmp_path / "out" / "external.json")
     assert found["models"]["clinical"]["n"] == found["n"]["patients"] == 40
     assert found["n"]["blood_free"] == 4

@@ -54,11 +54,21 @@ def hepred(*arguments: object, temporary: Path | None = None, **options) -> subp
     return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, **options)
 
 
-def copy_of(finished: Finished, folder: Path) -> Finished:
-    """A copy of a finished study by hard links but for executed notebooks, which are written over; without its lock."""
+def succeed(*arguments: object) -> subprocess.CompletedProcess:
+    """Run a command that must not fail."""
+    done = hepred(*arguments)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def copy_of(finished: Finished, folder: Path, *, linked: bool = True) -> Finished:
+    """A copy of a finished study by hard links but for executed notebooks, which are written over; without its lock.
+
+    Where every time stamp must hold still (a new link to a file changes one) it must not be linked.
+    """
 
     def link(source: str, target: str) -> None:
-        (shutil.copy2 if source.endswith(".ipynb") else os.link)(source, target)
+        (os.link if linked and not source.endswith(".ipynb") else shutil.copy2)(source, target)
 
     shutil.copytree(finished.root, folder, copy_function=link, ignore=shutil.ignore_patterns(".lock"))
     study_file = folder / finished.study_file.relative_to(finished.root)

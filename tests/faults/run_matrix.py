@@ -69,7 +69,7 @@ def simulated(fault: str, clean: dict[str, bytes]) -> Callable[[Finished, Path],
         FILE_FAULTS[fault](scan)
         if fault in ("deleted", "clock a day ahead"):
             return verdict(study, clean, temporary=temporary)
-        told = hepred("simulate", study.root / "cohorts" / "smoke", "--patients", 48, "--seed", 3, "--matrix", 128)
+        told = hepred("simulate", study.root / "cohorts" / "smoke", "--patients", 36, "--seed", 3, "--matrix", 128)
         if told.returncode != 2 or scan.name not in told.stderr:
             return f"simulate did not refuse it: {told.stderr[-200:]}"
         done = hepred("run", study.study_file, "--cores", 2, temporary=temporary)

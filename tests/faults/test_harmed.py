@@ -125,7 +125,7 @@ def test_a_missing_manifest_is_said_before_anything_runs(study):
     done = hepred("run", study.study_file)
     (line,) = done.stderr.strip().splitlines()
     assert done.returncode == 2
-    assert "manifest of study faults must name a file" in line
+    assert "manifest of study column must name a file" in line
 
 
 def test_any_folder_of_runs_passes_through_to_the_engine(study, tmp_path):
@@ -139,4 +139,4 @@ def test_any_folder_of_runs_passes_through_to_the_engine(study, tmp_path):
 @pytest.mark.skipif(not harness.can_mount(), reason="needs the right to mount a file system")
 def test_a_finished_run_that_cannot_be_written_can_be_read(study):
     with harness.read_only(study.run.parent):
-        assert "Study faults:" in hepred("run", study.study_file).stdout
+        assert "Study column:" in hepred("run", study.study_file).stdout
