@@ -33,12 +33,15 @@ from hepred_lib.cohort.manifest import assign_folds, split_patients
 from hepred_lib.cohort.predictors import (
     CLINICAL_CANDIDATES,
     RADIOLOGICAL_CANDIDATES,
+    candidate_terms,
     predictor_frame,
     predictor_quantity,
+    predictor_terms,
 )
 from hepred_lib.intake.check import read_patients
 from hepred_lib.stats.baseline import Contrast, baseline_table, cumulative_distribution
-from hepred_lib.stats.sample_size import supported_parameters
+from hepred_lib.stats.diagnostics import candidate_parameters
+from hepred_lib.stats.sample_size import cox_snell_r2_from_auc, riley_minimum, supported_parameters
 from hepred_lib.study import summary, tables
 from hepred_lib.study.drawing import Markdown, publish, show
 from hepred_lib.study.files import read_table, write_table
@@ -63,6 +66,7 @@ followup_window_h = 0.0  # a second CT later than this gives no outcome; 0: no w
 folds = 3  # cross-fitting folds in the development set
 seed = 7  # of split and folds
 expected_auc = 0.81  # for the sample-size criteria: the published clinical model
+candidates = ""  # those of chapter 05, to be described and counted here; a study names them there
 
 # %%
 run = open_notebook("01_cohort", globals())
@@ -153,15 +157,17 @@ publish(run.folder, "missing_outcomes", summary.missing_outcomes(table))
 # %% [markdown]
 # ## The predictors
 #
-# All candidate predictors that the manifest gives, in patients with an outcome. Five groups are described: all patients,
-# the two sets, and development patients without and with expansion. Test patients are not divided by outcome.
+# All bedside, laboratory and radiological variables that the manifest gives, and whatever else the study offers to selection
+# in chapter 05, in patients with an outcome. Five groups are described: all patients, the two sets, and development
+# patients without and with expansion. Test patients are not divided by outcome.
 
 # %%
 offered = [
     name for name in (*CLINICAL_CANDIDATES, *RADIOLOGICAL_CANDIDATES) if name in known and known[name].notna().any()
 ]
-values = predictor_frame(known, offered)
-words = {name: predictor_quantity(name) for name in offered} | {"male": "Male sex", "he": "Hematoma expansion"}
+terms = candidate_terms(candidates, [name for name in known if known[name].notna().any()])
+values = predictor_frame(known, [*offered, *terms])
+words = {name: predictor_quantity(name) for name in values} | {"male": "Male sex", "he": "Hematoma expansion"}
 assert len(values) == len(known), "every patient with an outcome must have a row of predictors"
 
 # %%
@@ -215,7 +221,9 @@ tables.save_table(run.folder, "table1", first)
 
 # %%
 bled = table[table["has_hemorrhage"].eq(1)]
-described = predictor_frame(bled, offered, allow_empty=True).assign(ct_to_followup_h=bled["ct_to_followup_h"])
+described = predictor_frame(bled, [*offered, *terms], allow_empty=True).assign(
+    ct_to_followup_h=bled["ct_to_followup_h"]
+)
 sides = {"Outcome known": bled["he"].notna(), "Outcome missing": bled["he"].isna()}
 contrast = [Contrast("Outcome known", "Outcome missing")]
 words |= {"ct_to_followup_h": "First to second CT, h"}
@@ -257,22 +265,22 @@ show(run.folder, "cohort", pd.concat(curves).assign(simulated=bool(truth)))
 # variation, and an overall risk known to within 0.05. They depend on the number of patients, the frequency of the outcome
 # and the AUC that one expects; a more optimistic expectation supports more parameters, so the expectation should come from
 # earlier studies and not from this one.
+#
+# What counts are the parameters of all candidates that the study offers in chapter 05, whatever is selected later: one for
+# a number or a yes-or-no, one less than its levels for a category, two for a spline.
 
 # %%
-candidates = [name for name in CLINICAL_CANDIDATES if name in offered]
 supported = supported_parameters(n, events / n, expected_auc)
-counted = {
-    "development patients": n,
-    "with HE": events,
-    "supported parameters": supported,
-    "candidates": len(candidates),
-}
-pd.DataFrame([counted])
+considered = candidate_parameters(predictor_frame(development, terms), predictor_terms(terms))
+needed = riley_minimum(considered, events / n, cox_snell_r2_from_auc(expected_auc, events / n)).n
+sample = {"development patients": n, "with HE": events, "supported parameters": supported}
+sample |= {"candidates": len(terms), "candidate parameters": considered, "patients needed for these": needed}
+pd.DataFrame([sample])
 
 # %% [markdown]
-# Candidates count before selection. Where more are offered than supported, selection among them will be unstable: another
-# sample of the same patients would choose other variables. Notebook 05 measures how much, and shrinks the coefficients.
-# More patients, or fewer candidates chosen from the literature, are the only cures.
+# Where more parameters are considered than supported, selection among them will be unstable: another sample of the same
+# patients would choose other variables. Notebook 05 measures how much, and shrinks the coefficients. More patients, or
+# fewer candidates chosen from the literature, are the only cures.
 
 # %% [markdown]
 # ## The truth of a simulated cohort

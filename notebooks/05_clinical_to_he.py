@@ -34,21 +34,20 @@ import numpy as np
 import pandas as pd
 from IPython.display import display
 
-from hepred_lib.cohort.predictors import (
-    CLINICAL_CANDIDATES,
-    RADIOLOGICAL_CANDIDATES,
-    predictor_frame,
-    predictor_label,
-    predictor_terms,
-)
+from hepred_lib.cohort.predictors import candidate_terms, predictor_frame, predictor_label, predictor_terms
 from hepred_lib.literal import for_markdown
 from hepred_lib.stats.curves import Basis, split_term
 from hepred_lib.stats.development import DevelopmentSettings, cross_fit_sets, develop
-from hepred_lib.stats.diagnostics import collinear_predictors, events_per_parameter, linearity_tests, variance_inflation
+from hepred_lib.stats.diagnostics import (
+    candidate_parameters,
+    collinear_predictors,
+    events_per_parameter,
+    linearity_tests,
+    variance_inflation,
+)
 from hepred_lib.stats.discrimination import auc_interval
 from hepred_lib.stats.effects import multivariable_odds_ratios, univariable_odds_ratios, weighted_odds_ratios
 from hepred_lib.stats.imputation import impute_development, pool_auc, pool_slope
-from hepred_lib.stats.logistic import Coding
 from hepred_lib.stats.operating_point import choose_threshold, threshold_interval
 from hepred_lib.stats.published import AUCS
 from hepred_lib.stats.sample_size import cox_snell_r2_from_auc, riley_minimum, supported_parameters
@@ -110,8 +109,7 @@ assert not set(development["patient_id"]) & set(test["patient_id"]), "no test pa
 
 # %%
 known = [name for name in development if development[name].notna().any()]
-offered = candidates.split() or [name for name in CLINICAL_CANDIDATES if name in known]
-offered += [name for name in RADIOLOGICAL_CANDIDATES if radiological and name in known]
+offered = candidate_terms(candidates, known, radiological=radiological)
 x, y, terms = predictor_frame(development, offered), development["he"].astype(int), predictor_terms(offered)
 assert x.index.equals(y.index), "predictors and outcome must be of the same patients"
 
@@ -154,7 +152,7 @@ show(run.folder, "correlation", drawing.correlation_table(x).assign(simulated=bo
 # considered and dropped has used up information all the same.
 
 # %%
-n_parameters = len(Basis.fit(Coding.of(x), terms, Coding.of(x).matrix(x).to_numpy()).names)
+n_parameters = candidate_parameters(x, terms)
 needed = riley_minimum(n_parameters, y.mean(), cox_snell_r2_from_auc(AUCS["clinical"], y.mean()))
 reasons = {"shrinkage": needed.n_shrinkage, "optimism": needed.n_optimism, "overall risk": needed.n_overall_risk}
 pd.Series(reasons | {"all three": needed.n, "available": len(y)}, name="patients").to_frame()

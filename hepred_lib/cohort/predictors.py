@@ -17,6 +17,7 @@ CLINICAL_CANDIDATES = (
     *("inr", "platelets_10e9_l", "glucose_mmol_l", "fibrinogen_g_l"),
     *("hemoglobin_g_dl", "creatinine_umol_l", "wbc_10e9_l"),
 )
+RADIOLOGICAL = "+radiological"
 RADIOLOGICAL_CANDIDATES = ("baseline_volume_ml", "location", "ivh")
 LABELS = {
     "male": "Male sex",
@@ -38,6 +39,31 @@ LABELS = {
 }
 PRINTED_UNITS = {"y": "years", "umol/L": "µmol/L", "10^9/L": "10⁹/L"}
 NO_PREDICTORS = ("he", "ct_to_followup_h", "followup_volume_ml", "followup_ivh_ml")  # known only afterwards
+
+
+def candidate_terms(named: str, known: Iterable[str], *, radiological: bool = False) -> list[str]:
+    """Terms that a study offers to selection, in their order.
+
+    Parameters
+    ----------
+    named : str
+        Names joined by blanks, as a study file gives them; a last word ``+radiological`` is that option. Empty: every
+        bedside and laboratory variable.
+    known : iterable of str
+        Columns with a value; only what the study did not name itself is left out where it is none of them.
+    radiological : bool
+        Offer volume, location and ventricular blood as read by a person, too.
+
+    Examples
+    --------
+    >>> candidate_terms("", ["age", "gcs", "ivh"]), candidate_terms("log(age) +radiological", ["age", "ivh"])
+    (['age', 'gcs'], ['log(age)', 'ivh'])
+    """
+    words, columns = named.split(), set(known)
+    extra = radiological or words[-1:] == [RADIOLOGICAL]
+    own = words[:-1] if words[-1:] == [RADIOLOGICAL] else words
+    terms = own or [name for name in CLINICAL_CANDIDATES if name in columns]
+    return terms + [name for name in RADIOLOGICAL_CANDIDATES if extra and name in columns]
 
 
 def predictor_frame(table: pd.DataFrame, names: Iterable[str], *, allow_empty: bool = False) -> pd.DataFrame:

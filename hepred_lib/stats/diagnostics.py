@@ -17,8 +17,26 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import chi2
 
 from hepred_lib.stats import checks
-from hepred_lib.stats.curves import spline_basis, spline_knots
+from hepred_lib.stats.curves import Basis, spline_basis, spline_knots
 from hepred_lib.stats.logistic import NEGLIGIBLE, Coding, check_outcome, fit_logistic, standardize
+
+
+def candidate_parameters(x: pd.DataFrame, terms: Sequence[str]) -> int:
+    """Coefficients among which a selection chooses: of a category one for each level but its first, of a spline two.
+
+    Parameters
+    ----------
+    x : DataFrame
+        The columns that the terms are made of.
+    terms : sequence of str
+
+    Examples
+    --------
+    >>> candidate_parameters(pd.DataFrame({"a": range(9), "b": range(9)}), ("a", "spline(b)"))
+    3
+    """
+    coding = Coding.of(x)
+    return len(Basis.fit(coding, tuple(terms), coding.matrix(x).to_numpy()).names)
 
 
 def events_per_parameter(y: ArrayLike, n_parameters: int) -> float:

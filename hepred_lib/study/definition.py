@@ -146,6 +146,10 @@ def study_parameters(study: Study, notebook: str, *, runs_dir: str = "", **extra
     given = {"study": study.name, "runs_dir": runs_dir} | {name: getattr(study, name) for name in names}
     if notebook == "08_new_patients" and study.external:
         given["manifest"] = study.external["manifest"]
+    if notebook == "01_cohort":
+        bedside = study.parameters.get("05_clinical_to_he", {})
+        option = " +radiological" if bedside.get("radiological") else ""
+        given["candidates"] = f"{bedside.get('candidates', '')}{option}".strip()
     known = notebook_defaults(notebook)
     chosen = {name: value for name, value in given.items() if name in known}
     chosen |= dict(study.parameters.get(notebook, {})) | extra

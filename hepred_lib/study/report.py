@@ -36,9 +36,8 @@ from hepred_lib.errors import StudyError
 from hepred_lib.figures.style import typeset
 from hepred_lib.literal import for_markdown, shortened
 from hepred_lib.stats.baseline import baseline_table
-from hepred_lib.stats.curves import Basis
+from hepred_lib.stats.diagnostics import candidate_parameters
 from hepred_lib.stats.evaluation import calibration_reading
-from hepred_lib.stats.logistic import Coding
 from hepred_lib.stats.sample_size import cox_snell_r2_from_auc, external_minimum, riley_minimum
 from hepred_lib.study import tables
 from hepred_lib.study.definition import NOTEBOOKS
@@ -538,8 +537,7 @@ def _parameters(files: Files) -> int:
     """Parameters among which the clinical model was selected: of a place a level less one, of a spline two."""
     candidates, cohort = files.json("clinical_model.json")["candidates"], files.table("cohort.csv", "split", "he")
     x = predictor_frame(cohort[cohort["split"].eq("development") & cohort["he"].notna()], candidates)
-    coding = Coding.of(x)
-    return len(Basis.fit(coding, predictor_terms(candidates), coding.matrix(x).to_numpy()).names)
+    return candidate_parameters(x, predictor_terms(candidates))
 
 
 def by_reading(judged: Known) -> dict[str, list[str]]:

@@ -59,6 +59,8 @@ NOT_TRAINED_BY = ("hepred_lib/study/drawing.py", "hepred_lib/figures/")
 # What values of another kind than expected lead to.
 LED_TO = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
 SEAL = "seal"
+# Parameters that change what a page shows and nothing that a later step reads: no network is trained again for them.
+ON_PAGE = {("01_cohort", "candidates")}
 RECORDED = ("parameters", "results", "identity", "files", "upstream")
 DIGEST_FILE = ".digests.json"
 ASKED_FILE = "study.json"  # what `hepred run` last asked of each step
@@ -323,7 +325,8 @@ def record_digest(folder: Path, step: str) -> str | None:
     if record is None:
         return None
     read = {name: kept for name, kept in record["files"].items() if name.split("/")[0] not in SHOWN}
-    return short_digest([record.get("parameters"), record.get("results"), read])
+    given = {name: value for name, value in record.get("parameters", {}).items() if (step, name) not in ON_PAGE}
+    return short_digest([given, record.get("results"), read])
 
 
 def renew_records(folder: Path) -> None:

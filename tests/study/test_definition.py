@@ -4,7 +4,14 @@ import pytest
 
 from hepred_lib.errors import StudyError
 from hepred_lib.study import definition
-from hepred_lib.study.definition import PROJECT, check_parameters, load_study, notebook_defaults
+from hepred_lib.study.definition import (
+    PROJECT,
+    Study,
+    check_parameters,
+    load_study,
+    notebook_defaults,
+    study_parameters,
+)
 
 
 @pytest.fixture
@@ -100,3 +107,10 @@ def test_an_installed_package_says_that_the_notebooks_are_not_in_it(tmp_path, mo
     with pytest.raises(StudyError, match="this command needs the notebooks"):
         definition.notebook_defaults("01_cohort")
     definition._notebook_defaults.cache_clear()
+
+
+def test_chapter_01_counts_the_candidates_of_chapter_05(tmp_path):
+    bedside = {"05_clinical_to_he": {"candidates": "age spline(gcs)", "radiological": True}}
+    study = Study(name="a", root=tmp_path, manifest="m.csv", parameters=bedside)
+    assert study_parameters(study, "01_cohort")["candidates"] == "age spline(gcs) +radiological"
+    assert study_parameters(Study(name="a", root=tmp_path, manifest="m.csv"), "01_cohort")["candidates"] == ""
