@@ -487,7 +487,8 @@ def _reference(axes: Axes, table: pd.DataFrame, name: str) -> None:
     """Draw the line to compare with, and set limits that show every estimate."""
     if name == "auc":
         axes.set_xlim(min([0.45, *finite(table["auc_low"])]), 1)
-        reference = table["auc"].iloc[0]
+        mean = table["group"].eq("all sites")  # of sites left out, it is the last row
+        reference = table.loc[mean if mean.any() else table.index[:1], "auc"].iloc[0]
     else:
         limits = finite(pd.concat([table[f"{name}_low"], table[f"{name}_high"]]))
         reach = min(max([1.0, *(1.05 * np.abs(limits))]), WIDEST)
