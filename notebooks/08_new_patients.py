@@ -182,11 +182,10 @@ tables.save_table(folder, "performance", tables.performance_table(judged))
 # %% [markdown]
 # ### Does it hold here?
 #
-# The answer in one sentence, for the last of the models; in the table for all; and in the figure: how many patients
-# expanded against how many were predicted to, the AUC in the study's own patients and here with intervals, and what the
-# update that the closed test chooses (see below) would do. Intervals that overlap widely say that these patients cannot tell whether
-# the model holds, not that it does. An update ranks patients as the frozen model does; its cross-validated AUC in the
-# table may be lower, since it compares probabilities of several updates.
+# The answer in one sentence, for the last of the models; in the table for all: how many patients expanded against how many
+# were predicted to, the AUC in the study's own patients and here with intervals, and what the update that the closed test
+# chooses (see below) would do. An update ranks patients as the frozen model does; its cross-validated AUC in the table may
+# be lower, since it compares probabilities of several updates.
 
 # %%
 own = read_results(source.path("results.json"))["models"] if source.path("results.json").is_file() else {}
@@ -196,6 +195,10 @@ Markdown(tables.transport_words(transport))
 
 # %%
 tables.save_table(folder, "transport", transport)
+
+# %% [markdown]
+# The same as a figure. Intervals that overlap widely say that these patients cannot tell whether the model holds, not that
+# it does.
 
 # %%
 show(folder, "transport", transport.assign(simulated=simulated))
@@ -214,6 +217,9 @@ show(folder, "roc", curves.assign(simulated=simulated))
 # %%
 shapes = drawing.calibration_table(known, judged, n_resamples=n_resamples, rng=rng)
 show(folder, "calibration", shapes.assign(simulated=simulated))
+
+# %% [markdown]
+# What the intervals allow to say of each model, in the terms of chapter 07.
 
 # %%
 tables.save_table(folder, "calibration_figures", tables.calibration_figures(judged))

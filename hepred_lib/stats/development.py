@@ -45,7 +45,7 @@ from hepred_lib.stats.selection import Plan, Rule, group_columns, select_paths
 # A patient far outside the others has a probability that rounds to 0 or 1, without a logit: moved in by a trace.
 WITHIN = 1e-12, 1 - 1e-12
 # Of each part or resample, the rows that are in it.
-Rows = Sequence[NDArray[np.intp]]
+Rows = Sequence[NDArray[np.intp]] | NDArray[np.intp]
 
 
 @dataclass(frozen=True)

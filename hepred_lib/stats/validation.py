@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
 from sklearn.model_selection import StratifiedKFold
 
@@ -94,7 +94,7 @@ def _held_out(
     """Probability of each patient by the model of the other parts, shape (n,)."""
     columns, basis = x[list(model.settings.columns)], model.basis
     values = model.imputer.coding.matrix(columns).to_numpy()
-    known = np.array([~np.isnan(values[rows]).all(axis=0) for rows, _ in divided]).all(axis=0)
+    known: NDArray[np.bool_] = np.all([~np.isnan(values[rows]).all(axis=0) for rows, _ in divided], axis=0)
     lost = {name.partition("[")[0] for name, each in zip(model.imputer.coding.names, known, strict=True) if not each}
     values = np.where(known, values, 0.0)
     free = [name for name in model.settings.candidates if name not in model.settings.forced and name in columns]
@@ -154,7 +154,7 @@ def validation_figures(repeats: pd.DataFrame) -> dict[str, float | int | None] |
     """Mean and SD over the repeats, as results.json holds them; None without repeats."""
     if repeats.empty:
         return None
-    found = {}
+    found: dict[str, Any] = {}
     for name in FIGURES:
         found |= {name: repeats[name].mean(), f"{name}_sd": repeats[name].std()}
     return {name: None if np.isnan(value) else float(value) for name, value in found.items()} | {

@@ -1,8 +1,8 @@
 """What each step asks a cluster's scheduler for: memory, time and cards, from the size of the study.
 
-A laptop ignores all of it but the cards. The figures are measured (``benchmarks/README.md``, "Memory and time of the
-steps"); a study asks for ``ROOM`` times as much, and for once more of it at every further attempt. A profile or
-``--set-resources`` overrides them.
+A laptop ignores all of it but the cards. Figures are measured where they could be (``benchmarks/README.md``, "Memory
+and time of the steps"); a study asks for ``ROOM`` times as much, and for once more of it at every further attempt. A
+profile or ``--set-resources`` overrides them.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ class Cost:
     minutes_per_1000: float
 
 
-# Measured with the study `demo` (240 patients, 40 in 08; matrix 128, the notebooks' own parameters) on two cores.
+# Constants and what is worked on at once: measured with eight steps of the study `demo` (240 patients, 40 in 08; matrix
+# 128, the notebooks' own parameters) on two cores. What each thousand patients add is an assumption.
 COSTS = {
     "simulate": Cost(700, 1000, 0, 0.2, 9.0),
     "00_the_paper": Cost(900, 0, 0, 0.2, 0.0),

@@ -324,9 +324,14 @@ def record_digest(folder: Path, step: str) -> str | None:
     record = read_record(folder, step)
     if record is None:
         return None
-    read = {name: kept for name, kept in record["files"].items() if name.split("/")[0] not in SHOWN}
+    return short_digest(what_others_read(step, record))
+
+
+def what_others_read(step: str, record: Mapping[str, Any]) -> list[Any]:
+    """What the steps after this one read of it: parameters, results, and the digests of files."""
+    files = {name: kept for name, kept in record["files"].items() if name.split("/")[0] not in SHOWN}
     given = {name: value for name, value in record.get("parameters", {}).items() if (step, name) not in ON_PAGE}
-    return short_digest([given, record.get("results"), read])
+    return [given, record.get("results"), files]
 
 
 def renew_records(folder: Path) -> None:

@@ -27,7 +27,6 @@ from hepred_lib.errors import StudyError
 from hepred_lib.study.definition import Study, check_study, notebook_defaults, read_study_file, study_parameters
 from hepred_lib.study.files import write_bytes
 from hepred_lib.study.run import (
-    SHOWN,
     FileDigests,
     differences,
     disagreements,
@@ -37,6 +36,7 @@ from hepred_lib.study.run import (
     remove_unlisted,
     step_identity,
     step_name,
+    what_others_read,
     write_record,
 )
 
@@ -163,9 +163,8 @@ def _alike(folder: Path, other: Path, step: str) -> bool:
         record = read_record(run, step)
         if record is None:
             return False
-        given = {name: value for name, value in record["parameters"].items() if name not in NAMING}
-        files = {name: kept for name, kept in record["files"].items() if name.split("/")[0] not in SHOWN}
-        found.append((given, record["results"], files))
+        given, *rest = what_others_read(step, record)
+        found.append(({name: value for name, value in given.items() if name not in NAMING}, rest))
     return found[0] == found[1]
 
 
