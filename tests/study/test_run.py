@@ -23,6 +23,7 @@ from hepred_lib.study.run import (
     step_identity,
     steps_of,
     upstream_of,
+    write_record,
 )
 
 
@@ -271,3 +272,14 @@ def test_the_root_is_found_from_the_notebooks_folder_and_set_by_the_runner(monke
     assert project_root() == PROJECT
     monkeypatch.setenv("HEPRED_ROOT", str(tmp_path))
     assert opened("").folder == tmp_path / "runs" / "demo"
+
+
+def test_candidates_that_chapter_01_only_shows_are_no_reason_to_train_again(tmp_path):
+    (tmp_path / "records").mkdir()
+    digests = []
+    for parameters in ({"candidates": "age"}, {"candidates": "age gcs"}, {"candidates": "age", "seed": 2}):
+        given = {"study": "one", "seed": 1, **parameters}
+        record = {"parameters": given, "results": {}, "identity": {}, "files": {}, "upstream": {}}
+        write_record(tmp_path, "01_cohort", record)
+        digests.append(record_digest(tmp_path, "01_cohort"))
+    assert digests[0] == digests[1] != digests[2]
