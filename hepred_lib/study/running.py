@@ -338,22 +338,22 @@ def run_study(
 
 def _simulate(study: Study, folder: Path, told: Sequence[str], *, cores: int | None, lock: int) -> int:
     """Make the simulated cohorts that are not there, or lack a scan that their manifest names; the engine's status."""
-    made = [cohort for cohort in _manifests(study).values() if cohort[1]]
-    lacking = [(at, rule) for at, truth, rule in made if not ((study.root / truth).is_file() and _is_whole(at))]
-    if not lacking:
+    made = [(at, study.root / truth, rule) for at, truth, rule in _manifests(study).values() if truth]
+
+    def lacking() -> dict[str, Path]:
+        return {rule: truth.parent for at, truth, rule in made if not (truth.is_file() and _is_whole(at))}
+
+    if not (cohorts := lacking()):
         return 0
     with contextlib.ExitStack() as locks:
-        for at, _ in lacking:  # variants of a sweep that run at the same time share a cohort
-            at.parent.parent.mkdir(parents=True, exist_ok=True)
-            stream = locks.enter_context(open(at.parent.with_name(f".{at.parent.name}.lock"), "a"))
-            fcntl.flock(stream, fcntl.LOCK_EX)
-        rules = [rule for at, truth, rule in made if not ((study.root / truth).is_file() and _is_whole(at))]
-        for at, rule in lacking:
-            sys.stderr.write(f"simulating the cohort {at.parent} ...\n" if rule in rules else "")
-        sys.stderr.flush()
-        if not rules:
+        for cohort in cohorts.values():  # variants of a sweep that run at the same time share a cohort
+            cohort.parent.mkdir(parents=True, exist_ok=True)
+            fcntl.flock(locks.enter_context(open(cohort.with_name(f".{cohort.name}.lock"), "a")), fcntl.LOCK_EX)
+        if not (cohorts := lacking()):
             return 0
-        return _run_engine(folder, ["--until", *rules, "--forcerun", *rules, *told], cores=cores, lock=lock)
+        sys.stderr.writelines(f"simulating the cohort {cohort} ...\n" for cohort in cohorts.values())
+        sys.stderr.flush()
+        return _run_engine(folder, ["--until", *cohorts, "--forcerun", *cohorts, *told], cores=cores, lock=lock)
 
 
 def find_profile(name: str) -> str:

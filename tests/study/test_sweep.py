@@ -8,6 +8,7 @@ import yaml
 
 from hepred_lib import cli
 from hepred_lib.errors import StudyError
+from hepred_lib.study import running
 from hepred_lib.study.definition import load_study, notebook_defaults, study_parameters
 from hepred_lib.study.run import FileDigests, read_record, record_digest, step_identity, write_record
 from hepred_lib.study.running import reasons_to_make
@@ -204,3 +205,23 @@ def test_one_variant_that_fails_does_not_stop_the_others(tmp_path, monkeypatch, 
     told = capsys.readouterr().err
     assert "hepred: a.csv is not there." in told
     assert "many.yaml: not finished: many-seed1, many-seed2" in told
+
+
+def test_a_cohort_is_simulated_once_whoever_asks_and_wherever_its_manifest_lies(tmp_path, monkeypatch, capsys):
+    study = load_study(sweep(tmp_path, simulate={"patients": 5, "seed": 1}))
+    asked, whole = [], []
+
+    def engine(folder, words, **_):
+        asked.append(words)
+        (tmp_path / "cohorts" / "many").mkdir(parents=True)
+        (tmp_path / "cohorts" / "many" / "truth.csv").touch()
+        whole.append(True)
+        return 0
+
+    monkeypatch.setattr(running, "_run_engine", engine)
+    monkeypatch.setattr(running, "_is_whole", lambda _: bool(whole))
+    for _ in range(2):
+        assert running._simulate(study, tmp_path / "runs" / "many", [], cores=1, lock=0) == 0
+    assert asked == [["--until", "simulate", "--forcerun", "simulate"]]
+    assert capsys.readouterr().err == f"simulating the cohort {tmp_path / 'cohorts' / 'many'} ...\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cohorts", "many.yaml"]
