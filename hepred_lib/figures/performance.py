@@ -422,8 +422,8 @@ def subgroups(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     figure : matplotlib Figure or SubFigure
     table : DataFrame
         One row a subgroup, drawn from the top: `model`, `split` (empty for all patients), `group`, `n`, `events`,
-        `auc`, `in_the_large` and their `_low` and `_high` (NaN where a subgroup has too few events: it is left out),
-        and `p_auc`, `p_in_the_large`, repeated within a split.
+        `auc`, `in_the_large` and their `_low` and `_high` (NaN where a subgroup has too few events: it is left out, and
+        with it the only other one of its split), and `p_auc`, `p_in_the_large`, repeated within a split.
 
     Returns
     -------
@@ -454,8 +454,10 @@ def subgroups(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
 
 
 def estimable(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows that have an AUC; all where none has."""
-    return table[table["auc"].notna()] if table["auc"].notna().any() else table
+    """The rows that have an AUC, in a split where another has one to compare with; all where none has."""
+    known = table[table["auc"].notna()]
+    split = known["split"].fillna("")
+    return known[split.eq("") | split.duplicated(keep=False)] if len(known) else table
 
 
 def subgroups_height_mm(table: pd.DataFrame) -> float:
@@ -467,7 +469,7 @@ def subgroups_height_mm(table: pd.DataFrame) -> float:
 def left_out(table: pd.DataFrame) -> str:
     """Say how many subgroups are not drawn."""
     hidden = len(table) - len(estimable(table))
-    return f"Subgroups with too few events for an estimate, not drawn: {hidden}." if hidden else ""
+    return f"Subgroups not drawn, for too few events or none to compare with: {hidden}." if hidden else ""
 
 
 def _lines(table: pd.DataFrame) -> tuple[list[int], list[str], dict[int, str]]:

@@ -187,8 +187,10 @@ def subgroups():
     nothing = np.nan
     rows = [
         ("", "All test patients", 107, 21, 0.83, 0.72, 0.90, 0.11, -0.42, 0.64, nothing, nothing),
-        ("Sex", "female", 47, 9, *[nothing] * 6, 0.31, 0.0004),
-        ("Sex", "male", 60, 12, 0.86, 0.74, 0.93, -0.8, -4.1, 0.4, 0.31, 0.0004),
+        ("Sex", "female", 47, 11, 0.79, 0.62, 0.89, 0.3, -0.6, 1.2, 0.31, 0.0004),
+        ("Sex", "male", 60, 10, 0.86, 0.74, 0.93, -0.8, -4.1, 0.4, 0.31, 0.0004),
+        ("Age", "under 70", 70, 16, 0.84, 0.72, 0.91, 0.1, -0.5, 0.7, nothing, nothing),
+        ("Age", "70 or older", 37, 5, *[nothing] * 6, nothing, nothing),
         ("Site", "missing", 3, 1, *[nothing] * 6, nothing, nothing),
     ]
     figures = [f"{name}{end}" for name in ("auc", "in_the_large") for end in ("", "_low", "_high")]
