@@ -1,7 +1,7 @@
 # An image of the whole book; the command is `hepred` (docs/clusters.md, "Containers").
 #   docker build -t hepred .                                              with CUDA, also runs without a GPU
 #   docker build -t hepred --build-arg DEVICE=cpu --build-arg WHEELS=... . smaller; WHEELS: see containers/install.sh
-#   docker run --rm --user "$(id -u):$(id -g)" -v "$PWD:/work" hepred run studies/mine.yaml
+#   docker run --rm --user "$(id -u):$(id -g)" -v "$PWD:/study" hepred run studies/mine.yaml
 FROM python:3.11-slim-bookworm
 
 ARG DEVICE=cuda
@@ -18,11 +18,11 @@ COPY profiles profiles
 COPY studies studies
 RUN containers/install.sh "$DEVICE" "$WHEELS" \
     && useradd --create-home --uid 1000 reader \
-    && mkdir /work && chown reader /work
+    && mkdir /study && chown reader /study
 
 # Caches of libraries, which any user may write, whatever number `docker run --user` gives.
 ENV HOME=/tmp PYTHONDONTWRITEBYTECODE=1 MPLCONFIGDIR=/tmp/matplotlib
 USER 1000
-WORKDIR /work
+WORKDIR /study
 ENTRYPOINT ["hepred"]
 CMD ["--help"]
