@@ -43,7 +43,8 @@ def held_cards(number: int, *, need_gb: float = 0.0, place: Path | None = None) 
         Folder of the locks, one for this machine and user if not given, and within a Slurm job that was given cards one
         for the job. A lock ends with its process.
     """
-    wanted, before = places(need_gb), {name: os.environ.get(name) for name in ENVIRONMENT}
+    wanted = places(need_gb) if number else {}
+    before = {name: os.environ.get(name) for name in ENVIRONMENT}
     number = min(number, len(wanted))
     if not number:
         yield []
