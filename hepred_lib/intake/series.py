@@ -24,7 +24,7 @@ import pydicom
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import MediaStorageDirectoryStorage
 
-from hepred_lib.intake.conversion import GROUPS, SAME_MM, NoFileError, digest, groups_of, is_even, opened, within
+from hepred_lib.intake.pixels import GROUPS, NoFileError, digest, groups_of, opened, within
 from hepred_lib.progress import progress
 
 _TEXTS = ("SeriesDescription", "ProtocolName", "StudyDescription")  # the nearest to the series first
@@ -372,6 +372,8 @@ def _number(header: pydicom.Dataset, name: str, otherwise: float) -> float:
 
 # --- stacks: one pass over the body in one rendering
 
+SAME_MM = 0.1  # two images nearer than this are at one place
+REGULAR = 0.1  # of a gap: how far a slice may lie from its place in an even stack
 NEAR = 0.45  # of a gap: a slice so near to one of another pass repeats it; at half a gap it lies between
 SHARE = 0.5  # of the shorter of two parts
 MISSING = 1.9  # times the usual gap; the posterior fossa may be scanned in slices half as thick
@@ -496,6 +498,14 @@ def in_order(images: Iterable[Slice]) -> list[Slice]:
 def places(images: list[Slice]) -> np.ndarray:
     """Place of each image along the normal of the first, mm."""
     return np.array([image.corner for image in images]) @ images[0].normal
+
+
+def is_even(places_mm: np.ndarray) -> bool:
+    """Whether slices lie at even distances, each within a tenth of a gap."""
+    if len(places_mm) < 3:
+        return True
+    even = np.linspace(places_mm[0], places_mm[-1], len(places_mm))
+    return bool(np.abs(places_mm - even).max() <= REGULAR * (even[1] - even[0]))
 
 
 def hole_mm(places_mm: Iterable[float]) -> float:
