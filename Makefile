@@ -3,6 +3,8 @@ PYTHON ?= python3
 CORES ?= $(shell nproc 2>/dev/null || echo 2)
 BIN := .venv/bin
 READY := .venv/.ready
+# Images of containers often set this; every process would then compile all modules again, torch's for seven seconds.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: book test setup lint html bench manifest readme pretrained clean
 .DEFAULT_GOAL := book
@@ -14,6 +16,7 @@ test: $(READY)  ## the whole test suite, the smoke study's notebooks included
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(CORES) --dist loadscope --no-loadscope-reorder
 
 setup: $(READY)  ## the virtual environment, from pyproject.toml under constraints.txt
+	$(if $(PYTHONDONTWRITEBYTECODE),$(BIN)/python -m compileall -q -j 0 .venv/lib >/dev/null || true)
 
 # Modules are compiled when they are first imported: half of an install went into those that never are.
 $(READY): pyproject.toml constraints.txt
