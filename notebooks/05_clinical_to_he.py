@@ -56,7 +56,6 @@ from hepred_lib.stats.sensitivity import (
     compare_penalties,
     complete_case_odds_ratios,
     curved_models,
-    develop_complete_cases,
     naive_optimism,
 )
 from hepred_lib.stats.subgroups import internal_external
@@ -402,9 +401,9 @@ tables.save_table(run.folder, "cross_validation_clinical", validation_table(mode
 # ### Site by site
 #
 # Where the manifest has at least three sites of enough events, the whole procedure is repeated without each site and judged
-# there (internal-external cross-validation): the nearest thing to a new hospital that one study can show. The last row is a
-# random-effects mean; the between-site SD says how far a further hospital may lie from it, and with few sites is hardly
-# known itself. With fewer sites the table is empty.
+# there (internal-external cross-validation): the nearest thing to a new hospital that one study can show. "All sites" is a
+# random-effects mean with the between-site SD (of the AUC on the logit scale); the last row is where a further hospital of
+# this kind would lie (95 % prediction interval), which with few sites is hardly known. With fewer sites the table is empty.
 
 # %%
 by_site = internal_external(x, y, development["site"].reindex(x.index), settings)
@@ -412,7 +411,9 @@ tables.save_table(run.folder, "internal_external", by_site)
 
 # %%
 if len(by_site):
-    forest = by_site.assign(model="clinical", split="Site left out", p_auc=np.nan, p_in_the_large=np.nan)
+    forest = by_site[by_site["n"].notna()].assign(
+        model="clinical", split="Site left out", p_auc=np.nan, p_in_the_large=np.nan
+    )
     display(show(run.folder, "internal_external", forest.assign(simulated=bool(truth))))
 
 # %% [markdown]
@@ -459,7 +460,8 @@ tables.save_table(run.folder, "complete_cases", beside)
 # %%
 whole = x.notna().all(axis=1)
 enough = min(y[whole].sum(), (1 - y[whole]).sum()) >= 10
-again = develop_complete_cases(x, y, replace(settings, n_resamples=1)).model.path if enough else ["too few patients"]
+once = replace(settings, n_imputations=1, n_resamples=1)
+again = develop(x[whole], y[whole], once).path if enough else ["too few patients"]
 anew = {"patients": [len(y), whole.sum()], "with HE": [y.sum(), y[whole].sum()]}
 anew["selected"] = [", ".join(map(predictor_label, path)) for path in (model.path, again)]
 pd.DataFrame(anew, index=["imputed", "complete cases"])

@@ -77,7 +77,7 @@ def calibrate(y: ArrayLike, p: ArrayLike) -> Calibration:
     brier = brier_score(y, p)
     return Calibration(
         *_slope(y, logit(p)),
-        in_the_large=_in_the_large(y, logit(p)),
+        in_the_large=in_the_large(y, logit(p)),
         brier=brier,
         brier_scaled=1 - brier / float(y.var()),
         ici=float(error.mean()),
@@ -118,7 +118,7 @@ def in_the_large_interval(y: ArrayLike, p: ArrayLike, level: float = 0.95) -> tu
     [-1.96, 1.96]
     """
     y, p = checks.outcome_and_risk(y, p)
-    shift = _in_the_large(y, logit(p))
+    shift = in_the_large(y, logit(p))
     expected = expit(logit(p) + shift)
     reach = checks.normal_quantile(level) / np.sqrt(np.sum(expected * (1 - expected)))
     return float(shift - reach), float(shift + reach)
@@ -325,11 +325,15 @@ def _slope(y: NDArray, linear_predictor: NDArray) -> tuple[float, float, float, 
     return slope, float(slope - reach), float(slope + reach), intercept
 
 
-def _in_the_large(y: NDArray, linear_predictor: NDArray) -> float:
-    """Shift of the linear predictor that makes the expected number of events the observed one."""
-    target = logit(y.mean())
+def in_the_large(y: NDArray, linear_predictor: NDArray, weights: NDArray | None = None) -> float:
+    """Shift of the linear predictor that makes the (weighted) expected number of events the observed one."""
+    target = logit(np.average(y, weights=weights))
     low, high = target - linear_predictor.max(), target - linear_predictor.min()
-    return float(brentq(lambda shift: np.mean(expit(linear_predictor + shift) - y), low - 1, high + 1, xtol=1e-13))
+
+    def excess(shift: float) -> float:
+        return float(np.average(expit(linear_predictor + shift) - y, weights=weights))
+
+    return float(brentq(excess, low - 1, high + 1, xtol=1e-13))
 
 
 def _smooth(y: NDArray, p: NDArray) -> NDArray[np.float64]:

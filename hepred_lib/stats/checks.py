@@ -17,9 +17,7 @@ from scipy.stats import norm
 def outcome(y: ArrayLike, *, both_classes: bool = True) -> NDArray[np.int64]:
     """Return the outcome as integers 0 and 1, both present unless `both_classes` is false."""
     values = _vector(y, "y")
-    wrong = np.flatnonzero(~np.isin(values, (0, 1)))
-    if wrong.size:
-        raise ValueError(f"y must hold 0 and 1 only, got {values[wrong[0]]} at position {wrong[0]}.")
+    _require(np.isin(values, (0, 1)), values, "y must hold 0 and 1 only")
     if both_classes and values.min() == values.max():
         raise ValueError(f"y must hold both 0 and 1, got {int(values[0])} for all {values.size} patients.")
     return values.astype(np.int64)
@@ -28,28 +26,19 @@ def outcome(y: ArrayLike, *, both_classes: bool = True) -> NDArray[np.int64]:
 def scores(score: ArrayLike, name: str = "score") -> NDArray[np.float64]:
     """Return any finite numbers as floats."""
     values = _vector(score, name).astype(np.float64)
-    wrong = np.flatnonzero(~np.isfinite(values))
-    if wrong.size:
-        raise ValueError(f"{name} must be finite, got {values[wrong[0]]} at position {wrong[0]}.")
-    return values
+    return _require(np.isfinite(values), values, f"{name} must be finite")
 
 
 def probabilities(p: ArrayLike, name: str = "p") -> NDArray[np.float64]:
     """Return probabilities in [0, 1] as floats."""
     values = scores(p, name)
-    wrong = np.flatnonzero((values < 0) | (values > 1))
-    if wrong.size:
-        raise ValueError(f"{name} must lie in [0, 1], got {values[wrong[0]]} at position {wrong[0]}.")
-    return values
+    return _require((values >= 0) & (values <= 1), values, f"{name} must lie in [0, 1]")
 
 
 def strictly_inside(p: ArrayLike, name: str) -> NDArray[np.float64]:
     """Return numbers strictly between 0 and 1, which have a logit."""
     values = scores(p, name)
-    wrong = np.flatnonzero((values <= 0) | (values >= 1))
-    if wrong.size:
-        raise ValueError(f"{name} must lie strictly between 0 and 1, got {values[wrong[0]]} at position {wrong[0]}.")
-    return values
+    return _require((values > 0) & (values < 1), values, f"{name} must lie strictly between 0 and 1")
 
 
 def outcome_and_score(y: ArrayLike, score: ArrayLike, name: str = "score") -> tuple[NDArray, NDArray]:
@@ -124,6 +113,14 @@ def fold_numbers(fold: ArrayLike, n: int) -> NDArray[np.int64]:
     if len(labels) < 2:
         raise ValueError(f"fold must hold at least 2 labels, got {labels.tolist()} for all {n} rows.")
     return position
+
+
+def _require(fits: NDArray[np.bool_], values: NDArray, words: str) -> NDArray:
+    """Return the values; refuse them in these words, with the first that does not fit."""
+    if not fits.all():
+        at = int(np.argmin(fits))
+        raise ValueError(f"{words}, got {values[at]} at position {at}.")
+    return values
 
 
 def _vector(values: ArrayLike, name: str) -> NDArray:

@@ -540,7 +540,7 @@ class Optimism:
 
     def corrected(self, y: Array, p: Array, *, empty: bool = False) -> dict[str, float | int]:
         """Apparent and optimism-corrected figures of probabilities p; an empty model has no optimism and no slope."""
-        apparent, brier = float(auc(y, p)), float(np.mean((y - p) ** 2))
+        apparent, brier = _figures(y, p).tolist()
         return {
             "auc_apparent": apparent,
             "auc_corrected": apparent - (0.0 if empty else float(self.auc_optimism.mean())),

@@ -27,6 +27,7 @@ from sklearn.preprocessing import StandardScaler
 
 from hepred_lib.stats import checks
 from hepred_lib.stats.bootstrap import bootstrap_indices, percentile_interval
+from hepred_lib.stats.calibration import in_the_large
 from hepred_lib.stats.imputation import impute_development
 from hepred_lib.stats.logistic import batched_irls
 
@@ -200,16 +201,5 @@ def _figures(y: NDArray, p: NDArray, weights: NDArray) -> dict[str, float]:
     """Weighted AUC, slope and in the large."""
     log_odds = logit(p)
     slope = batched_irls(np.stack([np.ones_like(log_odds), log_odds])[None], y, weights[None]).coefficients[0, 1]
-    return {"auc": weighted_auc(y, p, weights), "slope": float(slope), "in_the_large": _level(y, log_odds, weights)}
-
-
-def _level(y: NDArray, log_odds: NDArray, weights: NDArray) -> float:
-    """Shift of the log odds at which the weighted number of expected events is the observed one (Newton)."""
-    shift = 0.0
-    for _ in range(50):
-        p = 1 / (1 + np.exp(-(log_odds + shift)))
-        step = np.sum(weights * (y - p)) / np.sum(weights * p * (1 - p))
-        shift += float(np.clip(step, -2, 2))
-        if abs(step) < 1e-10:
-            break
-    return shift
+    level = in_the_large(y, log_odds, weights)
+    return {"auc": weighted_auc(y, p, weights), "slope": float(slope), "in_the_large": level}

@@ -6,6 +6,7 @@ Sources: Riley RD et al. Stat Med 2019;38:1276-1296. Riley RD et al. BMJ 2020;36
 2021;40:4230-4251.
 """
 
+from bisect import bisect_left
 from dataclasses import dataclass
 from typing import Any
 
@@ -139,14 +140,8 @@ def supported_parameters(n: int, prevalence: float, auc: float) -> int:
     """
     n = checks.at_least(n, "n", 1)
     r2 = cox_snell_r2_from_auc(checks.between(auc, "auc", 0.5, 1), prevalence)
-    # The minimum rises with the parameters: double until it is too large, then halve the bracket.
-    low, high = 0, 1
-    while riley_minimum(high, prevalence, r2).n <= n:
-        low, high = high, 2 * high
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if riley_minimum(middle, prevalence, r2).n <= n else (low, middle)
-    return low
+    # The minimum rises with the parameters, by more than one patient for each.
+    return bisect_left(range(1, n + 1), True, key=lambda k: riley_minimum(k, prevalence, r2).n > n)
 
 
 @dataclass(frozen=True)
@@ -256,13 +251,7 @@ def _n_for_auc(prevalence: float, auc: float, error: float) -> int:
         spread = 1 + half * (1 - auc) / (2 - auc) + half * auc / (1 + auc)
         return float(np.sqrt(auc * (1 - auc) * spread / (n**2 * prevalence * (1 - prevalence))))
 
-    low, high = 1, 2
-    while standard_error(high) > error:
-        low, high = high, 2 * high
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if standard_error(middle) > error else (low, middle)
-    return high
+    return 2 + bisect_left(range(2, 2**62), True, key=lambda n: standard_error(n) <= error)
 
 
 def _n_for_shrinkage(k: int, r2: float, shrinkage: float) -> int:

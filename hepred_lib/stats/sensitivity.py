@@ -105,49 +105,6 @@ def curved_models(x: pd.DataFrame, y: ArrayLike, model: DevelopedModel, columns:
     return pd.DataFrame(rows)
 
 
-@dataclass(frozen=True)
-class CompleteCases:
-    """A model developed on the patients without any missing candidate, and how many those are."""
-
-    model: DevelopedModel
-    n: int
-    events: int
-    n_dropped: int
-    events_dropped: int
-
-
-def develop_complete_cases(x: pd.DataFrame, y: ArrayLike, settings: DevelopmentSettings) -> CompleteCases:
-    """Develop the model again on complete cases only, everything else unchanged.
-
-    Unbiased only where values are missing regardless of the outcome given the predictors, and always wasteful.
-
-    Parameters
-    ----------
-    x, y, settings
-        As for `develop`.
-
-    Returns
-    -------
-    CompleteCases
-
-    Raises
-    ------
-    ValueError
-        As `develop`; where no complete patient with each outcome is left.
-
-    References
-    ----------
-    White IR, Carlin JB. Stat Med 2010;29:2920-2931.
-    """
-    outcome = check_outcome(x, y).astype(int)
-    complete = settings.table(x).notna().all(axis=1).to_numpy()
-    events, n = int(outcome[complete].sum()), int(complete.sum())
-    if min(events, n - events) < 1:
-        raise ValueError(f"Complete cases must hold both outcomes, got {events} events in {n} of {len(x)} patients.")
-    model = develop(x[complete], outcome[complete], replace(settings, n_imputations=1))
-    return CompleteCases(model, n, events, len(x) - n, int(outcome.sum()) - events)
-
-
 def complete_case_odds_ratios(
     x: pd.DataFrame, y: ArrayLike, model: DevelopedModel, *, units: Mapping[str, float] = UNITS
 ) -> pd.DataFrame:

@@ -17,7 +17,7 @@ from scipy.special import expit, logit
 from scipy.stats import chi2, norm, t
 
 from hepred_lib.stats import checks
-from hepred_lib.stats.calibration import calibrate, in_the_large_interval
+from hepred_lib.stats.calibration import calibrate, in_the_large, in_the_large_interval
 from hepred_lib.stats.development import DevelopmentSettings, cross_fit
 from hepred_lib.stats.discrimination import auc_interval
 from hepred_lib.stats.logistic import fit_logistic, log_likelihood
@@ -27,6 +27,8 @@ MIN_EVENTS = 10
 # Sites below which a spread between them cannot be spoken of.
 MIN_SITES = 3
 LIMITS = {"": "estimate", "_low": "low", "_high": "high"}
+PREDICTION = {"": "estimate", "_low": "prediction_low", "_high": "prediction_high"}
+FURTHER = "a further site"
 FIGURES = (
     *("auc", "auc_low", "auc_high", "slope", "slope_low", "slope_high"),
     *("in_the_large", "in_the_large_low", "in_the_large_high"),
@@ -185,9 +187,10 @@ def internal_external(x: pd.DataFrame, y: ArrayLike, site: pd.Series, settings: 
     Returns
     -------
     DataFrame
-        The rows of `subgroup_performance` by site, then "all sites": the random-effects means (AUC as a logit) with
-        their intervals, and in `auc_tau, slope_tau, in_the_large_tau` the between-site SD on that scale. No row where
-        fewer than three sites have ten events and as many others.
+        The rows of `subgroup_performance` by site; "all sites", the random-effects means (AUC as a logit) with their
+        intervals, and in `auc_tau, slope_tau, in_the_large_tau` the between-site SD on that scale; "a further site",
+        the means with 95 % prediction intervals. Where fewer than three sites have an interval of a figure, it is NaN
+        in these, and `note` says so. No row where fewer than three sites have ten events and as many others.
 
     References
     ----------
@@ -202,14 +205,22 @@ def internal_external(x: pd.DataFrame, y: ArrayLike, site: pd.Series, settings: 
     p = np.clip(cross_fit(x, outcome, places, settings), 1e-9, 1 - 1e-9)
     table = subgroup_performance(outcome, p, places)
     used = table[table["note"].eq("")]
-    total = {"group": "all sites", "n": used["n"].sum(), "events": used["events"].sum(), "note": ""}
+    total = {"group": "all sites", "n": used["n"].sum(), "events": used["events"].sum()}
+    ahead, lacking = {"group": FURTHER, "note": ""}, []
     for name, (there, back) in MEASURES.items():
-        effect, low, high = (there(used[f"{name}{end}"].to_numpy(dtype=float)) for end in ("", "_low", "_high"))
-        found = random_effects(effect, ((high - low) / (2 * norm.ppf(0.975))) ** 2)
-        total |= {f"{name}{end}": float(back(found[key])) for end, key in LIMITS.items()} | {
-            f"{name}_tau": found["tau"]
-        }
-    return pd.concat([table, pd.DataFrame([total])], ignore_index=True).reindex(columns=columns)
+        effect, low, high = (there(used[f"{name}{end}"].to_numpy(dtype=float)) for end in LIMITS)
+        error = (high - low) / (2 * norm.ppf(0.975))
+        known = np.isfinite(error) & (error > 0)  # one probability for all has no AUC and no slope to speak of
+        words = name.replace("_", " ").replace("auc", "AUC")
+        lacking += [] if known.all() else [f"{words}: no interval at {(~known).sum()} of {len(known)} sites"]
+        if known.sum() < MIN_SITES:
+            continue
+        found = random_effects(effect[known], error[known] ** 2)
+        total[f"{name}_tau"] = found["tau"]
+        for row, keys in ((total, LIMITS), (ahead, PREDICTION)):
+            row |= {f"{name}{end}": float(back(found[key])) for end, key in keys.items()}
+    total["note"] = "; ".join(lacking)
+    return pd.concat([table, pd.DataFrame([total, ahead])], ignore_index=True).reindex(columns=columns)
 
 
 def _checked(y: ArrayLike, p: ArrayLike, group: ArrayLike) -> tuple[NDArray, NDArray, pd.Series]:
@@ -251,7 +262,7 @@ def _level_interaction(y: NDArray, p: NDArray, part: pd.Series) -> tuple[float, 
     """Twice the gain in log-likelihood from a shift of logit(p) for each subgroup over one shift for all."""
 
     def reached(y: NDArray, p: NDArray) -> float:
-        return float(log_likelihood(logit(p) + calibrate(y, p).in_the_large, y))
+        return float(log_likelihood(logit(p) + in_the_large(y, logit(p)), y))
 
     apart = sum(reached(y[part == name], p[part == name]) for name in part.unique())
     return max(2 * (apart - reached(y, p)), 0.0), part.nunique() - 1, ""

@@ -15,12 +15,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit, log_expit, logit
+from scipy.special import expit, logit
 from scipy.stats import chi2
 from sklearn.model_selection import StratifiedKFold
 
 from hepred_lib.stats import checks
 from hepred_lib.stats.calibration import calibrate
+from hepred_lib.stats.logistic import log_likelihood
 
 METHODS = ("frozen", "intercept", "intercept and slope")
 
@@ -101,7 +102,7 @@ def closed_test(y: ArrayLike, p: ArrayLike, *, alpha: float = 0.05) -> Update:
     checks.between(alpha, "alpha", 0, 1)
     outcome, risk = checks.outcome_and_risk(y, p)
     lines = recalibrations(outcome, risk)
-    fitted = {name: _log_likelihood(outcome, a + b * logit(risk)) for name, (a, b) in lines.items()}
+    fitted = {name: float(log_likelihood(a + b * logit(risk), outcome)) for name, (a, b) in lines.items()}
     frozen, level, both = (fitted[name] for name in METHODS)
     p_any, p_slope = (float(chi2.sf(max(2 * gain, 0.0), df)) for gain, df in ((both - frozen, 2), (both - level, 1)))
     if not lines[METHODS[2]][1] > 0:  # also NaN
@@ -142,7 +143,3 @@ def cross_validated_update(
     for rest, own in folds.split(risk, outcome):
         updated[own] = closed_test(outcome[rest], risk[rest], alpha=alpha).apply(risk[own])
     return updated
-
-
-def _log_likelihood(y: NDArray, log_odds: NDArray) -> float:
-    return float(np.sum(np.where(y == 1, log_expit(log_odds), log_expit(-log_odds))))

@@ -307,6 +307,13 @@ def subgroups_page(table: pd.DataFrame) -> pd.DataFrame:
     return shown
 
 
+def sites_page(table: pd.DataFrame) -> pd.DataFrame:
+    """Site by site as text: a dash where nothing is estimated, the spread between sites in the row of all alone."""
+    shown = as_printed(table).replace(NOT_ESTIMABLE, "–")
+    shown.loc[table["group"].ne("all sites").to_numpy(), [name for name in shown if name.endswith("_tau")]] = ""
+    return shown
+
+
 def reclassification_page(table: pd.DataFrame) -> pd.DataFrame:
     """Patients by outcome and stratum of the old model, with a column for each stratum of the new one."""
     grid = table.pivot(index=["outcome", "old"], columns="new", values="patients")
@@ -586,6 +593,7 @@ PAGES: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     "complete_cases_integrated": complete_cases_page,
     "reclassification": reclassification_page,
     "subgroups": subgroups_page,
+    "internal_external": sites_page,
     "tripod_ai": checklist_page,
 }
 CODES: dict[tuple[str, ...], Callable[[str], str]] = {

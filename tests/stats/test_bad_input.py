@@ -284,3 +284,30 @@ def test_small_counts_and_names_are_refused():
     for wrong in (float("nan"), float("inf")):
         with pytest.raises(ValueError, match="n must be a whole number"):
             checks.at_least(wrong, "n", 1)
+
+
+def test_one_event_leaves_the_intercept_alone_and_cannot_be_cross_fitted():
+    x, _ = table()
+    y = (np.arange(60) == 7).astype(int)
+    model = develop(x, y, SETTINGS)
+    assert model.path == ()
+    assert model.predict(x) == pytest.approx(1 / 60)
+    with pytest.raises(ValueError, match="y must hold both 0 and 1, got 0 for all 30 patients"):
+        cross_fit(x, y, np.arange(60) % 2, SETTINGS)
+
+
+def test_a_fold_without_an_event_is_predicted_by_the_others():
+    x, y = table()
+    fold = np.where(np.flatnonzero(y == 0)[0] == np.arange(60), 2, np.arange(60) % 2)
+    assert np.isfinite(cross_fit(x, y, fold, SETTINGS)).all()
+
+
+def test_forty_candidates_and_twenty_events_are_shrunk_and_their_separation_said():
+    rng = np.random.default_rng(1)
+    x, y = pd.DataFrame(rng.normal(size=(120, 40))).add_prefix("c"), (np.arange(120) < 20).astype(int)
+    model = develop(x, y, DevelopmentSettings(tuple(x), n_imputations=1, n_resamples=6))
+    assert 0 <= model.shrinkage < 0.5
+    assert model.optimism["auc_corrected"] < 0.65 < model.optimism["auc_apparent"]
+    assert any("resamples separate the outcome" in note for note in model.notes)
+    p = cross_fit(x, y, np.arange(120) % 2, DevelopmentSettings(tuple(x), n_imputations=1, n_resamples=2))
+    assert ((p > 0) & (p < 1)).all()

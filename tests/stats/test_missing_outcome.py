@@ -81,3 +81,14 @@ def test_what_cannot_be_weighted_is_refused():
         outcome_weights(x, x[:12], x, share=0)
     with pytest.raises(ValueError, match="numbers above 0"):
         weighted_auc([0, 1], [1, 2], [1, 0])
+
+
+def test_a_patient_who_would_stand_for_all_the_lost_is_cut_and_the_size_of_the_weight_said():
+    rng = np.random.default_rng(1)
+    known, lost = pd.DataFrame({"x": rng.normal(2, 0.5, 200)}), pd.DataFrame({"x": rng.normal(-2, 0.5, 40)})
+    known.loc[0, "x"] = -3.0
+    found = outcome_weights(known, lost, known)
+    assert found.largest > 50
+    assert found.truncated == 2
+    assert found.weights.max() < 2
+    assert found.weights.mean() == pytest.approx(1)

@@ -11,7 +11,6 @@ from hepred_lib.stats.sensitivity import (
     compare_penalties,
     complete_case_odds_ratios,
     cross_fit_penalized,
-    develop_complete_cases,
     fit_penalized,
     leak_demonstration,
     naive_optimism,
@@ -30,22 +29,6 @@ def cohort(n=240, seed=0, *, gaps=True):
     if gaps:
         x.loc[rng.random(n) < 0.2, "b"] = np.nan
     return x, y
-
-
-def test_complete_cases_are_counted_and_developed_alone():
-    x, y = cohort()
-    found = develop_complete_cases(x, y, SETTINGS)
-    whole = x.notna().all(axis=1).to_numpy()
-    assert (found.n, found.events, found.n_dropped) == (whole.sum(), y[whole].sum(), (~whole).sum())
-    assert found.events + found.events_dropped == y.sum()
-    alone = develop(x[whole], y[whole], replace(SETTINGS, n_imputations=1))
-    assert found.model.to_json() == alone.to_json()
-
-
-def test_without_complete_cases_nothing_is_developed():
-    x, y = cohort()
-    with pytest.raises(ValueError, match="Complete cases must hold both outcomes, got 0 events in 0 of 240"):
-        develop_complete_cases(x.assign(b=np.nan), y, SETTINGS)
 
 
 def test_forgetting_the_selection_hides_optimism():

@@ -75,15 +75,26 @@ def test_each_site_is_judged_by_the_others_and_the_mean_is_that_of_random_effect
     site = pd.Series(np.array(["A", "B", "C", "D"])[np.arange(600) % 4]).where(np.arange(600) % 4 < 3)
     settings = DevelopmentSettings(("a", "b"), n_imputations=1, n_resamples=5)
     found = internal_external(x, y, site, settings).set_index("group")
-    assert list(found.index) == ["A", "B", "C", "not known", "all sites"]
+    assert list(found.index) == ["A", "B", "C", "not known", "all sites", "a further site"]
     own = site.eq("B").to_numpy()
     seed = int(np.random.SeedSequence([settings.seed, 1]).generate_state(1)[0])
     model = develop(x[~own], y[~own], replace(settings, seed=seed))
     assert found.loc["B", "auc"] == pytest.approx(auc(y[own], model.predict(x[own])))
-    sites = found.iloc[:-1].astype({"auc": float, "auc_low": float, "auc_high": float})
+    sites = found.iloc[:-2].astype({"auc": float, "auc_low": float, "auc_high": float})
     spread = ((logit(sites["auc_high"]) - logit(sites["auc_low"])) / (2 * 1.959964)) ** 2
     mean = random_effects(logit(sites["auc"]), spread)
     assert found.loc["all sites", ["auc", "auc_tau"]].tolist() == pytest.approx([expit(mean["estimate"]), mean["tau"]])
+    ahead = expit([mean["prediction_low"], mean["prediction_high"]])
+    assert found.loc["a further site", ["auc_low", "auc_high"]].tolist() == pytest.approx(ahead)
+
+
+def test_sites_where_nothing_is_selected_have_a_note_in_place_of_a_mean():
+    x, y = pd.DataFrame({"a": np.random.default_rng(0).normal(size=300)}), (np.arange(300) % 3 == 0).astype(int)
+    settings = DevelopmentSettings(("a",), alpha=1e-9, n_imputations=1, n_resamples=1)
+    found = internal_external(x, y, pd.Series(np.arange(300) // 100), settings).set_index("group").loc["all sites"]
+    assert np.isnan([found["auc"], found["slope_tau"]]).all()
+    assert np.isfinite(found["in_the_large"])
+    assert found["note"] == "AUC: no interval at 3 of 3 sites; slope: no interval at 3 of 3 sites"
 
 
 def test_two_sites_are_too_few_to_speak_of_their_spread():

@@ -62,6 +62,15 @@ def test_the_csv_keeps_every_digit_and_the_page_those_that_matter(table, tmp_pat
     assert list(shown) == ["Group", "n", "AUC", "Selected", "p, AUC"]
 
 
+def test_the_spread_between_sites_stands_in_the_row_of_all_alone(tmp_path):
+    rows = {"group": ["A", "all sites", "a further site"], "n": [90, 180, np.nan], "auc": [np.nan, 0.7, 0.7]}
+    rows |= {"auc_low": [np.nan, 0.6, 0.5], "auc_high": [np.nan, 0.8, 0.9], "auc_tau": [np.nan, 0.2, np.nan]}
+    shown = save_table(tmp_path, "internal_external", pd.DataFrame(rows)).to_numpy().tolist()
+    assert shown[0] == ["A", "90", "–", ""]
+    assert shown[1] == ["all sites", "180", "0.70 (0.60-0.80)", "0.20"]
+    assert shown[2] == ["a further site", "–", "0.70 (0.50-0.90)", ""]
+
+
 def test_a_table_without_rows_is_written_with_its_heading_and_says_so(table, tmp_path):
     shown = save_table(tmp_path, "empty", table.iloc[:0])
     assert shown.to_numpy().tolist() == [["nothing to tabulate in this study"]]
