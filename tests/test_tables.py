@@ -116,6 +116,9 @@ def test_windows_text_is_said_with_a_word_that_can_be_checked(read):
         (b"version https://git-lfs.github.com/spec/v1\n", "got a Git LFS pointer"),
         (b'{"age": 71}', "got a JSON file"),
         (b"PK\x03\x04nothing", "got a damaged workbook"),
+        (b"\x00\x01\x00\x00Standard Jet DB" + bytes(99), "got a binary file of another program"),
+        (b"patient_id age sex\na 66 F\n", "a separator between its columns, got columns separated by blanks"),
+        (b"Patient,,Times\npatient_id,age,gcs\na,70,15\n", "have its header first.* Delete the lines above line 2"),
         (b'patient_id,age\na,"70"0\nb,71\n', "be followed by a separator at every closing quotation mark.* line 2"),
     ],
 )
@@ -279,6 +282,17 @@ def test_the_worksheet_with_patients_is_read_and_another_one_is_said(workbook):
     assert cells.table.values.tolist() == [["Data", "70"]]
     assert "worksheet 'Data' of 3" in cells.notes
     assert [(problem.severity, problem.value) for problem in cells.problems] == [("warn", "another one, 'More'")]
+
+
+def test_a_visible_worksheet_is_read_before_a_hidden_one(workbook):
+    def fill(book, sheet):
+        rows(sheet, ["patient_id", "age"], ["old", 70])
+        sheet.sheet_state = "hidden"
+        rows(book.create_sheet("Data"), ["patient_id", "age"], ["a", 66])
+
+    cells = workbook(fill)
+    assert cells.table.values.tolist() == [["a", "66"]]
+    assert [problem.value for problem in cells.problems] == ["another hidden one, 'Sheet'"]
 
 
 def merge(sheet):

@@ -223,6 +223,8 @@ def _decoded(content: bytes, notes: list[str]) -> str:
     # Without a mark: UTF-16 has a NUL in every other byte of a header.
     if encoding == "utf-8" and max(even, odd) > 0.15 * len(content[:400]) and min(even, odd) < 0.1 * max(even, odd):
         encoding = "utf-16-be" if even > odd else "utf-16-le"
+    if "8" in encoding and len(DAMAGE.findall(content[:1000].decode("latin-1"))) > 0.05 * len(content[:1000]):
+        raise _TableError(FORM, "a binary file of another program", SAVE_AS)
     try:
         text = content.decode(encoding).lstrip("\ufeff")
     except UnicodeDecodeError as error:
@@ -367,8 +369,9 @@ def _check_archive(archive: zipfile.ZipFile) -> None:
 
 
 def _chosen(book: Any, sheet: _Sheet) -> Any:
-    """The worksheet to read; a warning where another one has patients too."""
-    headers = {each.title: next(iter(_rows(each, HEADER_WITHIN)[1]), []) for each in book.worksheets}
+    """The worksheet to read, a visible one where there is any; a warning where another one has patients too."""
+    worksheets = sorted(book.worksheets, key=lambda each: each.sheet_state != "visible")
+    headers = {each.title: next(iter(_rows(each, HEADER_WITHIN)[1]), []) for each in worksheets}
     filled = [title for title, header in headers.items() if header]
     if not filled:
         raise _TableError(FULL, "a workbook without any cell")
@@ -376,7 +379,8 @@ def _chosen(book: Any, sheet: _Sheet) -> Any:
     title, *others = fitting or filled[:1]
     sheet.notes.append("Excel workbook" if len(headers) == 1 else f"worksheet {title!r} of {len(headers)}")
     for other in others:
-        value = f"another one, {other!r}"
+        hidden = "" if book[other].sheet_state == "visible" else "hidden "
+        value = f"another {hidden}one, {other!r}"
         remedy = f"Only {title!r} is read; put the patients of {other!r} into it if they belong to the study"
         sheet.problems.append(Problem("the workbook", "have one worksheet of patients", value, remedy, "warn"))
     return book[title]
@@ -423,7 +427,8 @@ def _require_plain_cells(raw: bytes, sheet: _Sheet) -> None:
     if merged:
         value = f"{len(merged)} ({', '.join(merged[:3])}{' ...' * (len(merged) > 3)})"
         line = int((re.findall(r"\d+", merged[0].partition(":")[0]) or [0])[0])
-        raise _TableError("have no merged cells", value, "Unmerge them and fill every cell", line)
+        remedy = "Unmerge them, fill every cell, and delete lines above the header"
+        raise _TableError("have no merged cells", value, remedy, line)
     hidden = len(re.findall(rb'<row [^>]*hidden="(?:1|true)"', raw))
     if hidden:
         sheet.notes.append(f"hidden rows are read too: {hidden}")
@@ -448,9 +453,15 @@ def _framed(sheet: _Sheet) -> pd.DataFrame:
     if len(sheet.header) > MOST_COLUMNS:
         raise _TableError(f"have at most {MOST_COLUMNS} columns", str(len(sheet.header)), "", sheet.lines[0])
     header = [_visible(name, place, sheet) for place, name in enumerate(sheet.header, start=1)]
-    if not any(map(looks_like_patient, sheet.header)):
+    first = sheet.header[0].split()
+    if len(header) == 1 < len(first) and looks_like_patient(first[0]):
+        value = "columns separated by blanks"
+        raise _TableError("have a separator between its columns", value, SAVE_AS, sheet.lines[0])
+    named = any(map(looks_like_patient, sheet.header))
+    if not (named and all(sheet.header)):
+        filled = sum(map(bool, sheet.header)) if named else 1
         for line, row in zip(lines[: TITLE_ROWS - 1], rows, strict=False):
-            if sum(map(bool, row)) > 1 and any(map(looks_like_patient, row)):
+            if sum(map(bool, row)) > filled and any(map(looks_like_patient, row)):
                 value = f"{sheet.header[0][:60]!r} above one on line {line}"
                 raise _TableError("have its header first", value, f"Delete the lines above line {line}", line)
     kept = _counted(header, lines, rows, sheet)

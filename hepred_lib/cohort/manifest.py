@@ -19,6 +19,7 @@ from hepred_lib.cohort.rules import (
     COLUMNS,
     MISSING_CODES,
     MISSING_WORDS,
+    MONTHS,
     OLD_NAMES,
     PATIENT_ID,
     SPLITS,
@@ -37,9 +38,7 @@ from hepred_lib.literal import shown
 # --- reading: a manifest from its file, every problem in it, or a clean table
 
 SHOWN = 20  # problems or patients in one message
-SPOILT_ID = re.compile(
-    r"\d{4}-\d\d-\d\d|\d{1,2}-(jan|feb|m[aä]r|apr|ma[iy]|jun|jul|aug|sep|o[ck]t|nov|de[cz])|\d+E\d{2,}", re.I
-)
+SPOILT_ID = re.compile(rf"\d{{4}}-\d\d-\d\d|\d{{1,2}}-({MONTHS})|\d+E\d{{2,}}", re.I)
 NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 
 
@@ -158,8 +157,14 @@ def _table_problems(table: pd.DataFrame, path: Path) -> list[Problem]:
             wrong = (text != "") & ~text.isin(column.allowed)
         for line, value in text[wrong].str[:80].items():
             remedy = remedy_for(column, value) if value else ""
+            if column.kind == "path" and os.path.isdir(path.parent / value):
+                remedy = "It is a folder: name the NIfTI file in it, or use hepred import-dicom for a folder of DICOM"
             of_rows.append(Problem(name, column.requirement, value or "nothing", remedy, line=int(line)))
     of_rows += [*_doubtful_names(table["patient_id"]), *_identity_problems(table)]
+    named = [name for name in table["patient_id"] if name in COLUMNS]
+    if len(named) > 1:
+        value, remedy = f"rows called {named[0]} and {named[1]}", "Exchange rows and columns (transpose the table)"
+        of_columns.append(Problem("the table", "have one row per patient", value, remedy))
     return [*located(of_columns, path.name), *located(of_rows, path.name, table["patient_id"])]
 
 

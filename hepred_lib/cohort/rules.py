@@ -302,14 +302,17 @@ def _stands_out(column: Column, present: pd.Series, code: float) -> bool:
 _LISTS = yaml.load(Path(__file__).with_name("words.yaml").read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
 WORDS = {kind: frozenset(words) for kind, words in _LISTS.items()}
 MISSING_WORDS = WORDS["missing"]
-_DATE = r"(\d{4}-\d\d-\d\d|\d{1,2}[./]\d{1,2}[./]\d{2,4}).*"
+MONTHS = "jan|feb|m[aä]r|apr|ma[iy]|jun|jul|aug|sep|o[ck]t|nov|de[cz]"
+_WRITTEN = rf"(?i:\d{{1,2}}[-. ]+({MONTHS})|({MONTHS})\w*[-. ]+\d)"  # 14-Mar, Mar-14
+_DATE = rf"(\d{{4}}-\d\d-\d\d|\d{{1,2}}[./]\d{{1,2}}[./]\d{{2,4}}|{_WRITTEN}).*"
 _ALMOST_NUMBERS = {
     "[\u2212\u2013].*": "Write a plain minus sign",
     r"[+-]?\d+,\d+": "Write a decimal point",
     "[<>≤≥~].*": "Write the number alone, or leave the cell empty",
     r"\d{1,3}:\d\d(:\d\d)?": "Write a decimal number, such as 2.5 for 2:30",
     _DATE: "Write the {value}, not a date",
-    r"[+-]?\d[\d.]*\s*[^\W\d].*": "Write the number alone{unit}",
+    r"\d{1,3}([.,]\d{3})+[.,]\d+": "Write a decimal point, and no separator of thousands",
+    r"[+-]?\d[\d.]*\s*[^\d\s].*|'.*": "Write one number alone{unit}",
 }
 
 
@@ -325,7 +328,9 @@ def remedy_for(column: Column, value: str) -> str:
     if word in MISSING_WORDS and column.kind != "id":
         return f"Leave the cell empty where the value is not known, or name {value} under missing in a mapping"
     if column.kind == "id":
-        return "Use a pseudonym, not a name"
+        spoilt = re.fullmatch(r"\d+[.,]\d*(e\+?\d+)?|['\"=]+\w+\"?", value, re.IGNORECASE)
+        changed = "A spreadsheet has changed it: format the column as text, and enter the pseudonyms again"
+        return changed if spoilt else "Use a pseudonym, not a name; delete a line that is of no patient"
     if column.kind == "path":
         how = "Write the path with / and" if "\\" in value else "Write the path" if value.startswith("/") else ""
         return f"{how} relative to the folder of the manifest" if how else "Paths start from the folder of the manifest"
@@ -344,7 +349,8 @@ def remedy_for(column: Column, value: str) -> str:
     except ValueError:
         remedy = next((words for form, words in _ALMOST_NUMBERS.items() if re.fullmatch(form, value, re.DOTALL)), "")
         wanted = {"h": "number of hours", "y": "age in years"}.get(column.unit, "value itself")
-        return remedy.format(value=wanted, unit=f", in {column.unit}" if column.unit not in ("", "0/1") else "")
+        written = {"y": ", in years", "0/1": "", "": ""}.get(column.unit, f", in {column.unit}")
+        return remedy.format(value=wanted, unit=written)
     if number in MISSING_CODES:
         return f"If {value} means missing, leave the cell empty or name {value} under missing in a mapping"
     unit = likely_unit(column.name, number)

@@ -561,12 +561,12 @@ def _row_faults(table: pd.DataFrame) -> Iterator[Problem]:
     shrunk = (lost > SHRUNK_ML) & (lost > SHRUNK_SHARE * table["baseline_volume_ml"]) & soon
     small = f"not be less than two thirds of the baseline volume of {{baseline_volume_ml:g}} mL within {SHRUNK_H:g} h"
     no_pair = "Two scans of one moment are no pair: give the time between them, or leave the follow-up empty."
-    pressure = "not be above the systolic pressure of {sbp_mmhg:g}"
-    exchanged = "Look whether the two columns were exchanged."
+    pressure = "be below the systolic pressure of {sbp_mmhg:g}"
+    exchanged = "Look whether the two columns were exchanged, or one was copied."
     moments = "Look whether the two moments were exchanged, or blood was evacuated."
     for wrong, column, rule, remedy, severity in (
         (table["ct_to_followup_h"] == 0, "ct_to_followup_h", "be above 0", no_pair, "refuse"),
-        (table["dbp_mmhg"] > table["sbp_mmhg"], "dbp_mmhg", pressure, exchanged, "refuse"),
+        (table["dbp_mmhg"] >= table["sbp_mmhg"], "dbp_mmhg", pressure, exchanged, "refuse"),
         (shrunk, "followup_volume_ml", small, moments, "warn"),
     ):
         for line, row in table[wrong].iterrows():
