@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -83,12 +84,12 @@ class CurveAxis:
         spaced = np.geomspace if split_term(self.term)[0] == LOG else np.linspace
         return spaced(self.low, self.high, 201)
 
-    @property
+    @cached_property
     def least(self) -> float:
         """The lowest sum on the axis."""
         return min(map(self.raw, self.grid))
 
-    @property
+    @cached_property
     def most(self) -> float:
         """The most points that the axis gives."""
         return max(map(self.points, self.grid))

@@ -15,7 +15,6 @@ from hepred_lib.stats.logistic import (
     independent_rows,
     log_likelihood,
     maximize,
-    profile_limits,
     separating_columns,
     standardize,
     unscale,
@@ -238,14 +237,6 @@ def test_firths_intercept_adds_half_an_event_and_half_a_non_event(events):
     assert firth(np.ones((4, 1)), y)[0] == pytest.approx(np.log((events + 0.5) / (4.5 - events)))
 
 
-def test_firths_weights_act_as_repeated_rows():
-    rng = np.random.default_rng(0)
-    design = np.column_stack([np.ones(20), rng.normal(size=20)])
-    y, rows = (design[:, 1] > 0).astype(float), rng.integers(20, size=20)
-    counts = np.bincount(rows, minlength=20).astype(float)
-    assert firth(design, y, counts) == pytest.approx(firth(design[rows], y[rows]), abs=1e-8)
-
-
 @pytest.mark.parametrize("seed", range(4))
 def test_firths_estimate_is_where_a_general_optimizer_finds_it(seed):
     design, _, rng = sample(40, seed)
@@ -260,27 +251,7 @@ def test_firths_estimate_is_where_a_general_optimizer_finds_it(seed):
     assert firth(design, y, weights) == pytest.approx(slow.x, abs=1e-3)
 
 
-def test_separated_classes_have_penalized_limits():
-    design, y = np.column_stack([np.ones(4), [-1.0, -0.5, 0.5, 1]]), np.array([0.0, 0, 1, 1])
-    low, high = profile_limits([design], y, firth(design, y), 1, level=0.95, penalized=True)
-    assert low < high < np.inf
-
-
-def test_a_higher_level_gives_a_wider_interval():
-    design, y, _ = sample()
-    limits = [profile_limits([design], y, np.zeros(4), 1, level=v, penalized=False) for v in (0.8, 0.95)]
-    (low, high), (lower, higher) = limits
-    assert lower < low < high < higher
-
-
 # batched_irls
-
-
-def test_an_intercept_alone_is_the_log_odds():
-    y = np.array([1.0, 0, 0, 0])
-    fit = batched_irls(np.ones((1, 4)), y, ones(y))
-    assert fit.coefficients[0, 0] == pytest.approx(np.log(1 / 3))
-    assert fit.log_likelihood[0] == pytest.approx(np.log(1 / 4) + 3 * np.log(3 / 4))
 
 
 def test_the_log_likelihood_does_not_overflow():
@@ -290,9 +261,10 @@ def test_the_log_likelihood_does_not_overflow():
 def test_weights_act_as_repeated_rows():
     design, y, rng = sample()
     rows = rng.integers(y.size, size=y.size)
-    counts = np.bincount(rows, minlength=y.size)[None].astype(float)
+    counts = np.bincount(rows, minlength=y.size).astype(float)
     repeated = batched_irls(design[rows].T, y[rows], ones(y))
-    assert batched_irls(design.T, y, counts).coefficients == pytest.approx(repeated.coefficients, abs=1e-9)
+    assert batched_irls(design.T, y, counts[None]).coefficients == pytest.approx(repeated.coefficients, abs=1e-9)
+    assert firth(design, y, counts) == pytest.approx(firth(design[rows], y[rows]), abs=1e-8)
 
 
 def test_the_start_does_not_change_the_maximum_and_a_column_of_zeros_keeps_the_coefficient_zero():
@@ -309,15 +281,6 @@ def test_separated_data_reach_the_supremum_of_the_likelihood():
     fit = batched_irls(np.vstack([np.ones(6), [-3, -2, -1, 1, 2, 3]]), y, ones(y))
     assert fit.log_likelihood[0] == pytest.approx(0, abs=1e-6)
     assert np.isfinite(fit.coefficients).all()
-
-
-def test_rows_outside_a_model_have_the_coefficient_zero():
-    design, y, _ = sample()
-    member = np.array([[True, False, True, False], [True, True, False, False]])
-    fit = batched_irls(design.T, y, ones(y), member=member, owner=np.array([0, 0]))
-    alone = batched_irls(design.T[[0, 2]], y, ones(y))
-    assert fit.coefficients[0, [1, 3]].tolist() == [0, 0]
-    assert fit.coefficients[0, [0, 2]] == pytest.approx(alone.coefficients[0])
 
 
 def test_many_weighted_fits_equal_statsmodels_one_by_one():

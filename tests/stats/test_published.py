@@ -43,11 +43,6 @@ def test_enumeration_equals_trying_every_table():
     assert found == tables == [[2, 1, 2, 7]]
 
 
-def test_hanley_mcneil_interval_of_the_published_auc():
-    result = hanley_mcneil_interval(0.81, 21, 86)
-    assert (result.low, result.high, result.standard_error) == pytest.approx((0.692, 0.928, 0.060), abs=5e-4)
-
-
 @pytest.mark.parametrize(("correlation", "expected"), [(0, 0.42), (0.5, 0.26), (0.8, 0.075), (0.9, 0.013)])
 def test_published_aucs_differ_significantly_only_if_highly_correlated(correlation, expected):
     assert difference_p(IMAGE, INTEGRATED, correlation) == pytest.approx(expected, abs=0.005)
@@ -60,13 +55,11 @@ def test_critical_correlation_of_the_published_aucs(a, b, expected):
     assert critical_correlation(a, b) == pytest.approx(expected, abs=5e-4)
 
 
-def test_at_the_critical_correlation_p_is_alpha():
-    assert difference_p(IMAGE, CLINICAL, critical_correlation(IMAGE, CLINICAL, 0.1)) == pytest.approx(0.1)
-
-
 def test_the_stored_figures_are_those_of_the_abstract():
     assert PERCENTAGES == PUBLISHED
     assert AUCS == {"image": 0.76, "clinical": 0.81, "integrated": 0.83}
+    found = hanley_mcneil_interval(0.81, 21, 86)
+    assert (found.low, found.high, found.standard_error) == pytest.approx((0.692, 0.928, 0.060), abs=5e-4)
 
 
 def test_published_intervals_come_from_the_smallest_test_set():

@@ -35,16 +35,6 @@ def test_identical_models_reclassify_nobody():
         assert (found.value, found.low, found.high) == (0, 0, 0)
 
 
-def test_the_interval_holds_the_value_and_shrinks_with_patients():
-    widths = []
-    for copies in (20, 500):
-        y, old, new = (np.tile(part, copies) for part in (Y, OLD, NEW))
-        found = net_reclassification(y, old, new, n_resamples=300, rng=rng())
-        assert found.low <= found.value <= found.high
-        widths.append(found.high - found.low)
-    assert widths[1] == pytest.approx(widths[0] / 5, rel=0.2)
-
-
 def test_a_useless_predictor_that_miscalibrates_improves_both_indexes():
     # The reason for the caution: more extreme probabilities, no new information.
     draw = np.random.default_rng(1)

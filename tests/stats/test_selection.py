@@ -6,13 +6,12 @@ from scipy.special import expit
 from scipy.stats import chi2
 
 from hepred_lib.stats.bootstrap import bootstrap_indices
-from hepred_lib.stats.logistic import Coding, batched_irls, fit_logistic
+from hepred_lib.stats.logistic import batched_irls, fit_logistic
 from hepred_lib.stats.selection import (
     Plan,
     Rule,
     _screen,
     forward_select,
-    group_columns,
     inclusion_frequency,
     select_paths,
     selection_stability,
@@ -70,11 +69,6 @@ def test_the_steps_end_at_the_model():
     assert selection.steps["variable"].tolist() == list(selection.path)
 
 
-def test_a_monotone_change_of_units_leaves_the_path():
-    x, y = cohort()
-    assert forward_select(x.assign(a=40 - 1000 * x["a"]), y).path == forward_select(x, y).path
-
-
 @pytest.mark.parametrize(
     ("name", "blocks", "coded"),
     [("place", None, {"place[lobar]", "place[stem]"}), ("letters", {"letters": ["a", "b"]}, {"a", "b"})],
@@ -127,6 +121,8 @@ def test_selection_stops_at_a_p_value_equal_to_alpha():
 def test_unusable_arguments_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         forward_select(*cohort(), **arguments)
+    with pytest.raises(ValueError, match="n_resamples must be a whole number >= 1"):
+        stability(*stability_cohort(), n=0)
 
 
 def test_a_separating_candidate_is_refused_by_name_or_answered_by_firths_penalty():
@@ -135,13 +131,6 @@ def test_a_separating_candidate_is_refused_by_name_or_answered_by_firths_penalty
     with pytest.raises(ValueError, match="giveaway separate"):
         forward_select(x, y)
     assert forward_select(x, y, separation="firth").model.method == "firth"
-
-
-def test_inclusion_frequencies_are_found_by_seed_and_favour_the_true():
-    x, y = cohort()
-    one, two = (inclusion_frequency(x, y, n_resamples=60, rng=np.random.default_rng(1)) for _ in range(2))
-    assert one.equals(two)
-    assert one[["skewed", "rare"]].min() > 0.9 > 0.5 > one[["c", "d", "e", "f"]].max()
 
 
 @pytest.mark.parametrize("criterion", ["lr", "aic", "bic"])
@@ -192,16 +181,6 @@ def test_the_merit_is_minus_log_p_also_where_p_underflows_and_none_without_degre
     assert (np.diff(merit) > 10).all()
     assert merit[2] == pytest.approx(-chi2.logsf(1370.0, 1) + 15, abs=0.05)
     assert np.isneginf(Rule("aic").merit(np.array([0.0]), np.array([0]), 100)).all()
-
-
-def test_columns_are_grouped_where_their_first_member_stands():
-    assert group_columns(["a", "b", "c"], {"ends": ["a", "c"]}) == {"ends": ("a", "c"), "b": ("b",)}
-
-
-def test_forced_predictors_are_no_candidates():
-    plan = Plan.of(Coding({"a": None, "b": None}), {"a": ["a"], "b": ["b"]}, ["a"])
-    assert plan.candidates == (1,)
-    assert plan.forced.tolist() == [0, 1]
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -259,25 +238,17 @@ def test_it_repeats_forward_selection_and_its_fit():
     assert len(found.models) == len(set(paths))
 
 
-def test_inclusion_is_that_of_the_plain_function():
-    x, y = stability_cohort()
-    alone = inclusion_frequency(x, y, n_resamples=40, rng=np.random.default_rng(5), criterion="aic")
-    assert stability(x, y, rule=Rule("aic")).inclusion.equals(alone)
-
-
 def test_the_models_frequencies_add_up_and_the_full_estimate_is_the_fit_of_all_in_their_own_units():
     x, y = stability_cohort()
-    found = stability(x, y)
+    found = stability(x, y, forced=("d",), rule=Rule("aic"))
     assert found.models["frequency"].sum() == pytest.approx(1)
     assert (found.models["frequency"].diff().dropna() <= 0).all()
     full = fit_logistic(x, y).coefficients[1:]
     assert found.coefficients["full"].tolist() == pytest.approx(full.tolist(), abs=1e-6)
-
-
-def test_a_forced_predictor_is_always_in():
-    found = stability(*stability_cohort(), forced=("d",))
     assert found.inclusion["d"] == 1.0
     assert found.models["predictors"].str.contains("d").all()
+    alone = inclusion_frequency(x, y, n_resamples=40, rng=np.random.default_rng(5), criterion="aic")
+    assert stability(x, y, rule=Rule("aic")).inclusion.equals(alone)
 
 
 def test_selection_exaggerates_a_weak_effect_and_a_column_never_chosen_has_no_bias():
@@ -285,8 +256,3 @@ def test_selection_exaggerates_a_weak_effect_and_a_column_never_chosen_has_no_bi
     row = stability(*stability_cohort(), n=5, rule=Rule(alpha=1e-9)).coefficients.loc["d"]
     assert np.isnan(row["relative_bias_pct"])
     assert row["median"] == 0
-
-
-def test_no_resample_is_refused():
-    with pytest.raises(ValueError, match="n_resamples must be a whole number >= 1"):
-        stability(*stability_cohort(), n=0)

@@ -41,37 +41,6 @@ def test_forgetting_the_selection_hides_optimism():
     assert naive["slope_corrected"] > model.optimism["slope_corrected"]
 
 
-def test_an_intercept_has_no_naive_optimism():
-    x, y = cohort()
-    empty = develop(x, y, DevelopmentSettings(("h",), alpha=1e-9, n_resamples=2))
-    with pytest.raises(ValueError, match="at least one predictor"):
-        naive_optimism(x, y, empty)
-
-
-def test_a_leaked_score_looks_far_better_than_it_is():
-    x, y = cohort()
-    table = leak_demonstration(x, y, SETTINGS, in_sample=x["dl_score"] + 1.5 * y)
-    assert table.loc["out_of_fold", "p"] > 0.001 > table.loc["in_sample", "p"]
-    assert table.loc["in_sample", "odds_ratio"] > 2 * table.loc["out_of_fold", "odds_ratio"]
-
-
-def test_the_same_score_twice_gives_the_same_rows():
-    x, y = cohort()
-    table = leak_demonstration(x, y, SETTINGS, in_sample=x["dl_score"])
-    pd.testing.assert_series_equal(table.loc["out_of_fold"], table.loc["in_sample"], check_names=False)
-
-
-@pytest.mark.parametrize("wrong", [[1.0], np.full(240, np.nan)])
-def test_a_leaked_score_that_is_none_is_refused(wrong):
-    with pytest.raises(ValueError, match="in_sample"):
-        leak_demonstration(*cohort(), SETTINGS, in_sample=wrong)
-
-
-def test_a_leak_needs_a_score():
-    with pytest.raises(ValueError, match="settings must add exactly one score"):
-        leak_demonstration(*cohort(), replace(SETTINGS, added=()), in_sample=np.zeros(240))
-
-
 def test_the_same_predictors_are_fitted_on_complete_cases():
     x, y = cohort()
     model = develop(x, y, replace(SETTINGS, candidates=("a", "b"), forced=("a", "b")))
@@ -95,22 +64,21 @@ def test_too_few_complete_cases_or_no_predictor_give_no_comparison():
     assert complete_case_odds_ratios(x, y, nothing).empty
 
 
-def test_a_leaked_score_is_paid_for_by_test_patients():
+def test_a_leaked_score_looks_far_better_than_it_is_and_is_paid_for_by_test_patients():
     rng = np.random.default_rng(4)
     x, y = cohort(gaps=False)
     new, outcome = cohort(400, seed=5, gaps=False)
     settings = DevelopmentSettings(("a",), ("dl_score",), forced=("a",), n_resamples=2)
     in_sample = x["dl_score"] + 2 * y + rng.normal(0, 0.5, len(y))
     table = leak_demonstration(x, y, settings, in_sample=in_sample, test=(new, outcome))
+    assert table.loc["out_of_fold", "p"] > 0.001 > table.loc["in_sample", "p"]
+    assert table.loc["in_sample", "odds_ratio"] > 2 * table.loc["out_of_fold", "odds_ratio"]
     assert table.loc["in_sample", "test_slope"] < 0.5 < table.loc["out_of_fold", "test_slope"]
     assert table.loc["in_sample", "test_slope_low"] < table.loc["in_sample", "test_slope"]
-
-
-def test_without_test_patients_of_both_outcomes_nothing_is_said_of_them():
-    x, y = cohort(gaps=False)
-    settings = DevelopmentSettings(("a",), ("dl_score",), n_resamples=2)
     for test in (None, (x, np.zeros(len(x), dtype=int))):
-        assert leak_demonstration(x, y, settings, in_sample=x["dl_score"], test=test)["test_auc"].isna().all()
+        same = leak_demonstration(x, y, settings, in_sample=x["dl_score"], test=test)
+        assert same["test_auc"].isna().all()
+        assert same.loc["out_of_fold"].equals(same.loc["in_sample"])
 
 
 def penalized_cohort(n=160, seed=0):
@@ -147,17 +115,28 @@ def test_a_folds_outcomes_do_not_reach_its_probabilities():
 
 
 @pytest.mark.parametrize(
-    ("how", "message"),
-    [({"penalty": "elastic"}, "penalty must be one of"), ({"n_folds": 200}, "n_folds must be at most")],
+    ("call", "message"),
+    [
+        (lambda x, y: fit_penalized(x, y, penalty="elastic"), "penalty must be one of"),
+        (lambda x, y: fit_penalized(x, y, n_folds=400), "n_folds must be at most"),
+        (lambda x, y: cross_fit_penalized(x, y, np.zeros(len(y))), "fold must hold at least 2 labels"),
+        (
+            lambda x, y: naive_optimism(x, y, develop(x, y, DevelopmentSettings(("h",), alpha=1e-9, n_resamples=2))),
+            "at least one predictor",
+        ),
+        (
+            lambda x, y: leak_demonstration(x, y, replace(SETTINGS, added=()), in_sample=np.zeros(240)),
+            "settings must add exactly one score",
+        ),
+        *(
+            (lambda x, y, wrong=wrong: leak_demonstration(x, y, SETTINGS, in_sample=wrong), "in_sample")
+            for wrong in ([1.0], np.full(240, np.nan))
+        ),
+    ],
 )
-def test_unusable_arguments_are_refused(how, message):
+def test_unusable_arguments_are_refused(call, message):
     with pytest.raises(ValueError, match=message):
-        fit_penalized(*penalized_cohort(), **how)
-
-
-def test_one_fold_is_refused():
-    with pytest.raises(ValueError, match="fold must hold at least 2 labels"):
-        cross_fit_penalized(*penalized_cohort(), np.zeros(160))
+        call(*cohort())
 
 
 def test_penalties_are_set_against_the_models_own_probabilities():

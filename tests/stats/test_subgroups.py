@@ -31,19 +31,18 @@ def test_each_subgroup_has_its_own_figures_and_counts():
     assert table["n"].sum() == 600
 
 
-def test_below_ten_events_nothing_is_claimed():
+def test_nothing_is_claimed_below_ten_events_nor_of_patients_without_a_subgroup_nor_of_one_alone():
     y, p, group = sample()
     group = np.where((np.arange(600) < 20) & (group == "F"), "lobar", group)
-    row = subgroup_performance(y, p, group).set_index("group").loc["lobar"]
-    assert np.isnan(row["auc"])
-    assert "10 are needed" in row["note"]
-
-
-def test_patients_without_a_subgroup_are_counted_apart():
-    y, p, group = sample()
-    table = subgroup_performance(y, p, np.where(np.arange(600) < 100, None, group)).set_index("group")
-    assert table.loc["missing", "n"] == 100
-    assert np.isnan(table.loc["missing", "auc"])
+    table = subgroup_performance(y, p, np.where(np.arange(600) >= 500, None, group)).set_index("group")
+    assert table.loc[["lobar", "missing"], "n"].tolist() == [10, 100]
+    assert table.loc[["lobar", "missing"], "auc"].isna().all()
+    assert "10 are needed" in table.loc["lobar", "note"]
+    alone = interaction_test(y, p, ["all"] * 600)
+    assert alone["p"].isna().all()
+    assert alone["note"].str.contains("two subgroups").all()
+    with pytest.raises(ValueError, match="y and group must have one length"):
+        subgroup_performance([0, 1], [0.1, 0.5], ["a"])
 
 
 def test_a_miscalibrated_subgroup_is_found_by_the_interaction():
@@ -54,18 +53,6 @@ def test_a_miscalibrated_subgroup_is_found_by_the_interaction():
 def test_two_subgroups_alike_are_seldom_rejected():
     p = np.array([interaction_test(*sample(400, seed))["p"].to_numpy() for seed in range(60)])
     assert ((p < 0.05).mean(axis=0) < 0.15).all()
-
-
-def test_one_usable_subgroup_makes_no_test():
-    y, p, _ = sample()
-    table = interaction_test(y, p, ["all"] * 600)
-    assert table["p"].isna().all()
-    assert table["note"].str.contains("two subgroups").all()
-
-
-def test_groups_of_other_patients_are_refused():
-    with pytest.raises(ValueError, match="y and group must have one length"):
-        subgroup_performance([0, 1], [0.1, 0.5], ["a"])
 
 
 def test_each_site_is_judged_by_the_others_and_the_mean_is_that_of_random_effects():
@@ -86,6 +73,7 @@ def test_each_site_is_judged_by_the_others_and_the_mean_is_that_of_random_effect
     assert found.loc["all sites", ["auc", "auc_tau"]].tolist() == pytest.approx([expit(mean["estimate"]), mean["tau"]])
     ahead = expit([mean["prediction_low"], mean["prediction_high"]])
     assert found.loc["a further site", ["auc_low", "auc_high"]].tolist() == pytest.approx(ahead)
+    assert internal_external(x, y, site.fillna("B").replace("C", "B"), settings).empty, "two have no spread"
 
 
 def test_sites_where_nothing_is_selected_have_a_note_in_place_of_a_mean():
@@ -95,9 +83,3 @@ def test_sites_where_nothing_is_selected_have_a_note_in_place_of_a_mean():
     assert np.isnan([found["auc"], found["slope_tau"]]).all()
     assert np.isfinite(found["in_the_large"])
     assert found["note"] == "AUC: no interval at 3 of 3 sites; slope: no interval at 3 of 3 sites"
-
-
-def test_two_sites_are_too_few_to_speak_of_their_spread():
-    x, y = pd.DataFrame({"a": np.arange(80.0)}), np.arange(80) % 2
-    settings = DevelopmentSettings(("a",), n_imputations=1, n_resamples=1)
-    assert internal_external(x, y, pd.Series(np.arange(80) % 4 // 2), settings).empty
