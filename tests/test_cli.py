@@ -28,12 +28,6 @@ def refused(monkeypatch, capsys, *arguments: str) -> str:
     return line
 
 
-def test_an_unknown_site_is_refused(monkeypatch, capsys, tmp_path):
-    assert "--site must be A or B, got 'C'" in refused(
-        monkeypatch, capsys, "simulate", str(tmp_path / "c"), "--site", "C"
-    )
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -63,6 +57,9 @@ def test_an_unknown_site_is_refused(monkeypatch, capsys, tmp_path):
         ("simulate out --patients 0", "Invalid value for '--patients': .* greater than or equal to 1"),
         ("simulate out --seed x", "Invalid value for '--seed': .* valid integer"),
         ("simulate out --matrix 10", "Invalid value for '--matrix': .* greater than or equal to 64"),
+        ("simulate out --site C", "--site must be A or B, got 'C'"),
+        ("run none.yaml", r"none\.yaml is not there"),
+        *((f"{command} export", "must be the folder of a finished study") for command in ("figures", "report")),
         ("bogus", "No such command 'bogus'"),
     ],
 )
@@ -80,22 +77,12 @@ def test_the_version_is_that_of_the_package():
     assert (shown.exit_code, shown.output) == (0, f"hepred {version('hepred')}\n")
 
 
-@pytest.mark.parametrize("command", ["figures", "report"])
-def test_a_run_that_is_not_finished_is_refused(monkeypatch, capsys, tmp_path, command):
-    assert "must be the folder of a finished study" in refused(monkeypatch, capsys, command, str(tmp_path))
-
-
 def test_check_prints_a_line_a_problem(tmp_path, cohort_folder):
     path = cohort_folder / "manifest.csv"
     path.write_text(path.read_text().replace(",71,F", ",260,F"))
     shown = CliRunner().invoke(cli.app, ["check", str(path)])
     assert shown.exit_code == 2
     assert "age must be within 18 to 110, got 260 (patient HE-1" in shown.output
-
-
-def test_the_rules_of_all_columns_are_printed():
-    shown = CliRunner().invoke(cli.app, ["check", "--rules"])
-    assert "sbp_mmhg" in shown.output
 
 
 def test_the_summary_says_simulated_only_where_the_truth_is_known(tmp_path):

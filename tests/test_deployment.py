@@ -1,7 +1,6 @@
 """Bedside values of one new patient: read, and refused in one sentence."""
 
 import json
-import os
 
 import pytest
 
@@ -46,12 +45,8 @@ def test_values_come_back_as_given_and_null_means_missing(bedside):
         ("{", "got Expecting .* line 1 column"),
         ('{"age": NaN}', "UTF-8, .* got NaN"),
         ('{"age": -Infinity}', "got -Infinity"),
-        ('{"age": 1e999}', "age must be within 18 to 110, got Infinity"),
         ('{"age": 60, "age": 70}', 'got the name "age" twice'),
-        ('{"age": ' + "9" * 5000 + "}", "got Exceeds the limit"),
-        ("[" * 100_000, "got maximum recursion depth"),
         ("", "got Expecting .* line 1 column"),
-        ("x" * 1_000_001, "got more than 1 MB"),
     ],
 )
 def test_a_wrong_value_is_refused_in_one_sentence(bedside, content, message):
@@ -70,17 +65,6 @@ def test_another_encoding_is_refused(tmp_path, encoding):
     path.write_bytes('{"site": "Zürich"}'.encode(encoding))
     with pytest.raises(ManifestError, match=r"in UTF-8, .* got .* byte 0x"):
         read_bedside(path)
-
-
-def test_what_is_no_file_is_refused(tmp_path):
-    os.mkfifo(tmp_path / "pipe.json")
-    for path, message in (
-        (tmp_path / "pipe.json", "got a pipe"),
-        (tmp_path, "got a folder"),
-        (tmp_path / "no", "No such"),
-    ):
-        with pytest.raises(ManifestError, match=message):
-            read_bedside(path)
 
 
 def test_a_folder_without_a_finished_study_is_refused(tmp_path):

@@ -75,16 +75,12 @@ def test_a_problem_reads_as_one_sentence(write):
     ("header", "cells", "message"),
     [
         ("patient_id", "x" * 65, "patient_id must be 1 to 64 letters"),
-        ("patient_id,age", "a,nan", "age must be within 18 to 110, got nan"),
         ("patient_id,inr", "a,inf", "inr must be within 0.5 to 20, got inf"),
         ("patient_id,external_score", "a,-inf", "external_score must be within -10000 to 10000, got -inf"),
         ("patient_id,gcs", "a,13.5", "gcs must be a whole number within 3 to 15, got 13.5"),
-        ("patient_id,nihss", "a,43", "nihss must be a whole number within 0 to 42, got 43"),
-        ("patient_id,he", "a,2", "he must be 0 or 1, got 2"),
         ("patient_id,split", "a,train", "split must be development or test, got train"),
         ("patient_id,baseline_ct", "a,no.nii.gz", "baseline_ct must name a file that exists, got no.nii.gz"),
         ("patient_id,baseline_ct", "a," + "x" * 5000, "baseline_ct must name a file that exists, got xxx"),
-        ("patient_id,age", "a,70,1", "the row must have 2 cells, as the header, got 3"),
     ],
 )
 def test_broken_rules_of_one_cell_are_reported(write, header, cells, message):
@@ -131,25 +127,11 @@ def test_the_error_lists_twenty_problems_and_their_count(write):
     assert str(caught.value).count("\n") == 20
 
 
-@pytest.mark.parametrize(
-    ("lines", "encoding", "message"),
-    [
-        ((), "utf-8", "must have a header and one row per patient, got an empty file"),
-        (("patient_id,age",), "utf-8", "must have one row per patient, got a header alone"),
-        (("HE-1,70", "HE-2,71"), "utf-8", "must have a patient_id column, got the header HE-1,70"),
-        (("patient_id,age,age", "a,1,2"), "utf-8", "must have a different name for every column"),
-    ],
-)
-def test_files_that_are_no_manifest_are_refused_in_one_line(write, lines, encoding, message):
-    path = write(*lines, encoding=encoding)
-    with pytest.raises(ManifestError, match=f"^the table {message}") as caught:
+def test_a_file_without_patient_ids_is_refused_in_one_line(write):
+    path = write("HE-1,70", "HE-2,71")
+    with pytest.raises(ManifestError, match=r"^the table must have a patient_id column, got the header") as caught:
         read_manifest(path)
     assert [str(caught.value)] == [str(problem) for problem in manifest_problems(path)]
-
-
-def test_a_missing_manifest_is_refused(tmp_path):
-    with pytest.raises(ManifestError, match=r"must be a readable file, got No such file or directory at .*none\.csv"):
-        read_manifest(tmp_path / "none.csv")
 
 
 def test_every_rule_is_printed(write):

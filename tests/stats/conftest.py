@@ -3,8 +3,11 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+
+from hepred_lib.stats import sensitivity
 
 FOLDERS = {
     "simulated": Path(__file__).resolve().parents[1] / "data" / "r",
@@ -33,3 +36,9 @@ def reference(request):
         return pd.read_csv(path, dtype={"race": "category", "location": "category"}).rename(columns={"low": "y"})
 
     return read
+
+
+@pytest.fixture
+def few_strengths(monkeypatch):
+    """Penalties are searched among five strengths: what is tested does not depend on how fine the search is."""
+    monkeypatch.setattr(sensitivity, "STRENGTHS", np.logspace(-3, 1.5, 5))

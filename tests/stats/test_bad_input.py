@@ -177,6 +177,7 @@ def table(n=60, seed=0):
     return x, (rng.random(n) < 0.4).astype(int)
 
 
+pytestmark = pytest.mark.usefixtures("few_strengths")
 SETTINGS = DevelopmentSettings(("a", "b", "c", "place"), n_resamples=3, n_imputations=1)
 FITTERS = {
     "fit_logistic": fit_logistic,

@@ -115,3 +115,9 @@ def test_a_comparison_without_variance_is_none_with_a_reason(y, reason):
 def test_a_threshold_that_is_none_is_refused(wrong):
     with pytest.raises(ValueError, match="threshold must be a number"):
         evaluate([0, 1], [0.2, 0.7], wrong)
+
+
+def test_without_events_the_rest_is_still_told():
+    result = evaluate([0, 0, 0, 0], [0.1, 0.2, 0.3, 0.6], 0.5)
+    assert (result["accuracy"], result["specificity"], result["fp"], result["npv"]) == (0.75, 0.75, 1, 1.0)
+    assert result["brier"] == pytest.approx(0.125)

@@ -12,6 +12,7 @@ from hepred_lib.stats.logistic import independent_rows, maximize, profile_limits
 from hepred_lib.stats.selection import forward_select, selection_stability
 from hepred_lib.stats.sensitivity import compare_penalties
 
+pytestmark = pytest.mark.usefixtures("few_strengths")
 PLACES = ("deep", "lobar", "stem")
 
 

@@ -229,3 +229,15 @@ def test_a_given_probability_does_not_move_and_youden_does():
     assert threshold_interval(y, p, "0.2", n_resamples=20, rng=rng) == (0.2, 0.2)
     low, high = threshold_interval(y, p, "youden", n_resamples=100, rng=rng)
     assert low < youden_threshold(y, p) < high
+
+
+def test_two_neighbouring_floats_are_still_told_apart():
+    lower, upper = 0.5, np.nextafter(0.5, 1)
+    assert confusion([0, 1], [lower, upper], youden_threshold([0, 1], [lower, upper])).accuracy == 1.0
+
+
+def test_in_large_samples_it_is_the_multinomials_standard_error():
+    q, c, n = np.array([0.15, 0.2]), np.array([1.0, -0.25]), 1_000_000
+    _, low, high = combination_interval((q * n)[:, None], c[:, None], n)
+    variance = (np.sum(c**2 * q) - np.sum(c * q) ** 2) / n
+    assert (high - low)[0] == pytest.approx(2 * 1.959963984540054 * np.sqrt(variance), rel=1e-3)

@@ -65,3 +65,13 @@ def test_the_table_of_moves_gives_the_categorical_index():
 def test_a_risk_at_a_boundary_belongs_above():
     table = reclassification_table([0, 1], [0.5, 0.1], [0.5, 0.1], [0.5])
     assert table.query("outcome == 0 and old == 1 and new == 1")["patients"].tolist() == [1]
+
+
+def test_the_interval_holds_the_value_and_shrinks_with_patients():
+    widths = []
+    for copies in (20, 500):
+        y, old, new = (np.tile(part, copies) for part in (Y, OLD, NEW))
+        found = net_reclassification(y, old, new, n_resamples=300, rng=rng())
+        assert found.low <= found.value <= found.high
+        widths.append(found.high - found.low)
+    assert widths[1] == pytest.approx(widths[0] / 5, rel=0.2)

@@ -12,6 +12,7 @@ from hepred_lib.stats.selection import (
     Rule,
     _screen,
     forward_select,
+    group_columns,
     inclusion_frequency,
     select_paths,
     selection_stability,
@@ -256,3 +257,7 @@ def test_selection_exaggerates_a_weak_effect_and_a_column_never_chosen_has_no_bi
     row = stability(*stability_cohort(), n=5, rule=Rule(alpha=1e-9)).coefficients.loc["d"]
     assert np.isnan(row["relative_bias_pct"])
     assert row["median"] == 0
+
+
+def test_columns_are_grouped_where_their_first_member_stands():
+    assert group_columns(["a", "b", "c"], {"ends": ["a", "c"]}) == {"ends": ("a", "c"), "b": ("b",)}

@@ -16,6 +16,7 @@ from hepred_lib.stats.sensitivity import (
     naive_optimism,
 )
 
+pytestmark = pytest.mark.usefixtures("few_strengths")
 NAMES = tuple("abcdefgh")
 
 

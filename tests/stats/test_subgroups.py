@@ -51,7 +51,7 @@ def test_a_miscalibrated_subgroup_is_found_by_the_interaction():
 
 
 def test_two_subgroups_alike_are_seldom_rejected():
-    p = np.array([interaction_test(*sample(400, seed))["p"].to_numpy() for seed in range(60)])
+    p = np.array([interaction_test(*sample(200, seed))["p"].to_numpy() for seed in range(60)])
     assert ((p < 0.05).mean(axis=0) < 0.15).all()
 
 
