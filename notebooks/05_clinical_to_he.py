@@ -259,7 +259,7 @@ tables.coefficient_table(model)
 # The model takes each number as linear in the log odds. The test compares the straight line with a restricted cubic spline
 # of four knots, the other selected variables held linear, in the first imputed data set. A small p calls for a curved
 # term, a large one does not prove a straight line: with few events the test has little power. Where a test is not
-# possible, `note` gives the reason.
+# possible, `note` gives the reason; numbers of ten values or fewer, and variables that were not selected, are not tested.
 
 # %%
 single = [name for name in model.path if basis.blocks[name] == (name,)]
@@ -312,8 +312,8 @@ tables.save_table(run.folder, "model_frequency", stability.models).head(10)
 # %% [markdown]
 # What selection does to the size of an effect: `full` is the coefficient with all candidates in the model, then its spread
 # over the resamples (0 where not chosen). `relative_bias_pct` compares the estimates where chosen with `full`: weak effects
-# enter only in the samples that happen to overestimate them. Where `rmsd_ratio` exceeds 1, selection makes the estimate
-# worse than no selection (Heinze, Wallisch and Dunkler 2018).
+# enter only in the samples that happen to overestimate them (where `full` is near 0 the percentage means nothing). Where
+# `rmsd_ratio` exceeds 1, selection makes the estimate worse than no selection (Heinze, Wallisch and Dunkler 2018).
 
 # %%
 steady = stability.coefficients.rename_axis("name").reset_index()
@@ -463,7 +463,7 @@ enough = min(y[whole].sum(), (1 - y[whole]).sum()) >= 10
 once = replace(settings, n_imputations=1, n_resamples=1)
 again = develop(x[whole], y[whole], once).path if enough else ["too few patients"]
 anew = {"patients": [len(y), whole.sum()], "with HE": [y.sum(), y[whole].sum()]}
-anew["selected"] = [", ".join(map(predictor_label, path)) for path in (model.path, again)]
+anew["selected"] = [", ".join(map(predictor_label, path)) or "nothing" for path in (model.path, again)]
 pd.DataFrame(anew, index=["imputed", "complete cases"])
 
 # %% [markdown]

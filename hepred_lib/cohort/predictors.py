@@ -163,4 +163,5 @@ def predictor_unit(name: str) -> str:
     column = COLUMNS.get(name)
     if column is None or column.kind == "binary":
         return ""
-    return f"per {column.unit or ('point' if column.kind == 'integer' else 'unit')}"
+    unit = column.unit if column.unit == "y" else PRINTED_UNITS.get(column.unit, column.unit)
+    return f"per {unit or ('point' if column.kind == 'integer' else 'unit')}"

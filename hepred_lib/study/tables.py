@@ -371,10 +371,10 @@ def coefficient_table(model: DevelopedModel) -> pd.DataFrame:
 
 def _unit(name: str, curves: Mapping[str, Sequence[float]]) -> str:
     if split_term(name)[0] == SPLINE:
-        unit = predictor_unit(split_term(name)[1]).removeprefix("per ").replace("10^9", "10⁹")
+        unit = predictor_unit(split_term(name)[1]).removeprefix("per ")
         words = f"{curves[name][-1]:.3g} against {curves[name][0]:.3g}" if name in curves else ""
         return words if unit in ("", "point", "unit") else f"{words} {unit}".strip() if words else ""
-    return "" if "[" in name else predictor_unit(name).replace("10^9", "10⁹")
+    return "" if "[" in name else predictor_unit(name)
 
 
 def _counted(name: str, curves: Mapping[str, Sequence[float]]) -> str:
@@ -594,6 +594,7 @@ PAGES: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     "reclassification": reclassification_page,
     "subgroups": subgroups_page,
     "internal_external": sites_page,
+    "internal_external_integrated": sites_page,
     "tripod_ai": checklist_page,
 }
 CODES: dict[tuple[str, ...], Callable[[str], str]] = {
