@@ -10,6 +10,7 @@ from scipy.stats import norm
 from hepred_lib.stats.discrimination import binormal_separation
 from hepred_lib.stats.sample_size import cox_snell_r2_from_auc, external_minimum, riley_minimum, supported_parameters
 
+DATA = Path(__file__).parents[1] / "data"
 PREVALENCE = 21 / 107
 
 
@@ -95,8 +96,18 @@ def test_the_number_supported_is_the_last_that_fits_and_is_found_at_once():
         assert riley_minimum(found + 1, 0.2, r2).n > n
 
 
+def test_development_samples_are_those_of_the_authors_program():
+    table = pd.read_csv(DATA / "pmsampsize" / "sizes.csv")
+    assert len(table) == 10
+    for row in table.itertuples():
+        found = riley_minimum(row.parameters, row.prevalence, row.r2, row.shrinkage)
+        expected = (row.n_shrinkage, row.n_optimism, row.n_overall_risk, row.n)
+        assert (found.n_shrinkage, found.n_optimism, found.n_overall_risk, found.n) == expected
+        assert cox_snell_r2_from_auc(row.auc, row.prevalence) == pytest.approx(row.r2, abs=1e-3)  # theirs is simulated
+
+
 def test_evaluation_samples_are_those_of_the_authors_program():
-    table = pd.read_csv(Path(__file__).parents[1] / "data" / "pmvalsampsize" / "sizes.csv")
+    table = pd.read_csv(DATA / "pmvalsampsize" / "sizes.csv")
     normal = ndtri((np.arange(100_000) + 0.5) / 100_000)
     for row in table.itertuples():
         point = None if np.isnan(row.threshold) else (row.sensitivity, row.specificity, row.threshold)
