@@ -36,11 +36,6 @@ def test_what_an_explanation_refers_to_is_explained(terms):
     assert referred <= folded
 
 
-@pytest.mark.parametrize("abbreviation", ["AUC", "ROC", "GCS", "NIHSS", "INR", "HU", "HE", "HD95", "DL", "NCCT", "ICI"])
-def test_abbreviations_of_the_book_are_explained(terms, abbreviation):
-    assert any(re.match(rf"{abbreviation}\b", term) for term in terms)
-
-
 def test_capitals_in_the_notebooks_prose_are_explained_or_plain(terms):
     """An abbreviation of two or more capitals that the notebooks' text uses has an entry, or is no term."""
     plain = {"CT", "SD", "CSV", "CPU", "GPU"}

@@ -3,7 +3,6 @@
 import re
 import warnings
 
-import numpy as np
 import pandas as pd
 import pytest
 from markdown_it import MarkdownIt
@@ -12,7 +11,6 @@ from hepred_lib.figures.catalogue import draw
 from hepred_lib.figures.style import png
 from hepred_lib.literal import for_formula, for_latex, for_markdown
 from hepred_lib.study.drawing import Markdown
-from hepred_lib.study.tables import as_printed
 
 NAMES = [
     "$", "$$", r"$\frac{1}{0}$", "a_b^c", "50 % {download}`x`", "<script>alert(1)</script>", "back\\slash", "| pipe |",
@@ -54,8 +52,3 @@ def test_a_formula_reads_no_sign_of_a_name():
 
 def test_a_sentence_of_a_notebook_carries_no_html():
     assert Markdown("**p < 0.05** for <img src=x>").data == "**p < 0.05** for &lt;img src=x>"
-
-
-def test_an_infinite_number_is_printed_as_a_word():
-    table = pd.DataFrame({"predictor": ["a", "b"], "gvif": [np.inf, 1.5]})
-    assert as_printed(table)["gvif"].tolist() == ["infinite", "1.50"]

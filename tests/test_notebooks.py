@@ -26,13 +26,9 @@ def test_the_book_is_complete():
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
-def test_a_pair_is_in_step(name):
+def test_a_pair_is_in_step_and_the_notebook_carries_no_outputs(name):
     from_script = [(cell.cell_type, cell.source) for cell in jupytext.read(FOLDER / f"{name}.py").cells]
     assert [(cell["cell_type"], "".join(cell["source"])) for cell in cells(name)] == from_script
-
-
-@pytest.mark.parametrize("name", NOTEBOOKS)
-def test_a_notebook_carries_no_outputs(name):
     assert not any(cell.get("outputs") or cell.get("execution_count") for cell in cells(name))
 
 

@@ -21,7 +21,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
-from types import SimpleNamespace
+from types import CodeType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -74,6 +74,7 @@ NO_CHARACTERISTIC = (
     *("patient_id", "split", "fold", "site", "external_score", "dl_score", "has_hemorrhage"),
     *("baseline_ivh_ml", "followup_ivh_ml"),
 )
+_COMPILED: dict[str, CodeType] = {}
 ROW_PER_PATIENT = ("cohort.csv", "excluded.csv", "quality.csv", "external.json")
 
 
@@ -388,7 +389,7 @@ def _answer(item: Mapping[str, Any], files: Files, environment: Environment) -> 
         """A sentence and its files: those that a reader is shown, then those that it was written from."""
         files.read = {}
         try:
-            sentence = " ".join(_filled(environment.from_string(text)).split())
+            sentence = " ".join(_filled(_template(environment, text)).split())
             # A part that this study does not have is shown by no file.
             shown = [files.file(pattern) for pattern in where if sentence]
         except AbsentError as reason:
@@ -408,6 +409,13 @@ def _answer(item: Mapping[str, Any], files: Files, environment: Environment) -> 
         status = verdict if verdict and said and not missing else NO_INFORMATION
     where = dict.fromkeys(name for sentence, names in answers if sentence for name in names)
     return {"status": status, "answer": " ".join([*said, *left]), "where": " ".join(where)}
+
+
+def _template(environment: Environment, text: str) -> Template:
+    """As ``environment.from_string``, but compiled once: the environments of studies differ in values only."""
+    if text not in _COMPILED:
+        _COMPILED[text] = environment.compile(text)
+    return Template.from_code(environment, _COMPILED[text], environment.make_globals(None))
 
 
 def _filled(template: Template, **more: Any) -> str:

@@ -55,17 +55,13 @@ def test_coma_scale_probabilities_add_up_and_follow_the_mean():
     assert pmf.shape == (3, 13)
     assert np.allclose(pmf.sum(axis=1), 1)
     assert list(pmf.argmax(axis=1) + 3) == [3, 9, 15]
+    assert [sum(mix.location) for mix in CASE_MIX.values()] == pytest.approx([1] * len(CASE_MIX))
 
 
 def test_volumes_stay_within_what_a_location_can_hold():
     sites = np.arange(5)
     assert (true_volume_ml(np.full(5, 9.0), sites) == [140, 60, 140, 15, 45]).all()
     assert (true_volume_ml(np.full(5, -9.0), sites) == 0.5).all()
-
-
-def test_case_mixes_are_probabilities():
-    for mix in CASE_MIX.values():
-        assert sum(mix.location) == pytest.approx(1)
 
 
 def test_a_patient_draws_the_same_numbers_in_any_company():

@@ -39,70 +39,31 @@ def test_an_outcome_that_is_no_outcome_is_refused(y, message):
         checks.outcome(y)
 
 
-@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
-def test_a_score_that_is_not_finite_is_refused(wrong):
-    with pytest.raises(ValueError, match="score must be finite"):
-        checks.scores([0.0, wrong])
+OTHERS = pd.Series([0.1, 0.2], index=["HE-2", "HE-1"])
+LABELS = "fold must hold one label for each of the 3 rows"
+REFUSED = [
+    *((lambda w=w: checks.scores([0.0, w]), "score must be finite") for w in (np.nan, np.inf, -np.inf)),
+    *((lambda w=w: checks.probabilities([0.5, w]), r"p must lie in \[0, 1\]") for w in (-0.01, 1.01)),
+    (lambda: checks.outcome_and_probability([0, 1], [0.1, 0.2, 0.3]), "y and p must have one length, got 2 and 3"),
+    (lambda: checks.outcome_and_probability((OTHERS > 0.1).astype(int)[::-1], OTHERS), "y and p must share one index"),
+    *((lambda w=w: checks.between(w, "level", 0, 1), "level must lie between 0 and 1") for w in (0, 1, np.nan)),
+    *((lambda w=w: checks.at_least(w, "tp", 0), "tp must be a whole number >= 0") for w in (1.5, -1, np.nan, np.inf)),
+    *((lambda w=w: checks.between(w, "level", 0, 1), f"level must .*, got {w}") for w in ("0.5", None)),
+    *((lambda w=w: checks.at_least(w, "level", 0), f"level must .*, got {w}") for w in ("0.5", None)),
+    *((lambda w=w: checks.number(w, "level"), f"level must be a number, got {w}") for w in ("0.5", None)),
+    *((lambda w=w: checks.generator(w), f"rng must be a random generator, .*got {w}") for w in (7, None)),
+    (lambda: checks.fold_numbers([0, 1, np.nan], 3), "fold must be known for every patient, got none at position 2"),
+    (lambda: checks.fold_numbers([0, None, 1], 3), "fold must be known for every patient, got none at position 1"),
+    (lambda: checks.fold_numbers([2, 2, 2], 3), "fold must hold at least 2 labels"),
+    *((lambda w=w: checks.fold_numbers(w, 3), LABELS) for w in ([0, 1], [[0, 1, 2]])),
+]
 
 
-@pytest.mark.parametrize("wrong", [-0.01, 1.01])
-def test_a_probability_out_of_range_is_refused(wrong):
-    with pytest.raises(ValueError, match=r"p must lie in \[0, 1\]"):
-        checks.probabilities([0.5, wrong])
-
-
-def test_unequal_lengths_are_refused():
-    with pytest.raises(ValueError, match="y and p must have one length, got 2 and 3"):
-        checks.outcome_and_probability([0, 1], [0.1, 0.2, 0.3])
-
-
-def test_predictions_of_other_patients_are_refused():
-    y = pd.Series([0, 1], index=["HE-1", "HE-2"])
-    with pytest.raises(ValueError, match="y and p must share one index"):
-        checks.outcome_and_probability(y, pd.Series([0.1, 0.2], index=["HE-2", "HE-1"]))
-
-
-@pytest.mark.parametrize("wrong", [0, 1, np.nan])
-def test_a_level_on_its_bounds_is_refused(wrong):
-    with pytest.raises(ValueError, match="level must lie between 0 and 1"):
-        checks.between(wrong, "level", 0, 1)
-
-
-@pytest.mark.parametrize("wrong", [1.5, -1, float("nan"), float("inf")])
-def test_a_count_that_is_no_count_is_refused(wrong):
-    with pytest.raises(ValueError, match="tp must be a whole number >= 0"):
-        checks.at_least(wrong, "tp", 0)
-
-
-@pytest.mark.parametrize("wrong", ["0.5", None])
-def test_text_and_nothing_are_no_numbers(wrong):
-    for check in (lambda v: checks.between(v, "level", 0, 1), lambda v: checks.at_least(v, "level", 0)):
-        with pytest.raises(ValueError, match=f"level must .*, got {wrong}"):
-            check(wrong)
-    with pytest.raises(ValueError, match=f"level must be a number, got {wrong}"):
-        checks.number(wrong, "level")
-
-
-@pytest.mark.parametrize("wrong", [7, None])
-def test_a_seed_is_no_generator(wrong):
-    with pytest.raises(ValueError, match=f"rng must be a random generator, .*got {wrong}"):
-        checks.generator(wrong)
+@pytest.mark.parametrize(("call", "message"), REFUSED)
+def test_what_is_no_score_probability_number_seed_or_fold_is_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
 
 
 def test_folds_are_numbered_in_their_order():
     assert checks.fold_numbers(["b", "a", "c", "a"], 4).tolist() == [1, 0, 2, 0]
-
-
-@pytest.mark.parametrize(
-    ("fold", "message"),
-    [
-        ([0, 1, np.nan], "fold must be known for every patient, got none at position 2"),
-        ([0, None, 1], "fold must be known for every patient, got none at position 1"),
-        ([2, 2, 2], "fold must hold at least 2 labels"),
-        ([0, 1], "fold must hold one label for each of the 3 rows"),
-        ([[0, 1, 2]], "fold must hold one label for each of the 3 rows"),
-    ],
-)
-def test_folds_that_are_none_are_refused(fold, message):
-    with pytest.raises(ValueError, match=message):
-        checks.fold_numbers(fold, 3)

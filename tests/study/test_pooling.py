@@ -59,14 +59,6 @@ def test_identical_studies_have_no_between_variance_and_never_a_narrower_interva
     assert found["high"] - 1 == pytest.approx(4.302653 * 0.1, rel=1e-6)
 
 
-def test_the_between_variance_makes_the_q_statistic_its_expectation():
-    effect, variance = np.array([0.2, 1.4, 0.7, 2.0]), np.array([0.05, 0.2, 0.1, 0.3])
-    found = random_effects(effect, variance)
-    weight = 1 / (variance + found["tau"] ** 2)
-    assert weight @ (effect - found["estimate"]) ** 2 == pytest.approx(3)
-    assert found["estimate"] == pytest.approx(weight @ effect / weight.sum())
-
-
 def test_it_agrees_with_statsmodels_where_sites_differ():
     from statsmodels.stats.meta_analysis import combine_effects
 

@@ -65,11 +65,6 @@ def test_reasons_are_facts_about_the_patient():
     assert set(summary.exclusions(table, image_source="scans")) == {"no baseline CT"}
 
 
-def test_with_scans_only_a_missing_first_scan_excludes():
-    table = marked(baseline_volume_ml=[9.0, NAN], baseline_ct=["a.nii.gz", None], he=[NAN, NAN])
-    assert summary.exclusions(table, image_source="scans").tolist() == ["", "no baseline CT"]
-
-
 @pytest.mark.parametrize("split", [("development", "test"), ("test", "development")])
 def test_hemorrhages_without_an_outcome_are_never_counted_as_blood_free(split):
     cohort = pd.DataFrame({"split": [*split, *split, *split], "he": [1.0, 0.0, NAN, NAN, NAN, 1.0]})
@@ -77,13 +72,9 @@ def test_hemorrhages_without_an_outcome_are_never_counted_as_blood_free(split):
     counted = summary.count_patients(cohort, cohort.iloc[:0])
     assert (counted["patients"], counted["without_outcome"], counted["blood_free"]) == (3, 2, 1)
     assert counted["development"] + counted["test"] == 3
-
-
-def test_excluded_rows_are_counted_too():
-    cohort = pd.DataFrame({"split": ["development", "test"], "he": [1.0, 0.0], "has_hemorrhage": 1})
     excluded = pd.DataFrame({"reason": ["no hemorrhage", "no follow-up CT"], "he": NAN, "has_hemorrhage": [0, 1]})
-    counted = summary.count_patients(cohort, excluded)
-    assert [counted[name] for name in ("excluded", "blood_free", "without_outcome")] == [2, 1, 1]
+    more = summary.count_patients(cohort, excluded)
+    assert [more[name] for name in ("excluded", "blood_free", "without_outcome")] == [2, 2, 3]
 
 
 def test_the_boxes_of_the_flow_add_up():
@@ -100,30 +91,22 @@ def test_the_boxes_of_the_flow_add_up():
     assert summary.missing_outcomes(table).to_numpy().tolist() == [["no follow-up CT", 1]]
 
 
-def test_slices_that_can_be_called_either_way_are_left_out():
+def test_slices_that_can_be_called_either_way_are_left_out_and_of_one_kind_alone_nothing_is_told():
     calls = pd.DataFrame({"patient_id": list("aabb"), "presence": [0.9, 0.1, 0.8, 0.2], "blood": [1.0, 0.0, NAN, 0.0]})
-    found = summary.detection(calls, n_resamples=50, rng=np.random.default_rng(0), notes=[])
+    how, notes = {"n_resamples": 50, "rng": np.random.default_rng(0)}, []
+    found = summary.detection(calls, **how, notes=notes)
     assert (found["auc"], found["n_slices"]) == (1.0, 3)
+    assert summary.detection(calls[1:2], **how, notes=notes)["auc"] is None
+    assert "slices with and without blood are needed" in notes[-1]
 
 
-def test_detection_without_bloody_slices_is_null_with_a_reason():
-    calls = pd.DataFrame({"patient_id": ["a"], "presence": [0.5], "blood": [0.0]})
-    notes = []
-    assert summary.detection(calls, n_resamples=5, rng=np.random.default_rng(0), notes=notes)["auc"] is None
-    assert "slices with and without blood are needed" in notes[0]
-
-
-def test_outlines_of_blood_free_patients_do_not_enter_the_dice():
+def test_outlines_of_blood_free_patients_do_not_enter_the_dice_and_none_at_all_gives_nulls_with_a_reason():
     table = pd.DataFrame({"dice": [0.8, 0.9, 1.0], "hd95_mm": [3.0, 2.0, 0.0], "reference_ml": [5.0, 9.0, 0.0]})
-    found = summary.segmentation(table.assign(predicted_ml=[6.0, 9.0, 0.0]), notes=[])
+    table, notes = table.assign(predicted_ml=[6.0, 9.0, 0.0]), []
+    found = summary.segmentation(table, notes=notes)
     assert found["dice_median"] == pytest.approx(0.85)
     assert found["volume_bias_ml"] == pytest.approx(0.5)
-
-
-def test_no_reference_outline_gives_nulls_with_a_reason():
-    notes = []
-    empty = pd.DataFrame({"dice": [], "hd95_mm": [], "reference_ml": [], "predicted_ml": []})
-    assert set(summary.segmentation(empty, notes=notes).values()) == {None}
+    assert set(summary.segmentation(table.iloc[:0], notes=notes).values()) == {None}
     assert notes
 
 
@@ -135,11 +118,6 @@ def test_models_are_judged_beside_the_accuracy_of_calling_nobody_positive(rows):
     assert any("10 events" in note for note in notes)
 
 
-def test_comparisons_follow_the_order_of_the_contract(rows):
-    pairs = [(pair["a"], pair["b"]) for pair in summary.compare(rows, list(summary.MODELS), notes=[])]
-    assert pairs == [("integrated", "clinical"), ("integrated", "image"), ("clinical", "image")]
-
-
 def test_a_model_is_judged_on_the_patients_who_have_its_input(rows):
     gaps = rows.assign(p_image=rows["p_image"].where(rows.index >= 3))
     found = summary.evaluate_models(gaps, dict.fromkeys(summary.MODELS, 0.3), notes=[])
@@ -148,16 +126,13 @@ def test_a_model_is_judged_on_the_patients_who_have_its_input(rows):
     assert found["image"] == whole["image"]
 
 
-def test_a_model_without_any_input_is_null_with_a_reason(rows):
+def test_a_model_without_any_input_is_null_with_a_reason_and_without_outcomes_there_is_none(rows):
     notes = []
     found = summary.evaluate_models(rows.assign(p_image=np.nan), {"image": 0.3, "clinical": 0.3}, notes=notes)
     assert found["image"] is None
     assert found["clinical"]["n"] == 40
     assert any(note.startswith("models.image: no patient") for note in notes)
-
-
-def test_without_outcomes_no_model_is_judged_and_a_note_says_so(rows):
-    notes = []
+    notes.clear()
     assert summary.evaluate_models(rows.iloc[:0], {"clinical": 0.3}, notes=notes) == {}
     assert notes == ["models: no outcomes."]
 
@@ -216,16 +191,11 @@ def test_every_known_characteristic_splits_the_patients():
     }
 
 
-def test_a_single_site_and_complete_predictors_make_no_subgroup():
+def test_a_single_site_complete_predictors_and_unknown_values_make_no_subgroup():
     table, *_ = judged_patients()
     splits = summary.subgroup_splits(table.assign(site="A"), table, ["age", "male"])
     assert {"Site", "Predictors"} & set(splits) == set()
-
-
-def test_unknown_columns_and_values_make_no_subgroup():
-    table, *_ = judged_patients()
-    splits = summary.subgroup_splits(table[["gcs", "age"]].assign(age=np.nan, site=None), table, [])
-    assert splits == {}
+    assert summary.subgroup_splits(table[["gcs", "age"]].assign(age=np.nan, site=None), table, []) == {}
 
 
 def test_the_volumes_tertiles_are_those_of_development():
@@ -239,18 +209,14 @@ def test_the_volumes_tertiles_are_those_of_development():
 def test_the_figure_begins_with_everybody_and_keeps_the_order_of_the_groups():
     table, y, p = judged_patients()
     table.loc[:4, "sex"] = None
+    p.iloc[0] = 1.0  # moved inwards
     shown = summary.subgroup_table(pd.Series(y), p, summary.subgroup_splits(table, table, ["gcs"]), model="clinical")
+    assert np.isfinite(shown.loc[0, "in_the_large"])
     assert shown.loc[0, ["split", "group", "n"]].tolist() == ["", "All test patients", 200]
     assert shown.loc[shown["split"] == "Sex", "group"].tolist() == ["female", "male", "missing"]
     assert shown.loc[shown["split"] == "Age (years)", "group"].tolist() == ["under 65", "65 or older"]
     assert shown.loc[shown["split"] == "Sex", "p_auc"].nunique() == 1
     assert shown.groupby("split")["n"].sum().eq(200).all()
-
-
-def test_certain_probabilities_are_moved_inwards():
-    _, y, p = judged_patients()
-    p.iloc[0] = 1.0
-    assert np.isfinite(summary.subgroup_table(pd.Series(y), p, {}, model="clinical").loc[0, "in_the_large"])
 
 
 def test_a_second_ct_after_the_window_gives_no_outcome():
