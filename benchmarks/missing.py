@@ -14,8 +14,9 @@ sicker the patient the more often. Each way is fitted on the same patients, with
 The *deployed slope* is the calibration slope in 20,000 new patients with gaps of the same kind, who are imputed without
 their outcome.
 
-Last, patients without an outcome: the sicker (lower coma scale, larger hematoma), the more often. A bedside model that
-was made from other patients is judged on those with an outcome, as they are and weighted, and on everybody.
+Last, patients without an outcome: the sicker (lower coma scale, larger hematoma), the more often. Two bedside models of
+other patients, one with the coma scale and one without, are judged on those with an outcome, as they are and weighted,
+and on everybody.
 
 .venv/bin/python benchmarks/missing.py [--cohorts 40] [--patients 1000]
 """
@@ -41,6 +42,7 @@ from ich_phantom import cohort as phantom
 TRUTH = {"a": 1.0, "b": 0.5, "c": 1.0}
 INTERCEPT, CORRELATION, SHARES, N_NEW = -1.5, 0.3, (0.15, 0.3, 0.5), 20_000
 OWN = ("gcs", "onset_to_ct_h", "fibrinogen_g_l", "anticoagulant")
+JUDGED = ("gcs", "onset_to_ct_h", "anticoagulant", "sbp_mmhg")
 
 
 def made_up(n: int, rng: np.random.Generator) -> tuple[pd.DataFrame, pd.Series]:
@@ -103,9 +105,8 @@ def table(parts: list[pd.DataFrame], label: str, slopes: dict[str, list[float]] 
     return pd.DataFrame(rows)
 
 
-def without_followup(n: int, seed: int) -> dict[str, float]:
+def without_followup(n: int, seed: int, names: tuple[str, ...]) -> dict[str, float]:
     """AUC and slope of one model in all patients, in those with a second CT, and in these weighted."""
-    names = ("gcs", "onset_to_ct_h", "anticoagulant", "sbp_mmhg")
     training, here = (phantom.cohort_tables(n, 900 + 2 * seed + part)[0].dropna(subset="he") for part in (0, 1))
     outcome = training["he"].astype(int)
     settings = DevelopmentSettings(names, forced=names, n_imputations=5, n_resamples=1, seed=seed)
@@ -113,7 +114,7 @@ def without_followup(n: int, seed: int) -> dict[str, float]:
     y = here["he"].astype(int).to_numpy()
     sicker = -2.2 + 0.35 * (14 - here["gcs"].fillna(14)) + 0.02 * here["baseline_volume_ml"]
     seen = np.random.default_rng(seed).random(len(here)) > expit(sicker)
-    baseline = predictor_frame(here, (*names, "nihss", "age", "baseline_volume_ml"))
+    baseline = predictor_frame(here, (*JUDGED, "nihss", "age", "baseline_volume_ml"))
     weights = outcome_weights(baseline[seen], baseline[~seen], baseline[seen], seed=seed).weights
     told = weighted_performance(y[seen], p[seen], weights, n_resamples=2, rng=np.random.default_rng(0))
     whole = weighted_performance(y, p, np.ones(len(y)), n_resamples=2, rng=np.random.default_rng(0))
@@ -149,8 +150,11 @@ def main() -> None:
     print(markdown(pd.concat(found)), end="\n\n")
     own = [compared(*simulated(arguments.patients, 500 + seed), seed)[0] for seed in range(arguments.cohorts)]
     print(markdown(table(own, "simulated hospital").drop(columns="deployed slope")), end="\n\n")
-    lost = pd.DataFrame([without_followup(arguments.patients, seed) for seed in range(arguments.cohorts)])
-    print(markdown(pd.DataFrame([{name: mean_with_error(values) for name, values in lost.items()}])))
+    rows = []
+    for words, names in {"with the coma scale": JUDGED, "without it": JUDGED[1:]}.items():
+        lost = pd.DataFrame([without_followup(arguments.patients, seed, names) for seed in range(arguments.cohorts)])
+        rows.append({"model": words} | {name: mean_with_error(values) for name, values in lost.items()})
+    print(markdown(pd.DataFrame(rows)))
 
 
 if __name__ == "__main__":

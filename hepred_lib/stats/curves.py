@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from hepred_lib.errors import InputError
 from hepred_lib.stats import checks
 from hepred_lib.stats.logistic import Array, Coding
 
@@ -90,7 +91,7 @@ class Basis:
             if not form:
                 continue
             if coding.levels.get(column, ()) is not None:
-                raise ValueError(f"{term} must be made of a number among {list(coding.levels)}.")
+                raise InputError(f"{term} must be made of a number among {list(coding.levels)}.")
             known = values[:, coding.names.index(column)]
             curves[term] = _describe(term, form, known[~np.isnan(known)])
         return cls(coding, tuple(terms), curves)
@@ -211,8 +212,8 @@ def _describe(term: str, form: str, known: Array) -> tuple[float, ...]:
     if form == SPLINE:
         knots = np.quantile(known, KNOT_QUANTILES[3]) if known.size else np.empty(0)
         if np.unique(known).size < 4 or np.unique(knots).size < 3:  # of a 0/1 column the bend is a straight line
-            raise ValueError(f"{term} needs a number with more different values, got knots at {knots.tolist()}.")
+            raise InputError(f"{term} needs a number with more different values, got knots at {knots.tolist()}.")
         return tuple(knots.tolist())
     if not (known > 0).any():
-        raise ValueError(f"{term} needs values above 0, got none in {known.size} patients.")
+        raise InputError(f"{term} needs values above 0, got none in {known.size} patients.")
     return (float(known[known > 0].min()),)

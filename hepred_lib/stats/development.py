@@ -24,6 +24,7 @@ from scipy.optimize import brentq
 from scipy.special import expit, logit
 from scipy.stats import chi2, f
 
+from hepred_lib.errors import InputError
 from hepred_lib.stats import checks
 from hepred_lib.stats.bootstrap import bootstrap_indices, resample_counts
 from hepred_lib.stats.curves import Basis, columns_of, split_term
@@ -78,7 +79,7 @@ class DevelopmentSettings:
 
     def __post_init__(self) -> None:
         if not self.terms or len(set(self.terms)) < len(self.terms):
-            raise ValueError(f"candidates and added must name at least one column, each once, got {self.terms}.")
+            raise InputError(f"candidates and added must name at least one column, each once, got {self.terms}.")
         if not set(self.forced) <= set(self.candidates):
             raise ValueError(f"forced must be among the candidates {self.candidates}, got {self.forced}.")
         checks.at_least(self.n_imputations, "n_imputations", 1)
@@ -706,7 +707,7 @@ def _usable_resamples(
         drawn[empty] = bootstrap_indices(y, len(empty), rng)
     counts = observed.sum(axis=0)
     rarest = int(counts.argmin())
-    raise ValueError(
+    raise InputError(
         f"Predictors must be observed often enough to resample, got {counts[rarest]} of {len(y)} values in "
         f"{names[rarest]}; leave it out of the candidates."
     )

@@ -20,6 +20,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import chdtrc, expit, gammaln
 
+from hepred_lib.errors import InputError
 from hepred_lib.stats import checks
 from hepred_lib.stats.bootstrap import bootstrap_indices, resample_counts
 from hepred_lib.stats.curves import Basis
@@ -254,9 +255,9 @@ class Rule:
 
     def __post_init__(self) -> None:
         if self.criterion not in ("lr", "aic", "bic"):
-            raise ValueError(f"criterion must be 'lr', 'aic' or 'bic', got {self.criterion!r}.")
+            raise InputError(f"criterion must be 'lr', 'aic' or 'bic', got {self.criterion!r}.")
         if not 0 < self.alpha < 1:
-            raise ValueError(f"alpha must lie in (0, 1), got {self.alpha}.")
+            raise InputError(f"alpha must lie in (0, 1), got {self.alpha}.")
 
     @property
     def limit(self) -> float:

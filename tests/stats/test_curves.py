@@ -7,6 +7,7 @@ import pytest
 from scipy.optimize import minimize
 from scipy.special import expit
 
+from hepred_lib.errors import InputError
 from hepred_lib.stats.curves import Basis, bend, spline_basis, spline_knots, split_term
 from hepred_lib.stats.development import DevelopedModel, DevelopmentSettings, cross_fit, develop
 from hepred_lib.stats.effects import model_effects, multivariable_odds_ratios
@@ -202,7 +203,7 @@ def test_values_below_the_smallest_of_development_have_its_logarithm():
 )
 def test_a_curve_that_cannot_be_is_refused(term, value, words):
     x = pd.DataFrame({"x": value})
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(InputError, match=words):
         Basis.fit(Coding.of(x), (term,), Coding.of(x).matrix(x).to_numpy())
 
 

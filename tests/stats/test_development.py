@@ -7,6 +7,7 @@ import pytest
 from scipy.special import expit
 from scipy.stats import chi2, f
 
+from hepred_lib.errors import InputError
 from hepred_lib.stats.bootstrap import bootstrap_indices
 from hepred_lib.stats.curves import Basis
 from hepred_lib.stats.development import (
@@ -318,7 +319,7 @@ def test_each_resample_equals_a_plain_fit_on_its_rows():
 def test_columns_too_rarely_observed_to_resample_are_refused_not_drawn_for_ever():
     _, y = plain()
     x = pd.DataFrame(np.where(np.eye(150, 60, dtype=bool), 1.0, np.nan), columns=[f"x{k}" for k in range(60)])
-    with pytest.raises(ValueError, match="observed often enough to resample, got 1 of 150 values in x0"):
+    with pytest.raises(InputError, match="observed often enough to resample, got 1 of 150 values in x0"):
         judged(x, y, DevelopmentSettings(tuple(x.columns)))
 
 
