@@ -155,6 +155,17 @@ def rules_table() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["column", "unit", "rule", "meaning"])
 
 
+def without_look(name: str) -> str:
+    """An identifier without case, separators and leading zeros, which spreadsheets and people change.
+
+    Examples
+    --------
+    >>> without_look("MRN_0077"), without_look("1-11")
+    ('mrn-77', '1-11')
+    """
+    return "-".join(part.lstrip("0") or "0" for part in re.findall(r"[a-z]+|[0-9]+", name.lower()))
+
+
 def count_of(count: int, noun: str) -> str:
     """A count with its noun.
 

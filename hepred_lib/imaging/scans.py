@@ -51,6 +51,7 @@ WHOLE = "be a whole, readable NIfTI image"
 INTERCEPT = "the rescale intercept (often -1024) was"
 _QUIET = logging.Logger(__name__, logging.CRITICAL + 1)
 _RAS = np.array([[0, 1], [1, 1], [2, 1]])
+BARE_DICOM = (b"\x08\x00\x00\x00", b"\x08\x00\x05\x00", b"\x08\x00\x08\x00")  # without preamble
 # What other files begin with, in lower case.
 _BEGINNINGS = {
     "a Git LFS pointer, not the image itself: run `git lfs pull`": (b"version https://git-lfs",),
@@ -69,7 +70,7 @@ _BEGINNINGS = {
         *(b"\x89png", b"\xff\xd8\xff", b"gif8", b"ii*\x00", b"mm\x00*"),
     ),
     "a PDF document": (b"%pdf",),
-    "a DICOM file: use hepred import-dicom": (b"\x08\x00\x00\x00", b"\x08\x00\x05\x00", b"\x08\x00\x08\x00"),
+    "a DICOM file: use hepred import-dicom": BARE_DICOM,
 }
 
 

@@ -37,7 +37,7 @@ from hepred_lib.cohort.manifest import (
     valid_cells,
 )
 from hepred_lib.cohort.predictors import CLINICAL_CANDIDATES, NO_PREDICTORS, RADIOLOGICAL_CANDIDATES
-from hepred_lib.cohort.rules import COLUMNS, SPLITS, Problem, count_of, located
+from hepred_lib.cohort.rules import COLUMNS, SPLITS, Problem, count_of, located, without_look
 from hepred_lib.errors import ScanError
 from hepred_lib.imaging.preprocessing import Head, bone_threshold, cut_ends, find_head
 from hepred_lib.imaging.scans import Scan, mask_faults, read_mask, read_scan
@@ -494,9 +494,9 @@ def cohort_problems(table: pd.DataFrame, file: str, *, definition: str) -> list[
 
 def _look_alikes(table: pd.DataFrame) -> Iterator[Problem]:
     """Identifiers that differ by case, separators or leading zeros only."""
-    seen: dict[tuple[str, ...], tuple[int, str]] = {}
+    seen: dict[str, tuple[int, str]] = {}
     for line, patient in table["patient_id"].items():
-        key = tuple(part.lstrip("0") or "0" for part in re.findall(r"[a-z]+|[0-9]+", patient.lower()))
+        key = without_look(patient)
         first_line, first = seen.setdefault(key, (line, patient))
         if key and first != patient:
             rule = "differ from every other by more than case, separators and leading zeros"

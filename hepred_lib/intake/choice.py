@@ -17,8 +17,9 @@ from typing import Any
 
 import numpy as np
 
+from hepred_lib.cohort.rules import count_of, without_look
 from hepred_lib.errors import ManifestError
-from hepred_lib.intake.series import Series
+from hepred_lib.intake.series import CONTIGUOUS, Series
 from hepred_lib.intake.words import Said, Words, fold, load_words
 
 USES = ("baseline", "followup", "none")
@@ -256,7 +257,7 @@ def judge(series: Series, words: Words) -> Verdict:
         contrast,
         against=_no_picture(series, own) or contrast.against or not_head or _no_head(series),
         with_contrast=bool(contrast.against),
-        doubts=(*contrast.doubts, *filter(None, [doubt])),
+        doubts=(*contrast.doubts, *filter(None, [doubt, _gaps(series)])),
         contradicts=bool(contrast.doubts),
         sharp=bool(kernel or (named and not own.soft)),
     )
@@ -326,8 +327,16 @@ def _no_head(series: Series) -> str:
     if series.upright < AXIAL:
         return "not axial"
     if slices < LEAST_SLICES or extent < LEAST_EXTENT_MM:
-        return f"{slices} slices over {extent:.0f} mm, a head needs {LEAST_SLICES} over {LEAST_EXTENT_MM:.0f} mm"
+        got = f"{count_of(slices, 'slice')} over {extent:.0f} mm"
+        return f"{got}, a head needs {LEAST_SLICES} over {LEAST_EXTENT_MM:.0f} mm"
     return f"slices are missing: a gap of {hole:.1f} mm" if hole > 0 else ""
+
+
+def _gaps(series: Series) -> str:
+    """A doubt where slices lie so far apart that every second one may be missing."""
+    gap = float(np.median(np.diff(series.places_mm))) if len(series.places_mm) > 1 else 0.0
+    wide = gap > CONTIGUOUS * series.thickness_mm  # False where the thickness is not known
+    return f"slices of {series.thickness_mm:g} mm are {gap:.1f} mm apart: are some missing?" if wide else ""
 
 
 def acquired_apart(one: Series, other: Series, seconds: float = 60.0) -> bool:
@@ -352,7 +361,8 @@ def identity_conflicts(found: Iterable[Series], words: Words | None = None) -> d
     """Series that must not be used because it is not sure whose they are.
 
     Refused are a SeriesInstanceUID, StudyInstanceUID or SOPInstanceUID under two patients, a SeriesInstanceUID in two
-    studies, and a PatientID with two names, birth dates, sexes or ages. All series of such a patient are refused, for
+    studies, a PatientID with two names, birth dates, sexes or ages, and one that differs from another only in case,
+    separators or leading zeros, where nothing else tells the two apart. All series of such a patient are refused, for
     the first scan may be among the doubtful ones.
 
     Names are compared without case, accents, blanks and carets, in any order, and in the script that both have. Names
@@ -377,10 +387,16 @@ def identity_conflicts(found: Iterable[Series], words: Words | None = None) -> d
     found = [_cleaned(series, words) for series in found]
     shared = _shared_uids(found)
     groups = _by(found, lambda series: [series.patient])
+    alike = _by(
+        (patient for patient, part in groups.items() if part[0].has_patient_id), lambda name: [without_look(name)]
+    )
     conflicts = {}
     for patient, part in groups.items():
         of_uids = next((shared[series.uid] for series in part if series.uid in shared), "")
         reason = _not_one_person(part, nobody=words.is_nobody(patient), alone=len(groups) == 1)
+        twins = [groups[name] for name in alike.get(without_look(patient), ()) if patient != name]
+        if not reason and any(not any(_differing(a, b) for a in part for b in twin) for twin in twins):
+            reason = f"PatientID differs from another only in case, separators or leading zeros: {_BY_HAND}"
         if not reason and of_uids:
             reason = f"another series of this patient is in doubt: {of_uids}"
         for series in part:

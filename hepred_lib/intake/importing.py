@@ -56,7 +56,8 @@ _DATE = re.compile(
     r"|(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(\d{4,6})?|.*[12]\d{3}[年년].*"
 )
 _SCIENTIFIC = re.compile(r"\d([.,]\d+)?e\+?\d+", re.IGNORECASE)
-_VALUE = re.compile(r"([-+]?\d{1,5}([.,]\d*)?)?")
+_VALUE = re.compile(r"([-+]?\d{1,4}([.,]\d*)?)?")  # five digits may be a day as Excel counts
+_PACKED = (".zip", ".tar", ".tar.gz", ".tgz", ".7z", ".rar", ".iso", ".dcm.gz")
 _SHORT_ID = 4  # characters: a number as short may stand in a column by chance
 BY_HAND = "write baseline, followup or none into by_hand where a choice is wrong, and import again."
 AGE_APART_Y = 1.5  # a birthday may lie between the table's day and the scan's
@@ -98,6 +99,8 @@ class Imported:
             f"{self.manifest}: patients {self.patients}, with a first scan {self.with_baseline}, with a follow-up "
             f"{self.with_followup}. Files that are no DICOM image: {self.foreign}.",
             *[unsure] * bool(self.unsure),
+            *[f"Why a first scan is missing: {folder / 'series.csv'}; {BY_HAND}"]
+            * (self.with_baseline < self.patients),
             *[damaged] * bool(self.damaged),
             f"{folder} names patients: it must not leave the hospital.",
         ]
@@ -149,9 +152,11 @@ def import_dicom(
     vocabulary = load_words(words)
     bedside = read_clinical(clinical, mapping) if clinical else Clinical()
     found, foreign, damaged = find_series(source)
+    archives = sum(path.name.lower().endswith(_PACKED) for path in source.rglob("*"))
+    packed = f"Archives in SOURCE are not opened, and may hold more series: unpack {archives}." if archives else ""
     if not found:
         broken = f" and {len(damaged)} that cannot be read" if damaged else ""
-        raise ScanError(f"no DICOM images found in SOURCE: {foreign} files are not DICOM{broken}.")
+        raise ScanError(f"no DICOM images found in SOURCE: {foreign} files are not DICOM{broken}. {packed}".strip())
     known, key = _earlier_series(out), _earlier_key(out)
     earlier = _read_own(out / "manifest.csv", ("patient_id",)).set_index("patient_id")
     choices = choose(found, _by_hand(known), vocabulary)
@@ -180,7 +185,14 @@ def import_dicom(
         unsure=sum(choice.unsure for choice in choices),
         foreign=foreign,
         damaged=len(damaged),
-        notes=(*bedside.notes, *notes, *job.contradictions(told), *job.without_baseline(table, told)),
+        notes=(
+            *bedside.notes,
+            *filter(None, [packed]),
+            *notes,
+            *job.contradictions(told),
+            *job.without_row(told),
+            *job.without_baseline(table, told),
+        ),
     )
 
 
@@ -367,6 +379,13 @@ class _Job:
             ]
         return notes
 
+    def without_row(self, told: pd.DataFrame) -> list[str]:
+        """A line for those who have scans and no row in the clinical table."""
+        without = sorted({self.names[choice.series.patient] for choice in self.choices} - set(told.index))
+        more = f" and {len(without) - SHOWN} more" if len(without) > SHOWN else ""
+        said = f"without a row in the clinical table: patient {', '.join(without[:SHOWN])}{more} (key.csv says who)."
+        return [said] if without and len(told) else []
+
     def without_baseline(self, table: pd.DataFrame, told: pd.DataFrame) -> list[str]:
         """A line for each patient who has no first scan, with the reasons against their series."""
         reasons: dict[str, dict[str, list[str]]] = {name: {} for name in told.index}
@@ -376,10 +395,16 @@ class _Job:
             of_patient.setdefault(reason, []).append(str(choice.series.number))
         missing = table.loc[table["baseline_ct"].eq("") & table["patient_id"].isin(list(reasons)), "patient_id"]
         said = (
-            "; ".join(f"series {', '.join(n)} {why}" for why, n in reasons[name].items()) or "no series at all"
+            "; ".join(f"series {_listed(n)} {why}" for why, n in reasons[name].items()) or "no series in SOURCE"
             for name in missing
         )
         return [f"patient {name} has no first scan: {why}." for name, why in zip(missing, said, strict=True)]
+
+
+def _listed(numbers: Iterable[str]) -> str:
+    """Numbers of series, each once: "2 (33 of this number), 3"."""
+    counts = Counter(numbers).items()
+    return ", ".join(f"{number} ({count} of this number)" if count > 1 else number for number, count in counts)
 
 
 def _convert_one(series: Series, path: Path, work: Path, without_face: bool) -> None:
@@ -614,7 +639,8 @@ def _with_key(table: pd.DataFrame, file: str, notes: list[str]) -> pd.DataFrame:
     if spelt:
         raise ManifestError(f"the header must spell {', '.join(spelt.values())}, got {', '.join(spelt)} ({file}).")
     if KEY not in table and NAME not in table:
-        raise ManifestError(f"{file} must have a {NAME} column, got the header {','.join(table)[:80]}.")
+        remedy = f"call the column of the PatientIDs {KEY}, or use --mapping"
+        raise ManifestError(f"{file} must have a {NAME} column, got the header {','.join(table)[:80]}: {remedy}.")
     return table
 
 

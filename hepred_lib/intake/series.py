@@ -24,6 +24,7 @@ import pydicom
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import MediaStorageDirectoryStorage
 
+from hepred_lib.imaging.scans import BARE_DICOM
 from hepred_lib.intake.pixels import GROUPS, NoFileError, digest, groups_of, opened, within
 from hepred_lib.progress import progress
 
@@ -203,7 +204,9 @@ def _file(path: Path, folder: str) -> _File | None:
         with warnings.catch_warnings():  # of values against the standard, which scanners write
             warnings.simplefilter("ignore")
             with opened(path) as stream:
-                header = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=_TAGS)
+                bare = stream.read(4) in BARE_DICOM
+                stream.seek(0)
+                header = pydicom.dcmread(stream, stop_before_pixels=True, force=bare, specific_tags=_TAGS)
             kind = header.file_meta.get("MediaStorageSOPClassUID", "")
             # A file of many frames says frame by frame where they lie and how they were made.
             frames = range(max(len(header.get(GROUPS[1]) or []), 1))

@@ -183,6 +183,7 @@ def test_words_of_the_ward_are_no_contrast_and_no_overview(text):
         ({"series": "Head 5.0", "contrast": "UNKNOWN"}, "the header does not say whether contrast was given"),
         ({"series": "Head 5.0", "body_part": "CHEST"}, "named 'head', and 'CHEST'"),
         ({"series": "Head/Neck 5.0"}, "named 'head', and 'neck'"),
+        ({"series": "Head", "places_mm": FIRST.places_mm[::2]}, "slices of 5 mm are 10.0 mm apart: are some missing?"),
         ({"series": "5.0 H31s", "protocol": "Thorax"}, "BodyPartExamined is HEAD, the examination is named 'thorax'"),
     ],
 )
@@ -237,7 +238,7 @@ def test_the_series_with_contrast_tells_that_the_silent_one_is_native():
 
 def test_of_two_silent_acquisitions_the_first_is_proposed_and_marked():
     second = named("Head 3.0", uid="1.0", number=1, taken_at=FIRST.taken_at + timedelta(minutes=5))
-    choice = chosen(second, named("Head 1.0", thickness_mm=1.0))
+    choice = chosen(second, named("Head 4.0", thickness_mm=4.0))
     assert choice.series.uid == "1.1"
     assert choice.reason == (
         "the first; unsure: the header does not say whether contrast was given, and 1 more of the study may be native"
@@ -253,7 +254,7 @@ def test_reconstructions_of_one_acquisition_are_not_marked():
 def test_the_native_series_is_taken_before_the_silent_and_the_contradictory():
     when = FIRST.taken_at + timedelta(minutes=5)
     silent, odd = named("Head 5.0", uid="1.0", taken_at=when), named("nativ", uid="1.2", contrast="X", taken_at=when)
-    choice = chosen(silent, odd, named("Head native", thickness_mm=1.0))
+    choice = chosen(silent, odd, named("Head native", thickness_mm=4.0))
     assert (choice.series.uid, choice.unsure) == ("1.1", False)
 
 

@@ -110,6 +110,15 @@ def test_one_uid_under_two_patients_is_refused_for_both(same, name):
     assert reasons(JANE, other, third) == [f"one {name} under two patients: correct the export"] * 2 + [""]
 
 
+@pytest.mark.parametrize(
+    ("patient", "changes", "refused"),
+    [("mrn 001", {}, True), ("MRN-2", {}, False), ("mrn-1", {"name": "Roe^Anna"}, False)],
+)
+def test_a_patient_id_that_a_spreadsheet_or_a_person_has_changed_makes_no_second_patient(patient, changes, refused):
+    found = [why.partition(" case")[0] for why in reasons(JANE, another(patient=patient, **changes))]
+    assert found == ["PatientID differs from another only in" if refused else ""] * 2
+
+
 def test_the_other_series_of_a_doubtful_patient_are_not_used_either():
     other = another(patient="MRN-2", uid="1.1", study="9", instances=frozenset())
     why = "another series of this patient is in doubt: one SeriesInstanceUID under two patients: correct the export"

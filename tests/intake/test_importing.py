@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from hepred_lib.errors import ManifestError
+from hepred_lib.errors import ManifestError, ScanError
 from hepred_lib.imaging.scans import read_scan
 from hepred_lib.intake.check import check_manifest
 from hepred_lib.intake.importing import _convert_one, import_dicom
@@ -102,7 +102,7 @@ def test_the_clinical_table_names_patients_and_wins_over_headers(export, tmp_pat
     assert set(manifest.index) == {"HE-1", "HE-3", "P0001"}
     assert manifest.loc["HE-1", ["age", "gcs", "sex"]].to_list() == ["68", "14", "F"]
     assert manifest.loc["HE-3", ["baseline_ct", "gcs"]].to_list() == ["", "9"]
-    assert imported.notes[-1] == "patient HE-3 has no first scan: no series at all."
+    assert imported.notes[-1] == "patient HE-3 has no first scan: no series in SOURCE."
     assert "dicom_patient_id" not in manifest
     assert check_manifest(tmp_path / "out" / "manifest.csv").problems == []
 
@@ -162,8 +162,18 @@ def test_rows_without_a_patient_id_are_patients_without_scans(export, tmp_path, 
     imported = import_dicom(export, tmp_path / "out", clinical)
     manifest = table(imported.manifest).set_index("patient_id")
     assert manifest.loc[["HE-2", "HE-3"], "gcs"].to_list() == ["9", "8"]
-    assert len(imported.notes) == 3  # two without scans, and how the table was read
+    assert len(imported.notes) == 4  # two without scans, one without a row, and how the table was read
+    assert "without a row in the clinical table: patient P0001 (key.csv says who)." in imported.notes
     assert len(table(tmp_path / "out" / "identifying" / "key.csv")) == 2
+
+
+def test_archives_are_named_since_they_may_hold_series(export, tmp_path):
+    (export / "more.ZIP").touch()
+    assert any("Archives in SOURCE are not opened" in note for note in import_dicom(export, tmp_path / "out").notes)
+    (tmp_path / "packed").mkdir()
+    (tmp_path / "packed" / "all.tar.gz").touch()
+    with pytest.raises(ScanError, match=r"1 files are not DICOM\. Archives in SOURCE .*: unpack 1\."):
+        import_dicom(tmp_path / "packed", tmp_path / "other")
 
 
 def test_a_row_that_may_be_another_patients_is_named(export, tmp_path, bedside):

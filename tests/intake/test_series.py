@@ -41,6 +41,14 @@ def test_copies_hidden_files_and_directories_are_passed_over(tmp_path):
     assert (foreign, damaged) == (0, ())
 
 
+def test_files_without_preamble_and_meta_information_are_read(tmp_path):
+    for path in write_series(tmp_path / "s").iterdir():
+        whole = path.read_bytes()
+        path.write_bytes(whole[144 + int.from_bytes(whole[140:144], "little") :])
+    ((series,), foreign, damaged) = find_series(tmp_path)
+    assert (len(series.slices), foreign, damaged) == (33, 0, ())
+
+
 def test_without_a_patient_id_the_first_folder_or_the_source_is_the_patient(tmp_path):
     write_series(tmp_path / "case 9" / "ct", PatientID="")
     assert find_series(tmp_path).series[0].patient == "case 9"
