@@ -20,7 +20,9 @@ from scipy import ndimage
 from scipy.sparse import csr_array
 
 from hepred_lib.errors import HeadError, named
+from hepred_lib.imaging.scans import AIR_HU
 
+MOST_JUMPS = 1.4
 BONE_HU = 150.0
 BRIGHT_HU = 60.0  # bone, and dense blood
 CAP_HU = 50.0  # median of a slice of brain, beyond any hematoma: half bone, half brain or air, where HU were clipped
@@ -325,6 +327,15 @@ def grid_from_record(record: dict[str, float | int]) -> SliceGrid:
     dx, dy, dz = (float(record[f"spacing_mm_{axis}"]) for axis in "xyz")
     start_mm = float(record["start_mm_x"]), float(record["start_mm_y"])
     return SliceGrid((nx, ny, nz), (dx, dy, dz), start_mm, float(record["field_mm"]), matrix, group)
+
+
+def jumps(hu: np.ndarray) -> float:
+    """How often the section of the head grows and shrinks on its way up, once being 1: more where slices are mixed up.
+
+    1.2 or less in real scans; 1.4 or more where their slices are sorted as text (1, 10, 11, 2), or one inside is blank.
+    """
+    area = (hu[::4, ::4] > AIR_HU).sum(axis=(0, 1)).astype(float)
+    return float(np.abs(np.diff(area)).sum() / max(2 * area.max() - area[0] - area[-1], area.max(), 1.0))
 
 
 def cut_ends(brain: np.ndarray) -> tuple[bool, bool]:

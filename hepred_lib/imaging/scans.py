@@ -18,7 +18,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from io import BufferedReader
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 
 import nibabel as nib
@@ -26,6 +26,7 @@ import numpy as np
 from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation, ornt_transform
 from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
+from scipy import ndimage
 
 from hepred_lib.disk import opened, written_whole
 from hepred_lib.errors import ScanError, named
@@ -39,6 +40,7 @@ AIR_HU = -10.0  # air is -1000 HU, but scans clipped to -20 HU are in use
 TISSUE_HU = (0.0, 100.0)  # cerebrospinal fluid, brain, blood
 TISSUE_SHARE = 0.01  # a brain fills 3 % of a field of view of 500 mm
 INSIDE_HU = 500.0  # the middle of a head is soft tissue; 1024 more where the rescale intercept was left out
+LONGEST_QUATERNION = 1.005
 SHEAR = 0.01  # cosine between two voxel axes: 0.6 degrees
 FORM_MM = 1.0  # distance at the corners between qform and sform
 GRID_MM, GRID_VOXELS = 0.01, 0.01  # distance at the corners between a mask and its scan: the larger of the two
@@ -232,8 +234,6 @@ def read_stored(path: str | os.PathLike) -> Stored:
     path = Path(path)
     try:
         with named(path), opened(path) as (stream, size):
-            if not size:
-                raise _must(NIFTI, "0 bytes: copy or export the file again")
             packed = stream.peek(2)[:2] == b"\x1f\x8b"
             if path.suffix.lower() == ".img" and path.with_suffix(".hdr").is_file():
                 raise _must(NIFTI, "half of a .hdr/.img pair: save both as one .nii or .nii.gz file")
@@ -257,10 +257,16 @@ def _must(rule: str, got: str) -> ScanError:
 def _stored(source: BufferedReader | gzip.GzipFile, most: int) -> Stored:
     """The image; ``most`` is the largest number of bytes that can follow."""
     beginning = source.read(540)
+    if not beginning:
+        raise _must(NIFTI, "0 bytes: copy or export the file again")
     kind = _kind(beginning)
     try:
         header = kind(beginning[: kind.sizeof_hdr], check=False)
         header.check_fix(logger=_QUIET)  # as nibabel repairs it, without its messages
+        length = np.linalg.norm([header[f"quatern_{part}"] for part in "bcd"])
+        if 1.0 < length <= LONGEST_QUATERNION:  # rounded: normalized as by the NIfTI library in C
+            for part in "bcd":
+                header[f"quatern_{part}"] /= length
         shape, dtype = tuple(map(int, header.get_data_shape())), header.get_data_dtype()
         first = int(header.get_data_offset())
         native, (slope, intercept) = header.get_best_affine(), header.get_slope_inter()
@@ -444,7 +450,7 @@ def _values(voxels: np.ndarray) -> str:
         return f"{broken} voxels that are not finite: set them to 0"
     found = np.unique(voxels)
     if len(found) > 8:
-        return f"{len(found)} different values from {found[0]:g} to {found[-1]:g}: a scan, or a probability map"
+        return f"{len(found)} values from {found[0]:g} to {found[-1]:g}: write the hematoma as 1 and all else as 0"
     named = ", ".join(f"{value:g}" for value in found)
     if len(found) == 1:
         return f"{named} in every voxel"
@@ -475,6 +481,7 @@ OUTSIDE_HU, OUTSIDE_SHARE = -15.0, 0.1  # air and fat
 BONE_SHARE = 0.25
 DENSER_HU = 5.0  # median over that of brain: 11 or more in simulated hematomas, half of them hypodense, 23 in real ones
 SOME_DENSER_HU = 10.0  # upper quartile over brain
+HOLLOW = 1.5  # filled over drawn, slice by slice: 1.02 or less in real masks
 FLUID_HU = 8.0  # ventricular blood is diluted, but not below brain by so much
 MIRRORED_HU, MIRRORED_SHARE = 12.0, 0.05  # difference between what only the copy and only the mask covers
 
@@ -536,7 +543,7 @@ def mask_faults(
         return [MaskFault(rule, f"{volume_ml:.0f} mL", remedy="Mark the hematoma only, not the brain or the head.")]
     if not n:
         return []
-    inside, faults = hu[places], []
+    inside, faults = hu[places], list(_gaps(mask, places, float(np.prod(spacing_mm)) / 1000.0))
     severity = "refuse" if n >= FEW_VOXELS else "warn"
     outside, bone = float(np.mean(inside < OUTSIDE_HU)), float(np.mean(inside >= bone_hu))
     if outside > OUTSIDE_SHARE:
@@ -547,9 +554,23 @@ def mask_faults(
     if copy:
         remedy = f"The mask was written {copy}: export it again, and look at it over the scan."
         faults.append(MaskFault("cover blood", f"brain, and blood under the mask {copy}", remedy=remedy))
-    elif not faults and np.isfinite(brain_hu):
+    elif not (outside > OUTSIDE_SHARE or bone > BONE_SHARE) and np.isfinite(brain_hu):
         faults += _density_faults(inside, brain_hu, ventricular, severity)
     return faults
+
+
+def _gaps(mask: np.ndarray, places: tuple[np.ndarray, ...], voxel_ml: float) -> Iterator[MaskFault]:
+    """Faults of a mask that was not filled, within its slices or between them."""
+    drawn = mask[tuple(slice(axis.min(), axis.max() + 1) for axis in places)]
+    whole = sum(np.count_nonzero(ndimage.binary_fill_holes(drawn[:, :, z])) for z in range(drawn.shape[2]))
+    if whole > HOLLOW * len(places[0]):
+        value = f"{len(places[0]) * voxel_ml:.1f} mL around a hole of {(whole - len(places[0])) * voxel_ml:.1f} mL"
+        yield MaskFault("be filled", value, remedy="Fill the outlines: only what is 1 counts as hematoma.")
+    levels = np.flatnonzero(drawn.any(axis=(0, 1)))
+    gaps = [b - a - 1 for a, b in pairwise(levels) if b - a > 1 and (drawn[:, :, a] & drawn[:, :, b]).any()]
+    if gaps:
+        remedy = "Look whether the slices between drawn ones were left out."
+        yield MaskFault("have no slice left out", f"{sum(gaps)} empty between {len(levels)} drawn", "warn", remedy)
 
 
 def _density_faults(inside: np.ndarray, brain_hu: float, ventricular: bool, severity: str) -> Iterator[MaskFault]:

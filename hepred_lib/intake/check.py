@@ -39,8 +39,9 @@ from hepred_lib.cohort.manifest import (
 from hepred_lib.cohort.predictors import CLINICAL_CANDIDATES, NO_PREDICTORS, RADIOLOGICAL_CANDIDATES
 from hepred_lib.cohort.rules import COLUMNS, SPLITS, Problem, count_of, located, without_look
 from hepred_lib.errors import ScanError
-from hepred_lib.imaging.preprocessing import Head, bone_threshold, cut_ends, find_head
+from hepred_lib.imaging.preprocessing import MOST_JUMPS, Head, bone_threshold, cut_ends, find_head, jumps
 from hepred_lib.imaging.scans import Scan, mask_faults, read_mask, read_scan
+from hepred_lib.imaging.slices import BRAIN_HU
 from hepred_lib.imaging.volume import mask_volume_ml
 from hepred_lib.intake.spreadsheet import apply_mapping, load_mapping
 from hepred_lib.progress import progress as progress_bar
@@ -60,6 +61,8 @@ LEAST_FOR_PROCESSES = 12  # patients with images: a process takes longer to star
 REMEDIES = {
     "read": "Export or convert the scan again, and look at it in a viewer.",
     "header": "Nothing has to be done; write the scan anew to be rid of this warning.",
+    "order": "Look at it in a viewer: slices may be mixed up, missing or blank. Convert the DICOM series again.",
+    "brain": "Look whether slope and intercept (often 1 and -1024) were applied once.",
     "cut": "Look whether the hematoma is whole; use another series if there is one.",
     "mask": "Draw or export the mask again on this very scan.",
     "scan": "Add the scan, or remove its mask.",
@@ -234,7 +237,7 @@ def _moment_problems(row: Mapping, moment: str, images: Images) -> Iterator[Prob
             yield Problem(column, f"be given beside {mask}", "nothing", REMEDIES["scan"])
         return
     path = Path(row[column])
-    if not path.is_file():
+    if not os.path.isfile(path):
         return  # a fault of the manifest, found before
     scan = head = None
     try:
@@ -266,9 +269,18 @@ def _content(hu: np.ndarray) -> tuple[bytes, bytes]:
 
 
 def _warnings(column: str, scan: Scan, head: Head, file: str) -> Iterator[Problem]:
-    """What was noted of the header, and a head that goes on beyond the scan: a hematoma may not be whole."""
+    """What was noted of the header, slices and HU that cannot well be, and a head that goes on beyond the scan."""
     for note in scan.notes:
         yield Problem(column, "have an undamaged header", f"{note} in {file}", REMEDIES["header"], "warn")
+    if jumps(scan.hu) >= MOST_JUMPS:
+        value = f"sections that grow and shrink several times in {file}"
+        yield Problem(column, "show a head whose slices are in order", value, REMEDIES["order"], "warn")
+    if head.brain_hu < BRAIN_HU[0] or head.brain_hu > BRAIN_HU[1]:
+        rule, value = (
+            f"show a brain of {BRAIN_HU[0]:g} to {BRAIN_HU[1]:g} HU",
+            f"a median of {head.brain_hu:.0f} HU in {file}",
+        )
+        yield Problem(column, rule, value, REMEDIES["brain"], "warn")
     sides = (("down to the skull base", "first"), ("up to the vertex", "last"))
     for cut, (words, which) in zip(cut_ends(head.brain), sides, strict=True):
         if cut:
@@ -280,7 +292,7 @@ def _mask_problems(
     row: Mapping, mask: str, volume: str, scan: Scan, read: dict[str, np.ndarray], head: Head | None
 ) -> Iterator[Problem]:
     """Problems of one mask, which is put into ``read``, and of the volume printed for it."""
-    if not _given(row, mask) or not Path(row[mask]).is_file():
+    if not _given(row, mask) or not os.path.isfile(row[mask]):
         return
     path = Path(row[mask])
     try:

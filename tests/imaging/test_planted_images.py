@@ -12,7 +12,7 @@ import pytest
 from scipy import ndimage
 
 from hepred_lib.errors import ScanError
-from hepred_lib.imaging.preprocessing import find_head
+from hepred_lib.imaging.preprocessing import MOST_JUMPS, find_head, jumps
 from hepred_lib.imaging.scans import mask_faults, read_mask, read_scan
 from hepred_lib.multitask.prediction import Reader
 from hepred_lib.study.deployment import FrozenStudy, predict_one
@@ -100,6 +100,7 @@ FILES = {
     "the first bytes of gzip": (b"\x1f\x8b\x08\x00", "must be a whole, readable NIfTI image"),
     "table": (b"patient_id,age\nHE-1,71\n" * 40, "a text file"),
     "zero bytes": (b"", "got 0 bytes"),
+    "zero bytes, zipped": (gzip.compress(b""), "got 0 bytes"),
     "only zeros": (bytes(4000), "begins with zeros only"),
     "cut": (WHOLE[:-1000], "a file that ends too early"),
     "cut, zipped": (PACKED[:-200], "a compressed file that ends too early"),
@@ -197,6 +198,7 @@ UNUSUAL = {
     "qform alone": image(HU, sform=0),
     "sform alone": image(HU, qform=0),
     "broken quaternion": edited(WHOLE, 256, "<3f", 0.9, 0.9, 0.9),
+    "quaternion rounded up, no sform": edited(image(HU, sform=0), 256, "<3f", 0.0, 0.0, 1.0001),
     "qfac 0": edited(WHOLE, 76, "<f", 0.0),
     "padding of -2000": image(np.where(FIELD, -2000, HU)),
     "padding of -3024": image(np.where(FIELD, -3024, HU)),
@@ -235,6 +237,13 @@ def test_the_overshoot_of_a_cubic_spline_is_not_taken_for_bone_of_a_whole_scan(t
     assert heads[1].brain.sum() == pytest.approx(heads[0].brain.sum(), rel=0.05)
 
 
+def test_slices_that_are_sorted_as_text_or_blank_make_the_section_jump():
+    as_text = sorted(range(SHAPE[2]), key=lambda z: str(z + 1))
+    blank = np.where(np.indices(SHAPE)[2] == 15, -1024, HU)
+    assert jumps(HU) == pytest.approx(1, abs=0.05)
+    assert min(jumps(HU[:, :, as_text]), jumps(blank)) > MOST_JUMPS
+
+
 def test_a_prediction_without_a_head_is_null_with_its_reason(tmp_path):
     frozen = FrozenStudy(tmp_path, Reader((), pd.DataFrame(), {}), {})
     (tmp_path / "hematoma.nii.gz").write_bytes(b"of an earlier scan")
@@ -252,7 +261,7 @@ MASK_FILES = {
     "labels 1 to 3": (U8 * (1 + np.indices(SHAPE)[2] % 3), "values 0, 1, 2, 3: keep only the label"),
     "-1 as ignored": (U8.astype(int) - (np.indices(SHAPE)[0] == 0), "values -1, 0, 1"),
     "probabilities": (U8 * 0.73, "values 0, 0.73"),
-    "soft edges": (ndimage.gaussian_filter(U8.astype(float), 1), r"values from .*probability map"),
+    "soft edges": (ndimage.gaussian_filter(U8.astype(float), 1), r"values from .*write the hematoma as 1"),
     "NaN outside": (np.where(np.indices(SHAPE)[0] == 0, np.nan, U8), "not finite: set them to 0"),
 }
 SHIFTED = AFFINE.copy()
@@ -273,6 +282,11 @@ OUTLINES = {
     "a ventricle": (ellipsoid((0, 0, 5), (10, 20, 10)), "denser than brain"),
     "air": (ellipsoid((90, 100, 0), (9, 12, 12)), "air or fat in"),
     "skull": (ellipsoid((0, 89, 0), (20, 6, 20)), "bone in"),
+    "outlines that are not filled": (
+        U8 - ndimage.binary_erosion(U8, ndimage.generate_binary_structure(2, 1)[..., None]),
+        "be filled",
+    ),
+    "every second slice": (U8 * (np.indices(SHAPE)[2] % 2), "have no slice left out, got 1 empty between 2 drawn"),
 }
 
 
