@@ -301,10 +301,7 @@ def calibration_curve(
     """
     y, p = checks.outcome_and_probability(y, p)
     grid = checks.probabilities(grid, "grid")
-    checks.at_least(n_resamples, "n_resamples", 1)
-    checks.generator(rng)
-    draws = rng.integers(0, y.size, size=(n_resamples, y.size))
-    curves = np.array([read_curve(y[drawn], p[drawn], grid) for drawn in draws])
+    curves = np.array([read_curve(y[drawn], p[drawn], grid) for drawn in bootstrap_indices(y.size, n_resamples, rng)])
     observed = read_curve(y, p, grid)
     low, high = np.full((2, grid.size), np.nan)
     reached = np.isfinite(observed) & np.isfinite(curves).any(axis=0)

@@ -31,7 +31,6 @@ CALIBRATION = (
 # A slope's interval that holds 1 and reaches one of these leaves the spread of the predictions open.
 UNASSESSED = 0.6, 1.6
 NOT_ASSESSABLE = "the spread of the predictions cannot be assessed"
-COMPARED = (("integrated", "clinical"), ("integrated", "image"), ("clinical", "image"))
 
 
 def evaluate(y: ArrayLike, p: ArrayLike, threshold: float) -> dict[str, Any]:
@@ -100,33 +99,34 @@ def calibration_reading(figures: Mapping[str, Any]) -> str:
     return "; ".join(words for words, holds in found.items() if holds) or "no deviation found"
 
 
-def compare_models(y: ArrayLike, predictions: Mapping[str, ArrayLike]) -> list[dict[str, Any]]:
-    """Paired DeLong tests between the integrated, clinical and image model, as far as they are given.
+def compare_pair(y: ArrayLike, p_a: ArrayLike, p_b: ArrayLike) -> dict[str, Any]:
+    """Paired DeLong test of two models, ready for JSON: AUC of the first minus that of the second.
 
     Parameters
     ----------
     y : array_like of 0 and 1, shape (n,)
-        Test patients; one class alone is allowed.
-    predictions : mapping of str to array_like, shape (n,)
-        Predicted probabilities by model.
+        One class alone is allowed.
+    p_a, p_b : array_like, shape (n,)
+        Predicted probabilities.
 
     Returns
     -------
-    list of dict
-        `a, b, data, test, difference, ci, p, notes`, one for each pair of `COMPARED` at hand.
+    dict
+        `difference, ci, p`, None where they do not exist, and `notes`: the reasons.
 
     Raises
     ------
     ValueError
         If `y` is not 0/1, a probability is NaN or outside [0, 1], or the lengths differ.
     """
-    for name, p in predictions.items():
-        checks.outcome_and_probability(y, p, name, both_classes=False)
-    pairs = [pair for pair in COMPARED if set(pair) <= set(predictions)]
-    return [
-        {"a": a, "b": b, "data": "test", "test": "delong", **_difference(y, predictions[a], predictions[b])}
-        for a, b in pairs
-    ]
+    for name, p in (("p_a", p_a), ("p_b", p_b)):
+        outcome, _ = checks.outcome_and_probability(y, p, name, both_classes=False)
+    if outcome.min() == outcome.max():
+        return {"difference": None, "ci": None, "p": None, "notes": [f"difference: {_one_class(outcome)}"]}
+    found = compare_auc(y, p_a, p_b)
+    notes = [f"ci, p: {_no_variance(outcome)}"] if np.isnan(found.p) else []
+    interval = _interval(found.low, found.high)
+    return {"difference": found.difference, "ci": interval, "p": _number(found.p), "notes": notes}
 
 
 def null_accuracy(y: ArrayLike) -> float:
@@ -197,16 +197,6 @@ def _calibration(y: NDArray, p: NDArray, notes: list[str]) -> dict[str, Any]:
         "ici_ci": _interval(*ici_interval(y, p)),
         "e90": _number(figures.e90),
     }
-
-
-def _difference(y: ArrayLike, p_a: ArrayLike, p_b: ArrayLike) -> dict[str, Any]:
-    checked = checks.outcome(y, both_classes=False)
-    if checked.min() == checked.max():
-        return {"difference": None, "ci": None, "p": None, "notes": [f"difference: {_one_class(checked)}"]}
-    found = compare_auc(y, p_a, p_b)
-    notes = [f"ci, p: {_no_variance(checked)}"] if np.isnan(found.p) else []
-    interval = _interval(found.low, found.high)
-    return {"difference": found.difference, "ci": interval, "p": _number(found.p), "notes": notes}
 
 
 def _one_class(y: NDArray) -> str:

@@ -21,10 +21,9 @@ from hepred_lib.imaging.segmentation import volume_agreement
 from hepred_lib.stats.development import DevelopedModel
 from hepred_lib.stats.discrimination import auc, auc_interval, clustered_auc_interval, compare_aucs
 from hepred_lib.stats.evaluation import (
-    COMPARED,
     NOT_ASSESSABLE,
     calibration_reading,
-    compare_models,
+    compare_pair,
     evaluate,
     null_accuracy,
 )
@@ -399,6 +398,7 @@ def subgroup_table(
 
 
 MODELS = ("image", "clinical", "integrated")
+COMPARED = (("integrated", "clinical"), ("integrated", "image"), ("clinical", "image"))
 SUBGROUP_COLUMNS = [
     *("model", "split", "group", "n", "events"),
     *FIGURES,
@@ -497,9 +497,10 @@ def compare(rows: pd.DataFrame, models: Sequence[str], *, notes: list[str], data
             notes.append(f"comparisons.{'-'.join(pair)}: no patient has both probabilities.")
             continue
         y = common["he"].astype(int)
-        (test,) = compare_models(y, {name: common[f"p_{name}"] for name in pair})
+        test = compare_pair(y, *(common[name] for name in columns))
         notes += [f"comparisons.{'-'.join(pair)}.{note}" for note in test.pop("notes")]
-        found.append(test | {"data": data, "n": len(y), "n_events": int(y.sum())})
+        which = {"a": pair[0], "b": pair[1], "data": data, "test": "delong"}
+        found.append(which | test | {"n": len(y), "n_events": int(y.sum())})
     common = rows.dropna(subset=[f"p_{name}" for name in models])
     together = 0.0
     if len(found) > 1 and common["he"].nunique() > 1:

@@ -30,7 +30,7 @@ from hepred_lib.stats.discrimination import (
     roc_points,
 )
 from hepred_lib.stats.effects import univariable_odds_ratios
-from hepred_lib.stats.evaluation import compare_models, evaluate, null_accuracy
+from hepred_lib.stats.evaluation import compare_pair, evaluate, null_accuracy
 from hepred_lib.stats.imputation import pool_auc, pool_slope
 from hepred_lib.stats.logistic import fit_logistic
 from hepred_lib.stats.operating_point import compare_calls, confusion, youden_threshold
@@ -76,12 +76,12 @@ JUDGES = {
     "subgroup_performance": lambda y, p: subgroup_performance(y, p, ["a"] * len(p)),
     "interaction_test": lambda y, p: interaction_test(y, p, ["a"] * len(p)),
     "evaluate": lambda y, p: evaluate(y, p, 0.5),
-    "compare_models": lambda y, p: compare_models(y, {"image": p, "clinical": p}),
+    "compare_pair": lambda y, p: compare_pair(y, p, p),
 }
 # These have a defined value where one class is absent, or where p is 0 or 1.
 ONE_CLASS = {
     *("brier_score", "spiegelhalter_test", "subgroup_performance", "interaction_test"),
-    *("evaluate", "compare_models"),
+    *("evaluate", "compare_pair"),
 }
 STRICT = {
     "calibrate",
