@@ -314,6 +314,11 @@ def sites_page(table: pd.DataFrame) -> pd.DataFrame:
     return shown
 
 
+def updating_page(table: pd.DataFrame) -> pd.DataFrame:
+    """The frozen and the updated models as text: no test of the frozen ones."""
+    return as_printed(table).replace(NOT_ESTIMABLE, "–")
+
+
 def reclassification_page(table: pd.DataFrame) -> pd.DataFrame:
     """Patients by outcome and stratum of the old model, with a column for each stratum of the new one."""
     grid = table.pivot(index=["outcome", "old"], columns="new", values="patients")
@@ -428,16 +433,26 @@ def instability_summary(instability: pd.DataFrame) -> pd.DataFrame:
 
 def updating_table(models: Mapping[str, Any], updates: Mapping[str, Any]) -> pd.DataFrame:
     """The frozen and the updated models side by side: the line, its tests, and the calibration of both."""
-    words = {"method": "chosen", "intercept": "intercept", "slope": "slope of the line"}
-    words |= {"p_any": "p, any change", "p_slope": "p, slope"}
-    parts = []
+    words = {"method": "chosen", "slope": "slope of the line", "intercept": "intercept"}
+    words |= {"p_any": "p_any", "p_slope": "p_slope"}
+    parts, unchanged = [], {"intercept": 0.0, "slope of the line": 1.0}
     for name, found in updates.items():
         line = {column: found["update"][key] for key, column in words.items()}
-        versions = {"frozen": (models[name], {}), "updated": (found["cross_validated"], line)}
+        versions = {"frozen": (models[name], unchanged), "updated": (found["cross_validated"], line)}
         for version, (judged, cells) in versions.items():
             row = calibration_figures({name: judged}).drop(columns="events")
             parts.append(row.assign(version=version, **cells))
-    order = ["model", "version", *words.values(), *CALIBRATION, "reading"]
+    order = [
+        "model",
+        "version",
+        "chosen",
+        "intercept",
+        "slope of the line",
+        "p_any",
+        "p_slope",
+        *CALIBRATION,
+        "reading",
+    ]
     return pd.concat(parts, ignore_index=True).reindex(columns=order) if parts else pd.DataFrame(columns=order)
 
 
@@ -593,6 +608,7 @@ PAGES: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     "complete_cases_integrated": complete_cases_page,
     "reclassification": reclassification_page,
     "subgroups": subgroups_page,
+    "updating": updating_page,
     "internal_external": sites_page,
     "internal_external_integrated": sites_page,
     "tripod_ai": checklist_page,
