@@ -125,6 +125,7 @@ show(run.folder, "quality", shown.assign(outlier=quality["flags"].ne(""), simula
 # | `noisy` | noise above 6 HU |
 # | `clipped_hu` | the scan was saved with bone clipped to low values |
 # | `brain_hu` | the brain's density is implausible; often a wrong rescale intercept |
+# | `out_of_order` | the section of the head grows and shrinks several times: slices are mixed up, missing or blank |
 # | `base_cut` · `vertex_cut` | the first · the last slice is within the brain: blood beyond it is not measured |
 #
 # The table counts the flags. It is empty where no scan is flagged. A flag in a large share of the scans is a property of

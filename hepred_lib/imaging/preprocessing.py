@@ -493,7 +493,8 @@ def _check_head(hu: np.ndarray, brain: np.ndarray, bone: np.ndarray, spacing_mm:
     height_mm = float(large.sum()) * spacing_mm[2]
     least = (HEIGHT_SHARE[0], CUT_SHARE, 0.0)[sum(cut_ends(brain))]
     if not least <= height_mm / length_mm <= HEIGHT_SHARE[1] or height_mm > HEIGHT_MM:
-        raise _wrong_size(f"head of {_head_size(hu, spacing_mm)} mm: the distance between slices is wrong")
+        more = ", or the scan goes on below the head (crop it)" if height_mm > least * length_mm else ""
+        raise _wrong_size(f"head of {_head_size(hu, spacing_mm)} mm: the distance between slices is wrong{more}")
     edge = inside & ~eroded(inside, 1)
     enclosed = (edge & dilated(around, round(NEAR_BONE_MM / spacing_mm[0]))).sum() / max(1, edge.sum())
     if enclosed < ENCLOSED:

@@ -31,6 +31,7 @@ from hepred_lib.errors import ScanError, StudyError
 from hepred_lib.imaging.markers import measure_markers
 from hepred_lib.imaging.preprocessing import (
     BONE_HU,
+    MOST_JUMPS,
     BrainSlices,
     SliceGrid,
     bone_threshold,
@@ -38,6 +39,7 @@ from hepred_lib.imaging.preprocessing import (
     dilated,
     grid_from_record,
     grid_record,
+    jumps,
     prepare,
 )
 from hepred_lib.imaging.scans import Scan, mask_faults, read_mask, read_scan
@@ -219,6 +221,7 @@ def quality_flags(slices: BrainSlices) -> str:
         "noisy": quality["noise_hu"] > 6.0,
         "clipped_hu": quality["hu_max"] < 300.0 or bone_threshold(slices.hu) < BONE_HU,
         "brain_hu": not BRAIN_HU[0] <= quality["brain_hu"] <= BRAIN_HU[1],
+        "out_of_order": jumps(slices.hu) >= MOST_JUMPS,
         "base_cut": base,
         "vertex_cut": vertex,
     }

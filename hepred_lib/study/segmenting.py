@@ -42,6 +42,7 @@ FLAG_WORDS = {
     "noisy": "noise above 6 HU",
     "clipped_hu": "Hounsfield units are clipped below 300",
     "brain_hu": f"the brain is outside {BRAIN_HU[0]:g}-{BRAIN_HU[1]:g} HU: is the rescale intercept right?",
+    "out_of_order": "the sections of the head grow and shrink several times: are slices mixed up, missing or blank?",
     "base_cut": "the first slice lies within the brain: the skull base is missing, and blood there is not measured",
     "vertex_cut": "the last slice lies within the brain: the vertex is missing, and blood there is not measured",
 }

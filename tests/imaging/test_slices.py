@@ -103,8 +103,9 @@ def test_a_mask_on_another_grid_is_refused_with_the_patient_named(tmp_path, coho
 def test_flags_name_what_a_reader_should_look_at():
     quality = {"brain_ml": 400.0, "thickness_mm": 8.0, "n_slices": 9, "noise_hu": 7.0, "hu_max": 100.0}
     brain = np.ones((4, 4, 9), dtype=bool)
-    flags = quality_flags(BrainSlices(np.full(brain.shape, 33.0), brain, None, quality | {"brain_hu": 57.0}))
-    assert flags == "brain_volume thick_slices few_slices noisy clipped_hu brain_hu base_cut vertex_cut"
+    hu = np.where(np.arange(9) == 4, -1000.0, np.full(brain.shape, 33.0))  # a blank slice
+    flags = quality_flags(BrainSlices(hu, brain, None, quality | {"brain_hu": 57.0}))
+    assert flags == "brain_volume thick_slices few_slices noisy clipped_hu brain_hu out_of_order base_cut vertex_cut"
 
 
 def test_a_figure_shows_a_skull_around_the_brain_and_no_eye():
