@@ -671,6 +671,8 @@ def _majority(paths: list[list[int]], last: int) -> list[int]:
 
 def _notes(fitted: _Fitted, judged: Optimism, columns: pd.DataFrame, copies: tuple[str, ...]) -> tuple[str, ...]:
     constant = [str(name) for name, column in columns.items() if column.nunique() < 2]
+    categories = {name.partition("[")[0] for name in fitted.names if "[" in name}
+    unseen = [f"{name} {one}" for name in columns for one in _unseen(columns[name]) if name in categories]
     empty, size = int(np.isnan(judged.slopes).sum()), judged.slopes.size
     notes = {
         "No predictor was selected: the model is the intercept alone, which has no optimism.": not fitted.names,
@@ -678,12 +680,19 @@ def _notes(fitted: _Fitted, judged: Optimism, columns: pd.DataFrame, copies: tup
         f"Constant in development, so never selected: {', '.join(constant)}.": bool(constant),
         f"Collinear with candidates before them, so never selected: {', '.join(copies)}.": copies,
         f"Without coefficient, since collinear with those before: {', '.join(fitted.redundant)}.": fitted.redundant,
+        f"Without a patient in development, so counted as the first level: {', '.join(unseen)}.": unseen,
         f"{empty} of {size} resamples selected nothing and do not enter the shrinkage.": empty > 0,
         f"{judged.separated} of {size} resamples separate the outcome: estimated with Firth's penalty.": (
             judged.separated > 0
         ),
     }
     return tuple(note for note, holds in notes.items() if holds)
+
+
+def _unseen(column: pd.Series) -> list[str]:
+    """Levels that the type of a category declares and no patient has."""
+    levels = column.cat.categories if isinstance(column.dtype, pd.CategoricalDtype) else ()
+    return [str(level) for level in levels if not column.eq(level).any()]
 
 
 # Resamples handled together.

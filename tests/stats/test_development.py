@@ -148,6 +148,7 @@ def test_a_forced_category_enters_as_a_block_and_a_level_that_never_occurs_count
     patient = wide.dropna().iloc[[0]]
     rare, deep = (model.predict(patient.assign(place=level)) for level in ("cerebellum", "deep"))
     assert rare == pytest.approx(deep)
+    assert any(note.endswith("counted as the first level: place cerebellum.") for note in model.notes)
 
 
 def test_separating_predictors_are_answered_by_firths_penalty():
