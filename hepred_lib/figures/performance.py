@@ -514,7 +514,7 @@ def _estimate(axes: Axes, row: tuple, name: str, *, place: int, look: dict[str, 
 
 # Whether frozen models hold elsewhere
 
-PLACES = {"study": "in the study", "here": "here", "updated": "here, updated"}
+PLACES = {"study": "the study's own", "here": "new patients", "updated": "new patients, updated"}
 
 
 def transport(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:

@@ -106,11 +106,12 @@ def _pages(folder: Path, target: Path, part: str) -> Iterator[Page]:
 
 
 def _breakable(cell: str) -> str:
-    """A cell whose long words may be broken, at the seams of a file's name, and no number parted from its %."""
+    """A cell that may be broken between two words and in long ones, at a file's seams, and not before a %."""
 
     def broken(found: re.Match) -> str:
         return re.sub(rf"([_./]|[^\u200b_./]{{{LONGEST_WORD}}})(?=.)", "\\1\u200b", found[0])
 
+    cell = re.sub(r"(?<=[a-z]{4}/)(?=[a-z]{4})", "\u200b", cell)  # TeX hyphenates no word beyond a slash
     return re.sub(rf"\S{{{LONGEST_WORD + 1},}}", broken, cell).replace(" %", "\u00a0%")
 
 

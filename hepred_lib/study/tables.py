@@ -16,6 +16,7 @@ import pandas as pd
 import yaml
 
 from hepred_lib.cohort.predictors import predictor_label, predictor_unit
+from hepred_lib.figures.performance import PLACES
 from hepred_lib.figures.style import p_text
 from hepred_lib.literal import for_formula
 from hepred_lib.stats.curves import LOG, SPLINE, split_term
@@ -618,4 +619,5 @@ CODES: dict[tuple[str, ...], Callable[[str], str]] = {
     ("predictors",): lambda names: " + ".join(map(coded_label, names.split(" + "))),
     ("model", "a", "b", "first", "second"): lambda name: name.capitalize() if name in MODELS else name,
     ("figure", "rate"): in_words,
+    ("place",): lambda place: PLACES.get(place, place),
 }

@@ -89,7 +89,17 @@ def run(tmp_path):
     save_table(tmp_path, "table1", pd.DataFrame(table | sizes | {"p": ["", "< 0.001", "0.464"]}))
     write_table(tmp_path / "external" / "predictions.csv", pd.DataFrame({"patient_id": ["real"]}))
     save_table(tmp_path / "external", "performance", pd.DataFrame({"model": ["image"], "n": [40], "auc": ["0.50"]}))
+    save_table(tmp_path / "external", "transport", TRANSPORT)
     return tmp_path
+
+
+TRANSPORT = pd.DataFrame({
+    "model": "integrated", "place": ["study", "here", "updated"], "n": [60, 40, 40], "events": [12, 16, 16],
+    "predicted": [0.2, 0.2, 0.36], "observed": [0.2, 0.4, 0.4], "observed_low": [0.1, 0.25, 0.25],
+    "observed_high": [0.3, 0.57, 0.57], "auc": [0.8, 0.7, 0.68], "auc_low": [0.7, 0.5, 0.5],
+    "auc_high": [0.9, 0.8, 0.8], "observed_expected": [1.0, 2.0, 1.1], "observed_expected_low": [0.5, 1.2, 0.7],
+    "observed_expected_high": [1.9, 2.9, 1.6], "update": ["", "", "intercept and slope"],
+})  # fmt: skip
 
 
 ROWS = [("", "All patients"), ("Site", WORST), ("Site", "B"), ("Sex", "female")]
@@ -98,6 +108,7 @@ ROWS = [("", "All patients"), ("Site", WORST), ("Site", "B"), ("Sex", "female")]
 def test_what_a_paper_prints_is_set_and_nothing_without_a_row(run):
     made = [path.relative_to(run).as_posix() for path in print_tables(run)]
     names = ["tables/table1.tex", "tables/performance.tex", "tables/subgroups.tex", "external/tables/performance.tex"]
+    names.append("external/tables/transport.tex")
     assert made == [*names, WORD_FILE]
     assert sorted(path.relative_to(run).as_posix() for path in run.rglob("*.tex")) == sorted(names)
 
@@ -130,12 +141,22 @@ def test_models_are_columns_and_a_test_stands_once(run):
     assert [row[-1] for row in rows[2:]] == ["0.40", "", "0.40"]
 
 
+def test_what_became_of_the_models_elsewhere_is_a_row_for_each_place(run):
+    print_tables(run)
+    head, study, _, updated = body_cells((run / "external" / "tables" / "transport.tex").read_text(encoding="utf-8"))
+    assert head[:2] + head[-1:] == ["Model", "Patients", "Update"]
+    own = ["Integrated", "the study's own", "60", "12", "0.20 (0.10--0.30)", "0.20", "1.00 (0.50--1.90)"]
+    assert study == [*own, "0.80 (0.70--0.90)", ""]
+    assert updated[1] == "new patients, updated"
+    assert updated[-1] == "intercept and slope"
+
+
 def test_word_holds_the_same_tables_with_captions_and_notes_and_the_same_bytes(run):
     print_tables(run, run / "elsewhere")
     path = run / "elsewhere" / WORD_FILE
     document = Document(path)
     captions = [paragraph.text for paragraph in document.paragraphs if paragraph.style.name == "Caption"]
-    assert [caption.split(".")[0] for caption in captions] == [f"Table {k}" for k in (1, 2, 3, 4)]
+    assert [caption.split(".")[0] for caption in captions] == [f"Table {k}" for k in (1, 2, 3, 4, 5)]
     assert document.tables[1].rows[1].cells[0].text == "Patients"
     assert WORST.split()[0] in document.tables[2].rows[2].cells[0].text
     with zipfile.ZipFile(path) as archive:
