@@ -182,13 +182,14 @@ groups["HE"] = groups["Development"] & known["he"].eq(1)
 # will be imputed? A variable that is missing in half of the patients contributes little that was measured. And is missing
 # related to the outcome? A difference between the last two columns means that complete patients are a selected group, and
 # that an analysis of them alone is biased. Imputation assumes that the *recorded* variables explain who has a value; the
-# figure cannot show whether that is so. A light column or row means that all is known.
+# figure cannot show whether that is so. Predictors that are complete in every group are not shown.
 
 # %%
 gaps = {name: values[members].isna().mean() for name, members in groups.items()}
 shares = pd.DataFrame(gaps).rename_axis("variable").reset_index().melt("variable", var_name="group", value_name="share")
 shares = shares.assign(n=shares["group"].map({name: members.sum() for name, members in groups.items()}))
 cells = shares.sort_values("variable", key=lambda names: names.map(list(values).index), kind="stable")
+cells = cells[cells.groupby("variable")["share"].transform("max").gt(0)]
 show(run.folder, "missing_by_set", cells.assign(variable=cells["variable"].map(words), simulated=bool(truth)))
 
 # %% [markdown]

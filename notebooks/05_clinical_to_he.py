@@ -123,7 +123,7 @@ assert x.index.equals(y.index), "predictors and outcome must be of the same pati
 #
 # Read the figure by rows: a laboratory value that is missing much more often in patients with expansion than in those
 # without was not ordered at random, and its odds ratio should be read with that in mind. Candidates without a missing value
-# are not shown; if all are complete, the figure has no data and imputation changes nothing.
+# are not shown; if all are complete, the figure says so and imputation changes nothing.
 
 # %%
 missing = pd.DataFrame({"n": x.notna().sum(), "missing": x.isna().mean()}).sort_values("missing", ascending=False)

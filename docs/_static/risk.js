@@ -12,7 +12,7 @@
   const spoken = document.getElementById("risk-spoken");
   const expit = (x) => (x >= 0 ? 1 / (1 + Math.exp(-x)) : Math.exp(x) / (1 + Math.exp(x)));
   const percent = (p) =>
-    p < 0.01 ? "< 1 %" : p > 0.99 ? "> 99 %" : `${(100 * p).toFixed(p < 0.0995 || p > 0.9005 ? 1 : 0)} %`;
+    p < 0.01 ? "< 1\u00a0%" : p > 0.99 ? "> 99\u00a0%" : `${(100 * p).toFixed(p < 0.0995 || p > 0.9005 ? 1 : 0)}\u00a0%`;
   const number = (text) => (text.trim() === "" ? NaN : Number(text.trim().replace(",", "."))); // 7,5 is 7.5
 
   // What is wrong with an entry, in words; empty where it is right.

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import ceil
 from string import ascii_lowercase
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -36,6 +36,8 @@ class FigureSpec:
     height_mm: float | Callable[[Data], float]
     required: tuple[str, ...]
     says: Callable[[Data], str] | None = None  # what its caption says of these data
+    drawn: Callable[[Data], Data] | None = None  # the rows that it draws, if not all
+    otherwise: str = "no data"  # what it says where it draws none
     artwork: bool = True  # whether it belongs to the study's own figures, not to the book alone
 
 
@@ -45,10 +47,9 @@ def _figure(
     width_mm: float | Callable,
     height_mm: float | Callable,
     *required: str,
-    says: Callable | None = None,
-    artwork: bool = True,
+    **more: Any,
 ) -> FigureSpec:
-    return FigureSpec(caption, draw, width_mm, height_mm, required, says, artwork)
+    return FigureSpec(caption, draw, width_mm, height_mm, required, **more)
 
 
 _MODEL = ("model", "label", "n", "events")
@@ -79,7 +80,7 @@ FIGURES: dict[str, FigureSpec] = {
     "missing_by_set": _figure(
         "Missing values of each candidate in all patients, by set, and in development patients by outcome.",
         models.missing, DOUBLE_MM, lambda table: 22 + 4.5 * table["variable"].nunique(),
-        "variable", "group", "n", "share",
+        "variable", "group", "n", "share", otherwise="no value is missing",
     ),
     "truth": _figure(
         "The simulated cohort: (a) the label by volume, (b) the parts of the logit, (c) ROC curves and (d) calibration "
@@ -129,12 +130,13 @@ FIGURES: dict[str, FigureSpec] = {
     "missing": _figure(
         "Missing values of each candidate in the development set, by outcome.",
         models.missing, SINGLE_MM, lambda table: 22 + 4.5 * table["variable"].nunique(),
-        "variable", "group", "n", "share",
+        "variable", "group", "n", "share", otherwise="no value is missing",
     ),
     "correlation": _figure(
         "Rank correlations of the candidates in the development set, in hundredths where 0.20 or stronger.",
         models.correlation, DOUBLE_MM, models.correlation_height_mm,
-        "row", "column", "variable", "other", "correlation",
+        "row", "column", "variable", "other", "correlation", says=models.correlation_words, drawn=models.worth_a_map,
+        otherwise="too few candidates for a map",
     ),
     "odds_ratios_clinical": _figure(
         "Odds ratios of the clinical model before shrinkage, with 95 % Wald intervals; the selection is taken as "
@@ -150,7 +152,7 @@ FIGURES: dict[str, FigureSpec] = {
         "How often each candidate is selected in bootstrap resamples, with 95 % Monte Carlo intervals; filled dots are "
         "in the final model; dotted: one half.",
         models.inclusion_frequency, SINGLE_MM, lambda table: 22 + 4.4 * len(table),
-        "label", "frequency", "low", "high", "selected",
+        "label", "frequency", "low", "high", "selected", says=models.resampled_words,
     ),
     **{
         f"instability_{name}": _figure(
@@ -165,8 +167,8 @@ FIGURES: dict[str, FigureSpec] = {
     "roc": _figure(
         "Empirical ROC curves with AUC (95 % interval) and the operating point of each model; band: 95 % bootstrap "
         "interval of the last model's sensitivity; dotted: chance.",
-        performance.roc, SINGLE_MM, 98, *_MODEL, "false_positive_rate", "sensitivity", "low", "high",
-        "operating_fpr", "operating_sensitivity",
+        performance.roc, SINGLE_MM, lambda table: 86 + 4 * table["model"].nunique(), *_MODEL,
+        "false_positive_rate", "sensitivity", "low", "high", "operating_fpr", "operating_sensitivity",
     ),
     "calibration": _figure(
         "Calibration: observed against predicted probability, smoothed with a 95 % band (with fewer than 20 events in "
@@ -197,7 +199,8 @@ FIGURES: dict[str, FigureSpec] = {
         performance.subgroups, DOUBLE_MM, performance.subgroups_height_mm,
         "model", "split", "group", "n", "events",
         *("auc", "auc_low", "auc_high", "in_the_large", "in_the_large_low", "in_the_large_high"),
-        "p_auc", "p_in_the_large", says=performance.left_out,
+        "p_auc", "p_in_the_large", says=performance.left_out, drawn=performance.estimable,
+        otherwise="too few events in every subgroup",
     ),
     "transport": _figure(
         "Does each model hold elsewhere? (a) Observed share of patients with expansion (exact 95 % interval) and mean "
@@ -255,7 +258,7 @@ def draw(name: str, data: Data, *, stamp: bool = False, journal: str = "springer
     """
     spec, asked = _checked(name, data), style.JOURNALS[journal]
     data = style.printable(data)
-    empty = isinstance(data, pd.DataFrame) and data.empty
+    empty = isinstance(data, pd.DataFrame) and shows_nothing(name, data)
     with style.sheet(asked.text_pt):
         # The height grows with the rows or slices where these are listed.
         height_mm = 40 if empty else spec.height_mm(data) if callable(spec.height_mm) else spec.height_mm
@@ -263,7 +266,7 @@ def draw(name: str, data: Data, *, stamp: bool = False, journal: str = "springer
         figure = style.new_figure(asked.single_mm if width_mm == SINGLE_MM else asked.double_mm, height_mm)
         if stamp and "simulated" in data and np.any(data["simulated"]):
             style.stamp_simulated(figure)
-        (style.no_data(figure) if empty else spec.draw(figure, data))
+        (style.no_data(figure, spec.otherwise) if empty else spec.draw(figure, data))
         style.as_asked(figure, asked)
         # Laid out once and for all, so that PDF and PNG, and a second rendering, agree to the last point.
         figure.draw_without_rendering()
@@ -287,15 +290,18 @@ def caption(name: str, data: Data, *, journal: str = "springer") -> str:
     text = PANEL.sub(lambda found: f"({letter[ascii_lowercase.index(found[1])]})", _checked(name, data).caption)
     size = style.sample_size(data) if isinstance(data, pd.DataFrame) and {"n", "events", "model"} <= set(data) else None
     text += f" {size[0].upper() + size[1:]}." if size else ""
-    if (says := FIGURES[name].says) and not shows_nothing(data):
+    nothing, otherwise = shows_nothing(name, data), FIGURES[name].otherwise
+    if (says := FIGURES[name].says) and len(data.get("hu", data)):
         text = f"{text} {MARKUP.sub(' ', says(data))}".rstrip()
     simulated = " Simulated data." if "simulated" in data and np.any(data["simulated"]) else ""
-    return text + simulated + (" No data." if shows_nothing(data) else "")
+    return text + simulated + (f" {otherwise[0].upper()}{otherwise[1:]}." if nothing else "")
 
 
-def shows_nothing(data: Data) -> bool:
-    """Whether a figure's table has no row, or its scan no slice."""
-    return len(data.get("hu", data)) == 0
+def shows_nothing(name: str, data: Data) -> bool:
+    """Whether a figure's table has no row that it draws, or its scan no slice."""
+    rows = data.get("hu", data)
+    drawn = FIGURES[name].drawn
+    return len(drawn(rows) if drawn and len(rows) else rows) == 0
 
 
 def _checked(name: str, data: Data) -> FigureSpec:

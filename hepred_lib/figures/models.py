@@ -17,6 +17,7 @@ from hepred_lib.figures.style import (
     ORANGE,
     PURPLE,
     by_model,
+    decimal,
     finite,
     forest_row,
     legend_below,
@@ -156,6 +157,7 @@ MOST_TICKS = 9
 PROFILE: dict[str, Any] = {"marker": "|", "markersize": 8, "markeredgewidth": 1.2, "clip_on": False}
 APART = 1.05  # limits whose ratio is smaller are the same in print
 FEWEST_CELLS = 7  # along a side of the map of correlations, drawn or not
+MOST_PAIRS = 3  # that are said, not drawn
 PRINTED_FROM = 0.2  # weaker correlations are colour alone
 KINDS = {"predictor": ("true predictor", BLUE), "proxy": ("proxy", ORANGE), "unrelated": ("unrelated", PURPLE)}
 
@@ -323,6 +325,11 @@ def inclusion_frequency(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     return [axes]
 
 
+def resampled_words(table: pd.DataFrame) -> str:
+    """Say the number of resamples; nothing where it is not known."""
+    return f"B = {table['n_resamples'].iloc[0]:.0f} resamples." if "n_resamples" in table else ""
+
+
 def missing(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     """Draw the share of missing values of each candidate, by outcome, as a heat map with its percentages.
 
@@ -373,7 +380,7 @@ def correlation(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     strong = np.abs(grid) >= PRINTED_FROM
     hundredths = np.char.replace(np.char.mod("%.0f", 100 * np.where(strong, grid, 0.0)), "-", "−")
     look = {"cmap": "vlag", "vmin": -1, "vmax": 1, "linewidths": 0.5, "square": True, "annot_kws": {"size": 7}}
-    bar = {"label": "Spearman's correlation (cells: × 100)", "shrink": 0.6, "ticks": [-1, -0.5, 0, 0.5, 1]}
+    bar = {"label": "Spearman's correlation\n(cells: × 100)", "shrink": 0.6, "ticks": [-1, -0.5, 0, 0.5, 1]}
     shown = np.where(strong, hundredths, "")
     seaborn.heatmap(grid[1:, :-1], ax=axes, annot=shown[1:, :-1], fmt="", cbar_kws=bar, **look)
     names = table.drop_duplicates("row")["variable"], table.drop_duplicates("column")["other"]
@@ -383,6 +390,18 @@ def correlation(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     room = max(size - 1, FEWEST_CELLS)  # cells of few candidates stay small, at the lower left
     axes.set(xlim=(0, room), ylim=(size - 1, size - 1 - room))
     return [axes, axes.collections[0].colorbar.ax]
+
+
+def worth_a_map(table: pd.DataFrame) -> pd.DataFrame:
+    """The pairs, where there are more than a sentence holds."""
+    return table if len(table) > MOST_PAIRS else table.iloc[:0]
+
+
+def correlation_words(table: pd.DataFrame) -> str:
+    """Say the correlations of which no map is drawn."""
+    rows = table.iloc[: 0 if len(worth_a_map(table)) else None].dropna(subset="correlation").itertuples()
+    said = "; ".join(f"{row.variable} and {row.other} {decimal(row.correlation, 2)}" for row in rows)
+    return f"{said}." if said else ""
 
 
 def correlation_height_mm(table: pd.DataFrame) -> float:

@@ -23,6 +23,7 @@ from hepred_lib.figures.style import (
     band,
     by_model,
     decimal,
+    estimate_text,
     finite,
     forest_row,
     legend_below,
@@ -257,7 +258,8 @@ def _curve(axes: Axes, rows: pd.DataFrame, *, style: LineStyle) -> None:
 
 def _groups(axes: Axes, rows: pd.DataFrame, *, style: LineStyle) -> None:
     axes.vlines(rows["p"], rows["low"], rows["high"], color=style.color)
-    axes.plot(rows["p"], rows["observed"], linestyle="", marker=style.marker, color=style.color)
+    if len(rows):  # a marker that lies on an edge is not cut
+        axes.plot(rows["p"], rows["observed"], linestyle="", marker=style.marker, color=style.color, clip_on=False)
 
 
 def _distribution(axes: Axes, rows: pd.DataFrame) -> None:
@@ -306,7 +308,7 @@ def decision_curve(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
             _per_hundred(grid[0], rows, style)
         handles += grid[0].plot(rows["threshold"], 100 * rows["net_benefit"], label=label, **look)
     grid[0].set_ylabel("Net benefit (true positives per 100 patients)")
-    grid[0].set_ylim(*(100 * limit for limit in _limits(curves)))
+    grid[0].set_ylim(*(100 * limit for limit in _limits(curves, "net_benefit" if len(compared) else "high")))
     if len(compared):
         _per_hundred(grid[1], compared, LineStyle("", "black", "-", ""))
         grid[1].plot(compared["threshold"], 100 * compared["net_benefit"], color="black")
@@ -329,10 +331,10 @@ def _per_hundred(axes: Axes, rows: pd.DataFrame, style: LineStyle) -> None:
     band(axes, rows["threshold"], rows.assign(low=100 * rows["low"], high=100 * rows["high"]), style)
 
 
-def _limits(table: pd.DataFrame) -> tuple[float, float]:
-    """Return limits that show all of the models' curves and their bands' upper edge."""
+def _limits(table: pd.DataFrame, upper: str) -> tuple[float, float]:
+    """Return limits that show all of the models' curves and, as `upper`, the upper edge of a band that is drawn."""
     models = table[~table["model"].isin(REFERENCES)]
-    top = np.max([0.05, *finite(table["net_benefit"])])
+    top = np.max([0.05, *finite(table["net_benefit"]), *finite(models[upper])])
     bottom = np.min([-0.2 * top, *finite(models["net_benefit"])])
     return 1.05 * max(bottom, -top), 1.05 * top
 
@@ -454,10 +456,11 @@ def subgroups(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
 
 
 def estimable(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows that have an AUC, in a split where another has one to compare with; all where none has."""
+    """The rows that have an AUC, in a split where another has one to compare with; none where no subgroup is left."""
     known = table[table["auc"].notna()]
     split = known["split"].fillna("")
-    return known[split.eq("") | split.duplicated(keep=False)] if len(known) else table
+    shown = known[split.eq("") | split.duplicated(keep=False)]
+    return shown if len(shown) > 1 else shown.iloc[:0]
 
 
 def subgroups_height_mm(table: pd.DataFrame) -> float:
@@ -501,20 +504,18 @@ def _reference(axes: Axes, table: pd.DataFrame, name: str) -> None:
 
 
 def _estimate(axes: Axes, row: tuple, name: str, *, place: int, look: dict[str, str]) -> None:
-    limits = value, low, high = tuple(getattr(row, f"{name}{end}") for end in ("", "_low", "_high"))
-    if np.isnan(value):
+    limits = tuple(getattr(row, f"{name}{end}") for end in ("", "_low", "_high"))
+    if np.isnan(limits[0]):
         words = "group not known" if row.group == "missing" else "too few events"
         box = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}  # over the line of reference
         axes.text(sum(axes.get_xlim()) / 2, place, words, color=GREY, ha="center", va="center_baseline", bbox=box)
         return
-    interval = "" if np.isnan([low, high]).any() else f" ({low:.2f} to {high:.2f})"
-    text = f"{value:.2f}{interval}".replace("-", "−")
-    forest_row(axes, place, limits, x=1.02, look=look, text=text, clip_on=False)
+    forest_row(axes, place, limits, x=1.02, look=look, text=estimate_text(*limits), clip_on=False)
 
 
 # Whether frozen models hold elsewhere
 
-PLACES = {"study": "the study's own", "here": "new patients", "updated": "new patients, updated"}
+PLACES = {"study": "study patients", "here": "new patients", "updated": "new patients, updated"}
 
 
 def transport(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
@@ -550,9 +551,7 @@ def transport(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
             risks.plot(100 * row.predicted, place, **PREDICTED_MEAN)
             if row.place != "updated" and np.isfinite(row.auc):
                 limits = row.auc, row.auc_low, row.auc_high
-                known = np.isfinite(limits).all()
-                text = f"{row.auc:.2f}" + (f" ({row.auc_low:.2f}–{row.auc_high:.2f})" if known else "")
-                forest_row(areas, place, limits, x=1.02, look=look, text=text, clip_on=False)
+                forest_row(areas, place, limits, x=1.02, look=look, text=estimate_text(*limits), clip_on=False)
     areas.axvline(0.5, zorder=0, **GUIDE)
     risks.set_yticks(range(len(names)), names)
     risks.set(ylim=(len(names) - 0.5, -0.7), xlabel="Patients with HE (%)")
@@ -569,7 +568,8 @@ def transport(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     return grid
 
 
-PREDICTED_MEAN: dict[str, Any] = {"marker": "D", "markersize": 5, "markerfacecolor": "white", "color": "black"}
+# Around the observed share where they agree, not over it.
+PREDICTED_MEAN: dict[str, Any] = {"marker": "D", "markersize": 7, "markerfacecolor": "none", "color": "black"}
 
 
 # The true model of a simulated cohort
@@ -700,12 +700,8 @@ def pooled(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
             if np.isnan(row.estimate):
                 say_right(axes, place, "no estimate", x=1.02, color=GREY)
             else:
-                ends_of = "" if np.isnan(row.low) else f" ({decimal(row.low, 2)} to {decimal(row.high, 2)})"
-                words, limits = (
-                    f"{decimal(round(row.estimate, 2) + 0.0, 2)}{ends_of}",
-                    (row.estimate, row.low, row.high),
-                )
-                forest_row(axes, place, limits, x=1.02, look=marker, text=words, clip_on=True)
+                limits = row.estimate, row.low, row.high
+                forest_row(axes, place, limits, x=1.02, look=marker, text=estimate_text(*limits), clip_on=True)
             place += 1
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.5, -0.5)

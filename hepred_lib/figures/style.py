@@ -213,18 +213,18 @@ def panels(figure: FigureBase, count: int, *, columns: int, **shared: bool) -> l
     return list(grid.flat[:count])
 
 
-def no_data(figure: FigureBase) -> list[Axes]:
-    """Return one pair of axes that says "no data"."""
+def no_data(figure: FigureBase, words: str = "no data") -> list[Axes]:
+    """Return one pair of axes that says why it is empty."""
     axes = figure.subplots()
-    say_no_data(axes)
+    say_no_data(axes, words)
     axes.set_yticks([])
     return [axes]
 
 
-def say_no_data(axes: Axes) -> None:
+def say_no_data(axes: Axes, words: str = "no data") -> None:
     """Write "no data" where a curve would be."""
     axes.set_xticks([])
-    axes.text(0.5, 0.5, "no data", transform=axes.transAxes, ha="center", va="center", color=GREY)
+    axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", va="center", color=GREY)
 
 
 def by_model(table: pd.DataFrame) -> Iterator[tuple[LineStyle, pd.DataFrame]]:
@@ -314,8 +314,20 @@ def legend_below(figure: FigureBase, handles: Sequence[Artist], *, title: str | 
 
 
 def decimal(value: float, digits: int = 1) -> str:
-    """Return a number with a typographic minus sign, as the axes print it."""
-    return f"{value:.{digits}f}".replace("-", "−")
+    """Return a number with a typographic minus sign, as the axes print it; zero has none."""
+    return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")
+
+
+def estimate_text(value: float, low: float, high: float) -> str:
+    """Return an estimate with its limits, where both are known.
+
+    Examples
+    --------
+    >>> estimate_text(0.7, 0.61, 0.8), estimate_text(-0.001, -0.5, 0.5), estimate_text(0.7, np.nan, 0.8)
+    ('0.70 (0.61–0.80)', '0.00 (−0.50 to 0.50)', '0.70')
+    """
+    ends = (" to " if low < 0 else "–").join(decimal(end, 2) for end in (low, high))
+    return decimal(value, 2) + (f" ({ends})" if np.isfinite([low, high]).all() else "")
 
 
 def p_text(p: float) -> str:
@@ -330,8 +342,14 @@ def p_text(p: float) -> str:
 
 
 def ratio_text(value: float) -> str:
-    """Return a ratio with two decimals below 10, one below 100, none above."""
-    return f"{value:.{2 - (value >= 10) - (value >= 100)}f}"
+    """Return a ratio with two decimals below 10, one below 100, none above.
+
+    Examples
+    --------
+    >>> ratio_text(0.004), ratio_text(0.125), ratio_text(82.66)
+    ('<0.01', '0.12', '82.7')
+    """
+    return "<0.01" if value < 0.005 else f"{value:.{2 - (value >= 10) - (value >= 100)}f}"
 
 
 def finite(values: pd.Series) -> np.ndarray:

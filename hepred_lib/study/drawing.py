@@ -332,7 +332,7 @@ def show(folder: Path, name: str, data: pd.DataFrame | Mapping[str, np.ndarray])
         The figure in its printed size; the output's metadata hold its name (``figure``) and its caption (``alt``).
         Where there is nothing to draw, one that says "no data", and nothing is kept or saved.
     """
-    kept = not shows_nothing(data)
+    kept = not shows_nothing(name, data)
     if kept:
         write_figure_data(folder / "figure_data", name, data)
     if kept and FIGURES[name].artwork:

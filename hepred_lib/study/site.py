@@ -30,6 +30,7 @@ from PIL import Image
 from hepred_lib.cohort.predictors import predictor_label
 from hepred_lib.cohort.rules import COLUMNS
 from hepred_lib.errors import StudyError
+from hepred_lib.figures.style import typeset
 from hepred_lib.stats.curves import split_term
 from hepred_lib.study.cases import write_site_cases
 from hepred_lib.study.definition import PROJECT
@@ -115,7 +116,7 @@ def write_source(run: Path, source: Path, *, patients: bool = False, share: bool
     made = {name: results["models"][name] for name in MODELS if results["models"].get(name)}
     values = {
         "results": results,
-        "table": performance_table(made).to_dict("records"),
+        "table": performance_table(made).astype(str).map(typeset).to_dict("records"),
         "absent": [name for name in MODELS if name not in made],
         "chapters": chapters,
         "reports": _copy_reports(run, source, chapters),

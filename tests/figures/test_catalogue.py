@@ -77,10 +77,10 @@ def test_one_class_of_patients_alone_is_drawn(name, outcome, examples):
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_an_empty_table_says_no_data_and_so_does_its_caption(name, examples):
-    empty = examples[name].iloc[:0]
-    assert "no data" in texts(draw(name, empty))
-    assert caption(name, empty).endswith(" No data.")
+def test_an_empty_table_says_why_and_so_does_its_caption(name, examples):
+    empty, why = examples[name].iloc[:0], FIGURES[name].otherwise
+    assert why in texts(draw(name, empty))
+    assert caption(name, empty).endswith(f" {why[0].upper()}{why[1:]}.")
 
 
 @pytest.mark.parametrize("name", ["montage", "outlines", "overview", "activation"])

@@ -41,13 +41,20 @@ def test_profile_limits_are_marked_and_said_only_where_they_differ(examples):
     assert "rofile" not in caption("odds_ratios_clinical", table)
 
 
-@pytest.mark.parametrize("candidates", [2, 3, 8, 20])
+@pytest.mark.parametrize("candidates", [4, 8, 20])
 def test_the_cells_of_a_map_of_correlations_are_small_however_few_they_are(candidates):
     pairs = [(i, j, f"v{i}", f"v{j}", 0.1) for i in range(candidates) for j in range(i)]
     figure = draw("correlation", pd.DataFrame(pairs, columns=["row", "column", "variable", "other", "correlation"]))
     axes = figure.axes[0]
     width_mm = axes.get_window_extent().width / figure.dpi * 25.4
     assert 3.5 < width_mm / np.ptp(axes.get_xlim()) < 9
+
+
+def test_the_correlations_of_few_candidates_are_a_sentence(examples):
+    table = examples["correlation"].iloc[:3].assign(correlation=[-0.051, 0.1, np.nan])
+    assert draw("correlation", table).axes[0].texts[0].get_text() == "too few candidates for a map"
+    assert "GCS and Age −0.05; NIHSS and Age 0.10. Too few" in caption("correlation", table)
+    assert "and Age" not in caption("correlation", examples["correlation"])
 
 
 def test_a_ratio_without_an_interval_stands_alone(examples):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hepred_lib.figures.catalogue import caption, draw
+from hepred_lib.figures.catalogue import caption, draw, shows_nothing
 from hepred_lib.figures.performance import CAUTION, WIDEST
 
 
@@ -173,7 +173,7 @@ def test_one_score_far_outside_is_written_at_the_edge_and_does_not_stretch_the_a
 
 def test_estimates_and_interactions_are_printed(drawn):
     auc, large = drawn["subgroups"].axes
-    assert {"0.83 (0.72 to 0.90)", "interaction p = 0.31"} <= set(texts(auc))
+    assert {"0.83 (0.72–0.90)", "interaction p = 0.31"} <= set(texts(auc))
     assert {"−0.80 (−4.10 to 0.40)", "interaction p < 0.001"} <= set(texts(large))
 
 
@@ -186,7 +186,8 @@ def test_an_interval_beyond_the_axis_ends_in_an_arrow(drawn):
 def test_what_holds_elsewhere_is_drawn_for_each_model_and_place(drawn):
     risks, areas = drawn["transport"].axes
     assert [label.get_text() for label in risks.get_yticklabels()] == [
-        "Clinical, in the study", "Clinical, here", "Clinical, here, updated", "Integrated, here",
+        "Clinical, study patients", "Clinical, new patients", "Clinical, new patients, updated",
+        "Integrated, new patients",
     ]  # fmt: skip
     means = [line.get_xdata()[0] for line in risks.lines if line.get_marker() == "D"]
     assert means == pytest.approx([21, 22, 39, 20])
@@ -194,6 +195,9 @@ def test_what_holds_elsewhere_is_drawn_for_each_model_and_place(drawn):
     assert not [text for text in texts(areas) if text.startswith("0.66")], "a line does not change the AUC"
 
 
-def test_without_any_figure_the_panels_still_say_why(examples):
+def test_subgroups_of_which_none_can_be_judged_are_a_sentence(examples):
     table = examples["subgroups"].query("group == '70 or older'")
-    assert texts(draw("subgroups", table).axes[0]) == ["too few events", "a"]
+    assert texts(draw("subgroups", table).axes[0]) == ["too few events in every subgroup"]
+    assert caption("subgroups", table).endswith(": 1. Too few events in every subgroup.")
+    assert shows_nothing("subgroups", examples["subgroups"].iloc[:1]), "all patients are no subgroup"
+    assert not shows_nothing("subgroups", examples["subgroups"])

@@ -145,7 +145,7 @@ def test_what_became_of_the_models_elsewhere_is_a_row_for_each_place(run):
     print_tables(run)
     head, study, _, updated = body_cells((run / "external" / "tables" / "transport.tex").read_text(encoding="utf-8"))
     assert head[:2] + head[-1:] == ["Model", "Patients", "Update"]
-    own = ["Integrated", "the study's own", "60", "12", "0.20 (0.10--0.30)", "0.20", "1.00 (0.50--1.90)"]
+    own = ["Integrated", "study patients", "60", "12", "0.20 (0.10--0.30)", "0.20", "1.00 (0.50--1.90)"]
     assert study == [*own, "0.80 (0.70--0.90)", ""]
     assert updated[1] == "new patients, updated"
     assert updated[-1] == "intercept and slope"
