@@ -31,7 +31,8 @@ def test_the_auc_of_every_model_is_printed_with_its_interval(page, results_of):
     model = results_of("demo", simulated=True)["models"]["integrated"]
     low, high = model["auc_ci"]
     (line,) = [line for line in page().splitlines() if line.startswith("| AUC |")]
-    assert line.endswith(f" {model['auc']:.2f} ({low:.2f}-{high:.2f}) |")
+    line = line.replace("\u2060", "")  # which keeps an interval in one line
+    assert line.endswith(f" {model['auc']:.2f} ({low:.2f}–{high:.2f}) |")
 
 
 def test_simulated_patients_are_called_simulated(page):
