@@ -15,6 +15,15 @@ from scipy import ndimage
 from scipy.spatial import ConvexHull
 from scipy.stats import t
 
+from hepred_lib.imaging.preprocessing import dilated, eroded
+
+EDGE_MM = 200 / 128  # a network's pixel: closer to its edge an outline is not known
+KERNEL_MM = EDGE_MM / 2
+AROUND_MM = (2.5, 8.0)
+NEAR_MM, LEAST_WEIGHT = 4.0, 0.005
+AROUND_HU = (5.0, 50.0)  # neither fat nor bone nor blood
+SPECK_ML, FAR_MM = 1.0, 20.0
+
 
 def fill_holes(mask: np.ndarray) -> np.ndarray:
     """A mask (x, y, z) with what it encloses within a slice: a black hole belongs to the hematoma around it.
@@ -30,6 +39,60 @@ def fill_holes(mask: np.ndarray) -> np.ndarray:
     for z in np.flatnonzero(filled.any(axis=(0, 1))):
         filled[:, :, z] = ndimage.binary_fill_holes(filled[:, :, z])
     return filled
+
+
+def at_half_height(
+    outline: np.ndarray, hu: np.ndarray, spacing_mm: tuple[float, float, float], *, ventricles: np.ndarray
+) -> np.ndarray:
+    """An outline with its edge where HU are half way from the hematoma to the tissue around it.
+
+    A scanner blurs an edge to both sides alike. Both HU are weighted means of what lies near the edge, since parts of
+    a hematoma can be pale. Voxels further than a network's pixel from the edge stay as they are, and so does the edge
+    of a part that is too narrow to have such voxels inside.
+
+    Parameters
+    ----------
+    outline, hu : ndarray of shape (x, y, z)
+    spacing_mm : tuple of float
+    ventricles : ndarray
+        Voxels that do not become hematoma.
+    """
+    edge, close, far = (max(1, round(mm / spacing_mm[0])) for mm in (EDGE_MM, *AROUND_MM))
+    if not outline.any():
+        return outline
+    sides = zip(ndimage.find_objects(outline.astype(np.uint8))[0], (far, far, 0), strict=True)
+    box = tuple(slice(max(0, side.start - reach), side.stop + reach) for side, reach in sides)
+    drawn, hu = outline[box], hu[box].astype(np.float32)
+
+    def blurred(values: np.ndarray, sigma_mm: float) -> np.ndarray:
+        return ndimage.gaussian_filter(values.astype(np.float32), [sigma_mm / mm for mm in spacing_mm])
+
+    inside, near = eroded(drawn, edge), dilated(drawn, edge) & (drawn | ~ventricles[box])
+    tissue = dilated(drawn, far) & ~dilated(drawn, close) & (hu > AROUND_HU[0]) & (hu < AROUND_HU[1])
+    weights = [blurred(part, NEAR_MM) for part in (inside, tissue)]
+    levels = [
+        blurred(hu * part, NEAR_MM) / np.maximum(weight, LEAST_WEIGHT)
+        for part, weight in zip((inside, tissue), weights, strict=True)
+    ]
+    known = np.minimum(*weights) > LEAST_WEIGHT
+    moved = np.where(known, blurred(hu, KERNEL_MM) >= np.mean(levels, axis=0), drawn)
+    found = np.zeros_like(outline)
+    found[box] = fill_holes(inside | (near & moved))
+    return found
+
+
+def without_distant_specks(outline: np.ndarray, spacing_mm: tuple[float, ...]) -> np.ndarray:
+    """An outline without parts of less than 1 mL that lie more than 20 mm from its largest part."""
+    if not outline.any():
+        return outline
+    box = ndimage.find_objects(outline.astype(np.uint8))[0]
+    labels, n = ndimage.label(outline[box], np.ones((3, 3, 3)))
+    volumes_ml = np.bincount(labels.ravel(), minlength=n + 1)[1:] * float(np.prod(spacing_mm)) / 1000.0
+    away_mm = ndimage.distance_transform_edt(labels != 1 + volumes_ml.argmax(), sampling=spacing_mm)
+    nearest_mm = ndimage.minimum(away_mm, labels, np.arange(1, n + 1))
+    found = np.zeros_like(outline)
+    found[box] = np.concatenate([[False], (volumes_ml >= SPECK_ML) | (nearest_mm <= FAR_MM)])[labels]
+    return found
 
 
 def dice(reference: np.ndarray, predicted: np.ndarray) -> float:

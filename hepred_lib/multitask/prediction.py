@@ -30,7 +30,7 @@ from torch import Tensor
 from hepred_lib.errors import ManifestError, ScanError
 from hepred_lib.imaging.preprocessing import BrainSlices
 from hepred_lib.imaging.scans import Scan
-from hepred_lib.imaging.segmentation import dice, fill_holes, hd95_mm
+from hepred_lib.imaging.segmentation import at_half_height, dice, fill_holes, hd95_mm, without_distant_specks
 from hepred_lib.imaging.slices import (
     HU,
     HU_OFFSET,
@@ -386,7 +386,8 @@ def read_with(reader: Reader, row: Mapping[str, object]) -> tuple[Reading, Refer
     logits = np.array([reading.logit for reading in readings])
     scores = standardize(pd.Series(logits), pd.Series(reader.scales.index), reader.scales)
     blood, ventricular = (grid.to_scan(from_torch(seen)) for seen in (prediction.probability, prediction.ventricular))
-    outline = fill_holes((blood >= 0.5) & (blood >= ventricular))
+    outline = without_distant_specks(fill_holes((blood >= 0.5) & (blood >= ventricular)), scan.spacing_mm)
+    outline = at_half_height(outline, scan.hu, scan.spacing_mm, ventricles=ventricular >= 0.5)
     ventricles = (ventricular >= 0.5) & ~outline
     voxel_ml = float(np.prod(scan.spacing_mm)) / 1000.0
     reading = Reading(
@@ -509,13 +510,14 @@ def outline_agreement(reading: Reading, reference: Reference) -> dict[str, float
 
 def slice_calls(reading: Reading) -> pd.DataFrame:
     """Rows of ``detection.csv``: presence of blood by slice, called and true (missing where neither call is wrong)."""
+    share = reading.slices.grid.to_slices(reading.outline)
     return pd.DataFrame(
         {
             "patient_id": reading.patient.patient_id,
             "slice": np.arange(len(reading.prediction.presence)),
             "presence": reading.prediction.presence,
             "blood": reading.patient.labels,
-            "predicted_mm2": (reading.prediction.probability >= 0.5).sum(axis=(1, 2)) * reading.patient.pixel_mm**2,
+            "predicted_mm2": share.sum(axis=(0, 1)) * reading.patient.pixel_mm**2,
         }
     )
 

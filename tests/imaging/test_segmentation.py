@@ -3,15 +3,18 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import ndimage
 
 from hepred_lib.imaging.segmentation import (
     abc2_ml,
     agreement_by_group,
+    at_half_height,
     bland_altman_table,
     dice,
     hd95_mm,
     volume_agreement,
     volume_thirds,
+    without_distant_specks,
 )
 
 
@@ -23,6 +26,40 @@ def box(*corner: int, size: int = 3, shape: tuple[int, ...] = (12, 12, 12)) -> n
 
 def test_dice_of_half_overlapping_boxes_is_one_half():
     assert dice(box(0, 0, 0, size=4), np.roll(box(0, 0, 0, size=4), 2, axis=0)) == 0.5
+
+
+def blurred_disc(radius_mm: float) -> tuple[np.ndarray, np.ndarray]:
+    """HU of a disc of 60 HU in tissue of 30, blurred by 0.6 mm, three slices of 0.5 mm pixels; distance to its axis."""
+    away_mm = np.hypot(*(np.indices((120, 120)) - 59.5)) * 0.5
+    hu = ndimage.gaussian_filter(np.where(away_mm < radius_mm, 60.0, 30.0), 1.2)
+    return np.repeat(hu[:, :, None], 3, axis=2), np.repeat(away_mm[:, :, None], 3, axis=2)
+
+
+@pytest.mark.parametrize("drawn_mm", [9.0, 11.0])
+def test_an_outline_drawn_too_wide_or_too_narrow_moves_to_half_of_the_step(drawn_mm):
+    hu, away_mm = blurred_disc(10.0)
+    found = at_half_height(away_mm < drawn_mm, hu, (0.5, 0.5, 5.0), ventricles=np.zeros(hu.shape, bool))
+    assert dice(away_mm < 10.0, away_mm < drawn_mm) < 0.92
+    assert dice(away_mm < 10.0, found) > 0.985
+
+
+def test_an_outline_too_narrow_to_have_an_inside_stays_and_ventricles_are_not_entered():
+    hu, away_mm = blurred_disc(10.0)
+    narrow, nowhere = away_mm < 1.5, np.zeros(hu.shape, bool)
+    np.testing.assert_array_equal(at_half_height(narrow, hu, (0.5, 0.5, 5.0), ventricles=nowhere), narrow)
+    assert not at_half_height(nowhere, hu, (0.5, 0.5, 5.0), ventricles=nowhere).any()
+    ventricles = away_mm >= 9.0
+    assert not (at_half_height(away_mm < 9.0, hu, (0.5, 0.5, 5.0), ventricles=ventricles) & ventricles).any()
+
+
+def test_only_parts_that_are_both_small_and_far_are_left_out():
+    mask = np.zeros((100, 40, 20), dtype=bool)
+    mask[:20, :20, :10] = True  # 4 mL
+    mask[30:35, :5, :5] = True  # 0.1 mL, 11 mm away
+    mask[90:, :, 10:] = True  # 4 mL, far
+    expected = mask.copy()
+    mask[60:65, :5, :5] = True  # 0.1 mL, 41 mm from the first and 26 mm from the last
+    np.testing.assert_array_equal(without_distant_specks(mask, (1.0, 1.0, 1.0)), expected)
 
 
 def test_the_abc2_rule_is_near_the_volume_of_an_ellipsoid_in_thick_slices_and_turns_with_it():
