@@ -238,9 +238,10 @@ show(run.folder, "learning_curves", history.assign(simulated=bool(truth)))
 # ## Segmentation and detection in test patients
 #
 # The mean of the networks reads each test scan as it would read a new one. The segmentation is evaluated on the scan's own
-# grid at a probability of 0.5, where the reference was drawn; on the resampled grid the agreement would look better. In a
-# study without test patients each development patient is read by the one network that has not seen them, and "test" below
-# means these.
+# grid, where the reference was drawn; on the resampled grid the agreement would look better. It is where the probability
+# exceeds 0.5, with its edge moved by at most a network's pixel to where the HU are half way between hematoma and tissue,
+# and without parts below 1 mL that lie more than 20 mm from the largest. In a study without test patients each development
+# patient is read by the one network that has not seen them, and "test" below means these.
 
 # %%
 judged_set = "test" if cohort["split"].eq("test").any() else "development"
