@@ -16,6 +16,7 @@ import pytest
 
 from hepred_lib.imaging.scans import write_nifti
 from hepred_lib.study.definition import PROJECT
+from ich_phantom.cohort import simulate_cohort
 from tests.faults.harness import Finished, succeed
 
 # Files that use the smoke study, which takes minutes: one process runs them all, and starts with them.
@@ -24,6 +25,17 @@ SMOKE = (
     "tests/test_smoke_report.py",
     "tests/test_no_leak.py",
     "tests/site/test_in_browser.py",
+)
+# Files that run studies of their own: not left to the end, where one process would work alone.
+LONG = (
+    "tests/test_tables_only_study.py",
+    "tests/test_odd_studies.py",
+    "tests/test_small_cohort.py",
+    "tests/test_external.py",
+    "tests/faults/test_harmed.py",
+    "tests/faults/test_interrupted.py",
+    "tests/study/test_segmenting.py",
+    "tests/multitask/test_training.py",
 )
 
 
@@ -42,7 +54,7 @@ def pytest_xdist_make_scheduler(config, log):
 
 def pytest_collection_modifyitems(items):
     # torch counts its devices at the first gradient of a process: the pretended one must be there by then.
-    first = ("tests/multitask/test_device.py", *SMOKE)
+    first = ("tests/multitask/test_device.py", *SMOKE, *LONG)
     places = {file: place for place, file in enumerate(first)}
     items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(first)))
 
@@ -127,7 +139,7 @@ def scored(manifest: Path) -> pd.DataFrame:
 
 def finish_tables_study(root: Path) -> None:
     """A study of 160 patients whose score comes from the manifest; five have no follow-up, three no score."""
-    succeed("simulate", root / "cohort", "--patients", 160, "--seed", 1, "--no-scans")
+    simulate_cohort(root / "cohort", n_patients=160, seed=1, with_scans=False)
     table = scored(root / "cohort" / "manifest.csv")
     table.loc[table.index[:5], ["he", "followup_volume_ml", "ct_to_followup_h"]] = np.nan
     table.loc[table.index[5:8], "dl_score"] = np.nan

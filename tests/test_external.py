@@ -28,8 +28,10 @@ from hepred_lib.study.deployment import (
     write_updates,
 )
 from hepred_lib.study.files import read_json, write_json
+from ich_phantom.cohort import simulate_cohort
 from tests.conftest import scored
 from tests.faults.harness import copy_of, hepred, succeed
+from tests.test_cli import refused
 
 MODELS = ("image", "clinical", "integrated")
 
@@ -49,7 +51,7 @@ def root(tables_study, tmp_path_factory) -> Path:
     """The tables-only study, and a cohort of another hospital beside it."""
     root = tmp_path_factory.mktemp("external") / "root"
     copy_of(tables_study, root, linked=False)
-    succeed("simulate", root / "elsewhere", "--patients", 40, "--seed", 2, "--site", "B", "--no-scans")
+    simulate_cohort(root / "elsewhere", n_patients=40, seed=2, site="B", with_scans=False)
     return root
 
 
@@ -92,21 +94,13 @@ def test_the_study_says_who_is_missing_and_why(run):
 
 
 @pytest.mark.book
-def test_nothing_is_written_into_the_study_and_the_record_goes_to_the_new_folder(external):
-    assert (external / "records" / "08_new_patients.json").is_file()
-
-
-@pytest.mark.book
 def test_each_model_is_judged_on_whoever_has_its_input(external):
     models, n = (read_json(external / "external.json")[key] for key in ("models", "n"))
     assert (n["patients"], n["without_outcome"], n["blood_free"]) == (38, 2, 4)
     assert [models[name]["n"] for name in MODELS] == [35, 37, 34]
-    assert pd.read_csv(external / "tables" / "performance.csv")["n"].tolist() == [35, 37, 34]
-
-
-@pytest.mark.book
-def test_models_are_compared_on_their_common_patients(external):
     assert [pair["n"] for pair in read_json(external / "external.json")["comparisons"]] == [34, 34, 34]
+    assert (external / "records" / "08_new_patients.json").is_file(), "the record goes to the new folder"
+    assert pd.read_csv(external / "tables" / "performance.csv")["n"].tolist() == [35, 37, 34]
 
 
 @pytest.mark.book
@@ -150,12 +144,13 @@ def test_without_any_score_image_and_integrated_are_null_with_the_reason(run, ro
 
 
 @pytest.mark.book
-def test_the_folder_of_a_study_is_no_place_for_the_answer(run, root, external):
+def test_the_folder_of_a_study_is_no_place_for_the_answer(run, root, external, monkeypatch, capsys):
     before = state(run)
     for out in (run, run / "external", run / "figures" / "elsewhere"):
-        done = hepred("external", run, root / "elsewhere" / "scored.csv", "--out", out)
-        assert done.returncode == 2
-        assert "must be outside the folder of a finished study" in done.stderr
+        said = refused(
+            monkeypatch, capsys, "external", str(run), str(root / "elsewhere" / "scored.csv"), "--out", str(out)
+        )
+        assert "must be outside the folder of a finished study" in said
     assert state(run) == before
 
 
@@ -286,15 +281,17 @@ def patients(frozen, table, pretended) -> pd.DataFrame:
     return predict_cohort(frozen, table, read_scans(frozen, table))
 
 
-def test_a_scan_that_is_missing_or_unreadable_costs_one_patient_its_score_alone(patients):
+def test_a_scan_that_is_missing_or_unreadable_costs_one_patient_its_score_and_the_reason_names_its_column(
+    frozen, patients
+):
     assert patients["p_image"].notna().tolist() == [True, False, False, True]
     assert patients["p_clinical"].notna().tolist() == [True, True, False, False]
     assert patients["p_integrated"].notna().tolist() == [True, False, False, False]
-
-
-def test_the_reason_names_the_column_and_never_the_place_on_the_disk(patients):
     unreadable = "baseline_ct must show a head, got 30 mm"
     assert patients["reason"].tolist() == ["", "no baseline CT", f"{unreadable}; no bedside value", "no bedside value"]
+    reasons = missing_reasons(frozen, patients)
+    assert reasons["clinical"].tolist() == ["", "", "no bedside value", "no bedside value"]
+    assert reasons["image"].tolist()[1] == "no baseline CT"
 
 
 def test_a_mask_that_cannot_be_used_costs_no_score(frozen, table, pretended):
@@ -302,12 +299,6 @@ def test_a_mask_that_cannot_be_used_costs_no_score(frozen, table, pretended):
     first = predict_cohort(frozen, table, read_scans(frozen, table)).iloc[0]
     assert first["p_image"] > 0
     assert first["reason"] == "not measured: baseline_mask must hold only 0 and 1, got 7"
-
-
-def test_reasons_are_those_of_the_model(frozen, patients):
-    reasons = missing_reasons(frozen, patients)
-    assert reasons["clinical"].tolist() == ["", "", "no bedside value", "no bedside value"]
-    assert reasons["image"].tolist()[1] == "no baseline CT"
 
 
 def test_notes_count_what_is_missing_imputed_and_never_measured(frozen, patients):

@@ -7,6 +7,7 @@ import pytest
 
 from hepred_lib.stats.discrimination import auc
 from hepred_lib.study.files import read_json, read_table
+from ich_phantom.cohort import simulate_cohort
 from tests.faults.harness import succeed
 
 pytestmark = pytest.mark.book
@@ -27,7 +28,7 @@ parameters:
 def study(tmp_path_factory) -> tuple[Path, str]:
     """The run, and what it said at its end."""
     root = tmp_path_factory.mktemp("small")
-    succeed("simulate", root / "cohort", "--patients", 160, "--seed", 5, "--no-scans")
+    simulate_cohort(root / "cohort", n_patients=160, seed=5, with_scans=False)
     table = pd.read_csv(root / "cohort" / "manifest.csv", dtype={"patient_id": str})
     lost = table["he"].notna() & table["gcs"].lt(13) & (table.index % 2 == 0)
     table.loc[lost, ["he", "followup_volume_ml", "ct_to_followup_h"]] = None

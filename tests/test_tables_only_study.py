@@ -10,6 +10,7 @@ import pytest
 
 from hepred_lib.study.files import read_json, read_table
 from hepred_lib.study.sweep import variant_files
+from ich_phantom.cohort import simulate_cohort
 from tests.faults.harness import succeed
 
 pytestmark = pytest.mark.book
@@ -32,7 +33,7 @@ BROKEN = re.compile(r"\bnan\b|\bNone\b|\binf\b|\(\)|\*\*\*\*|[;,:] ?\.|\.\.|  |\
 def runs(tmp_path_factory) -> dict[str, Path]:
     """Finished studies of 300 simulated patients, all values known, from one hospital, clinical model alone."""
     root = tmp_path_factory.mktemp("complete")
-    succeed("simulate", root / "cohort", "--patients", 300, "--seed", 1, "--no-scans")
+    simulate_cohort(root / "cohort", n_patients=300, seed=1, with_scans=False)
     manifest = pd.read_csv(root / "cohort" / "manifest.csv")
     manifest = manifest[manifest["he"].notna()]
     known = {name: manifest[name].mode().iloc[0] for name in manifest if manifest[name].notna().any()}
@@ -79,7 +80,7 @@ def test_the_absent_models_are_in_no_figure_and_no_table(run):
 
 
 def test_a_frozen_study_without_images_judges_its_clinical_model_elsewhere(run, tmp_path):
-    succeed("simulate", tmp_path, "--patients", 40, "--seed", 2, "--site", "B", "--no-scans")
+    simulate_cohort(tmp_path, n_patients=40, seed=2, site="B", with_scans=False)
     succeed("external", run, tmp_path / "manifest.csv", "--out", tmp_path / "out")
     found = read_json(tmp_path / "out" / "external.json")
     assert found["models"]["clinical"]["n"] == found["n"]["patients"] == 40

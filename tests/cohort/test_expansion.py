@@ -36,10 +36,6 @@ def test_revised_definition_adds_new_or_one_ml_more_ventricular_blood(baseline_i
     assert expansion_label(10.0, 10.5, **ivh, definition="revised") == label
 
 
-def test_revised_definition_keeps_parenchymal_growth():
-    assert expansion_label(10.0, 20.0, baseline_ivh_ml=0, followup_ivh_ml=0, definition="revised") == 1
-
-
 def test_binary_rounding_does_not_cross_a_threshold():
     assert 0.1 + 6.0 - 0.1 != 6.0 or 8.3 - 2.3 != 6.0
     assert [expansion_label(v, v + 6.0, definition="6ml") for v in np.arange(0.1, 60, 0.1)] == [0] * 599

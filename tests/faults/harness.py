@@ -17,7 +17,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from hepred_lib.study.files import read_json
+from hepred_lib.study.definition import load_study
+from hepred_lib.study.running import explain
 
 # What two runs may differ in: logs with times, records of where a run was made, the engine's own books.
 NOT_RESULTS = (".", "notebooks/", "report/", "site/", "earlier/", "study.json")
@@ -283,11 +284,5 @@ def verdict(study: Finished, clean: dict[str, bytes], *, temporary: Path) -> str
 
 def stale(study: Finished) -> dict[str, str]:
     """What ``hepred run --explain`` says of each step that has to be made again."""
-    lines = hepred("run", study.study_file, "--explain").stdout.splitlines()
-    told = dict(line.split(": ", 1) for line in lines if ": " in line)
-    return {step: why for step, why in told.items() if why != "up to date"}
-
-
-def record(study: Finished, step: str) -> dict:
-    """The record of a step."""
-    return read_json(study.run / "records" / f"{step}.json")
+    told = explain(load_study(study.study_file), study.run)
+    return {step: "; ".join(why) for step, why in told.items() if why}

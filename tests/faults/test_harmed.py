@@ -12,6 +12,7 @@ from hepred_lib.study.definition import PROJECT
 from hepred_lib.study.files import read_json
 from tests.faults import harness
 from tests.faults.harness import FILE_FAULTS, STEPS, hepred, rewrite, stale, verdict
+from tests.test_cli import refused
 
 pytestmark = pytest.mark.book
 
@@ -81,7 +82,7 @@ def test_another_image_source_leaves_nothing_of_the_first(study, temporary):
     assert found["models"]["clinical"] is not None
 
 
-def test_predict_report_and_site_refuse_a_run_whose_files_disagree(study, tmp_path):
+def test_predict_report_and_site_refuse_a_run_whose_files_disagree(study, tmp_path, monkeypatch, capsys):
     harness.replace(study.run / "clinical_model.json")
     for arguments in (
         ("report", study.run),
@@ -90,41 +91,34 @@ def test_predict_report_and_site_refuse_a_run_whose_files_disagree(study, tmp_pa
         ("predict", study.run, "--ct", "x.nii", "--out", tmp_path / "p"),
         ("external", study.run, study.root / "cohort" / "manifest.csv", "--out", tmp_path / "e"),
     ):
-        done = hepred(*arguments)
-        (line,) = done.stderr.strip().splitlines()
-        assert done.returncode == 2
+        line = refused(monkeypatch, capsys, *map(str, arguments))
         assert "clinical_model.json was changed or deleted after the step" in line
 
 
-def test_a_second_study_of_the_same_name_is_refused(study):
+def test_a_second_study_of_the_same_name_is_refused(study, monkeypatch, capsys):
     other = study.study_file.with_name("other.yaml")
     other.write_text(study.study_file.read_text().replace("cohort/manifest.csv", "cohort/other.csv"))
     shutil.copy(study.root / "cohort" / "manifest.csv", study.root / "cohort" / "other.csv")
-    done = hepred("run", other)
-    assert done.returncode == 2
-    assert "Give one of them another name" in done.stderr
+    assert "Give one of them another name" in refused(monkeypatch, capsys, "run", str(other))
 
 
-def test_two_runs_of_one_study_at_once_are_refused_at_once(study):
-    lock = study.run / ".lock"
+def test_two_runs_of_one_study_at_once_are_refused_at_once(study, monkeypatch, capsys):
     code = (
         "import fcntl, sys, time; stream = open(sys.argv[1], 'a+'); fcntl.flock(stream, fcntl.LOCK_EX); "
         "import os, socket; stream.truncate(0); stream.write(f'{socket.gethostname()}:{os.getpid()}'); stream.flush(); "
         "print('held', flush=True); time.sleep(60)"
     )
-    with subprocess.Popen([sys.executable, "-c", code, str(lock)], stdout=subprocess.PIPE, text=True) as holder:
+    holding = [sys.executable, "-c", code, str(study.run / ".lock")]
+    with subprocess.Popen(holding, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout.readline() == "held\n"
-        done = hepred("run", study.study_file, timeout=30)
+        said = refused(monkeypatch, capsys, "run", str(study.study_file))
         holder.kill()
-    assert done.returncode == 2
-    assert "another run is at work on" in done.stderr
+    assert "another run is at work on" in said
 
 
-def test_a_missing_manifest_is_said_before_anything_runs(study):
+def test_a_missing_manifest_is_said_before_anything_runs(study, monkeypatch, capsys):
     (study.root / "cohort" / "manifest.csv").unlink()
-    done = hepred("run", study.study_file)
-    (line,) = done.stderr.strip().splitlines()
-    assert done.returncode == 2
+    line = refused(monkeypatch, capsys, "run", str(study.study_file))
     assert "manifest of study column must name a file" in line
 
 

@@ -41,10 +41,10 @@ READERS = {
     "scan": "images:Images",
     "dicom": "images:Dicom",
     "manifest": "tables:Manifest",
-    "bedside": "tables:Bedside",
-    "mapping": "tables:Mapping",
-    "words": "tables:HospitalWords",
-    "study": "tables:StudyFile",
+    "bedside": "tables:bedside",
+    "mapping": "tables:mapping",
+    "words": "tables:words",
+    "study": "tables:study_file",
     "model": "runs:Models",
     "results": "runs:Results",
     "record": "runs:Records",
@@ -91,14 +91,15 @@ def reader_of(name: str, folder: Path) -> Reader:
 def fuzz(name: str, count: int, seed: int, folder: Path, keep: Path | None = None) -> Tally:
     """Read ``count`` damaged files in this process."""
     chance, reader, tally = random.Random(f"{name} {seed}"), reader_of(name, folder), Tally()
+    slow_s = getattr(reader, "slow_s", SLOW_S)
     tally.modules_mb, begin = _memory_mb(), time.perf_counter()
     for _ in range(count):
         paths, again = reader.damage(chance), chance.getstate()
         outcome, seconds = attempt(reader, paths, chance)
-        if seconds > SLOW_S:  # the first of its kind loads modules
+        if seconds > slow_s:  # the first of its kind loads modules
             chance.setstate(again)
             seconds = min(seconds, attempt(reader, paths, chance)[1])
-        if seconds > SLOW_S and outcome in ("read", "refused"):
+        if seconds > slow_s and outcome in ("read", "refused"):
             outcome = f"{outcome} in {seconds:.0f} s"
         tally.slowest_s = max(tally.slowest_s, seconds)
         if outcome not in ("read", "refused"):
@@ -118,6 +119,7 @@ def _memory_mb() -> float:
 
 def attempt(reader: Reader, paths: Sequence[Path], chance: random.Random) -> tuple[str, float]:
     """``read``, ``refused`` or the words of a fault, and its processor seconds; a hang is ended by the clock."""
+    signal.signal(signal.SIGALRM, _hangs)
     signal.setitimer(signal.ITIMER_REAL, HANGS_S)
     begin = time.process_time()
     try:
@@ -162,7 +164,6 @@ def _hangs(*_: object) -> None:
 
 def _worker(name: str, count: int, seed: int, keep: Path | None) -> Tally:
     """Fuzz in a process that may take 2 GB more than its modules, and in which a warning is an error."""
-    signal.signal(signal.SIGALRM, _hangs)
     warnings.simplefilter("error")
     with tempfile.TemporaryDirectory() as folder:
         reader_of(name, Path(folder))  # what modules take comes before

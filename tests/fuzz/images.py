@@ -4,17 +4,19 @@ import bz2
 import gzip
 import random
 import struct
+import tempfile
 import zlib
+from collections.abc import Callable
+from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-import pydicom
 from PIL import Image
-from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
-from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, ExplicitVRLittleEndian, JPEGBaseline8Bit, RLELossless
+from pydicom.uid import JPEGBaseline8Bit, RLELossless
 
 from hepred_lib.errors import ScanError
 from hepred_lib.imaging.preprocessing import find_head
@@ -23,6 +25,8 @@ from hepred_lib.intake.choice import choose
 from hepred_lib.intake.conversion import convert_series
 from hepred_lib.intake.series import find_series
 from tests.fuzz.mutations import HUGE, NUMBERS, WORDS, damaged_bytes
+from tests.intake.conftest import change, write_series
+from tests.intake.test_conversion import enhanced
 
 FLOATS = (0.0, -0.0, 1.0, -1.0, 1e-45, 1e-30, 1e30, 3.4e38, float("nan"), float("inf"), float("-inf"), 0.9, 348.0)
 BEGINNINGS = (
@@ -83,13 +87,7 @@ class Dicom:
         self.folder, self.out = folder / "export", folder / "scan.nii.gz"
         self.folder.mkdir(exist_ok=True)
         self.paths = [self.folder / f"{number}.dcm" for number in range(3)]
-        self.series = [
-            [_slice(number) for number in range(3)],
-            [_slice(number, RLELossless) for number in range(3)],
-            [_slice(number, JPEGBaseline8Bit) for number in range(3)],
-            [_slice(number, tilt=0.3) for number in range(3)],
-            [_enhanced()],
-        ]
+        self.series = [slices(), slices(as_rle), slices(as_jpeg), slices(tilt=17.0), [_enhanced()]]
         self.whole = tuple(file for series in self.series for file in series)
 
     def damage(self, chance: random.Random) -> list[Path]:
@@ -200,79 +198,36 @@ NIFTI_DAMAGES = (
 )
 
 
-def _slice(number: int, syntax: str = ExplicitVRLittleEndian, tilt: float = 0.0) -> bytes:
-    """A slice of 16 x 16 pixels of 14 mm through a head."""
-    x, y = np.indices((16, 16)) - 7.5
-    hu = np.select([np.hypot(x, y) < 5, np.hypot(x, y) < 7], [35, 900], -1000)
-    image = _header(CTImageStorage, syntax)
-    image.InstanceNumber = number + 1
-    image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.4.{number + 1}"
-    image.ImageOrientationPatient = [1, 0, 0, 0, round(np.cos(tilt), 6), round(-np.sin(tilt), 6)]
-    image.ImagePositionPatient = [-105, -105, 20 * number]
-    image.PixelSpacing, image.SliceThickness, image.ConvolutionKernel = [14, 14], 20, "H31s"
-    image.ImageType, image.AcquisitionDate, image.AcquisitionTime = (
-        ["ORIGINAL", "PRIMARY", "AXIAL"],
-        "20240103",
-        "081500",
-    )
-    if syntax == JPEGBaseline8Bit:
-        image.BitsAllocated, image.BitsStored, image.HighBit, image.RescaleIntercept = 8, 8, 7, 0
-        stream = BytesIO()
-        Image.fromarray(np.clip(hu, 0, 255).astype(np.uint8)).save(stream, "jpeg")
-        image.PixelData = encapsulate([stream.getvalue()])
-        image["PixelData"].is_undefined_length = True
-    else:
-        image.PixelData = (hu + 1024).astype("<u2").tobytes()
-        if syntax == RLELossless:
-            image.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-            image.compress(RLELossless, generate_instance_uid=False)
-    return _written(image)
+def as_jpeg(_: int, image: Dataset) -> None:
+    """Eight bits of each pixel, as a photograph keeps them."""
+    hu = np.frombuffer(image.PixelData, "<u2").reshape(16, 16) - 1024.0
+    image.file_meta.TransferSyntaxUID = JPEGBaseline8Bit
+    image.BitsAllocated, image.BitsStored, image.HighBit, image.RescaleIntercept = 8, 8, 7, 0
+    stream = BytesIO()
+    Image.fromarray(np.clip(hu, 0, 255).astype(np.uint8)).save(stream, "jpeg")
+    image.PixelData = encapsulate([stream.getvalue()])
+    image["PixelData"].is_undefined_length = True
+
+
+def as_rle(_: int, image: Dataset) -> None:
+    """Compressed without loss."""
+    image.compress(RLELossless, generate_instance_uid=False)
+
+
+@lru_cache
+def slices(edit: Callable | None = None, tilt: float = 0.0) -> list[bytes]:
+    """Three slices of 16 x 16 pixels of 12 mm through a head."""
+    tags = {"PatientBirthDate": "19570102", "FrameOfReferenceUID": "1.2.9", "ContrastBolusAgent": "NONE"}
+    tags |= {"SeriesDescription": "Schädel nativ", "SpecificCharacterSet": "ISO_IR 100", "AcquisitionNumber": 1}
+    with tempfile.TemporaryDirectory() as place:
+        folder = write_series(Path(place) / "s", gap_mm=20.0, size=16, leave_out=tuple(range(3, 9)), tilt=tilt, **tags)
+        return [path.read_bytes() for path in sorted((change(folder, edit) if edit else folder).iterdir())]
 
 
 def _enhanced() -> bytes:
     """Three slices in one file of many frames."""
-    image = _header(EnhancedCTImageStorage, ExplicitVRLittleEndian)
-    image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = "1.2.3.5"
-    image.NumberOfFrames, image.ImageType = 3, ["ORIGINAL", "PRIMARY", "VOLUME"]
-    measures, orientation, scale = Dataset(), Dataset(), Dataset()
-    measures.PixelSpacing, measures.SliceThickness = [14, 14], 20
-    orientation.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-    scale.RescaleIntercept, scale.RescaleSlope = -1024, 1
-    shared = Dataset()
-    shared.PixelMeasuresSequence, shared.PlaneOrientationSequence = [measures], [orientation]
-    shared.PixelValueTransformationSequence = [scale]
-    frames = []
-    for number in range(3):
-        position, frame = Dataset(), Dataset()
-        position.ImagePositionPatient = [-105, -105, 20 * number]
-        frame.PlanePositionSequence = [position]
-        frames.append(frame)
-    image.SharedFunctionalGroupsSequence, image.PerFrameFunctionalGroupsSequence = [shared], frames
-    image.PixelData = np.full((3, 16, 16), 1059, "<u2").tobytes()
-    return _written(image)
-
-
-def _header(kind: str, syntax: str) -> Dataset:
-    image = Dataset()
-    image.file_meta = FileMetaDataset()
-    image.file_meta.TransferSyntaxUID, image.file_meta.MediaStorageSOPClassUID = syntax, kind
-    image.SOPClassUID, image.Modality, image.SeriesNumber = kind, "CT", 2
-    image.PatientName, image.PatientID, image.PatientAge, image.PatientSex = "Doe^Jane", "MRN-77", "067Y", "F"
-    image.PatientBirthDate, image.StudyDate, image.StudyTime = "19570102", "20240103", "080000"
-    image.StudyInstanceUID, image.SeriesInstanceUID, image.FrameOfReferenceUID = "1.2.3", "1.2.3.4", "1.2.9"
-    image.SeriesDescription, image.BodyPartExamined, image.ContrastBolusAgent = "Schädel nativ", "HEAD", "NONE"
-    image.SpecificCharacterSet, image.AcquisitionNumber = "ISO_IR 100", 1
-    image.Rows = image.Columns = 16
-    image.SamplesPerPixel, image.PhotometricInterpretation, image.PixelRepresentation = 1, "MONOCHROME2", 0
-    image.BitsAllocated, image.BitsStored, image.HighBit = 16, 12, 11
-    image.RescaleIntercept, image.RescaleSlope = -1024, 1
-    return image
-
-
-def _written(image: Dataset) -> bytes:
-    stream = BytesIO()
-    pydicom.dcmwrite(stream, image, enforce_file_format=True)
-    return stream.getvalue()
+    with tempfile.TemporaryDirectory() as place:
+        return (enhanced(Path(place), range(3)) / "enhanced.dcm").read_bytes()
 
 
 def _other_element(data: bytes, chance: random.Random) -> bytes:

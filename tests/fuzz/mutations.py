@@ -27,7 +27,23 @@ def damaged_bytes(data: bytes, chance: random.Random, others: tuple[bytes, ...] 
     """One to four damages to bytes; ``others`` are files that parts may be taken from."""
     changed = bytearray(data)
     for _ in range(chance.choice((1, 1, 2, 4))):
-        chance.choice(BYTE_DAMAGES)(changed, chance, chance.choice(others or (data,)))
+        start = chance.randrange(len(changed) + 1)
+        count = chance.choice((0, 0, 1, 1, 1, 2, 4, 8, chance.randrange(64), len(changed)))
+        part, other = changed[start : start + count], chance.choice(others or (data,))
+        size, number = chance.choice((2, 4, 8)), chance.choice(HUGE) * chance.choice((1, -1))
+        place = chance.randrange(len(other) + 1)
+        changed[start : start + count] = chance.choice(
+            (
+                bytes(byte ^ 1 << chance.randrange(8) for byte in part[:1]) + part[1:],  # a bit
+                bytes([chance.choice(BYTES)]) + part[1:],
+                (number % 2 ** (8 * size)).to_bytes(size, chance.choice(("little", "big"))),
+                b"",  # cut, or truncated
+                part + part,
+                chance.randbytes(chance.randrange(1, 9)),
+                chance.choice((bytes, chance.randbytes))(chance.randrange(1, 600)),
+                other[place : place + chance.randrange(1, 200)],
+            )
+        )
     return bytes(changed)
 
 
@@ -35,7 +51,8 @@ def damaged_text(text: str, chance: random.Random, separator: str = ",") -> byte
     """One to three damages to the lines and cells of a text, now and then to its bytes or its encoding."""
     lines = text.split("\n")
     for _ in range(chance.choice((1, 1, 2, 3))):
-        lines = chance.choice(TEXT_DAMAGES)(lines, chance, separator)
+        damage = chance.choice((_lines, _one_line, _one_line, _one_line, _column, _separators))
+        lines = damage(lines, chance, separator) or [""]
     return _as_bytes("\n".join(lines), chance)
 
 
@@ -50,8 +67,9 @@ def damaged_tree(tree: object, chance: random.Random, dump: Callable[[object], s
     text = dump(tree)
     for number, word in enumerate(bare):  # values that the language has, and dump cannot write
         text = text.replace(f'"@{number}@"', word).replace(f"'@{number}@'", word)
-    if chance.random() < 0.1:
-        text = _twin_key(text, chance)
+    if chance.random() < 0.1:  # a key twice
+        place = chance.randrange(len(lines := text.split("\n")))
+        text = "\n".join([*lines[: place + 1], *lines[place:]])
     return _as_bytes(text, chance) if chance.random() < 0.2 else text.encode("utf-8", "surrogatepass")
 
 
@@ -65,58 +83,6 @@ def as_yaml(tree: object) -> str:
     return yaml.dump(tree, Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True)
 
 
-def _flip(data: bytearray, chance: random.Random, _: bytes) -> None:
-    if data:
-        data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
-
-
-def _byte(data: bytearray, chance: random.Random, _: bytes) -> None:
-    if data:
-        data[chance.randrange(len(data))] = chance.choice(BYTES)
-
-
-def _number(data: bytearray, chance: random.Random, _: bytes) -> None:
-    """A number that programs stumble over, in place of what was there."""
-    size, value = chance.choice((2, 4, 8)), chance.choice(HUGE) * chance.choice((1, -1))
-    place = chance.randrange(len(data) + 1) // 2 * 2
-    if place + size <= len(data):
-        data[place : place + size] = (value % 2 ** (8 * size)).to_bytes(size, chance.choice(("little", "big")))
-
-
-def _truncate(data: bytearray, chance: random.Random, _: bytes) -> None:
-    del data[chance.randrange(len(data) + 1) :]
-
-
-def _append(data: bytearray, chance: random.Random, other: bytes) -> None:
-    count = chance.randrange(1, 600)
-    data.extend(chance.choice((bytes(count), chance.randbytes(count), other[-count:])))
-
-
-def _cut(data: bytearray, chance: random.Random, _: bytes) -> None:
-    start = chance.randrange(len(data) + 1)
-    del data[start : start + chance.randrange(1, 64)]
-
-
-def _insert(data: bytearray, chance: random.Random, _: bytes) -> None:
-    start = chance.randrange(len(data) + 1)
-    data[start:start] = chance.randbytes(chance.randrange(1, 9))
-
-
-def _repeat(data: bytearray, chance: random.Random, _: bytes) -> None:
-    start = chance.randrange(len(data) + 1)
-    data[start:start] = data[start : start + chance.randrange(1, 64)]
-
-
-def _splice(data: bytearray, chance: random.Random, other: bytes) -> None:
-    """A part of another file over a part of this one."""
-    start, count = chance.randrange(len(other) + 1), chance.randrange(1, 200)
-    place = chance.randrange(len(data) + 1)
-    data[place : place + count] = other[start : start + count]
-
-
-BYTE_DAMAGES = (_flip, _flip, _byte, _byte, _number, _number, _truncate, _append, _cut, _insert, _repeat, _splice)
-
-
 def _as_bytes(text: str, chance: random.Random) -> bytes:
     encoding = chance.choice(("utf-8",) * 12 + ("utf-8-sig", "utf-16", "utf-16-le", "utf-32", "cp1252", "latin-1"))
     errors = "surrogatepass" if encoding.startswith("utf") else "replace"
@@ -128,93 +94,57 @@ def _value(chance: random.Random) -> str:
     return chance.choice(NUMBERS if chance.random() < 0.5 else WORDS)
 
 
-def _swapped_lines(lines: list[str], chance: random.Random, _: str) -> list[str]:
-    a, b = chance.randrange(len(lines)), chance.randrange(len(lines))
-    lines[a], lines[b] = lines[b], lines[a]
-    return lines
+def _moved(parts: list[str], chance: random.Random, a: int, b: int) -> list[str]:
+    """Parts of which one, a, is gone, repeated, or exchanged with another, b."""
+    if max(a, b) >= len(parts):
+        return parts
+    swapped = [parts[b] if k == a else parts[a] if k == b else part for k, part in enumerate(parts)]
+    twice = [*parts[:a], *[parts[a]] * chance.choice((2, 2, 3, 200)), *parts[a + 1 :]]
+    return chance.choice((swapped, swapped, twice, parts[:a] + parts[a + 1 :]))
 
 
-def _repeated_line(lines: list[str], chance: random.Random, _: str) -> list[str]:
-    place, count = chance.randrange(len(lines)), chance.choice((2, 2, 2, 3, 200))
-    return [*lines[:place], *[lines[place]] * count, *lines[place + 1 :]]
+def _lines(lines: list[str], chance: random.Random, _: str) -> list[str]:
+    """Lines that are gone, repeated, exchanged, or end in another way."""
+    end = chance.choice(("\r", "\r\r", "\x85", "\u2028", "\x00", " "))
+    places = [chance.randrange(len(lines)) for _ in "ab"]
+    return [f"{line}{end}" for line in lines] if chance.random() < 0.2 else _moved(lines, chance, *places)
 
 
-def _lost_line(lines: list[str], chance: random.Random, _: str) -> list[str]:
-    place = chance.randrange(len(lines))
-    return [*lines[:place], *lines[place + 1 :]] or [""]
-
-
-def _changed_cell(lines: list[str], chance: random.Random, separator: str) -> list[str]:
-    """Another value, quoted as a table would, quoted wrongly or not at all."""
-    place = chance.randrange(len(lines))
-    cells = lines[place].split(separator)
-    value = _value(chance)
-    quoted = io.StringIO()
+def _one_line(lines: list[str], chance: random.Random, separator: str) -> list[str]:
+    """One line with another value, quoted as a table would, wrongly or not at all; or with other cells or signs."""
+    place, value, quoted = chance.randrange(len(lines)), _value(chance), io.StringIO()
     csv.writer(quoted).writerow([value])
-    cells[chance.randrange(len(cells))] = chance.choice((value, value, quoted.getvalue().strip(), f'"{value}'))
-    lines[place] = separator.join(cells)
-    return lines
-
-
-def _swapped_cells(lines: list[str], chance: random.Random, separator: str) -> list[str]:
-    place = chance.randrange(len(lines))
-    cells = lines[place].split(separator)
-    chance.shuffle(cells)
-    lines[place] = separator.join(cells[: chance.choice((len(cells), len(cells) - 1))])
-    return lines
-
-
-def _swapped_columns(lines: list[str], chance: random.Random, separator: str) -> list[str]:
-    """The same two cells swapped, or one doubled, in every line."""
-    width = max(1, lines[0].count(separator) + 1)
-    a, b, twice = chance.randrange(width), chance.randrange(width), chance.random() < 0.3
-    changed = []
-    for line in lines:
-        cells = line.split(separator)
-        if max(a, b) < len(cells):
-            cells[a], cells[b] = cells[b], cells[b] if twice else cells[a]
-        changed.append(separator.join(cells))
-    return changed
-
-
-def _changed_column(lines: list[str], chance: random.Random, separator: str) -> list[str]:
-    """One value in a whole column, its name left."""
-    place, value = chance.randrange(max(1, lines[0].count(separator) + 1)), _value(chance)
-    split = [line.split(separator) for line in lines]
-    return [lines[0]] + [
-        separator.join([*cells[:place], value, *cells[place + 1 :]]) if place < len(cells) else separator.join(cells)
-        for cells in split[1:]
+    line, cells = lines[place], lines[place].split(separator)
+    at, cell = chance.randrange(len(line) + 1), chance.randrange(len(cells))
+    other = [*cells[:cell], chance.choice((value, value, quoted.getvalue().strip(), f'"{value}')), *cells[cell + 1 :]]
+    moved = _moved(cells, chance, cell, chance.randrange(len(cells)))
+    signs = (f"{line[:at]}{line[at + 1 :]}", f"{line[:at]}{value}{line[at:]}")
+    return [
+        *lines[:place],
+        chance.choice((*[separator.join(other)] * 4, separator.join(moved), *signs)),
+        *lines[place + 1 :],
     ]
 
 
-def _character(lines: list[str], chance: random.Random, _: str) -> list[str]:
-    place = chance.randrange(len(lines))
-    line, at = lines[place], chance.randrange(len(lines[place]) + 1)
-    lines[place] = chance.choice((f"{line[:at]}{line[at + 1 :]}", f"{line[:at]}{_value(chance)}{line[at:]}"))
-    return lines
+def _column(lines: list[str], chance: random.Random, separator: str) -> list[str]:
+    """The same in every line: two cells exchanged, one doubled or gone, or another value under an old name."""
+    width, value = max(1, lines[0].count(separator) + 1), _value(chance)
+    a, b, again, state = chance.randrange(width), chance.randrange(width), chance.random() < 0.5, chance.getstate()
+    changed = []
+    for number, line in enumerate(lines):
+        cells = line.split(separator)
+        if not again:
+            chance.setstate(state)
+            cells = _moved(cells, chance, a, b)
+        elif number and a < len(cells):
+            cells[a] = value
+        changed.append(separator.join(cells))
+    return changed
 
 
 def _separators(lines: list[str], chance: random.Random, separator: str) -> list[str]:
     other = chance.choice((";", "\t", "|", ":", " ", ",,"))
     return [line.replace(separator, other) for line in lines] if chance.random() < 0.5 else [f"sep={other}", *lines]
-
-
-def _line_ends(lines: list[str], chance: random.Random, _: str) -> list[str]:
-    end = chance.choice(("\r", "\r\r", "\x85", "\u2028", "\x00", " "))
-    return [f"{line}{end}" for line in lines]
-
-
-TEXT_DAMAGES = (
-    *(_swapped_lines, _repeated_line, _lost_line, _changed_cell, _changed_cell, _changed_cell, _changed_cell),
-    *(_swapped_cells, _swapped_columns, _changed_column, _changed_column, _character, _character),
-    *(_separators, _line_ends),
-)
-
-
-def _twin_key(text: str, chance: random.Random) -> str:
-    lines = text.split("\n")
-    place = chance.randrange(len(lines))
-    return "\n".join([*lines[:place], lines[place], *lines[place:]])
 
 
 def _with_damage(tree: object, chance: random.Random, bare: list[str]) -> object:

@@ -64,6 +64,8 @@ class Models:
 class Results:
     """Results, tables and figures' data of a study, one of them damaged; now and then a report of it."""
 
+    slow_s = 10.0  # of a report
+
     def __init__(self, folder: Path) -> None:
         self.folder, self.out = folder / "small", folder / "out"
         write_run(self.folder)

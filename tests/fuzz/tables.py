@@ -4,6 +4,7 @@ import csv
 import io
 import random
 import zipfile
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
 
@@ -92,74 +93,53 @@ class Manifest:
             raise ManifestError(str(refusals[0]))
 
 
-class Bedside:
-    """The bedside values of one patient."""
+class Tree:
+    """A small file of keys and values: whole trees for it, how they are written, and what is done with it."""
 
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / "damaged.json"
+    def __init__(self, path: Path, trees: Sequence[dict], dump: Callable, use: Callable[[Path], object]) -> None:
+        self.path, self.trees, self.dump, self.use = path, trees, dump, use
 
     def damage(self, chance: random.Random) -> list[Path]:
-        """JSON with other values, keys, bytes."""
-        self.path.write_bytes(damaged_tree(BEDSIDE, chance, as_json))
+        """Other values, keys, bytes."""
+        self.path.write_bytes(damaged_tree(chance.choice(self.trees), chance, self.dump))
         return [self.path]
 
     def read(self, chance: random.Random) -> None:
-        """By the rules of the manifest."""
-        read_bedside(self.path)
+        """As the library does."""
+        self.use(self.path)
 
 
-class Mapping:
+def bedside(folder: Path) -> Tree:
+    """The bedside values of one patient, by the rules of the manifest."""
+    return Tree(folder / "damaged.json", [BEDSIDE], as_json, read_bedside)
+
+
+def study_file(folder: Path) -> Tree:
+    """A study file that names every key, each of which is checked."""
+    return Tree(folder / "damaged.yaml", [STUDY], as_yaml, load_study)
+
+
+def words(folder: Path) -> Tree:
+    """A hospital's own words of descriptions; a text is read with them."""
+
+    def use(path: Path) -> None:
+        load_words.cache_clear()
+        load_words(path).read("Schädel blank o. KM")
+
+    return Tree(folder / "damaged.yaml", [WORDS], as_yaml, use)
+
+
+def mapping(folder: Path) -> Tree:
     """A mapping, and a hospital's table that it is applied to."""
+    (folder / "hospital.csv").write_text(HOSPITAL, encoding="utf-8")
+    cells = read_cells(folder / "hospital.csv")
 
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / "damaged.yaml"
-        (folder / "hospital.csv").write_text(HOSPITAL, encoding="utf-8")
-        self.cells = read_cells(folder / "hospital.csv")
-
-    def damage(self, chance: random.Random) -> list[Path]:
-        """YAML with other values, keys, bytes."""
-        self.path.write_bytes(damaged_tree(chance.choice(MAPPINGS), chance, as_yaml))
-        return [self.path]
-
-    def read(self, chance: random.Random) -> None:
-        """Read, and applied."""
-        for problem in apply_mapping(self.cells, load_mapping(self.path)).problems:
-            line = str(problem)
+    def use(path: Path) -> None:
+        for line in map(str, apply_mapping(cells, load_mapping(path)).problems):
             assert len(line) <= 500, line
             assert line.isprintable(), line
 
-
-class HospitalWords:
-    """A hospital's own words of descriptions."""
-
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / "damaged.yaml"
-
-    def damage(self, chance: random.Random) -> list[Path]:
-        """YAML with other values, keys, bytes."""
-        self.path.write_bytes(damaged_tree(WORDS, chance, as_yaml))
-        return [self.path]
-
-    def read(self, chance: random.Random) -> None:
-        """Read, and a text read with them."""
-        load_words.cache_clear()
-        load_words(self.path).read("Schädel blank o. KM")
-
-
-class StudyFile:
-    """A study file that names every key."""
-
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / "damaged.yaml"
-
-    def damage(self, chance: random.Random) -> list[Path]:
-        """YAML with other values, keys, bytes."""
-        self.path.write_bytes(damaged_tree(STUDY, chance, as_yaml))
-        return [self.path]
-
-    def read(self, chance: random.Random) -> None:
-        """Every key is checked."""
-        load_study(self.path)
+    return Tree(folder / "damaged.yaml", MAPPINGS, as_yaml, use)
 
 
 def _workbook(table: str, separator: str, path: Path) -> bytes:

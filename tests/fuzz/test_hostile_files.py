@@ -14,7 +14,7 @@ import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
-from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit
+from pydicom.uid import ExplicitVRLittleEndian
 
 from hepred_lib.cohort.cells import read_cells
 from hepred_lib.cohort.manifest import manifest_problems, read_bedside, read_manifest
@@ -26,7 +26,7 @@ from hepred_lib.intake.spreadsheet import load_mapping, suggest_mapping
 from hepred_lib.intake.words import fold, load_words
 from hepred_lib.study.definition import load_study
 from hepred_lib.study.files import read_json, read_table
-from tests.fuzz.images import _head, _slice
+from tests.fuzz.images import _head, as_jpeg, slices
 
 SECONDS, MEGABYTES = 2.0, 1000  # of the processor, whatever else the machine does
 BLOCK = bytes(1 << 20)
@@ -51,7 +51,7 @@ def header_of(shape: tuple[int, int, int]) -> bytes:
 
 def deflated_bomb() -> bytes:
     """A DICOM file of deflated transfer syntax whose data set unpacks to 2 GB."""
-    whole = _slice(0)
+    whole = slices()[0]
     meta = whole[: 144 + int.from_bytes(whole[140:144], "little")]
     old, new = ExplicitVRLittleEndian.encode(), b"1.2.840.10008.1.2.1.99"
     old = struct.pack("<H", len(old) + len(old) % 2) + old + b"\0" * (len(old) % 2)
@@ -63,13 +63,13 @@ def deflated_bomb() -> bytes:
     return meta + start + again * 200
 
 
-def zip_bomb(path: Path) -> None:
-    """A workbook whose only worksheet unpacks to 600 MB."""
+def zip_bomb(path: Path, megabytes: int) -> None:
+    """A workbook whose only worksheet unpacks to so much."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("[Content_Types].xml", "<Types/>")
         archive.writestr("xl/workbook.xml", "<workbook/>")
         with archive.open("xl/worksheets/sheet1.xml", "w", force_zip64=True) as sheet:
-            for _ in range(600):
+            for _ in range(megabytes):
                 sheet.write(BLOCK)
 
 
@@ -159,14 +159,14 @@ def test_a_gzip_bomb_is_bounded_by_its_own_header(tmp_path, reader, shape):
 
 
 def test_a_zip_bomb_is_refused_as_a_workbook(tmp_path):
-    zip_bomb(tmp_path / "damaged.xlsx")
+    zip_bomb(tmp_path / "damaged.xlsx", 220)
     assert "unpack to at most 200 MB" in refusal(read_manifest, tmp_path / "damaged.xlsx")
 
 
 @pytest.mark.parametrize("hostile", [name for name in HOSTILE if name not in ("nothing", "a folder")])
 def test_a_folder_of_dicom_with_what_is_no_regular_file_is_read_without_it(tmp_path, hostile):
-    for number in range(3):
-        (tmp_path / f"{number}.dcm").write_bytes(_slice(number))
+    for number, content in enumerate(slices()):
+        (tmp_path / f"{number}.dcm").write_bytes(content)
     HOSTILE[hostile](tmp_path / "damaged")
     begin = time.process_time()
     found = find_series(tmp_path)
@@ -186,8 +186,8 @@ def test_a_deflated_bomb_counts_as_a_damaged_dicom_file(tmp_path):
 
 
 def test_a_compressed_image_without_content_and_a_number_of_300_digits_are_refused_in_one_line(tmp_path):
-    for number in range(3):
-        (tmp_path / f"{number}.dcm").write_bytes(_slice(number, JPEGBaseline8Bit))
+    for number, content in enumerate(slices(as_jpeg)):
+        (tmp_path / f"{number}.dcm").write_bytes(content)
         image = pydicom.dcmread(tmp_path / f"{number}.dcm")
         image.PixelData = b"\xfe\xff\x00\xe0\0\0\0\0" * 2 + b"\xfe\xff\xdd\xe0\0\0\0\0"  # two items of nothing
         image["PixelData"].is_undefined_length = True
@@ -202,8 +202,8 @@ def test_a_compressed_image_without_content_and_a_number_of_300_digits_are_refus
 
 @pytest.mark.parametrize(("rows", "columns"), [(65535, 65535), (16, 0), (9000, 2)])
 def test_a_dicom_image_of_an_impossible_size_is_refused(tmp_path, rows, columns):
-    for number in range(3):
-        (tmp_path / f"{number}.dcm").write_bytes(_slice(number))
+    for number, content in enumerate(slices()):
+        (tmp_path / f"{number}.dcm").write_bytes(content)
         image = pydicom.dcmread(tmp_path / f"{number}.dcm")
         image.Rows, image.Columns = rows, columns
         image.save_as(tmp_path / f"{number}.dcm")
@@ -228,11 +228,6 @@ def test_json_of_endless_nesting_or_numbers_is_refused(tmp_path, reader, text):
     read, name = READERS[reader]
     (tmp_path / name).write_text(text)
     assert refusal(read, tmp_path / name)
-
-
-def test_a_word_of_many_parts_is_refused(tmp_path):
-    (tmp_path / "damaged.yaml").write_text(f"de: {{native: ['{'ab ' * 30}']}}")
-    assert "at most 6 words in one" in refusal(load_words, tmp_path / "damaged.yaml")
 
 
 @pytest.mark.parametrize(
@@ -286,5 +281,5 @@ def test_arrays_that_unpack_to_more_than_they_have_are_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "damaged.npz", "w") as archive:
         archive.writestr("x.npy", bytes(array))
     assert "other than" in refusal(lambda path: read_figure_data(path.parent), tmp_path / "damaged.npz")
-    zip_bomb(tmp_path / "damaged.npz")
+    zip_bomb(tmp_path / "damaged.npz", 500)
     assert "unpacks to too much" in refusal(lambda path: read_figure_data(path.parent), tmp_path / "damaged.npz")

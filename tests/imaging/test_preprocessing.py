@@ -83,10 +83,6 @@ def test_a_plane_survives_the_way_to_slices_and_back():
     np.testing.assert_allclose(back[2:106, 2:106], volume[2:106, 2:106], atol=0.05)  # a voxel is flat, a plane is not
 
 
-def test_linear_weights_outside_the_field_are_zero():
-    assert linear_weights(10, 1.0, 20.0, 1.0, 5).sum() == 0.0
-
-
 @pytest.mark.parametrize("ceiling", [1200.0, 100.0])
 def test_the_brain_is_found_and_skin_and_table_are_not_even_where_hu_were_clipped(ceiling):
     hu = head(ceiling=ceiling)
@@ -114,10 +110,6 @@ def test_dense_blood_and_a_calcification_stay_inside_the_brain():
 def test_turning_the_head_by_a_quarter_turns_its_brain_mask():
     hu = head()
     np.testing.assert_array_equal(np.rot90(brain_mask(hu, 2.0)), brain_mask(np.rot90(hu), 2.0))
-
-
-def test_a_scan_without_skull_has_an_empty_brain_mask():
-    assert not brain_mask(np.full((40, 40, 3), -1000.0), 2.0).any()
 
 
 def ball(shape=(96, 96, 30), spacing_mm=(2.0, 2.0, 5.0)):
@@ -174,12 +166,7 @@ def test_a_window_in_the_skull_after_surgery_is_no_lack_of_skull():
 @pytest.mark.parametrize(
     ("spacing_mm", "message"),
     [
-        ((0.2, 0.2, 0.5), r"a head of 16 x 19 x 15 mm: the voxel size \(0\.2 x 0\.2 x 0\.5 mm\) is wrong"),
-        ((1.0, 1.0, 1.0), r"a head of 80 x 96 x 30 mm: the voxel size"),
-        ((2.0, 2.0, 1.0), r"x 30 mm: the distance between slices is wrong"),
         ((1.0, 2.0, 5.0), r"a brain of 6\d x 16\d mm in the slice: the pixel size is wrong"),
-        ((2.0, 2.0, 12.0), r"the distance between slices is wrong"),
-        ((4.0, 4.0, 5.0), r"a brain 3\d\d mm long in the slice: the pixel size is wrong"),
         ((15.0, 15.0, 5.0), r"the voxel size \(15 x 15 x 5 mm\) is wrong"),
     ],
 )
@@ -226,18 +213,22 @@ def test_a_real_scan_without_its_skull_is_refused(shared, outside):
         find_head(np.where(brain, scan.hu, outside), scan.spacing_mm)
 
 
-def test_prepare_centres_the_field_on_the_brain():
-    hu = np.roll(head(n=128), (9, -7), axis=(0, 1))
-    prepared = prepare(hu, (2.0, 2.0, 5.0), matrix=64, field_mm=200.0)
+def test_the_field_is_centred_on_the_brain_and_thin_slices_are_averaged_in_groups_of_near_five_millimetres():
+    hu = np.roll(head(n=128, slices=9), (9, -7), axis=(0, 1))
+    prepared = prepare(hu, (2.0, 2.0, 1.25), matrix=64, field_mm=200.0)
     middle = [np.flatnonzero(prepared.brain.any(axis=axes)).mean() for axes in ((1, 2), (0, 2))]
     np.testing.assert_allclose(middle, 31.5, atol=1.0)
-
-
-def test_thin_slices_are_averaged_in_groups_that_come_near_five_millimetres():
-    prepared = prepare(head(slices=9), (2.0, 2.0, 1.25), matrix=32)
     assert (prepared.grid.group, prepared.hu.shape[2], prepared.grid.thickness_mm) == (4, 3, 5.0)
 
 
 def test_a_grid_comes_back_from_its_record():
     grid = SliceGrid((512, 512, 31), (0.45, 0.45, 5.0), (11.5, -3.0), 200.0, 128, 1)
     assert grid_from_record(grid_record(grid)) == grid
+
+
+def test_a_scan_without_skull_has_an_empty_brain_mask():
+    assert not brain_mask(np.full((40, 40, 3), -1000.0), 2.0).any()
+
+
+def test_linear_weights_outside_the_field_are_zero():
+    assert linear_weights(10, 1.0, 20.0, 1.0, 5).sum() == 0.0

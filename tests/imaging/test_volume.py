@@ -40,11 +40,6 @@ def test_a_rotated_phantom_keeps_its_volume(degrees):
     assert mask_volume_ml(mask, tilted) == pytest.approx(mask_volume_ml(mask, straight), rel=1e-12)
 
 
-def test_the_diagonal_alone_would_be_wrong_at_15_degrees():
-    tilted = rotated(np.diag([0.5, 0.5, 5.0, 1.0]), 15)
-    assert abs(np.prod(np.diag(tilted)[:3])) / 1000 == pytest.approx(0.933 * voxel_volume_ml(tilted), rel=1e-3)
-
-
 @pytest.mark.parametrize(
     ("mask", "affine", "message"),
     [
@@ -59,11 +54,3 @@ def test_the_diagonal_alone_would_be_wrong_at_15_degrees():
 def test_what_has_no_volume_is_refused(mask, affine, message):
     with pytest.raises(ValueError, match=message):
         mask_volume_ml(mask, affine)
-
-
-def test_volume_equals_a_count_voxel_by_voxel():
-    mask = np.random.default_rng(0).random((5, 6, 7)) < 0.3
-    affine = rotated(np.diag([0.4, -0.6, 3.0, 1.0]), 20)
-    corner = affine[:3, :3]
-    one_voxel_mm3 = abs(np.dot(np.cross(corner[:, 0], corner[:, 1]), corner[:, 2]))
-    assert mask_volume_ml(mask, affine) == pytest.approx(sum(one_voxel_mm3 for on in mask.flat if on) / 1000)

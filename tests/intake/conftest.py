@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pydicom
 import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -31,17 +32,19 @@ def write_series(
     leave_out: tuple[int, ...] = (),
     taken: str = "20240103 081500",
     bleed_radius_mm: float = BLEED_RADIUS_MM,
+    size: int = SIZE,
     **tags: object,
 ) -> Path:
     """One axial series of the head, 33 slices by default; ``tags`` are set in every header."""
     folder.mkdir(parents=True, exist_ok=True)
     angle = np.radians(tilt)
     rows, columns = np.array([1.0, 0, 0]), np.array([0, np.cos(angle), -np.sin(angle)])
-    step = np.arange(SIZE) * PIXEL_MM
+    pixel_mm = PIXEL_MM * SIZE / size
+    step, half = np.arange(size) * pixel_mm, (size - 1) / 2 * pixel_mm
     for number, z in enumerate(np.arange(-80.0, 80.1, gap_mm)):
         if number in leave_out:
             continue
-        corner = np.array([-94.5, -94.5 * np.cos(angle), z + 94.5 * np.sin(angle)])
+        corner = np.array([-half, -half * np.cos(angle), z + half * np.sin(angle)])
         hu = head_hu(corner + step[:, None, None] * columns + step[None, :, None] * rows, bleed_radius_mm)
         image = Dataset()
         image.file_meta = FileMetaDataset()
@@ -56,8 +59,8 @@ def write_series(
         image.StudyDate, _, image.StudyTime = taken.partition(" ")
         image.AcquisitionDate, image.AcquisitionTime = image.StudyDate, image.StudyTime
         image.ImageOrientationPatient, image.ImagePositionPatient = [*rows, *columns], list(np.round(corner, 4))
-        image.GantryDetectorTilt, image.PatientPosition, image.PixelSpacing = tilt, "HFS", [PIXEL_MM, PIXEL_MM]
-        image.Rows = image.Columns = SIZE
+        image.GantryDetectorTilt, image.PatientPosition, image.PixelSpacing = tilt, "HFS", [pixel_mm, pixel_mm]
+        image.Rows = image.Columns = size
         image.SamplesPerPixel, image.PhotometricInterpretation, image.PixelRepresentation = 1, "MONOCHROME2", 0
         image.BitsAllocated, image.BitsStored, image.HighBit = 16, 12, 11  # as most scanners write
         image.RescaleIntercept, image.RescaleSlope, image.RescaleType = -1024, 1, "HU"
@@ -75,6 +78,11 @@ def change(folder: Path, edit: Callable[[int, Dataset], object]) -> Path:
         edit(number, image)
         image.save_as(path, enforce_file_format=True)
     return folder
+
+
+def table(path: Path) -> pd.DataFrame:
+    """A table of an import, as text."""
+    return pd.read_csv(path, dtype=str, keep_default_na=False)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from hepred_lib import cli
 from hepred_lib.cohort.manifest import read_manifest
-from hepred_lib.errors import ScanError, StudyError
+from hepred_lib.errors import ScanError
 from hepred_lib.intake.check import check_manifest, fill_volumes
 
 
@@ -54,12 +54,6 @@ def test_a_mask_without_its_scan_is_reported_and_not_measured(cohort_folder):
         fill_volumes(read_manifest(path))
 
 
-def test_a_file_that_is_no_manifest_is_one_problem(tmp_path):
-    (tmp_path / "manifest.csv").write_text("", encoding="utf-8")
-    (problem,) = found(tmp_path / "manifest.csv")
-    assert "got an empty file (manifest.csv)" in problem
-
-
 def test_refusals_stand_before_warnings_and_are_counted(cohort_folder):
     rewrite(cohort_folder, "71,F", "260,F")
     checked = check_manifest(rewrite(cohort_folder, "17.5,18.0,0", "17.5,11.0,0"))
@@ -70,15 +64,10 @@ def test_refusals_stand_before_warnings_and_are_counted(cohort_folder):
     assert (shown.exit_code, shown.stdout.splitlines()[-1]) == (0, "2 patients, 1 warning.")
 
 
-def test_columns_known_only_afterwards_are_noted(cohort_folder):
-    path = rewrite(cohort_folder, ",age,sex", ",mrs_90d,sex")
-    assert any("mrs_90d" in note for note in check_manifest(path).notes)
-
-
-def test_the_old_name_of_a_column_is_noted(cohort_folder):
-    checked = check_manifest(rewrite(cohort_folder, ",age,sex", ",dl_score,sex"))
+def test_columns_known_only_afterwards_and_old_names_are_noted(cohort_folder):
+    checked = check_manifest(rewrite(cohort_folder, ",age,sex", ",mrs_90d,dl_score"))
+    assert any("mrs_90d" in note for note in checked.notes)
     assert "the column dl_score is read as external_score, its present name" in checked.notes
-    assert checked.table["external_score"].tolist() == [71.0, 64.0]
 
 
 def test_a_patient_whose_images_break_the_reader_hides_nobody(cohort_folder, monkeypatch):
@@ -97,21 +86,20 @@ def command(*arguments):
     return CliRunner().invoke(cli.app, ["check", *map(str, arguments)])
 
 
-def test_json_is_one_object_with_every_field(cohort_folder):
-    shown = command(rewrite(cohort_folder, "71,F", "260,F"), "--json")
+def test_json_is_one_object_with_every_field_and_a_table_that_is_refused_is_not_written(cohort_folder):
+    written = cohort_folder / "mapped.csv"
+    shown = command(rewrite(cohort_folder, "71,F", "260,F"), "--json", "--write", written)
     told = json.loads(shown.stdout)
-    assert shown.exit_code == 2
+    assert (shown.exit_code, written.exists()) == (2, False)
     assert (told["patients"], told["refusals"], told["warnings"]) == (2, 1, 0)
     (problem,) = told["problems"]
     assert {"severity", "line", "patient_id", "column", "rule", "value", "remedy", "message"} == set(problem)
     assert all(problem.values())
 
 
-def test_the_page_is_written_where_it_is_asked_for_and_never_over_the_table(cohort_folder):
-    path = cohort_folder / "manifest.csv"
-    assert command(path, "--html", cohort_folder / "pages" / "check.html").exit_code == 0
+def test_the_page_is_written_where_it_is_asked_for(cohort_folder):
+    assert command(cohort_folder / "manifest.csv", "--html", cohort_folder / "pages" / "check.html").exit_code == 0
     assert (cohort_folder / "pages" / "check.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
-    assert isinstance(command(path, "--html", path).exception, StudyError)
 
 
 def test_a_table_is_mapped_checked_and_written_as_a_manifest(cohort_folder):
@@ -120,9 +108,3 @@ def test_a_table_is_mapped_checked_and_written_as_a_manifest(cohort_folder):
     assert command(table, "--suggest-mapping", cohort_folder / "map.yaml").exit_code == 0
     assert command(table, "--mapping", cohort_folder / "map.yaml", "--write", manifest).exit_code == 0
     assert read_manifest(manifest)["age"].tolist() == [71.0, 64.0]
-
-
-def test_a_table_that_is_refused_is_not_written(cohort_folder):
-    shown = command(rewrite(cohort_folder, "71,F", "260,F"), "--write", cohort_folder / "mapped.csv")
-    assert shown.exit_code == 2
-    assert not (cohort_folder / "mapped.csv").exists()

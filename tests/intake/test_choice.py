@@ -108,20 +108,6 @@ def test_the_better_series_of_a_study_is_taken(worse):
     assert uses(FIRST, other) == ["baseline", "none"]
 
 
-def test_the_follow_up_is_the_scan_nearest_to_a_day_within_three():
-    assert uses(later(70), FIRST, later(20), later(0.5)) == ["none", "baseline", "followup", "none"]
-    assert uses(FIRST, later(70)) == ["baseline", "followup"]
-    assert uses(FIRST, later(73)) == ["baseline", "none"]
-
-
-def test_an_angiography_is_no_follow_up():
-    assert uses(FIRST, later(24, description="cta")) == ["baseline", "none"]
-
-
-def test_patients_do_not_mix():
-    assert uses(FIRST, later(24, patient="B")) == ["baseline", "baseline"]
-
-
 def test_studies_without_a_time_cannot_be_put_in_order():
     undated = replace(FIRST, study="2", uid="2.1", taken_at=None)
     assert uses(undated) == ["baseline"]
@@ -129,11 +115,27 @@ def test_studies_without_a_time_cannot_be_put_in_order():
     assert "which of 2 studies is the first" in choose([FIRST, undated])[0].reason
 
 
-def test_a_readers_word_stands_above_every_rule():
-    bone = replace(FIRST, uid="1.0", kernel="H60s")
-    assert uses(FIRST, bone, later(24), told={"1.0": "baseline"}) == ["none", "baseline", "followup"]
-    assert uses(FIRST, later(24), told={"9.24.1": "none"}) == ["baseline", "none"]
-    assert uses(replace(FIRST, body_part="CHEST"), told={"1.1": "baseline"}) == ["baseline"]
+BONE, COPY = replace(FIRST, uid="1.0", kernel="H60s"), replace(FIRST, study="2", uid="2.1")
+USES = [
+    ((later(70), FIRST, later(20), later(0.5)), None, ["none", "baseline", "followup", "none"]),  # nearest to a day
+    ((FIRST, later(70)), None, ["baseline", "followup"]),
+    ((FIRST, later(73)), None, ["baseline", "none"]),  # within three
+    ((FIRST, later(24, description="cta")), None, ["baseline", "none"]),
+    ((FIRST, later(24, patient="B")), None, ["baseline", "baseline"]),
+    ((FIRST, later(24), replace(later(24), study="8", uid="8.1")), None, ["baseline", "none", "none"]),
+    ((FIRST, replace(FIRST, uid="1.2", number=3)), None, ["baseline", "none"]),
+    ((FIRST, COPY, later(24)), None, ["none", "none", "none"]),
+    ((FIRST, COPY), {"1.1": "baseline", "2.1": "none"}, ["baseline", "none"]),
+    ((FIRST, BONE, later(24)), {"1.0": "baseline"}, ["none", "baseline", "followup"]),
+    ((FIRST, later(24)), {"9.24.1": "none"}, ["baseline", "none"]),
+    ((replace(FIRST, body_part="CHEST"),), {"1.1": "baseline"}, ["baseline"]),
+    ((FIRST, later(24), later(48)), {"9.24.1": "baseline"}, ["none", "baseline", "followup"]),
+]
+
+
+@pytest.mark.parametrize(("found", "told", "expected"), USES)
+def test_one_scan_is_the_first_and_one_the_follow_up_and_a_readers_word_stands_above_every_rule(found, told, expected):
+    assert uses(*found, told=told) == expected
 
 
 def test_two_series_that_are_the_baseline_by_hand_are_refused():
@@ -141,27 +143,14 @@ def test_two_series_that_are_the_baseline_by_hand_are_refused():
         uses(FIRST, later(24), told={"1.1": "baseline", "9.24.1": "baseline"})
 
 
-def test_a_follow_up_is_after_the_baseline_that_a_reader_chose():
-    assert uses(FIRST, later(24), later(48), told={"9.24.1": "baseline"}) == ["none", "baseline", "followup"]
-    choices = choose([FIRST, later(24)], {"9.24.1": "baseline"})
-    assert choices[0].reason == "24.0 h before the first"
+def test_what_comes_before_the_baseline_that_a_reader_chose_says_how_long():
+    assert choose([FIRST, later(24)], {"9.24.1": "baseline"})[0].reason == "24.0 h before the first"
 
 
 def test_studies_at_one_moment_cannot_be_put_in_order():
-    copy = replace(FIRST, study="2", uid="2.1")
-    assert uses(FIRST, copy, later(24)) == ["none", "none", "none"]
-    assert choose([FIRST, copy])[1].reason == "which of 2 studies is the first is not said: their times are equal"
-    assert uses(FIRST, copy, told={"1.1": "baseline", "2.1": "none"}) == ["baseline", "none"]
-
-
-def test_two_follow_ups_at_one_moment_leave_the_first_scan():
-    again = later(24, patient="A")
-    assert uses(FIRST, again, replace(again, study="8", uid="8.1")) == ["baseline", "none", "none"]
-    assert uses(FIRST, later(24), later(60), replace(later(60), study="8", uid="8.1"))[:2] == ["baseline", "followup"]
-
-
-def test_two_series_of_one_study_at_one_moment_are_no_problem():
-    assert uses(FIRST, replace(FIRST, uid="1.2", number=3)) == ["baseline", "none"]
+    assert choose([FIRST, COPY])[1].reason == "which of 2 studies is the first is not said: their times are equal"
+    again = [later(60), replace(later(60), study="8", uid="8.1")]
+    assert uses(FIRST, later(24), *again)[:2] == ["baseline", "followup"]
 
 
 @pytest.mark.parametrize("text", WARD)

@@ -199,6 +199,7 @@ def test_uneven_slices_are_resampled_to_the_thin_ones(tmp_path):
         (lambda image: setattr(image, "SamplesPerPixel", 3), "2 of 33 files.*3 values a pixel"),
         (lambda image: setattr(image, "HighBit", 15), "2 of 33 files.*12 bits is said to be bit 15"),
         (lambda image: setattr(image, "RescaleSlope", 0), "RescaleSlope must be above 0 and at most 1000, got 0"),
+        (lambda image: setattr(image, "RescaleSlope", "1e300"), "RescaleSlope must be above 0 and at most 1000"),
     ],
 )
 def test_a_series_of_which_some_images_cannot_be_used_is_refused_whole(tmp_path, edit, message):
@@ -206,12 +207,6 @@ def test_a_series_of_which_some_images_cannot_be_used_is_refused_whole(tmp_path,
     with pytest.raises(ScanError, match=message):
         converted(tmp_path / "s", tmp_path)
     assert not (tmp_path / "scan.nii.gz").exists()
-
-
-def test_a_faulty_series_is_refused_even_if_a_reader_wants_it(tmp_path):
-    change(write_series(tmp_path / "s"), lambda k, image: image.pop("PixelSpacing"))
-    with pytest.raises(ScanError, match="PixelSpacing is missing in 33 of 33 images"):
-        converted(tmp_path / "s", tmp_path)
 
 
 def enhanced(folder, order, kernels=None):
@@ -333,12 +328,6 @@ def test_a_converter_that_never_ends_is_stopped(tmp_path, monkeypatch):
     monkeypatch.setattr(conversion, "LONGEST_S", 0.001)
     with pytest.raises(ScanError, match=r"within 0\.001 s"):
         converted(tmp_path / "s", tmp_path)
-
-
-def test_a_slope_beyond_any_scanner_is_refused_without_a_warning(tmp_path):
-    write_series(tmp_path / "dicom", RescaleSlope="1e300", RescaleIntercept="-1e300")
-    with pytest.raises(ScanError):
-        converted(tmp_path / "dicom", tmp_path)
 
 
 def test_slices_of_unknown_size_are_refused_even_where_no_fault_was_noted(tmp_path):

@@ -1,17 +1,12 @@
 """From an export to scans and a manifest that the rest of the house can use."""
 
-import pandas as pd
 import pytest
 
 from hepred_lib.errors import ManifestError, ScanError
 from hepred_lib.imaging.scans import read_scan
 from hepred_lib.intake.check import check_manifest
 from hepred_lib.intake.importing import _convert_one, import_dicom
-from tests.intake.conftest import write_series
-
-
-def table(path):
-    return pd.read_csv(path, dtype=str, keep_default_na=False)
+from tests.intake.conftest import table, write_series
 
 
 @pytest.fixture

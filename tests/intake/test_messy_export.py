@@ -7,12 +7,11 @@ import sys
 
 import nibabel as nib
 import numpy as np
-import pandas as pd
 import pytest
 
 from hepred_lib.cli import main
 from hepred_lib.imaging.scans import read_scan
-from tests.intake.conftest import head_hu, write_series
+from tests.intake.conftest import head_hu, table, write_series
 
 PATIENTS = 12
 # native, contrast, bone, overview, dose record, rendering: as hospitals write them.
@@ -111,10 +110,6 @@ def messy(tmp_path_factory):
             main()
     assert left.value.code == 0, printed.read_text()
     return folder / "out", printed.read_text()
-
-
-def table(path):
-    return pd.read_csv(path, dtype=str, keep_default_na=False)
 
 
 def test_the_right_series_are_chosen_in_every_language(messy):

@@ -9,7 +9,6 @@ import time
 
 import nibabel as nib
 import numpy as np
-import pandas as pd
 import pytest
 from scipy.ndimage import distance_transform_edt
 
@@ -19,7 +18,7 @@ from hepred_lib.imaging.scans import read_scan
 from hepred_lib.intake.conversion import AIR_HU, deface
 from hepred_lib.intake.importing import Person, import_dicom, joined, read_clinical, workplace
 from ich_phantom.cohort import cohort_tables, simulate_scan
-from tests.intake.conftest import write_series
+from tests.intake.conftest import table, write_series
 
 IMPORT = "import sys; from pathlib import Path; from hepred_lib.intake.importing import import_dicom as make; "
 
@@ -34,10 +33,6 @@ def heads():
 
 def spacing(head):
     return tuple(np.linalg.norm(head.affine[:3, :3], axis=0))
-
-
-def table(path):
-    return pd.read_csv(path, dtype=str, keep_default_na=False)
 
 
 def test_killed_while_it_converts_nothing_is_left_for_others_and_the_next_import_finishes(tmp_path):

@@ -176,7 +176,7 @@ def test_users_words_are_added_and_win(tmp_path):
         ),
         (b"de: {native: [x]}\n", "must have 2 to 100 letters, got 'x'"),
         (b"de: {native: ['*']}\n", "must have 2 to 100 letters"),
-        (b"de: {native: [' ']}\n", "must have 2 to 100 letters"),
+        (f"de: {{native: ['{'ab ' * 30}']}}".encode(), "at most 6 words in one"),
     ],
 )
 def test_a_file_of_words_that_cannot_be_used_is_refused_in_a_line(tmp_path, content, message):

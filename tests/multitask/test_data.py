@@ -85,6 +85,8 @@ def test_most_drawn_slices_hold_blood_and_some_do_not(patients):
     labels = patients[0].labels[drawn]
     assert (labels == 1.0).sum() == 3
     assert len(set(drawn)) == 4
+    assert len(draw_slices(patients[9], 4, np.random.default_rng(0))) == 4, "without blood too"
+    assert np.isnan(dataclasses.replace(patients[0], has_mask=False).labels).all()
 
 
 def test_a_batch_has_the_smallest_frame_that_holds_every_brain(patients):
@@ -96,15 +98,6 @@ def test_a_batch_has_the_smallest_frame_that_holds_every_brain(patients):
     ]
     assert [batch.hu.shape[-2:] for batch in batches] == [(16, 64), (64, 64)]
     assert [batch.blood.shape[-2:] for batch in batches] == [(16, 64), (64, 64)]
-
-
-def test_a_patient_without_blood_gives_slices_too(patients):
-    assert len(draw_slices(patients[9], 4, np.random.default_rng(0))) == 4
-
-
-def test_a_patient_without_a_mask_has_no_known_presence(patients):
-    unknown = dataclasses.replace(patients[0], has_mask=False)
-    assert np.isnan(unknown.labels).all()
 
 
 def test_a_store_stays_on_disk(patients, tmp_path, monkeypatch):
@@ -234,10 +227,7 @@ def test_the_frame_is_central_and_holds_the_brain(rows, expected):
     frame = brain_frame(planes)
     assert frame == (expected, 16)
     assert (cut(planes[:, BRAIN], frame) > 0).sum() == (planes[:, BRAIN] > 0).sum()
-
-
-def test_a_scan_without_brain_keeps_its_whole_field():
-    assert brain_frame(np.zeros((2, 4, 32, 48), dtype=np.uint8)) == (32, 48)
+    assert brain_frame(0 * planes[:, :, :32, :48]) == (32, 48), "without a brain the whole field"
 
 
 def test_what_was_cut_comes_back_to_its_place():
@@ -262,6 +252,7 @@ def standardized(head, table):
 
 def test_descriptors_have_mean_0_and_sd_1_over_the_patients_given(head):
     values = standardized(head, TABLE).numpy()
+    assert float(head.standardize(torch.tensor(1e6 + TABLE)).max()) == 3.0, "what is far away is clipped"
     np.testing.assert_allclose(values.mean(axis=0), 0, atol=1e-6)
     np.testing.assert_allclose(values.std(axis=0), 1, atol=1e-6)
 
@@ -270,11 +261,6 @@ def test_unknown_rows_leave_the_scale_as_it_is_and_stay_unknown(head):
     row = np.full((1, len(DESCRIPTORS)), np.nan)
     torch.testing.assert_close(descriptor_scale(np.vstack([TABLE, row])), descriptor_scale(TABLE))
     assert torch.isnan(standardized(head, np.vstack([TABLE, row]))[-1]).all()
-
-
-def test_what_is_far_away_is_drawn_in(head):
-    standardized(head, TABLE)
-    assert float(head.standardize(torch.tensor(1e6 + TABLE)).max()) == 3.0
 
 
 def test_a_constant_descriptor_is_nought_and_no_patient_gives_a_finite_scale(head):

@@ -28,30 +28,15 @@ def test_shares_sum_to_one_and_the_map_lies_between_nought_and_one(explanation, 
     assert explanation.share.sum() == pytest.approx(1.0, abs=1e-5)
     assert explanation.activation.shape == (8, 64, 64)
     assert 0 <= explanation.activation.min() <= explanation.activation.max() <= 1
+    assert not explanation.activation[explanation.share == 0].any(), "of slices that the score does not use"
 
 
-def test_slices_that_the_score_does_not_use_have_an_empty_map(explanation):
-    assert not explanation.activation[explanation.share == 0].any()
-
-
-def test_other_weights_give_another_map(explanation, patients):
-    other = explain_patient(untrained(1), patients[0])
-    pair = np.corrcoef(explanation.activation.ravel(), other.activation.ravel())[0, 1]
-    assert abs(pair) < 0.9
-    again = explain_patient(untrained(0), patients[0])
-    np.testing.assert_allclose(again.activation, explanation.activation, atol=1e-6)
-
-
-def test_the_networks_weights_have_no_gradient_afterwards(patients):
-    network = untrained(0)
-    explain_patient(network, patients[0])
-    assert all(parameter.grad is None for parameter in network.parameters())
-
-
-def test_several_networks_are_averaged(explanation, patients):
-    both = explain_with([untrained(0), untrained(1)], patients[0])
-    other = explain_patient(untrained(1), patients[0])
+def test_other_weights_give_another_map_and_several_are_averaged(explanation, patients):
+    one, two = untrained(0), untrained(1)
+    other, both = explain_patient(two, patients[0]), explain_with([one, two], patients[0])
+    assert abs(np.corrcoef(explanation.activation.ravel(), other.activation.ravel())[0, 1]) < 0.9
     np.testing.assert_allclose(both.activation, (explanation.activation + other.activation) / 2, atol=1e-6)
+    assert all(parameter.grad is None for network in (one, two) for parameter in network.parameters())
 
 
 def reading_of(patient, finer):

@@ -40,15 +40,9 @@ def filled(blood, seed=0, **limits):
     )
 
 
-def test_the_mask_has_the_wanted_number_of_voxels():
-    blood = hematoma(10.0)
-    mask = mask_of(share_of(filled(blood), 0.1), 2)
-    assert mask.sum() * 0.003 == pytest.approx(10.0, rel=0.01)
-
-
-def test_islands_count_towards_the_volume():
-    blood = hematoma(10.0, signs=["island"])
-    assert mask_of(share_of(filled(blood), 0.1), 2).sum() * 0.003 == pytest.approx(10.0, rel=0.01)
+@pytest.mark.parametrize("signs", [[], ["island"]])
+def test_the_mask_has_the_wanted_number_of_voxels_islands_among_them(signs):
+    assert mask_of(share_of(filled(hematoma(10.0, signs=signs)), 0.1), 2).sum() * 0.003 == pytest.approx(10.0, rel=0.01)
 
 
 def test_blood_stays_where_it_is_allowed_and_still_fills_its_volume():
