@@ -97,7 +97,7 @@ def test_every_printed_table_is_there_for_machines_and_for_the_page(run):
 
 
 def test_complete_data_from_one_hospital_make_no_such_subgroups(run):
-    assert not {"Site", "Predictors"} & set(pd.read_csv(run / "figure_data" / "subgroups.csv")["split"].dropna())
+    assert not {"Site", "Predictors"} & set(pd.read_csv(run / "tables" / "subgroups.csv")["split"].dropna())
 
 
 def test_the_nomogram_of_the_clinical_model_gives_its_probabilities(run):
