@@ -21,9 +21,9 @@ from hepred_lib import __version__
 from hepred_lib.cards import held_cards
 from hepred_lib.errors import InputError, StudyError
 from hepred_lib.study.definition import load_study, study_parameters
-from hepred_lib.study.files import read_results, write_bytes
+from hepred_lib.study.files import read_results, read_table, write_bytes
 from hepred_lib.study.resources import cards_of, training_gb
-from hepred_lib.study.run import project_root, require_consistent, step_name, study_threads
+from hepred_lib.study.run import are_simulated, project_root, require_consistent, step_name, study_threads
 from hepred_lib.study.running import (
     FAULT_FILE,
     REPORTED,
@@ -478,7 +478,8 @@ def summary(results: Path) -> str:
         limits = "-".join(map(_number, model.get("auc_ci") or (None, None)))
         cells = (name, f"{auc} ({limits})", *rates, _number(oracle.get(f"{name}_auc")))
         lines.append("".join(cell.ljust(width) for cell, width in zip(cells, (12, 22, 13, 13, 8, 0), strict=True)))
-    if oracle:
+    cohort = results.with_name("cohort.csv")
+    if oracle or (cohort.is_file() and are_simulated(read_table(cohort)["patient_id"])):
         lines.append("Patients and scans are simulated: these figures say that the method works, nothing of care.")
     folders = ("figures", "tables", "report")
     return "\n".join([*lines, "   ".join(f"{name.capitalize()}: {results.parent / name}" for name in folders)])

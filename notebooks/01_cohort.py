@@ -81,6 +81,7 @@ run = open_notebook("01_cohort", globals())
 
 # %%
 table = summary.within_window(read_patients(run.resolve(manifest), definition=definition), followup_window_h)
+simulated = run.simulated(table["patient_id"])
 assert table["he"].isin([0, 1]).sum() == table["he"].count(), "the outcome must be 0, 1 or missing"
 
 # %% [markdown]
@@ -140,7 +141,7 @@ Markdown(f"Expansion in **{events} of {n}** development patients; {held_out}.")
 
 # %%
 flow = summary.flow_table(table, cohort, excluded, folds=folds)
-show(run.folder, "flow", flow.assign(simulated=bool(truth)))
+show(run.folder, "flow", flow.assign(simulated=simulated))
 
 # %% [markdown]
 # ### Why outcomes are missing
@@ -190,7 +191,7 @@ shares = pd.DataFrame(gaps).rename_axis("variable").reset_index().melt("variable
 shares = shares.assign(n=shares["group"].map({name: members.sum() for name, members in groups.items()}))
 cells = shares.sort_values("variable", key=lambda names: names.map(list(values).index), kind="stable")
 cells = cells[cells.groupby("variable")["share"].transform("max").gt(0)]
-show(run.folder, "missing_by_set", cells.assign(variable=cells["variable"].map(words), simulated=bool(truth)))
+show(run.folder, "missing_by_set", cells.assign(variable=cells["variable"].map(words), simulated=simulated))
 
 # %% [markdown]
 # ### Table 1
@@ -257,7 +258,7 @@ curves = [
     for name in shown
     for he, rows in development.dropna(subset=[name]).groupby("he")[name]
 ]
-show(run.folder, "cohort", pd.concat(curves).assign(simulated=bool(truth)))
+show(run.folder, "cohort", pd.concat(curves).assign(simulated=simulated))
 
 # %% [markdown]
 # ## How many predictors can this support?

@@ -59,7 +59,7 @@ from hepred_lib.study.run import open_notebook
 study = "demo"  # folder under runs/
 runs_dir = ""  # empty: the project's own runs/
 manifest = "data_manifest.csv"  # names the scans
-truth = "cohorts/demo/truth.csv"  # only to label simulated figures; empty where patients are real
+truth = "cohorts/demo/truth.csv"  # only to label simulated figures; empty where it is not known
 matrix = 128  # pixels along a side of a slice; 256 at full resolution
 field_mm = 200.0  # side of the field of view: holds any brain
 thickness_mm = 5.0  # thinner slices are averaged to come near this
@@ -68,6 +68,7 @@ workers = 2  # scans prepared at the same time
 # %%
 run = open_notebook("02_preprocessing", globals())
 cohort = read_table(run.path("cohort.csv"))
+simulated = run.simulated(cohort["patient_id"])
 assert cohort["patient_id"].is_unique, "a patient must have one row in cohort.csv"
 
 # %% [markdown]
@@ -111,7 +112,7 @@ quality[["thickness_mm", "noise_hu", "brain_ml", "n_slices"]].describe()
 
 # %%
 shown = quality[["patient_id", "thickness_mm", "noise_hu", "brain_ml", "n_slices"]]
-show(run.folder, "quality", shown.assign(outlier=quality["flags"].ne(""), simulated=bool(truth)))
+show(run.folder, "quality", shown.assign(outlier=quality["flags"].ne(""), simulated=simulated))
 
 # %% [markdown]
 # ### Flags
@@ -183,7 +184,7 @@ montage = {
     ),
     "pixel_mm": np.array(field_mm / matrix),
     "window": np.array([40.0, 80.0]),
-    "simulated": np.array(bool(truth)),
+    "simulated": np.array(simulated),
 }
 show(run.folder, "montage", montage)
 

@@ -178,7 +178,7 @@ assert predictions["dl_logit"].notna().all(), "every patient must have a logit, 
 
 # %%
 history = trained.history.assign(fold=fold)
-simulated = bool(cohort["patient_id"].str.startswith("SIM-").all())
+simulated = run.simulated(cohort["patient_id"])
 show(run.folder / "folds" / str(fold), "learning_curves", history.assign(simulated=simulated))
 
 # %% [markdown]

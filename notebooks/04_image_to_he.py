@@ -97,6 +97,7 @@ if image_source == "scans":
 
 # %%
 cohort = read_table(run.path("cohort.csv"))
+simulated = run.simulated(cohort["patient_id"])
 raw = raw_scores(run.folder, cohort, networks)
 hemorrhages = cohort.loc[cohort["he"].notna(), "patient_id"]
 assert set(hemorrhages) <= set(raw["patient_id"]), "every patient with an outcome must have a raw score"
@@ -200,7 +201,7 @@ by_outcome = {
     split: [rows.loc[rows["he"] == he, "dl_score"] for he in (1, 0)] for split, rows in image[known].groupby("split")
 }
 p_values = image["split"].map({split: mannwhitneyu(*pair).pvalue for split, pair in by_outcome.items()})
-show(run.folder, "dl_score", image.loc[known, ["he", "dl_score", "split"]].assign(p=p_values, simulated=bool(truth)))
+show(run.folder, "dl_score", image.loc[known, ["he", "dl_score", "split"]].assign(p=p_values, simulated=simulated))
 
 # %% [markdown]
 # ## What the score is made of
@@ -232,7 +233,7 @@ ablation_table(kept, image, oracle).round(3)
 
 # %%
 history = read_histories(run.folder, networks)
-show(run.folder, "learning_curves", history.assign(simulated=bool(truth)))
+show(run.folder, "learning_curves", history.assign(simulated=simulated))
 
 # %% [markdown]
 # ## Segmentation and detection in test patients
@@ -281,7 +282,7 @@ referenced.groupby(ventricles)[["ivh_dice", "reference_ivh_ml", "predicted_ivh_m
 
 # %%
 outlines = outline_examples(readings.pictures, segmentation)
-show(run.folder, "outlines", outlines | {"simulated": np.array(bool(truth))})
+show(run.folder, "outlines", outlines | {"simulated": np.array(simulated)})
 
 # %% [markdown]
 # ### Volumes
@@ -293,7 +294,7 @@ show(run.folder, "outlines", outlines | {"simulated": np.array(bool(truth))})
 # with the growth that defines expansion.
 
 # %%
-show(run.folder, "bland_altman", bland_altman_table(bloody).assign(simulated=bool(truth)))
+show(run.folder, "bland_altman", bland_altman_table(bloody).assign(simulated=simulated))
 
 # %% [markdown]
 # ### By location and size
@@ -334,7 +335,7 @@ explained = explained_pictures(reader.networks, again) | {"window": np.array([40
 slice_of = [f"slice {i + 1:.0f} of {n:.0f}" for i, n in zip(explained["shown"], explained["n_slices"], strict=True)]
 risks = [f"{call.kind.capitalize()}, risk {100 * call.p_image:.0f} %" for call in extreme.itertuples()]
 explained["titles"] = np.array([f"{risk}\n{place}" for risk, place in zip(risks, slice_of, strict=True)], dtype=str)
-explained["simulated"] = np.array(bool(truth))
+explained["simulated"] = np.array(simulated)
 show(run.folder, "activation", explained)
 
 # %% [markdown]

@@ -74,7 +74,7 @@ from hepred_lib.study.run import open_notebook
 # %% tags=["parameters"]
 study = "demo"  # folder under runs/
 runs_dir = ""  # empty: the project's own runs/
-truth = "cohorts/demo/truth.csv"  # only to label simulated figures; empty where patients are real
+truth = "cohorts/demo/truth.csv"  # only to label simulated figures; empty where it is not known
 candidates = ""  # names joined by blanks, also log(name) or spline(name); empty: every bedside and laboratory variable
 radiological = False  # offer volume, location and ventricular blood as read by a person, too
 criterion = "lr"  # lr (likelihood ratio), aic or bic
@@ -94,6 +94,7 @@ seed = 7  # of imputation and resamples
 # %%
 run = open_notebook("05_clinical_to_he", globals())
 cohort = read_table(run.path("cohort.csv")).dropna(subset="he").reset_index(drop=True)
+simulated = run.simulated(cohort["patient_id"])
 development, test = (cohort[cohort["split"].eq(split)] for split in ("development", "test"))
 assert not set(development["patient_id"]) & set(test["patient_id"]), "no test patient may be in the development set"
 
@@ -128,7 +129,7 @@ assert x.index.equals(y.index), "predictors and outcome must be of the same pati
 # %%
 missing = pd.DataFrame({"n": x.notna().sum(), "missing": x.isna().mean()}).sort_values("missing", ascending=False)
 tables.save_table(run.folder, "missing", missing.rename_axis("predictor").reset_index())
-show(run.folder, "missing", drawing.missing_table(x, y).assign(simulated=bool(truth)))
+show(run.folder, "missing", drawing.missing_table(x, y).assign(simulated=simulated))
 
 # %% [markdown]
 # ### Correlation
@@ -139,7 +140,7 @@ show(run.folder, "missing", drawing.missing_table(x, y).assign(simulated=bool(tr
 # two matters. An empty field is a pair whose correlation is not known, because one of the two does not vary.
 
 # %%
-show(run.folder, "correlation", drawing.correlation_table(x).assign(simulated=bool(truth)))
+show(run.folder, "correlation", drawing.correlation_table(x).assign(simulated=simulated))
 
 # %% [markdown]
 # ## Sample size
@@ -223,7 +224,7 @@ odds = tables.odds_ratio_table(model, "clinical")
 tables.save_table(run.folder, "odds_ratios_clinical", odds)
 limits = multivariable_odds_ratios(model, x, y)
 drawn = drawing.odds_data(model, "clinical", limits, y)
-show(run.folder, "odds_ratios_clinical", drawn.assign(simulated=bool(truth)))
+show(run.folder, "odds_ratios_clinical", drawn.assign(simulated=simulated))
 
 # %% [markdown]
 # The table below is the one that a paper prints: every candidate alone, in the patients who have its value, and those in
@@ -297,7 +298,7 @@ tables.save_table(run.folder, "variance_inflation", inflation.sort_values("gvif"
 # %%
 inclusion = drawing.inclusion_table(model)
 tables.save_table(run.folder, "inclusion_frequency", inclusion)
-show(run.folder, "inclusion_frequency", inclusion.assign(simulated=bool(truth)))
+show(run.folder, "inclusion_frequency", inclusion.assign(simulated=simulated))
 
 # %% [markdown]
 # Which sets of variables were chosen together: the ten most frequent. If the most frequent set was chosen in a minority of
@@ -414,7 +415,7 @@ if len(by_site):
     forest = by_site[by_site["n"].notna()].assign(
         model="clinical", split="Site left out", p_auc=np.nan, p_in_the_large=np.nan
     )
-    display(show(run.folder, "internal_external", forest.assign(simulated=bool(truth))))
+    display(show(run.folder, "internal_external", forest.assign(simulated=simulated)))
 
 # %% [markdown]
 # ## Stability of the predictions
@@ -428,7 +429,7 @@ if len(by_site):
 
 # %%
 instability = drawing.instability_table(model, x, y, threshold)
-show(run.folder, "instability_clinical", instability.assign(simulated=bool(truth)))
+show(run.folder, "instability_clinical", instability.assign(simulated=simulated))
 
 # %% [markdown]
 # The same in numbers: the mean absolute prediction error (MAPE), and the share of the patients whom more than one resample

@@ -57,7 +57,7 @@ from hepred_lib.study.run import open_notebook
 # %% tags=["parameters"]
 study = "demo"  # folder under runs/
 runs_dir = ""  # empty: the project's own runs/
-truth = "cohorts/demo/truth.csv"  # only to label simulated figures; empty where patients are real
+truth = "cohorts/demo/truth.csv"  # only to label simulated figures; empty where it is not known
 image_source = "scans"  # scans, or column: the score comes from the manifest
 folds = 3  # networks of notebook 03, where the score is theirs
 threshold_rule = "youden"  # of the call: youden, "sensitivity 0.80" (the highest that reaches it), or a probability
@@ -76,6 +76,7 @@ seed = 7  # of imputation and resamples
 # %%
 run = open_notebook("06_integrated_to_he", globals())
 cohort = read_table(run.path("cohort.csv")).dropna(subset="he")
+simulated = run.simulated(cohort["patient_id"])
 image = read_table(run.path("image.csv"))[["patient_id", "dl_score"]]
 patients = cohort.merge(image, on="patient_id", validate="one_to_one").reset_index(drop=True)
 assert len(patients) == len(cohort), "every patient with an outcome must have a DL score"
@@ -119,7 +120,7 @@ odds = tables.odds_ratio_table(model, "integrated")
 tables.save_table(run.folder, "odds_ratios_integrated", odds)
 limits = multivariable_odds_ratios(model, x[rows], y)
 both = drawing.odds_data(model, "integrated", limits, y, beside=run.folder)
-show(run.folder, "odds_ratios_integrated", both.assign(simulated=bool(truth)))
+show(run.folder, "odds_ratios_integrated", both.assign(simulated=simulated))
 
 # %% [markdown]
 # Each candidate alone and in the model, per clinical step: Wald limits by Rubin's rules, and profile-likelihood limits
@@ -308,7 +309,7 @@ tables.save_table(run.folder, "cross_validation_integrated", validation_table(mo
 
 # %%
 instability = drawing.instability_table(model, x[rows], y, threshold)
-show(run.folder, "instability_integrated", instability.assign(simulated=bool(truth)))
+show(run.folder, "instability_integrated", instability.assign(simulated=simulated))
 
 # %% [markdown]
 # The same in numbers, to be compared with those of the clinical model.

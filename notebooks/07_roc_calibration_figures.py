@@ -68,7 +68,7 @@ seed = 7  # of the resamples
 # %%
 run = open_notebook("07_roc_calibration_figures", globals())
 names = [name for name in summary.MODELS if image_source != "none" or name == "clinical"]
-simulated, rng, notes = bool(truth), np.random.default_rng(seed), []
+rng, notes = np.random.default_rng(seed), []
 
 # %% [markdown]
 # ## One table of predictions
@@ -79,6 +79,7 @@ simulated, rng, notes = bool(truth), np.random.default_rng(seed), []
 # %%
 keys = ["patient_id", "split", "fold", "he"]
 cohort, excluded = read_table(run.path("cohort.csv")), read_table(run.path("excluded.csv"))
+simulated = run.simulated(cohort["patient_id"])
 predictions = cohort.loc[cohort["he"].notna(), keys]
 for name in names:
     predictions = predictions.merge(read_table(run.path(f"{name}.csv")), on=keys, how="left", validate="one_to_one")

@@ -90,7 +90,7 @@ rng, notes = np.random.default_rng(seed), []
 # %%
 frozen = load_frozen(source.folder, device=device)
 table = new_patients(frozen, run.resolve(manifest))
-simulated = bool(table["patient_id"].str.startswith("SIM-").all())
+simulated = run.simulated(table["patient_id"])
 assert table["patient_id"].is_unique, "every new patient must have one row"
 
 # %% [markdown]

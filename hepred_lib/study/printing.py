@@ -18,7 +18,7 @@ import pandas as pd
 from hepred_lib.figures.style import typeset
 from hepred_lib.literal import for_latex, visible
 from hepred_lib.study.files import read_json, read_printed, write_bytes
-from hepred_lib.study.run import renew_records
+from hepred_lib.study.run import are_simulated, renew_records
 from hepred_lib.study.tables import PAGES, PRINTED, as_page, as_printed
 
 WHO = {"test": "test patients", "development": "development patients (cross-fitted; none was held out)"}
@@ -88,7 +88,7 @@ def _pages(folder: Path, target: Path, part: str) -> Iterator[Page]:
     results, patients = folder / "results.json", folder / part / "predictions.csv"
     own = part == "." and results.exists()
     who = WHO[read_json(results).get("judged", "test")] if own else NEW
-    simulated = patients.exists() and read_printed(patients)["patient_id"].str.startswith("SIM-").all()
+    simulated = patients.exists() and are_simulated(read_printed(patients)["patient_id"])
     for name, how in PRINTED.items():
         paths = [root / part / "tables" / f"{name}.csv" for root in (target, folder)]
         path = next((path for path in paths if path.exists()), None)

@@ -65,6 +65,7 @@ RECORDED = ("parameters", "results", "identity", "files", "upstream")
 DIGEST_FILE = ".digests.json"
 ASKED_FILE = "study.json"  # what `hepred run` last asked of each step
 SCRATCH = "-scratch"
+SIMULATED = "SIM-"  # what identifiers of the simulation begin with
 NOT_COPIED = ("notebooks", "site", "report", "earlier", "logs", ".snakemake")
 
 
@@ -123,6 +124,18 @@ def read_if_any(path: Path) -> dict[str, Any]:
         return read_json(path)
     except (OSError, StudyError):
         return {}
+
+
+def are_simulated(patient_ids: Iterable[str], truth: str = "") -> bool:
+    """Whether patients are simulated: the study names their truth, or each has an identifier of the simulation.
+
+    Examples
+    --------
+    >>> are_simulated(["SIM-A-00001"]), are_simulated(["SIM-A-00001", "HE-1"]), are_simulated([])
+    (True, False, False)
+    """
+    names = list(map(str, patient_ids))
+    return bool(truth) or (bool(names) and all(name.startswith(SIMULATED) for name in names))
 
 
 class FileDigests:
@@ -437,6 +450,10 @@ class Run:
     def resolve(self, path: str) -> Path:
         """A path that a parameter names, relative to the root."""
         return (self.root / path).resolve()
+
+    def simulated(self, patient_ids: Iterable[str]) -> bool:
+        """Whether these patients are simulated, see :func:`are_simulated`."""
+        return are_simulated(patient_ids, self.parameters.get("truth", ""))
 
     def records(self) -> dict[str, dict[str, Any]]:
         """Parameters and results of the steps that this one is made from, by their names."""

@@ -34,7 +34,8 @@ from hepred_lib.figures.style import typeset
 from hepred_lib.stats.curves import split_term
 from hepred_lib.study.cases import write_site_cases
 from hepred_lib.study.definition import PROJECT
-from hepred_lib.study.files import read_json, read_printed, read_results, write_bytes
+from hepred_lib.study.files import read_json, read_printed, read_results, read_table, write_bytes
+from hepred_lib.study.run import are_simulated
 from hepred_lib.study.summary import MODELS
 from hepred_lib.study.tables import performance_table
 
@@ -116,6 +117,7 @@ def write_source(run: Path, source: Path, *, patients: bool = False, share: bool
     made = {name: results["models"][name] for name in MODELS if results["models"].get(name)}
     values = {
         "results": results,
+        "simulated": bool(results.get("oracle")) or are_simulated(read_table(run / "cohort.csv")["patient_id"]),
         "table": performance_table(made).astype(str).map(typeset).to_dict("records"),
         "absent": [name for name in MODELS if name not in made],
         "chapters": chapters,
