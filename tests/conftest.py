@@ -19,6 +19,8 @@ from hepred_lib.study.definition import PROJECT
 from ich_phantom.cohort import simulate_cohort
 from tests.faults.harness import Finished, succeed
 
+collect_ignore = ["data"]  # scripts that make references: looked through for doctests, they would write them anew
+
 # Files that use the smoke study, which takes minutes: one process runs them all, and starts with them.
 SMOKE = (
     "tests/test_smoke_study.py",
