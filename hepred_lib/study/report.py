@@ -54,7 +54,7 @@ from hepred_lib.study.files import (
 )
 from hepred_lib.study.one_page import OnePage, Part, pdf, printed, read_picture
 from hepred_lib.study.printing import print_tables
-from hepred_lib.study.run import are_simulated, blaming_damage
+from hepred_lib.study.run import blaming_damage
 from hepred_lib.study.summary import MODELS
 from ich_phantom import growth, patients
 
@@ -200,9 +200,8 @@ class Files:
 
     @property
     def simulated(self) -> bool:
-        """Whether the patients are simulated."""
-        cohort, truth = self.folder / "cohort.csv", self.record("01_cohort")["parameters"]["truth"]
-        return are_simulated(read_table(cohort)["patient_id"] if cohort.is_file() else [], truth)
+        """Whether the patients are simulated, by a truth that the study names: reports compare with it."""
+        return bool(self.record("01_cohort")["parameters"]["truth"])
 
     @property
     def models(self) -> list[str]:
