@@ -28,6 +28,8 @@ myst_enable_extensions = ["dollarmath", "deflist"]
 myst_update_mathjax = False
 html_math_renderer = "mathml"
 
+if not tags.has("reference"):  # noqa: F821, from Sphinx
+    extensions.remove("sphinx.ext.apidoc")
 apidoc_modules = [
     {
         "path": str(Path(package.__file__).parent),
@@ -38,6 +40,7 @@ apidoc_modules = [
 ]
 apidoc_module_first = True
 autodoc_typehints = "none"
+autodoc_use_type_comments = False
 autodoc_member_order = "bysource"
 napoleon_google_docstring = False
 napoleon_use_ivar = True

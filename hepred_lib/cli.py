@@ -448,6 +448,7 @@ def site(
     share: Annotated[
         bool, typer.Option("--share", help="Show cases of real patients too, everything outside the brain blanked.")
     ] = False,
+    reference: Annotated[bool, typer.Option(help="Describe the library's functions too: takes longest.")] = True,
 ) -> None:
     """Build the executed book of a finished study as a static site, with a page that computes a risk and one of cases.
 
@@ -458,7 +459,8 @@ def site(
     _require_run(run)
     from hepred_lib.study.site import build_site
 
-    print(build_site(run.resolve(), out.resolve() if out else None, patients=patients, share=share))
+    place = out.resolve() if out else None
+    print(build_site(run.resolve(), place, patients=patients, share=share, reference=reference))
 
 
 def summary(results: Path) -> str:

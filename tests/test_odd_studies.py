@@ -125,9 +125,12 @@ def test_every_figure_is_drawn(run):
     assert {"roc", "calibration", "decision_curve", "odds_ratios_integrated", "inclusion_frequency"} <= drawn
 
 
-def test_no_name_is_live_html(run):
-    build_site(run)
-    for path in (run / "site").rglob("*.html"):
+def test_no_name_is_live_html_and_the_run_is_only_read(run, tmp_path):
+    before = sorted(run.rglob("*"))
+    site = build_site(run, tmp_path / "pages" / "site", reference=False).parent
+    assert sorted(run.rglob("*")) == before
+    assert not (site / "api").exists()
+    for path in site.rglob("*.html"):
         scripts = _Scripts()
         scripts.feed(path.read_text(encoding="utf-8"))
         assert not [script for script in scripts.found if "alert" in script], path.name

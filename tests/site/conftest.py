@@ -22,6 +22,7 @@ from hepred_lib.study.drawing import describe_nomogram
 from hepred_lib.study.files import write_bytes, write_figure_data, write_json, write_table
 from hepred_lib.study.site import build_site
 from hepred_lib.study.summary import MODELS, evaluate_models
+from tests.conftest import made_once
 
 FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
@@ -30,6 +31,10 @@ FLAGS = (
 LEVELS = list(COLUMNS["location"].allowed)
 SAID = {"figure": "roc", "alt": "ROC curves of three models.", "width": 317}
 BEDSIDE = ["age", "sex", "gcs", "sbp_mmhg", "anticoagulant", "location"]
+PLACES = (
+    "[05](../notebooks/05_clinical_to_he.ipynb), [results.json](../results.json), [figure roc](../figures/roc.png), "
+    "[volumes](../figures/bland_altman.png), [record 05](../records/05_clinical_to_he.json)"
+)
 CURVED = ["spline(age)", "sex", "gcs", "log(sbp_mmhg)", "anticoagulant", "location"]
 
 
@@ -167,10 +172,7 @@ def write_cases(run: Path, patients: pd.DataFrame) -> None:
         write_figure_data(run / "cases", name, {key: one.astype(np.uint8) for key, one in slices.items()} | brain)
 
 
-@pytest.fixture(scope="session")
-def by_hand(tmp_path_factory, patients) -> Path:
-    """The folder of a finished study of simulated patients."""
-    run = tmp_path_factory.mktemp("runs") / "by_hand"
+def finish_by_hand(run: Path, patients: pd.DataFrame) -> None:
     write_models(run, patients)
     write_cases(run, patients)
     write_json(run / "results.json", made_up_results("by_hand", simulated=True))
@@ -189,13 +191,22 @@ def by_hand(tmp_path_factory, patients) -> Path:
     write_table(run / "figure_data" / "bland_altman.csv", pd.DataFrame({"reference_ml": [9.0], "predicted_ml": [8.0]}))
     for name, notebook in (("05_clinical_to_he", clinical), ("07_roc_calibration_figures", calibration)):
         write_bytes(run / "notebooks" / f"{name}.ipynb", nbformat.writes(notebook).encode())
-    return run
+    write_bytes(
+        run / "report" / "tripod.md", f"# TRIPOD+AI\n\n| item | where |\n| --- | --- |\n| 1 | {PLACES} |\n".encode()
+    )
 
 
 @pytest.fixture(scope="session")
-def site(by_hand) -> Path:
+def by_hand(tmp_path_factory, patients) -> Path:
+    """The folder of a finished study of simulated patients."""
+    return made_once(tmp_path_factory, "by_hand", lambda run: finish_by_hand(run, patients))
+
+
+@pytest.fixture(scope="session")
+def site(by_hand, tmp_path_factory) -> Path:
     """Its site."""
-    return build_site(by_hand).parent
+    made_once(tmp_path_factory, "by_hand_site", lambda done: build_site(by_hand) and done.mkdir())
+    return by_hand / "site"
 
 
 @pytest.fixture(scope="session")
