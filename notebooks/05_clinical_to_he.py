@@ -63,7 +63,7 @@ from hepred_lib.stats.validation import cross_validate, validation_figures, vali
 from hepred_lib.study import drawing, tables
 from hepred_lib.study.drawing import Markdown, show
 from hepred_lib.study.files import read_json, read_table, write_json, write_table
-from hepred_lib.study.run import open_notebook
+from hepred_lib.study.run import open_notebook, versions
 
 # %% [markdown]
 # ## Parameters
@@ -503,6 +503,7 @@ rule = {"threshold": threshold, "threshold_ci": list(moved)}
 rule |= {"threshold_rule": f"{threshold_rule}, cross-fitted development probabilities"}
 described = {"model": "clinical", "definition": definition} | rule | {"candidates": offered, "criterion": criterion}
 described |= {"logistic": model.to_json(), "nomogram": drawing.describe_nomogram(model, x)}
+described |= {"units": tables.units(model), "versions": versions(commit=False)}
 write_table(run.path("clinical.csv"), clinical)
 write_json(run.path("imputation.json"), model.imputer.to_json())
 write_json(run.path("clinical_model.json"), described)

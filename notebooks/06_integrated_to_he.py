@@ -47,7 +47,7 @@ from hepred_lib.stats.validation import cross_validate, validation_figures, vali
 from hepred_lib.study import drawing, tables
 from hepred_lib.study.drawing import Markdown, show
 from hepred_lib.study.files import read_json, read_table, write_json, write_table
-from hepred_lib.study.run import open_notebook
+from hepred_lib.study.run import open_notebook, versions
 
 # %% [markdown]
 # ## Parameters
@@ -351,6 +351,7 @@ rule = {"threshold": threshold, "threshold_ci": list(moved)}
 rule |= {"threshold_rule": f"{threshold_rule}, cross-fitted development probabilities"}
 described = {"model": "integrated", "definition": clinical_model["definition"]} | rule | {"candidates": offered}
 described |= {"logistic": model.to_json(), "nomogram": drawing.describe_nomogram(model, x[rows])}
+described |= {"units": tables.units(model), "versions": versions(commit=False)}
 write_table(run.path("integrated.csv"), integrated)
 write_json(run.path("integrated_imputation.json"), model.imputer.to_json())
 write_json(run.path("integrated_model.json"), described)

@@ -80,6 +80,13 @@ def test_results_hold_every_key_of_the_contract(results):
     }
 
 
+def test_provenance_names_every_step_with_its_parameters_and_the_device_of_training(run):
+    found = read_json(run / "provenance.json")
+    assert [name[:2] for name in found["notebooks"]] == ["01", "02", "03", "03", "04", "05", "06", "07"]
+    assert found["notebooks"]["03_multitask_training_fold1"]["parameters"]["epochs"] == 2
+    assert found["device"]
+
+
 def test_no_test_patient_stands_in_any_development_artifact(run):
     cohort = read_table(run / "cohort.csv")
     test = set(cohort.loc[cohort["split"] == "test", "patient_id"])
@@ -118,8 +125,10 @@ def test_held_out_scores_are_the_development_scores(run):
 
 
 def test_a_probability_is_recomputed_by_hand_from_the_models_file(run):
-    model = read_json(run / "image_model.json")["logistic"]
-    test = read_table(run / "predictions.csv").query("split == 'test'")
+    described = read_json(run / "image_model.json")
+    assert described["units"] == {"dl_score": "per SD"}
+    assert described["versions"]["hepred"]
+    model, test = described["logistic"], read_table(run / "predictions.csv").query("split == 'test'")
     by_hand = 1 / (1 + np.exp(-(model["intercept"] + model["coefficients"]["dl_score"] * test["dl_score"])))
     np.testing.assert_allclose(by_hand, test["p_image"], rtol=1e-9)
 

@@ -33,7 +33,7 @@ BOOK = {
     "04_image_to_he": ("01 02 03", "image.csv image_model.json"),
     "05_clinical_to_he": ("01", "clinical.csv clinical_model.json imputation.json"),
     "06_integrated_to_he": ("01 03 04 05", "integrated.csv integrated_model.json integrated_imputation.json"),
-    "07_roc_calibration_figures": ("01 02 04 05 06", "results.json predictions.csv provenance.json"),
+    "07_roc_calibration_figures": ("01 02 03 04 05 06", "results.json predictions.csv provenance.json"),
     "08_new_patients": ("01 02 03 04 05 06 07", "external.json"),
 }
 NOTEBOOKS = tuple(BOOK)

@@ -599,12 +599,12 @@ def _refresh_scratch(folder: Path, scratch: Path) -> None:
     (scratch / ASKED_FILE).unlink(missing_ok=True)
 
 
-def versions() -> dict[str, str]:
-    """Versions of Python and of the libraries that numbers depend on, and the commit where one is known."""
+def versions(*, commit: bool = True) -> dict[str, str]:
+    """Versions of Python and of the libraries that numbers depend on, and the commit where one is known and wanted."""
     names = ("numpy", "pandas", "scipy", "scikit-learn", "statsmodels", "torch", "torchvision", "nibabel")
     found = {name: importlib.metadata.version(name) for name in names}
-    library = importlib.metadata.version("hepred")
-    return {"hepred": library, "commit": _commit(), "python": platform.python_version(), **found}
+    known = {"hepred": importlib.metadata.version("hepred")} | ({"commit": _commit()} if commit else {})
+    return known | {"python": platform.python_version(), **found}
 
 
 def _commit() -> str:

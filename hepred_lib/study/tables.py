@@ -369,10 +369,17 @@ def model_formula(model: DevelopedModel) -> str:
 def coefficient_table(model: DevelopedModel) -> pd.DataFrame:
     """The terms of the formula: what each is counted in, its coefficient before and after shrinkage."""
     rows = [("Intercept", "", model.unshrunk_intercept, model.intercept)]
-    for name, before, after in zip(model.names, model.unshrunk_coefficients, model.coefficients, strict=True):
-        counted = _counted(name, model.curves) or _unit(name, {}) or "1 if present, else 0"
-        rows.append((coded_label(name), counted, before, after))
+    both = zip(units(model).items(), model.unshrunk_coefficients, model.coefficients, strict=True)
+    rows += [(coded_label(name), counted, before, after) for (name, counted), before, after in both]
     return as_printed(pd.DataFrame(rows, columns=["term", "counted", "before shrinkage", "in the formula"]), digits=4)
+
+
+def units(model: DevelopedModel) -> dict[str, str]:
+    """What each coefficient of the formula is counted in, by its coded column."""
+    known = dict(zip(model.imputer.coding.names, model.imputer.knots, strict=True))
+    # A column of the study's own has no unit that we know; values of a 0/1 column have no knots.
+    others = {name: "1 if present, else 0" if known.get(name) is None else "per unit" for name in model.names}
+    return {name: _counted(name, model.curves) or _unit(name, {}) or other for name, other in others.items()}
 
 
 def _unit(name: str, curves: Mapping[str, Sequence[float]]) -> str:

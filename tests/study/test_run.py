@@ -119,6 +119,15 @@ def run(tmp_path):
     return tmp_path / "demo"
 
 
+def test_the_last_chapter_knows_what_each_fold_was_trained_with(run):
+    for fold in (0, 1):
+        WRITTEN.clear()
+        opened(run.parent, "03_multitask_training", fold=fold, epochs=5 + fold).record(device="cpu")
+    found = opened(run.parent, "07_roc_calibration_figures").records()
+    assert list(found) == ["01_cohort", *(f"03_multitask_training_fold{fold}" for fold in (0, 1)), "05_clinical_to_he"]
+    assert [found[f"03_multitask_training_fold{fold}"]["parameters"]["epochs"] for fold in (0, 1)] == [5, 6]
+
+
 def reasons(run, step):
     return disagreements(run, step, read_record(run, step), FileDigests(run))
 

@@ -170,6 +170,10 @@ def test_the_terms_of_a_formula_say_what_they_are_counted_in():
     assert table["counted"].tolist() == ["", "per mmHg", "1 if present, else 0"]
     assert table["in the formula"].tolist()[1] == f"{model.coefficients[0]:.4f}"
     assert tables.coefficient_table(small_model(alpha=1e-12)[2])["term"].tolist() == ["Intercept"]
+    x, y, _ = small_model()
+    x = x.assign(location=x["sbp_mmhg"] - 100).rename(columns={"location": "ldh_u_l"})
+    own = develop(x, y, DevelopmentSettings(tuple(x), forced=("anticoagulant", "ldh_u_l"), alpha=1e-9, n_resamples=2))
+    assert tables.units(own) == {"anticoagulant": "1 if present, else 0", "ldh_u_l": "per unit"}
 
 
 def test_tables_of_pairs_are_stacked_under_their_names():
