@@ -53,8 +53,8 @@ from hepred_lib.stats.operating_point import choose_threshold, threshold_interva
 from hepred_lib.study.cases import keep_cases
 from hepred_lib.study.drawing import outline_examples, publish, show
 from hepred_lib.study.files import read_json, read_table, write_json, write_table
-from hepred_lib.study.run import open_notebook
-from hepred_lib.study.tables import with_interval
+from hepred_lib.study.run import open_notebook, versions
+from hepred_lib.study.tables import units, with_interval
 
 # %% [markdown]
 # ## Parameters
@@ -67,7 +67,7 @@ from hepred_lib.study.tables import with_interval
 study = "demo"  # folder under runs/
 runs_dir = ""  # empty: the project's own runs/
 manifest = "data_manifest.csv"  # names the scans
-truth = "cohorts/demo/truth.csv"  # labels simulated figures, judges read-outs; empty where patients are real
+truth = "cohorts/demo/truth.csv"  # only to label simulated figures; empty where it is not known
 image_source = "scans"  # scans, or column: take external_score from the manifest
 folds = 3  # networks of notebook 03, where the score is theirs
 device = "auto"  # where the networks read: auto, cpu, cuda, cuda:1 or mps
@@ -214,15 +214,13 @@ show(run.folder, "dl_score", image.loc[known, ["he", "dl_score", "split"]].assig
 
 # %%
 kept = ablation_scores(raw, image.set_index("patient_id")["he"], seed=seed)
-oracle = read_table(run.resolve(truth)) if truth else None
-ablation_table(kept, image, oracle).round(3)
+ablation_table(kept, image).round(3)
 
 # %% [markdown]
-# AUC in test patients, with DeLong's interval; the correlation (Spearman) with the score that this study uses; and, where
-# the truth is simulated, the *expected skill*: the part of what can be known from the image that the score finds, 0 for a
-# coin and 1 for the best possible score. Read the intervals first: with a hundred test patients, none of the differences
-# between rows may be more than chance. If `deep` is no better than `volume`, the score of this study is radiomics, and
-# should be called so. The table chooses nothing: `readout` was set before, and the test patients have no say in it.
+# AUC in test patients, with DeLong's interval, and the correlation (Spearman) with the score that this study uses. Read the
+# intervals first: with a hundred test patients, none of the differences between rows may be more than chance. If `deep` is
+# no better than `volume`, the score of this study is radiomics, and should be called so. The table chooses nothing:
+# `readout` was set before, and the test patients have no say in it.
 
 # %% [markdown]
 # ## How the networks learned
@@ -311,7 +309,7 @@ publish(run.folder, "outlines", agreement_by_group(described, groups)).round(2)
 # %% [markdown]
 # ### Slices with blood
 #
-# Calls by slice, where the truth is known: slices with at least 20 mm² of blood, and slices without any. Slices in between,
+# Calls by slice, where there is a reference: slices with at least 20 mm² of blood, and slices without any. Slices in between,
 # or with ventricular blood only, are left out, since neither call would be wrong. The AUC follows in notebook 07. The
 # columns show the distribution of the predicted probability; overlap of the two rows is what detection cannot separate.
 
@@ -353,9 +351,7 @@ show(run.folder, "activation", explained)
 # slice. Chosen for their failures, they say nothing about how often these occur.
 
 # %%
-kept_cases = keep_cases(
-    run.folder, reader, image, segmentation, threshold=threshold, truth=oracle, number=cases
-)  # fmt: skip
+kept_cases = keep_cases(run.folder, reader, image, segmentation, threshold=threshold, number=cases)
 by_reason = kept_cases.groupby("reason", sort=False)[["dice", "reference_ml", "predicted_ml"]]
 by_reason.agg(["min", "median", "max"]).round(2)
 
@@ -391,6 +387,8 @@ content = {
     "preprocessing": options,
     "logistic": model.to_json(),
     "imputation": model.imputer.to_json(),
+    "units": units(model),
+    "versions": versions(commit=False),
 }
 
 # %% [markdown]

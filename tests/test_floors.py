@@ -54,7 +54,7 @@ def test_only_the_notebooks_that_may_read_the_truth_read_it():
         for path in (LIBRARY.parent / "notebooks").glob("*.py")
         if "read_table(run.resolve(truth))" in path.read_text(encoding="utf-8")
     }
-    assert readers == {"01_cohort", "04_image_to_he", "07_roc_calibration_figures"}
+    assert readers == {"01_cohort", "07_roc_calibration_figures"}
     elsewhere = [path for path in MODULES if "truth.csv" in path.read_text(encoding="utf-8")]
     assert {room(path) for path in elsewhere} <= {"ich_phantom", "study"}
 

@@ -26,7 +26,7 @@ from sklearn.model_selection import StratifiedKFold
 
 from hepred_lib.multitask.network import EVIDENCE, READOUTS, MultitaskNetwork, SliceContext
 from hepred_lib.multitask.prediction import normalized_scores, score_scales
-from hepred_lib.stats.discrimination import auc_interval, expected_auc
+from hepred_lib.stats.discrimination import auc_interval
 from hepred_lib.stats.permutation import CrossFittedReadout
 from hepred_lib.stats.sensitivity import STRENGTHS
 
@@ -70,7 +70,7 @@ def ablation_scores(folds: pd.DataFrame, he: pd.Series, *, seed: int) -> pd.Data
     return scores
 
 
-def ablation_table(scores: pd.DataFrame, image: pd.DataFrame, truth: pd.DataFrame | None = None) -> pd.DataFrame:
+def ablation_table(scores: pd.DataFrame, image: pd.DataFrame) -> pd.DataFrame:
     """How well each read-out's score discriminates in test patients, beside the score that the study uses.
 
     In a study without test patients, in its development patients, whose scores are out-of-fold.
@@ -81,29 +81,22 @@ def ablation_table(scores: pd.DataFrame, image: pd.DataFrame, truth: pd.DataFram
         As :func:`ablation_scores` gives them; empty where no network made the score.
     image : DataFrame
         ``image.csv``: ``patient_id, split, he, dl_score``.
-    truth : DataFrame, optional
-        Of a simulated cohort: ``patient_id, p_image, p_integrated``.
 
     Returns
     -------
     DataFrame
-        One row per read-out: number of ``values``, ``auc, low, high`` (DeLong, logit scale), Spearman's
-        ``correlation_with_dl_score``, and ``expected_skill``: (expected AUC - 0.5) / that of the best score that the
-        image allows; NaN where the truth is not known.
+        One row per read-out: number of ``values``, ``auc, low, high`` (DeLong, logit scale) and Spearman's
+        ``correlation_with_dl_score``.
     """
     judged = "test" if image["split"].eq("test").any() else "development"
     test = image[image["split"].eq(judged) & image["he"].notna()].set_index("patient_id")
-    known = None if truth is None else truth.set_index("patient_id").reindex(test.index)
     rows = []
     for name, score in scores.reindex(test.index).dropna(axis=1).items():
         found = auc_interval(test["he"], score, method="logit")
         row = {"readout": name, "values": len(COMPARED[name]), "auc": found.auc, "low": found.low, "high": found.high}
         row["correlation_with_dl_score"] = float(score.corr(test["dl_score"], method="spearman"))
-        if known is not None:
-            own, best = (expected_auc(each, known["p_integrated"]) - 0.5 for each in (score, known["p_image"]))
-            row["expected_skill"] = own / best
         rows.append(row)
-    columns = ["readout", "values", "auc", "low", "high", "correlation_with_dl_score", "expected_skill"]
+    columns = ["readout", "values", "auc", "low", "high", "correlation_with_dl_score"]
     return pd.DataFrame(rows, columns=columns).set_index("readout")
 
 

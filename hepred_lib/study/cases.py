@@ -23,6 +23,7 @@ from hepred_lib.imaging.segmentation import dice
 from hepred_lib.imaging.slices import BLOOD, BRAIN, HU, HU_OFFSET, IVH, read_quality, shown_hu
 from hepred_lib.progress import progress
 from hepred_lib.study.files import read_figure_data, read_table, write_bytes, write_figure_data, write_table
+from hepred_lib.study.run import are_simulated
 
 if TYPE_CHECKING:
     from hepred_lib.multitask.data import Patient
@@ -96,7 +97,6 @@ def keep_cases(
     agreement: pd.DataFrame,
     *,
     threshold: float,
-    truth: pd.DataFrame | None = None,
     number: int = 30,
 ) -> pd.DataFrame:
     """Read the chosen cases from the slice store and keep them in ``cases/``; others that were kept are removed.
@@ -112,8 +112,6 @@ def keep_cases(
         alone, which has not seen them, any other by all.
     agreement : DataFrame
         ``segmentation.csv``.
-    truth : DataFrame, optional
-        ``truth.csv``: only the patients whom it names are simulated.
     threshold, number
         As for :func:`choose_cases`.
 
@@ -128,7 +126,6 @@ def keep_cases(
     from hepred_lib.multitask.prediction import predict_ensemble
 
     kept = []
-    simulated = set() if truth is None else set(truth["patient_id"])
     if reader.networks and number:
         quality = read_quality(folder / "slices")
         references = quality["mask_ml"].where(quality["has_mask"].eq(1)).rename("reference_ml")
@@ -147,7 +144,7 @@ def keep_cases(
             if np.isnan(row.dice) and patient.has_mask:
                 record |= {"dice": dice(case["masks"] & 1 > 0, case["masks"] & 2 > 0), "dice_on": "slices"}
             record |= {"reference_ml": row.reference_ml, "predicted_ml": row.predicted_ml}
-            kept.append(record | {"simulated": int(row.patient_id in simulated)})
+            kept.append(record | {"simulated": int(are_simulated([row.patient_id]))})
     table = pd.DataFrame(kept, columns=list(COLUMNS))
     write_table(folder / "cases" / "cases.csv", table)
     for path in set((folder / "cases").glob("*.npz")) - {folder / "cases" / f"{row['patient_id']}.npz" for row in kept}:
@@ -220,7 +217,8 @@ def write_site_cases(
     static : Path
         Folder of the site's own scripts.
     results : mapping
-        ``results.json``. Patients are real unless its ``oracle`` is known and every kept case is named in the truth.
+        ``results.json``. Patients are real unless its ``oracle`` is known and every kept case has an identifier of the
+        simulation.
     share : bool
         Show real patients too, everything outside the brain blanked.
     patients : bool

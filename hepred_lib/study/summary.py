@@ -18,6 +18,7 @@ from hepred_lib.cohort.rules import LOCATIONS
 from hepred_lib.cohort.scores import SCORES
 from hepred_lib.errors import StudyError
 from hepred_lib.imaging.segmentation import volume_agreement
+from hepred_lib.stats.curves import columns_of
 from hepred_lib.stats.development import DevelopedModel
 from hepred_lib.stats.discrimination import auc, auc_interval, clustered_auc_interval, compare_aucs
 from hepred_lib.stats.evaluation import (
@@ -297,14 +298,14 @@ def subgroup_splits(
     development : DataFrame
         Where the tertiles of the volume come from.
     predictors : iterable of str
-        Columns that the model uses: patients who lack one of them form the group of missing values.
+        Terms that the model uses: patients who lack a column of one form the group of missing values.
 
     Returns
     -------
     dict of str to Series
         For each split that has at least two groups, an ordered category per patient, missing where it is not known.
     """
-    used = ["sex" if name == "male" else name for name in predictors if name != "dl_score"]
+    used = ["sex" if name == "male" else name for name in columns_of(tuple(predictors)) if name != "dl_score"]
     columns = ("sex", "age", "location", "ivh", "site", "baseline_volume_ml")
     known = patients.reindex(columns=list(dict.fromkeys((*columns, *used))))
     volume, elsewhere = (table.reindex(columns=columns)["baseline_volume_ml"] for table in (patients, development))
@@ -484,7 +485,7 @@ def evaluate_models(rows: pd.DataFrame, thresholds: Mapping[str, float], *, note
 def compare(rows: pd.DataFrame, models: Sequence[str], *, notes: list[str], data: str = "test") -> list[dict[str, Any]]:
     """Paired DeLong tests between the models, each on the patients who have both probabilities: `n`, `n_events`.
 
-    ``data`` names the rows: test patients, or development patients where none is held out. ``p_closed`` is the p of the
+    ``data`` names the rows: test, development where none is held out, or external. ``p_closed`` is the p of the
     closed test: the larger of the pair's and that of all models at once.
     """
     found = []
@@ -543,8 +544,8 @@ def bedside_scores(rows: pd.DataFrame, *, notes: list[str]) -> dict[str, Any]:
 
 
 def oracle_auc(rows: pd.DataFrame, truth: pd.DataFrame | None, *, notes: list[str]) -> dict[str, float] | None:
-    """AUC of the simulation's own probabilities in these patients; None where the truth is not known."""
-    if truth is None:
+    """AUC of the simulation's own probabilities in these patients; None where the truth does not name each of them."""
+    if truth is None or not rows["patient_id"].isin(truth["patient_id"]).all():
         notes.append("oracle: the truth is known for simulated cohorts only.")
         return None
     known = rows[["patient_id", "he"]].merge(truth, on="patient_id", suffixes=("", "_truth"), validate="one_to_one")

@@ -169,6 +169,7 @@ def test_the_oracle_is_matched_by_patient_and_null_where_unknown(rows):
     found = summary.oracle_auc(rows[["patient_id", "he"]], truth, notes=[])
     assert found["image_auc"] == pytest.approx(judged["image"]["auc"])
     assert summary.oracle_auc(rows, None, notes=[]) is None
+    assert summary.oracle_auc(rows, truth[1:], notes=[]) is None
 
 
 def judged_patients(n=200, seed=0):
@@ -186,6 +187,8 @@ def test_every_known_characteristic_splits_the_patients():
     sizes = {name: groups.value_counts().to_dict() for name, groups in splits.items()}
     assert sizes["Age (years)"] == {"65 or older": table["age"].ge(65).sum(), "under 65": table["age"].lt(65).sum()}
     assert sizes["Predictors"]["some imputed"] == table["gcs"].isna().sum()
+    curved = summary.subgroup_splits(table, table, ["spline(gcs)"])["Predictors"]
+    assert curved.eq("some imputed").equals(table["gcs"].isna())
     assert set(sizes) == {
         *("Sex", "Age (years)", "Location", "Ventricular blood", "Site", "Baseline volume", "Predictors"),
     }
