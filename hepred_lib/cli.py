@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
 # A full or read-only disk, or a folder of others: nobody's code is at fault.
 NOT_WRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+NO_FOLDER = (errno.EEXIST, errno.ENOTDIR)  # --out is, or leads through, a file
 
 UsageError = typer.BadParameter.__base__  # of the command line: an option or argument that cannot be
 app = typer.Typer(
@@ -316,7 +317,8 @@ def predict(
 
     frozen = load_frozen(run.resolve(), updated=updated)
     with threadpool_limits(study_threads(run, "08")):
-        answer, overview = predict_one(frozen, ct, read_bedside(clinical) if clinical else None, out=out)
+        bedside = read_bedside(clinical, others=frozen.offered) if clinical else None
+        answer, overview = predict_one(frozen, ct, bedside, out=out)
     write_bytes(out / "overview.png", render(draw("overview", overview, stamp=True))["png"])
     print(json.dumps(answer, indent=1))
 
@@ -396,7 +398,7 @@ def figures(
 @app.command()
 def pool(
     runs: Annotated[list[Path], typer.Argument(help="Finished studies of one design.", show_default=False)],
-    out: OutFolder,
+    out: Annotated[Path | None, typer.Option("--out", help="Write it there, with figures.", show_default=False)] = None,
 ) -> None:
     """Pool runs over seeds and sites: means, between-seed SD, random-effects summaries, paired differences, forests.
 
@@ -404,13 +406,18 @@ def pool(
 
     Example: hepred pool runs/a1 runs/a2 runs/b1 runs/b2 --out pooled
     """
-    from hepred_lib.study.pooling import open_run, write_pool
+    from hepred_lib.study import pooling
 
     for run in runs:
         _require_run(run)
-        if out.resolve().is_relative_to(run.resolve()):
+        if out is not None and out.resolve().is_relative_to(run.resolve()):
             raise StudyError(f"--out must be outside the folder of a finished study, but {out} is in {run}.")
-    print(*write_pool([open_run(run) for run in runs], out), sep="\n")
+    opened = [pooling.open_run(run) for run in runs]
+    pooling.require_poolable(opened)
+    if out is None:
+        print(pooling.pooled_page(opened, pooling.pool(opened)), end="")
+    else:
+        print(*pooling.write_pool(opened, out), sep="\n")
 
 
 @app.command()
@@ -502,9 +509,12 @@ def main() -> None:
     except InputError as error:
         _leave(str(error), 2)
     except OSError as error:
+        told = f"cannot write {error.filename or 'a file'}: {error.strerror}."
+        if error.errno in NO_FOLDER:
+            _leave(told, 2)
         if error.errno not in NOT_WRITTEN:
             raise
-        _leave(f"cannot write {error.filename or 'a file'}: {error.strerror}. Finished files are kept.", 1)
+        _leave(f"{told} Finished files are kept.", 1)
     except Interrupted:
         if is_owned():  # whoever started this says it
             sys.exit(1)

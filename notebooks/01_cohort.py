@@ -38,6 +38,7 @@ from hepred_lib.cohort.predictors import (
     predictor_quantity,
     predictor_terms,
 )
+from hepred_lib.cohort.rules import COLUMNS
 from hepred_lib.intake.check import read_patients
 from hepred_lib.stats.baseline import Contrast, baseline_table, cumulative_distribution
 from hepred_lib.stats.diagnostics import candidate_parameters
@@ -94,7 +95,8 @@ assert table["he"].isin([0, 1]).sum() == table["he"].count(), "the outcome must 
 # %%
 reasons = summary.exclusions(table, image_source=image_source)
 cohort = table[reasons.eq("")].copy()
-excluded = table[reasons.ne("")].drop(columns=[name for name in table if name.endswith(("_ct", "_mask"))])
+images = [name for name, column in COLUMNS.items() if column.kind == "path"]
+excluded = table[reasons.ne("")].drop(columns=images)
 excluded.insert(1, "reason", reasons[reasons.ne("")])
 assert len(cohort) + len(excluded) == len(table), "included and excluded patients must add up to the manifest"
 
@@ -346,7 +348,7 @@ if truth:
 # What this page leaves for the others: the included patients with split and fold, and the excluded ones with reasons.
 
 # %%
-write_table(run.path("cohort.csv"), cohort.drop(columns=[name for name in cohort if name.endswith(("_ct", "_mask"))]))
+write_table(run.path("cohort.csv"), cohort.drop(columns=images))
 write_table(run.path("excluded.csv"), excluded)
 run.record(
     weighting=weighting,

@@ -115,10 +115,10 @@ readings = read_scans(frozen, table)
 # ## Probabilities
 #
 # Every patient is listed. A probability is null where the patient lacks the model's input: a score for the image and the
-# integrated model, any bedside value for the clinical and the integrated model; `reason` says which. Where the study's
-# score comes from the manifest (`image_source: column`), the new patients' own score is standardized by the constants that
-# the study stored. A mean score far from 0, or an SD far from 1, says that scans or patients differ from those of the study
-# before any outcome is known.
+# integrated model, any value of the selected predictors for the clinical and the integrated model; `reason` says which.
+# Where the study's score comes from the manifest (`image_source: column`), the new patients' own score is standardized by
+# the constants that the study stored. A mean score far from 0, or an SD far from 1, says that scans or patients differ from
+# those of the study before any outcome is known.
 
 # %%
 patients = predict_cohort(frozen, table, readings)
@@ -258,7 +258,7 @@ show(folder, "subgroups", subgroups.assign(simulated=simulated))
 # Two models are compared on the patients who have the input of both (paired DeLong tests).
 
 # %%
-comparisons = summary.compare(known, list(judged), notes=notes)
+comparisons = summary.compare(known, list(judged), notes=notes, data="external")
 tables.save_table(folder, "comparisons", tables.comparison_table(comparisons))
 
 # %% [markdown]
@@ -325,6 +325,7 @@ content = {
     "schema": 2,
     "version": versions()["hepred"],
     "study": study,
+    "image_source": frozen.image_source,
     "manifest": Path(manifest).name,
     "he_definition": read_json(source.path("clinical_model.json"))["definition"],
     "auc_ci_method": "logit",

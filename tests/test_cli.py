@@ -59,6 +59,8 @@ def refused(monkeypatch, capsys, *arguments: str) -> str:
         ("simulate out --matrix 10", "Invalid value for '--matrix': .* greater than or equal to 64"),
         ("simulate out --site C", "--site must be A or B, got 'C'"),
         ("run none.yaml", r"none\.yaml is not there"),
+        ("segment table.csv --out table.csv", r"cannot write table\.csv: File exists\."),
+        ("segment table.csv --out table.csv/out", r"cannot write table\.csv/out: Not a directory\."),
         *((f"{command} export", "must be the folder of a finished study") for command in ("figures", "report")),
         ("bogus", "No such command 'bogus'"),
     ],

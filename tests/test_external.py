@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from hepred_lib.cohort.manifest import read_bedside
 from hepred_lib.cohort.rules import COLUMNS
 from hepred_lib.errors import ScanError, StudyError
 from hepred_lib.multitask import prediction
@@ -15,8 +16,10 @@ from hepred_lib.stats.development import DevelopmentSettings, develop
 from hepred_lib.stats.evaluation import calibration_reading, evaluate
 from hepred_lib.stats.updating import closed_test
 from hepred_lib.study.deployment import (
+    NO_BEDSIDE,
     FrozenModel,
     FrozenStudy,
+    bedside_warnings,
     column_score,
     input_notes,
     load_frozen,
@@ -106,7 +109,7 @@ def test_each_model_is_judged_on_whoever_has_its_input(external):
 @pytest.mark.book
 def test_every_patient_keeps_a_row_with_a_reason_where_a_probability_is_null(predictions, elsewhere):
     assert predictions["patient_id"].tolist() == elsewhere["patient_id"].tolist()
-    assert predictions["reason"][:4].tolist() == ["no DL score"] * 3 + ["no bedside value"]
+    assert predictions["reason"][:4].tolist() == ["no DL score"] * 3 + [NO_BEDSIDE]
     null = predictions[[f"p_{name}" for name in MODELS]].isna().any(axis=1)
     assert null.equals(predictions["reason"].notna())
 
@@ -242,6 +245,34 @@ def test_a_candidate_called_male_is_taken_from_the_column_sex(tmp_path):
     assert found[0] != found[1]
 
 
+@pytest.fixture(scope="module")
+def curved(tmp_path_factory) -> FrozenStudy:
+    """A clinical model of gcs and the logarithm of a laboratory value that only this study has; age was offered."""
+    rng = np.random.default_rng(3)
+    x = pd.DataFrame({"gcs": rng.integers(3, 16, 200) * 1.0, "ldh_u_l": rng.lognormal(5, 0.3, 200)})
+    x["age"], y = rng.normal(65, 9, 200), np.arange(200) % 3 == 0
+    chosen = DevelopmentSettings(
+        ("gcs", "log(ldh_u_l)", "age"), forced=("gcs", "log(ldh_u_l)"), alpha=1e-9, n_resamples=2
+    )
+    model = FrozenModel("clinical", develop(x, y.astype(int), chosen), 0.3, chosen.candidates)
+    return FrozenStudy(tmp_path_factory.mktemp("curved"), None, {"clinical": model})
+
+
+@pytest.mark.parametrize(
+    ("bedside", "known", "warnings"),
+    [
+        ({"gcs": 9, "ldh_u_l": 240.0}, True, []),
+        ({"ldh_u_l": 240.0}, True, ["imputed for the clinical model: gcs"]),
+        ({"age": 71, "gcs": None}, False, ["p_clinical is null, without a value of gcs, ldh_u_l"]),
+    ],
+)
+def test_a_probability_is_null_where_every_selected_predictor_is_unknown(curved, tmp_path, bedside, known, warnings):
+    write_json(tmp_path / "patient.json", bedside)
+    given = read_bedside(tmp_path / "patient.json", others=curved.offered)
+    assert predict_table(curved, pd.DataFrame([given]))["p_clinical"].notna().item() is known
+    assert bedside_warnings(curved, given) == warnings
+
+
 @pytest.fixture
 def table() -> pd.DataFrame:
     """Four patients: a good scan, none, one that cannot be read, and one without a bedside value."""
@@ -288,9 +319,9 @@ def test_a_scan_that_is_missing_or_unreadable_costs_one_patient_its_score_and_th
     assert patients["p_clinical"].notna().tolist() == [True, True, False, False]
     assert patients["p_integrated"].notna().tolist() == [True, False, False, False]
     unreadable = "baseline_ct must show a head, got 30 mm"
-    assert patients["reason"].tolist() == ["", "no baseline CT", f"{unreadable}; no bedside value", "no bedside value"]
+    assert patients["reason"].tolist() == ["", "no baseline CT", f"{unreadable}; {NO_BEDSIDE}", NO_BEDSIDE]
     reasons = missing_reasons(frozen, patients)
-    assert reasons["clinical"].tolist() == ["", "", "no bedside value", "no bedside value"]
+    assert reasons["clinical"].tolist() == ["", "", NO_BEDSIDE, NO_BEDSIDE]
     assert reasons["image"].tolist()[1] == "no baseline CT"
 
 

@@ -54,8 +54,14 @@ def test_extra_columns_are_kept_as_numbers_where_they_are_numbers(write):
 def test_a_score_under_its_old_name_is_read_and_the_old_name_never_replaces_the_present_one(write):
     assert read_manifest(write("patient_id,dl_score", "a,0.5"))["external_score"].tolist() == [0.5]
     assert read_manifest(write("patient_id,external_score,dl_score", "a,,0.5"))["external_score"].tolist() == [0.5]
-    table = read_manifest(write("patient_id,dl_score,external_score", "a,0.5,0.7"))
-    assert table[["dl_score", "external_score"]].to_numpy().tolist() == [[0.5, 0.7]]
+    with pytest.raises(ManifestError, match=r"own columns to it, got dl_score .* line 1\)\. Rename the column"):
+        read_manifest(write("patient_id,dl_score,external_score", "a,0.5,0.7"))
+
+
+@pytest.mark.parametrize("name", ["fold", "reason", "p_clinical"])
+def test_a_column_that_a_study_adds_itself_is_refused(write, name):
+    with pytest.raises(ManifestError, match=f"the header must leave .* got {name} "):
+        read_manifest(write(f"patient_id,{name}", "a,1"))
 
 
 def test_blanks_empty_lines_and_a_byte_order_mark_are_forgiven(write):

@@ -32,6 +32,7 @@ def study(tmp_path_factory) -> tuple[Path, str]:
     table = pd.read_csv(root / "cohort" / "manifest.csv", dtype={"patient_id": str})
     lost = table["he"].notna() & table["gcs"].lt(13) & (table.index % 2 == 0)
     table.loc[lost, ["he", "followup_volume_ml", "ct_to_followup_h"]] = None
+    table["door_to_ct"] = 30.0 + table.index
     table.to_csv(root / "cohort" / "manifest.csv", index=False)
     (root / "studies").mkdir()
     (root / "studies" / "small.yaml").write_text(STUDY)
@@ -52,6 +53,12 @@ def test_results_are_those_of_cross_fitted_development_patients(study):
     assert "development patients (cross-fitted, none held out)" in said
     card = (run / "report" / "model_card.md").read_text(encoding="utf-8")
     assert "## Performance in development patients, cross-fitted" in card
+
+
+def test_a_column_of_the_hospitals_own_is_kept_and_paths_are_not(study):
+    cohort = read_table(study[0] / "cohort.csv")
+    assert cohort["door_to_ct"].notna().all()
+    assert not {"baseline_ct", "followup_ivh_mask"} & set(cohort)
 
 
 def test_patients_without_an_outcome_are_weighted_for_and_bounded(study):

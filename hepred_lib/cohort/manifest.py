@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
@@ -21,6 +21,7 @@ from hepred_lib.cohort.rules import (
     MISSING_WORDS,
     MONTHS,
     OLD_NAMES,
+    OWN_NAMES,
     PATIENT_ID,
     SPLITS,
     WORDS,
@@ -123,6 +124,8 @@ def _known_names(cells: Cells) -> tuple[pd.DataFrame | None, list[Problem]]:
             problems.append(Problem("the header", rule, value, remedy, "warn", cells.header_line))
     old = old_names(cells.table)
     table = cells.table.drop(columns=list(old.values()), errors="ignore").rename(columns=near | old)
+    own = "leave the names of the study's own columns to it"
+    problems += [Problem("the header", own, got, "Rename the column", line=1) for got in table if got in OWN_NAMES]
     if "patient_id" not in table:
         table, pseudonym = None, next(filter(looks_like_patient, header), "")
         remedy = f"Rename {pseudonym}, if it is the pseudonym, or map it: {pseudonym}: patient_id"
@@ -368,8 +371,14 @@ LARGEST_BYTES = 1_000_000
 LONGEST_VALUE = 60  # signs of a value that a message cites
 
 
-def read_bedside(path: str | os.PathLike) -> dict[str, Any]:
+def read_bedside(path: str | os.PathLike, *, others: Collection[str] = ()) -> dict[str, Any]:
     """A patient's bedside values from a JSON object of manifest columns; null means missing.
+
+    Parameters
+    ----------
+    path : path
+    others : collection of str
+        Columns beyond those of the rules, of numbers: what a study offered to selection of its own manifest.
 
     Raises
     ------
@@ -388,7 +397,7 @@ def read_bedside(path: str | os.PathLike) -> dict[str, Any]:
         raise ManifestError(f"{path.name} must be {form}, got {shown(error, 200).rstrip('.')}.") from error
     for name, value in values.items():
         with named(f"{path.name}:"):
-            _require_value(name, value)
+            _require_value(name, value, Column(name, "number", "", -1e12, 1e12) if name in others else None)
     return values
 
 
@@ -406,9 +415,9 @@ def _no_number(word: str) -> NoReturn:
     raise ValueError(f"{word} (write null where a value is not known)")
 
 
-def _require_value(name: str, value: Any) -> None:
+def _require_value(name: str, value: Any, other: Column | None) -> None:
     """Refuse a name that is no column, and a value that breaks the rule of its column."""
-    column = COLUMNS.get(name)
+    column = COLUMNS.get(name, other)
     if column is None:
         close = get_close_matches(name.lower().replace(" ", "_"), COLUMNS, n=1)
         got = f"{json.dumps(name)[:LONGEST_VALUE]} ({f'closest: {close[0]}' if close else 'see hepred check --rules'})"

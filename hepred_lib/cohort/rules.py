@@ -22,6 +22,29 @@ LONGEST_LINE = 480  # signs of a printed problem, however long its names and val
 SPLITS = ("development", "test")
 LOCATIONS = ("basal_ganglia", "thalamus", "lobar", "brainstem", "cerebellum")
 OLD_NAMES = {"dl_score": "external_score"}  # of columns, still read
+# Columns that a study adds to its patients: one of the manifest by such a name would be lost, or stop a chapter.
+OWN_NAMES = frozenset(
+    [
+        "fold",
+        "reason",
+        "has_hemorrhage",
+        "outside_window",
+        "outcome_weight",
+        "dl_score",
+        "dl_score_spread",
+        "network_score",
+        "hematoma_detected",
+        "predicted_volume_ml",
+        "predicted_ivh_ml",
+        "flags",
+        "unread",
+        "unmasked",
+        "unmeasured",
+        "p_image",
+        "p_clinical",
+        "p_integrated",
+    ]
+)
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ from hepred_lib.study.tables import listed
 # What numbers that fit their schema, but not one another, lead to.
 MISFITS = (KeyError, IndexError, TypeError, ValueError, np.linalg.LinAlgError)
 IMPUTATIONS = {"image": None, "clinical": "imputation.json", "integrated": "integrated_imputation.json"}
-NO_BEDSIDE = "no bedside value"
+NO_BEDSIDE = "no value of a selected predictor"
 OUTLINES, VIEWER = ("hematoma.nii.gz", "ventricles.nii.gz"), "viewer.html"
 OTHER_SCALE_SD = 3.0  # a cohort whose median score lies further away was scored on another scale
 
@@ -49,6 +49,11 @@ class FrozenModel:
     threshold: float
     offered: tuple[str, ...]
     update: Update | None = None
+
+    @property
+    def bedside(self) -> tuple[str, ...]:
+        """The selected predictors, as columns."""
+        return tuple(name for name in self.logistic.predictors if name not in self.logistic.settings.added)
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,11 @@ class FrozenStudy:
     def thresholds(self) -> dict[str, float]:
         """Threshold of each model, chosen on development patients."""
         return {name: model.threshold for name, model in self.models.items()}
+
+    @property
+    def offered(self) -> tuple[str, ...]:
+        """Columns that the models were offered, of the rules or of the study's own manifest."""
+        return columns_of([term for model in self.models.values() for term in model.offered])
 
 
 def load_frozen(folder: Path, *, device: str = "auto", updated: Path | None = None) -> FrozenStudy:
@@ -126,7 +136,7 @@ def predict_table(frozen: FrozenStudy, table: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``p_image, p_clinical, p_integrated``; NaN where the patient's score is missing, or every candidate predictor.
+        ``p_image, p_clinical, p_integrated``; NaN where the patient's score is missing, or every selected predictor.
 
     Raises
     ------
@@ -150,10 +160,14 @@ def predict_table(frozen: FrozenStudy, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def missing_inputs(table: pd.DataFrame, model: FrozenModel) -> pd.DataFrame:
-    """Why a patient has no probability of this model, as booleans: ``score`` missing, no ``bedside`` value known."""
+    """Why a patient has no probability of this model, as booleans: ``score`` missing, no ``bedside`` value known.
+
+    The bedside values are those that were selected; where none was, all that the model was offered.
+    """
     x = _frame(table, model)
     score = x["dl_score"].isna() if "dl_score" in x else False
-    bedside = x.drop(columns="dl_score", errors="ignore").isna().all(axis=1) if model.offered else False
+    asked = model.bedside or tuple(x.columns.drop("dl_score", errors="ignore"))
+    bedside = x[list(asked)].isna().all(axis=1) if model.offered else False
     return pd.DataFrame({"score": score, "bedside": bedside}, index=x.index)
 
 
@@ -236,8 +250,7 @@ def imputed_predictors(frozen: FrozenStudy, patients: pd.DataFrame) -> pd.DataFr
         every = _frame(patients, model).notna().any()
         rows += [
             (name, predictor, len(x), int(x[predictor].isna().sum()), bool(every[predictor]))
-            for predictor in model.logistic.predictors
-            if predictor != "dl_score"
+            for predictor in model.bedside
         ]
     return pd.DataFrame(rows, columns=["model", "predictor", "patients", "imputed", "measured"])
 
@@ -367,7 +380,7 @@ def predict_one(
         "dl_score": reading.dl_score if reading else None,
         "dl_score_spread": _known(reading.dl_score_spread) if reading else None,
         **{name: _known(value) for name, value in p.items()},
-        "warnings": warnings + _bedside_warnings(frozen, bedside),
+        "warnings": warnings + bedside_warnings(frozen, bedside),
     }
     said = [(name.removeprefix("p_"), answer[name]) for name in p.index if answer[name] is not None]
     lines = [f"risk of expansion, {name} model: {_percent(probability)}" for name, probability in said]
@@ -452,15 +465,17 @@ def _never_measured(frozen: FrozenStudy, patients: pd.DataFrame, imputed: pd.Dat
     return notes
 
 
-def _bedside_warnings(frozen: FrozenStudy, bedside: Mapping[str, Any] | None) -> list[str]:
+def bedside_warnings(frozen: FrozenStudy, bedside: Mapping[str, Any] | None) -> list[str]:
+    """What a reader must know of one patient's bedside values: what is null for want of them, and what was imputed."""
     if bedside is None:
         return ["no bedside values were given: p_clinical and p_integrated are null"]
     updated = [f"p_{name}" for name, model in frozen.models.items() if model.update is not None]
     words = [f"from updated models, which fit one hospital: {', '.join(updated)}"] if updated else []
     for model in frozen.models.values():
-        lacking = [name for name in model.logistic.path if bedside.get("sex" if name == "male" else name) is None]
-        if model.name != "image" and lacking:
-            words.append(f"imputed for the {model.name} model: {', '.join(lacking)}")
+        lacking = [name for name in model.bedside if bedside.get("sex" if name == "male" else name) is None]
+        none = len(lacking) == len(model.bedside)
+        told = f"p_{model.name} is null, without a value of" if none else f"imputed for the {model.name} model:"
+        words += [f"{told} {', '.join(lacking)}"] if lacking else []
     return words
 
 

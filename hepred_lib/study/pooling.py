@@ -9,7 +9,7 @@ over the seeds of a site, from training and, where a test set is drawn, from the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -222,24 +222,37 @@ def _patients(folder: Path) -> set[tuple]:
     return set(cohort[columns].astype(str).itertuples(index=False, name=None))
 
 
+def pooled_page(runs: Sequence[Opened], table: pd.DataFrame, *, pictures: bool = False) -> str:
+    """What :func:`pool` gives as Markdown, with the pictures that :func:`write_pool` draws or without."""
+    parts = [_heading(runs, table)]
+    for measure, rows in table.groupby("measure", sort=False):
+        parts += [f"## {_title(measure)}", _printed(rows)]
+        parts += [f"![{caption('pooled', _drawn(runs, measure, rows))}]({measure}.png)"] if pictures else []
+    return "\n\n".join(parts) + "\n"
+
+
 def write_pool(runs: Sequence[Opened], out: Path) -> list[Path]:
     """Write ``pool.md``, ``pool.csv`` and a forest of each measure; their paths."""
-    require_poolable(runs)
     table = pool(runs)
     write_table(out / "pool.csv", table)
-    simulated = all(run.results["oracle"] for run in runs)
-    parts, paths = [_heading(runs, table)], [out / "pool.md", out / "pool.csv"]
+    paths = [out / "pool.md", out / "pool.csv"]
     for measure, rows in table.groupby("measure", sort=False):
-        title = MEASURES.get(str(measure), "Difference in AUC, paired")
-        data = rows.assign(
-            simulated=simulated, quantity=title, reference={"auc": 0.5, "calibration_slope": 1.0}.get(measure, 0)
-        )
-        for ending, content in render(draw("pooled", data)).items():
+        for ending, content in render(draw("pooled", _drawn(runs, measure, rows))).items():
             write_bytes(out / f"{measure}.{ending}", content)
             paths.append(out / f"{measure}.{ending}")
-        parts += [f"## {title}", _printed(rows), f"![{caption('pooled', data)}]({measure}.png)"]
-    write_bytes(out / "pool.md", ("\n\n".join(parts) + "\n").encode())
+    write_bytes(out / "pool.md", pooled_page(runs, table, pictures=True).encode())
     return paths
+
+
+def _title(measure: Hashable) -> str:
+    return MEASURES.get(str(measure), "Difference in AUC, paired")
+
+
+def _drawn(runs: Sequence[Opened], measure: Hashable, rows: pd.DataFrame) -> pd.DataFrame:
+    """What the forest of one measure draws."""
+    simulated = all(run.results["oracle"] for run in runs)
+    reference = {"auc": 0.5, "calibration_slope": 1.0}.get(str(measure), 0)
+    return rows.assign(simulated=simulated, quantity=_title(measure), reference=reference)
 
 
 def _heading(runs: Sequence[Opened], table: pd.DataFrame) -> str:

@@ -10,7 +10,7 @@ from scipy.special import expit, logit
 from hepred_lib.errors import StudyError
 from hepred_lib.stats.subgroups import random_effects
 from hepred_lib.study.files import write_table
-from hepred_lib.study.pooling import ALL, DIFFERENCE, Opened, compare, pool, require_poolable
+from hepred_lib.study.pooling import ALL, DIFFERENCE, Opened, compare, pool, pooled_page, require_poolable, write_pool
 
 RECORDS = {
     "05_clinical_to_he": {"parameters": {"candidates": "age gcs", "seed": 1}},
@@ -87,6 +87,16 @@ def test_each_site_counts_once_however_many_seeds_it_has(runs):
     for name in ("estimate", "low", "high", "tau"):
         assert row_of(both, ALL)[name] == pytest.approx(row_of(fewer, ALL)[name])
     assert row_of(both, ALL)["n_sites"] == 2
+
+
+def test_the_page_has_every_site_and_a_folder_the_pictures_too(runs, tmp_path):
+    page = pooled_page(runs, pool(runs))
+    assert "| clinical | A | 40 (10) | 2 (0) | 0.72" in page
+    assert "](auc.png)" not in page
+    written = write_pool(runs, tmp_path / "out")
+    assert sorted(written) == sorted((tmp_path / "out").iterdir())
+    assert {"pool.md", "pool.csv", "auc.pdf", "auc.png"} <= {path.name for path in written}
+    assert "](auc.png)" in (tmp_path / "out" / "pool.md").read_text(encoding="utf-8")
 
 
 def test_the_between_seed_sd_is_that_within_sites(runs):
