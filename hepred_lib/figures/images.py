@@ -466,6 +466,7 @@ def learning_curves(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
 
 
 LINES = ("line", "line_low", "line_high")
+VOLUME_TICKS_ML = (0, 1, 5, 20, 50, 100, 150, 200, 300)
 
 
 def agreement_words(table: pd.DataFrame) -> str:
@@ -499,7 +500,7 @@ def bland_altman(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     Returns
     -------
     list of Axes
-        One pair of axes, in mL.
+        One pair of axes, in mL; the volumes on a cube-root scale, so that small hematomas are seen.
     """
     axes = figure.subplots()
     mean_ml = (table["reference_ml"] + table["predicted_ml"]) / 2
@@ -510,6 +511,8 @@ def bland_altman(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     straight = "line" not in table or table["line"].isna().any()
     for name, line in zip(("bias", "low", "high") if straight else LINES, ("-", "--", "--"), strict=True):
         axes.plot(drawn["mean_ml"], drawn[name], color=VERMILLION, linestyle=line)
+    axes.set_xscale("function", functions=(np.cbrt, lambda root: root**3))
+    axes.set(xlim=(0, 1.1 * mean_ml.max()), xticks=[tick for tick in VOLUME_TICKS_ML if tick <= 1.1 * mean_ml.max()])
     axes.set(xlabel="Mean of predicted and reference volume (mL)", ylabel="Predicted − reference volume (mL)")
     handles = [Line2D([], [], color=VERMILLION, label="bias")]
     handles += [Line2D([], [], color=VERMILLION, linestyle="--", label="95 % limits of agreement")]

@@ -217,24 +217,39 @@ def bland_altman_table(agreement: pd.DataFrame) -> pd.DataFrame:
     DataFrame
         `reference_ml, predicted_ml`, and in every row what :func:`volume_agreement` gives; `line, line_low, line_high`:
         bias and limits of agreement at the patient's mean of both volumes, by regression of the difference and of its
-        absolute residual on that mean (NaN with fewer than ten patients). Errors grow with the volume: limits of one
-        width would be impossible for a small hematoma.
+        absolute residual on the mean, between cube roots and drawn back (NaN with fewer than ten patients). Errors grow
+        with the volume: limits of one width, or linear in it, would be impossible for a small hematoma. An edge that is
+        misplaced by a millimetre changes the cube root alike in small and large ones, and of a missed hematoma it is 0.
 
     References
     ----------
-    Bland JM, Altman DG. Measuring agreement in method comparison studies. Stat Methods Med Res 1999;8:135-160.
+    Bland JM, Altman DG. Measuring agreement in method comparison studies. Stat Methods Med Res 1999;8:135-160. Parner
+    ET. Limits of agreement based on transformed measurements. Stats 2025;8:17.
     """
     volumes = agreement[["reference_ml", "predicted_ml"]]
-    lines = {name: np.nan for name in ("line", "line_low", "line_high")}
+    lines: dict[str, ArrayLike] = dict.fromkeys(("line", "line_low", "line_high"), np.nan)
     if len(volumes) < 2:
         return volumes.iloc[:0].assign(bias=np.nan, low=np.nan, high=np.nan, **lines)
     if len(volumes) >= LEAST_FOR_LINES:
-        mean, difference = volumes.mean(axis=1), volumes["predicted_ml"] - volumes["reference_ml"]
-        line = np.polynomial.Polynomial.fit(mean, difference, 1)(mean)
-        spread = np.maximum(np.polynomial.Polynomial.fit(mean, np.abs(difference - line), 1)(mean), 0)
-        reach = 1.96 * np.sqrt(np.pi / 2) * spread  # of a normal error the SD is the mean absolute one times this root
-        lines = {"line": line, "line_low": line - reach, "line_high": line + reach}
+        lines |= zip(lines, _limits_by_volume(*volumes.to_numpy(float).T), strict=True)
     return volumes.assign(**volume_agreement(volumes["reference_ml"], volumes["predicted_ml"]), **lines)
+
+
+def _limits_by_volume(reference_ml: np.ndarray, predicted_ml: np.ndarray) -> list[np.ndarray]:
+    """Bias, lower and upper limit of agreement in mL at each mean of both volumes."""
+    roots, mean_ml = (np.cbrt(reference_ml), np.cbrt(predicted_ml)), (reference_ml + predicted_ml) / 2
+    middle, difference = (roots[0] + roots[1]) / 2, roots[1] - roots[0]
+    line = np.polynomial.Polynomial.fit(middle, difference, 1)
+    spread = np.polynomial.Polynomial.fit(middle, np.abs(difference - line(middle)), 1)
+    grid = np.linspace(0, np.cbrt(mean_ml.max()), 1000)
+    # Of a normal error the SD is the mean absolute one times this root.
+    reach = 1.96 * np.sqrt(np.pi / 2) * np.maximum(spread(grid), 0)
+    found = []
+    for apart in (line(grid), line(grid) - reach, line(grid) + reach):
+        half = np.clip(apart / 2, -grid, grid)  # neither volume is below 0
+        lower, upper = (grid - half) ** 3, (grid + half) ** 3
+        found.append(np.interp(mean_ml, (lower + upper) / 2, upper - lower))
+    return found
 
 
 def volume_thirds(volume_ml: pd.Series) -> pd.Series:

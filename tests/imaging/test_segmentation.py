@@ -163,6 +163,28 @@ def test_limits_of_agreement_follow_an_error_that_grows_with_the_volume():
     assert bland_altman_table(table.iloc[:9])["line"].isna().all()
 
 
+def test_an_edge_that_is_misplaced_alike_everywhere_is_bias_at_every_volume():
+    roots = np.arange(1.0, 13.0)
+    table = bland_altman_table(pd.DataFrame({"reference_ml": roots**3, "predicted_ml": (roots - 0.2) ** 3}))
+    for name in ("line", "line_low", "line_high"):
+        assert table[name].to_numpy() == pytest.approx((roots - 0.2) ** 3 - roots**3, rel=1e-3)
+
+
+def test_limits_of_small_hematomas_are_smaller_than_these_and_one_may_be_missed():
+    rng = np.random.default_rng(1)
+    reference = rng.lognormal(2.3, 1.1, 400)
+    predicted = (np.cbrt(reference) + rng.normal(-0.05, 0.1, 400)) ** 3
+    table = bland_altman_table(pd.DataFrame({"reference_ml": reference, "predicted_ml": predicted}))
+    difference = predicted - reference
+    inside = (difference > table["line_low"]) & (difference < table["line_high"])
+    for third in volume_thirds(table["reference_ml"]).cat.categories:
+        assert 0.9 < inside[volume_thirds(table["reference_ml"]).eq(third)].mean() < 1
+    at = table[["line_low", "line_high"]].abs().max(axis=1)
+    assert at[reference < 2].max() < 1.5 < 3 < table["high"].iloc[0], "limits of one width exceed a small hematoma"
+    missed = bland_altman_table(table.assign(predicted_ml=predicted * (np.arange(400) > 0)))
+    assert np.isfinite(missed[["line", "line_low", "line_high"]]).all(axis=None)
+
+
 def test_thirds_of_the_volume_need_six_patients():
     assert volume_thirds(pd.Series(np.arange(6.0))).tolist() == ["small"] * 2 + ["middle"] * 2 + ["large"] * 2
     assert volume_thirds(pd.Series(np.arange(5.0))).isna().all()
