@@ -356,7 +356,7 @@ def within_class_correlation(he: ArrayLike, truth: pd.DataFrame) -> float:
 
 def _label_panel() -> pd.DataFrame:
     volume = np.geomspace(bedside.LEAST_VOLUME_ML, bedside.VOLUME_LIMIT_ML.max(), CURVE_POINTS)
-    curves = {"bleeds on": True, "does not": False}
+    curves = {"continues to bleed": True, "does not": False}
     return pd.concat([_rows("label", g, volume, growth.label_probability(volume, active=a)) for g, a in curves.items()])
 
 

@@ -150,7 +150,7 @@ publish(run.folder, "paper_counts", smallest.assign(**shown).reset_index())
 accuracy_of_nobody = n_negative / n_test
 correct = smallest["tp"] + smallest["tn"]
 correct["all negative"] = n_negative
-correct.to_frame("correct").assign(accuracy=correct / n_test)
+correct.to_frame("correct").assign(accuracy=(correct / n_test).round(3))
 
 # %% [markdown]
 # ## The precision of the AUCs
@@ -181,10 +181,10 @@ for a, b in pairs:
 publish(run.folder, "paper_differences", pd.DataFrame(p_values).T.round(3).rename_axis("difference").reset_index())
 
 # %% [markdown]
-# The last column gives the correlation above which p falls below 0.05. Correlations of 0.3 to 0.7 are usual between models
-# that share some information, and above 0.9 only where one model contains the other almost entirely. A needed correlation
-# near 1 means that the difference cannot be called significant under any plausible assumption; absence of significance is
-# not evidence of no difference.
+# The last column gives the correlation above which p falls below 0.05. Two models that share some information often
+# correlate at 0.3 to 0.7; where one contains the other, 0.9 can be exceeded. A needed correlation near 1 means that the
+# difference can hardly be called significant under any plausible assumption; absence of significance is not evidence of
+# no difference.
 
 # %% [markdown]
 # ## How often would such a study find the difference?
@@ -244,7 +244,7 @@ publish(run.folder, "paper_net_benefit", pd.DataFrame({"threshold": thresholds} 
 # %% [markdown]
 # Compared with the clinical model, the integrated one avoids false positives at the price of missed expansions. The
 # threshold at which the two balance follows from these counts alone: above it the integrated model has the larger net
-# benefit, below it the clinical one. The last column is the number of unnecessary treatments per expansion reached that
+# benefit, below it the clinical one. The last column is the number of unnecessary treatments per treated expansion that
 # one would have to accept at that threshold.
 
 # %%
@@ -258,10 +258,10 @@ pd.DataFrame(
 # %% [markdown]
 # ## How many candidate variables can the development set support?
 #
-# Riley's criteria ask for the smallest sample in which a logistic model needs little shrinkage, is optimistic by at most
-# 0.05 in R², and estimates the overall risk to within 0.05. The anticipated R² follows from an anticipated AUC; a smaller
-# one demands more patients. Candidate parameters are counted before any selection: a variable that was offered and
-# rejected has cost as much as one that was kept.
+# Riley's criteria ask for the smallest sample in which a logistic model needs little shrinkage, is optimistic by at
+# most 0.05 in Nagelkerke's R², and estimates the overall risk to within 0.05. The anticipated R² follows from an
+# anticipated AUC; a smaller one demands more patients. Candidate parameters are counted before any selection: a
+# variable that was offered and rejected has cost as much as one that was kept.
 
 # %%
 n_development, prevalence = patients - n_test, n_positive / n_test

@@ -67,7 +67,7 @@ followup_window_h = 0.0  # a second CT later than this gives no outcome; 0: no w
 folds = 3  # cross-fitting folds in the development set
 seed = 7  # of split and folds
 expected_auc = 0.81  # for the sample-size criteria: the published clinical model
-candidates = ""  # those of chapter 05, to be described and counted here; a study names them there
+candidates = ""  # those of notebook 05, to be described and counted here; a study names them there
 
 # %%
 run = open_notebook("01_cohort", globals())
@@ -161,7 +161,7 @@ publish(run.folder, "missing_outcomes", summary.missing_outcomes(table))
 # ## The predictors
 #
 # All bedside, laboratory and radiological variables that the manifest gives, and whatever else the study offers to selection
-# in chapter 05, in patients with an outcome. Five groups are described: all patients, the two sets, and development
+# in notebook 05, in patients with an outcome. Five groups are described: all patients, the two sets, and development
 # patients without and with expansion. Test patients are not divided by outcome.
 
 # %%
@@ -202,9 +202,9 @@ show(run.folder, "missing_by_set", cells.assign(variable=cells["variable"].map(w
 # column; the column of all patients is in `tables/table1.csv`. Groups are compared by standardized mean differences (SMD),
 # which do not grow with the sample; 0.1 is usually called negligible, and above 0.2 the groups differ visibly.
 #
-# The two sets were drawn at random, so that a p value between them would only test the random numbers, and none is given.
-# By outcome, in development patients alone, p values are Mann-Whitney's, Fisher's or chi-squared, without correction for
-# their number: among twenty variables without any effect, one is expected below 0.05.
+# Between sets that were drawn at random a p value would only test the random numbers, and none is given. By outcome, in
+# development patients alone, p values are Mann-Whitney's, Fisher's or chi-squared, without correction for their number:
+# among twenty variables without any effect, one is expected below 0.05.
 
 # %%
 contrasts = [Contrast("Development", "Test"), Contrast("No HE", "HE", tested=True)]
@@ -212,10 +212,11 @@ first = baseline_table(values.assign(he=known["he"]), groups, contrasts, labels=
 tables.save_table(run.folder, "table1", first)
 
 # %% [markdown]
-# A large SMD between the sets is bad luck of the draw, more likely in a small study; it shifts the case mix, and with it
-# the calibration, between development and test. A large SMD by outcome suggests a predictor, but it is not adjusted: a
-# variable can differ because it goes along with another, as ventricular blood does with volume. Selection on the basis of
-# this table would make every later p value too small.
+# A large SMD between sets that were drawn is chance, more likely in a small study; between sets that the manifest
+# prescribes it is a difference of patients. It shifts the case mix, and with it the calibration, between development
+# and test. A large SMD by outcome suggests a predictor, but it is not adjusted: a variable can differ because it goes
+# along with another, as ventricular blood does with volume. Selection on the basis of this table would make every later
+# p value too small.
 
 # %% [markdown]
 # ### Patients without an outcome
@@ -237,7 +238,7 @@ publish(run.folder, "outcome_missing", compared[: len(compared) * int(sides["Out
 # %% [markdown]
 # Each patient with an outcome gets a weight: the inverse of the probability of having one, from a ridge logistic regression
 # on these variables among development patients and those without an outcome (weights above the 99th percentile are cut
-# there). Chapters 05 to 07 repeat their main figures with these weights, as a sensitivity analysis. With fewer than ten
+# there). Notebooks 05 to 07 repeat their main figures with these weights, as a sensitivity analysis. With fewer than ten
 # patients without an outcome every weight is 1.
 
 # %%
@@ -265,12 +266,12 @@ show(run.folder, "cohort", pd.concat(curves).assign(simulated=simulated))
 # %% [markdown]
 # ## How many predictors can this support?
 #
-# Riley's criteria for a logistic model: a shrinkage factor of at least 0.9, an optimism of at most 0.05 in the explained
-# variation, and an overall risk known to within 0.05. They depend on the number of patients, the frequency of the outcome
-# and the AUC that one expects; a more optimistic expectation supports more parameters, so the expectation should come from
+# Riley's criteria for a logistic model: a shrinkage factor of at least 0.9, an optimism of at most 0.05 in Nagelkerke's
+# R², and an overall risk known to within 0.05. They depend on the number of patients, the frequency of the outcome and
+# the AUC that one expects; a more optimistic expectation supports more parameters, so the expectation should come from
 # earlier studies and not from this one.
 #
-# What counts are the parameters of all candidates that the study offers in chapter 05, whatever is selected later: one for
+# What counts are the parameters of all candidates that the study offers in notebook 05, whatever is selected later: one for
 # a number or a yes-or-no, one less than its levels for a category, two for a spline.
 
 # %%
@@ -314,8 +315,9 @@ pd.DataFrame([sample])
 # alone and averages over hematomas by Bayes' rule, since a low coma scale makes a large one more likely. Every conditional
 # distribution is part of the simulation, so that each average is a finite sum, exact to about 0.001.
 #
-# The two parts overlap little within an outcome (panel B), which is why a model of both can exceed each (panel C); the
-# oracle is calibrated by construction (panel D). The figure shows further simulated patients of the same case mix.
+# The two parts overlap little within an outcome (panel B, as many patients with as without expansion), which is why a
+# model of both can exceed each (panel C); the oracle is calibrated by construction (panel D). The figure shows further
+# simulated patients of the same case mix.
 
 # %%
 if truth:
@@ -335,15 +337,16 @@ if truth:
         .merge(table[["patient_id", "he"]], on="patient_id")
     )
     figures = {"oracle's mean probability": oracle["p_integrated"].mean(), "observed frequency": table["he"].mean()}
-    display(pd.DataFrame([figures | {"correlation of the parts": within_class_correlation(oracle["he"], oracle)}]))
+    figures |= {"correlation of the parts": within_class_correlation(oracle["he"], oracle)}
+    display(pd.DataFrame([figures]).round(2))
 
 # %% [markdown]
 # ## Limits
 #
-# Nothing on this page shows whether the included patients represent those in whom a model would be used; that depends on
-# how the hospital recruited them. A study of real patients must report how many follow-up scans are missing, and why.
-# Expansion is a threshold on two measured volumes: an error of 5 % of each makes some labels wrong, more so in small
-# hematomas, and no model can predict that part.
+# Nothing on this page shows whether the included patients represent those in whom a model would be used; that depends
+# on how the hospital recruited them. A study of real patients must report how many follow-up scans are missing, and
+# why. Expansion is a threshold on two measured volumes: an error of 5 % of each makes some labels wrong, most often in
+# large hematomas, of which a few millilitres are a small part, and no model can predict these labels.
 #
 # What this page leaves for the others: the included patients with split and fold, and the excluded ones with reasons.
 

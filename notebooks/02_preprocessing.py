@@ -97,18 +97,18 @@ assert len(quality) == len(cohort), "every patient of the cohort must be in the 
 # %% [markdown]
 # ## Quality
 #
-# Four figures describe a scan: the distance between its slices, the noise inside the brain (standard deviation in HU), the
-# volume inside the skull, and the number of slices that contain brain. The table summarizes them over all scans. Compare
-# the quartiles with the extremes: a maximum far from the third quartile is a single scan to look at.
+# Four figures describe a scan: the distance between its slices, the noise inside the brain (standard deviation in HU),
+# the intracranial volume (`brain_ml`), and the number of slices that contain brain. The table summarizes them over all
+# scans. Compare the quartiles with the extremes: a maximum far from the third quartile is a single scan to look at.
 
 # %%
-quality[["thickness_mm", "noise_hu", "brain_ml", "n_slices"]].describe()
+quality[["thickness_mm", "noise_hu", "brain_ml", "n_slices"]].describe().round(1)
 
 # %% [markdown]
 # The histograms show the same figures scan by scan; triangles mark the flagged ones. Two peaks in thickness or noise
 # usually mean two scanners or two protocols. That is no fault, but if protocol and outcome go together (one hospital
 # rescans only the sick), the network can use the one to predict the other, and the figure below cannot show it. A very
-# small or large brain volume points to a failed brain mask, a child, or an open skull.
+# small or large intracranial volume points to a failed brain mask, a child, or an open skull.
 
 # %%
 shown = quality[["patient_id", "thickness_mm", "noise_hu", "brain_ml", "n_slices"]]
@@ -147,7 +147,7 @@ volumes = cohort.merge(quality[["patient_id", "mask_ml", "has_mask"]], on="patie
 assert len(volumes) == len(cohort), "each patient must have one row of quality"
 bled = volumes[volumes["has_mask"].eq(1) & volumes["has_hemorrhage"].eq(1)]
 ratio = (bled["mask_ml"] / bled["baseline_volume_ml"]).dropna().rename("mask over manifest volume")
-ratio.describe(percentiles=[0.05, 0.25, 0.5, 0.75, 0.95]).to_frame().T
+ratio.describe(percentiles=[0.05, 0.25, 0.5, 0.75, 0.95]).to_frame().T.round(2)
 
 # %% [markdown]
 # How to read it: `count` is the number of patients with both a mask and a volume; without reference masks it is 0. A median

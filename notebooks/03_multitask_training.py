@@ -144,9 +144,10 @@ SVG(filename=PROJECT / "docs" / "network.svg", metadata={"figure": "network", "a
 #
 # Each step sees a few slices of a few patients, newly drawn in each epoch. They are augmented as another scanner and
 # another position of the head would change them: flips, rotation, shear and scale; gain, offset, sharpness and noise of
-# the HU; slices that hold a part of their neighbours. In the first two thirds of the epochs, parts of some hematomas fade
-# towards the density of brain, as blood does that has not clotted: large pale hematomas are rare, and else underestimated.
-# The network that is kept is a running average of the weights over steps, which varies less than the last step.
+# the HU; slices that hold a part of their neighbours. In the first two thirds of the epochs, parts of some hematomas
+# fade towards the density of brain, as blood that has not clotted is: large pale hematomas are rare, and would
+# otherwise be underestimated. The network that is kept is a running average of the weights over steps, which varies
+# less than the last step.
 
 # %%
 settings = TrainingSettings(
@@ -170,11 +171,11 @@ assert predictions["dl_logit"].notna().all(), "every patient must have a logit, 
 # %% [markdown]
 # ### Learning curves
 #
-# Mean loss per epoch in the patients who train the network. The curves should fall and flatten. A curve that still falls
-# steeply at the end asks for more epochs; one that jumps asks for a smaller learning rate; an expansion loss that stays
-# near its start shows that the few outcomes teach little beyond their frequency. The curves cannot show overfitting: a
-# network that memorizes its patients has beautiful ones. Held-out patients are not drawn, so that nobody is tempted to
-# choose by them; they are evaluated in notebook 04.
+# Mean loss per epoch in the patients who train the network. The curves should fall and flatten. A curve that still
+# falls steeply at the end asks for more epochs; one that jumps asks for a smaller learning rate; an expansion loss that
+# stays near its start shows that the few outcomes teach little beyond their frequency. The curves cannot show
+# overfitting: a network that memorizes its patients has excellent ones. Held-out patients are not drawn, so that nobody
+# is tempted to choose by them; they are evaluated in notebook 04.
 
 # %%
 history = trained.history.assign(fold=fold)
@@ -189,7 +190,7 @@ show(run.folder / "folds" / str(fold), "learning_curves", history.assign(simulat
 # %%
 parts = {name: sum(weights.numel() for weights in part.parameters()) for name, part in trained.network.named_children()}
 pd.Series(parts, name="parameters").to_frame().assign(
-    share=lambda table: table["parameters"] / table["parameters"].sum()
+    share=lambda table: (table["parameters"] / table["parameters"].sum()).round(3)
 )
 
 # %% [markdown]
@@ -222,7 +223,7 @@ trained.readouts
 # %%
 weights = trained.network.expansion.classify.weight.detach().cpu().numpy()[0]
 values = pd.DataFrame({"weight": weights, "log_odds_per_sd": weights * predictions[list(READOUTS["both"])].std()})
-values.loc[list(READOUTS[readout])].sort_values("log_odds_per_sd", key=abs, ascending=False)
+values.loc[list(READOUTS[readout])].sort_values("log_odds_per_sd", key=abs, ascending=False).round(2)
 
 # %% [markdown]
 # ### What the presence of blood is predicted from
@@ -231,19 +232,20 @@ values.loc[list(READOUTS[readout])].sort_values("log_odds_per_sd", key=abs, asce
 # segmentation logits. Positive weights of the neighbours mean that blood in an adjacent slice makes blood here more likely.
 
 # %%
-pd.DataFrame({"weight": trained.network.context.weight.cpu().numpy()}, index=EVIDENCE)
+pd.DataFrame({"weight": trained.network.context.weight.cpu().numpy()}, index=EVIDENCE).round(2)
 
 # %% [markdown]
 # ## Predictions
 #
 # Every patient is predicted: held-out patients (unbiased), test patients, and the patients who trained the network. The
-# last are kept to demonstrate the leak: their logits separate the outcomes better than those of the others, and a model
-# built on them would be too optimistic. The table shows the logits by role and outcome; compare the distance between the
-# two outcomes within each role. A hematoma that was not detected still has a logit, from the slices that come closest.
+# last are kept to demonstrate the leak: their logits usually separate the outcomes better than those of the others, and
+# a model built on them is too optimistic. The table shows the logits by role and outcome; compare the distance between
+# the two outcomes within each role. A hematoma that was not detected still has a logit, from the slices that come
+# closest.
 
 # %%
 with_outcome = predictions.assign(he=predictions["patient_id"].map(cohort.set_index("patient_id")["he"]))
-with_outcome.groupby(["role", "he"])["dl_logit"].describe()[["count", "mean", "std", "min", "max"]]
+with_outcome.groupby(["role", "he"])["dl_logit"].describe()[["count", "mean", "std", "min", "max"]].round(2)
 
 # %% [markdown]
 # ## Limits

@@ -23,8 +23,9 @@
 # anything to the bedside variables comes later (notebook 06); final performance is assessed in the test set (notebook 07).
 #
 # Reads `cohort.csv`, the folds' networks, predictions and learning curves, `records/01_cohort.json`,
-# `records/02_preprocessing.json`, and the scans of test patients; writes `image.csv`, `image_model.json`, `segmentation.csv` and `detection.csv` of the test
-# patients, the slices of a few cases in `cases/`, tables and figures.
+# `records/02_preprocessing.json`, and the scans of test patients; writes `image.csv`, `image_model.json`,
+# `segmentation.csv` and `detection.csv` of the test patients, the slices of a few cases in `cases/`, tables and
+# figures.
 
 # %%
 import numpy as np
@@ -102,7 +103,7 @@ raw = raw_scores(run.folder, cohort, networks)
 hemorrhages = cohort.loc[cohort["he"].notna(), "patient_id"]
 assert set(hemorrhages) <= set(raw["patient_id"]), "every patient with an outcome must have a raw score"
 scales = score_scales(raw[raw["patient_id"].isin(hemorrhages)])
-scales
+scales.round(2)
 
 # %% [markdown]
 # Read the table by rows: one per network. Standard deviations that differ by a factor of two or more mean that the networks
@@ -121,21 +122,21 @@ assert len(image) == len(cohort), "every patient of the cohort must have a score
 assert image["dl_score"].notna().all(), "no score may be missing"
 
 # %% [markdown]
-# The table describes the score by set: its SD, the mean SD between the networks within a patient, and the scans in which no
-# hematoma was detected (their score rests on the slices that come closest).
+# The table describes the score by set, in patients with an outcome: its SD, the mean SD between the networks within a
+# patient, and the scans in which a hematoma was detected (elsewhere the score rests on the slices that come closest).
 #
-# The SD in test patients is usually smaller than in development patients, because a mean of networks varies less than one
-# network. A probability that was fitted on the wider score is then somewhat too cautious; the ratio is stored with the
-# model. A spread between networks that is as large as the SD between patients means that the score mostly reflects which
-# patients trained the network.
+# In development patients the SD is about 1 by construction. In test patients it is usually smaller, because a mean of
+# networks varies less than one network. A probability that was fitted on the wider score is then somewhat too cautious;
+# the ratio is stored with the model. A spread between networks that is as large as the SD between patients means that
+# the score mostly reflects which patients trained the network.
 
 # %%
 described = {
     "patients": ("dl_score", "size"), "sd": ("dl_score", "std"), "between_networks": ("dl_score_spread", "mean"),
     "detected": ("hematoma_detected", "sum"),
 }  # fmt: skip
-spread = image.groupby("split").agg(**described)
-spread
+spread = image[image["he"].notna()].groupby("split").agg(**described)
+spread.round(2)
 
 # %% [markdown]
 # ## From the score to a probability
@@ -161,7 +162,7 @@ p_cross = cross_fit(x, y, fitted["fold"], settings)
 # %%
 threshold = choose_threshold(y, p_cross, threshold_rule)
 moved = threshold_interval(y, p_cross, threshold_rule, n_resamples=200, rng=np.random.default_rng(seed))
-pd.DataFrame([{"rule": threshold_rule, "threshold": threshold, "low": moved[0], "high": moved[1]}])
+pd.DataFrame([{"rule": threshold_rule, "threshold": threshold, "low": moved[0], "high": moved[1]}]).round(3)
 
 # %% [markdown]
 # Two probabilities are kept. `p_image_apparent` is the final model's own; it is what test and new patients get.
@@ -191,10 +192,11 @@ pd.DataFrame({"note": list(model.notes)})
 # %% [markdown]
 # ### The score by outcome
 #
-# One point per patient, over a box with the quartiles. The farther the boxes are apart, the better the score discriminates;
-# points of the wrong kind far inside the other box are the confident errors, and worth a look at their scans. The p value
-# (Mann-Whitney) tests whether the score discriminates at all. It says nothing about how well, nor whether a simpler
-# measure such as the volume would do the same (notebook 06).
+# One point per patient, over a box with the quartiles. The farther the boxes are apart, the better the score
+# discriminates; points of the wrong kind far inside the other box are the confident errors, and worth a look at their
+# scans. The p value (Mann-Whitney) tests whether the score discriminates at all, not how well, nor whether a simpler
+# measure such as the volume would do the same. Among the patients in whom the score was trained it is too small
+# (notebook 06).
 
 # %%
 by_outcome = {
@@ -206,21 +208,21 @@ show(run.folder, "dl_score", image.loc[known, ["he", "dl_score", "split"]].assig
 # %% [markdown]
 # ## What the score is made of
 #
-# A network's expansion logit is a weighted sum of the values that `readout` of notebook 03 names. The networks have kept
-# all of them for each patient, so that the weights can be fitted again on other values, in the same patients, without
-# training: `volume` is the volume of the predicted segmentation alone; `findings` adds what is measured in this
-# segmentation (radiomics), and the network's own guesses of the same; `deep` are pooled features of the decoder, without
-# names; `both` are findings and deep features.
+# A network's expansion logit is a weighted sum of the values that `readout` of notebook 03 names. The networks have
+# kept all of them for each patient, so that the weights can be fitted again on other values, in the same patients,
+# without training: `volume` is the volume of the predicted segmentation alone; `findings` adds what is measured in this
+# segmentation (radiomics), and what the network predicts of the same; `deep` are pooled features of the decoder,
+# without names; `both` are findings and deep features.
 
 # %%
 kept = ablation_scores(raw, image.set_index("patient_id")["he"], seed=seed)
 ablation_table(kept, image).round(3)
 
 # %% [markdown]
-# AUC in test patients, with DeLong's interval, and the correlation (Spearman) with the score that this study uses. Read the
-# intervals first: with a hundred test patients, none of the differences between rows may be more than chance. If `deep` is
-# no better than `volume`, the score of this study is radiomics, and should be called so. The table chooses nothing:
-# `readout` was set before, and the test patients have no say in it.
+# AUC in test patients (out-of-fold in development patients where none are held out), with DeLong's interval, and the
+# correlation (Spearman) with the score that this study uses. Read the intervals first: with a hundred test patients, all
+# differences between rows may be chance. Where `deep` is no better than `volume`, the network has learned no more about
+# expansion than the size. The table chooses nothing: `readout` was set before.
 
 # %% [markdown]
 # ## How the networks learned
@@ -260,7 +262,7 @@ assert set(segmentation["patient_id"]) <= set(test), "segmentations are evaluate
 
 # %%
 bloody = segmentation[segmentation["reference_ml"] > 0]
-bloody.replace(np.inf, np.nan)[["dice", "hd95_mm", "reference_ml", "predicted_ml"]].describe()
+bloody.replace(np.inf, np.nan)[["dice", "hd95_mm", "reference_ml", "predicted_ml"]].describe().round(2)
 
 # %% [markdown]
 # Blood in the ventricles is a class of its own. Patients whose reference shows it, and patients without any: Dice where
@@ -269,7 +271,7 @@ bloody.replace(np.inf, np.nan)[["dice", "hd95_mm", "reference_ml", "predicted_ml
 # %%
 referenced = segmentation.dropna(subset="reference_ivh_ml")
 ventricles = referenced["reference_ivh_ml"].gt(0).map({True: "with blood", False: "without"}).rename("ventricles")
-referenced.groupby(ventricles)[["ivh_dice", "reference_ivh_ml", "predicted_ivh_ml"]].describe().T
+referenced.groupby(ventricles)[["ivh_dice", "reference_ivh_ml", "predicted_ivh_ml"]].describe().T.round(2)
 
 # %% [markdown]
 # ### Best, middle and worst
@@ -286,10 +288,11 @@ show(run.folder, "outlines", outlines | {"simulated": np.array(simulated)})
 # ### Volumes
 #
 # Bland-Altman plot: the difference between predicted and reference volume against their mean. The bias is a systematic
-# error; 95 % of the differences are expected between the limits of agreement. Errors grow with the volume, so that limits
-# of one width would be too wide for small hematomas and too narrow for large ones: with ten patients or more, bias and
-# limits are lines fitted to the differences and to their absolute residuals (Bland and Altman 1999). Compare the limits
-# with the growth that defines expansion.
+# error; 95 % of the differences are expected between the limits of agreement. Errors grow with the volume. With ten
+# patients or more, bias and limits are therefore lines fitted to the differences between the cube roots of the volumes
+# and to their absolute residuals, drawn back in mL (Bland and Altman 1999; Parner 2025): an edge misplaced by a
+# millimetre changes the cube root alike in small and in large hematomas. Compare the limits with the growth that
+# defines expansion.
 
 # %%
 show(run.folder, "bland_altman", bland_altman_table(bloody).assign(simulated=simulated))
@@ -314,10 +317,10 @@ publish(run.folder, "outlines", agreement_by_group(described, groups)).round(2)
 # columns show the distribution of the predicted probability; overlap of the two rows is what detection cannot separate.
 
 # %%
-detection.astype({"presence": float}).groupby("blood")["presence"].describe()
+detection.astype({"presence": float}).groupby("blood")["presence"].describe().round(3)
 
 # %% [markdown]
-# ## What the score looked at
+# ## Activation maps
 #
 # One test patient of each kind of call at the frozen threshold: the one classified with the most confidence. The shade
 # (Grad-CAM on the finest decoder level, mean over the networks) marks where features raised the score more than the rest of
@@ -337,9 +340,9 @@ explained["simulated"] = np.array(simulated)
 show(run.folder, "activation", explained)
 
 # %% [markdown]
-# A map shows where the network looked, not why a hematoma grows, and it is no evidence that a sign exists. What is measured
-# inside the segmentation (volume, density, margin) moves the score too and is in no map. Four patients, chosen because they
-# are extreme, say nothing about the others.
+# A map shows which parts of the image raised the score, not why a hematoma grows, and it is no evidence that a sign
+# exists. What is measured inside the segmentation (volume, density, margin) changes the score too and is in no map.
+# Four patients, chosen because they are extreme, say nothing about the others.
 
 # %% [markdown]
 # ## Cases to look at

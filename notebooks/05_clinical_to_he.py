@@ -166,7 +166,8 @@ pd.Series(reasons | {"all three": needed.n, "available": len(y)}, name="patients
 # %%
 supported = supported_parameters(len(y), y.mean(), AUCS["clinical"])
 counted = {"considered": n_parameters, "supported by this sample": supported}
-pd.Series(counted | {"events for each": events_per_parameter(y, n_parameters)}, name="parameters").round(1).to_frame()
+counted |= {"events per parameter considered": events_per_parameter(y, n_parameters)}
+pd.Series(counted, name="parameters").round(1).to_frame()
 
 # %% [markdown]
 # ## Forward selection, step by step
@@ -248,8 +249,9 @@ tables.save_table(run.folder, "univariable_multivariable_clinical", both)
 Markdown(tables.model_formula(model))
 
 # %% [markdown]
-# What each term is counted in; the bend of a spline is written out in `clinical_model.json`. The coefficients in the formula are those before shrinkage times one common factor; the
-# intercept is estimated again, so that the mean probability equals the observed frequency.
+# What each term is counted in; the bend of a spline is written out in `clinical_model.json`. The coefficients in the
+# formula are those before shrinkage times one common factor; the intercept is estimated again, so that the mean
+# probability equals the observed frequency.
 
 # %%
 tables.coefficient_table(model)
@@ -279,9 +281,10 @@ straight = [name for name in numbers if not split_term(name)[0]]
 tables.save_table(run.folder, "curved_clinical", curved_models(x, y, model, straight))
 
 # %% [markdown]
-# The generalized variance inflation factor says how many times the other candidates inflate the variance of each
-# coefficient if all are in one model. Values of 5 and more are usually called a concern. It is infinite for a candidate
-# that is a sum of others; no model needs all of those.
+# The generalized variance inflation factor (GVIF) says how many times the other candidates inflate the variance of each
+# coefficient if all are in one model. Values of 5 and more are usually called a concern; for a candidate of several
+# columns the last column, GVIF to the power 1/(2 df), is compared with √5. It is infinite for a candidate that is a sum
+# of others; no model needs all of those.
 
 # %%
 columns = ["predictor", "df", "gvif", "per_df"]
@@ -301,9 +304,10 @@ tables.save_table(run.folder, "inclusion_frequency", inclusion)
 show(run.folder, "inclusion_frequency", inclusion.assign(simulated=simulated))
 
 # %% [markdown]
-# Which sets of variables were chosen together: the ten most frequent. If the most frequent set was chosen in a minority of
-# the resamples, there is no such thing as *the* selected model: several are equally compatible with these patients, and
-# they may give different probabilities to the same patient.
+# Which sets of variables were chosen together: the ten most frequent. This table and the next one resample the first
+# imputed data set alone, so that their frequencies differ from those above. If the most frequent set was chosen in a
+# minority of the resamples, there is no such thing as *the* selected model: several are equally compatible with these
+# patients, and they may give different probabilities to the same patient.
 
 # %%
 rng, draws = np.random.default_rng(seed), max(n_resamples, 100)
@@ -357,7 +361,7 @@ p_cross = p_sets.mean(axis=0)
 # %%
 threshold = choose_threshold(y, p_cross, threshold_rule)
 moved = threshold_interval(y, p_cross, threshold_rule, n_resamples=200, rng=np.random.default_rng(seed))
-pd.DataFrame([{"rule": threshold_rule, "threshold": threshold, "low": moved[0], "high": moved[1]}])
+pd.DataFrame([{"rule": threshold_rule, "threshold": threshold, "low": moved[0], "high": moved[1]}]).round(3)
 
 # %% [markdown]
 # One row per patient. The `apparent` probabilities of development patients are those of the final model, which has seen
@@ -371,9 +375,9 @@ assert clinical["p_clinical"].notna().all(), "every patient must have a probabil
 
 # %% [markdown]
 # The AUC of each patient's mean probability, then AUC and calibration slope judged in each imputed set and pooled by
-# Rubin's rules: the first is what the deployed model does, the others show what is lost to missing values. A slope below 1
-# means that probabilities are too extreme even after shrinkage. All of this is internal validation: patients of the same
-# hospital and period.
+# Rubin's rules: the first is what the deployed model does, the others show what is lost to missing values. A slope
+# below 1 means that probabilities are too extreme even after shrinkage. All of this is internal validation: patients of
+# the same cohort.
 
 # %%
 cross = auc_interval(y, p_cross, method="logit")
@@ -420,12 +424,12 @@ if len(by_site):
 # %% [markdown]
 # ## Stability of the predictions
 #
-# Would another sample of the same size have given the same patients the same probabilities? Each resample's model, made by
-# the whole procedure, is applied to the development patients and compared with the model of this chapter, both before
-# shrinkage (Riley and Collins 2023). In the first panel a line spans the middle 95 % of a patient's probabilities: where the
-# lines are long, the model gives a probability that the data do not determine, however well it discriminates on average.
-# The second panel shows how often a resample's model classifies the patient otherwise at the threshold; patients near it
-# always change, patients far from it should not. The third shows the resamples' calibration curves.
+# Would another sample of the same size have given the same patients the same probabilities? Each resample's model, made
+# by the whole procedure, is applied to the development patients and compared with the model of this page, both before
+# shrinkage (Riley and Collins 2023). In the first panel a line spans the middle 95 % of a patient's probabilities:
+# where the lines are long, the model gives a probability that the data do not determine, however well it discriminates
+# on average. The second panel shows how often a resample's model classifies the patient otherwise at the threshold;
+# patients near it often change, patients far from it should not. The third shows the resamples' calibration curves.
 
 # %%
 instability = drawing.instability_table(model, x, y, threshold)
@@ -470,7 +474,7 @@ pd.DataFrame(anew, index=["imputed", "complete cases"])
 # %% [markdown]
 # ### Patients without an outcome
 #
-# The selected predictors again, each patient weighted by the inverse probability of having an outcome (chapter 01). Where
+# The selected predictors again, each patient weighted by the inverse probability of having an outcome (notebook 01). Where
 # the two columns agree, the loss of patients has hardly changed the effects, as far as the recorded variables can tell. The
 # columns are equal where there are no weights.
 
@@ -493,9 +497,10 @@ tables.save_table(run.folder, "penalized_clinical", penalized)
 # %% [markdown]
 # ## Limits
 #
-# Values may be missing *because* a patient was sicker; imputation from what was recorded repairs that in part only.
-# Selection makes the p values and intervals of the final model too optimistic; the frequencies above show by how much the
-# choice itself varies. Nothing in this chapter is causal: a drug with an odds ratio above 1 marks the patients who take it.
+# Values may be missing *because* a patient was sicker; imputation from recorded values corrects that only in part.
+# Selection makes the p values and intervals of the final model too optimistic; the frequencies above show by how much
+# the choice itself varies. Nothing in this chapter is causal: a drug with an odds ratio above 1 marks the patients who
+# take it.
 
 # %%
 definition = read_json(run.path("records", "01_cohort.json"))["parameters"]["definition"]

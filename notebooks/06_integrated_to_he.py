@@ -24,7 +24,7 @@
 
 # %% [markdown]
 # An image score that predicts expansion is of use only if it says something that the bedside does not say already. The
-# integrated model is the clinical model of chapter 05 plus one number per patient. What can go wrong is the origin of that
+# integrated model is the clinical model of notebook 05 plus one number per patient. What can go wrong is the origin of that
 # number: a score that comes from networks which were trained on the same patients looks far better than it is. The middle
 # of this chapter shows by how much.
 
@@ -52,7 +52,7 @@ from hepred_lib.study.run import open_notebook, versions
 # %% [markdown]
 # ## Parameters
 #
-# What a study file may change. Criterion, entry limit and candidates are those of chapter 05.
+# What a study file may change. Criterion, entry limit and candidates are those of notebook 05.
 
 # %% tags=["parameters"]
 study = "demo"  # folder under runs/
@@ -70,7 +70,7 @@ seed = 7  # of imputation and resamples
 # %% [markdown]
 # ## Patients and scores
 #
-# One row per patient with an outcome. The score is the normalized one of chapter 04: in development patients it comes from
+# One row per patient with an outcome. The score is the normalized one of notebook 04: in development patients it comes from
 # the network that has not seen them (out-of-fold), in test patients it is the mean over the networks.
 
 # %%
@@ -82,7 +82,7 @@ patients = cohort.merge(image, on="patient_id", validate="one_to_one").reset_ind
 assert len(patients) == len(cohort), "every patient with an outcome must have a DL score"
 
 # %% [markdown]
-# Development patients serve to develop the model. Of the test patients only one use is made before chapter 07: to show
+# Development patients serve to develop the model. Of the test patients only one use is made before notebook 07: to show
 # what the leak costs. Nothing is chosen by them.
 
 # %%
@@ -96,7 +96,7 @@ assert len(x) == len(patients), "predictors and patients must be the same rows"
 # %% [markdown]
 # ## The model
 #
-# The bedside variables are chosen by the procedure of chapter 05, then the score joins. The score is not a candidate in the
+# The bedside variables are chosen by the procedure of notebook 05, then the score joins. The score is not a candidate in the
 # selection, but it helps to impute what is missing; a variable may therefore be chosen here that was not chosen there, or
 # the other way round. As before, imputation and selection are repeated in every resample. The network is not: training it
 # again hundreds of times is out of reach, so the optimism below covers everything but the network.
@@ -110,10 +110,10 @@ model = develop(x[rows], y, settings)
 # %% [markdown]
 # ### Odds ratios
 #
-# The model before shrinkage, in the figure beside the clinical model. The score counts per standard deviation, so that its odds ratio can be compared with those of
-# other studies independently of the network's scale. It is the odds ratio at equal bedside variables: if it is much
-# smaller than that of the score alone (in the table below), the network has largely learned what the bedside shows, for
-# instance the volume that goes with a low coma scale.
+# The model before shrinkage, in the figure beside the clinical model. The score counts per standard deviation, so that
+# its odds ratio can be compared with those of other studies independently of the network's scale. It is the odds ratio
+# at equal bedside variables: if it is much smaller than that of the score alone (in the table below), the network has
+# largely learned what the bedside shows, for instance the volume that goes with a low coma scale.
 
 # %%
 odds = tables.odds_ratio_table(model, "integrated")
@@ -134,18 +134,19 @@ tables.save_table(run.folder, "univariable_multivariable_integrated", both)
 # %% [markdown]
 # ### The test of the added score
 #
-# `p` is that of the likelihood-ratio test of the score over the bedside variables. For a score that was trained elsewhere,
-# and has never seen these outcomes, it is valid and stands alone. For a score that was made from these same patients it is
-# too small: each patient's score has seen the others' outcomes, so that for a score of pure noise the statistic is up to
-# twice too large. Two answers stand beside it. `p_cross_fitted` halves the statistic, which is the worst case.
-# `p_permuted` measures what cross-fitting does in these patients (Höfling and Tibshirani 2008): what the networks measured
-# in the scans is tied to other patients of the same fold, outcome and bedside variables staying together; the read-out,
-# the linear layer that makes the score of these values, is fitted again without each fold; and the share of the
-# permutations whose score adds at least as much is the p value, which cannot fall below 1 / (`n_permutations` + 1).
+# `p` is that of the likelihood-ratio test of the score over the bedside variables. For a score that was trained
+# elsewhere, and has never seen these outcomes, it is valid, and the only one given. For a score that was made from
+# these same patients it is too small: each patient's score has seen the others' outcomes, so that for a score of pure
+# noise the statistic is up to twice too large. Two corrected values are given with it. `p_cross_fitted` halves the
+# statistic, which is the worst case; `p_permuted` measures what cross-fitting does in these patients (Höfling and
+# Tibshirani 2008): what the networks measured in the scans is tied to other patients of the same fold, outcome and
+# bedside variables staying together; the read-out, the linear layer that makes the score of these values, is fitted
+# again without each fold; and the share of the permutations whose score adds at least as much is the p value, which
+# cannot fall below 1 / (`n_permutations` + 1).
 #
 # The networks cannot be trained again for each permutation. The test therefore assumes that what they measure is hardly
 # tied to the outcomes of their training, which is likely for volume, density and shape and less so for deep features;
-# where the two answers differ, the larger p is the safer one.
+# where the two values differ, the larger is the safer one.
 
 # %%
 numbers = [number for number in range(folds) if image_source == "scans"]
@@ -205,7 +206,7 @@ tables.save_table(run.folder, "complete_cases_integrated", beside)
 # %% [markdown]
 # ### Patients without an outcome
 #
-# The same predictors with each patient weighted by the inverse probability of having an outcome, as in chapter 05.
+# The same predictors with each patient weighted by the inverse probability of having an outcome, as in notebook 05.
 
 # %%
 reweighted = weighted_odds_ratios(model, x[rows], y, patients.loc[rows, "outcome_weight"])
@@ -214,9 +215,9 @@ tables.save_table(run.folder, "weighted_integrated", reweighted)
 # %% [markdown]
 # ## The leak, demonstrated
 #
-# Now the same regression with the *in-sample* scores of the development patients: the mean over the networks that had been
-# trained on them. Nobody should do this, and several published models do. Each network's score is standardized by the
-# constants of its fold, as in chapter 04.
+# Now the same regression with the *in-sample* scores of the development patients: the mean over the networks that had
+# been trained on them. This is how a leak arises in models that are stacked on a network. Each network's score is
+# standardized by the constants of its fold, as in notebook 04.
 #
 # A score from the manifest (`image_source: column`) was made elsewhere; whether it is out-of-fold cannot be seen from its
 # values, there is nothing to demonstrate, and the table is empty.
@@ -232,10 +233,11 @@ in_sample = patients.loc[rows, "patient_id"].map(pd.concat(parts).groupby(level=
 assert in_sample.notna().all() or not numbers, "every development patient must have an in-sample score"
 
 # %% [markdown]
-# Compare the two rows. The in-sample score has the larger odds ratio per standard deviation and the larger apparent AUC,
-# because networks remember labels. The cost shows in the test patients, which no network has seen: a calibration slope
-# further below 1, that is, probabilities which are too extreme, from a regression that trusts the score too much. If the
-# rows hardly differ, the networks have memorized little, which is usual after short training.
+# Compare the two rows, both before shrinkage. The in-sample score usually has the larger odds ratio per standard
+# deviation and the larger apparent AUC, because networks remember labels. The cost shows in the test patients, which no
+# network has seen: a calibration slope further below 1, that is, probabilities which are too extreme, from a regression
+# that trusts the score too much. If the rows hardly differ, the networks have memorized little, which is usual after
+# short training.
 
 # %%
 unseen = (x[held], patients.loc[held, "he"].astype(int))
@@ -259,7 +261,7 @@ p_cross = p_sets.mean(axis=0)
 # %%
 threshold = choose_threshold(y, p_cross, threshold_rule)
 moved = threshold_interval(y, p_cross, threshold_rule, n_resamples=200, rng=np.random.default_rng(seed))
-pd.DataFrame([{"rule": threshold_rule, "threshold": threshold, "low": moved[0], "high": moved[1]}])
+pd.DataFrame([{"rule": threshold_rule, "threshold": threshold, "low": moved[0], "high": moved[1]}]).round(3)
 
 # %% [markdown]
 # One row per patient. The `apparent` probabilities of development patients are those of the final model, which has seen
@@ -272,9 +274,10 @@ integrated.loc[rows, "p_integrated"] = p_cross
 assert integrated["p_integrated"].notna().all(), "every patient must have a probability"
 
 # %% [markdown]
-# AUC of the mean probability, AUC and slope pooled over the imputed sets by Rubin's rules, and the difference of the AUC
-# from that of the clinical model in the same patients (paired DeLong interval). The interval of the difference is what
-# counts: two AUCs whose own intervals overlap widely can still differ clearly, since they come from the same patients.
+# AUC of the mean probability, AUC and slope pooled over the imputed sets by Rubin's rules, and the difference of the
+# AUC from that of the clinical model in the same patients (paired DeLong interval). Two AUCs whose own intervals
+# overlap widely can still differ clearly, since they come from the same patients; but where the score was trained in
+# these patients, the interval of the difference is too narrow, as the p value above is too small.
 
 # %%
 clinical = read_table(run.path("clinical.csv")).set_index("patient_id")["p_clinical"]
@@ -292,7 +295,7 @@ tables.save_table(run.folder, "cross_fitted_integrated", crossed)
 # %% [markdown]
 # ### Cross-validation, repeated
 #
-# As in chapter 05, where no test set is held out; otherwise the table is empty. The score is taken as it stands: patients of
+# As in notebook 05, where no test set is held out; otherwise the table is empty. The score is taken as it stands: patients of
 # a training part have scores that were learned from held-out patients' outcomes, too, so that these figures, like all
 # of this chapter, are slightly optimistic.
 
@@ -303,7 +306,7 @@ tables.save_table(run.folder, "cross_validation_integrated", validation_table(mo
 # %% [markdown]
 # ## Stability of the predictions
 #
-# As in chapter 05: the resamples' models, applied to the same patients. The networks were not trained again, so that the
+# As in notebook 05: the resamples' models, applied to the same patients. The networks were not trained again, so that the
 # score is taken as given, and the true instability is larger. A model that is steadier than the clinical one owes it to the
 # score, which enters every resample's model.
 
@@ -320,7 +323,7 @@ tables.save_table(run.folder, "instability_integrated", tables.instability_summa
 # %% [markdown]
 # ## Site by site
 #
-# As in chapter 05, where the manifest has at least three sites: the procedure repeated without each site and judged there.
+# As in notebook 05, where the manifest has at least three sites: the procedure repeated without each site and judged there.
 # The score is taken as it stands; where its networks were trained on patients of these sites, that part of the model is not
 # new to the site that is left out, and the table flatters it.
 
@@ -342,9 +345,9 @@ tables.save_table(run.folder, "penalized_integrated", penalized)
 # ## Limits
 #
 # The networks behind the out-of-fold scores have seen the labels of the other folds; cross-fitted probabilities of the
-# integrated model are therefore slightly optimistic, and no correction here removes that. Final performance is assessed in
-# the test set. A gain over the clinical model is a gain over *these* bedside variables, measured in this hospital: a
-# clinical model with better measurements leaves less for the image to add.
+# integrated model are therefore slightly optimistic, and no correction here removes that. Final performance is assessed
+# in the test set. A gain over the clinical model is a gain over *these* bedside variables: where the baseline volume is
+# not among them (`radiological` in notebook 05), it contains what measuring the volume by hand would give.
 
 # %%
 rule = {"threshold": threshold, "threshold_ci": list(moved)}

@@ -24,10 +24,11 @@
 # `predictions.csv`, `results.json`, `provenance.json`, tables (foremost `tables/performance.csv`) and figures.
 
 # %% [markdown]
-# Everything before this chapter was done in development patients. Here the frozen models meet the test patients, once. The
-# order of the sections is an order of questions: can the model rank patients (discrimination), are its probabilities true
-# (calibration), would acting on them do good (net benefit), and does all this hold in every kind of patient (subgroups)?
-# A model can do well on the first and fail on the rest.
+# No model was fitted, chosen or tuned in test patients; notebooks 04 and 06 showed the segmentation, other read-outs
+# and the leak in them. Here the frozen models are evaluated in these patients. The order of the sections is an order of
+# questions: can the model rank patients (discrimination), are its probabilities true (calibration), would acting on
+# them do good (net benefit), and does all this hold in every kind of patient (subgroups)? A model can do well on the
+# first and fail on the rest.
 #
 # A study without an image score (`image_source: none`) has the clinical model alone. Comparisons then have nothing to
 # compare: their tables say so, and their figures say "no data".
@@ -90,7 +91,7 @@ assert predictions[[f"p_{name}" for name in names]].notna().all(axis=None), "eve
 # (`test_fraction: 0`) is judged on its development patients, each by models that have not seen them: "test" below then
 # means these cross-fitted rows, every table and figure rests on them, and `judged` in `results.json` says so. Their
 # thresholds were chosen on the same rows, which flatters sensitivity and specificity. Intervals take the probabilities as
-# given: that other patients would have led to other models (the instability of chapters 05 and 06) is not in them.
+# given: that other patients would have led to other models (the instability of notebooks 05 and 06) is not in them.
 
 # %%
 columns = ["dl_score_raw", "dl_score", *(f"p_{name}" for name in summary.MODELS)]
@@ -138,7 +139,7 @@ Markdown(f"{patients}. AUC: **{areas}**. Accuracy with every patient negative: {
 # %% [markdown]
 # ### Comparison with the publication
 #
-# The publication's figures, with the intervals that its counts imply (chapter 00; it prints none), and this study's. Where
+# The publication's figures, with the intervals that its counts imply (notebook 00; it prints none), and this study's. Where
 # these patients are simulated the columns are not two measurements of one thing: the simulation decides how much can be
 # predicted, and agreement neither confirms nor refutes the publication. Where they are real, an estimate inside the other
 # study's interval is agreement as far as both can tell, which with intervals this wide is not far.
@@ -150,9 +151,9 @@ tables.save_table(run.folder, "paper_comparison", paper, printed=tables.printed_
 # %% [markdown]
 # ### Likelihood ratios
 #
-# Post-test odds = pre-test odds × likelihood ratio, of a positive and of a negative call at the frozen threshold. Unlike
-# predictive values they do not depend on the prevalence here. A ratio between 0.5 and 2 changes little; one above 10 or
-# below 0.1 can settle a question. The interval is Koopman's.
+# Post-test odds = pre-test odds × likelihood ratio, of a positive and of a negative call at the frozen threshold.
+# Unlike predictive values they do not depend on the prevalence, though still on the case mix. A ratio between 0.5 and 2
+# changes little; one above 10 or below 0.1 can settle a question. The interval is Koopman's.
 
 # %%
 counts = {name: {count: models[name][count] for count in ("tp", "fp", "fn", "tn")} for name in names}
@@ -162,11 +163,11 @@ tables.save_table(run.folder, "likelihood_ratios", ratios.rename_axis("model").r
 # %% [markdown]
 # ## Discrimination
 #
-# The AUC is the probability that a patient with expansion gets the higher prediction of a random pair. The curve shows at
-# which false-positive rate the sensitivity is gained; the marker is the model at its frozen threshold. A marker far from
-# the upper left end of its own curve says that the threshold from the development set does not fit these patients. The
-# curves are the empirical ones: the area under each is the printed AUC. The band is that of the last model alone and
-# pointwise: the true curve may leave it somewhere.
+# The AUC is the probability that a patient with expansion gets the higher prediction of a random pair. The curve shows
+# at which false-positive rate the sensitivity is gained; the marker is the model at its frozen threshold. With Youden's
+# rule, a marker far from the upper left end of its own curve says that the threshold from the development set does not
+# fit these patients. The curves are the empirical ones: the area under each is the printed AUC. The band is that of the
+# last model alone and pointwise: the true curve may leave it somewhere.
 
 # %%
 curves = drawing.roc_table(test, judged, n_resamples=n_resamples, rng=rng)
@@ -184,10 +185,10 @@ contrast = [(len(names), found.statistic, found.df, found.p) for found in togeth
 tables.save_table(run.folder, "all_curves", pd.DataFrame(contrast, columns=["models", "statistic", "df", "p"]))
 
 # %% [markdown]
-# Then the pairs, by paired DeLong tests. `p_closed` is the p of the closed test, the larger of the pair's own and that of all
-# curves: with it, the chance of any false difference among the three stays at 5 %. Absence of significance is not evidence of no difference: the interval says which differences remain
-# possible, and with few events these include large ones. The data decided nothing about which models are compared, but
-# three comparisons are made; a p just below 0.05 among them is weak evidence.
+# Then the pairs, which were fixed beforehand, by paired DeLong tests. `p_closed` is the p of the closed test, the
+# larger of the pair's own and that of all curves: with it, the chance of any false difference among the three stays at
+# 5 %. Absence of significance is not evidence of no difference: the interval says which differences remain possible,
+# and with few events these include large ones.
 
 # %%
 comparisons = summary.compare(test, names, notes=notes, data=judged_set)
@@ -195,8 +196,9 @@ tables.save_table(run.folder, "comparisons", tables.comparison_table(comparisons
 
 # %% [markdown]
 # Two models may have the same AUC and still differ at the thresholds at which they would be used. The table compares
-# sensitivity, specificity and accuracy of the frozen calls, patient by patient, with exact McNemar tests. A higher
-# sensitivity bought with a lower specificity is no improvement in itself; that trade is what net benefit weighs.
+# sensitivity, specificity and accuracy of the frozen calls, patient by patient, with exact McNemar tests; the intervals
+# (Agresti and Min 2005) are approximate, and can exclude 0 where p is a little above 0.05. A higher sensitivity bought
+# with a lower specificity is no improvement in itself; that trade is what net benefit weighs.
 
 # %%
 pairs = [(pair["a"], pair["b"]) for pair in comparisons]
@@ -207,13 +209,13 @@ tables.save_table(run.folder, "operating_points", tables.stacked(rates))
 # %% [markdown]
 # ## Calibration
 #
-# Among patients with a predicted probability of 30 %, do 30 % expand? The slope is 1 where the spread of the predictions is
-# right and below 1 where they are too extreme; calibration in the large is 0 where their level is right, above 0 where
-# expansion is more frequent than predicted. The integrated calibration index (ICI) is the mean distance between the
-# smooth curve and the diagonal; with fewer than 20 events four groups of patients stand in place of the curve, which
-# would be drawn from nothing. Drawn on test patients only, with nothing refitted. What can be said follows from the
-# intervals: one that excludes 1 (slope) or 0 (in the large) is a finding; one that includes both 1 and, say, 0.6 or 1.6
-# leaves the spread of the predictions unassessed. With fewer than 100 events that is the usual case.
+# Among patients with a predicted probability of 30 %, do 30 % expand? The slope is 1 where the spread of the
+# predictions is right and below 1 where they are too extreme; calibration in the large is 0 where their level is right,
+# above 0 where expansion is more frequent than predicted. The integrated calibration index (ICI) is the mean distance
+# between the smooth curve and the diagonal; with fewer than 20 events, too few for a curve, four groups of patients are
+# shown instead. Test patients only, nothing refitted. What can be said follows from the intervals: one that excludes 1
+# (slope) or 0 (in the large) is a finding; one that includes both 1 and, say, 0.6 or 1.6 leaves the spread of the
+# predictions unassessed. With fewer than 100 events that is the usual case.
 
 # %%
 curves = drawing.calibration_table(test, judged, n_resamples=n_resamples, rng=rng)
@@ -238,10 +240,11 @@ tables.save_table(run.folder, "spiegelhalter", pd.DataFrame(found, columns=["mod
 # %% [markdown]
 # ## Net benefit
 #
-# Would treatment guided by a model do more good than treating every patient, or none? At a threshold of 20 % a clinician
-# accepts four unnecessary treatments per patient with expansion who is treated. A model is useful at the thresholds where
-# its curve lies above both references, and only thresholds that somebody would choose are of interest. The second panel is
-# the difference of the last two models: where its band includes 0, nothing is decided. The true benefit of treatment, its harm and its cost are not in this figure.
+# Would treatment guided by a model do more good than treating every patient, or none? At a threshold of 20 % a
+# clinician accepts four unnecessary treatments per patient with expansion who is treated. A model is useful at the
+# thresholds where its curve lies above both references, and only thresholds that somebody would choose are of interest.
+# The second panel is the difference of the last two models: where its band includes 0, nothing is decided. The true
+# benefit of treatment, its harm and its cost are not in this figure.
 
 # %%
 benefit = drawing.decision_table(test, judged)
@@ -260,11 +263,11 @@ tables.save_table(run.folder, "net_benefit", gain, printed=tables.as_printed(gai
 # %% [markdown]
 # ## Reclassification
 #
-# From the clinical to the integrated model, patients with and without expansion apart. The net reclassification improvement
-# (NRI) and the integrated discrimination improvement (IDI) are given because readers expect them. Both can lie above 0 for
-# a useless predictor where the larger model is miscalibrated, and both count a move across a boundary as good whatever
-# follows from it; no conclusion in this book rests on them. The grid itself is the useful part: it shows how many patients
-# would be treated differently.
+# From the clinical to the integrated model, patients with and without expansion apart. The net reclassification
+# improvement (NRI) and the integrated discrimination improvement (IDI) are given because readers expect them. Both can
+# lie above 0 for a useless predictor where the larger model is miscalibrated, and the NRI counts every move across a
+# boundary alike, whatever follows from it; no conclusion in this book rests on them. The grid itself is the useful
+# part: it shows how many patients would be treated differently.
 
 # %%
 limits = [float(limit) for limit in strata.split()]
@@ -277,10 +280,10 @@ show(run.folder, "reclassification", moves.assign(simulated=simulated))
 # ## Subgroups
 #
 # The last of the models (the integrated one where there is an image score) by sex, age, location, ventricular blood,
-# volume, site and missing values. Tertiles of the volume are those of development patients. Where a subgroup has fewer than
-# ten events, or fewer than ten patients without, nothing is estimated. Whether subgroups differ is asked by one interaction
-# test, not by comparing their intervals: that one subgroup's interval includes 0.5 and another's does not says nothing
-# about a difference. Of twenty such tests one falls below 0.05 by chance.
+# volume, site and missing values. Tertiles of the volume are those of development patients. Where a subgroup has fewer
+# than ten events, or fewer than ten patients without, nothing is estimated. Whether subgroups differ is asked by one
+# interaction test, not by comparing their intervals: that one subgroup's interval includes 0.5 and another's does not
+# says nothing about a difference. Of twenty such tests one is expected below 0.05 by chance.
 
 # %%
 judge = names[-1]
@@ -294,8 +297,8 @@ show(run.folder, "subgroups", subgroups.assign(simulated=simulated))
 # %% [markdown]
 # ## Patients without an outcome
 #
-# Would the figures be others if every hemorrhage had its second scan? All patients with an outcome, development rows
-# cross-fitted, as they are and weighted by the inverse probability of having an outcome (chapter 01), with bootstrap
+# Would the results differ if every hemorrhage had its second scan? All patients with an outcome, development rows
+# cross-fitted, as they are and weighted by the inverse probability of having an outcome (notebook 01), with bootstrap
 # intervals that take the weights as given. The table is empty where there are no weights.
 
 # %%
@@ -305,9 +308,9 @@ again = summary.weighted_models(everybody, names if weighted else [], n_resample
 tables.save_table(run.folder, "weighted_performance", again)
 
 # %% [markdown]
-# The bounds of ignorance, for the clinical model: the frequency of expansion and the AUC if none, and if all, of the
-# patients without an outcome had expanded. The truth lies between; the wider apart, the more rests on the assumption that
-# the recorded variables explain who was scanned twice.
+# Two extremes, for the clinical model: the frequency of expansion and the AUC if none, and if all, of the patients
+# without an outcome had expanded. The true frequency lies between the two; the AUC need not, since it depends on who
+# expanded. The wider apart, the more rests on the assumption that the recorded variables explain who was scanned twice.
 
 # %%
 lost = pd.concat([cohort, excluded]).query("has_hemorrhage == 1 and he.isna()")
@@ -335,10 +338,10 @@ show(run.folder, "nomogram", axes.assign(simulated=simulated))
 # %% [markdown]
 # ## Published bedside scores
 #
-# The same patients, judged by scores that were made for other hospitals and need no network; none was refitted. Blend sign
-# and hypodensity, where no reader gave them, are measured in the reference segmentation. Each score is judged in the
-# patients whose columns are complete, so that the AUCs are not of the same patients and must not be compared to the third
-# digit. A model that does not beat them clearly is hard to justify.
+# The same patients, judged by scores that were made for other hospitals and need no network; none was refitted. Blend
+# sign and hypodensity, where no reader gave them, are measured in the reference segmentation. Each score is judged in
+# the patients whose columns are complete, so that the AUCs are of different patients and can be compared only roughly.
+# A model that does not beat them clearly is hard to justify.
 
 # %%
 signs = ["patient_id", "blend_sign", "any_hypodensity"]
@@ -352,7 +355,7 @@ tables.save_table(run.folder, "bedside_scores", tables.bedside_table(scores))
 # ## The best achievable AUC
 #
 # In simulated patients the true probabilities are known, and with them the best AUC that any model of the same information
-# can reach on average (chapter 01). A model above the oracle was lucky; the distance below it, judged by the interval, is
+# can reach on average (notebook 01). A model above the oracle was lucky; the distance below it, judged by the interval, is
 # what better training or more patients could still gain. Real patients have no oracle, and the figure has no data.
 
 # %%
@@ -426,9 +429,10 @@ assert content["n"]["development"] + content["n"]["test"] == content["n"]["patie
 # %% [markdown]
 # ## Limits
 #
-# One split of one cohort: another seed moves every number within its interval. The interval of a difference between models
-# is what counts, not the order of their AUCs. Test patients come from the same hospital and period as development
-# patients; how the models travel is the question of chapter 08. No number here says what a treatment would achieve.
+# One division of one cohort: another would give other models and other numbers. The interval of a difference between
+# models is what counts, not the order of their AUCs. Test patients mostly come from the hospitals and the period of the
+# development patients; how the models travel is the question of notebook 08. No number here says what a treatment would
+# achieve.
 
 # %%
 provenance = {

@@ -20,8 +20,8 @@
 #
 # Reads a manifest and the frozen study (`cohort.csv` for its identifiers, `image_model.json`, `clinical_model.json`,
 # `integrated_model.json`, `imputation.json`, `integrated_imputation.json`, `folds/<k>/network.safetensors`); writes
-# `external.json`, `external/predictions.csv` and figures. Nothing is fitted, scaled, chosen or re-thresholded here, and
-# with a folder of its own (`out`) nothing is written into the study's.
+# `external.json`, `external/predictions.csv` and figures. The frozen models are not refitted, rescaled or given other
+# thresholds; with a folder of its own (`out`) nothing is written into the study's.
 
 # %% [markdown]
 # A model is only as good as it is elsewhere. Another hospital differs in scanners, in who is referred, in what is measured
@@ -126,7 +126,7 @@ columns = ["patient_id", "site", "he", "has_hemorrhage", "dl_score", "dl_score_s
 columns += ["predicted_volume_ml", "predicted_ivh_ml", "flags", *(f"p_{name}" for name in summary.MODELS), "reason"]
 assert len(patients) == len(table), "every new patient must be listed"
 write_table(folder / "predictions.csv", patients[columns])
-patients[columns].describe().T
+patients[columns].describe().T.round(2)
 
 # %% [markdown]
 # A missing predictor is imputed by the frozen models from the patient's other values. One that this hospital never measured
@@ -146,7 +146,7 @@ publish(folder, "imputed", imputed_predictors(frozen, patients))
 # %%
 agreement = readings.agreement
 segmentation = summary.segmentation(agreement, notes=notes) | {"per_patient": agreement.to_dict("records")}
-publish(folder, "segmentation", agreement)
+publish(folder, "segmentation", agreement).round(2)
 
 # %% [markdown]
 # The presence of blood by slice, and false alarms: the share of blood-free slices with at least 20 mm² of segmented blood.
@@ -219,13 +219,13 @@ shapes = drawing.calibration_table(known, judged, n_resamples=n_resamples, rng=r
 show(folder, "calibration", shapes.assign(simulated=simulated))
 
 # %% [markdown]
-# What the intervals allow to say of each model, in the terms of chapter 07.
+# What the intervals allow to say of each model, in the terms of notebook 07.
 
 # %%
 tables.save_table(folder, "calibration_figures", tables.calibration_figures(judged))
 
 # %% [markdown]
-# Likelihood ratios of the frozen calls, with Koopman's intervals (chapter 07 explains them).
+# Likelihood ratios of the frozen calls, with Koopman's intervals (notebook 07 explains them).
 
 # %%
 calls = {
@@ -244,7 +244,7 @@ benefit = drawing.decision_table(common, judged)
 show(folder, "decision_curve", benefit.assign(simulated=simulated))
 
 # %% [markdown]
-# Subgroups of the last of the models, as in chapter 07.
+# Subgroups of the last of the models, as in notebook 07.
 
 # %%
 development = read_table(source.path("cohort.csv")).query("split == 'development' and he.notna()")

@@ -83,12 +83,13 @@ FIGURES: dict[str, FigureSpec] = {
         "variable", "group", "n", "share", otherwise="no value is missing",
     ),
     "truth": _figure(
-        "The simulated cohort: (a) the label by volume, (b) the parts of the logit, (c) ROC curves and (d) calibration "
-        "of the oracles.",
+        "The simulated cohort: (a) the label by volume, (b) the parts of the logit in as many patients with as without "
+        "HE, (c) ROC curves and (d) calibration of the oracles.",
         performance.truth, DOUBLE_MM, 128, "panel", "group", "x", "y", "low", "high",
     ),
     "quality": _figure(
-        "Quality of the scans: histograms of (a) slice thickness, (b) noise, (c) brain volume, (d) number of slices.",
+        "Quality of the scans: histograms of (a) slice thickness, (b) noise, (c) intracranial volume, (d) number of "
+        "slices.",
         cohort.quality, DOUBLE_MM, 55, *cohort.QUALITY, "outlier",
     ),
     "montage": _figure(
@@ -118,13 +119,14 @@ FIGURES: dict[str, FigureSpec] = {
         images.learning_curves, DOUBLE_MM, 58, "fold", "epoch", *images.LOSSES,
     ),
     "bland_altman": _figure(
-        "Predicted against reference volumes (Bland-Altman plot), with bias and 95 % limits of agreement, by "
-        "regression on the volume where there are enough patients.",
+        "Difference of predicted and reference volume against their mean (Bland-Altman plot; cube-root axis), with "
+        "bias and 95 % limits of agreement, by regression of cube roots where there are ten patients or more.",
         images.bland_altman, SINGLE_MM, 74, "reference_ml", "predicted_ml", "bias", "low", "high",
         says=images.agreement_words,
     ),
     "dl_score": _figure(
-        "DL score by outcome, one point per patient over a box (quartiles).",
+        "DL score by outcome, one point per patient over a box (quartiles; whiskers: within 1.5 interquartile ranges), "
+        "with Mann-Whitney's p.",
         performance.dl_score, SINGLE_MM, 75, "he", "dl_score", "split", "p",
     ),
     "missing": _figure(
@@ -156,9 +158,9 @@ FIGURES: dict[str, FigureSpec] = {
     ),
     **{
         f"instability_{name}": _figure(
-            f"Instability of the {name} model: (a) each patient's probability in the resamples' models (95 % range), "
-            "(b) how often they classify the patient otherwise, and (c) their calibration in the development patients; "
-            "dotted: no difference, and in (b) the threshold.",
+            f"Instability of the {name} model, before shrinkage: (a) each patient's probability in the resamples' "
+            "models (95 % range), (b) how often they classify the patient otherwise, and (c) their calibration in the "
+            "development patients; dotted: no difference, and in (b) the threshold.",
             models.instability, DOUBLE_MM, 66,
             "kind", "p", "low", "high", "changed", "threshold", "curve", "observed", "mape",
         )

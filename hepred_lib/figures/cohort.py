@@ -34,7 +34,7 @@ BINS = 21  # odd, so that a single value stands in the middle of its bar
 QUALITY = {
     "thickness_mm": "Slice thickness (mm)",
     "noise_hu": "Noise (HU)",
-    "brain_ml": "Brain volume (mL)",
+    "brain_ml": "Intracranial volume (mL)",
     "n_slices": "Slices with brain",
 }
 
@@ -126,7 +126,7 @@ def _steps(axes: Axes, curve: pd.DataFrame, style: LineStyle) -> None:
 
 
 def quality(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
-    """Draw how thickness, noise, brain volume and number of slices vary between scans.
+    """Draw how thickness, noise, intracranial volume and number of slices vary between scans.
 
     Parameters
     ----------
@@ -157,7 +157,7 @@ def quality(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
         axes.yaxis.get_major_locator().set_params(integer=True)
     grid[0].set_ylabel("Scans")
     letters(grid)
-    mark = Line2D([], [], label=f"outlying scan ({outlying.sum()} of {len(table)})", **look)
+    mark = Line2D([], [], label=f"flagged scan ({outlying.sum()} of {len(table)})", **look)
     legend_below(figure, [mark])
     return grid
 

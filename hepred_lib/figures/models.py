@@ -208,7 +208,7 @@ def odds_ratios(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     _say_further(axes, -0.85, "p", weight="bold")
     axes.set_yticks(range(len(terms)), labels[terms])
     axes.tick_params(axis="y", length=0)
-    axes.set(ylim=(len(terms) - 0.5, -0.6), xlabel="← lower risk      Odds ratio of HE      higher risk →")
+    axes.set(ylim=(len(terms) - 0.5, -0.6), xlabel="Odds ratio of HE (above 1: higher risk)")
     handles = [Line2D([], [], label=style.name, color=style.color, marker=style.marker) for style, _ in shown]
     if any(map(differs, table.itertuples())):
         handles.append(Line2D([], [], linestyle="", color="black", label="profile-likelihood limit", **PROFILE))
@@ -272,19 +272,19 @@ def instability(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     patients, curves = (table[table["kind"].eq(kind)] for kind in ("patient", "curve"))
     patients = patients.sort_values("p", kind="stable")
     axes[0].vlines(patients["p"], patients["low"], patients["high"], color=BLUE, alpha=0.35, linewidth=0.6)
-    axes[0].set_ylabel("Probability, resamples' models")
-    axes[0].set_title(f"Mean absolute difference {patients['mape'].iloc[0]:.3f}")
+    axes[0].set_ylabel("Probability by the resamples' models")
+    axes[0].set_title(f"Mean absolute prediction error {patients['mape'].iloc[0]:.2f}")
     axes[1].scatter(patients["p"], 100 * patients["changed"], s=4, color=BLUE, linewidth=0)
     axes[1].axvline(patients["threshold"].iloc[0], **GUIDE)
     axes[1].set(ylabel="Classified otherwise, % of resamples", ylim=(-2, 102), title="Classification at the threshold")
     for _, curve in curves.groupby("curve"):
         axes[2].plot(curve["p"], curve["observed"], color=BLUE, alpha=0.25, linewidth=0.5)
-    axes[2].set(ylabel="Observed frequency", title="Calibration, apparent")
+    axes[2].set(ylabel="Observed proportion with HE", title="Calibration, apparent")
     for panel in (axes[0], axes[2]):
         panel.plot([0, 1], [0, 1], **GUIDE)
         panel.set_ylim(0, 1)
-    for panel, words in zip(axes, ("Probability, the model", "Probability, the model", "Probability"), strict=True):
-        panel.set(xlim=(0, 1), xlabel=words)
+    for panel, models in zip(axes, ("the model", "the model", "the resamples' models"), strict=True):
+        panel.set(xlim=(0, 1), xlabel=f"Probability by {models}")
     letters(axes)
     return list(axes)
 

@@ -103,7 +103,7 @@ def oracle(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     axes.set_yticks(range(len(names)), names)
     axes.set(ylim=(len(names) - 0.4, -0.6), xlabel="AUC")
     axes.set_xlim(np.nanmin([0.5, *finite(table["low"]), *finite(table["oracle"])]) - 0.02, 1)
-    label = f"{MODELS['oracle'].name}: the simulated truth itself"
+    label = f"{MODELS['oracle'].name}: true simulated probabilities"
     handles.append(Line2D([], [], linestyle="", marker="D", color=GREY, markerfacecolor="white", label=label))
     legend_below(figure, handles)
     return [axes]
@@ -575,10 +575,10 @@ PREDICTED_MEAN: dict[str, Any] = {"marker": "D", "markersize": 7, "markerfacecol
 # The true model of a simulated cohort
 
 TITLES = {
-    "label": "Growth makes the label",
-    "parts": "Two parts of one logit",
-    "roc": "The best possible curves",
-    "calibration": "Calibration of the oracle",
+    "label": "Label and growth",
+    "parts": "Parts of the logit",
+    "roc": "Best achievable ROC curves",
+    "calibration": "Calibration of the oracles",
 }
 
 
@@ -636,7 +636,7 @@ def _roc(axes: Axes, rows: pd.DataFrame) -> None:
         axes.plot(curve["x"], curve["y"], color=look.color, linestyle=look.line, label=group)
     axes.plot([0, 1], [0, 1], **GUIDE)
     axes.set(xlim=(0, 1), ylim=(0, 1), xticks=UNIT_TICKS, yticks=UNIT_TICKS)
-    axes.set(xlabel="False-positive rate (1 − specificity)", ylabel="Sensitivity")
+    axes.set(xlabel="1 − specificity", ylabel="Sensitivity")
     axes.legend(loc="lower right")
 
 
@@ -650,7 +650,7 @@ def _calibration(axes: Axes, rows: pd.DataFrame) -> None:
         )  # fmt: skip
     top = min(1.0, float(np.ceil(10 * max(rows["high"].max(), rows["x"].max())) / 10))
     axes.set(xlim=(0, top), ylim=(0, top))
-    axes.set(xlabel="Oracle's probability (mean of a tenth)", ylabel="Observed proportion with HE")
+    axes.set(xlabel="Oracle's probability (mean of each tenth)", ylabel="Observed proportion with HE")
     axes.legend(loc="upper left", handlelength=1)
 
 

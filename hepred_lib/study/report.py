@@ -72,7 +72,7 @@ KINDS = {"notebooks": "notebook", "records": "record", "figures": "figure", "tab
 # Columns that describe no patient, and volumes that are empty where there is nothing to measure.
 NO_CHARACTERISTIC = (
     *("patient_id", "split", "fold", "site", "external_score", "dl_score", "has_hemorrhage"),
-    *("baseline_ivh_ml", "followup_ivh_ml"),
+    *("outside_window", "outcome_weight", "baseline_ivh_ml", "followup_ivh_ml"),
 )
 _COMPILED: dict[str, CodeType] = {}
 ROW_PER_PATIENT = ("cohort.csv", "excluded.csv", "quality.csv", "external.json")

@@ -254,7 +254,7 @@ def truth(points=21):
     none = {"low": np.nan, "high": np.nan}
     interval = {"low": np.clip(grid - 0.1, 0, 1), "high": np.clip(grid + 0.1, 0, 1)}
     rows = [
-        ("label", "bleeds on", np.geomspace(0.5, 140, points), 0.8 + 0.1 * grid, none),
+        ("label", "continues to bleed", np.geomspace(0.5, 140, points), 0.8 + 0.1 * grid, none),
         ("label", "does not", np.geomspace(0.5, 140, points), 0.2 * grid, none),
         ("parts", "no HE", rng.normal(size=points), rng.normal(size=points), none),
         ("parts", "HE", 1 + rng.normal(size=points), 1 + rng.normal(size=points), none),

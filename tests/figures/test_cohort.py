@@ -57,7 +57,7 @@ def test_panels_stand_in_rows_as_even_as_they_can_be(variables, rows, examples):
 
 def test_outlying_scans_are_marked_and_counted(examples, drawn):
     figure = drawn["quality"]
-    assert figure.legends[0].get_texts()[0].get_text() == "outlying scan (2 of 40)"
+    assert figure.legends[0].get_texts()[0].get_text() == "flagged scan (2 of 40)"
     np.testing.assert_array_equal(figure.axes[1].lines[0].get_xdata(), examples["quality"]["noise_hu"][:2])
 
 

@@ -320,7 +320,7 @@ def law():
 
 
 def test_the_label_curves_are_the_label_probabilities(law):
-    curve = law[(law["panel"] == "label") & (law["group"] == "bleeds on")]
+    curve = law[(law["panel"] == "label") & (law["group"] == "continues to bleed")]
     assert curve["y"].to_numpy() == pytest.approx(label_probability(curve["x"], active=True))
 
 

@@ -10,10 +10,11 @@ from hepred_lib.study.site import write_source
 
 @pytest.fixture
 def source(results_of, by_hand, tmp_path):
-    def write(*, simulated: bool = True, without: str = ""):
+    def write(*, simulated: bool = True, without: str = "", **changed):
         run = tmp_path / "run"
         shutil.copytree(by_hand, run, ignore=shutil.ignore_patterns("site"))
         results = results_of("demo", simulated=simulated)
+        results |= changed
         results["models"] = {name: model for name, model in results["models"].items() if name != without}
         (run / "results.json").write_text(json.dumps(results))
         write_source(run, tmp_path / "source")
@@ -40,6 +41,11 @@ def test_simulated_patients_are_called_simulated(page):
     assert "Simulated patients, for research only" in text
     assert "60 simulated test patients, 15 with expansion" in text
     assert "| Oracle's AUC | 0.80 | 0.80 | 0.80 |" in text
+
+
+def test_without_test_patients_the_table_is_of_the_development_patients(page):
+    text = page(judged="development", n={"development": 90, "he_development": 20, "test": 0, "he_test": 0})
+    assert "90 simulated development patients, cross-fitted, 20 with expansion" in text
 
 
 def test_real_patients_are_not_called_simulated(page):

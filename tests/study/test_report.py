@@ -129,6 +129,21 @@ def test_a_study_without_scans_reports_its_clinical_model(run):
     assert "image" not in (run / "report" / "model_card.md").read_text().split("## Models")[1].split("## Intended")[0]
 
 
+def test_without_test_patients_no_page_speaks_of_them(run):
+    untested = {"test": 0, "he_test": 0}
+    change_json(run / "results.json", lambda found: found.update(judged="development", n=found["n"] | untested))
+    write_table(run / "cohort.csv", read_table(run / "cohort.csv").assign(split="development", fold=0))
+    write_report(run)
+    answers = pd.read_csv(run / "tables" / "tripod_ai.csv").set_index("item")["answer"]
+    assert "No patient was held out" in answers["20c"]
+    assert "Development patients, cross-fitted: image AUC" in answers["23a"]
+    assert "(development patients, cross-fitted)" in answers["21"]
+    for name in ("model_card", "data_card"):
+        text = (run / "report" / f"{name}.md").read_text(encoding="utf-8")
+        assert "none held out" in text
+        assert "Test patients" not in text
+
+
 def test_an_unfinished_run_is_refused_by_name(tmp_path):
     with pytest.raises(InputError, match=r"must be the folder of a finished study, .*results\.json is not there"):
         write_report(tmp_path)
@@ -355,6 +370,7 @@ def test_a_test_patient_in_a_fold_takes_the_clean_partition_away(reported):
 FEW = pd.DataFrame({"patient_id": list("abcde"), "split": ["development"] * 3 + ["test"] * 2})
 FEW = FEW.assign(he=[1.0, 0.0, 0.0, 1.0, np.nan], age=[50.0, 60.0, 80.0, 70.0, 20.0], sex=["M", "F", None, "M", "M"])
 FEW = FEW.assign(location=["lobar", "lobar", "thalamus", "lobar", None], remark=["fell", None, None, None, None])
+FEW = FEW.assign(outcome_weight=1.0, outside_window=0)
 
 
 def test_characteristics_of_the_patients_with_an_outcome_are_counted_by_hand():
@@ -366,7 +382,7 @@ def test_characteristics_of_the_patients_with_an_outcome_are_counted_by_hand():
     assert table.loc["– M", "Development"] == "1/2 (50.0)"
     assert table.loc["sex, n (%)", "Missing"] == "1 (25.0 %)"
     assert table.loc["– lobar", "Development"] == "2/3 (66.7)"
-    assert not table.index.str.contains("remark").any()
+    assert not table.index.str.contains("remark|outcome_weight|outside_window").any()
 
 
 def test_figures_are_those_of_the_results_with_their_intervals(run):
