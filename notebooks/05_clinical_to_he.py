@@ -281,10 +281,10 @@ straight = [name for name in numbers if not split_term(name)[0]]
 tables.save_table(run.folder, "curved_clinical", curved_models(x, y, model, straight))
 
 # %% [markdown]
-# The generalized variance inflation factor (GVIF) says how many times the other candidates inflate the variance of each
-# coefficient if all are in one model. Values of 5 and more are usually called a concern; for a candidate of several
-# columns the last column, GVIF to the power 1/(2 df), is compared with √5. It is infinite for a candidate that is a sum
-# of others; no model needs all of those.
+# The generalized variance inflation factor (`gvif`) says how many times the other candidates inflate the variance of
+# each coefficient if all are in one model. Values of 5 and more are usually called a concern; for a candidate of
+# several columns its power 1/(2 df), in the last column, is compared with √5. It is infinite for a candidate that is a
+# sum of others; no model needs all of those.
 
 # %%
 columns = ["predictor", "df", "gvif", "per_df"]
