@@ -222,7 +222,8 @@ ablation_table(kept, image).round(3)
 # AUC in test patients (out-of-fold in development patients where none are held out), with DeLong's interval, and the
 # correlation (Spearman) with the score that this study uses. Read the intervals first: with a hundred test patients, all
 # differences between rows may be chance. Where `deep` is no better than `volume`, the network has learned no more about
-# expansion than the size. The table chooses nothing: `readout` was set before.
+# expansion than the size. The table chooses nothing: `readout` was set before. Where the truth
+# is simulated, notebook 07 says how much of what can be known from the image each read-out finds.
 
 # %% [markdown]
 # ## How the networks learned
@@ -400,7 +401,12 @@ content = {
 # %%
 columns = ["patient_id", "split", "fold", "he", "dl_score_raw", "dl_score", "dl_score_spread"]
 columns += ["hematoma_detected", "predicted_volume_ml", "p_image", "p_image_apparent"]
-for name, table in {"image.csv": image[columns], "segmentation.csv": segmentation, "detection.csv": detection}.items():
+readouts = kept.add_prefix("score_").reindex(image["patient_id"]).set_axis(image.index)
+for name, table in {
+    "image.csv": image[columns].join(readouts),
+    "segmentation.csv": segmentation,
+    "detection.csv": detection,
+}.items():
     write_table(run.path(name), table)
 write_json(run.path("image_model.json"), content)
 run.record(auc_out_of_fold=out_of_fold.auc, dice_median=bloody["dice"].median(), threshold=threshold)

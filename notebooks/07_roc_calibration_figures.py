@@ -94,6 +94,7 @@ assert predictions[[f"p_{name}" for name in names]].notna().all(axis=None), "eve
 # given: that other patients would have led to other models (the instability of notebooks 05 and 06) is not in them.
 
 # %%
+readouts = predictions[["patient_id"]].join(predictions.filter(regex="^score_"))
 columns = ["dl_score_raw", "dl_score", *(f"p_{name}" for name in summary.MODELS)]
 predictions = predictions.reindex(columns=[*keys, *columns, *(f"p_{name}_apparent" for name in names)])
 write_table(run.path("predictions.csv"), predictions)
@@ -359,8 +360,17 @@ tables.save_table(run.folder, "bedside_scores", tables.bedside_table(scores))
 # what better training or more patients could still gain. Real patients have no oracle, and the figure has no data.
 
 # %%
-oracle = summary.oracle_auc(test, read_table(run.resolve(truth)) if truth else None, notes=notes)
+known = read_table(run.resolve(truth)) if truth else None
+oracle = summary.oracle_auc(test, known, notes=notes)
 show(run.folder, "oracle", drawing.oracle_table(test, judged, oracle).assign(simulated=True))
+
+# %% [markdown]
+# With few events luck decides an AUC. It averages out where the simulation's probabilities take the place of the outcomes:
+# the *expected AUC*. The *expected skill* is the part of what can be known that a score finds, 0 for a coin and 1 for the
+# best that its information allows: for the image and its read-outs (notebook 04), the bedside variables, or both.
+
+# %%
+summary.expected_skill(test.merge(readouts, on="patient_id", validate="one_to_one"), known).round(3)
 
 # %% [markdown]
 # ## Segmentation and detection

@@ -126,11 +126,12 @@ def expected_auc(score: ArrayLike, p: ArrayLike) -> float:
     >>> expected_auc([1, 2], [0.0, 1.0]), expected_auc([2, 1], [0.0, 1.0]), expected_auc([1, 1], [0.3, 0.6])
     (1.0, 0.0, 0.5)
     """
-    s, p = np.asarray(score, dtype=float), np.asarray(p, dtype=float)
-    weight = p[:, None] * (1 - p)[None, :]
-    np.fill_diagonal(weight, 0.0)
-    won = (s[:, None] > s[None, :]) + 0.5 * (s[:, None] == s[None, :])
-    return float((weight * won).sum() / weight.sum())
+    p = np.asarray(p, dtype=float)
+    _, place = np.unique(np.asarray(score, dtype=float), return_inverse=True)
+    without = np.bincount(place, weights=1 - p)
+    beaten = np.cumsum(without) - without / 2
+    with_themselves = (p * (1 - p)).sum()
+    return float(((p * beaten[place]).sum() - with_themselves / 2) / (p.sum() * (1 - p).sum() - with_themselves))
 
 
 def auc_interval(y: ArrayLike, score: ArrayLike, level: float = 0.95, method: str = "wald") -> AucInterval:

@@ -20,7 +20,7 @@ from hepred_lib.errors import StudyError
 from hepred_lib.imaging.segmentation import volume_agreement
 from hepred_lib.stats.curves import columns_of
 from hepred_lib.stats.development import DevelopedModel
-from hepred_lib.stats.discrimination import auc, auc_interval, clustered_auc_interval, compare_aucs
+from hepred_lib.stats.discrimination import auc, auc_interval, clustered_auc_interval, compare_aucs, expected_auc
 from hepred_lib.stats.evaluation import (
     NOT_ASSESSABLE,
     calibration_reading,
@@ -554,3 +554,34 @@ def oracle_auc(rows: pd.DataFrame, truth: pd.DataFrame | None, *, notes: list[st
         notes.append("oracle: patients with and without expansion are needed.")
         return {f"{name}_auc": None for name in MODELS}
     return {f"{name}_auc": auc(y, known[f"p_{name}"]) for name in MODELS}
+
+
+def expected_skill(rows: pd.DataFrame, truth: pd.DataFrame | None) -> pd.DataFrame:
+    """The part of what can be known that each score finds: (expected AUC - 0.5) / (that of the best score - 0.5).
+
+    Parameters
+    ----------
+    rows : DataFrame
+        ``patient_id``, the models' ``p_image, p_clinical, p_integrated``, and ``score_*`` of the image's other
+        read-outs; those that a patient lacks are left out.
+    truth : DataFrame, optional
+        ``truth.csv``: the simulation's own probabilities, given the same information as each model has.
+
+    Returns
+    -------
+    DataFrame indexed by ``score``
+        ``expected_auc``, the ``best`` one, ``expected_skill``; no row where the truth does not name each patient.
+    """
+    table, columns = rows.set_index("patient_id"), ["score", "expected_auc", "best", "expected_skill"]
+    if truth is None or not table.index.isin(truth["patient_id"]).all():
+        return pd.DataFrame(columns=columns).set_index("score")
+    known = truth.set_index("patient_id").loc[table.index]
+    models = {f"p_{name}": name for name in MODELS}
+    readouts = {name: "image, " + name.removeprefix("score_") for name in table.filter(regex="^score_")}
+    found = []
+    for column, name in (models | readouts).items():
+        if table[column].notna().all():
+            best = expected_auc(known[f"p_{name.split(',')[0]}"], known["p_integrated"])
+            own = expected_auc(table[column], known["p_integrated"])
+            found.append((name, own, best, (own - 0.5) / (best - 0.5)))
+    return pd.DataFrame(found, columns=columns).set_index("score")

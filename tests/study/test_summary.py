@@ -172,6 +172,15 @@ def test_the_oracle_is_matched_by_patient_and_null_where_unknown(rows):
     assert summary.oracle_auc(rows, truth[1:], notes=[]) is None
 
 
+def test_the_best_score_has_a_skill_of_one_a_coin_of_none_and_unnamed_patients_no_row(rows):
+    truth = rows[["patient_id", "p_image", "p_clinical", "p_integrated"]].sample(frac=1, random_state=0)
+    judged = rows.assign(p_clinical=0.3, score_deep=1 - rows["p_image"], score_both=np.nan)
+    found = summary.expected_skill(judged, truth)["expected_skill"]
+    assert found.to_dict() == pytest.approx({"image": 1, "clinical": 0, "integrated": 1, "image, deep": -1})
+    assert summary.expected_skill(judged, None).empty
+    assert summary.expected_skill(judged, truth[1:]).empty
+
+
 def judged_patients(n=200, seed=0):
     rng = np.random.default_rng(seed)
     table = pd.DataFrame({"sex": rng.choice(["F", "M"], n), "age": rng.integers(40, 90, n).astype(float)})
