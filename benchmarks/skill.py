@@ -49,12 +49,12 @@ from skill_densenet import densenet_scores
 from hepred_lib.cohort.predictors import CLINICAL_CANDIDATES, predictor_frame
 from hepred_lib.cohort.scores import SCORES
 from hepred_lib.imaging.markers import measure_markers
-from hepred_lib.imaging.segmentation import agreement_by_group, dice, fill_holes, hd95_mm
-from hepred_lib.imaging.slices import from_torch, stored_grid
+from hepred_lib.imaging.segmentation import agreement_by_group, dice, hd95_mm
+from hepred_lib.imaging.slices import stored_grid
 from hepred_lib.multitask.data import Patient, fold_roles, load_patients
 from hepred_lib.multitask.device import pick_device
 from hepred_lib.multitask.network import MultitaskNetwork, NetworkSettings, load_network, save_network
-from hepred_lib.multitask.prediction import normalized_scores, predict_ensemble, score_scales
+from hepred_lib.multitask.prediction import normalized_scores, outlines_on, predict_ensemble, score_scales
 from hepred_lib.multitask.readout import ablation_scores
 from hepred_lib.multitask.training import TrainingSettings, complete_fold
 from hepred_lib.progress import progress
@@ -207,8 +207,8 @@ def read_patient(
     prediction, readings = predict_ensemble(networks, patient)
     logits = [reading.logit for reading in readings]
     grid = stored_grid(quality, patient.patient_id)
-    outline = fill_holes(grid.to_scan(from_torch(prediction.probability)) >= 0.5)
     hu, reference = open_inside(store, patient.patient_id, grid)
+    outline, _ = outlines_on(grid, hu, prediction)
     return {
         "logits": logits,
         "detected": int(prediction.detected),

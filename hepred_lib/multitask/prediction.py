@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from hepred_lib.errors import ManifestError, ScanError
-from hepred_lib.imaging.preprocessing import BrainSlices
+from hepred_lib.imaging.preprocessing import BrainSlices, SliceGrid
 from hepred_lib.imaging.scans import Scan
 from hepred_lib.imaging.segmentation import at_half_height, dice, fill_holes, hd95_mm, without_distant_specks
 from hepred_lib.imaging.slices import (
@@ -357,6 +357,23 @@ class Reference(NamedTuple):
     ventricles: np.ndarray | None
 
 
+def outlines_on(grid: SliceGrid, hu: np.ndarray, prediction: Prediction) -> tuple[np.ndarray, np.ndarray]:
+    """Hematoma and blood in the ventricles on a scan's own grid; no voxel is both.
+
+    Parameters
+    ----------
+    grid : SliceGrid
+        Of the slices that the networks saw.
+    hu : ndarray of shape (x, y, z)
+        The scan.
+    prediction : Prediction
+    """
+    blood, ventricular = (grid.to_scan(from_torch(seen)) for seen in (prediction.probability, prediction.ventricular))
+    outline = without_distant_specks(fill_holes((blood >= 0.5) & (blood >= ventricular)), grid.spacing_mm)
+    outline = at_half_height(outline, hu, grid.spacing_mm, ventricles=ventricular >= 0.5)
+    return outline, (ventricular >= 0.5) & ~outline
+
+
 def read_with(reader: Reader, row: Mapping[str, object]) -> tuple[Reading, Reference | None]:
     """Read one patient's baseline scan.
 
@@ -385,10 +402,7 @@ def read_with(reader: Reader, row: Mapping[str, object]) -> tuple[Reading, Refer
     prediction, readings = predict_ensemble(reader.networks, patient)
     logits = np.array([reading.logit for reading in readings])
     scores = standardize(pd.Series(logits), pd.Series(reader.scales.index), reader.scales)
-    blood, ventricular = (grid.to_scan(from_torch(seen)) for seen in (prediction.probability, prediction.ventricular))
-    outline = without_distant_specks(fill_holes((blood >= 0.5) & (blood >= ventricular)), scan.spacing_mm)
-    outline = at_half_height(outline, scan.hu, scan.spacing_mm, ventricles=ventricular >= 0.5)
-    ventricles = (ventricular >= 0.5) & ~outline
+    outline, ventricles = outlines_on(grid, scan.hu, prediction)
     voxel_ml = float(np.prod(scan.spacing_mm)) / 1000.0
     reading = Reading(
         scan=scan,
