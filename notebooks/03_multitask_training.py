@@ -85,15 +85,15 @@ cohort, quality = read_table(run.path("cohort.csv")), read_quality(run.folder / 
 assert fold in set(cohort["fold"]) - {-1}, f"fold must be one of {sorted(set(cohort['fold']) - {-1})}, got {fold}"
 
 # %% [markdown]
-# ## Who trains the network, and who does not
+# ## Roles of the patients
 #
-# A patient has one of three roles for this network: `in_fold` patients train it, `held_out` patients are the fold that it
-# never sees, `test` patients are never seen by any network. Held-out and test patients influence nothing: not the number
-# of epochs, not the learning rate, not the choice of weights. A test of the library permutes their labels and finds the
-# same weights, bit by bit.
+# A patient has one of three roles for this network: it is trained on `in_fold` patients; `held_out` patients are the
+# fold that it never sees; `test` patients are never seen by any network. Held-out and test patients influence nothing:
+# not the number of epochs, not the learning rate, not the choice of weights. A test of the library permutes their
+# labels and finds the same weights, bit by bit.
 #
-# Patients without a reference segmentation cannot train the segmentation; patients without an outcome train segmentation
-# and detection only.
+# Patients without a reference segmentation do not contribute to the training of segmentation; patients without an
+# outcome contribute to segmentation and detection only.
 
 # %%
 patients = load_patients(run.folder / "slices", cohort, quality)
@@ -171,11 +171,11 @@ assert predictions["dl_logit"].notna().all(), "every patient must have a logit, 
 # %% [markdown]
 # ### Learning curves
 #
-# Mean loss per epoch in the patients who train the network. The curves should fall and flatten. A curve that still
-# falls steeply at the end asks for more epochs; one that jumps asks for a smaller learning rate; an expansion loss that
-# stays near its start shows that the few outcomes teach little beyond their frequency. The curves cannot show
-# overfitting: a network that memorizes its patients has excellent ones. Held-out patients are not drawn, so that nobody
-# is tempted to choose by them; they are evaluated in notebook 04.
+# Mean loss per epoch in the patients it is trained on. The curves should fall and flatten. A curve that still falls
+# steeply at the end asks for more epochs; one that jumps asks for a smaller learning rate; an expansion loss that stays
+# near its start shows that the few outcomes teach little beyond their frequency. The curves cannot show overfitting: a
+# network that memorizes its patients has excellent ones. Held-out patients are not drawn, so that nobody is tempted to
+# choose by them; they are evaluated in notebook 04.
 
 # %%
 history = trained.history.assign(fold=fold)
@@ -196,8 +196,8 @@ pd.Series(parts, name="parameters").to_frame().assign(
 # %% [markdown]
 # ## The two read-outs
 #
-# When the deep features are done, two small linear layers are fitted once more, on the patients who trained the network:
-# they have few weights, and logistic regression finds the best ones exactly.
+# When the deep features are done, two small linear layers are fitted once more, on the same patients: they have few
+# weights, and logistic regression finds the best ones exactly.
 #
 # - **expansion**: ridge logistic regression of HE on the values that `readout` names. The findings are predicted
 #   descriptors, the log volumes, and the same descriptors *measured* inside the network's own segmentation. It is fitted on
@@ -237,9 +237,9 @@ pd.DataFrame({"weight": trained.network.context.weight.cpu().numpy()}, index=EVI
 # %% [markdown]
 # ## Predictions
 #
-# Every patient is predicted: held-out patients (unbiased), test patients, and the patients who trained the network. The
-# last are kept to demonstrate the leak: their logits usually separate the outcomes better than those of the others, and
-# a model built on them is too optimistic. The table shows the logits by role and outcome; compare the distance between
+# Every patient is predicted: held-out patients (unbiased), test patients, and the patients it was trained on. The last
+# are kept to demonstrate the leak: their logits usually separate the outcomes better than those of the others, and a
+# model built on them is too optimistic. The table shows the logits by role and outcome; compare the distance between
 # the two outcomes within each role. A hematoma that was not detected still has a logit, from the slices that come
 # closest.
 

@@ -92,9 +92,9 @@ if image_source == "scans":
 # %% [markdown]
 # ## One scale for all networks
 #
-# Logits of two networks cannot be compared: one may be larger throughout. Each network is standardized by the mean and the
-# standard deviation (SD) of its own *held-out* fold. Patients who trained it would give a wider scale than new patients
-# have. Labels play no part; the mean and SD are the only quantities taken from held-out patients.
+# Logits of two networks cannot be compared: one may be larger throughout. Each network is standardized by the mean and
+# the standard deviation (SD) of its own *held-out* fold. Patients it was trained on would give a wider scale than new
+# patients have. Labels play no part; the mean and SD are the only quantities taken from held-out patients.
 
 # %%
 cohort = read_table(run.path("cohort.csv"))
@@ -128,7 +128,7 @@ assert image["dl_score"].notna().all(), "no score may be missing"
 # In development patients the SD is about 1 by construction. In test patients it is usually smaller, because a mean of
 # networks varies less than one network. A probability that was fitted on the wider score is then somewhat too cautious;
 # the ratio is stored with the model. A spread between networks that is as large as the SD between patients means that
-# the score mostly reflects which patients trained the network.
+# the score mostly reflects on which patients each network was trained.
 
 # %%
 described = {

@@ -105,7 +105,8 @@ assert not set(development["patient_id"]) & set(test["patient_id"]), "no test pa
 #
 # A number enters as a straight line in the log odds. Where that is not plausible beforehand, a study offers
 # `log(baseline_volume_ml)`, or `spline(age)`, a restricted cubic spline with three knots at the 10th, 50th and 90th
-# percentile, which counts two parameters and enters as a whole (Harrell 2015). Values are imputed before they are bent.
+# percentile, which counts two parameters and enters as a whole (Harrell 2015). Values are imputed before they are
+# transformed.
 
 # %%
 known = [name for name in development if development[name].notna().any()]
@@ -135,9 +136,9 @@ show(run.folder, "missing", drawing.missing_table(x, y).assign(simulated=simulat
 # ### Correlation
 #
 # Spearman's rank correlation of each pair, in the patients who have both values. Two candidates that measure the same
-# thing (a coma scale and a stroke scale, two blood pressures) compete for one place in the model, and which of them wins
-# is then close to a coin toss. A dark field in this figure announces an unstable choice below; it does not say which of the
-# two matters. An empty field is a pair whose correlation is not known, because one of the two does not vary.
+# thing (a coma scale and a stroke scale, two blood pressures) compete for one place in the model, and which of them
+# wins is then close to a coin toss. A dark cell suggests an unstable choice below; it does not say which of the two
+# matters. An empty cell is a pair whose correlation is not known, because one of the two does not vary.
 
 # %%
 show(run.folder, "correlation", drawing.correlation_table(x).assign(simulated=simulated))
@@ -295,8 +296,8 @@ tables.save_table(run.folder, "variance_inflation", inflation.sort_values("gvif"
 # ## Stability of the selection
 #
 # How often each candidate was chosen over the resamples. A variable near one half would have been dropped in a second
-# sample from the same hospital as easily as kept. A dot above one half that is not filled, or a filled one below it, shows
-# that the final choice hangs on a few patients.
+# sample from the same hospital as easily as kept. A dot above one half that is not filled, or a filled one below it,
+# shows that the final choice depends on a few patients.
 
 # %%
 inclusion = drawing.inclusion_table(model)
@@ -428,7 +429,7 @@ if len(by_site):
 # by the whole procedure, is applied to the development patients and compared with the model of this page, both before
 # shrinkage (Riley and Collins 2023). In the first panel a line spans the middle 95 % of a patient's probabilities:
 # where the lines are long, the model gives a probability that the data do not determine, however well it discriminates
-# on average. The second panel shows how often a resample's model classifies the patient otherwise at the threshold;
+# on average. The second panel shows how often a resample's model classifies the patient differently at the threshold;
 # patients near it often change, patients far from it should not. The third shows the resamples' calibration curves.
 
 # %%
@@ -436,8 +437,8 @@ instability = drawing.instability_table(model, x, y, threshold)
 show(run.folder, "instability_clinical", instability.assign(simulated=simulated))
 
 # %% [markdown]
-# The same in numbers: the mean absolute prediction error (MAPE), and the share of the patients whom more than one resample
-# in ten classifies otherwise.
+# The same in numbers: the mean absolute prediction error (MAPE), and the share of the patients whom more than one
+# resample in ten classifies differently.
 
 # %%
 unstable = tables.instability_summary(instability)

@@ -23,10 +23,10 @@
 # tables and figures.
 
 # %% [markdown]
-# An image score that predicts expansion is of use only if it says something that the bedside does not say already. The
-# integrated model is the clinical model of notebook 05 plus one number per patient. What can go wrong is the origin of that
-# number: a score that comes from networks which were trained on the same patients looks far better than it is. The middle
-# of this chapter shows by how much.
+# An image score that predicts expansion is of use only if it adds information to the bedside variables. The integrated
+# model is the clinical model of notebook 05 plus one number per patient. What can go wrong is the origin of that
+# number: a score that comes from networks which were trained on the same patients looks far better than it is. The
+# middle of this chapter shows by how much.
 
 # %%
 import numpy as np
@@ -96,10 +96,11 @@ assert len(x) == len(patients), "predictors and patients must be the same rows"
 # %% [markdown]
 # ## The model
 #
-# The bedside variables are chosen by the procedure of notebook 05, then the score joins. The score is not a candidate in the
-# selection, but it helps to impute what is missing; a variable may therefore be chosen here that was not chosen there, or
-# the other way round. As before, imputation and selection are repeated in every resample. The network is not: training it
-# again hundreds of times is out of reach, so the optimism below covers everything but the network.
+# The bedside variables are chosen by the procedure of notebook 05, then the score is added. The score is not a
+# candidate in the selection, but it helps to impute what is missing; a variable may therefore be chosen here that was
+# not chosen there, or the other way round. As before, imputation and selection are repeated in every resample. The
+# network is not: training it again hundreds of times is out of reach, so the optimism below covers everything but the
+# network.
 
 # %%
 how = {name: clinical_model["logistic"]["settings"][name] for name in ("criterion", "alpha")}
@@ -242,7 +243,9 @@ assert in_sample.notna().all() or not numbers, "every development patient must h
 # %%
 unseen = (x[held], patients.loc[held, "he"].astype(int))
 leak = leak_demonstration(x[rows], y, settings, in_sample=in_sample, test=unseen) if numbers else pd.DataFrame()
-tables.save_table(run.folder, "leak", leak.rename_axis("score").reset_index())
+tables.save_table(
+    run.folder, "leak", leak.rename(lambda name: name.replace("_", "-")).rename_axis("score").reset_index()
+)
 
 # %% [markdown]
 # ## Probabilities

@@ -159,8 +159,8 @@ FIGURES: dict[str, FigureSpec] = {
     **{
         f"instability_{name}": _figure(
             f"Instability of the {name} model, before shrinkage: (a) each patient's probability in the resamples' "
-            "models (95 % range), (b) how often they classify the patient otherwise, and (c) their calibration in the "
-            "development patients; dotted: no difference, and in (b) the threshold.",
+            "models (95 % range), (b) how often they classify the patient differently, and (c) their calibration in "
+            "the development patients; dotted: no difference, and in (b) the threshold.",
             models.instability, DOUBLE_MM, 66,
             "kind", "p", "low", "high", "changed", "threshold", "curve", "observed", "mape",
         )

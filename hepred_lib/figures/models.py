@@ -276,7 +276,9 @@ def instability(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     axes[0].set_title(f"Mean absolute prediction error {patients['mape'].iloc[0]:.2f}")
     axes[1].scatter(patients["p"], 100 * patients["changed"], s=4, color=BLUE, linewidth=0)
     axes[1].axvline(patients["threshold"].iloc[0], **GUIDE)
-    axes[1].set(ylabel="Classified otherwise, % of resamples", ylim=(-2, 102), title="Classification at the threshold")
+    axes[1].set(
+        ylabel="Classified differently, % of resamples", ylim=(-2, 102), title="Classification at the threshold"
+    )
     for _, curve in curves.groupby("curve"):
         axes[2].plot(curve["p"], curve["observed"], color=BLUE, alpha=0.25, linewidth=0.5)
     axes[2].set(ylabel="Observed proportion with HE", title="Calibration, apparent")

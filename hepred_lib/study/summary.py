@@ -261,8 +261,8 @@ def flow_table(table: pd.DataFrame, cohort: pd.DataFrame, excluded: pd.DataFrame
     """What the flow of participants draws: one row per box, from the rows of the manifest to both sets."""
     known, missing = cohort[cohort["he"].notna()], count_missing(cohort)
     words = {
-        "blood_free": "No hemorrhage",
-        "without_outcome": "Hemorrhage without outcome",
+        "blood_free": "No hemorrhage: networks only",
+        "without_outcome": "Hemorrhage without outcome: networks only",
         "development": f"Development set, {folds} folds",
         "test": "Test set",
     }
