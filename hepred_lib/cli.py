@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 # A full or read-only disk, or a folder of others: nobody's code is at fault.
 NOT_WRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
-NO_FOLDER = (errno.EEXIST, errno.ENOTDIR)  # --out is, or leads through, a file
+NO_PLACE = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR)  # --out is, or leads through, a file; or a file is a folder
 
 UsageError = typer.BadParameter.__base__  # of the command line: an option or argument that cannot be
 app = typer.Typer(
@@ -317,7 +317,7 @@ def predict(
 
     frozen = load_frozen(run.resolve(), updated=updated)
     with threadpool_limits(study_threads(run, "08")):
-        bedside = read_bedside(clinical, others=frozen.offered) if clinical else None
+        bedside = read_bedside(clinical, others=read_table(run / "cohort.csv").columns) if clinical else None
         answer, overview = predict_one(frozen, ct, bedside, out=out)
     write_bytes(out / "overview.png", render(draw("overview", overview, stamp=True))["png"])
     print(json.dumps(answer, indent=1))
@@ -509,8 +509,8 @@ def main() -> None:
     except InputError as error:
         _leave(str(error), 2)
     except OSError as error:
-        told = f"cannot write {error.filename or 'a file'}: {error.strerror}."
-        if error.errno in NO_FOLDER:
+        told = f"cannot write {error.filename2 or error.filename or 'a file'}: {error.strerror}."
+        if error.errno in NO_PLACE:
             _leave(told, 2)
         if error.errno not in NOT_WRITTEN:
             raise

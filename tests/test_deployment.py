@@ -55,6 +55,14 @@ def test_a_wrong_value_is_refused_in_one_sentence(bedside, content, message):
     assert "\n" not in str(refusal.value)
 
 
+def test_columns_of_the_studys_own_are_numbers_or_text(bedside):
+    values = {"ldh_u_l": 240, "ward": "north", "apoe": None}
+    assert read_bedside(bedside(values), others=[*values, "age"]) == values
+    for wrong, message in (({"ldh_u_l": True}, "ldh_u_l must be within"), ({"age": 260}, "age must be within 18")):
+        with pytest.raises(ManifestError, match=message):
+            read_bedside(bedside(wrong), others=["ldh_u_l", "age"])
+
+
 def test_a_byte_order_mark_is_forgiven(bedside):
     assert read_bedside(bedside('\ufeff{"age": 71}')) == {"age": 71}
 

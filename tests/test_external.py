@@ -268,7 +268,7 @@ def curved(tmp_path_factory) -> FrozenStudy:
 )
 def test_a_probability_is_null_where_every_selected_predictor_is_unknown(curved, tmp_path, bedside, known, warnings):
     write_json(tmp_path / "patient.json", bedside)
-    given = read_bedside(tmp_path / "patient.json", others=curved.offered)
+    given = read_bedside(tmp_path / "patient.json", others=["ldh_u_l"])
     assert predict_table(curved, pd.DataFrame([given]))["p_clinical"].notna().item() is known
     assert bedside_warnings(curved, given) == warnings
 

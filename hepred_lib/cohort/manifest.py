@@ -378,7 +378,7 @@ def read_bedside(path: str | os.PathLike, *, others: Collection[str] = ()) -> di
     ----------
     path : path
     others : collection of str
-        Columns beyond those of the rules, of numbers: what a study offered to selection of its own manifest.
+        Columns beyond those of the rules, such as a study's own: any number or text.
 
     Raises
     ------
@@ -397,7 +397,8 @@ def read_bedside(path: str | os.PathLike, *, others: Collection[str] = ()) -> di
         raise ManifestError(f"{path.name} must be {form}, got {shown(error, 200).rstrip('.')}.") from error
     for name, value in values.items():
         with named(f"{path.name}:"):
-            _require_value(name, value, Column(name, "number", "", -1e12, 1e12) if name in others else None)
+            kind = "text" if isinstance(value, str) else "number"
+            _require_value(name, value, Column(name, kind, "", -1e12, 1e12) if name in others else None)
     return values
 
 

@@ -83,11 +83,6 @@ class FrozenStudy:
         """Threshold of each model, chosen on development patients."""
         return {name: model.threshold for name, model in self.models.items()}
 
-    @property
-    def offered(self) -> tuple[str, ...]:
-        """Columns that the models were offered, of the rules or of the study's own manifest."""
-        return columns_of([term for model in self.models.values() for term in model.offered])
-
 
 def load_frozen(folder: Path, *, device: str = "auto", updated: Path | None = None) -> FrozenStudy:
     """Load a finished study; its networks read on the device of this name.
