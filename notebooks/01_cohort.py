@@ -345,10 +345,10 @@ if truth:
 #
 # Nothing on this page shows whether the included patients represent those in whom a model would be used; that depends
 # on how the hospital recruited them. A study of real patients must report how many follow-up scans are missing, and
-# why, and how patients were treated between the scans: lower pressure, reversal of anticoagulation or surgery changes
-# who expands, and the models predict the risk under that treatment. Expansion is a threshold on two measured volumes:
-# an error of 5 % of each makes some labels wrong, most often in large hematomas, of which a few millilitres are a small
-# part, and no model can predict these labels.
+# why, and how patients were treated between the scans: blood-pressure lowering, reversal of anticoagulation or surgery
+# changes who expands, and the models predict the risk under that treatment. Expansion is a threshold on two measured
+# volumes: an error of 5 % of each makes some labels wrong, most often in large hematomas, of which a few millilitres
+# are a small part, and no model can predict these labels.
 #
 # What this page leaves for the others: the included patients with split and fold, and the excluded ones with reasons.
 

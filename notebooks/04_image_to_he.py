@@ -220,10 +220,10 @@ ablation_table(kept, image).round(3)
 
 # %% [markdown]
 # AUC in test patients (out-of-fold in development patients where none are held out), with DeLong's interval, and the
-# correlation (Spearman) with the score that this study uses. Read the intervals first: with a hundred test patients, all
-# differences between rows may be chance. Where `deep` is no better than `volume`, the network has learned no more about
-# expansion than the size. The table chooses nothing: `readout` was set before. Where the truth
-# is simulated, notebook 07 says how much of what can be known from the image each read-out finds.
+# correlation (Spearman) with the score that this study uses. Read the intervals first: with a hundred test patients,
+# all differences between rows may be chance. Where `deep` is no better than `volume`, the network has learned no more
+# about expansion than the size. The table chooses nothing: `readout` was set before. Where the truth is simulated,
+# notebook 07 says how much of what can be known from the image each read-out finds.
 
 # %% [markdown]
 # ## How the networks learned

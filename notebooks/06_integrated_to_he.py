@@ -82,8 +82,8 @@ patients = cohort.merge(image, on="patient_id", validate="one_to_one").reset_ind
 assert len(patients) == len(cohort), "every patient with an outcome must have a DL score"
 
 # %% [markdown]
-# Development patients serve to develop the model. Of the test patients only one use is made before notebook 07: to show
-# what the leak costs. Nothing is chosen by them.
+# Development patients serve to develop the model. Test patients are used on this page only to show what the leak costs;
+# nothing is chosen by them.
 
 # %%
 rows, held = patients["split"].eq("development"), patients["split"].eq("test")

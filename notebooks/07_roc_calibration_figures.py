@@ -365,9 +365,10 @@ oracle = summary.oracle_auc(test, known, notes=notes)
 show(run.folder, "oracle", drawing.oracle_table(test, judged, oracle).assign(simulated=True))
 
 # %% [markdown]
-# With few events luck decides an AUC. It averages out where the simulation's probabilities take the place of the outcomes:
-# the *expected AUC*. The *expected skill* is the part of what can be known that a score finds, 0 for a coin and 1 for the
-# best that its information allows: for the image and its read-outs (notebook 04), the bedside variables, or both.
+# With few events an AUC depends largely on chance, which averages out where the simulation's probabilities replace the
+# outcomes: the *expected AUC*. The *expected skill* is the part of what can be known that a score finds, 0 for chance
+# and 1 for the best that its information allows: for the image and its read-outs (notebook 04), the bedside variables,
+# or both.
 
 # %%
 summary.expected_skill(test.merge(readouts, on="patient_id", validate="one_to_one"), known).round(3)
