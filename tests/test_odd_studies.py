@@ -136,8 +136,11 @@ def test_no_name_is_live_html_and_the_run_is_only_read(run, tmp_path):
         assert not [script for script in scripts.found if "alert" in script], path.name
 
 
-def test_a_remark_about_a_patient_is_on_no_card(run):
-    assert "remark" not in (run / "report" / "data_card.md").read_text(encoding="utf-8")
+def test_the_card_says_simulated_without_a_named_truth_and_repeats_no_remark(run):
+    card = (run / "report" / "data_card.md").read_text(encoding="utf-8")
+    assert "The data are simulated" in card
+    assert "Best achievable" not in card
+    assert "remark" not in card
 
 
 @pytest.fixture(scope="module")

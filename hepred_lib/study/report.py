@@ -54,7 +54,7 @@ from hepred_lib.study.files import (
 )
 from hepred_lib.study.one_page import OnePage, Part, pdf, printed, read_picture
 from hepred_lib.study.printing import print_tables
-from hepred_lib.study.run import blaming_damage
+from hepred_lib.study.run import are_simulated, blaming_damage
 from hepred_lib.study.summary import MODELS
 from ich_phantom import growth, patients
 
@@ -199,9 +199,14 @@ class Files:
         return self.json(f"records/{notebook}*.json")
 
     @property
+    def truth(self) -> str:
+        """The file of the simulation's own probabilities, empty where the study names none."""
+        return str(self.record("01_cohort")["parameters"]["truth"])
+
+    @property
     def simulated(self) -> bool:
-        """Whether the patients are simulated, by a truth that the study names: reports compare with it."""
-        return bool(self.record("01_cohort")["parameters"]["truth"])
+        """Whether the patients are simulated: see :func:`hepred_lib.study.run.are_simulated`."""
+        return are_simulated(self.table("cohort.csv")["patient_id"], self.truth)
 
     @property
     def models(self) -> list[str]:
