@@ -208,7 +208,8 @@ def odds_ratios(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     _say_further(axes, -0.85, "p", weight="bold")
     axes.set_yticks(range(len(terms)), labels[terms])
     axes.tick_params(axis="y", length=0)
-    axes.set(ylim=(len(terms) - 0.5, -0.6), xlabel="Odds ratio of HE (above 1: higher risk)")
+    axes.set(ylim=(len(terms) - 0.5, -0.6), xlabel="Odds ratio of HE")
+    _say_sides(axes, -0.85)
     handles = [Line2D([], [], label=style.name, color=style.color, marker=style.marker) for style, _ in shown]
     if any(map(differs, table.itertuples())):
         handles.append(Line2D([], [], linestyle="", color="black", label="profile-likelihood limit", **PROFILE))
@@ -245,6 +246,15 @@ def profile_words(table: pd.DataFrame) -> str:
     if not said:
         return "Profile-likelihood limits lie within 5 % of Wald's."
     return f"Ticks: profile-likelihood limits, where they differ by 5 % or more: {'; '.join(said)}."
+
+
+def _say_sides(axes: Axes, place: float) -> None:
+    """Say over each side of 1 what it means, where the side has room for the words."""
+    low, high = np.log(axes.get_xlim())
+    one = -low / (high - low)
+    for words, left, right in (("lower risk", 0.0, one), ("higher risk", one, 1.0)):
+        if right - left > 0.2:
+            axes.text((left + right) / 2, place, words, transform=axes.get_yaxis_transform(), ha="center", va="center")
 
 
 def _say_further(axes: Axes, place: float, text: str, **look: Any) -> None:
