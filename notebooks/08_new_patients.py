@@ -299,10 +299,13 @@ tables.save_table(folder, "needed_patients", pd.DataFrame(sizes).T.rename_axis("
 # %% [markdown]
 # ## Published bedside scores
 #
-# In the patients whose columns are complete; they too were made elsewhere, and are the fair comparison.
+# In the patients whose columns are complete; they too were made elsewhere, and are the fair comparison. Blend sign and
+# hypodensity, where no reader gave them, are measured in the reference segmentation, and in the predicted one where there
+# is none.
 
 # %%
-scores = summary.bedside_scores(known, notes=notes)
+seen = known[["blend_seen", "hypodensity_seen"]].set_axis(["blend_sign", "any_hypodensity"], axis=1)
+scores = summary.bedside_scores(known.fillna(seen), notes=notes)
 tables.save_table(folder, "bedside_scores", tables.bedside_table(scores))
 
 # %% [markdown]

@@ -304,6 +304,7 @@ def pretended(monkeypatch):
     """Scans are read without networks."""
     monkeypatch.setattr(prediction, "read_with", read)
     monkeypatch.setattr(prediction, "picture", lambda reading, reference: {})
+    monkeypatch.setattr(prediction, "signs_seen", lambda reading, reference: {})
     monkeypatch.setattr(prediction, "slice_calls", lambda reading: pd.DataFrame(columns=["patient_id"]))
 
 

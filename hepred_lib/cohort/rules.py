@@ -23,27 +23,10 @@ SPLITS = ("development", "test")
 LOCATIONS = ("basal_ganglia", "thalamus", "lobar", "brainstem", "cerebellum")
 OLD_NAMES = {"dl_score": "external_score"}  # of columns, still read
 # Columns that a study adds to its patients: one of the manifest by such a name would be lost, or stop a chapter.
-OWN_NAMES = frozenset(
-    [
-        "fold",
-        "reason",
-        "has_hemorrhage",
-        "outside_window",
-        "outcome_weight",
-        "dl_score",
-        "dl_score_spread",
-        "network_score",
-        "hematoma_detected",
-        "predicted_volume_ml",
-        "predicted_ivh_ml",
-        "flags",
-        "unread",
-        "unmasked",
-        "unmeasured",
-        "p_image",
-        "p_clinical",
-        "p_integrated",
-    ]
+OWN_NAMES = (
+    *("fold", "reason", "has_hemorrhage", "outside_window", "outcome_weight", "dl_score", "dl_score_spread"),
+    *("network_score", "hematoma_detected", "predicted_volume_ml", "predicted_ivh_ml", "flags", "unread", "unmasked"),
+    *("unmeasured", "blend_seen", "hypodensity_seen", "p_image", "p_clinical", "p_integrated"),
 )
 
 

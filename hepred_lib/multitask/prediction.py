@@ -28,6 +28,7 @@ import torch
 from torch import Tensor
 
 from hepred_lib.errors import ManifestError, ScanError
+from hepred_lib.imaging.markers import measure_markers
 from hepred_lib.imaging.preprocessing import BrainSlices, SliceGrid
 from hepred_lib.imaging.scans import Scan
 from hepred_lib.imaging.segmentation import at_half_height, dice, fill_holes, hd95_mm, without_distant_specks
@@ -62,7 +63,7 @@ AGREEMENT = (
 )
 READ = (
     *("patient_id", "dl_score", "dl_score_spread", "hematoma_detected", "predicted_volume_ml"),
-    *("predicted_ivh_ml", "flags", "unread", "unmasked"),
+    *("predicted_ivh_ml", "flags", "unread", "unmasked", "blend_seen", "hypodensity_seen"),
 )
 VALUES = READOUTS["both"]
 
@@ -430,7 +431,7 @@ class Readings:
     ----------
     table : DataFrame
         One row per scan: score, spread, detection, volumes, flags, in ``unread`` why a scan could not be read, and in
-        ``unmasked`` why its mask could not.
+        ``unmasked`` why its mask could not; where they were asked for :func:`signs_seen`.
     agreement : DataFrame
         ``segmentation.csv``: one row per scan with a reference outline.
     slices : DataFrame
@@ -454,6 +455,7 @@ def read_cohort(
     folds: pd.Series | None = None,
     *,
     explain: Callable[[ScanError, Mapping[str, object]], str] | None = None,
+    signs: bool = False,
 ) -> Readings:
     """Read the baseline scans of a manifest's rows; without networks none is read.
 
@@ -466,6 +468,8 @@ def read_cohort(
     explain : callable, optional
         Given, a scan or a mask that cannot be read stops nobody else: the words for its error and row are in the
         table. A scan is read whatever its mask is.
+    signs : bool
+        Measure the signs that bedside scores need.
 
     Raises
     ------
@@ -490,6 +494,7 @@ def read_cohort(
         found = {name: getattr(reading, name) for name in ("dl_score", "dl_score_spread", "flags")}
         found |= {"hematoma_detected": int(reading.prediction.detected), "predicted_volume_ml": reading.volume_ml}
         found |= {"predicted_ivh_ml": reading.ventricles_ml, "unread": "", "unmasked": fault}
+        found |= signs_seen(reading, reference) if signs else {}
         table.append({"patient_id": patient, **found})
         slices.append(slice_calls(reading))
         agreement += [outline_agreement(reading, reference)] if reference is not None else []
@@ -520,6 +525,16 @@ def outline_agreement(reading: Reading, reference: Reference) -> dict[str, float
         "reference_ivh_ml": np.nan if known is None else float(known.sum()) * voxel_ml,
         "predicted_ivh_ml": reading.ventricles_ml,
     }
+
+
+def signs_seen(reading: Reading, reference: Reference | None) -> dict[str, float]:
+    """Blend sign and hypodensity (0/1) in the reference outline, without one in the predicted; NaN where it is empty.
+
+    They take the place of a reader's, which the manifest calls ``blend_sign`` and ``any_hypodensity``.
+    """
+    outline = reading.outline if reference is None else reference.outline
+    found = measure_markers(reading.scan.hu, outline, reading.scan.spacing_mm)
+    return {"blend_seen": found["blend"], "hypodensity_seen": found["any_hypodensity"]}
 
 
 def slice_calls(reading: Reading) -> pd.DataFrame:

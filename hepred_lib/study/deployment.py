@@ -197,7 +197,7 @@ def read_scans(frozen: FrozenStudy, table: pd.DataFrame) -> Readings:
     table : DataFrame
         As :func:`new_patients` gives it.
     """
-    readings = read_cohort(frozen.reader or Reader((), pd.DataFrame(), {}), table, explain=fault_of)
+    readings = read_cohort(frozen.reader or Reader((), pd.DataFrame(), {}), table, explain=fault_of, signs=True)
     # Without a reference it is not known which slices have blood.
     known = readings.slices["patient_id"].isin(readings.agreement["patient_id"])
     return replace(readings, slices=readings.slices[known])

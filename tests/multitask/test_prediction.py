@@ -1,6 +1,7 @@
 """Scores: standardized by each fold's own held-out patients, joined without a leak."""
 
 import copy
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ import torch
 from hepred_lib.multitask.data import DESCRIPTORS
 from hepred_lib.multitask.network import EVIDENCE, READOUTS, MultitaskNetwork, NetworkSettings
 from hepred_lib.multitask.prediction import (
+    Reference,
     column_scores,
     normalized_scores,
     predict_cohort,
@@ -17,6 +19,7 @@ from hepred_lib.multitask.prediction import (
     predict_patient,
     raw_scores,
     score_scales,
+    signs_seen,
 )
 from hepred_lib.study.files import write_table
 
@@ -128,3 +131,16 @@ def test_raw_scores_are_those_of_the_networks_or_of_the_manifest(tmp_path, folds
     assert len(raw_scores(tmp_path, pd.DataFrame(), [0, 1])) == len(folds)
     cohort = pd.DataFrame({"patient_id": ["a", "b"], "split": "development", "external_score": [1.0, 3.0]})
     assert raw_scores(tmp_path, cohort, [])["dl_logit"].tolist() == [1.0, 3.0]
+
+
+def test_signs_are_measured_in_the_reference_and_without_one_in_the_prediction():
+    hu, predicted = np.full((40, 40, 12), 30.0), np.zeros((40, 40, 12), bool)
+    predicted[10:30, 10:30, 2:10] = True
+    hu[predicted] = 65.0
+    hu[15:25, 15:25, 3:9] = 35.0
+    scan = SimpleNamespace(hu=hu, spacing_mm=(1.0, 1.0, 5.0))
+    reading, reference = SimpleNamespace(scan=scan, outline=predicted), np.zeros_like(predicted)
+    assert signs_seen(reading, None)["hypodensity_seen"] == 1
+    reference[10:14, 10:30, 2:10] = True
+    assert signs_seen(reading, Reference(reference, None)) == {"blend_seen": 0, "hypodensity_seen": 0}
+    assert np.isnan(signs_seen(reading, Reference(np.zeros_like(predicted), None))["blend_seen"])
