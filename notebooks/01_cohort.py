@@ -35,6 +35,7 @@ from hepred_lib.cohort.predictors import (
     RADIOLOGICAL_CANDIDATES,
     candidate_terms,
     predictor_frame,
+    predictor_label,
     predictor_quantity,
     predictor_terms,
 )
@@ -193,7 +194,7 @@ shares = pd.DataFrame(gaps).rename_axis("variable").reset_index().melt("variable
 shares = shares.assign(n=shares["group"].map({name: members.sum() for name, members in groups.items()}))
 cells = shares.sort_values("variable", key=lambda names: names.map(list(values).index), kind="stable")
 cells = cells[cells.groupby("variable")["share"].transform("max").gt(0)]
-show(run.folder, "missing_by_set", cells.assign(variable=cells["variable"].map(words), simulated=simulated))
+show(run.folder, "missing_by_set", cells.assign(variable=cells["variable"].map(predictor_label), simulated=simulated))
 
 # %% [markdown]
 # ### Table 1

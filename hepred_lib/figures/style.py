@@ -107,7 +107,7 @@ MODELS = {
     "clinical": LineStyle("Clinical", ORANGE, (0, (4, 1, 1, 1)), "^"),
     "integrated": LineStyle("Integrated", GREEN, "-", "o"),
     "oracle": LineStyle("Oracle", GREY, ":", "D"),
-    "treat_all": LineStyle("Treat all", "black", (0, (1, 1)), ""),
+    "treat_all": LineStyle("Treat all", "black", (0, (1, 2)), ""),
     "treat_none": LineStyle("Treat none", GREY, "-", ""),
 }
 

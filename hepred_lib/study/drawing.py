@@ -45,7 +45,7 @@ pd.set_option("display.max_colwidth", None)  # on a page, a cell of text is show
 
 def missing_table(x: pd.DataFrame, y: pd.Series) -> pd.DataFrame:
     """What the figure of missing values draws: the share of each incomplete candidate, most first, by outcome."""
-    groups = {"all": y.notna(), "no HE": y.eq(0), "HE": y.eq(1)}
+    groups = {"All": y.notna(), "No HE": y.eq(0), "HE": y.eq(1)}
     share = x.isna().mean().sort_values(ascending=False, kind="stable")
     cells = [(name, group, x.loc[rows, name]) for name in share.index[share.gt(0)] for group, rows in groups.items()]
     records = [(predictor_label(name), group, len(values), values.isna().mean()) for name, group, values in cells]
