@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits
 from hepred_lib import __version__
 from hepred_lib.cards import held_cards
 from hepred_lib.errors import InputError, StudyError
-from hepred_lib.study.definition import load_study, study_parameters
+from hepred_lib.study.definition import TRAINING, load_study, study_parameters
 from hepred_lib.study.files import read_results, read_table, write_bytes
 from hepred_lib.study.resources import cards_of, training_gb
 from hepred_lib.study.run import are_simulated, project_root, require_consistent, step_name, study_threads
@@ -243,6 +243,8 @@ def notebook(
     watch_owner()
     described = load_study(study)
     folder = run_folder(described, runs_dir)
+    if name == TRAINING and fold not in range(described.folds):
+        raise StudyError(f"{name} needs --fold 0 to {described.folds - 1}, got {'none' if fold is None else fold}.")
     extra = {} if fold is None else {"fold": fold}
     parameters = study_parameters(described, name, runs_dir=runs_dir, **extra)
     executed = step_name(name, fold)

@@ -7,7 +7,10 @@ import pytest
 from typer.testing import CliRunner
 
 from hepred_lib import cli
+from hepred_lib.study.definition import PROJECT
 from hepred_lib.study.files import write_json
+
+SMOKE = PROJECT / "studies" / "smoke.yaml"
 
 
 @pytest.mark.parametrize(
@@ -49,7 +52,9 @@ def refused(monkeypatch, capsys, *arguments: str) -> str:
         ("import-dicom nowhere out", "SOURCE must be a folder of DICOM files, got none"),
         ("import-dicom export out", "no DICOM images found in SOURCE: 1 files are not DICOM"),
         ("import-dicom export table.csv", "OUT must be a folder that can be written"),
-        ("import-dicom export out --clinical none.csv", "must be a readable file, got No such file"),
+        ("import-dicom export out --clinical none.csv", r"cannot read none\.csv: no such file\."),
+        ("check none.csv", r"cannot read none\.csv: no such file\."),
+        ("segment export/none.nii --out out", "which does not exist"),
         ("import-dicom export out --clinical table.csv --mapping none.yaml", r"cannot read none\.yaml"),
         ("import-dicom export out --mapping none.yaml", "--mapping must say which columns of a --clinical table"),
         ("import-dicom export out --words none.yaml", r"cannot read none\.yaml: No such file"),
@@ -59,6 +64,8 @@ def refused(monkeypatch, capsys, *arguments: str) -> str:
         ("simulate out --matrix 10", "Invalid value for '--matrix': .* greater than or equal to 64"),
         ("simulate out --site C", "--site must be A or B, got 'C'"),
         ("run none.yaml", r"none\.yaml is not there"),
+        (f"notebook {SMOKE} 03_multitask_training", "03_multitask_training needs --fold 0 to 1, got none"),
+        (f"notebook {SMOKE} 03_multitask_training --fold 2", "needs --fold 0 to 1, got 2"),
         ("segment table.csv --out table.csv", r"cannot write table\.csv: File exists\."),
         ("segment table.csv --out table.csv/out", r"cannot write table\.csv/out: Not a directory\."),
         *((f"{command} export", "must be the folder of a finished study") for command in ("figures", "report")),

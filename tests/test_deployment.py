@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from hepred_lib.cohort.manifest import read_bedside
-from hepred_lib.errors import ManifestError, StudyError
+from hepred_lib.cohort.manifest import read_bedside, read_manifest
+from hepred_lib.errors import ManifestError, ScanError, StudyError
+from hepred_lib.imaging.scans import read_scan
 from hepred_lib.study.deployment import load_frozen
 
 
@@ -65,6 +66,12 @@ def test_columns_of_the_studys_own_are_numbers_or_text(bedside):
 
 def test_a_byte_order_mark_is_forgiven(bedside):
     assert read_bedside(bedside('\ufeff{"age": 71}')) == {"age": 71}
+
+
+def test_a_file_that_is_not_there_is_said_in_plain_words(tmp_path):
+    for read, error in ((read_bedside, ManifestError), (read_manifest, ManifestError), (read_scan, ScanError)):
+        with pytest.raises(error, match=r"^cannot read .*none: no such file\.$"):
+            read(tmp_path / "none")
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "cp1252"])

@@ -25,6 +25,7 @@ import pandas as pd
 
 from hepred_lib.cohort.rules import COLUMNS, PATIENT_ID, Problem, count_of, located
 from hepred_lib.disk import regular_bytes
+from hepred_lib.errors import ManifestError
 
 LARGEST_MB = 200  # of a file, and of a workbook when it is unpacked
 MOST_COLUMNS, MOST_ROWS = 4000, 1_048_576  # the rows of an Excel worksheet
@@ -121,6 +122,11 @@ def read_cells(path: str | os.PathLike) -> Cells:
 
     Nothing that the file contains raises: what is wrong is in ``problems``. ``patient_id`` is not required here, since
     a hospital's table may name it otherwise.
+
+    Raises
+    ------
+    ManifestError
+        There is no such file.
     """
     path = Path(path)
     try:
@@ -167,6 +173,8 @@ def _content(path: Path) -> bytes:
     """The bytes of a regular file of a size that a table can have."""
     try:
         content = regular_bytes(path, LARGEST_MB * 1_000_000)
+    except FileNotFoundError as error:
+        raise ManifestError(f"cannot read {path}: no such file.") from error
     except OSError as error:
         raise _TableError("be a readable file", f"{error.strerror} at {path}") from error
     start = content[:200].lstrip().lower()

@@ -392,6 +392,8 @@ def read_bedside(path: str | os.PathLike, *, others: Collection[str] = ()) -> di
         if not isinstance(values, dict):
             kind = {"list": "a list", "str": "a text", "NoneType": "null"}.get(type(values).__name__, "a number")
             raise ValueError(kind)
+    except FileNotFoundError as error:
+        raise ManifestError(f"cannot read {path}: no such file.") from error
     except (OSError, ValueError, RecursionError) as error:
         form = 'a JSON object of manifest columns in UTF-8, such as {"age": 71}'
         raise ManifestError(f"{path.name} must be {form}, got {shown(error, 200).rstrip('.')}.") from error

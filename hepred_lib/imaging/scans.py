@@ -240,6 +240,8 @@ def read_stored(path: str | os.PathLike) -> Stored:
             return _stored(
                 gzip.GzipFile(fileobj=stream) if packed else stream, size * DEFLATE_RATIO if packed else size
             )
+    except FileNotFoundError as error:
+        raise ScanError(f"cannot read {path}: no such file.") from error
     except EOFError as error:
         reason = "a compressed file that ends too early: copy or export it again"
         raise ScanError(f"{path} must {WHOLE}, got {reason}.") from error
