@@ -323,7 +323,7 @@ def _no_head(series: Series) -> str:
     """Why the slices are not those of a whole head."""
     slices, extent, hole = len(series.places_mm), series.extent_mm, series.hole_mm
     if not slices or series.fault:
-        return series.fault if slices else "no slice has a place"
+        return series.fault if slices else "no image has a position and an orientation"
     if series.upright < AXIAL:
         return "not axial"
     if slices < LEAST_SLICES or extent < LEAST_EXTENT_MM:

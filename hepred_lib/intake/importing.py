@@ -395,7 +395,7 @@ class _Job:
             of_patient.setdefault(reason, []).append(str(choice.series.number))
         missing = table.loc[table["baseline_ct"].eq("") & table["patient_id"].isin(list(reasons)), "patient_id"]
         said = (
-            "; ".join(f"series {_listed(n)} {why}" for why, n in reasons[name].items()) or "no series in SOURCE"
+            "; ".join(f"series {_listed(n)}: {why}" for why, n in reasons[name].items()) or "no series in SOURCE"
             for name in missing
         )
         return [f"patient {name} has no first scan: {why}." for name, why in zip(missing, said, strict=True)]

@@ -76,7 +76,7 @@ THICKER = (*np.arange(0.0, 40.0, 4.0), *np.arange(40.0, 150.0, 7.0))
         ({"contrast": "IOMERON 400"}, "contrast agent"),
         *(({"description": name}, "named as with contrast") for name in ("cta", "head with contrast", "perfusion")),
         ({"body_part": "CHEST"}, "of the chest"),
-        ({"places_mm": ()}, "no slice has a place"),
+        ({"places_mm": ()}, "no image has a position and an orientation"),
         ({"upright": 0.1}, "not axial"),
         ({"places_mm": (0.0, 5.0, 10.0)}, "3 slices over 10 mm"),
         ({"places_mm": HOLE}, "slices are missing: a gap of 10.0 mm"),
