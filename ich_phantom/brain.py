@@ -384,13 +384,13 @@ def ventricle_level(plane: Plane, brain: Brain) -> Array:
             if where is not None:
                 rod = capsule_level(plane, where, ends=mirrored, radii=scaled, flat=flat)
                 np.maximum(level[where], rod, out=level[where])
-    for centre, radii in (
+    for centre, halves in (
         ((0, -5, -1), (2.0 * brain.ventricle, 13, 9)),
         ((0, -46, -32), (6, 4.5 * brain.ventricle, 9)),
     ):
-        where = plane.window(centre, max(radii))
+        where = plane.window(centre, max(halves))
         if where is not None:
-            ball = ellipsoid_level(plane, where, centre=centre, radii=radii)
+            ball = ellipsoid_level(plane, where, centre=centre, radii=halves)
             np.maximum(level[where], ball, out=level[where])
     return level
 

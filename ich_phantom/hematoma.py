@@ -324,8 +324,8 @@ def _bent(hematoma: Hematoma, level: Array, head: tuple, rng: np.random.Generato
 
 def _half(place: list[Array], side: NDArray) -> Array:
     """One side of the clot, sharply bordered, reaching its margin."""
-    along = sum(p * np.float32(s) for p, s in zip(place, side, strict=True))
-    return sigmoid(along - 0.25, 0.04)
+    x, y, z = (p * np.float32(s) for p, s in zip(place, side, strict=True))
+    return sigmoid(x + y + z - 0.25, 0.04)
 
 
 def _black_hole(radius_mm: float, place: list[Array], rng: np.random.Generator) -> tuple[float, Array]:

@@ -227,7 +227,7 @@ def simulate_hemorrhage(draws: Draws, mix: CaseMix, onset_to_ct_h: ArrayLike) ->
     )
 
 
-def true_volume_ml(e: ArrayLike, site: ArrayLike) -> NDArray[np.float64]:
+def true_volume_ml(e: ArrayLike, site: NDArray[np.integer]) -> NDArray[np.float64]:
     """Volume in mL of a hemorrhage at location number `site`, for a standard normal `e`."""
     volume = np.exp(LN_VOLUME_MEAN + LN_VOLUME_SD * np.asarray(e)) * VOLUME_FACTOR[site]
     return np.clip(volume, LEAST_VOLUME_ML, VOLUME_LIMIT_ML[site])
@@ -238,7 +238,7 @@ def standardized_volume(volume_ml: ArrayLike) -> NDArray[np.float64]:
     return (np.log(volume_ml) - LN_VOLUME_MEAN) / LN_VOLUME_SD
 
 
-def ivh_risk(z: ArrayLike, site: ArrayLike) -> NDArray[np.float64]:
+def ivh_risk(z: ArrayLike, site: NDArray[np.integer]) -> NDArray[np.float64]:
     """Probability of blood in the ventricles at a standardized volume and location number."""
     return expit(np.array([-1.2, 0.1, -2.0, -1.2, -1.2])[site] + 0.7 * np.asarray(z))
 

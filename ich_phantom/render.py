@@ -84,7 +84,7 @@ class Protocol:
     @property
     def axis_mm(self) -> NDArray[np.float64]:
         """Scanner coordinates of the pixel centres, the same for rows and columns."""
-        return (np.arange(self.matrix) - (self.matrix - 1) / 2) * self.pixel_mm
+        return (np.arange(self.matrix, dtype=float) - (self.matrix - 1) / 2) * self.pixel_mm
 
     @property
     def heights_mm(self) -> NDArray[np.float64]:
@@ -271,10 +271,11 @@ def render_scan(
 
 def _head_region(protocol: Protocol, pose: Pose) -> tuple[slice, slice]:
     """Rows and columns that can hold the head."""
-    return tuple(
+    rows, columns = (
         slice(*protocol.axis_mm.searchsorted([middle - reach, middle + reach]))
         for middle, reach in zip(pose.shift[:2], HEAD_REACH_MM, strict=True)
     )
+    return rows, columns
 
 
 def _on_table(head: ThinHead, protocol: Protocol, region: tuple[slice, slice], rng: np.random.Generator) -> Array:
@@ -299,9 +300,8 @@ def _render_head(
 ) -> ThinHead:
     grid = (protocol.axis_mm[region[0]], protocol.axis_mm[region[1]], protocol.heights_mm)
     shape = (grid[2].size, grid[0].size, grid[1].size)
-    head = ThinHead(
-        *(np.empty(shape, dtype=np.float32) for _ in range(3)), grid, pose, protocol.n_thin, protocol.slice_mm
-    )
+    hu, cavity, ventricle = (np.empty(shape, dtype=np.float32) for _ in range(3))
+    head = ThinHead(hu, cavity, ventricle, grid, pose, protocol.n_thin, protocol.slice_mm)
     head.hu[:], head.cavity[:], head.ventricle[:] = AIR_HU, OUTSIDE_MM, OUTSIDE_MM
     fields = [SmoothField(rng, grid, wavelength_mm=length) for length in (70, 70, 70, 17, 28)]
     grain = Grain(rng, shape[1:], protocol.pixel_mm)
@@ -320,9 +320,9 @@ def _render_plane(
     *warp, fold, wiggle = (field.at(height, whole) for field in fields)
     rows, columns = (axis[part] for axis, part in zip(head.grid_mm, whole, strict=False))
     place = head_coordinates(head.pose, rows, columns, height)
-    place = [c + np.float32(WARP_MM) * move for c, move in zip(place, warp, strict=True)]
+    x, y, z = (c + np.float32(WARP_MM) * move for c, move in zip(place, warp, strict=True))
     edge = 1.2 * head.voxel_mm[1]
-    plane = Plane(*place, head.hu[k][whole], rows, columns, height, edge_mm=edge, pose=head.pose, reach_mm=7)
+    plane = Plane(x, y, z, head.hu[k][whole], rows, columns, height, edge_mm=edge, pose=head.pose, reach_mm=7)
     grain, walls = grain[whole], walls_of(plane, skull, folds=fold)
     paint_head(plane, skull, walls, grain=grain, folds=fold)
     head.cavity[k][whole] = walls.cavity
@@ -337,7 +337,8 @@ def _render_plane(
 
 def _bounds(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
     """The smallest rows and columns that hold all of a mask."""
-    return tuple(slice(*(np.flatnonzero(mask.any(axis=a))[[0, -1]] + [0, 1])) for a in (1, 0))
+    rows, columns = (slice(*(np.flatnonzero(mask.any(axis=a))[[0, -1]] + [0, 1])) for a in (1, 0))
+    return rows, columns
 
 
 class Grain:
@@ -431,7 +432,7 @@ def _add_ventricular(head: ThinHead, hematoma: Hematoma, mask: NDArray, rng: np.
     n = head.n_thin
     first, last = np.flatnonzero(reach)[[0, -1]]
     planes = slice(first // n * n, -(-(last + 1) // n) * n)
-    wet = (head.ventricle[planes] > 0).any(axis=0)
+    wet = head.ventricle[planes].max(axis=0) > 0
     rows, columns = (slice(*(np.flatnonzero(wet.any(axis=a))[[0, -1]] + [-2, 3])) for a in (1, 0))
     box = planes, rows, columns
     inside = share_of(head.ventricle[box], head.voxel_mm[1])

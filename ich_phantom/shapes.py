@@ -11,10 +11,10 @@ that partial volume within the plane needs no oversampling; partial volume acros
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import gaussian_filter
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating]
 AIR_HU = -1000.0
 
 EVERYWHERE = (slice(None), slice(None))
@@ -27,7 +27,7 @@ class Pose:
     rotation: NDArray[np.float64]
     shift: NDArray[np.float64]
 
-    def to_scanner(self, head_mm: NDArray[np.float64]) -> NDArray[np.float64]:
+    def to_scanner(self, head_mm: ArrayLike) -> NDArray[np.float64]:
         """Scanner coordinates of a point given in head coordinates, both in mm."""
         return self.rotation.T @ np.asarray(head_mm, dtype=float) + self.shift
 
@@ -96,7 +96,7 @@ class Plane:
     def paint(self, value: Array | float, share: Array, where: tuple[slice, slice] = EVERYWHERE) -> None:
         """Replace a share of the image by a value in HU."""
         part = self.hu[where]
-        part += share * (np.float32(value) - part if np.isscalar(value) else value - part)
+        part += share * (value - part if isinstance(value, np.ndarray) else np.float32(value) - part)
 
 
 def ellipsoid_level(plane: Plane, where: tuple[slice, slice], *, centre: tuple, radii: tuple) -> Array:
@@ -113,8 +113,7 @@ def capsule_level(plane: Plane, where: tuple[slice, slice], *, ends: tuple, radi
     start, end = (np.asarray(point, dtype=float) for point in ends)
     axis = end - start
     px, py, pz = (c[where] - np.float32(s) for c, s in zip((plane.x, plane.y, plane.z), start, strict=True))
-    along = sum(p * np.float32(a / (axis @ axis)) for p, a in zip((px, py, pz), axis, strict=True) if a)
-    along = np.clip(along, 0, 1, out=along)
+    along = np.clip(sum(p * np.float32(a / (axis @ axis)) for p, a in zip((px, py, pz), axis, strict=True) if a), 0, 1)
     squared = np.zeros_like(px)
     for offset, length, stretch in zip((px, py, pz), axis, (1, 1, flat), strict=True):
         if length:

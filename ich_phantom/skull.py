@@ -180,7 +180,8 @@ def head_box(pose: Pose, skull: Skull, grid_mm: tuple, height_mm: float) -> tupl
     left = max(0.0, 1 - up**2 / spread[2, 2])
     reach = [np.sqrt(left * (spread[k, k] - spread[k, 2] ** 2 / spread[2, 2])) for k in (0, 1)]
     centre = [middle[k] + spread[k, 2] / spread[2, 2] * up for k in (0, 1)]
-    return tuple(slice(*a.searchsorted([c - r, c + r])) for a, c, r in zip(grid_mm, centre, reach, strict=False))
+    rows, columns = (slice(*a.searchsorted([c - r, c + r])) for a, c, r in zip(grid_mm, centre, reach, strict=False))
+    return rows, columns
 
 
 def _power(value: Array, half_order: float) -> Array:

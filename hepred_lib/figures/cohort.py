@@ -2,6 +2,7 @@
 
 import textwrap
 from math import ceil
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,8 +27,8 @@ from hepred_lib.figures.style import (
 PAGE_MM, LINE_MM, MARGIN_MM, GAP_MM, EDGE_MM = 174, 3.4, 4, 7, 2
 SIDES = ("blood_free", "without_outcome", "excluded")
 LEVELS = (("assessed",), ("blood_free", "excluded"), ("without_outcome",), ("included",), ("development", "test"))
-CENTRES_MM = {"blood_free": 30, "without_outcome": 30, "excluded": 144, "development": 46, "test": 128}
-CENTRES_MM |= {"assessed": 87, "included": 87}
+CENTRES_MM = {"blood_free": 30.0, "without_outcome": 30.0, "excluded": 144.0, "development": 46.0, "test": 128.0}
+CENTRES_MM |= {"assessed": 87.0, "included": 87.0}
 BOX_MM, LINE_LENGTH = 54, 34
 BINS = 21  # odd, so that a single value stands in the middle of its bar
 
@@ -142,7 +143,7 @@ def quality(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     """
     grid = panels(figure, len(QUALITY), columns=len(QUALITY))
     outlying = table["outlier"].eq(True)
-    look = {"linestyle": "", "marker": "^", "color": VERMILLION}
+    look: dict[str, Any] = {"linestyle": "", "marker": "^", "color": VERMILLION}
     for axes, (column, label) in zip(grid, QUALITY.items(), strict=True):
         values = finite(table[column])
         if len(values):
@@ -154,7 +155,7 @@ def quality(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
         if len(marked):
             axes.plot(marked, np.zeros(len(marked)), zorder=3, clip_on=False, **look)
         axes.set(xlabel=label, ylabel="")
-        axes.yaxis.get_major_locator().set_params(integer=True)
+        axes.locator_params("y", integer=True)
     grid[0].set_ylabel("Scans")
     letters(grid)
     mark = Line2D([], [], label=f"flagged scan ({outlying.sum()} of {len(table)})", **look)
@@ -164,7 +165,7 @@ def quality(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
 
 def _boxes(table: pd.DataFrame) -> dict[str, str]:
     """Return the wrapped text of each box that the table has."""
-    boxes = {}
+    boxes: dict[str, str] = {}
     for row in table.itertuples():
         size = f"n = {row.n:.0f}" + ("" if pd.isna(row.events) else f", {row.events:.0f} with HE")
         if row.step == "reason":

@@ -105,7 +105,8 @@ def overview(figure: FigureBase, arrays: Arrays) -> list[Axes]:
     list of Axes
         One pair a slice, and one for the text.
     """
-    upper, lower = figure.subfigures(2, 1, height_ratios=[outlines_height_mm(arrays), _lines_mm(arrays)])
+    ratios = [outlines_height_mm(arrays), _lines_mm(arrays)]
+    (upper,), (lower,) = figure.subfigures(2, 1, squeeze=False, height_ratios=ratios)
     slices = _slices(upper, arrays, {"mask": PREDICTED}, enlarged=True)
     axes = lower.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
@@ -291,7 +292,7 @@ def outline(
         _contour(axes, mask, pixel_mm, colors=style.color, linestyles=[style.line], linewidths=points)
 
 
-def _contour(axes: Axes, mask: np.ndarray, pixel_mm: float, **look: object) -> None:
+def _contour(axes: Axes, mask: np.ndarray, pixel_mm: float, **look: Any) -> None:
     """Draw where a mask is one half: of one that is only 0 and 1, the stairs of its voxels are rounded."""
     shares = np.pad(mask[:, ::-1].astype(float), 2)  # closes outlines that touch the edge
     rows, columns = (np.flatnonzero((shares >= 0.5).any(axis=axis)) for axis in (1, 0))
@@ -457,7 +458,7 @@ def learning_curves(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     for axes, (column, name) in zip(grid, LOSSES.items(), strict=True):
         seaborn.lineplot(table, x="epoch", y=column, ax=axes, marker="o", markersize=2, markeredgewidth=0, **by_fold)
         axes.set(xlabel="Epoch", ylabel=name)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.locator_params("x", integer=True)
     letters(grid)
     for line, name in zip(axes.lines, names, strict=True):
         line.set_label(name)
@@ -504,8 +505,8 @@ def bland_altman(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     """
     axes = figure.subplots()
     mean_ml = (table["reference_ml"] + table["predicted_ml"]) / 2
-    look = {"color": BLUE, "markersize": 3, "alpha": 0.5, "markeredgewidth": 0}
-    axes.plot(mean_ml, table["predicted_ml"] - table["reference_ml"], "o", **look)
+    difference_ml = table["predicted_ml"] - table["reference_ml"]
+    axes.plot(mean_ml, difference_ml, "o", color=BLUE, markersize=3, alpha=0.5, markeredgewidth=0)
     axes.axhline(0, color=GREY, linewidth=0.6)
     drawn = table.assign(mean_ml=mean_ml).sort_values("mean_ml")
     straight = "line" not in table or table["line"].isna().any()

@@ -63,7 +63,7 @@ def roc(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     for style, rows in by_model(table):
         curve, limits, first = rows[rows["sensitivity"].notna()], rows[rows["low"].notna()], rows.iloc[0]
         axes.plot(curve["false_positive_rate"], curve["sensitivity"], color=style.color, linestyle=style.line)
-        look = {"color": style.color, "marker": style.marker, "markerfacecolor": "white"}
+        look: dict[str, Any] = {"color": style.color, "marker": style.marker, "markerfacecolor": "white"}
         if pd.notna(first["operating_fpr"]):
             point = first["operating_fpr"], first["operating_sensitivity"]
             axes.plot(*point, linestyle="", zorder=3, clip_on=False, **look)
@@ -126,8 +126,8 @@ def power(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     """
     axes = figure.subplots()
     for (pair, rows), look in zip(table.groupby("pair", sort=False), POWER_LOOKS, strict=False):
-        line = {"color": look.color, "linestyle": look.line, "marker": look.marker, "clip_on": False}
-        axes.plot(rows["test_events"], rows["power"], label=pair.replace(" - ", " against "), **line)
+        (line,) = axes.plot(rows["test_events"], rows["power"], label=pair.replace(" - ", " against "), clip_on=False)
+        line.set(color=look.color, linestyle=look.line, marker=look.marker)
         band(axes, rows["test_events"], rows, look)
     axes.axhline(0.8, label="four in five", **GUIDE)
     axes.set(ylim=(0, 1), yticks=UNIT_TICKS, xlabel="Test patients with HE", ylabel="Power of DeLong's test")
@@ -196,8 +196,8 @@ def _box_and_points(axes: Axes, scores: np.ndarray, *, place: float, outcome: in
     """Draw one group; points are spread sideways by the golden ratio: evenly, and the same in every run."""
     style = OUTCOMES[outcome]
     spread = (np.arange(len(scores)) * 0.618034) % 1 - 0.5
-    points = {"linestyle": "", "marker": style.marker, "markersize": 2.6, "markeredgewidth": 0, "color": style.color}
-    axes.plot(place + 0.5 * spread, scores, alpha=0.6, **points)
+    points: dict[str, Any] = {"marker": style.marker, "markersize": 2.6, "markeredgewidth": 0, "color": style.color}
+    axes.plot(place + 0.5 * spread, scores, linestyle="", alpha=0.6, **points)
     line = {"color": "black", "linewidth": 0.9}
     axes.boxplot(
         [scores], positions=[place], widths=0.7, showfliers=False, manage_ticks=False,
@@ -207,7 +207,7 @@ def _box_and_points(axes: Axes, scores: np.ndarray, *, place: float, outcome: in
 
 # Calibration, one panel per model
 
-BINS = np.linspace(0, 1, 41)
+BINS = np.linspace(0, 1, 41).tolist()
 
 
 def calibration(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
@@ -270,7 +270,7 @@ def _distribution(axes: Axes, rows: pd.DataFrame) -> None:
     axes.axhline(0, color="black", linewidth=0.6)
     axes.set(box_aspect=0.25, anchor="N")
     axes.yaxis.set_major_formatter(lambda count, _: f"{abs(count):g}")
-    axes.yaxis.get_major_locator().set_params(integer=True, nbins=3)
+    axes.locator_params("y", integer=True, nbins=3)
     axes.set_xlabel("Predicted probability of HE")
 
 
@@ -301,7 +301,7 @@ def decision_curve(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     common_size, handles = sample_size(curves), []
     for style, rows in by_model(curves):
         label = model_label(rows, common_size=common_size)
-        look = {"color": style.color, "linestyle": style.line}
+        look: dict[str, Any] = {"color": style.color, "linestyle": style.line}
         if rows["model"].isin(REFERENCES).all():
             look["linewidth"] = 0.8
         elif not len(compared):
@@ -391,7 +391,7 @@ def indexes(table: pd.DataFrame) -> str:
     return f"{_index(table.iloc[0], 'nri')}; {_index(table.iloc[0], 'idi')}. {CAUTION}"
 
 
-def _cell(axes: Axes, row: tuple) -> None:
+def _cell(axes: Axes, row: Any) -> None:
     """Draw one cell, the stronger coloured the more of its outcome's patients it holds."""
     up = np.sign(row.new - row.old)
     color, hatch = SAME if up == 0 else RIGHT if (up > 0) == (row.outcome == 1) else WRONG
@@ -477,7 +477,9 @@ def left_out(table: pd.DataFrame) -> str:
 
 def _lines(table: pd.DataFrame) -> tuple[list[int], list[str], dict[int, str]]:
     """Return the place of each row, the words of all lines, and the places of the headings."""
-    places, names, headings, last = [], [], {}, ""
+    places: list[int] = []
+    names: list[str] = []
+    headings, last = {}, ""
     for row in table.itertuples():
         split = "" if pd.isna(row.split) else str(row.split)
         if split != last:
@@ -503,7 +505,7 @@ def _reference(axes: Axes, table: pd.DataFrame, name: str) -> None:
         axes.axvline(reference, zorder=0, **GUIDE)
 
 
-def _estimate(axes: Axes, row: tuple, name: str, *, place: int, look: dict[str, str]) -> None:
+def _estimate(axes: Axes, row: Any, name: str, *, place: int, look: dict[str, str]) -> None:
     limits = tuple(getattr(row, f"{name}{end}") for end in ("", "_low", "_high"))
     if np.isnan(limits[0]):
         words = "group not known" if row.group == "missing" else "too few events"
@@ -611,9 +613,9 @@ def truth(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
 
 
 def _label(axes: Axes, rows: pd.DataFrame) -> None:
-    looks = [{"color": VERMILLION, "linestyle": "-"}, {"color": GREY, "linestyle": "--"}]
-    for (group, curve), look in zip(rows.groupby("group", sort=False), looks, strict=False):
-        axes.plot(curve["x"], curve["y"], label=f"hematoma {group}", **look)
+    looks = (VERMILLION, "-"), (GREY, "--")
+    for (group, curve), (color, line) in zip(rows.groupby("group", sort=False), looks, strict=False):
+        axes.plot(curve["x"], curve["y"], label=f"hematoma {group}", color=color, linestyle=line)
     axes.set(xscale="log", ylim=(0, 1), yticks=UNIT_TICKS)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.set(xlabel="True baseline volume (mL)", ylabel="Probability of the label HE")
@@ -624,7 +626,7 @@ def _parts(axes: Axes, rows: pd.DataFrame) -> None:
     for look in OUTCOMES.values():
         points = rows[rows["group"] == look.name]
         hollow = {"markerfacecolor": "none", "markeredgewidth": 0.6} if look is OUTCOMES[0] else {"markeredgewidth": 0}
-        style = {"marker": look.marker, "color": look.color, "markersize": 2.4, **hollow}
+        style: dict[str, Any] = {"marker": look.marker, "color": look.color, "markersize": 2.4, **hollow}
         axes.plot(points["x"], points["y"], linestyle="", alpha=0.8, label=look.name, **style)
     axes.set(xlabel="Image part of the logit", ylabel="Clinical part of the logit")
     axes.legend(loc="lower right", markerscale=1.6, handlelength=1)

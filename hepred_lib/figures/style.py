@@ -98,7 +98,7 @@ class LineStyle:
 
     name: str
     color: str
-    line: str | tuple
+    line: Any  # as matplotlib names or dashes it
     marker: str
 
 
@@ -149,7 +149,7 @@ def new_figure(width_mm: float, height_mm: float) -> Figure:
 def stamp_simulated(figure: Figure) -> None:
     """Print "simulated" in the upper right corner, in a strip of 4 mm that the layout then leaves free."""
     width_mm, height_mm = (figure.get_size_inches() * MM_PER_INCH).tolist()
-    figure.get_layout_engine().set(rect=(0, 0, 1, 1 - 4 / height_mm))
+    figure.set_layout_engine("constrained", rect=(0, 0, 1, 1 - 4 / height_mm))
     figure.text(1 - 1.5 / width_mm, 1 - 1 / height_mm, "simulated", color=GREY, ha="right", va="top", style="italic")
 
 
@@ -204,10 +204,10 @@ def printable(data: pd.DataFrame | Mapping[str, np.ndarray]) -> pd.DataFrame | M
     return arrays | {key: values.reshape(texts[key].shape) for key, values in drawn.items()}
 
 
-def panels(figure: FigureBase, count: int, *, columns: int, **shared: bool) -> list[Axes]:
+def panels(figure: FigureBase, count: int, *, columns: int, sharey: bool = False) -> list[Axes]:
     """Return `count` axes in rows of at most `columns`; places left over in the last row stay empty."""
     width = min(columns, count)
-    grid = figure.subplots(ceil(count / width), width, squeeze=False, **shared)
+    grid = figure.subplots(ceil(count / width), width, squeeze=False, sharey=sharey)
     for spare in grid.flat[count:]:
         spare.set_axis_off()
     return list(grid.flat[:count])
