@@ -247,6 +247,7 @@ show(run.folder, "learning_curves", history.assign(simulated=simulated))
 
 # %%
 judged_set = "test" if cohort["split"].eq("test").any() else "development"
+marks = {"simulated": np.array(simulated), "cross_fitted": np.array(judged_set == "development")}  # for captions
 reader = load_reader(run.folder, scales.loc[networks], options, device=pick_device(device))
 test = cohort.loc[cohort["split"].eq(judged_set), "patient_id"]
 rows = read_manifest(run.resolve(manifest)).set_index("patient_id", drop=False).loc[test]
@@ -283,7 +284,7 @@ referenced.groupby(ventricles)[["ivh_dice", "reference_ivh_ml", "predicted_ivh_m
 
 # %%
 outlines = outline_examples(readings.pictures, segmentation)
-show(run.folder, "outlines", outlines | {"simulated": np.array(simulated)})
+show(run.folder, "outlines", outlines | marks)
 
 # %% [markdown]
 # ### Volumes
@@ -296,7 +297,7 @@ show(run.folder, "outlines", outlines | {"simulated": np.array(simulated)})
 # defines expansion.
 
 # %%
-show(run.folder, "bland_altman", bland_altman_table(bloody).assign(simulated=simulated))
+show(run.folder, "bland_altman", bland_altman_table(bloody).assign(**marks))
 
 # %% [markdown]
 # ### By location and size
@@ -337,8 +338,7 @@ explained = explained_pictures(reader.networks, again) | {"window": np.array([40
 slice_of = [f"slice {i + 1:.0f} of {n:.0f}" for i, n in zip(explained["shown"], explained["n_slices"], strict=True)]
 risks = [f"{call.kind.capitalize()}, risk {100 * call.p_image:.0f} %" for call in extreme.itertuples()]
 explained["titles"] = np.array([f"{risk}\n{place}" for risk, place in zip(risks, slice_of, strict=True)], dtype=str)
-explained["simulated"] = np.array(simulated)
-show(run.folder, "activation", explained)
+show(run.folder, "activation", explained | marks)
 
 # %% [markdown]
 # A map shows which parts of the image raised the score, not why a hematoma grows, and it is no evidence that a sign

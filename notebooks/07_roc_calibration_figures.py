@@ -99,6 +99,7 @@ columns = ["dl_score_raw", "dl_score", *(f"p_{name}" for name in summary.MODELS)
 predictions = predictions.reindex(columns=[*keys, *columns, *(f"p_{name}_apparent" for name in names)])
 write_table(run.path("predictions.csv"), predictions)
 judged_set = "test" if predictions["split"].eq("test").any() else "development"
+marks = {"simulated": simulated, "cross_fitted": judged_set == "development"}  # for captions
 test = predictions[predictions["split"].eq(judged_set)].reset_index(drop=True)
 develop_rows = cohort[cohort["split"].eq("development") & cohort["he"].notna()]
 shared = set(test["patient_id"]) & set(develop_rows["patient_id"])
@@ -172,7 +173,7 @@ tables.save_table(run.folder, "likelihood_ratios", ratios.rename_axis("model").r
 
 # %%
 curves = drawing.roc_table(test, judged, n_resamples=n_resamples, rng=rng)
-show(run.folder, "roc", curves.assign(simulated=simulated))
+show(run.folder, "roc", curves.assign(**marks))
 
 # %% [markdown]
 # ### Differences between models
@@ -220,7 +221,7 @@ tables.save_table(run.folder, "operating_points", tables.stacked(rates))
 
 # %%
 curves = drawing.calibration_table(test, judged, n_resamples=n_resamples, rng=rng)
-show(run.folder, "calibration", curves.assign(simulated=simulated))
+show(run.folder, "calibration", curves.assign(**marks))
 
 # %% [markdown]
 # The same in numbers. Observed over expected events is the ratio of the level; `reading` says what the intervals allow to
@@ -249,7 +250,7 @@ tables.save_table(run.folder, "spiegelhalter", pd.DataFrame(found, columns=["mod
 
 # %%
 benefit = drawing.decision_table(test, judged)
-show(run.folder, "decision_curve", benefit.assign(simulated=simulated))
+show(run.folder, "decision_curve", benefit.assign(**marks))
 
 # %% [markdown]
 # The integrated model minus each of the others at three thresholds, in true positives per patient. An interval that
@@ -275,7 +276,7 @@ limits = [float(limit) for limit in strata.split()]
 how = {"strata": limits, "n_resamples": n_resamples, "rng": rng}
 moves = drawing.reclassification_data(test, "clinical", "integrated", **how)
 tables.save_table(run.folder, "reclassification", moves)
-show(run.folder, "reclassification", moves.assign(simulated=simulated))
+show(run.folder, "reclassification", moves.assign(**marks))
 
 # %% [markdown]
 # ## Subgroups
@@ -293,7 +294,7 @@ splits = summary.subgroup_splits(who, develop_rows, described[judge]["logistic"]
 everyone = {"test": "All test patients", "development": "All patients"}[judged_set]
 subgroups = summary.subgroup_table(y_test, p[judge], splits, model=judge, everyone=everyone)
 tables.save_table(run.folder, "subgroups", subgroups.drop(columns="model"))
-show(run.folder, "subgroups", subgroups.assign(simulated=simulated))
+show(run.folder, "subgroups", subgroups.assign(**marks))
 
 # %% [markdown]
 # ## Patients without an outcome
@@ -362,7 +363,7 @@ tables.save_table(run.folder, "bedside_scores", tables.bedside_table(scores))
 # %%
 known = read_table(run.resolve(truth)) if truth else None
 oracle = summary.oracle_auc(test, known, notes=notes)
-show(run.folder, "oracle", drawing.oracle_table(test, judged, oracle).assign(simulated=True))
+show(run.folder, "oracle", drawing.oracle_table(test, judged, oracle).assign(**marks))
 
 # %% [markdown]
 # With few events an AUC depends largely on chance, which averages out where the simulation's probabilities replace the

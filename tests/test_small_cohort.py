@@ -51,6 +51,8 @@ def test_results_are_those_of_cross_fitted_development_patients(study):
     table = read_table(run / "tables" / "cross_validation_clinical.csv").set_index("figure")["cross_validated"]
     assert table["AUC"] == pytest.approx(validated["auc"])
     assert "development patients (cross-fitted, none held out)" in said
+    for figure in ("roc", "calibration", "decision_curve", "subgroups"):
+        assert "none was held out" in (run / "figures" / f"{figure}.caption.md").read_text(encoding="utf-8")
     card = (run / "report" / "model_card.md").read_text(encoding="utf-8")
     assert "## Performance in development patients, cross-fitted" in card
 

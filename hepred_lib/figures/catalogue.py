@@ -1,8 +1,8 @@
 """Every figure of a study by its name: its caption, what it draws from, how large it is, and who draws it.
 
 A study keeps under each name the one table (CSV) or the named arrays (NPZ) that its figure shows, so that any figure
-can be drawn again without what computed it. Where a column or key `simulated` is true, the caption says so; on a
-page of the book the figure itself does too.
+can be drawn again without what computed it. Where a column or key of `MARKS` is true, the caption says so; on a page of
+the book the figure itself says, too, that data are simulated.
 """
 
 import re
@@ -23,6 +23,8 @@ from hepred_lib.figures.style import DOUBLE_MM, SINGLE_MM
 Data: TypeAlias = pd.DataFrame | Mapping[str, np.ndarray]
 
 PANEL = re.compile(r"\(([a-z])\)")
+# What a caption says of data in which a column or key of this name is true.
+MARKS = {"cross_fitted": "Development patients (cross-fitted; none was held out).", "simulated": "Simulated data."}
 MARKUP = re.compile(r"[<>*`$\\{}\[\]_|&#\n]")  # a column's name in a caption is no markup
 
 
@@ -295,8 +297,8 @@ def caption(name: str, data: Data, *, journal: str = "springer") -> str:
     nothing, otherwise = shows_nothing(name, data), FIGURES[name].otherwise
     if (says := FIGURES[name].says) and len(data.get("hu", data)):
         text = f"{text} {MARKUP.sub(' ', says(data))}".rstrip()
-    simulated = " Simulated data." if "simulated" in data and np.any(data["simulated"]) else ""
-    return text + simulated + (f" {otherwise[0].upper()}{otherwise[1:]}." if nothing else "")
+    text += "".join(f" {words}" for mark, words in MARKS.items() if mark in data and np.any(data[mark]))
+    return text + (f" {otherwise[0].upper()}{otherwise[1:]}." if nothing else "")
 
 
 def shows_nothing(name: str, data: Data) -> bool:

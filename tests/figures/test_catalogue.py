@@ -117,6 +117,9 @@ def test_simulated_data_are_called_simulated_on_a_page_and_in_the_caption_of_one
     assert "simulated" not in texts(draw(name, data if name != "oracle" else data.assign(simulated=False), stamp=True))
     assert caption(name, marked).startswith(plain)
     assert caption(name, marked).endswith(" Simulated data.")
+    unseen = data.assign(cross_fitted=True) if name in TABLES else data | {"cross_fitted": np.array(True)}
+    assert "none was held out" in caption(name, unseen)
+    assert "none was held out" not in caption(name, marked)
     assert caption(name, data).startswith(plain)
     assert plain.endswith(".")
     assert not set("\n<>*`$") & set(plain)
