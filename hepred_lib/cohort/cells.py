@@ -255,8 +255,8 @@ def _windows_text(content: bytes, got: str, notes: list[str]) -> str:
         text = content.decode("cp1252")
     except UnicodeDecodeError as error:
         raise _TableError("be UTF-8 text", got, SAVE_AS) from error
-    place = re.search(r"[^\x00-\x7f]", text).start()  # there is one, or it were UTF-8
-    word = re.search(r"\w*[^\x00-\x7f]\w*", text[max(place - 15, 0) : place + 15]).group()
+    place = next(re.finditer(r"[^\x00-\x7f]", text)).start()  # there is one, or it were UTF-8
+    word = re.findall(r"\w*[^\x00-\x7f]\w*", text[max(place - 15, 0) : place + 15])[0]
     notes.append(f"Windows-1252 text (such as {word!r} on line {content.count(10, 0, place) + 1})")
     return text
 
@@ -396,7 +396,8 @@ def _chosen(book: Any, sheet: _Sheet) -> Any:
 
 def _rows(worksheet: Any, most: int = MOST_ROWS) -> tuple[list[int], list[list[str]]]:
     """Rows with any cell, by their number, filled up to the header's width."""
-    lines, rows = [], []
+    lines: list[int] = []
+    rows: list[list[str]] = []
     worksheet.reset_dimensions()  # what the file says of its extent may be wrong
     for number, row in enumerate(islice(worksheet.iter_rows(), most + 1), start=1):
         if number > MOST_ROWS:  # a damaged number of a row would give billions of empty ones
@@ -496,8 +497,7 @@ def character_names(text: str) -> str:
 
 def _visible(name: str, place: int, sheet: _Sheet) -> str:
     """A column's name without invisible characters (other blanks become plain ones); a problem where it had one."""
-    blank = {c: " " if c == "\t" or unicodedata.category(c) == "Zs" else "" for c in INVISIBLE.findall(name)}
-    seen = name.translate(str.maketrans(blank)).strip()
+    seen = INVISIBLE.sub(lambda c: " " if c[0] == "\t" or unicodedata.category(c[0]) == "Zs" else "", name).strip()
     if seen != name:
         value = f"{character_names(name)} in column {place}"
         problem = Problem(seen or "the header", NO_INVISIBLE, value, "Type the name anew", line=sheet.lines[0])
@@ -561,7 +561,8 @@ def _row_remedy(row: list[str], header: list[str], delimited: bool) -> str:
 
 def _named_columns(table: pd.DataFrame, header: list[str], notes: list[str]) -> pd.DataFrame:
     """The columns by name: one without a name is left out where it is empty or only counts the rows."""
-    kept, empty = {}, 0
+    kept: dict[str, int] = {}
+    empty = 0
     for place, name in enumerate(header):
         cells = table[place].tolist()
         if name in kept:

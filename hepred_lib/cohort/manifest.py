@@ -139,7 +139,8 @@ def _known_names(cells: Cells) -> tuple[pd.DataFrame | None, list[Problem]]:
 
 def _table_problems(table: pd.DataFrame, path: Path) -> list[Problem]:
     """Broken rules and doubtful values of single columns, then identifiers and splits."""
-    of_columns, of_rows = [], []
+    of_columns: list[Problem] = []
+    of_rows: list[Problem] = []
     for name in table:
         column, text = COLUMNS.get(name), table[name]
         if column is None or column.kind == "text":
@@ -221,7 +222,7 @@ def _typed(cells: pd.DataFrame, folder: Path) -> pd.DataFrame:
     for name in [*COLUMNS, *(name for name in cells.columns if name not in COLUMNS)]:
         column = COLUMNS.get(name)
         if name not in cells:
-            columns[name] = pd.Series(np.nan, cells.index, dtype=float if column.is_number else "string")
+            columns[name] = pd.Series(np.nan, cells.index, dtype=float if COLUMNS[name].is_number else "string")
             continue
         columns[name] = text = cells[name].mask(cells[name] == "")
         if column is None or column.is_number:

@@ -37,8 +37,8 @@ class Column:
     name: str
     kind: str
     unit: str = ""
-    low: float | None = None
-    high: float | None = None
+    low: float = -np.inf
+    high: float = np.inf
     allowed: tuple[str, ...] = ()
     meaning: str = ""
 
@@ -259,12 +259,13 @@ def column_problems(column: Column, numbers: pd.Series) -> Iterator[Problem]:
     values = numbers[numbers.notna() & ~numbers.isin(MISSING_CODES)]
     wrong = values[~follows[values.index]]
     if len(wrong) >= FEWEST_VALUES and 2 * len(wrong) >= len(values):  # one problem instead of one for every row
-        unit, dates = likely_unit(column.name, values), bool(values.between(*EXCEL_DATES).all())
-        if dates or unit is not None:
-            kind = "dates as Excel counts days" if dates else f"as in {unit.name}"
-            value = f"{wrong.min():g} to {wrong.max():g} in {len(wrong)} of {len(values)} rows ({kind})"
-            remedy = "Give the value of the rule" if dates else _unit_remedy(column.name, unit)
-            yield Problem(column.name, column.requirement, value, remedy, line=int(wrong.index[0]))
+        unit = likely_unit(column.name, values)
+        told = unit and (f"as in {unit.name}", _unit_remedy(column.name, unit))
+        if values.between(*EXCEL_DATES).all():
+            told = "dates as Excel counts days", "Give the value of the rule"
+        if told:
+            value = f"{wrong.min():g} to {wrong.max():g} in {len(wrong)} of {len(values)} rows ({told[0]})"
+            yield Problem(column.name, column.requirement, value, told[1], line=int(wrong.index[0]))
             return
     present = numbers[follows]
     codes = missing_codes(column, present)
@@ -352,8 +353,8 @@ def remedy_for(column: Column, value: str) -> str:
         how = "Write the path with / and" if "\\" in value else "Write the path" if value.startswith("/") else ""
         return f"{how} relative to the folder of the manifest" if how else "Paths start from the folder of the manifest"
     if column.name == "sex":
-        code = "M" if word in WORDS["male"] else "F" if word in WORDS["female"] else ""
-        return f"Write {code or 'F or M'}, or map the codes: sex: {{{f'{value}: {code}' if code else '1: M, 2: F'}}}"
+        sex = "M" if word in WORDS["male"] else "F" if word in WORDS["female"] else ""
+        return f"Write {sex or 'F or M'}, or map the codes: sex: {{{f'{value}: {sex}' if sex else '1: M, 2: F'}}}"
     if column.kind == "code":
         close = get_close_matches(re.sub(r"\W+", "_", word), column.allowed, n=1, cutoff=0.5)
         words = f"Map the words to these codes: {column.name}: {{...}}"

@@ -401,7 +401,7 @@ def correlation(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     axes.tick_params(length=0)
     room = max(size - 1, FEWEST_CELLS)  # cells of few candidates stay small, at the lower left
     axes.set(xlim=(0, room), ylim=(size - 1, size - 1 - room))
-    return [axes, figure.axes[-1]]
+    return [axes, axes.collections[0].colorbar.ax]
 
 
 def worth_a_map(table: pd.DataFrame) -> pd.DataFrame:

@@ -248,7 +248,7 @@ def surface_irregularity(inside: NDArray, spacing_mm: tuple[float, ...]) -> floa
 
 def _is_satellite(piece: NDArray, away_mm: NDArray, spacing: tuple[float, ...]) -> bool:
     extent = [np.ptp(axis) * s + s for axis, s in zip(np.nonzero(piece)[:2], spacing, strict=False)]
-    return max(extent) <= SATELLITE_DIAMETER_MM and float(away_mm[piece].min()) <= SATELLITE_DISTANCE_MM
+    return bool(max(extent) <= SATELLITE_DIAMETER_MM and away_mm[piece].min() <= SATELLITE_DISTANCE_MM)
 
 
 def _dark_signs(drop: NDArray, broad_drop: NDArray, core: NDArray, least: float) -> dict[str, float | int]:

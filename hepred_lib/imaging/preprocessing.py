@@ -183,7 +183,8 @@ def find_head(
         _check_field(hu, spacing_mm)
         matrix = int(np.ceil(max(hu.shape[0] * spacing_mm[0], hu.shape[1] * spacing_mm[1]) / COARSE_MM))
         group = max(1, round(thickness_mm / spacing_mm[2]))
-        grid = SliceGrid(hu.shape, tuple(map(float, spacing_mm)), (0.0, 0.0), matrix * COARSE_MM, matrix, group)
+        x_mm, y_mm, z_mm = map(float, spacing_mm)
+        grid = SliceGrid(hu.shape, (x_mm, y_mm, z_mm), (0.0, 0.0), matrix * COARSE_MM, matrix, group)
         coarse, bone_hu = grid.to_slices(hu), bone_threshold(hu)
         clipped, bone = bone_hu < BONE_HU, coarse >= bone_hu
         if clipped and group > 1:  # bone averaged with brain looks like blood: bone in any slice counts

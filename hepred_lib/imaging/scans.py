@@ -26,6 +26,7 @@ import numpy as np
 from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation, ornt_transform
 from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
+from numpy.typing import DTypeLike
 from scipy import ndimage
 
 from hepred_lib.disk import opened, written_whole
@@ -187,7 +188,7 @@ def read_mask(path: str | os.PathLike, scan: Scan) -> np.ndarray:
     return np.asfortranarray(mask)
 
 
-def write_nifti(path: str | os.PathLike, array: np.ndarray, affine: np.ndarray, *, dtype: type) -> None:
+def write_nifti(path: str | os.PathLike, array: np.ndarray, affine: np.ndarray, *, dtype: DTypeLike) -> None:
     """Write an array (x, y, z), rounded to ``int16`` or ``uint8``, under a temporary name, then rename it.
 
     The same array gives the same bytes: neither time nor name enters the compressed file (gzip level 1).
@@ -350,7 +351,8 @@ def _check_shape(shape: tuple[int, ...], dtype: np.dtype) -> None:
 
 def _check_header(header: nib.Nifti1Header) -> tuple[str, ...]:
     """Refuse a header whose affine does not give one trustworthy place and size to every voxel; notes on the rest."""
-    notes, sform = (), header.get_sform(coded=True)[0]
+    notes: tuple[str, ...] = ()
+    sform = header.get_sform(coded=True)[0]
     try:
         qform = header.get_qform(coded=True)[0]
     except (HeaderDataError, ValueError):  # without an sform the file was refused before

@@ -188,7 +188,7 @@ def store_patient(folder: Path, row: dict, **options: float) -> dict[str, object
     return {**record, "flags": quality_flags(slices), **slices.quality, **grid_record(slices.grid)}
 
 
-def read_patient(row: Mapping[str, Any], **options: float) -> tuple[Scan, list[np.ndarray | None], BrainSlices]:
+def read_patient(row: Mapping[str, Any], **options: Any) -> tuple[Scan, list[np.ndarray | None], BrainSlices]:
     """One patient's baseline scan, its masks of hematoma and of ventricular blood where it has them, and its slices.
 
     Parameters and errors are those of :func:`store_patient`: networks would learn from a mask that does not cover

@@ -387,7 +387,9 @@ def _image_problems(table: pd.DataFrame, file: str, *, cores: int, progress: boo
     records = rows.astype(object).to_dict("records")
     read = _read_all(records, cores)
     read = progress_bar(read, total=len(records), desc="patients", unit="patient", quiet=not progress)
-    problems, voxels, histograms = [], {}, {}
+    problems: list[Problem] = []
+    voxels: dict = {}
+    histograms: dict = {}
     for line, row, images in zip(rows.index, records, read, strict=True):
         found = [*images.problems, *_twins(row, images, voxels, histograms)]
         problems += [replace(p, file=file, line=int(line), patient_id=row["patient_id"]) for p in found]
@@ -761,7 +763,7 @@ def fill_volumes(table: pd.DataFrame) -> pd.DataFrame:
     return filled
 
 
-def fault_of(error: ScanError, row: Mapping[str, object]) -> str:
+def fault_of(error: ScanError, row: Mapping[str, Any]) -> str:
     """What is wrong with a patient's scan or mask, by the name of its column instead of its place on the disk."""
     words = str(error).replace(f" (patient {row['patient_id']})", "").removesuffix(".")
     for name in FILES:

@@ -111,7 +111,9 @@ def _may_be_shown(problem: Problem, row: pd.Series | None) -> bool:
 
 def _public(text: str, row: pd.Series | None) -> str:
     """The text with the names of the row's files replaced by their columns."""
-    for column in PATHS if row is not None else ():
+    if row is None:
+        return text
+    for column in PATHS:
         path = Path("" if pd.isna(row[column]) else row[column])
         for name in (str(path), path.name, path.name.removesuffix(".gz").removesuffix(".nii")):
             text = text.replace(name, column) if len(name) > 3 else text
@@ -254,8 +256,9 @@ def _through_stack(voxels: Voxels) -> Slices | None:
     n = voxels.hu.shape[2]
     chosen = _chosen(np.arange(n // 2, max(n // 2 + 1, round(0.8 * n))), voxels.mask)
     across, along = (max(1, size // MATRIX) for size in voxels.hu.shape[:2])
-    hu, mask = (None if one is None else one[::across, ::along, chosen] for one in (voxels.hu, voxels.mask))
-    return hu, mask, (across * x, along * y), [f"slice {k + 1} of {n}" for k in chosen]
+    shown = np.s_[::across, ::along, chosen]
+    mask = None if voxels.mask is None else voxels.mask[shown]
+    return voxels.hu[shown], mask, (across * x, along * y), [f"slice {k + 1} of {n}" for k in chosen]
 
 
 def _chosen(possible: np.ndarray, mask: np.ndarray | None) -> np.ndarray:

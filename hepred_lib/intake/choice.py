@@ -160,10 +160,12 @@ def _rank(verdict: Verdict) -> tuple:
 
 def _in_time(scans: Sequence[Verdict], first: Series | None) -> list[Choice]:
     """The first scan, and of the later ones within three days the one nearest to a day after it."""
+    if not scans:
+        return []
     choices, later = [], list(scans)
-    if first is None and scans:
+    if first is None:
         moments = [scan.series.taken_at for scan in scans]
-        earliest = min(moments) if None not in moments else None
+        earliest = min(filter(None, moments)) if all(moments) else None
         count = moments.count(earliest)
         if len(scans) > 1 and (earliest is None or count > 1):
             why = "a time is missing" if earliest is None else "their times are equal"
@@ -172,7 +174,7 @@ def _in_time(scans: Sequence[Verdict], first: Series | None) -> list[Choice]:
         first, choices = scan.series, [_use(scan, "baseline", "the first")]
     hours = [hours_between(first, scan.series) for scan in later]
     within = [k for k, h in enumerate(hours) if FOLLOWUP_H[0] <= h <= FOLLOWUP_H[1]]
-    best = min(within, key=lambda k: abs(hours[k] - USUAL_FOLLOWUP_H), default=None)
+    best = min(within, key=lambda k: abs(hours[k] - USUAL_FOLLOWUP_H), default=-1)
     equal = [k for k in within if hours[k] == hours[best]]
     for k, (scan, h) in enumerate(zip(later, hours, strict=True)):
         if k in equal and len(equal) > 1:

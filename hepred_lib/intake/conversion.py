@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -24,6 +24,7 @@ import dcm2niix
 import nibabel as nib
 import numpy as np
 import pydicom
+from numpy.typing import ArrayLike
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
@@ -119,7 +120,7 @@ def _slices(series: Series, place: Path) -> _Slices:
         raise ScanError(f"say where each slice lies and how large it is: {series.fault or 'no place'}.")
     turn = np.array(series.slices[0].turn)
     axes = np.array([turn[:3], turn[3:], np.cross(turn[:3], turn[3:])])
-    down, right = np.mean([image.pixel_mm for image in series.slices], axis=0)
+    down, right = np.array([image.pixel_mm for image in series.slices]).mean(axis=0)
     corners = np.array([image.corner for image in series.slices])
     away = (corners - corners[0]) @ axes.T
     places = away[:, 2]
@@ -139,7 +140,8 @@ def _hu(series: Series, place: Path) -> np.ndarray:
     frames: dict[Path, list[int]] = {}
     for image in series.slices:
         frames.setdefault(image.path, []).append(image.frame)
-    read, faults = {}, []
+    read: dict[tuple[Path, int], Stored] = {}
+    faults = []
     for path, numbers in frames.items():
         try:
             read |= {(path, number): stored for number, stored in zip(numbers, read_stored(path, numbers), strict=True)}
@@ -216,11 +218,11 @@ def _decoded(images: list[Stored], place: Path) -> list[np.ndarray]:
         copy["PixelData"].is_undefined_length = True
         pydicom.dcmwrite(folder / f"{number:05d}.dcm", copy, enforce_file_format=True)
     volumes = _dcm2niix(folder, len(images))
-    volume = nib.load(volumes[0])
+    volume = nib.Nifti1Image.from_filename(volumes[0])
     rows, columns = images[0].layout["Rows"], images[0].layout["Columns"]
     voxels = np.asarray(volume.dataobj).reshape((*volume.shape[:2], -1))
     if len(volumes) > 1 or voxels.shape != (columns, rows, len(images)):
-        got = " and ".join(str(nib.load(each).shape) for each in volumes)
+        got = " and ".join(str(nib.Nifti1Image.from_filename(each).shape) for each in volumes)
         raise ScanError(f"be decoded as {len(images)} slices of {rows} x {columns}, got {got}.")
     return list(voxels[:, ::-1].transpose(2, 1, 0))  # NIfTI counts rows from the back
 
@@ -231,7 +233,7 @@ def _copy(number: int, layout: Mapping[str, int]) -> Dataset:
     copy.file_meta = FileMetaDataset()
     copy.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     copy.file_meta.MediaStorageSOPClassUID = copy.SOPClassUID = CTImageStorage
-    copy.file_meta.MediaStorageSOPInstanceUID = copy.SOPInstanceUID = f"2.25.{number + 1}"
+    copy.file_meta.MediaStorageSOPInstanceUID = copy.SOPInstanceUID = UID(f"2.25.{number + 1}")
     copy.StudyInstanceUID, copy.SeriesInstanceUID, copy.Modality = "2.25.1000001", "2.25.1000002", "CT"
     copy.ImageType, copy.PatientPosition = ["ORIGINAL", "PRIMARY", "AXIAL"], "HFS"
     copy.SeriesNumber, copy.AcquisitionNumber, copy.InstanceNumber = 1, 1, number + 1
@@ -242,7 +244,7 @@ def _copy(number: int, layout: Mapping[str, int]) -> Dataset:
     return copy
 
 
-def _decimals(numbers: np.ndarray) -> list[str]:
+def _decimals(numbers: ArrayLike) -> list[str]:
     """As DICOM writes them, in 16 characters at most."""
     return [f"{number:.10g}"[:16] for number in np.asarray(numbers) + 0.0]
 
@@ -322,7 +324,7 @@ def _require_drift(turned: np.ndarray, spacing: np.ndarray, slices: _Slices) -> 
         raise ScanError(f"be corrected for a tilt of {_tilt(slices):.1f} degrees, got {got_mm}.")
 
 
-def _middles(planes: np.ndarray, pixel_mm: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+def _middles(planes: np.ndarray, pixel_mm: Iterable[float]) -> tuple[np.ndarray, np.ndarray]:
     """Middle of the tissue of each plane in mm along its rows and along its columns, and how many pixels it has."""
     tissue = planes > TISSUE_HU
     size = tissue.sum(axis=(1, 2))

@@ -337,7 +337,7 @@ def _moment(header: pydicom.Dataset) -> datetime | None:
 
 def _date_and_time(text: str) -> datetime | None:
     """Date and time of ``YYYYMMDDHHMM``, seconds or more behind it; None where it is none or a day of no meaning."""
-    digits = re.match(r"\d*", text).group()
+    digits = re.split(r"\D", text, maxsplit=1)[0]
     if len(digits) < 12:
         return None
     try:
@@ -419,7 +419,7 @@ class Slice:
     frame: int
     turn: tuple[float, ...] | None
     corner: tuple[float, ...] | None
-    pixel_mm: tuple[float, float] | None
+    pixel_mm: tuple[float, ...] | None
     shape: tuple[int, int]
     kernel: str = ""
     frame_of_reference: str = ""
@@ -498,7 +498,7 @@ def in_order(images: Iterable[Slice]) -> list[Slice]:
     return [images[k] for k in np.argsort(places(images), kind="stable")]
 
 
-def places(images: list[Slice]) -> np.ndarray:
+def places(images: Sequence[Slice]) -> np.ndarray:
     """Place of each image along the normal of the first, mm."""
     return np.array([image.corner for image in images]) @ images[0].normal
 
@@ -655,7 +655,7 @@ def _apart(images: list[Slice], name: str, is_other: Callable[[list[Slice], list
 
     Where two parts of one stack meet, a place may be in both; the first part's image is used.
     """
-    parts: dict[object, list[Slice]] = defaultdict(list)
+    parts: dict[Any, list[Slice]] = defaultdict(list)
     for image in images:
         parts[getattr(image, name)].append(image)
     stacks: list[list[Slice]] = []

@@ -114,12 +114,14 @@ def plain_yaml(path: Path, form: str) -> dict | list | str:
 
 def _plain(path: Path, node: yaml.Node | None, depth: int) -> dict | list | str:
     """A YAML node; a key that is there twice is refused, since YAML would drop the first."""
+    if node is None:
+        return ""
     if depth > 4:
         raise ManifestError(f"{path.name} must have at most three levels, got more on line {node.start_mark.line + 1}.")
     if isinstance(node, yaml.SequenceNode):
         return [_plain(path, item, depth + 1) for item in node.value]
     if not isinstance(node, yaml.MappingNode):
-        return "" if node is None else node.value.strip()
+        return node.value.strip()
     told: dict = {}
     for key, value in node.value:
         name = key.value.strip() if isinstance(key, yaml.ScalarNode) else None
@@ -212,8 +214,8 @@ def read_factor(told: str) -> float:
     (0.0555, 0.25, nan)
     """
     parts = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)(?:/(\d{1,9}(?:\.\d{1,9})?))?", told)
-    divisor = float(parts.group(2) or 1) if parts else 0.0
-    return (float(parts.group(1)) / divisor or math.nan) if divisor else math.nan
+    divisor = float(parts[2] or 1) if parts else 0.0
+    return (float(parts[1]) / divisor or math.nan) if parts and divisor else math.nan
 
 
 def _closest(name: str, known: Iterable[str]) -> str:
@@ -446,7 +448,7 @@ def _without_unit(name: str) -> list[tuple[str, str]]:
     """Ways to take a unit off the end of a name: in brackets, or the last one to four words."""
     brackets = re.fullmatch(r"(.+?)[\s_]*[(\[]([^)\]]+)[)\]]\s*", name)
     if brackets:
-        return [brackets.groups()]
+        return [(brackets[1], brackets[2])]
     words = re.split(r"[\s_,]+", name.strip())
     ways = [(" ".join(words[:-count]), " ".join(words[-count:])) for count in range(1, min(5, len(words)))]
     return [(re.sub(r"\s(in|en|em|w)$", "", base), unit) for base, unit in ways]

@@ -109,7 +109,7 @@ def phrases(text: str, hits: Iterable[Hit], language: str) -> Iterator[Hit]:
             place = max(known[start])
             sign = _sign(known[start][place])
         else:
-            run = re.match(r"\d+|[^\W\d]|\W", text[place:]).group()
+            run = next(re.finditer(r"\d+|[^\W\d]|\W", text[place:])).group()
             place += len(run)
             sign = "d" if run.isdigit() else "x" if run.isalpha() else run.strip(" ")
         signs += sign
@@ -245,7 +245,7 @@ class Words:
         for start in range(len(text)):
             for end in range(start + 1, min(start + self._longest, len(text)) + 1):
                 for language, section, word in self._entries.get(text[start:end], ()):
-                    stop = end + len(re.match(rf"{_LETTER}*", text[end:]).group()) if word.endswith("*") else end
+                    stop = end + next(re.finditer(rf"{_LETTER}*", text[end:])).end() if word.endswith("*") else end
                     if not (_joined(text, start) or _joined(text, stop)):
                         hits.append(Hit(start, stop, language, section, word))
         return hits

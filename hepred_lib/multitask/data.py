@@ -331,7 +331,7 @@ def step_batches(
     """The batches of one step that one device works on; ``parts`` is its rank, the devices, the partial steps."""
     rank, n_devices, accumulation = parts
     for own in step_parts(numbers, n_devices * accumulation)[rank * accumulation : (rank + 1) * accumulation]:
-        yield draw_batch(stack, own, slices_per_patient=slices_per_patient, seed=seed, fading=fading)
+        yield draw_batch(stack, own.tolist(), slices_per_patient=slices_per_patient, seed=seed, fading=fading)
 
 
 def brain_frame(planes: np.ndarray) -> tuple[int, int]:
@@ -342,7 +342,7 @@ def brain_frame(planes: np.ndarray) -> tuple[int, int]:
     brain = planes[:, BRAIN].max(axis=0) > 0
     if not brain.any():
         return brain.shape
-    return tuple(_frame_side(brain.any(axis=1 - axis)) for axis in (0, 1))
+    return _frame_side(brain.any(axis=1)), _frame_side(brain.any(axis=0))
 
 
 def _frame_side(profile: np.ndarray) -> int:
@@ -517,9 +517,9 @@ def descriptor_scale(descriptors: ArrayLike) -> tuple[Tensor, Tensor]:
     if len(known) == 0:
         known = np.zeros((1, len(DESCRIPTORS)))
     sd = known.std(axis=0)
-    return tuple(
-        torch.tensor(numbers, dtype=torch.float32) for numbers in (known.mean(axis=0), np.where(sd > 0, sd, 1))
-    )
+    numbers = known.mean(axis=0), np.where(sd > 0, sd, 1)
+    mean, scale = (torch.tensor(each, dtype=torch.float32) for each in numbers)
+    return mean, scale
 
 
 def measured_descriptors(hu: np.ndarray, outline: np.ndarray, spacing_mm: tuple[float, float, float]) -> np.ndarray:

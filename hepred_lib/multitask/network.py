@@ -362,7 +362,7 @@ def _log_ivh(ventricular: Tensor, bag: Tensor, voxel_ml: Tensor, n_patients: int
 
 def _over_region(level: Tensor, blood: Tensor, bag: Tensor, n_patients: int) -> Tensor:
     """Mean and SD of features over each patient's hematoma (b, 2 c); over the slices where the outline is empty."""
-    weight = nn.functional.adaptive_avg_pool2d(blood, level.shape[-2:]).squeeze(1) + NO_AREA
+    weight = nn.functional.adaptive_avg_pool2d(blood, (level.shape[-2], level.shape[-1])).squeeze(1) + NO_AREA
     # As products of matrices: faster than multiplying and summing in channels-last order.
     powers = [torch.einsum("nhw,nchw->nc", weight, power) for power in (level, level**2)]
     sums = torch.cat([*powers, weight.sum(dim=(1, 2))[:, None]], dim=1)

@@ -280,7 +280,8 @@ def _train(
     with bar, deterministic(device):
         while state.epoch < settings.epochs:
             key = (settings.seed, settings.fold, state.epoch)
-            pending, sums = [], torch.zeros(len(LOSSES), device=device)
+            pending: list[tuple[str, Tensor]] = []
+            sums = torch.zeros(len(LOSSES), device=device)
             for numbers in epoch_steps(len(patients), settings.patients_per_step, key):
                 _set_learning_rate(state, settings, settings.epochs * n_steps)
                 batches = step_batches(
@@ -318,7 +319,7 @@ def _train_step(
     # Dropout draws from the global generator: seed it by step, so that a resumed run draws the same.
     torch.manual_seed(mixed_seed((settings.seed, settings.fold, rank(), state.step)))
     state.optimizer.zero_grad(set_to_none=True)
-    losses = 0.0
+    losses: Any = 0.0  # a tensor after the first part
     for part, batch in enumerate(batches):
         last = part + 1 == settings.accumulation
         with nullcontext() if last or settings.devices == 1 else model.no_sync():
@@ -378,7 +379,7 @@ def joint_loss(model: nn.Module, batch: Batch, settings: TrainingSettings) -> Te
     settings : TrainingSettings
         Holds the weights of the losses.
     """
-    network = getattr(model, "module", model)
+    network: Any = getattr(model, "module", model)
     slices = normalize(batch.hu).contiguous(memory_format=torch.channels_last)
     with autocast(batch.hu.device, settings.precision):
         output = model(slices)
@@ -494,7 +495,7 @@ def _new_state(
     average = MultitaskNetwork(network)
     average.load_state_dict(model.state_dict())
     model, average = (
-        item.to(device=device, memory_format=torch.channels_last).train(mode)
+        item.to(device).to(memory_format=torch.channels_last).train(mode)
         for item, mode in ((model, True), (average, False))
     )
     body, readouts = (
@@ -515,7 +516,7 @@ def _fingerprint(patients: Sequence[Patient], network: NetworkSettings, settings
             patient.patient_id,
             repr(patient.he),
             repr(patient.descriptors),
-            hashlib.sha256(np.ascontiguousarray(patient.planes)).hexdigest(),
+            hashlib.sha256(np.ascontiguousarray(patient.planes).data).hexdigest(),
         )
         for patient in patients
     ]

@@ -5,6 +5,7 @@ is required and what came. The outcome `y` is 0 or 1; booleans, {1, 2} and text 
 meaning could invert the model.
 """
 
+import math
 from numbers import Real
 from typing import Any
 
@@ -90,7 +91,8 @@ def number(value: float, name: str) -> float:
 
 def at_least(value: Any, name: str, minimum: int) -> int:
     """Return a whole number that is large enough."""
-    if not isinstance(value, Real) or not np.isfinite(value) or value != int(value) or value < minimum:
+    whole = isinstance(value, Real) and math.isfinite(value) and value % 1 == 0
+    if not whole or value < minimum:
         raise ValueError(f"{name} must be a whole number >= {minimum}, got {value}.")
     return int(value)
 

@@ -645,7 +645,7 @@ def _fit_pooled(procedure: Procedure, designs: Array, y: Array) -> _Fitted:
     """Select and fit in each imputed set, pool by Rubin's rules in the columns' own units."""
     ones = np.ones((len(designs), y.size))
     path = _majority(procedure.select(designs, y, ones), len(procedure.plan.blocks))
-    member = procedure.members(designs, ones, [path] * len(designs)).all(axis=0)
+    member = procedure.members(designs, ones, [path] * len(designs)).min(axis=0)
     members = np.tile(member, (len(designs), 1))
     coefficients, separated = fit_robustly(designs, y, ones, members)
     asked, coded = procedure.rows(path), np.array(["intercept", *procedure.basis.names], dtype=object)
@@ -656,7 +656,7 @@ def _fit_pooled(procedure: Procedure, designs: Array, y: Array) -> _Fitted:
         for design, estimate in zip(designs, coefficients, strict=True)
     ]
     pooled = rubin_pool(*(np.stack(part) for part in zip(*fits, strict=True)))
-    varying = (designs.var(axis=2) > NEGLIGIBLE).all(axis=0)
+    varying = designs.var(axis=2).min(axis=0) > NEGLIGIBLE
     redundant = asked[varying[asked] & ~member[asked]]
     added = likelihood_ratio_of_added(procedure, designs, y, members)
     return _Fitted(path, tuple(coded[rows]), pooled, bool(separated.any()), added, tuple(coded[redundant]))

@@ -195,7 +195,7 @@ def draw_once(
     weights: Array,
     rng: np.random.Generator,
     y: Array | None = None,
-) -> tuple[Array, Array, Array]:
+) -> tuple[Array, Array, NDArray[np.floating]]:
     """One chain of data augmentation: completed coded values, mean and covariance.
 
     Parameters
@@ -486,7 +486,7 @@ def _draw_parameters(latent: Array, weights: Array, rng: np.random.Generator) ->
     return mean, factor @ factor.T
 
 
-def _expected(latent: Array, unit: NDArray[np.intp], mean: Array, precision: Array) -> Array:
+def _expected(latent: Array, unit: NDArray[np.intp], mean: Array, precision: NDArray[np.floating]) -> Array:
     """Mean of a unit's columns given all other columns of each row, shape (rows, columns of the unit)."""
     own = precision[np.ix_(unit, unit)]
     pull = (latent - mean) @ precision[:, unit] - (latent[:, unit] - mean[unit]) @ own

@@ -206,7 +206,7 @@ def build_nomogram(
             whole = bool((x[column].dropna() % 1 == 0).all())
             axes[name] = axis = CurveAxis(name, tuple(model.curves[name]), worth, low, high, whole)
             logit_at_zero += axis.least
-        elif levels[name] is None:
+        elif (named := levels[name]) is None:
             low, high = _ends(x[name], *(limits or {}).get(name, (None, None)))
             zero_at, whole = low if effects[name] > 0 else high, bool((x[name].dropna() % 1 == 0).all())
             axes[name] = NumberAxis(effects[name], zero_at, low, high, whole)
@@ -214,7 +214,7 @@ def build_nomogram(
         else:
             # The reference level, and a level that development never saw, have no coefficient.
             steps = np.array([0.0, *(effects.get(coded, 0.0) for coded in blocks[name])])
-            axes[name] = LevelAxis(dict(zip(levels[name], (steps - steps.min()).tolist(), strict=True)))
+            axes[name] = LevelAxis(dict(zip(named, (steps - steps.min()).tolist(), strict=True)))
             logit_at_zero += steps.min()
     scale = WIDEST / max(axis.most for axis in axes.values())
     return Nomogram(scale, float(logit_at_zero), {name: _scaled(axis, scale) for name, axis in axes.items()})

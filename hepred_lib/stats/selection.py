@@ -444,7 +444,7 @@ def _enter(
 
 def _screen(
     data: tuple[Array, Array, Array], member: NDArray[np.bool_], model: BatchedFit, plan: Plan
-) -> tuple[Array, ...]:
+) -> tuple[Array, NDArray[np.intp], Array, Array]:
     """One Newton step from the current model towards each candidate, from shared moments: no fit.
 
     Score statistic, degrees of freedom and bound of the likelihood ratio, shape (b, j); the steps, shape (b, j, q).
@@ -465,7 +465,7 @@ def _screen(
     for block in plan.candidates:
         rows = plan.blocks[block]
         size, axes = np.linalg.eigh(residual[:, rows][:, :, rows])
-        usable = (size > negligible) & ~member[:, rows].any(axis=1)[:, None]
+        usable = (size > negligible) & ~member[:, rows].any(axis=1, keepdims=True)
         slope = (gradient[:, None, rows] @ axes)[:, 0]
         inner = np.where(usable, slope / np.where(usable, size, 1.0), 0.0)
         move = axes @ inner[:, :, None]

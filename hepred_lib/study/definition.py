@@ -176,7 +176,8 @@ def _notebook_defaults(notebook: str) -> dict[str, Any]:
     cells = [text for mark, text in notebook_cells(notebook) if mark.startswith('tags=["parameters"]')]
     if len(cells) != 1:
         raise StudyError(f"notebooks/{notebook}.py must hold exactly one cell tagged parameters, found {len(cells)}.")
-    return {line.targets[0].id: ast.literal_eval(line.value) for line in ast.parse(cells[0]).body}
+    lines: list[Any] = ast.parse(cells[0]).body
+    return {line.targets[0].id: ast.literal_eval(line.value) for line in lines}
 
 
 def notebook_defaults(notebook: str) -> dict[str, Any]:

@@ -180,8 +180,10 @@ def oracle_table(
     rows: pd.DataFrame, models: Mapping[str, Any], oracle: Mapping[str, float | None] | None
 ) -> pd.DataFrame:
     """What the oracle figure draws: each model's AUC and interval, and the best achievable; empty without a truth."""
+    if not oracle:
+        return pd.DataFrame()
     y, records = rows["he"].astype(int), []
-    for name, found in models.items() if oracle else ():
+    for name, found in models.items():
         (low, high), best = found["auc_ci"] or (np.nan, np.nan), oracle[f"{name}_auc"]
         label = f"{name.capitalize()}: AUC {with_interval(found['auc'], found['auc_ci'])}, oracle {two_digits(best)}"
         records.append({"auc": found["auc"], "low": low, "high": high, "oracle": best, "model": name, "label": label})

@@ -222,8 +222,8 @@ def _parsed(path: Path, _: int) -> tuple[str, tuple[str, ...]]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
         match getattr(node, "body", None):
-            case [ast.Expr(value=ast.Constant(value=str())), *rest]:
-                node.body = rest
+            case [ast.Expr(value=ast.Constant(value=str())), *_] as body:
+                del body[0]
     found = []
     for name in sorted(name for name in names if name.split(".")[0] in PACKAGES):
         parts = name.split(".")

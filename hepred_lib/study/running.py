@@ -419,7 +419,7 @@ def reasons_to_make(
             return [f"{name} is not in its record"]
     if fault := page_fault(folder, step):
         return [fault]
-    extra = {} if fold is None else {"fold": fold}
+    extra: dict[str, Any] = {} if fold is None else {"fold": fold}
     given = notebook_defaults(notebook) | study_parameters(study, notebook, **extra)
     wanted = step_identity(notebook, given, root=study.root, digests=digests)
     return differences(wanted, record["identity"]) + disagreements(folder, step, record, digests)

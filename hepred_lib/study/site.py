@@ -237,7 +237,8 @@ def _names_of_patients(run: Path) -> re.Pattern:
 
 def _chapter(path: Path, names: Mapping[str, str], private: re.Pattern | None, used: set[str]) -> dict[str, Any]:
     """One chapter: code folded away, figures numbered, other notebooks linked, single patients left out."""
-    notebook, heading, cells, figures = nbformat.read(path, as_version=4), path.stem, [], {}
+    notebook, heading, cells = nbformat.read(path, as_version=4), path.stem, []
+    figures: dict = {}
     fold = re.search(r"_fold(\d+)$", path.stem)
     if fold and notebook.cells:
         notebook.cells[0].source = re.sub(r"\A(# .+)", rf"\1, fold {fold[1]}", notebook.cells[0].source)

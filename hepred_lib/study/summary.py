@@ -528,7 +528,7 @@ def added_score(
 
 def bedside_scores(rows: pd.DataFrame, *, notes: list[str]) -> dict[str, Any]:
     """AUC of the published bedside scores in the patients whose columns are complete; empty without any patient."""
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     for name, score in SCORES.items() if len(rows) else ():
         values = score.function(rows)
         usable = values.notna()
@@ -543,7 +543,7 @@ def bedside_scores(rows: pd.DataFrame, *, notes: list[str]) -> dict[str, Any]:
     return found
 
 
-def oracle_auc(rows: pd.DataFrame, truth: pd.DataFrame | None, *, notes: list[str]) -> dict[str, float] | None:
+def oracle_auc(rows: pd.DataFrame, truth: pd.DataFrame | None, *, notes: list[str]) -> dict[str, float | None] | None:
     """AUC of the simulation's own probabilities in these patients; None where the truth does not name each of them."""
     if truth is None or not rows["patient_id"].isin(truth["patient_id"]).all():
         notes.append("oracle: the truth is known for simulated cohorts only.")

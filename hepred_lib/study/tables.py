@@ -539,7 +539,8 @@ def _percent(share: float) -> str:
 def comparison_table(comparisons: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """The paired tests of ``results.json`` with their limits in columns of their own."""
     figures = ["difference", "low", "high", "p", "p_closed"]
-    pairs = [pair | dict(zip(("low", "high"), pair["ci"] or (np.nan, np.nan), strict=True)) for pair in comparisons]
+    ends = [pair["ci"] or (np.nan, np.nan) for pair in comparisons]
+    pairs = [{**pair, "low": low, "high": high} for pair, (low, high) in zip(comparisons, ends, strict=True)]
     table = pd.DataFrame(pairs, columns=["a", "b", "data", "test", "n", "n_events", *figures])
     return table.astype(dict.fromkeys(figures, float)).rename(columns={"n_events": "events"})
 
@@ -583,9 +584,9 @@ def paper_comparison(models: Mapping[str, Any], *, n: int, events: int, simulate
     for paper in published_performance().itertuples():
         if paper.model in models:
             scale, found = 1.0 if paper.figure == "auc" else 100.0, models[paper.model]
-            ours = (found[paper.figure], *(found[f"{paper.figure}_ci"] or (None, None)))
+            figures = found[paper.figure], *(found[f"{paper.figure}_ci"] or (None, None))
             theirs = [scale * value for value in (paper.value, paper.low, paper.high)]
-            ours = [np.nan if value is None else scale * value for value in ours]
+            ours = [np.nan if value is None else scale * value for value in figures]
             rows.append((paper.model, paper.figure, *theirs, paper.n, paper.events, *ours, n, events))
     sides = [f"{side}{end}" for side in ("published", "ours") for end in ("", "_low", "_high", "_n", "_events")]
     table = pd.DataFrame(rows, columns=["model", "figure", *sides])
