@@ -25,8 +25,7 @@ manifest: cohorts/{name}/manifest.csv
 seed: 3
 image_source: none
 folds: 2
-parameters:
-  02_preprocessing: {{workers: 1}}
+threads: {{02_preprocessing: 1}}
 """
 TABLES = ("01_cohort", "05_clinical_to_he", "07_roc_calibration_figures")
 

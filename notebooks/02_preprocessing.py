@@ -27,7 +27,7 @@
 # `slices/quality.csv` and figures. A study without scans does not run this notebook.
 
 # %%
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -43,7 +43,7 @@ from hepred_lib.imaging.slices import (
     shown_hu,
     store_patient,
 )
-from hepred_lib.progress import progress
+from hepred_lib.progress import worked
 from hepred_lib.study.drawing import show
 from hepred_lib.study.files import read_table, write_table
 from hepred_lib.study.run import open_notebook
@@ -63,7 +63,6 @@ truth = "cohorts/demo/truth.csv"  # only to label simulated figures; empty where
 matrix = 128  # pixels along a side of a slice; 256 at full resolution
 field_mm = 200.0  # side of the field of view: holds any brain
 thickness_mm = 5.0  # thinner slices are averaged to come near this
-workers = 2  # scans prepared at the same time
 
 # %%
 run = open_notebook("02_preprocessing", globals())
@@ -89,9 +88,8 @@ assert cohort["patient_id"].is_unique, "a patient must have one row in cohort.cs
 scans = scans_of(run.resolve(manifest), cohort["patient_id"]).to_dict("records")
 store = run.path("slices", "quality.csv").parent
 options = {"matrix": matrix, "field_mm": field_mm, "thickness_mm": thickness_mm}
-with ThreadPoolExecutor(workers) as pool:
-    jobs = [pool.submit(store_patient, store, row, **options) for row in scans]
-    quality = pd.DataFrame([job.result() for job in progress(jobs, desc="prepare", unit="scan")])
+prepared = worked(partial(store_patient, store, **options), scans, workers=run.threads, desc="prepare", unit="scan")
+quality = pd.DataFrame(prepared)
 assert len(quality) == len(cohort), "every patient of the cohort must be in the slice store"
 
 # %% [markdown]

@@ -15,6 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 from scipy.spatial import ConvexHull
 
+from hepred_lib.imaging.preprocessing import bounding_box
+
 # Li Q et al. Stroke 2015;46:2119: two adjoining parts with a well-defined border, at least 18 HU apart, the pale one
 # not enclosed. Its least share of the core is a choice made here.
 BLEND_HU, BLEND_SHARE = 18.0, 0.08
@@ -127,11 +129,11 @@ def _checked(hu: ArrayLike, mask: ArrayLike, spacing_mm: tuple) -> tuple[NDArray
     if not inside.any():
         return image, inside, tuple(spacing_mm)
     margin = [int(np.ceil(6 / s)) for s in spacing_mm]
-    inside, image = np.pad(inside, [(m, m) for m in margin]), np.pad(image, [(m, m) for m in margin], mode="edge")
-    box = tuple(
-        slice(b.start - m, b.stop + m) for b, m in zip(ndimage.find_objects(inside.astype(int))[0], margin, strict=True)
-    )
-    return image[box].astype(np.float64), inside[box], tuple(float(s) for s in spacing_mm)
+    box = bounding_box(inside, margin)
+    sides = zip(bounding_box(inside), margin, inside.shape, strict=True)
+    lacking = [(max(0, m - side.start), max(0, side.stop + m - n)) for side, m, n in sides]
+    image, inside = np.pad(image[box], lacking, mode="edge"), np.pad(inside[box], lacking)
+    return image.astype(np.float64), inside, tuple(float(s) for s in spacing_mm)
 
 
 def _smoothed(image: NDArray, inside: NDArray, spacing: tuple[float, ...], *, width_mm: float) -> NDArray[np.float64]:
@@ -213,8 +215,7 @@ def _outline(body: NDArray, spacing: tuple[float, ...]) -> tuple[float, float]:
 
 def _without_steps(plane: NDArray, finer: int) -> NDArray[np.bool_]:
     """A slice of the mask on finer pixels, so that roughness does not follow from the size of the coarse ones."""
-    x, y = ndimage.find_objects(plane.astype(int))[0]
-    soft = np.pad(plane[x, y], 6).astype(np.float32)
+    soft = np.pad(plane[bounding_box(plane)], 6).astype(np.float32)
     if finer == 1:
         return soft > 0.5
     soft = ndimage.gaussian_filter(soft, 0.6)
@@ -252,6 +253,8 @@ def _is_satellite(piece: NDArray, away_mm: NDArray, spacing: tuple[float, ...]) 
 
 
 def _dark_signs(drop: NDArray, broad_drop: NDArray, core: NDArray, least: float) -> dict[str, float | int]:
+    around = bounding_box(core, (1, 1, 0))  # a part's border lies one voxel beyond
+    drop, broad_drop, core = drop[around], broad_drop[around], core[around]
     large = max(least, BLEND_SHARE * core.sum())
     hole, blend = _deepest(drop, core, least, large)
     hypodensity, _ = _deepest(broad_drop, core, least, large)

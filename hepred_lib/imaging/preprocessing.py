@@ -11,7 +11,7 @@ Arrays are (x, y, z) in RAS+ as everywhere in the library; only ``slices`` reord
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -232,8 +232,7 @@ def prepare(
     """
     head = find_head(hu, spacing_mm, thickness_mm=thickness_mm, name=name)
     coarse = head.grid
-    sides = [np.flatnonzero(head.brain.any(axis=(1 - axis, 2))) for axis in (0, 1)]
-    x, y = ((side[0] + side[-1] + 1) / 2 * coarse.pixel_mm - field_mm / 2 for side in sides)
+    x, y = ((side.start + side.stop) / 2 * coarse.pixel_mm - field_mm / 2 for side in bounding_box(head.brain)[:2])
     grid = SliceGrid(coarse.shape, coarse.spacing_mm, (x, y), float(field_mm), matrix, coarse.group)
     # Both grids begin at the corner of one scan: a coarse pixel is a voxel of which the canonical ones are averages.
     pixels = (coarse.pixel_mm, coarse.pixel_mm, coarse.thickness_mm)
@@ -351,6 +350,21 @@ def cut_ends(brain: np.ndarray) -> tuple[bool, bool]:
     """
     areas = brain.sum(axis=(0, 1))
     return bool(areas[0] > CUT_BASE * areas.max()), bool(areas[-1] > CUT_VERTEX * areas.max())
+
+
+def bounding_box(mask: np.ndarray, margin: Sequence[int] | None = None) -> tuple[slice, ...]:
+    """The smallest box around a mask that is not empty, with a margin along each axis as far as the array reaches.
+
+    Examples
+    --------
+    >>> bounding_box(np.array([[False, False, False], [False, True, False]]), (1, 0))
+    (slice(0, 2, None), slice(1, 2, None))
+    """
+    box = []
+    for axis, reach in enumerate(margin or (0,) * mask.ndim):
+        found = np.flatnonzero(mask.any(axis=tuple(other for other in range(mask.ndim) if other != axis)))
+        box.append(slice(max(0, int(found[0]) - reach), min(mask.shape[axis], int(found[-1]) + 1 + reach)))
+    return tuple(box)
 
 
 def dilated(mask: np.ndarray, radius: int) -> np.ndarray:
@@ -483,8 +497,7 @@ def _check_head(hu: np.ndarray, brain: np.ndarray, bone: np.ndarray, spacing_mm:
     share = around.sum() / inside.sum()
     if share < LEAST_BONE:
         raise _no_skull(f"bone of {share:.1%} of the brain's area")
-    sides = [np.flatnonzero(brain.any(axis=axes)) for axes in ((1, 2), (0, 2))]
-    width_mm, length_mm = sorted((side[-1] - side[0] + 1) * mm for side, mm in zip(sides, spacing_mm[:2], strict=True))
+    width_mm, length_mm = sorted(_sides_mm(brain, spacing_mm)[:2])
     if width_mm < WIDTH_SHARE * length_mm:
         raise _wrong_size(f"brain of {width_mm:.0f} x {length_mm:.0f} mm in the slice: the pixel size is wrong")
     if not LENGTH_MM[0] <= length_mm <= LENGTH_MM[1]:
@@ -516,7 +529,11 @@ def _wrong_size(got: str) -> HeadError:
 
 def _head_size(hu: np.ndarray, spacing_mm: tuple[float, float, float]) -> str:
     """Sides in mm of the box around everything but air."""
-    shown = hu > -15.0
-    sides = [np.flatnonzero(shown.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))]
-    lengths = [(side[-1] - side[0] + 1) * mm if side.size else 0.0 for side, mm in zip(sides, spacing_mm, strict=True)]
-    return " x ".join(f"{length:.0f}" for length in lengths)
+    return " x ".join(f"{length:.0f}" for length in _sides_mm(hu > -15.0, spacing_mm))
+
+
+def _sides_mm(mask: np.ndarray, spacing_mm: tuple[float, float, float]) -> list[float]:
+    """Sides of the box around a mask; 0 for an empty one."""
+    if not mask.any():
+        return [0.0] * 3
+    return [(side.stop - side.start) * mm for side, mm in zip(bounding_box(mask), spacing_mm, strict=True)]

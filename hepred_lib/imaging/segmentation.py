@@ -15,7 +15,7 @@ from scipy import ndimage
 from scipy.spatial import ConvexHull
 from scipy.stats import t
 
-from hepred_lib.imaging.preprocessing import dilated, eroded
+from hepred_lib.imaging.preprocessing import bounding_box, dilated, eroded
 
 EDGE_MM = 200 / 128  # a network's pixel: closer to its edge an outline is not known
 KERNEL_MM = EDGE_MM / 2
@@ -36,8 +36,9 @@ def fill_holes(mask: np.ndarray) -> np.ndarray:
     9
     """
     filled = np.array(mask, dtype=bool)
-    for z in np.flatnonzero(filled.any(axis=(0, 1))):
-        filled[:, :, z] = ndimage.binary_fill_holes(filled[:, :, z])
+    if filled.any():
+        within = filled[bounding_box(filled)]
+        within[...] = np.stack([ndimage.binary_fill_holes(plane) for plane in np.moveaxis(within, 2, 0)], axis=2)
     return filled
 
 
@@ -60,8 +61,7 @@ def at_half_height(
     edge, close, far = (max(1, round(mm / spacing_mm[0])) for mm in (EDGE_MM, *AROUND_MM))
     if not outline.any():
         return outline
-    sides = zip(ndimage.find_objects(outline.astype(np.uint8))[0], (far, far, 0), strict=True)
-    box = tuple(slice(max(0, side.start - reach), side.stop + reach) for side, reach in sides)
+    box = bounding_box(outline, (far, far, 0))
     drawn, hu = outline[box], hu[box].astype(np.float32)
 
     def blurred(values: np.ndarray, sigma_mm: float) -> np.ndarray:
@@ -85,7 +85,7 @@ def without_distant_specks(outline: np.ndarray, spacing_mm: tuple[float, ...]) -
     """An outline without parts of less than 1 mL that lie more than 20 mm from its largest part."""
     if not outline.any():
         return outline
-    box = ndimage.find_objects(outline.astype(np.uint8))[0]
+    box = bounding_box(outline)
     labels, n = ndimage.label(outline[box], np.ones((3, 3, 3)))
     volumes_ml = np.bincount(labels.ravel(), minlength=n + 1)[1:] * float(np.prod(spacing_mm)) / 1000.0
     away_mm = ndimage.distance_transform_edt(labels != 1 + volumes_ml.argmax(), sampling=spacing_mm)

@@ -17,7 +17,7 @@ reading
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,7 +29,7 @@ from torch import Tensor
 
 from hepred_lib.errors import ManifestError, ScanError
 from hepred_lib.imaging.markers import measure_markers
-from hepred_lib.imaging.preprocessing import BrainSlices, SliceGrid
+from hepred_lib.imaging.preprocessing import BrainSlices, SliceGrid, bounding_box
 from hepred_lib.imaging.scans import Scan
 from hepred_lib.imaging.segmentation import at_half_height, dice, fill_holes, hd95_mm, without_distant_specks
 from hepred_lib.imaging.slices import (
@@ -53,7 +53,7 @@ from hepred_lib.multitask.network import (
     load_network,
     slice_evidence,
 )
-from hepred_lib.progress import progress
+from hepred_lib.progress import Item, Result, worked
 from hepred_lib.study.files import read_table
 
 FALLBACK_SLICES = 3
@@ -155,20 +155,21 @@ def predict_cohort(
     slices : DataFrame
         One row a slice: ``patient_id, blood`` (1, 0, or missing where neither call is wrong) and the evidence for it.
     """
-    rows, slices = [], []
-    for patient in progress(list(patients), desc=label, unit="patient"):
+
+    def predicted(patient: Patient) -> tuple[dict[str, Any], pd.DataFrame]:
         reading = predict_patient(network, patient)
-        rows.append(
-            {
-                "patient_id": patient.patient_id,
-                "dl_logit": reading.logit,
-                "hematoma_detected": int(reading.detected),
-                "predicted_volume_ml": reading.volume_ml,
-                **dict(zip(VALUES, reading.values.tolist(), strict=True)),
-            }
-        )
+        row = {
+            "patient_id": patient.patient_id,
+            "dl_logit": reading.logit,
+            "hematoma_detected": int(reading.detected),
+            "predicted_volume_ml": reading.volume_ml,
+            **dict(zip(VALUES, reading.values.tolist(), strict=True)),
+        }
         evidence = pd.DataFrame(reading.evidence, columns=list(EVIDENCE))
-        slices.append(evidence.assign(patient_id=patient.patient_id, blood=patient.labels))
+        return row, evidence.assign(patient_id=patient.patient_id, blood=patient.labels)
+
+    found = list(_in_threads(predicted, list(patients), desc=label, unit="patient"))
+    rows, slices = [row for row, _ in found], [table for _, table in found]
     columns = ["patient_id", "dl_logit", "hematoma_detected", "predicted_volume_ml", *VALUES]
     empty = pd.DataFrame(columns=["patient_id", "blood", *EVIDENCE])
     return pd.DataFrame(rows, columns=columns), pd.concat(slices, ignore_index=True)[list(empty)] if slices else empty
@@ -449,6 +450,16 @@ class Readings:
     patients: dict[str, Patient]
 
 
+class _Found(NamedTuple):
+    """What one scan adds to :class:`Readings`; only a row where it could not be read."""
+
+    row: dict[str, Any]
+    agreement: dict[str, float | str] | None = None
+    calls: pd.DataFrame | None = None
+    shown: dict[str, np.ndarray] | None = None
+    patient: Patient | None = None
+
+
 def read_cohort(
     reader: Reader,
     rows: pd.DataFrame,
@@ -476,10 +487,8 @@ def read_cohort(
     ScanError
         With the patient named, unless faults are explained.
     """
-    table, agreement, pictures, patients = [], [], {}, {}
-    slices = [pd.DataFrame(columns=["patient_id", "slice", "presence", "blood", "predicted_mm2"])]
-    records = rows[rows["baseline_ct"].notna()].to_dict("records") if reader.networks else []
-    for row in progress(records, desc="read scans", unit="scan"):
+
+    def read(row: dict[str, Any]) -> _Found:
         patient, chosen = row["patient_id"], reader
         fold = -1 if folds is None else int(folds[patient])
         if fold >= 0:
@@ -489,22 +498,25 @@ def read_cohort(
         except ScanError as error:
             if explain is None:
                 raise
-            table.append({"patient_id": patient, "unread": explain(error, row)})
-            continue
+            return _Found({"patient_id": patient, "unread": explain(error, row)})
         found = {name: getattr(reading, name) for name in ("dl_score", "dl_score_spread", "flags")}
         found |= {"hematoma_detected": int(reading.prediction.detected), "predicted_volume_ml": reading.volume_ml}
         found |= {"predicted_ivh_ml": reading.ventricles_ml, "unread": "", "unmasked": fault}
         found |= signs_seen(reading, reference) if signs else {}
-        table.append({"patient_id": patient, **found})
-        slices.append(slice_calls(reading))
-        agreement += [outline_agreement(reading, reference)] if reference is not None else []
-        pictures[patient], patients[patient] = picture(reading, reference), reading.patient
+        agreement = None if reference is None else outline_agreement(reading, reference)
+        shown = picture(reading, reference)
+        return _Found({"patient_id": patient, **found}, agreement, slice_calls(reading), shown, reading.patient)
+
+    records = rows[rows["baseline_ct"].notna()].to_dict("records") if reader.networks else []
+    found = list(_in_threads(read, records, desc="read scans", unit="scan"))
+    calls = [each.calls for each in found if each.calls is not None]
+    none = pd.DataFrame(columns=["patient_id", "slice", "presence", "blood", "predicted_mm2"])
     return Readings(
-        pd.DataFrame(table, columns=list(READ)).astype({"patient_id": "string"}),
-        pd.DataFrame(agreement, columns=list(AGREEMENT)),
-        pd.concat(slices[1:] or slices),
-        pictures,
-        patients,
+        pd.DataFrame([each.row for each in found], columns=list(READ)).astype({"patient_id": "string"}),
+        pd.DataFrame([each.agreement for each in found if each.agreement], columns=list(AGREEMENT)),
+        pd.concat(calls) if calls else none,
+        {each.row["patient_id"]: each.shown for each in found if each.shown is not None},
+        {each.row["patient_id"]: each.patient for each in found if each.patient is not None},
     )
 
 
@@ -568,6 +580,16 @@ def load_reader(
     return Reader(tuple(load_network(path).to(device) for path in paths), scales, dict(options))
 
 
+def _in_threads(work: Callable[[Item], Result], items: list[Item], **bar: str) -> Iterator[Result]:
+    """Work on as many patients at a time as torch has threads, each with one: several can hardly share a scan."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield from worked(work, items, workers=threads, **bar)
+    finally:
+        torch.set_num_threads(threads)
+
+
 def _read_whatever_its_mask(
     reader: Reader, row: dict[str, Any], explain: Callable[[ScanError, Mapping[str, object]], str] | None
 ) -> tuple[Reading, Reference | None, str]:
@@ -587,8 +609,9 @@ def _with_measured(network: MultitaskNetwork, values: Tensor, patient: Patient, 
     Predicted descriptors are clipped to ± 3 SD, as their targets were: without a hematoma they can be anything.
     """
     spacing_mm = (patient.pixel_mm, patient.pixel_mm, 1000.0 * patient.voxel_ml / patient.pixel_mm**2)
-    hu = from_torch(patient.planes[:, HU]).astype(np.float32) - HU_OFFSET
-    measured = measured_descriptors(hu, fill_holes(from_torch(outline)), spacing_mm)
+    box = bounding_box(outline) if outline.any() else (slice(0, 1),) * 3
+    hu = from_torch(patient.planes[:, HU][box]).astype(np.float32) - HU_OFFSET
+    measured = measured_descriptors(hu, fill_holes(from_torch(outline[box])), spacing_mm)
     standard = network.expansion.standardize(torch.from_numpy(measured).to(values.device)[None])
     predicted, volumes, _, deep = values.split([len(DESCRIPTORS), len(VOLUMES), len(DESCRIPTORS), len(DEEP)], dim=1)
     return torch.cat([predicted.clamp(-3, 3), volumes, standard.nan_to_num(0.0), deep], dim=1)

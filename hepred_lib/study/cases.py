@@ -19,6 +19,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from hepred_lib.figures.style import ORANGE, PURPLE, SKY, YELLOW
+from hepred_lib.imaging.preprocessing import bounding_box
 from hepred_lib.imaging.segmentation import dice
 from hepred_lib.imaging.slices import BLOOD, BRAIN, HU, HU_OFFSET, IVH, read_quality, shown_hu
 from hepred_lib.progress import progress
@@ -164,9 +165,9 @@ def case_of(patient: Patient, prediction: Prediction) -> dict[str, np.ndarray]:
     for kind, part in zip(OUTLINES, parts, strict=True):
         masks[part] |= kind["bit"]
     shown = (hu > 0) | (masks > 0)
-    rows, columns = (np.flatnonzero(shown.any(axis=(0, axis))) for axis in (2, 1))
-    step = -(-max(np.ptp(rows) + 1, np.ptp(columns) + 1) // LARGEST) if shown.any() else 1
-    box = np.s_[:, rows[0] : rows[-1] + 1 : step, columns[0] : columns[-1] + 1 : step] if shown.any() else np.s_[:]
+    rows, columns = bounding_box(shown.any(axis=0)) if shown.any() else (slice(0, side) for side in shown.shape[1:])
+    step = -(-max(rows.stop - rows.start, columns.stop - columns.start) // LARGEST)
+    box = np.s_[:, rows.start : rows.stop : step, columns.start : columns.stop : step]
     arrays = {"hu": hu[box], "masks": masks[box], "brain": brain[box].astype(np.uint8)}
     return arrays | {"pixel_mm": np.array(step * patient.pixel_mm)}
 

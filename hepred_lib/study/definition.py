@@ -38,7 +38,8 @@ BOOK = {
 }
 NOTEBOOKS = tuple(BOOK)
 IMAGE_SOURCES = ("scans", "column", "none")
-DEFAULT_THREADS = {name: 2 if name == TRAINING else 1 for name in NOTEBOOKS}
+# Of a training, or as many scans are prepared or read at the same time; the other notebooks gain nothing by a second.
+DEFAULT_THREADS = {name: 2 if name[:2] in ("02", "03", "04", "08") else 1 for name in NOTEBOOKS}
 DEEPEST = 20  # levels of a small file of settings
 LONGEST_FILE = 200_000  # bytes of a study file
 NAME = r"[A-Za-z0-9_-]{1,64}"

@@ -13,14 +13,14 @@ from math import ceil
 from typing import Any
 
 from hepred_lib.errors import StudyError
-from hepred_lib.study.definition import TRAINING, Study, notebook_defaults
+from hepred_lib.study.definition import DEFAULT_THREADS, TRAINING, Study, notebook_defaults
 
 ROOM = {"mem_mb": 1.5, "runtime": 6.0}  # a cluster's cores may be slow, its file system slower
 SHORTEST_MIN = 15  # of a step, in minutes: a queue's granularity, and the start of Python on a cold file system
 UNKNOWN_PATIENTS = 1000  # where the manifest is not there yet, or cannot be read
 MATRIX = 128  # at which everything here was measured
 SCAN_MATRIX = 256  # of a simulated scan
-RATIOS = ("epochs", "patients_per_step", "slices_per_patient", "workers", "n_imputations", "n_resamples")
+RATIOS = ("epochs", "patients_per_step", "slices_per_patient", "n_imputations", "n_resamples")
 # Of a card: twice what a training of two patients a step takes of it, and twice what each further two add.
 CARD_GB, CARD_GB_PER_STEP = 3.0, 0.75
 ENCODERS = {"resnet18": 1.0, "resnet34": 1.5, "resnet50": 3.0}
@@ -133,7 +133,7 @@ def _factors(study: Study, rule: str) -> tuple[float, float, float]:
         step = ratio["patients_per_step"] * ratio["slices_per_patient"] / own["accumulation"]
         return pixels, step * pixels * depth, ratio["epochs"] * ratio["slices_per_patient"] * pixels * depth
     if rule[:2] in ("02", "04", "08"):
-        return pixels, ratio.get("workers", 1.0) * pixels, pixels
+        return pixels, study.notebook_threads(rule) / DEFAULT_THREADS[rule] * pixels, pixels
     # Resamples of all imputed data are worked on together.
     return 1.0, 1.0, max(1.0, *ratio.values(), 1.0)
 

@@ -92,7 +92,8 @@ def pretended_device() -> Iterator[tuple[torch.device, Counter]]:
     if torch._C._get_privateuse1_backend_name() != NAME:
         backend_registration._setup_privateuseone_for_python_backend(NAME)
     host = torch.Generator
-    before = torch._C._only_lift_cpu_tensors()
+    before, threads = torch._C._only_lift_cpu_tensors(), torch.get_num_threads()
+    torch.set_num_threads(1)  # the mode below holds in its own thread alone, where one patient at a time is read
     torch._C._set_only_lift_cpu_tensors(True)  # torch.tensor(numbers, device=...): made on the host, then copied
     try:
         # Random numbers come from a generator of the host: the device has none of its own.
@@ -100,3 +101,4 @@ def pretended_device() -> Iterator[tuple[torch.device, Counter]]:
             yield torch.device(NAME, 0), mode.waits
     finally:
         torch._C._set_only_lift_cpu_tensors(before)
+        torch.set_num_threads(threads)

@@ -110,6 +110,19 @@ def test_every_patient_of_a_cohort_is_predicted_in_order(network, patients):
     assert slices[list(EVIDENCE)].notna().all(axis=None)
 
 
+def test_several_patients_read_at_a_time_give_the_numbers_of_one_after_the_other(network, patients):
+    before, found = torch.get_num_threads(), {}
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            found[threads] = predict_cohort(network, patients)
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    for one, three in zip(found[1], found[3], strict=True):
+        pd.testing.assert_frame_equal(one, three, check_exact=True)
+
+
 def test_no_patient_gives_two_empty_tables(network):
     found, slices = predict_cohort(network, [])
     assert (len(found), len(slices)) == (0, 0)
