@@ -23,9 +23,11 @@ DISTINCT = 25
 STUDY = """study: {name}
 manifest: cohorts/{name}/manifest.csv
 seed: 3
-image_source: none
+image_source: {source}
 folds: 2
-threads: {{02_preprocessing: 1}}
+threads: {{02_preprocessing: 1, 03_multitask_training: 1}}
+parameters:
+  03_multitask_training: {{epochs: 1}}
 """
 TABLES = ("01_cohort", "05_clinical_to_he", "07_roc_calibration_figures")
 
@@ -65,7 +67,7 @@ def steps(root: Path, number: int, *, scans: bool) -> dict[str, tuple[float, flo
     """What each step takes at this size."""
     name = f"{'scans' if scans else 'tables'}{number}"
     (root / "studies").mkdir(exist_ok=True)
-    (root / "studies" / f"{name}.yaml").write_text(STUDY.format(name=name))
+    (root / "studies" / f"{name}.yaml").write_text(STUDY.format(name=name, source="scans" if scans else "none"))
     cohort, study = f"cohorts/{name}", f"studies/{name}.yaml"
     size = ["--patients", str(DISTINCT), "--matrix", "256"] if scans else ["--patients", str(number), "--no-scans"]
     taken = {"simulate": measured(root, "simulate", cohort, *size, "--seed", "31")}
@@ -76,6 +78,11 @@ def steps(root: Path, number: int, *, scans: bool) -> dict[str, tuple[float, flo
         taken["check"] = measured(root, "check", f"{cohort}/manifest.csv")
     for notebook in ("01_cohort", "02_preprocessing") if scans else TABLES:
         taken[notebook] = measured(root, "notebook", study, notebook)
+    if scans:
+        taken["03, one epoch"] = measured(root, "notebook", study, "03_multitask_training", "--fold", "0")
+    else:
+        for command in ("figures", "report"):
+            taken[command] = measured(root, command, f"runs/{name}")
     return taken
 
 
@@ -83,7 +90,7 @@ def main() -> None:
     """Print one table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tables", type=int, nargs="*", default=[500, 5000, 50000])
-    parser.add_argument("--scans", type=int, nargs="*", default=[50, 250])
+    parser.add_argument("--scans", type=int, nargs="*", default=[50, 250, 1000])
     options = parser.parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as folder:

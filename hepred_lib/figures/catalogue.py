@@ -177,7 +177,7 @@ FIGURES: dict[str, FigureSpec] = {
     "calibration": _figure(
         "Calibration: observed against predicted probability, smoothed with a 95 % band (with fewer than 20 events in "
         "groups of equal size, with exact 95 % intervals), over the distribution of the predictions; dotted: ideal.",
-        performance.calibration, performance.calibration_width_mm, 100, *_MODEL,
+        performance.calibration, performance.calibration_width_mm, performance.calibration_height_mm, *_MODEL,
         "kind", "p", "observed", "low", "high", "y",
     ),
     "decision_curve": _figure(
@@ -196,7 +196,7 @@ FIGURES: dict[str, FigureSpec] = {
         performance.reclassification, DOUBLE_MM, 84,
         "outcome", "old", "new", "old_label", "new_label", "patients", "share", "old_model", "new_model",
         *("nri", "nri_low", "nri_high", "nri_events", "nri_non_events", "idi", "idi_low", "idi_high"),
-        says=performance.indexes,
+        says=performance.indexes, drawn=performance.moves, otherwise="no patient moves to another stratum",
     ),
     "subgroups": _figure(
         "(a) AUC and (b) calibration in the large by subgroup, with 95 % intervals and tests of interaction.",

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
 from matplotlib.lines import Line2D
@@ -39,6 +40,7 @@ from hepred_lib.figures.style import (
 
 POWER_LOOKS = [LineStyle("", *look) for look in (("black", "-", "o"), (BLUE, "--", "s"), (VERMILLION, "-.", "^"))]
 UNIT_TICKS = np.linspace(0, 1, 6)
+NEAR = 0.015  # of two operating points that cannot be told apart
 
 
 def roc(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
@@ -60,13 +62,17 @@ def roc(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     axes = figure.subplots()
     common_size = sample_size(table)
     handles = []
+    points = table.drop_duplicates("model").set_index("model")[["operating_fpr", "operating_sensitivity"]]
     for style, rows in by_model(table):
         curve, limits, first = rows[rows["sensitivity"].notna()], rows[rows["low"].notna()], rows.iloc[0]
         axes.plot(curve["false_positive_rate"], curve["sensitivity"], color=style.color, linestyle=style.line)
         look: dict[str, Any] = {"color": style.color, "marker": style.marker, "markerfacecolor": "white"}
         if pd.notna(first["operating_fpr"]):
-            point = first["operating_fpr"], first["operating_sensitivity"]
-            axes.plot(*point, linestyle="", zorder=3, clip_on=False, **look)
+            point = points.loc[first["model"]]
+            after = points.loc[first["model"] :].iloc[1:]
+            hidden = (after - point).abs().lt(NEAR).all(axis=1).sum()  # a point under others is larger than they are
+            size = rcParams["lines.markersize"] * (1 + 0.7 * hidden)
+            axes.plot(*point, linestyle="", zorder=3, clip_on=False, markersize=size, **look)
         handles.append(Line2D([], [], linestyle=style.line, label=model_label(rows, common_size=common_size), **look))
     band(axes, limits["false_positive_rate"], limits, style)  # of the last: more than one could not be told apart
     axes.plot([0, 1], [0, 1], zorder=1, **GUIDE)
@@ -248,6 +254,11 @@ def calibration_width_mm(table: pd.DataFrame) -> float:
     return SINGLE_MM if table["model"].nunique() < 2 else DOUBLE_MM
 
 
+def calibration_height_mm(table: pd.DataFrame) -> float:
+    """Return the height in mm: panels are square, and three beside each other are smaller than two."""
+    return 100 if table["model"].nunique() < 3 else 96
+
+
 def _curve(axes: Axes, rows: pd.DataFrame, *, style: LineStyle) -> None:
     rows = rows.sort_values("p")
     axes.plot([0, 1], [0, 1], **GUIDE)
@@ -384,6 +395,11 @@ def reclassification(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     letters(grid)
     legend_below(figure, handles, columns=2)
     return grid
+
+
+def moves(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the cells of a reclassification, none where nobody moves."""
+    return table if table.loc[table["old"] != table["new"], "patients"].gt(0).any() else table.iloc[:0]
 
 
 def indexes(table: pd.DataFrame) -> str:

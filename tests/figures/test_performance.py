@@ -38,6 +38,15 @@ def test_a_score_without_a_threshold_has_no_operating_point(examples):
     assert {line.get_marker() for line in figure.axes[0].lines} == {"None"}
 
 
+def test_operating_points_on_one_another_are_all_seen(examples):
+    together = draw("roc", examples["roc"].assign(operating_fpr=0.2, operating_sensitivity=0.7)).axes[0]
+    sizes = [line.get_markersize() for line in together.lines if line.get_marker() != "None"]
+    assert len(sizes) == 3
+    assert np.diff(sizes).max() < -1.0, "those drawn first are larger"
+    apart = draw("roc", examples["roc"]).axes[0]
+    assert len({line.get_markersize() for line in apart.lines if line.get_marker() != "None"}) == 1
+
+
 def test_an_interval_that_could_not_be_computed_leaves_the_oracle_drawn(examples):
     figure = draw("oracle", examples["oracle"].assign(low=np.nan, high=np.nan))
     assert sum(line.get_marker() == "D" for line in figure.axes[0].lines) == 3
@@ -132,6 +141,24 @@ def test_a_move_up_is_right_with_expansion_and_wrong_without(drawn):
     events, others = drawn["reclassification"].axes
     assert hatched(events) == {(0, 1), (1, 2)}  # (new, old): moved down although it expanded
     assert hatched(others) == {(1, 0), (2, 0), (2, 1)}
+
+
+def test_where_nobody_moves_a_sentence_says_so(examples):
+    table = examples["reclassification"]
+    still = table.assign(patients=table["patients"].where(table["old"] == table["new"], 0))
+    assert shows_nothing("reclassification", still)
+    assert not shows_nothing("reclassification", table)
+    assert texts(draw("reclassification", still).axes[0]) == ["no patient moves to another stratum"]
+
+
+@pytest.mark.parametrize("n_models", [1, 2, 3])
+def test_calibration_leaves_no_blank_above_its_panels(n_models, examples):
+    table = examples["calibration"]
+    figure = draw("calibration", table[table["model"].isin(table["model"].unique()[:n_models])])
+    titles = [text for axes in figure.axes for text in (axes._left_title, axes.title) if text.get_text()]
+    blank = figure.bbox.height - max(title.get_window_extent().y1 for title in titles)
+    assert len(titles) == n_models
+    assert 0 <= blank * 25.4 / figure.dpi < 4.5
 
 
 def test_the_indexes_stand_in_the_caption_with_their_intervals_and_their_caution(examples):
