@@ -1,6 +1,6 @@
-"""Processor time and memory of each step as a cohort grows: tables, the check, chapters without and with scans.
+"""Processor time and memory of each step as a cohort grows: tables, the check, chapters, figures, reports, scans.
 
-.venv/bin/python benchmarks/growth.py [--tables 500 5000 50000] [--scans 50 250]
+.venv/bin/python benchmarks/growth.py [--tables 500 5000 50000] [--scans 50 250 1000]
 
 Tables are simulated. Of scans 25 are simulated, the others are hard links to them. A step's exponent is that of its
 processor time from the size before to its own: 1 where twice the patients take twice the time.

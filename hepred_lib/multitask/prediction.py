@@ -168,7 +168,7 @@ def predict_cohort(
         evidence = pd.DataFrame(reading.evidence, columns=list(EVIDENCE))
         return row, evidence.assign(patient_id=patient.patient_id, blood=patient.labels)
 
-    found = list(_in_threads(predicted, list(patients), desc=label, unit="patient"))
+    found = list(in_threads(predicted, list(patients), desc=label, unit="patient"))
     rows, slices = [row for row, _ in found], [table for _, table in found]
     columns = ["patient_id", "dl_logit", "hematoma_detected", "predicted_volume_ml", *VALUES]
     empty = pd.DataFrame(columns=["patient_id", "blood", *EVIDENCE])
@@ -508,7 +508,7 @@ def read_cohort(
         return _Found({"patient_id": patient, **found}, agreement, slice_calls(reading), shown, reading.patient)
 
     records = rows[rows["baseline_ct"].notna()].to_dict("records") if reader.networks else []
-    found = list(_in_threads(read, records, desc="read scans", unit="scan"))
+    found = list(in_threads(read, records, desc="read scans", unit="scan"))
     calls = [each.calls for each in found if each.calls is not None]
     none = pd.DataFrame(columns=["patient_id", "slice", "presence", "blood", "predicted_mm2"])
     return Readings(
@@ -580,7 +580,7 @@ def load_reader(
     return Reader(tuple(load_network(path).to(device) for path in paths), scales, dict(options))
 
 
-def _in_threads(work: Callable[[Item], Result], items: list[Item], **bar: str) -> Iterator[Result]:
+def in_threads(work: Callable[[Item], Result], items: list[Item], **bar: str) -> Iterator[Result]:
     """Work on as many patients at a time as torch has threads, each with one: several can hardly share a scan."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

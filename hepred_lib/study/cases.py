@@ -22,7 +22,6 @@ from hepred_lib.figures.style import ORANGE, PURPLE, SKY, YELLOW
 from hepred_lib.imaging.preprocessing import bounding_box
 from hepred_lib.imaging.segmentation import dice
 from hepred_lib.imaging.slices import BLOOD, BRAIN, HU, HU_OFFSET, IVH, read_quality, shown_hu
-from hepred_lib.progress import progress
 from hepred_lib.study.files import read_figure_data, read_table, write_bytes, write_figure_data, write_table
 from hepred_lib.study.run import are_simulated
 
@@ -124,7 +123,18 @@ def keep_cases(
     """
     # With torch, three seconds: the site, which shows cases, does without.
     from hepred_lib.multitask.data import load_patients
-    from hepred_lib.multitask.prediction import predict_ensemble
+    from hepred_lib.multitask.prediction import in_threads, predict_ensemble
+
+    def keep(chosen: tuple[Any, Patient]) -> dict[str, Any]:
+        row, patient = chosen
+        networks = reader.networks if row.fold < 0 else (reader.networks[int(row.fold)],)
+        case = case_of(patient, predict_ensemble(networks, patient)[0])
+        write_figure_data(folder / "cases", row.patient_id, case)
+        record = {"patient_id": row.patient_id, "reason": row.reason, "dice": row.dice, "dice_on": "scan"}
+        if np.isnan(row.dice) and patient.has_mask:
+            record |= {"dice": dice(case["masks"] & 1 > 0, case["masks"] & 2 > 0), "dice_on": "slices"}
+        record |= {"reference_ml": row.reference_ml, "predicted_ml": row.predicted_ml}
+        return record | {"simulated": int(are_simulated([row.patient_id]))}
 
     kept = []
     if reader.networks and number:
@@ -137,15 +147,7 @@ def keep_cases(
         chosen = choose_cases(scored, threshold=threshold, number=number)
         rows = chosen.merge(scored, on="patient_id", validate="one_to_one")
         stored = load_patients(folder / "slices", rows[["patient_id", "he"]], quality)
-        for row, patient in progress(list(zip(rows.itertuples(), stored, strict=True)), desc="cases", unit="case"):
-            networks = reader.networks if row.fold < 0 else (reader.networks[int(row.fold)],)
-            case = case_of(patient, predict_ensemble(networks, patient)[0])
-            write_figure_data(folder / "cases", row.patient_id, case)
-            record = {"patient_id": row.patient_id, "reason": row.reason, "dice": row.dice, "dice_on": "scan"}
-            if np.isnan(row.dice) and patient.has_mask:
-                record |= {"dice": dice(case["masks"] & 1 > 0, case["masks"] & 2 > 0), "dice_on": "slices"}
-            record |= {"reference_ml": row.reference_ml, "predicted_ml": row.predicted_ml}
-            kept.append(record | {"simulated": int(are_simulated([row.patient_id]))})
+        kept = list(in_threads(keep, list(zip(rows.itertuples(), stored, strict=True)), desc="cases", unit="case"))
     table = pd.DataFrame(kept, columns=list(COLUMNS))
     write_table(folder / "cases" / "cases.csv", table)
     for path in set((folder / "cases").glob("*.npz")) - {folder / "cases" / f"{row['patient_id']}.npz" for row in kept}:
