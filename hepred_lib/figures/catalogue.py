@@ -196,7 +196,7 @@ FIGURES: dict[str, FigureSpec] = {
         performance.reclassification, DOUBLE_MM, 84,
         "outcome", "old", "new", "old_label", "new_label", "patients", "share", "old_model", "new_model",
         *("nri", "nri_low", "nri_high", "nri_events", "nri_non_events", "idi", "idi_low", "idi_high"),
-        says=performance.indexes, drawn=performance.moves, otherwise="no patient moves to another stratum",
+        says=performance.indexes, drawn=performance.moves, otherwise="no moves between strata of risk",
     ),
     "subgroups": _figure(
         "(a) AUC and (b) calibration in the large by subgroup, with 95 % intervals and tests of interaction.",

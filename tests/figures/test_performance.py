@@ -148,7 +148,7 @@ def test_where_nobody_moves_a_sentence_says_so(examples):
     still = table.assign(patients=table["patients"].where(table["old"] == table["new"], 0))
     assert shows_nothing("reclassification", still)
     assert not shows_nothing("reclassification", table)
-    assert texts(draw("reclassification", still).axes[0]) == ["no patient moves to another stratum"]
+    assert texts(draw("reclassification", still).axes[0]) == ["no moves between strata of risk"]
 
 
 @pytest.mark.parametrize("n_models", [1, 2, 3])
