@@ -97,6 +97,7 @@ LN_VOLUME_MEAN, LN_VOLUME_SD = 2.44, 1.10
 LN_TIME_SD, TIME_RANGE_H = 1.0, (0.3, 24.0)
 GCS_NOISE = 1.9
 FIBRINOGEN_MEAN, FIBRINOGEN_SD, SBP_SD = 2.9, 0.8, 28.0
+LEAST_PULSE_MMHG = 10
 DENSITY_ON_VOLUME, DENSITY_ON_TIME, DENSITY_NOISE = 0.5, -0.15, 0.87
 SHAPE_ON_VOLUME, SHAPE_NOISE = 0.55, 0.83
 
@@ -152,7 +153,9 @@ def simulate_clinical(draws: Draws, mix: CaseMix) -> pd.DataFrame:
         "antiplatelet": antiplatelet,
         "onset_to_ct_h": np.round(np.exp(ln_time), 1),
         "sbp_mmhg": sbp.astype(int),
-        "dbp_mmhg": np.round(96 + 0.38 * (sbp - 168) + 12 * draws.normal()).clip(40, np.minimum(160, sbp)).astype(int),
+        "dbp_mmhg": np.clip(
+            np.round(96 + 0.38 * (sbp - 168) + 12 * draws.normal()), 40, np.minimum(160, sbp - LEAST_PULSE_MMHG)
+        ).astype(int),
         "fibrinogen_g_l": np.round(np.clip(FIBRINOGEN_MEAN + FIBRINOGEN_SD * draws.normal(), 0.7, 7.0), 1),
         "diabetes": draws.event(0.18),
         "smoking": draws.event(np.where(male == 1, 0.45, 0.08)),

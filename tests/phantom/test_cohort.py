@@ -19,6 +19,7 @@ from hepred_lib.cohort.predictors import CLINICAL_CANDIDATES
 from hepred_lib.cohort.rules import COLUMNS
 from hepred_lib.imaging.scans import read_mask, read_scan
 from hepred_lib.imaging.volume import mask_volume_ml
+from hepred_lib.intake.check import check_manifest
 from hepred_lib.stats.discrimination import auc, roc_points
 from hepred_lib.stats.operating_point import exact_interval
 from hepred_lib.study.definition import PROJECT, load_study
@@ -169,6 +170,12 @@ def test_a_written_cohort_has_no_problem_and_names_its_scans(folder):
     assert len(table) == 6
     assert table["baseline_ct"].notna().all()
     assert set(json.loads((folder / "truth.json").read_text())["nulls"]) == set(NULLS)
+
+
+@pytest.mark.parametrize("site", ["A", "B"])
+def test_no_patient_of_a_large_cohort_is_refused_by_the_check(site, tmp_path):
+    simulate_cohort(tmp_path, n_patients=5000, seed=31, site=site, with_scans=False)
+    assert [str(problem) for problem in check_manifest(tmp_path / "manifest.csv").problems] == []
 
 
 def test_masks_hold_the_latent_volume_and_ventricular_blood_lies_apart(folder):
