@@ -274,17 +274,21 @@ class Campaign:
                 command.terminate()
                 command.wait()
 
-    def kill_a_job(self, seed: int) -> None:
-        """Cancel a running job of the rule that is to be killed, as soon as the command has said its number."""
-        while self.commands[seed - 1].poll() is None:
+    def kill_a_job_each(self, *seeds: int) -> None:
+        """Cancel a running job of the rule that is to be killed, as soon as its command has said its number."""
+        cancelled: dict[int, str] = {}
+        while len(cancelled) < len(seeds):
             for job, state, comment in self.slurm.jobs():
-                if state == "RUNNING" and self.killed in comment and f"/{job}.log" in self.log(seed).read_text():
-                    self.slurm.call("scancel", job)
-                    while job in [left for left, _, _ in self.slurm.jobs()]:
-                        time.sleep(0.5)
-                    return
+                for seed in set(seeds) - set(cancelled) if state == "RUNNING" and self.killed in comment else ():
+                    if f"/{job}.log" in self.log(seed).read_text():
+                        self.slurm.call("scancel", job)
+                        cancelled[seed] = job
+            for seed in set(seeds) - set(cancelled):
+                if self.commands[seed - 1].poll() is not None:
+                    pytest.fail(f"no job of {self.killed} came: {self.log(seed).read_text()[-2000:]}")
             time.sleep(0.5)
-        pytest.fail(f"no job of {self.killed} came: {self.log(seed).read_text()[-2000:]}")
+        while set(cancelled.values()) & {job for job, _, _ in self.slurm.jobs()}:
+            time.sleep(0.5)
 
     def numbers(self, place: str, seed: int) -> dict[str, str]:
         """Every number of a finished study."""
@@ -309,8 +313,7 @@ def campaign(request, slurm, tmp_path):
 def test_a_study_survives_killed_jobs_and_a_restarted_controller(slurm, campaign):
     """One seed loses a job for good, one is helped by the second attempt, one is left in peace."""
     commands = {seed: campaign.start(seed) for seed in campaign.seeds}
-    campaign.kill_a_job(1)
-    campaign.kill_a_job(2)
+    campaign.kill_a_job_each(1, 2)
     time.sleep(5)  # until the controller has written what it knows: it would queue the cancelled job again
     slurm.stop("slurmctld.pid", signal.SIGKILL)
     time.sleep(5)
