@@ -328,7 +328,7 @@ tables.save_table(run.folder, "instability_integrated", tables.instability_summa
 #
 # As in notebook 05, where the manifest has at least three sites: the procedure repeated without each site and judged there.
 # The score is taken as it stands; where its networks were trained on patients of these sites, that part of the model is not
-# new to the site that is left out, and the table flatters it.
+# new to the site that is left out, and its performance in the table is too good.
 
 # %%
 by_site = internal_external(x[rows], y, patients.loc[rows, "site"], settings)
