@@ -91,7 +91,8 @@ assert predictions[[f"p_{name}" for name in names]].notna().all(axis=None), "eve
 # (`test_fraction: 0`) is judged on its development patients, each by models that have not seen them: "test" below then
 # means these cross-fitted rows, every table and figure rests on them, and `judged` in `results.json` says so. Their
 # thresholds were chosen on the same rows, so that sensitivity and specificity are too high. Intervals take the
-# probabilities as given: that other patients would have led to other models (the instability of notebooks 05 and 06) is not in them.
+# probabilities as given: that other patients would have led to other models (the instability of notebooks 05 and 06) is
+# not in them.
 
 # %%
 readouts = predictions[["patient_id"]].join(predictions.filter(regex="^score_"))
