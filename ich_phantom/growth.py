@@ -139,11 +139,8 @@ def label_probability(volume_ml: ArrayLike, *, active: bool) -> NDArray[np.float
         Whether the hemorrhage bleeds on.
     """
     ranks = (np.arange(400) + 0.5) / 400
-    fraction = (
-        np.exp(LN_GROWTH_MEAN + LN_GROWTH_SD * ndtri(ranks))
-        if active
-        else np.clip(STABLE_MEAN + STABLE_SD * ndtri(ranks), *STABLE_RANGE)
-    )
+    grown, stable = LN_GROWTH_MEAN + LN_GROWTH_SD * ndtri(ranks), STABLE_MEAN + STABLE_SD * ndtri(ranks)
+    fraction = np.exp(grown) if active else np.clip(stable, *STABLE_RANGE)
     error, weight = _gaussian_nodes(21)
     volume = np.asarray(volume_ml, dtype=float)[..., None, None]
     read = volume * np.exp(READING_SD * error)[:, None]
@@ -202,7 +199,7 @@ class Oracle:
     def _activity_given_image(self, table: pd.DataFrame, image: NDArray[np.float64]) -> NDArray[np.float64]:
         """Average over time (given the density), coma scale (given volume, blood and location) and history."""
         late = _time_nodes(self.mix)
-        z, site = table["z_volume"].to_numpy(), _site(table)
+        z, site = table["z_volume"].to_numpy(), table["location"].map(bedside.LOCATIONS.index).to_numpy()
         residual = table["density"].to_numpy() - bedside.DENSITY_ON_VOLUME * z
         likelihood = np.exp(-0.5 * ((residual[:, None] - bedside.DENSITY_ON_TIME * late) / bedside.DENSITY_NOISE) ** 2)
         p_late = likelihood / likelihood.sum(axis=1, keepdims=True)
@@ -250,8 +247,7 @@ def _average_over_history(eta: NDArray[np.float64], mix: CaseMix) -> NDArray[np.
     ranks = (np.arange(60) + 0.5) / 60
     age = np.clip(np.round(mix.age_mean + mix.age_sd * ndtri(ranks)), 18, 99)
     # Probabilities of the 16 combinations, averaged over age.
-    drug, plate = bedside.anticoagulant_risk(age, mix), bedside.antiplatelet_risk(age, mix)
-    tense = bedside.hypertension_risk(age, mix)
+    drug, plate, tense = (bedside.history_risk(k, age, mix) for k in ("anticoagulant", "antiplatelet", "hypertension"))
     sd = np.hypot(CLINICAL["fibrinogen_g_l"] * bedside.FIBRINOGEN_SD, CLINICAL["sbp_mmhg"] * bedside.SBP_SD)
     total = np.zeros_like(eta)
     for a, b, male, h in np.ndindex(2, 2, 2, 2):
@@ -288,7 +284,3 @@ def _time_nodes(mix: CaseMix) -> NDArray[np.float64]:
     """Equally likely values of ln(time / median), truncated as the times are."""
     low, high = (ndtr(np.log(limit / mix.time_median_h) / bedside.LN_TIME_SD) for limit in bedside.TIME_RANGE_H)
     return bedside.LN_TIME_SD * ndtri(low + (high - low) * (np.arange(40) + 0.5) / 40)
-
-
-def _site(table: pd.DataFrame) -> NDArray[np.int64]:
-    return table["location"].map({name: k for k, name in enumerate(bedside.LOCATIONS)}).to_numpy()

@@ -240,10 +240,15 @@ def share_of(level: Array, width: float) -> Array:
 
 def mask_of(share: Array, n_thin: int) -> NDArray[np.bool_]:
     """Slices' voxels that are at least half blood."""
-    total = share[0::n_thin].copy()
+    return slice_sums(share, n_thin) >= n_thin / 2
+
+
+def slice_sums(planes: Array, n_thin: int) -> Array:
+    """Sums of each slice's thin planes."""
+    total = planes[::n_thin].copy()
     for k in range(1, n_thin):
-        total += share[k::n_thin]
-    return total >= n_thin / 2
+        total += planes[k::n_thin]
+    return total
 
 
 def clot_hu(

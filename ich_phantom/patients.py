@@ -71,7 +71,7 @@ class Draws:
     def of_patients(cls, n_patients: int, *, seed: int, site: str, stream: str) -> "Draws":
         """The draws of patients 1 to `n_patients`."""
         rows = np.empty((n_patients, N_DRAWS))
-        for row, number in zip(rows, range(1, n_patients + 1), strict=True):
+        for number, row in enumerate(rows, start=1):
             patient_generator(seed, site, stream=stream, number=number).random(out=row)
         # 0 itself, one draw in 2^53, would become minus infinity on the normal scale.
         return cls(np.clip(rows, 1e-16, 1 - 1e-16))
@@ -98,6 +98,8 @@ LN_TIME_SD, TIME_RANGE_H = 1.0, (0.3, 24.0)
 GCS_NOISE = 1.9
 FIBRINOGEN_MEAN, FIBRINOGEN_SD, SBP_SD = 2.9, 0.8, 28.0
 LEAST_PULSE_MMHG = 10
+# Rise of the logit of a history per year of age, and its fall for everybody.
+RISK_ON_AGE = {"anticoagulant": (0.045, 0.15), "antiplatelet": (0.04, 0.1), "hypertension": (0.03, 0.0)}
 DENSITY_ON_VOLUME, DENSITY_ON_TIME, DENSITY_NOISE = 0.5, -0.15, 0.87
 SHAPE_ON_VOLUME, SHAPE_NOISE = 0.55, 0.83
 
@@ -139,9 +141,9 @@ def simulate_clinical(draws: Draws, mix: CaseMix) -> pd.DataFrame:
     """
     age = np.clip(np.round(mix.age_mean + mix.age_sd * draws.normal()), 18, 99)
     male = draws.event(mix.male)
-    hypertension = draws.event(hypertension_risk(age, mix))
-    anticoagulant = draws.event(anticoagulant_risk(age, mix))
-    antiplatelet = draws.event(antiplatelet_risk(age, mix))
+    hypertension, anticoagulant, antiplatelet = (
+        draws.event(history_risk(name, age, mix)) for name in ("hypertension", "anticoagulant", "antiplatelet")
+    )
     sbp = np.clip(np.round(sbp_mean(hypertension) + SBP_SD * draws.normal()), 80, 270)
     low, high = (ndtr(np.log(limit / mix.time_median_h) / LN_TIME_SD) for limit in TIME_RANGE_H)
     ln_time = np.log(mix.time_median_h) + LN_TIME_SD * ndtri(low + (high - low) * draws.uniform())
@@ -187,19 +189,10 @@ def sbp_mean(hypertension: ArrayLike) -> NDArray[np.float64]:
     return 156.0 + 16.0 * np.asarray(hypertension, dtype=float)
 
 
-def hypertension_risk(age: ArrayLike, mix: CaseMix) -> NDArray[np.float64]:
-    """Probability of a history of hypertension at an age in years."""
-    return expit(np.log(mix.hypertension / (1 - mix.hypertension)) + 0.03 * (np.asarray(age) - mix.age_mean))
-
-
-def anticoagulant_risk(age: ArrayLike, mix: CaseMix) -> NDArray[np.float64]:
-    """Probability of an anticoagulant at an age in years."""
-    return expit(np.log(mix.anticoagulant / (1 - mix.anticoagulant)) + 0.045 * (np.asarray(age) - mix.age_mean) - 0.15)
-
-
-def antiplatelet_risk(age: ArrayLike, mix: CaseMix) -> NDArray[np.float64]:
-    """Probability of an antiplatelet drug at an age in years."""
-    return expit(np.log(mix.antiplatelet / (1 - mix.antiplatelet)) + 0.04 * (np.asarray(age) - mix.age_mean) - 0.1)
+def history_risk(name: str, age: ArrayLike, mix: CaseMix) -> NDArray[np.float64]:
+    """Probability at an age in years of what `RISK_ON_AGE` names: hypertension, or one of the two kinds of drugs."""
+    share, (slope, shift) = getattr(mix, name), RISK_ON_AGE[name]
+    return expit(np.log(share / (1 - share)) + slope * (np.asarray(age) - mix.age_mean) - shift)
 
 
 def simulate_hemorrhage(draws: Draws, mix: CaseMix, onset_to_ct_h: ArrayLike) -> pd.DataFrame:

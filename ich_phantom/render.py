@@ -33,6 +33,7 @@ from ich_phantom.hematoma import (
     mask_of,
     sample_hematoma,
     share_of,
+    slice_sums,
     ventricular_share,
 )
 from ich_phantom.shapes import AIR_HU, Array, Plane, Pose, SmoothField
@@ -280,9 +281,7 @@ def _head_region(protocol: Protocol, pose: Pose) -> tuple[slice, slice]:
 
 def _on_table(head: ThinHead, protocol: Protocol, region: tuple[slice, slice], rng: np.random.Generator) -> Array:
     """Whole slices, averaged from thin planes, with the head rest behind the head."""
-    flesh = head.hu[:: head.n_thin].copy()
-    for k in range(1, head.n_thin):
-        flesh += head.hu[k :: head.n_thin]
+    flesh = slice_sums(head.hu, head.n_thin)
     flesh /= head.n_thin
     back = head.grid_mm[1][np.argmax((flesh > -500).any(axis=(0, 1)))]
     slices = np.repeat(head_rest(protocol, rng, back_mm=float(back))[None], protocol.n_slices, axis=0)

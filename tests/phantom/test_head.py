@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ich_phantom.brain import Lesion, paint_dura, sample_calcifications, sample_dura, sample_lesions
+from ich_phantom.brain import paint_dura, sample_calcifications, sample_dura, sample_lesions
 from ich_phantom.render import sample_pose
 from ich_phantom.shapes import Plane, Pose, SmoothField, paint_ellipsoid
 from ich_phantom.skull import base_height, head_box, paint_face, sample_skull, walls_of
@@ -111,16 +111,6 @@ def test_calcium_is_commoner_and_infarcts_more_numerous_in_old_heads():
     assert all(40 < lesion.hu < 800 for found in old for lesion in found)
     scars = [np.mean([len(sample_lesions(_rng(k), atrophy=a, mimic=False)) for k in range(200)]) for a in (0.0, 1.0)]
     assert scars[0] < 0.5 < scars[1]
-
-
-def test_a_lesion_is_painted_where_it_lies_and_nowhere_else():
-    plane = _plane(4.0)
-    Lesion((10, 20, 4), (4, 4, 4), 200.0, 1.0).paint(plane)
-    assert plane.hu[120, 130] == 200
-    assert plane.hu[100, 130] == -1000
-    before = plane.hu.copy()
-    Lesion((10, 20, 40), (4, 4, 4), 200.0, 1.0).paint(plane)
-    assert (plane.hu == before).all()
 
 
 def test_the_box_of_an_upright_head_narrows_upwards_and_is_everything_low_down():
