@@ -398,9 +398,21 @@ def opened(mask: np.ndarray, radius: int) -> np.ndarray:
 
 
 def filled(mask: np.ndarray) -> np.ndarray:
-    """The mask with its holes: what cannot reach the slice's border over shared edges."""
-    labels, _ = ndimage.label(~np.pad(mask, ((1, 1), (1, 1), (0, 0))), _IN_PLANE)
-    return (labels != labels[0, 0])[1:-1, 1:-1]
+    """The mask with its holes: what cannot reach the slice's border over shared edges.
+
+    Examples
+    --------
+    >>> ring = np.ones((3, 3, 1), bool)
+    >>> ring[1, 1] = False
+    >>> int(filled(ring).sum())
+    9
+    """
+    whole = mask.copy(order="K")
+    if whole.any():
+        box = bounding_box(whole)
+        labels, _ = ndimage.label(~np.pad(whole[box], ((1, 1), (1, 1), (0, 0))), _IN_PLANE)
+        whole[box] = (labels != labels[0, 0])[1:-1, 1:-1]
+    return whole
 
 
 def components(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

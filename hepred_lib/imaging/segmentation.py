@@ -15,7 +15,7 @@ from scipy import ndimage
 from scipy.spatial import ConvexHull
 from scipy.stats import t
 
-from hepred_lib.imaging.preprocessing import bounding_box, dilated, eroded
+from hepred_lib.imaging.preprocessing import bounding_box, dilated, eroded, filled
 
 EDGE_MM = 200 / 128  # a network's pixel: closer to its edge an outline is not known
 KERNEL_MM = EDGE_MM / 2
@@ -23,23 +23,6 @@ AROUND_MM = (2.5, 8.0)
 NEAR_MM, LEAST_WEIGHT = 4.0, 0.005
 AROUND_HU = (5.0, 50.0)  # neither fat nor bone nor blood
 SPECK_ML, FAR_MM = 1.0, 20.0
-
-
-def fill_holes(mask: np.ndarray) -> np.ndarray:
-    """A mask (x, y, z) with what it encloses within a slice: a black hole belongs to the hematoma around it.
-
-    Examples
-    --------
-    >>> ring = np.ones((3, 3, 1), bool)
-    >>> ring[1, 1] = False
-    >>> int(fill_holes(ring).sum())
-    9
-    """
-    filled = np.array(mask, dtype=bool)
-    if filled.any():
-        within = filled[bounding_box(filled)]
-        within[...] = np.stack([ndimage.binary_fill_holes(plane) for plane in np.moveaxis(within, 2, 0)], axis=2)
-    return filled
 
 
 def at_half_height(
@@ -77,7 +60,7 @@ def at_half_height(
     known = np.minimum(*weights) > LEAST_WEIGHT
     moved = np.where(known, blurred(hu, KERNEL_MM) >= np.mean(levels, axis=0), drawn)
     found = np.zeros_like(outline)
-    found[box] = fill_holes(inside | (near & moved))
+    found[box] = filled(inside | (near & moved))
     return found
 
 
@@ -156,9 +139,7 @@ def hd95_mm(reference: np.ndarray, predicted: np.ndarray, spacing_mm: tuple[floa
     reference, predicted = _masks(reference, predicted)
     if not reference.any() or not predicted.any():
         return 0.0 if reference.any() == predicted.any() else float("inf")
-    box = tuple(
-        slice(max(0, int(where.min()) - 1), int(where.max()) + 2) for where in np.nonzero(reference | predicted)
-    )
+    box = bounding_box(reference | predicted, (1,) * reference.ndim)
     surfaces = [mask[box] & ~ndimage.binary_erosion(mask[box]) for mask in (reference, predicted)]
     distances = [ndimage.distance_transform_edt(~surface, sampling=spacing_mm) for surface in surfaces]
     both = np.concatenate([distances[1][surfaces[0]], distances[0][surfaces[1]]])

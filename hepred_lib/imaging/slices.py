@@ -119,9 +119,8 @@ def at_own_pixels(
 
     brain = finer(slices.brain[:, :, z].T.astype(np.float32)) >= 0.5
     shown = np.rint(shown_hu(own(hu)[None], brain[None], fine.pixel_mm)[0]).astype(np.int16)
-    known = {name: own(mask) >= 0.5 for name, mask in masks.items()} | {
-        key: finer(plane) for key, plane in maps.items()
-    }
+    known = {name: own(mask) >= 0.5 for name, mask in masks.items()}
+    known |= {name: finer(plane) for name, plane in maps.items()}
     place = {"slice": z, "n_slices": slices.hu.shape[2], "pixel_mm": fine.pixel_mm}
     return {"hu": shown, "brain": brain, **known, **{name: np.array(value) for name, value in place.items()}}
 

@@ -29,9 +29,9 @@ from torch import Tensor
 
 from hepred_lib.errors import ManifestError, ScanError
 from hepred_lib.imaging.markers import measure_markers
-from hepred_lib.imaging.preprocessing import BrainSlices, SliceGrid, bounding_box
+from hepred_lib.imaging.preprocessing import BrainSlices, SliceGrid, bounding_box, filled
 from hepred_lib.imaging.scans import Scan
-from hepred_lib.imaging.segmentation import at_half_height, dice, fill_holes, hd95_mm, without_distant_specks
+from hepred_lib.imaging.segmentation import at_half_height, dice, hd95_mm, without_distant_specks
 from hepred_lib.imaging.slices import (
     HU,
     HU_OFFSET,
@@ -308,11 +308,6 @@ class Reader:
     scales: pd.DataFrame
     options: Mapping[str, float]
 
-    @property
-    def pixel_mm(self) -> float:
-        """Pixel size of the networks' slices; NaN without networks."""
-        return self.options["field_mm"] / self.options["matrix"] if self.networks else np.nan
-
 
 @dataclass(frozen=True)
 class Reading:
@@ -332,8 +327,8 @@ class Reading:
         Hematoma, and blood in the ventricles, on the grid of ``scan.hu``; no voxel is both.
     volume_ml, ventricles_ml : float
         Their volumes.
-    dl_score, dl_score_raw, dl_score_spread : float
-        Mean of the standardized and of the raw scores; standard deviation of the standardized ones over the networks.
+    dl_score, dl_score_spread : float
+        Mean and standard deviation of the standardized scores over the networks.
     flags : str
         Warnings about the scan.
     """
@@ -347,7 +342,6 @@ class Reading:
     volume_ml: float
     ventricles_ml: float
     dl_score: float
-    dl_score_raw: float
     dl_score_spread: float
     flags: str
 
@@ -371,7 +365,7 @@ def outlines_on(grid: SliceGrid, hu: np.ndarray, prediction: Prediction) -> tupl
     prediction : Prediction
     """
     blood, ventricular = (grid.to_scan(from_torch(seen)) for seen in (prediction.probability, prediction.ventricular))
-    outline = without_distant_specks(fill_holes((blood >= 0.5) & (blood >= ventricular)), grid.spacing_mm)
+    outline = without_distant_specks(filled((blood >= 0.5) & (blood >= ventricular)), grid.spacing_mm)
     outline = at_half_height(outline, hu, grid.spacing_mm, ventricles=ventricular >= 0.5)
     return outline, (ventricular >= 0.5) & ~outline
 
@@ -402,8 +396,8 @@ def read_with(reader: Reader, row: Mapping[str, object]) -> tuple[Reading, Refer
     planes = encode(slices, *masks)
     patient = Patient(str(row["patient_id"]), planes, grid.pixel_mm, grid.voxel_ml, np.nan, masks[0] is not None)
     prediction, readings = predict_ensemble(reader.networks, patient)
-    logits = np.array([reading.logit for reading in readings])
-    scores = standardize(pd.Series(logits), pd.Series(reader.scales.index), reader.scales)
+    logits = pd.Series([reading.logit for reading in readings])
+    scores = standardize(logits, pd.Series(reader.scales.index), reader.scales)
     outline, ventricles = outlines_on(grid, scan.hu, prediction)
     voxel_ml = float(np.prod(scan.spacing_mm)) / 1000.0
     reading = Reading(
@@ -416,7 +410,6 @@ def read_with(reader: Reader, row: Mapping[str, object]) -> tuple[Reading, Refer
         volume_ml=float(outline.sum()) * voxel_ml,
         ventricles_ml=float(ventricles.sum()) * voxel_ml,
         dl_score=float(scores.mean()),
-        dl_score_raw=float(logits.mean()),
         dl_score_spread=float(scores.std(ddof=1)) if len(scores) > 1 else np.nan,
         flags=quality_flags(slices),
     )
@@ -611,7 +604,7 @@ def _with_measured(network: MultitaskNetwork, values: Tensor, patient: Patient, 
     spacing_mm = (patient.pixel_mm, patient.pixel_mm, 1000.0 * patient.voxel_ml / patient.pixel_mm**2)
     box = bounding_box(outline) if outline.any() else (slice(0, 1),) * 3
     hu = from_torch(patient.planes[:, HU][box]).astype(np.float32) - HU_OFFSET
-    measured = measured_descriptors(hu, fill_holes(from_torch(outline[box])), spacing_mm)
+    measured = measured_descriptors(hu, filled(from_torch(outline[box])), spacing_mm)
     standard = network.expansion.standardize(torch.from_numpy(measured).to(values.device)[None])
     predicted, volumes, _, deep = values.split([len(DESCRIPTORS), len(VOLUMES), len(DESCRIPTORS), len(DEEP)], dim=1)
     return torch.cat([predicted.clamp(-3, 3), volumes, standard.nan_to_num(0.0), deep], dim=1)

@@ -14,11 +14,13 @@ def measure(*given):
     return SimpleNamespace(**measure_markers(*given))
 
 
+SHAPE = (72, 72, 36)
+PLACES = [(place - (n - 1) / 2) * s for place, n, s in zip(np.indices(SHAPE), SHAPE, SPACING, strict=True)]
+
+
 def ball(radius_mm=15.0, centre=(0.0, 0.0, 0.0)):
-    """Boolean ball on a grid of 72 x 72 x 36 mm."""
-    axes = [(np.arange(n) - (n - 1) / 2) * s for n, s in zip((72, 72, 36), SPACING, strict=True)]
-    offset = np.meshgrid(*(axis - c for axis, c in zip(axes, centre, strict=True)), indexing="ij")
-    return sum(o**2 for o in offset) <= radius_mm**2
+    """Boolean ball on a grid of 72 x 72 x 72 mm."""
+    return sum((place - c) ** 2 for place, c in zip(PLACES, centre, strict=True)) <= radius_mm**2
 
 
 def test_a_uniform_ball_has_its_volume_no_sign_and_an_irregularity_of_one():
@@ -33,25 +35,32 @@ def test_a_uniform_ball_has_its_volume_no_sign_and_an_irregularity_of_one():
 
 def half(value, axis=0, start=44):
     """Clot of 64 HU with one side of another value."""
-    hu = np.full((72, 72, 36), 64.0)
+    hu = np.full(SHAPE, 64.0)
     hu[(slice(None),) * axis + (slice(start, None),)] = value
     return hu
 
 
 def ends(value):
     """Clot of 64 HU whose first and last slice are half full of blood."""
-    hu = np.full((72, 72, 36), 64.0)
+    hu = np.full(SHAPE, 64.0)
     hu[:, :, np.flatnonzero(ball().any(axis=(0, 1)))[[0, -1]]] = value
     return hu
 
 
-NOISE = 60 + 4 * np.random.default_rng(1).standard_normal((72, 72, 36))
+NOISE = 60 + 4 * np.random.default_rng(1).standard_normal(SHAPE)
 SIGNS = {
     "a dark ball enclosed by clot": (
         np.where(ball(4, (3, 0, 0)), 28.0, 62.0),
         {"black_hole": 1, "any_hypodensity": 1, "swirl": 1, "blend": 0},
     ),
-    "a dark side that reaches the margin": (half(40.0), {"blend": 1, "black_hole": 0}),
+    "its drop": (
+        np.where(ball(6, (3, 0, 0)), 30.0, 64.0),
+        {"black_hole_hu": pytest.approx(33, abs=1), "hypodensity_hu": 33, "blend_hu": 0},
+    ),
+    "a dark side that reaches the margin": (
+        half(40.0),
+        {"blend": 1, "black_hole": 0, "black_hole_hu": 0, "blend_hu": pytest.approx(23, abs=1)},
+    ),
     "slices half full of blood": (ends(44.0), {"any_hypodensity": 0, "blend": 0, "hypodense_fraction": 0}),
     "a dark part below the definition": (np.where(ball(6), 42.0, 64.0), {"black_hole": 0, "any_hypodensity": 1}),
     "serum over settled cells": (half(36.0, axis=1, start=36), {"fluid_level": 1}),
@@ -61,17 +70,10 @@ SIGNS = {
 
 
 @pytest.mark.parametrize("name", SIGNS)
-def test_a_sign_is_that_of_its_definition(name):
+def test_a_sign_is_that_of_its_definition_and_its_drop_the_one_drawn(name):
     hu, expected = SIGNS[name]
     markers = measure_markers(hu, ball(), SPACING)
     assert {sign: markers[sign] for sign in expected} == expected
-
-
-def test_the_drop_of_a_dark_part_is_that_drawn_and_counts_for_one_kind_alone():
-    hole = measure(np.where(ball(6, (3, 0, 0)), 30.0, 64.0), ball(), SPACING)
-    side = measure(half(40.0), ball(), SPACING)
-    assert (hole.black_hole_hu, hole.hypodensity_hu, hole.blend_hu) == (pytest.approx(33, abs=1), 33, 0)
-    assert (side.black_hole_hu, side.blend_hu) == (0, pytest.approx(23, abs=1))
 
 
 def test_three_small_bleeds_apart_are_an_island_sign_and_one_is_a_satellite():
@@ -83,13 +85,10 @@ def test_three_small_bleeds_apart_are_an_island_sign_and_one_is_a_satellite():
 
 
 def test_an_elongated_smooth_clot_is_not_irregular_and_a_ragged_one_is():
-    axes = np.meshgrid(
-        *[(np.arange(n) - (n - 1) / 2) * s for n, s in zip((72, 72, 36), SPACING, strict=True)], indexing="ij"
-    )
-    distance = np.sqrt(sum((x / r) ** 2 for x, r in zip(axes, (25, 12, 12), strict=True)))
-    angle = np.arctan2(axes[0], axes[1])
+    distance = np.sqrt(sum((x / r) ** 2 for x, r in zip(PLACES, (25, 12, 12), strict=True)))
+    angle = np.arctan2(PLACES[0], PLACES[1])
     smooth, ragged = (
-        measure(np.full((72, 72, 36), 60.0), distance <= 1 + wave * np.sin(14 * angle), SPACING) for wave in (0, 0.15)
+        measure(np.full(SHAPE, 60.0), distance <= 1 + wave * np.sin(14 * angle), SPACING) for wave in (0, 0.15)
     )
     assert (smooth.irregular, ragged.irregular) == (0, 1)
     assert smooth.concavity < 0.02 < ragged.concavity
@@ -106,14 +105,13 @@ def test_the_concavity_of_an_l_is_as_counted_by_hand():
 
 
 def test_roughness_hardly_depends_on_the_size_of_the_pixels():
-    def ragged(pixel_mm):
-        x, y, _ = np.meshgrid(*[(np.arange(n) - (n - 1) / 2) * pixel_mm for n in (int(60 / pixel_mm),) * 2], [0.0])
-        return np.hypot(x, y) <= 18 * (1 + 0.12 * np.sin(12 * np.arctan2(x, y)))
+    def roughness(pixel_mm):
+        n = int(60 / pixel_mm)
+        x, y = (np.indices((n, n, 1))[:2] - (n - 1) / 2) * pixel_mm
+        ragged = np.hypot(x, y) <= 18 * (1 + 0.12 * np.sin(12 * np.arctan2(x, y)))
+        return measure(np.full(ragged.shape, 60.0), ragged, (pixel_mm, pixel_mm, 5.0)).margin_roughness_mm
 
-    coarse, fine = (
-        measure(np.full(ragged(size).shape, 60.0), ragged(size), (size, size, 5.0)).margin_roughness_mm
-        for size in (1.0, 0.5)
-    )
+    coarse, fine = roughness(1.0), roughness(0.5)
     assert fine > 0.4
     assert coarse == pytest.approx(fine, rel=0.25)
 
@@ -123,13 +121,6 @@ def test_the_place_in_the_volume_does_not_matter():
     hu = np.where(mask, 58.0, 30.0)
     moved = [np.roll(a, (20, -15, 9), axis=(0, 1, 2)) for a in (hu, mask)]
     assert measure(*moved, SPACING) == measure(hu, mask, SPACING)
-
-
-def test_a_single_voxel_is_measured():
-    mask = np.zeros((5, 5, 5), dtype=bool)
-    mask[2, 2, 2] = True
-    markers = measure(np.full(mask.shape, 55.0), mask, (1, 1, 1))
-    assert (markers.mean_hu, markers.n_components, markers.any_hypodensity) == (pytest.approx(55), 1, 0)
 
 
 def test_an_empty_mask_has_no_markers():
@@ -161,16 +152,16 @@ def test_the_surface_of_a_long_ellipsoid_is_that_of_the_textbook():
     assert surface_irregularity(mask, (1, 1, 1)) == pytest.approx(expected, rel=0.03)
 
 
-def test_specks_that_leave_no_smooth_outline_have_neither_roughness_nor_concavity():
+@pytest.mark.parametrize("step", [3, 40])
+def test_specks_and_a_single_voxel_are_measured_without_a_smooth_outline(step):
     mask = np.zeros((40, 40, 5), dtype=bool)
-    mask[::3, ::3, 2] = True
+    mask[::step, ::step, 2] = True
     markers = measure(np.full(mask.shape, 60.0), mask, SPACING)
+    assert (markers.mean_hu, markers.n_components, markers.any_hypodensity) == (pytest.approx(60), 1, 0)
     assert (markers.margin_roughness_mm, markers.concavity, markers.irregular) == (0, 0, 0)
 
 
 def test_adding_a_constant_moves_the_mean_alone():
-    rng = np.random.default_rng(0)
-    hu = 60 + 6 * rng.standard_normal((72, 72, 36))
-    first, second = (measure(hu + shift, ball(), SPACING) for shift in (0, 5))
+    first, second = (measure(NOISE + shift, ball(), SPACING) for shift in (0, 5))
     assert second.mean_hu == pytest.approx(first.mean_hu + 5)
     assert (second.sd_hu, second.skewness_hu) == (pytest.approx(first.sd_hu), pytest.approx(first.skewness_hu))

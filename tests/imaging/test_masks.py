@@ -9,10 +9,10 @@ SPACING = (2.0, 2.0, 5.0)
 BRAIN_HU = 30.0
 
 
-def scan(inside, *, copy_hu=BRAIN_HU, shape=(40, 44, 10)):
+def scan(inside, *, copy_hu=BRAIN_HU):
     """A block of 8 x 8 x 2 voxels of these HU in brain, another one opposite to it, and the first one's mask."""
-    hu = np.full(shape, BRAIN_HU) + np.random.default_rng(0).normal(0, 2, shape)
-    mask = np.zeros(shape, dtype=bool)
+    hu = BRAIN_HU + np.random.default_rng(0).normal(0, 2, (44, 44, 10))
+    mask = np.zeros(hu.shape, dtype=bool)
     mask[26:34, 8:16, 4:6] = True
     hu[mask] = np.resize(inside, 128)
     hu[::-1][mask] = copy_hu
@@ -23,10 +23,8 @@ def faults(hu, mask, **options):
     return mask_faults(mask, hu, SPACING, brain_hu=BRAIN_HU, bone_hu=150.0, **options)
 
 
-FRESH, ISODENSE = [60], [28, 29, 30, 31]
 INSIDE = {
-    "fresh": (FRESH, {}, []),
-    "thin": ([45], {}, []),
+    "fresh": ([60], {}, []),
     "clotted": ([90], {}, []),
     "anemic": ([42, 34, 38, 40], {}, []),
     "blend": ([58, 58, 28, 28], {}, []),
@@ -34,7 +32,7 @@ INSIDE = {
     "nearly isodense": ([36, 37, 41, 44], {}, []),
     "calcified": ([70, 70, 70, 400], {}, []),
     "a second one on the other side": ([55], {"copy_hu": 70}, []),
-    "brain": (ISODENSE, {}, [("refuse", "a median of 30 HU where brain has 30")]),
+    "brain": ([28, 29, 30, 31], {}, [("refuse", "a median of 30 HU where brain has 30")]),
     "hardly denser": ([32, 33, 34, 35], {}, [("warn", "a median of 34 HU where brain has 30")]),
     "opposite to bone": ([32, 33, 34, 35], {"copy_hu": 800}, [("warn", "a median of 34 HU where brain has 30")]),
     "with edema": ([24] * 5 + [60] * 3, {}, [("warn", "a median of 24 HU where brain has 30")]),
@@ -48,8 +46,7 @@ INSIDE = {
 @pytest.mark.parametrize("name", INSIDE)
 def test_what_a_mask_covers_decides(name):
     inside, options, expected = INSIDE[name]
-    drawn = scan(inside, copy_hu=options.get("copy_hu", BRAIN_HU))
-    found = faults(*drawn, ventricular="ventricular" in options)
+    found = faults(*scan(inside, copy_hu=options.get("copy_hu", BRAIN_HU)), ventricular="ventricular" in options)
     assert [(fault.severity, fault.value) for fault in found] == expected
 
 
@@ -67,29 +64,18 @@ def test_an_empty_mask_a_brain_of_unknown_hu_and_few_voxels_refuse_nothing():
         (lambda mask: mask[::-1], "mirrored left-right"),
         (lambda mask: mask[:, ::-1], "mirrored front-back"),
         (lambda mask: mask[::-1, ::-1], "LPS and RAS exchanged"),
-        (lambda mask: np.roll(mask[:, :, ::-1], 0), None),
+        (lambda mask: mask.swapaxes(0, 1), "x and y exchanged (transposed)"),
     ],
 )
 def test_blood_under_the_mirrored_copy_names_the_mirror(turn, words):
     hu, mask = scan([60])
-    found = faults(hu, turn(mask))
-    assert [words in fault.value for fault in found] == ([True] if words else [])  # the block is symmetric in z
+    (fault,) = faults(hu, turn(mask))
+    assert words in fault.value
 
 
 def test_a_mirrored_mask_that_still_covers_half_of_the_hematoma_is_found():
     hu, mask = scan([60])
-    hu, mask = np.roll(hu, -8, axis=0), np.roll(mask, -8, axis=0)  # across the middle of the grid
+    hu, mask = np.roll(hu, -6, axis=0), np.roll(mask, -6, axis=0)  # across the middle of the grid
     (fault,) = faults(hu, mask[::-1])
     assert "mirrored left-right" in fault.value
     assert faults(hu, mask) == []
-
-
-@pytest.mark.parametrize(
-    ("slices", "spacing_mm", "value"),
-    [((0, 10), (2.0, 2.0, 5.0), "1 in every voxel"), ((0, 7), (2.0, 2.0, 5.0), "1 in 70.0% of all voxels")],
-)
-def test_masks_beyond_any_hematoma_are_refused_by_their_volume(slices, spacing_mm, value):
-    hu, mask = scan([60], shape=(80, 88, 10))
-    mask[:, :, slice(*slices)] = True
-    (fault,) = mask_faults(mask, hu, spacing_mm, brain_hu=BRAIN_HU, bone_hu=150.0)
-    assert fault.value == value

@@ -1,6 +1,5 @@
 """Faults planted in scans and masks, one test each: found, named and explained; what is only unusual is read."""
 
-import bz2
 import gzip
 import re
 import struct
@@ -86,21 +85,17 @@ RGB = np.zeros(SHAPE, [("R", "u1"), ("G", "u1"), ("B", "u1")])
 
 FILES = {
     "Git LFS pointer": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "Git LFS pointer.*git lfs pull"),
-    "login page": (b"<!DOCTYPE html><html><body>Please log in</body></html>", "an HTML page"),
     "login page, zipped": (gzip.compress(b"\n<html>" + bytes(600), mtime=0), "an HTML page"),
     "DICOM": (bytes(128) + b"DICM" + bytes(600), "a DICOM file: use hepred import-dicom"),
     "DICOM without preamble": (b"\x08\x00\x05\x00CS\n\x00ISO_IR 100" + bytes(600), "a DICOM file"),
     "NRRD": (b"NRRD0004\ntype: short\n\n" + bytes(500), "an NRRD file: convert it"),
     "MetaImage": (b"ObjectType = Image\nNDims = 3\n" + bytes(500), "a MetaImage file"),
     "MGH": (struct.pack(">7i", 1, 48, 56, 30, 1, 4, 0) + bytes(600), "a FreeSurfer MGH file"),
-    "bzip2": (bz2.compress(WHOLE), "an archive .zip, bzip2.*: unpack it"),
-    "zip": (b"PK\x03\x04" + bytes(600), "an archive .zip"),
+    "bzip2": (b"BZh9" + bytes(600), "an archive .zip, bzip2.*: unpack it"),
     "compressed twice": (gzip.compress(PACKED, 1, mtime=0), "compressed twice with gzip"),
     "picture": (b"\x89PNG\r\n\x1a\n" + bytes(600), "a picture .PNG, JPEG.*, which has no Hounsfield units"),
-    "the first bytes of gzip": (b"\x1f\x8b\x08\x00", "must be a whole, readable NIfTI image"),
     "table": (b"patient_id,age\nHE-1,71\n" * 40, "a text file"),
     "zero bytes": (b"", "got 0 bytes"),
-    "zero bytes, zipped": (gzip.compress(b""), "got 0 bytes"),
     "only zeros": (bytes(4000), "begins with zeros only"),
     "cut": (WHOLE[:-1000], "a file that ends too early"),
     "cut, zipped": (PACKED[:-200], "a compressed file that ends too early"),
@@ -132,7 +127,10 @@ HEADERS = {
     "metres": (image(HU, scaled(1e-3, 1e-3, 1e-3)), "0.004 x 0.004 x 0.005 mm: is it in metres"),
     "micrometres": (image(HU, scaled(1e3, 1e3, 1e3)), "is it in micrometres"),
     "centimetres": (image(HU, scaled(0.1, 0.1, 0.1)), r"a head of \d+ x 20 x 15 mm: the voxel size"),
-    "1 mm everywhere": (image(HU, scaled(1 / 4, 1 / 4, 1 / 5)), r"a head of 4\d x 5\d x 30 mm: the voxel size"),
+    "one side of the pixels": (
+        image(HU, scaled(1 / 2, 1, 1)),
+        r"a brain of 6\d x 1\d\d mm in the slice: the pixel size",
+    ),
     "pixels of 4 mm read as 8": (image(HU, scaled(2, 2, 1)), "a brain 3.. mm long in the slice"),
     "slices 5 mm apart read as 1": (image(HU, scaled(1, 1, 1 / 5)), r"x 30 mm: the distance between slices"),
     "slices 5 mm apart read as 15": (image(HU, scaled(1, 1, 3)), "the distance between slices is wrong"),
@@ -144,10 +142,8 @@ INTENSITIES = {
     "window 0-80 of 8 bits": (np.clip(HU / 80 * 255, 0, 255), np.uint8, "a display window"),
     "window 0-1": (np.clip(HU / 80, 0, 1), np.float32, "scaled to 0-1"),
     "z-scores": ((np.clip(HU, -100, 100) - 10) / 40, np.float32, "standardized .z-scores."),
-    "z-scores, not clipped": ((HU + 400) / 500, np.float32, "standardized .z-scores."),
     "attenuation": ((HU + 1000) / 1000 * 0.02, np.float32, "attenuation"),
     "ten times": (HU * 10, np.int16, "brain between 0 and 100"),
-    "negated": (-HU, np.int16, "must"),
     "NaN outside": (np.where(HU < -900, np.nan, HU), np.float32, "must be finite, got .* voxels that are not"),
     "infinite": (np.where(BLOOD, -np.inf, HU), np.float32, "must be finite"),
     "intercept lost inside": (np.where(HU < 0, -976, HU + 1024), np.int16, "in the middle of the head: the rescale"),
@@ -189,7 +185,6 @@ def test_a_scan_that_cannot_be_used_is_refused_with_what_it_is_and_its_numbers(t
 FIELD = np.hypot(*(np.indices(SHAPE)[:2] - np.array([[[[23.5]]], [[[27.5]]]]))) > 26
 UNUSUAL = {
     "as it is": WHOLE,
-    "compressed": PACKED,
     "zeros after the end": PACKED + bytes(512),
     "bytes after the voxels": WHOLE + bytes(1000),
     "big-endian": nib.Nifti1Image(HU.astype(">i2"), AFFINE, nib.Nifti1Header(endianness=">")).to_bytes(),
@@ -200,12 +195,8 @@ UNUSUAL = {
     "broken quaternion": edited(WHOLE, 256, "<3f", 0.9, 0.9, 0.9),
     "quaternion rounded up, no sform": edited(image(HU, sform=0), 256, "<3f", 0.0, 0.0, 1.0001),
     "qfac 0": edited(WHOLE, 76, "<f", 0.0),
-    "padding of -2000": image(np.where(FIELD, -2000, HU)),
-    "padding of -3024": image(np.where(FIELD, -3024, HU)),
     "padding of -32768": image(np.where(FIELD, -32768, HU)),
-    "stored with an intercept": image(HU + 1024, dtype=np.uint16, slope=1.0, intercept=-1024.0),
     "tenths of a HU": image(HU * 10, slope=0.1),
-    "clipped to -20-100": image(np.clip(HU, -20, 100)),
     "clipped to -15-100": image(np.clip(HU, -15, 100)),
     "clipped above 80": image(np.clip(HU, -1000, 80)),
     "without blood": image(np.where(BLOOD, 32, HU)),
@@ -218,23 +209,15 @@ def test_what_is_only_unusual_is_read(tmp_path, name):
     assert refusal(write(tmp_path, UNUSUAL[name])) == ""
 
 
-@pytest.mark.parametrize("value", [400, 3071])
-def test_a_clipped_scan_with_two_brighter_voxels_keeps_its_brain(tmp_path, value):
+def test_neither_two_bright_voxels_nor_the_overshoot_of_a_cubic_spline_make_a_clipped_scan_a_whole_one():
     clipped = np.clip(HU, -20, 100)
-    whole = find_head(clipped.astype(np.float32), SPACING)
-    clipped[24, 28, 15:17] = value
-    scan = read_scan(write(tmp_path, image(clipped)))
-    assert find_head(scan.hu, SPACING).brain.sum() == pytest.approx(whole.brain.sum(), rel=0.05)
-
-
-def test_the_overshoot_of_a_cubic_spline_is_not_taken_for_bone_of_a_whole_scan(tmp_path):
-    heads = []
-    for order in (1, 3):
-        moved = ndimage.shift(np.clip(HU, -20, 100), (0.4, 0.3, 0), order=order, mode="nearest")
-        scan = read_scan(write(tmp_path, image(moved)))
-        heads.append(find_head(scan.hu, SPACING))
-    assert scan.hu.max() > 105
-    assert heads[1].brain.sum() == pytest.approx(heads[0].brain.sum(), rel=0.05)
+    marked = clipped.copy()
+    marked[24, 28, 15:17] = 3071
+    linear, spline = (ndimage.shift(clipped, (0.4, 0.3, 0), order=order, mode="nearest") for order in (1, 3))
+    assert spline.max() > 105
+    for plain, bright in ((clipped, marked), (linear, spline)):
+        brains = [find_head(hu.astype(np.float32), SPACING).brain.sum() for hu in (plain, bright)]
+        assert brains[1] == pytest.approx(brains[0], rel=0.05)
 
 
 def test_slices_that_are_sorted_as_text_or_blank_make_the_section_jump():
@@ -259,8 +242,6 @@ MASK_FILES = {
     "0 and 255": (U8 * 255, "values 0, 255: write 255 as 1"),
     "label 2": (U8 * 2, "values 0, 2: write 2 as 1"),
     "labels 1 to 3": (U8 * (1 + np.indices(SHAPE)[2] % 3), "values 0, 1, 2, 3: keep only the label"),
-    "-1 as ignored": (U8.astype(int) - (np.indices(SHAPE)[0] == 0), "values -1, 0, 1"),
-    "probabilities": (U8 * 0.73, "values 0, 0.73"),
     "soft edges": (ndimage.gaussian_filter(U8.astype(float), 1), r"values from .*write the hematoma as 1"),
     "NaN outside": (np.where(np.indices(SHAPE)[0] == 0, np.nan, U8), "not finite: set them to 0"),
 }
@@ -279,9 +260,6 @@ OUTLINES = {
     "inverted": (1 - U8, "the mask is inverted"),
     "the whole brain": (BRAIN, "mL: Mark the hematoma only"),
     "brain of the other side": (ellipsoid((-32, -50, -30), (12, 12, 12)), "denser than brain"),
-    "a ventricle": (ellipsoid((0, 0, 5), (10, 20, 10)), "denser than brain"),
-    "air": (ellipsoid((90, 100, 0), (9, 12, 12)), "air or fat in"),
-    "skull": (ellipsoid((0, 89, 0), (20, 6, 20)), "bone in"),
     "outlines that are not filled": (
         U8 - ndimage.binary_erosion(U8, ndimage.generate_binary_structure(2, 1)[..., None]),
         "be filled",
@@ -325,20 +303,11 @@ def test_a_mask_that_does_not_cover_blood_is_refused_with_the_cause(tmp_path, sc
     assert expected in fault_words(read_mask(tmp_path / "mask.nii", scan), scan)
 
 
-def test_a_transposed_mask_is_named(scan):
-    square = np.pad(scan.hu, ((4, 4), (0, 0), (0, 0)), constant_values=-1000)
-    mask = np.pad(BLOOD, ((4, 4), (0, 0), (0, 0))).swapaxes(0, 1)
-    head = find_head(square, SPACING)
-    (fault,) = mask_faults(mask, square, SPACING, brain_hu=head.brain_hu, bone_hu=head.bone_hu)
-    assert "x and y exchanged (transposed)" in fault.value
-
-
 ROUNDED = {
     "empty": (U8 * 0, np.float32, None, 0.0, AFFINE),
     "0.99999": (U8.astype(int) * 32767, np.int16, 1 / 32767, 0.0, AFFINE),
     "int16 as nibabel stores 0 and 1": (U8.astype(int) * 65534 - 32767, np.int16, 1 / 65534, 0.5, AFFINE),
     "-1e-8": (U8 - 1e-8, np.float64, None, 0.0, AFFINE),
-    "255 with a slope": (U8 * 255, np.uint8, 1 / 255, 0.0, AFFINE),
     "an origin rounded by 1 % of a voxel": (U8, np.uint8, None, 0.0, AFFINE + np.eye(4, k=3) * 0.04),
     "a spacing of 5.001": (U8, np.uint8, None, 0.0, AFFINE + np.diag([0, 0, 1e-3, 0])),
 }

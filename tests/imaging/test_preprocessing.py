@@ -7,7 +7,6 @@ from scipy import ndimage
 from hepred_lib.errors import HeadError
 from hepred_lib.imaging.preprocessing import (
     SliceGrid,
-    area_weights,
     bone_threshold,
     brain_mask,
     components,
@@ -39,9 +38,8 @@ def head(n: int = 96, slices: int = 8, pixel_mm: float = 2.0, *, ceiling: float 
     return np.repeat(np.maximum(plane, -1000.0 if ceiling > 200 else -20.0)[:, :, None], slices, axis=2)
 
 
-@pytest.mark.parametrize("order", ["C", "F"])
-@pytest.mark.parametrize("radius", [0, 1, 2, 3, 5, 12, 40])
-def test_disks_and_holes_of_a_stack_are_those_of_scipy_slice_by_slice(order, radius):
+@pytest.mark.parametrize(("radius", "order"), [(0, "C"), (1, "C"), (2, "F"), (3, "C"), (5, "F"), (12, "C"), (40, "C")])
+def test_disks_and_holes_of_a_stack_are_those_of_scipy_slice_by_slice(radius, order):
     drawn = np.random.default_rng(3).random((29, 23, 5)) < np.array([0.02, 0.2, 0.6, 0.9, 1.0])
     stack, span = np.asarray(drawn, order=order), np.arange(-radius, radius + 1)
     disk = (span[:, None] ** 2 + span[None, :] ** 2 <= radius**2)[:, :, None]
@@ -62,17 +60,13 @@ def test_no_slice_joins_the_pieces_of_another_and_a_piece_is_kept_from_half_of_i
     assert not overlapping(np.zeros_like(mask), near).any()
 
 
-def test_every_canonical_pixel_is_an_average():
-    np.testing.assert_allclose(area_weights(37, 0.7, -3.1, 1.9, 20).sum(axis=1), 1.0, rtol=1e-6)
-
-
 def test_resampling_keeps_the_volume_of_a_mask_inside_the_field():
     mask = np.zeros((200, 180, 9), dtype=np.float32)
     mask[71:103, 60:97, 2:7] = 1.0
     grid = SliceGrid(mask.shape, (0.47, 0.53, 2.5), (2.2, 3.3), 80.0, 64, 2)
     native_ml = mask.sum() * 0.47 * 0.53 * 2.5 / 1000.0
-    last_group_ml = 0.0  # nine slices in groups of two: the mask does not reach the odd last one
-    assert grid.to_slices(mask).sum() * grid.voxel_ml == pytest.approx(native_ml + last_group_ml, rel=1e-5)
+    # Nine slices in groups of two: the mask does not reach the odd last one.
+    assert grid.to_slices(mask).sum() * grid.voxel_ml == pytest.approx(native_ml, rel=1e-5)
 
 
 def test_a_plane_survives_the_way_to_slices_and_back():
@@ -92,19 +86,13 @@ def test_the_brain_is_found_and_skin_and_table_are_not_even_where_hu_were_clippe
     assert (brain & ~inside).sum() / inside.sum() < 0.03
 
 
-def test_a_gap_in_the_skull_does_not_lose_the_brain():
-    hu = head()
-    hu[44:50, 84:, :][hu[44:50, 84:, :] == 1200.0] = 20.0
-    inside = (hu == 34.0) | (hu == 6.0)
-    assert (brain_mask(hu, 2.0) & inside).sum() / inside.sum() > 0.95
-
-
 def test_dense_blood_and_a_calcification_stay_inside_the_brain():
     hu = head()
     hu[30:36, 50:56, 3:5] = 75.0
     hu[60, 50, 4] = 400.0
-    assert brain_mask(hu, 2.0)[30:36, 50:56, 3:5].all()
-    assert brain_mask(hu, 2.0)[60, 50, 4]
+    brain = brain_mask(hu, 2.0)
+    assert brain[30:36, 50:56, 3:5].all()
+    assert brain[60, 50, 4]
 
 
 def test_turning_the_head_by_a_quarter_turns_its_brain_mask():
@@ -128,12 +116,6 @@ def test_bone_begins_at_150_or_below_the_ceiling_of_a_clipped_scan(ceiling, expe
     assert bone_threshold(np.minimum(head(), ceiling)) == pytest.approx(expected, abs=1e-4)
 
 
-def test_a_few_bright_voxels_do_not_raise_the_ceiling():
-    hu = np.clip(head(), -20.0, 100.0)
-    hu[40:44, 40:44, 3] = 3071.0
-    assert bone_threshold(hu) == pytest.approx(92.0)
-
-
 def rim(hu):
     """Brain and what 2 mm around it are, as brain extraction may leave them."""
     near = ndimage.generate_binary_structure(3, 1)[:, :, 1:2]
@@ -143,12 +125,11 @@ def rim(hu):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda hu: np.where((hu > 0) & (hu < 40), hu, -1000.0), "its skull, got no brain inside a skull"),
         (rim, r"its skull, got bone of \d\.\d% of the brain's area \(was it extracted\?\)"),
         (lambda hu: np.where((np.indices(hu.shape)[1] < 70) & (hu > 100), -1000.0, hu), "its skull, got"),
         (lambda hu: np.where((hu > 0) & (hu < 100), 0.2 * hu, hu), "a brain of 10 to 60 HU, got a median of 7 HU"),
     ],
-    ids=["extracted", "a rim of bone left", "bone on one side only", "another unit"],
+    ids=["a rim of bone left", "bone on one side only", "another unit"],
 )
 def test_a_scan_without_skull_or_of_other_hu_is_refused_where_it_would_look_free_of_blood(change, message):
     hu, spacing = ball()
@@ -163,16 +144,9 @@ def test_a_window_in_the_skull_after_surgery_is_no_lack_of_skull():
     assert find_head(hu, spacing).brain.sum() == pytest.approx(whole, rel=0.1)
 
 
-@pytest.mark.parametrize(
-    ("spacing_mm", "message"),
-    [
-        ((1.0, 2.0, 5.0), r"a brain of 6\d x 16\d mm in the slice: the pixel size is wrong"),
-        ((15.0, 15.0, 5.0), r"the voxel size \(15 x 15 x 5 mm\) is wrong"),
-    ],
-)
-def test_a_head_of_impossible_size_is_refused_with_its_size(spacing_mm, message):
-    with pytest.raises(HeadError, match=message):
-        find_head(ball()[0], spacing_mm)
+def test_a_field_of_view_of_more_than_a_metre_is_of_no_head():
+    with pytest.raises(HeadError, match=r"the voxel size \(15 x 15 x 5 mm\) is wrong"):
+        find_head(ball()[0], (15.0, 15.0, 5.0))
 
 
 def test_a_part_of_a_head_is_no_lost_spacing():
@@ -188,12 +162,8 @@ def test_clipped_bone_that_was_averaged_with_brain_is_no_brain():
     assert clipped.brain.sum() == pytest.approx(whole.brain.sum(), rel=0.02)
 
 
-REAL = ("0001", "0131")
-
-
-@pytest.mark.parametrize("case", REAL)
-def test_a_real_scan_keeps_its_brain_whatever_a_voxel_or_a_spline_does(shared, case):
-    scan = read_scan(shared / f"data/phe_sich/{case}_ct.nii.gz")
+def test_a_real_scan_keeps_its_brain_whatever_a_voxel_or_a_spline_does_and_is_refused_without_its_skull(shared):
+    scan = read_scan(shared / "data/phe_sich/0131_ct.nii.gz")
     whole = find_head(scan.hu, scan.spacing_mm)
     bright = scan.hu.copy()
     bright[250, 250, 12] = 400.0
@@ -202,15 +172,9 @@ def test_a_real_scan_keeps_its_brain_whatever_a_voxel_or_a_spline_does(shared, c
     assert spline.max() > 105
     resampled = find_head(spline, tuple(np.multiply(scan.spacing_mm, (2.0, 2.0, 1.0))))
     assert resampled.brain.sum() == pytest.approx(whole.brain.sum(), rel=0.05)
-
-
-@pytest.mark.parametrize("outside", [-1024.0, -20.0])
-def test_a_real_scan_without_its_skull_is_refused(shared, outside):
-    scan = read_scan(shared / "data/phe_sich/0001_ct.nii.gz")
-    head = find_head(scan.hu, scan.spacing_mm)
-    brain = head.grid.to_scan(head.brain) >= 0.5
+    brain = whole.grid.to_scan(whole.brain) >= 0.5
     with pytest.raises(HeadError, match="a head with its skull, got no brain inside a skull"):
-        find_head(np.where(brain, scan.hu, outside), scan.spacing_mm)
+        find_head(np.where(brain, scan.hu, -20.0), scan.spacing_mm)
 
 
 def test_the_field_is_centred_on_the_brain_and_thin_slices_are_averaged_in_groups_of_near_five_millimetres():
@@ -224,10 +188,6 @@ def test_the_field_is_centred_on_the_brain_and_thin_slices_are_averaged_in_group
 def test_a_grid_comes_back_from_its_record():
     grid = SliceGrid((512, 512, 31), (0.45, 0.45, 5.0), (11.5, -3.0), 200.0, 128, 1)
     assert grid_from_record(grid_record(grid)) == grid
-
-
-def test_a_scan_without_skull_has_an_empty_brain_mask():
-    assert not brain_mask(np.full((40, 40, 3), -1000.0), 2.0).any()
 
 
 def test_linear_weights_outside_the_field_are_zero():

@@ -6,67 +6,50 @@ import struct
 import nibabel as nib
 import numpy as np
 import pytest
+from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 
 from hepred_lib.errors import ScanError
 from hepred_lib.imaging.scans import read_mask, read_scan, write_like, write_nifti
 
 
-def save(path, array, affine, **codes):
-    """Write with nibabel alone, as other programs do."""
-    image = nib.Nifti1Image(array, affine)
-    for name, code in codes.items():
-        getattr(image, f"set_{name}")(affine, code=code)
-    nib.save(image, path)
-    return path
+@pytest.mark.parametrize(
+    ("kind", "name", "slope", "intercept"),
+    [
+        (nib.Nifti1Image, "ct.nii", 1.0, 0.0),
+        (nib.Nifti1Image, "ct.nii.gz", 2.0, -1024.0),
+        (nib.Nifti2Image, "ct.nii.gz", 1.0, 0.0),
+    ],
+)
+def test_both_versions_of_nifti_are_read_with_slope_and_intercept_applied_once(
+    tmp_path, phantom, kind, name, slope, intercept
+):
+    image = kind(((phantom[0] - intercept) / slope).astype(">i2"), phantom[2])
+    image.header.set_slope_inter(slope, intercept)
+    nib.save(image, tmp_path / name)
+    np.testing.assert_allclose(read_scan(tmp_path / name).hu, phantom[0], atol=slope - 1)
 
 
-def reoriented(array, affine, axes):
-    """The same head, stored along other axes."""
-    image = nib.Nifti1Image(array, affine)
-    turn = nib.orientations.ornt_transform(
-        nib.orientations.io_orientation(affine), nib.orientations.axcodes2ornt(tuple(axes))
-    )
-    return image.as_reoriented(turn)
-
-
-@pytest.fixture
-def scan_file(tmp_path, phantom):
-    hu, _, affine = phantom
-    return save(tmp_path / "ct.nii.gz", hu.astype(np.int16), affine)
-
-
-def test_slope_and_intercept_are_applied_once(tmp_path, phantom):
-    image = nib.Nifti1Image(((phantom[0] + 1024) / 2).astype(np.int16), phantom[2])
-    image.header.set_slope_inter(2.0, -1024.0)
-    nib.save(image, tmp_path / "ct.nii")
-    np.testing.assert_allclose(read_scan(tmp_path / "ct.nii").hu, phantom[0], atol=1.0)
-
-
-@pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti2Image])
-@pytest.mark.parametrize("name", ["ct.nii", "ct.nii.gz"])
-def test_both_versions_of_nifti_are_read_compressed_or_not(tmp_path, phantom, kind, name):
-    nib.save(kind(phantom[0].astype(">i2"), phantom[2]), tmp_path / name)
-    np.testing.assert_array_equal(read_scan(tmp_path / name).hu, phantom[0])
-
-
-def test_a_gzip_file_of_several_members_is_read_whole(scan_file, phantom):
-    data = gzip.decompress(scan_file.read_bytes())
-    scan_file.write_bytes(gzip.compress(data[:5000]) + gzip.compress(data[5000:]))
-    np.testing.assert_array_equal(read_scan(scan_file).hu, phantom[0])
+def test_a_gzip_file_of_several_members_is_read_whole(cohort_folder, phantom):
+    path = cohort_folder / "HE-1_ct.nii.gz"
+    data = gzip.decompress(path.read_bytes())
+    path.write_bytes(gzip.compress(data[:5000]) + gzip.compress(data[5000:]))
+    np.testing.assert_array_equal(read_scan(path).hu, phantom[0] + 1)
 
 
 @pytest.mark.parametrize("axes", ["RAS", "LPS", "LAI", "SRP", "PSL"])
 def test_flipped_and_permuted_files_show_the_same_head_and_are_written_back_on_their_own_grid(tmp_path, phantom, axes):
-    stored, mask = (reoriented(array.astype(np.int16), phantom[2], axes) for array in phantom[:2])
+    hu, drawn, affine = phantom
+    turn = ornt_transform(io_orientation(affine), axcodes2ornt(tuple(axes)))
+    stored, mask = (nib.Nifti1Image(array.astype(np.int16), affine).as_reoriented(turn) for array in (hu, drawn))
     nib.save(stored, tmp_path / "ct.nii.gz")
     nib.save(mask, tmp_path / "mask.nii.gz")
     scan = read_scan(tmp_path / "ct.nii.gz")
-    np.testing.assert_array_equal(scan.hu, phantom[0])
-    np.testing.assert_allclose(scan.affine, phantom[2], atol=1e-5)
+    np.testing.assert_array_equal(scan.hu, hu)
+    np.testing.assert_allclose(scan.affine, affine, atol=1e-5)
     assert (scan.hu.dtype, scan.spacing_mm) == (np.float32, (5.0, 5.0, 5.0))
     read = read_mask(tmp_path / "mask.nii.gz", scan)
     assert read.dtype == bool
-    np.testing.assert_array_equal(read, phantom[1])
+    np.testing.assert_array_equal(read, drawn)
     for array, image, dtype in ((scan.hu, stored, np.int16), (read, mask, np.uint8)):
         write_like(tmp_path / "back.nii.gz", array, scan, dtype=dtype)
         written = nib.load(tmp_path / "back.nii.gz")
@@ -77,8 +60,8 @@ def test_flipped_and_permuted_files_show_the_same_head_and_are_written_back_on_t
 def test_a_rotated_head_keeps_its_spacing(tmp_path, phantom):
     turn = np.eye(4)
     turn[:2, :2] = [[np.cos(0.2), -np.sin(0.2)], [np.sin(0.2), np.cos(0.2)]]
-    path = save(tmp_path / "ct.nii.gz", phantom[0].astype(np.int16), turn @ phantom[2])
-    assert read_scan(path).spacing_mm == pytest.approx((5.0, 5.0, 5.0))
+    write_nifti(tmp_path / "ct.nii.gz", phantom[0], turn @ phantom[2], dtype=np.int16)
+    assert read_scan(tmp_path / "ct.nii.gz").spacing_mm == pytest.approx((5.0, 5.0, 5.0))
 
 
 def test_the_same_array_gives_the_same_bytes_in_mm_at_one_place_and_no_other_file(tmp_path, phantom):
@@ -93,9 +76,8 @@ def test_the_same_array_gives_the_same_bytes_in_mm_at_one_place_and_no_other_fil
 
 
 def test_an_sform_beside_a_broken_quaternion_is_used_and_noted(tmp_path, phantom):
-    image = nib.Nifti1Image(phantom[0].astype(np.int16), phantom[2])
-    image.set_qform(phantom[2], code=1)
-    data = bytearray(image.to_bytes())
+    write_nifti(tmp_path / "ct.nii", phantom[0], phantom[2], dtype=np.int16)
+    data = bytearray((tmp_path / "ct.nii").read_bytes())
     data[256:268] = struct.pack("<3f", 0.9, 0.9, 0.9)
     (tmp_path / "ct.nii").write_bytes(data)
     scan = read_scan(tmp_path / "ct.nii")
@@ -103,9 +85,10 @@ def test_an_sform_beside_a_broken_quaternion_is_used_and_noted(tmp_path, phantom
     assert scan.notes == ("the quaternion of the qform is broken; the sform was used",)
 
 
-def test_arrays_of_another_grid_or_beyond_the_type_are_not_written(tmp_path, scan_file, phantom):
-    with pytest.raises(ScanError, match=r"must have the shape of ct\.nii\.gz, 32 x 28 x 16, got 2 x 28 x 16"):
-        write_like(tmp_path / "mask.nii.gz", phantom[0][:2], read_scan(scan_file))
+def test_arrays_of_another_grid_or_beyond_the_type_are_not_written(tmp_path, cohort_folder, phantom):
+    scan = read_scan(cohort_folder / "HE-1_ct.nii.gz")
+    with pytest.raises(ScanError, match=r"must have the shape of HE-1_ct\.nii\.gz, 32 x 28 x 16, got 2 x 28 x 16"):
+        write_like(tmp_path / "mask.nii.gz", phantom[0][:2], scan)
     with pytest.raises(ScanError, match="must lie within 0 to 255 for uint8"):
         write_nifti(tmp_path / "mask.nii.gz", phantom[0], phantom[2], dtype=np.uint8)
     with pytest.raises(ScanError, match="dtype must be int16 or uint8, got float32"):
