@@ -82,10 +82,8 @@ def test_a_problem_reads_as_one_sentence(write):
     [
         ("patient_id", "x" * 65, "patient_id must be 1 to 64 letters"),
         ("patient_id,inr", "a,inf", "inr must be within 0.5 to 20, got inf"),
-        ("patient_id,external_score", "a,-inf", "external_score must be within -10000 to 10000, got -inf"),
         ("patient_id,gcs", "a,13.5", "gcs must be a whole number within 3 to 15, got 13.5"),
         ("patient_id,split", "a,train", "split must be development or test, got train"),
-        ("patient_id,baseline_ct", "a,no.nii.gz", "baseline_ct must name a file that exists, got no.nii.gz"),
         ("patient_id,baseline_ct", "a," + "x" * 5000, "baseline_ct must name a file that exists, got xxx"),
     ],
 )
@@ -97,19 +95,18 @@ def test_broken_rules_of_one_cell_are_reported(write, header, cells, message):
 
 
 def test_a_patient_in_both_splits_is_reported(write):
-    path = write("patient_id,split", "HE-1,development", "HE-1,test")
-    with pytest.raises(
-        ManifestError, match=r"split must be one for a patient, got development and test \(patient HE-1"
-    ):
-        read_manifest(path)
+    message = r"split must be one for a patient, got development and test \(patient HE-1"
+    with pytest.raises(ManifestError, match=message):
+        read_manifest(write("patient_id,split", "HE-1,development", "HE-1,test"))
 
 
-@pytest.mark.parametrize(("label", "faults"), [("0", 1), ("1", 0), ("", 0)])
-def test_a_label_that_contradicts_the_volumes_is_reported(write, label, faults):
-    path = write("patient_id,baseline_volume_ml,followup_volume_ml,he", f"HE-1,10,20,{label}")
-    problems = [str(problem) for problem in manifest_problems(path)]
-    assert len(problems) == faults
-    assert all("he must be 1 by the printed volumes and 6ml_or_33pct, got 0 (patient HE-1" in p for p in problems)
+def test_a_label_that_contradicts_the_volumes_is_reported_and_refused(write):
+    header = "patient_id,baseline_volume_ml,followup_volume_ml,he"
+    path = write(header, "HE-1,10,20,0", "HE-2,10,20,1", "HE-3,10,20,")
+    (problem,) = map(str, manifest_problems(path))
+    assert "he must be 1 by the printed volumes and 6ml_or_33pct, got 0 (patient HE-1" in problem
+    with pytest.raises(ManifestError, match=r"must follow from the volumes by 6ml_or_33pct, .* in 1 rows: HE-1\."):
+        derive_labels(read_manifest(path))
 
 
 def test_the_definition_decides_what_contradicts(write):
@@ -122,8 +119,7 @@ def test_the_definition_decides_what_contradicts(write):
 
 def test_all_problems_are_found_in_the_order_of_lines(write):
     path = write("patient_id,age,sex,baseline_volume_ml,followup_volume_ml,he", "a,7,M,1,2,0", "b,70,?,,,", "a,70,F,,,")
-    lines = [problem.line for problem in manifest_problems(path)]
-    assert lines == [2, 2, 3, 4]
+    assert [problem.line for problem in manifest_problems(path)] == [2, 2, 3, 4]
 
 
 def test_the_error_lists_twenty_problems_and_their_count(write):
@@ -134,10 +130,8 @@ def test_the_error_lists_twenty_problems_and_their_count(write):
 
 
 def test_a_file_without_patient_ids_is_refused_in_one_line(write):
-    path = write("HE-1,70", "HE-2,71")
-    with pytest.raises(ManifestError, match=r"^the table must have a patient_id column, got the header") as caught:
-        read_manifest(path)
-    assert [str(caught.value)] == [str(problem) for problem in manifest_problems(path)]
+    with pytest.raises(ManifestError, match=r"^the table must have a patient_id column, got the header.*$"):
+        read_manifest(write("HE-1,70", "HE-2,71"))
 
 
 def test_every_rule_is_printed(write):
@@ -157,12 +151,6 @@ def test_the_revised_definition_reads_the_ventricles(write):
     header = "patient_id,baseline_volume_ml,followup_volume_ml,baseline_ivh_ml,followup_ivh_ml"
     table = read_manifest(write(header, "a,10,10,0,0.5", "b,10,10,2,2.5", "c,10,10,,"))
     np.testing.assert_array_equal(derive_labels(table, definition="revised")["he"], [1, 0, np.nan])
-
-
-def test_labels_against_the_volumes_name_their_patients(write):
-    table = read_manifest(write("patient_id,baseline_volume_ml,followup_volume_ml,he", "a,10,20,0", "b,10,11,0"))
-    with pytest.raises(ManifestError, match=r"must follow from the volumes by 6ml_or_33pct, .* in 1 rows: a\."):
-        derive_labels(table)
 
 
 def test_a_quarter_of_each_stratum_is_test(table):
@@ -187,22 +175,16 @@ def test_the_order_of_rows_changes_neither_split_nor_fold(table):
     pd.testing.assert_series_equal(*folds)
 
 
-def test_another_seed_draws_another_split_and_rows_without_outcome_do_not_matter(table):
-    split = split_patients(table, seed=7)
+def test_another_seed_draws_another_split_rows_without_outcome_do_not_matter_and_a_given_split_is_kept(table):
+    split, known = split_patients(table, seed=7), table["he"].notna()
     assert not split.equals(split_patients(table, seed=8))
-    known = table["he"].notna()
     pd.testing.assert_series_equal(split[known], split_patients(table[known], seed=7))
-
-
-def test_a_given_split_is_kept(table):
-    table["split"] = np.where(np.arange(80) % 3 == 0, "test", "development")
-    assert split_patients(table, seed=7).tolist() == table["split"].tolist()
+    assert split_patients(table.assign(split=split), seed=8).equals(split)
 
 
 @pytest.mark.parametrize(
     ("he", "message"),
     [
-        ([0] * 40, "the development set must hold at least 1 patients with expansion, got 0 of 30"),
         ([1] * 40, "the development set must hold at least 1 patients without expansion, got 0 of 30"),
         ([1] + [0] * 39, "the test set must hold at least 1 patients with expansion, got 0 of 10"),
         ([np.nan] * 40, "with expansion, got 0 of 0"),
@@ -236,9 +218,9 @@ def test_predictors_are_numbers_and_location_a_category(write):
 
 def test_a_new_patient_may_lack_a_predictor(write):
     table = read_manifest(write("patient_id,age", "a,70"))
-    frame = predictor_frame(table, ["age", "sex", "location", "gcs"], allow_empty=True)
-    assert frame.isna().to_numpy().tolist() == [[False, True, True, True]]
-    assert frame.dtypes[["male", "gcs"]].eq(float).all()
+    frame = predictor_frame(table, ["age", "sex", "location"], allow_empty=True)
+    assert frame.isna().to_numpy().tolist() == [[False, True, True]]
+    assert frame["male"].dtype.kind == "f"
 
 
 @pytest.mark.parametrize(
@@ -247,7 +229,6 @@ def test_a_new_patient_may_lack_a_predictor(write):
         ("sbp_mmgh", r"got 'sbp_mmgh' \(closest: sbp_mmhg\)"),
         ("xyzzy", "must be a column of the manifest, got 'xyzzy'\\."),
         ("he", "must be known at the first scan, got 'he'"),
-        ("followup_volume_ml", "must be known at the first scan"),
         ("gcs", "gcs must have a value in at least one patient to be a predictor, got none"),
         ("site", "must be numeric, got the text column 'site'"),
     ],

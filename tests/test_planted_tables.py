@@ -6,7 +6,6 @@ import pytest
 
 from hepred_lib.cohort.manifest import manifest_problems, read_manifest
 from hepred_lib.cohort.rules import COLUMNS
-from hepred_lib.errors import ManifestError
 
 LINE = 12  # of the patient at fault
 PATIENT = "HE-010"
@@ -62,11 +61,8 @@ def planted(table, column, value):
     return changed
 
 
-def test_the_clean_table_has_no_problem(clean, check):
+def test_neither_the_clean_table_nor_empty_cells_are_a_problem(clean, check):
     assert check(clean) == []
-
-
-def test_empty_cells_are_no_problem(clean, check):
     columns = [name for name in clean if name != "patient_id"]
     assert check(clean.assign(**{name: clean[name].mask(clean.index % 3 == 0, "") for name in columns})) == []
 
@@ -79,15 +75,12 @@ def test_empty_cells_are_no_problem(clean, check):
         ("age", "66 years", "Write one number alone, in years"),
         ("age", "６６", "must be within 18 to 110"),
         ("onset_to_ct_h", "NA", "Leave the cell empty where the value is not known, or name NA under missing"),
-        ("onset_to_ct_h", "unbekannt", "Leave the cell empty where the value is not known"),
         ("onset_to_ct_h", "210", "If this is in minutes, multiply by 1/60"),
         ("onset_to_ct_h", "45231", "This may be a date as Excel counts days"),
         ("onset_to_ct_h", "2024-03-01 14:05", "Write the number of hours, not a date"),
         ("onset_to_ct_h", "2:30", "Write a decimal number, such as 2.5 for 2:30"),
         ("onset_to_ct_h", "<3", "Write the number alone, or leave the cell empty"),
         ("onset_to_ct_h", "−3", "Write a plain minus sign"),
-        ("onset_to_ct_h", "-3", "must be within 0 to 168"),
-        ("followup_volume_ml", "9999", "If 9999 means missing"),
         ("baseline_volume_ml", "14200", "If this is in mm³, multiply by 0.001"),
         ("baseline_volume_ml", "14 mL", "Write one number alone, in mL"),
         ("sex", "male", "Write M, or map the codes: sex: {male: M}"),
@@ -101,14 +94,8 @@ def test_empty_cells_are_no_problem(clean, check):
         ("baseline_volume_ml", "1.014,2", "Write a decimal point, and no separator of thousands"),
         ("hypertension", "yes", "Write 1 for yes and 0 for no, or map the words: hypertension: {yes: 1}"),
         ("hypertension", "nein", "map the words: hypertension: {nein: 0}"),
-        ("hypertension", "TRUE", "map the words: hypertension: {TRUE: 1}"),
         ("hypertension", "2", "must be 0 or 1"),
         ("glucose_mmol_l", "130", "If this is in mg/dL, multiply by 0.0555"),
-        ("hemoglobin_g_dl", "140", "If this is in g/L, multiply by 0.1"),
-        ("creatinine_umol_l", "1.1", "If this is in mg/dL, multiply by 88.4"),
-        ("platelets_10e9_l", "250000", "If this is in per µL, multiply by 0.001"),
-        ("fibrinogen_g_l", "300", "If this is in mg/dL, multiply by 0.01"),
-        ("wbc_10e9_l", "8500", "If this is in per µL, multiply by 0.001"),
         ("sbp_mmhg", "18", "If this is in cmHg, multiply by 10"),
         ("inr", "#DIV/0!", "Leave the cell empty where the value is not known"),
     ],
@@ -179,7 +166,6 @@ def test_days_of_excel_in_a_whole_column_are_said_once(clean, check):
     ("column", "code", "rows"),
     [
         ("age", "99", 5),
-        ("platelets_10e9_l", "999", 3),
         ("creatinine_umol_l", "999", 3),
         ("creatinine_umol_l", "888", 5),
         ("inr", "9", 3),
@@ -229,14 +215,8 @@ def one(column, value, **added):
         (one("patient_id", "Jane Doe"), "patient_id", LINE, "Use a pseudonym, not a name"),
         (one("patient_id", "2024-03-01"), "patient_id", LINE, "A spreadsheet may have changed it"),
         (one("patient_id", "1.23457E+11"), "patient_id", LINE, "A spreadsheet has changed it: format the column"),
-        (one("patient_id", "77.0"), "patient_id", LINE, "A spreadsheet has changed it: format the column"),
         (one("baseline_ct", "..", baseline_ct=""), "baseline_ct", LINE, "It is a folder: name the NIfTI file in it"),
-        (
-            lambda t: t[:2].assign(patient_id=["age", "sex"], age="70"),
-            "the table",
-            0,
-            "rows called age and sex",
-        ),
+        (lambda t: t[:2].assign(patient_id=["age", "sex"], age="70"), "the table", 0, "rows called age and sex"),
         (one("patient_id", "Mean"), "patient_id", LINE, "Delete the row"),
         (one("patient_id", "unknown"), "patient_id", LINE, "Give the patient a pseudonym"),
         (lambda t: pd.concat([t[:10], t.columns.to_frame().T, t[11:]]), "the row", LINE, "got the header again"),
@@ -256,9 +236,6 @@ def test_a_fault_of_names_is_found_named_and_explained(clean, check, edit, colum
 def test_a_warning_does_not_stop_a_study(clean, tmp_path):
     planted(clean, "site", "NA").to_csv(tmp_path / "manifest.csv", index=False)
     assert len(read_manifest(tmp_path / "manifest.csv")) == 40
-    planted(clean, "age", "999").to_csv(tmp_path / "manifest.csv", index=False)
-    with pytest.raises(ManifestError, match="If 999 means missing"):
-        read_manifest(tmp_path / "manifest.csv")
 
 
 def test_every_column_of_numbers_has_limits():

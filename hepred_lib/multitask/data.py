@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import astuple, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
@@ -66,6 +66,10 @@ GAIN, OFFSET_HU, NOISE_HU, BLUR_MM = 0.06, 3.0, 2.5, 200 / 128
 # Blood that has not clotted, or has begun to dissolve, is hardly denser than brain.
 PALE_SHARE, PALE_HU, PALE_PATCHES = 0.25, 38.0, 4
 MIXED_SHARE, MIXED = 0.25, 0.25  # a scan that was resampled along z: each slice holds a part of its neighbours
+# A row of changes: an affine map from output to input in units of half the longer side, as six numbers, and then these.
+# ``pale`` is how far a part of the hematoma fades, from 0 to 1; ``mixed`` the share of each neighbour in a slice.
+CHANGES = ("zoom", "gain", "offset_hu", "blur", "noise_hu", "pale", "mixed")
+GAIN_AT, PALE_AT = (6 + CHANGES.index(name) for name in ("gain", "pale"))
 Images = TypeVar("Images", np.ndarray, Tensor)
 
 
@@ -106,7 +110,8 @@ class Batch:
 
     The channels of ``blood`` are hematoma and ventricles. ``presence, bag, voxel_ml`` have a row a slice, ``he``,
     ``descriptors`` (of the images as they are in the batch), ``ivh_known`` and ``changes`` (what :func:`augment` does,
-    in the order of :class:`Draw`) one row per patient. All have ``pixel_mm``; ``noise_seed`` is the pixels'.
+    in the order of
+    :func:`draw_changes`) one row per patient. All have ``pixel_mm``; ``noise_seed`` is the pixels'.
     """
 
     hu: Tensor
@@ -283,8 +288,7 @@ def make_batch(
     chosen = [stack.patients[k] for k in numbers]
     seen, blood = stack.take(numbers, slices)
     counts = [len(index) for index in slices]
-    draws = [draw_changes(np.random.default_rng([*seed, int(k), 1])) for k in numbers]
-    changes = [[*draw.affine.flat, *astuple(draw)[1:]] for draw in draws]
+    changes = np.stack([draw_changes(np.random.default_rng([*seed, int(k), 1])) for k in numbers])
     columns = (
         np.concatenate([patient.labels[index] for patient, index in zip(chosen, slices, strict=True)]),
         np.repeat(np.arange(len(chosen)), counts),
@@ -292,7 +296,7 @@ def make_batch(
         [patient.he for patient in chosen],
         [patient.descriptors for patient in chosen],
         [patient.ivh_known for patient in chosen],
-        np.array(changes) * np.where(np.arange(len(changes[0])) == PALE_AT, float(fading), 1.0),
+        changes * np.where(np.arange(changes.shape[1]) == PALE_AT, float(fading), 1.0),
     )
     presence, bag, voxel_ml, he, descriptors, ivh_known, changed = sent(columns, stack.device)
     return Batch(
@@ -404,30 +408,11 @@ def network_input(planes: np.ndarray, index: np.ndarray, frame: tuple[int, int],
     return normalize(stored_to_hu(seen)).contiguous(memory_format=torch.channels_last)
 
 
-@dataclass(frozen=True)
-class Draw:
-    """One patient's draw: affine map from output to input in units of half the longer side, and a scanner's changes.
+def draw_changes(rng: np.random.Generator) -> np.ndarray:
+    """Flip, rotation, shear, scale and shift; gain, offset, half of the time a softer kernel, and noise.
 
-    ``pale`` is how far a part of the hematoma fades, from 0 to 1; ``mixed`` the share of each neighbour in a slice.
-    In a row of a batch's ``changes`` the map is six numbers.
+    One row: the six numbers of the map, then :data:`CHANGES`.
     """
-
-    affine: np.ndarray
-    zoom: float
-    gain: float
-    offset_hu: float
-    blur: float
-    noise_hu: float
-    pale: float
-    mixed: float
-
-
-# Places in a row of changes: six numbers of the map, then the other fields.
-GAIN_AT, PALE_AT = (5 + [field.name for field in fields(Draw)].index(name) for name in ("gain", "pale"))
-
-
-def draw_changes(rng: np.random.Generator) -> Draw:
-    """Flip, rotation, shear, scale and shift; gain, offset, half of the time a softer kernel, and noise."""
     turn, across, along = np.deg2rad(rng.uniform(-1, 1, 3) * [TURN_DEG, SHEAR_DEG, SHEAR_DEG])
     rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
     shear = np.array([[1.0, np.tan(across)], [np.tan(along), 1.0]])
@@ -435,16 +420,11 @@ def draw_changes(rng: np.random.Generator) -> Draw:
     zoom = 1 + SCALE * rng.uniform(-1, 1)
     linear = rotation @ shear @ flip / zoom
     shift = 2 * SHIFT * rng.uniform(-1, 1, 2)
-    return Draw(
-        affine=np.column_stack([linear, shift]),
-        zoom=zoom,
-        gain=1 + GAIN * rng.uniform(-1, 1),
-        offset_hu=OFFSET_HU * rng.uniform(-1, 1),
-        blur=max(0.0, rng.uniform(-1, 1)),
-        noise_hu=NOISE_HU * rng.uniform(),
-        pale=rng.uniform(0.2, 0.6) * (rng.uniform() < PALE_SHARE),
-        mixed=MIXED * rng.uniform() * (rng.uniform() < MIXED_SHARE),
-    )
+    gain, offset_hu = 1 + GAIN * rng.uniform(-1, 1), OFFSET_HU * rng.uniform(-1, 1)
+    blur, noise_hu = max(0.0, rng.uniform(-1, 1)), NOISE_HU * rng.uniform()
+    pale = rng.uniform(0.2, 0.6) * (rng.uniform() < PALE_SHARE)
+    mixed = MIXED * rng.uniform() * (rng.uniform() < MIXED_SHARE)
+    return np.array([*np.column_stack([linear, shift]).flat, zoom, gain, offset_hu, blur, noise_hu, pale, mixed])
 
 
 def augment(batch: Batch, generator: torch.Generator | None = None) -> Batch:

@@ -85,16 +85,9 @@ def runs_on(capability: tuple[int, int], architectures: list[str]) -> bool:
     >>> runs_on((8, 6), ["sm_80", "sm_90"]), runs_on((7, 0), ["sm_75", "sm_80"]), runs_on((12, 0), ["compute_90"])
     (True, False, True)
     """
-    for name in architectures:
-        found = re.fullmatch(r"(sm|compute)_(\d+)(\d)[a-z]?", name)
-        if not found:
-            continue
-        kind, major, minor = found[1], int(found[2]), int(found[3])
-        if kind == "sm" and capability[0] == major and capability[1] >= minor:
-            return True
-        if kind == "compute" and capability >= (major, minor):
-            return True
-    return False
+    parsed = (re.fullmatch(r"(sm|compute)_(\d+)(\d)[a-z]?", name) for name in architectures)
+    known = [(found[1], (int(found[2]), int(found[3]))) for found in parsed if found]
+    return any(capability >= built and (kind == "compute" or capability[0] == built[0]) for kind, built in known)
 
 
 def pick_precision(device: torch.device, name: str = "auto") -> str:

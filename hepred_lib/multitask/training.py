@@ -246,9 +246,8 @@ def train_fold(
             run_on(settings.devices, device.type, _train, light, network_settings, settings, checkpoint)
         except torch.multiprocessing.ProcessRaisedException as error:
             raise TrainingError(str(error).strip().splitlines()[-1]) from error
-    state, history = _train(
-        device, patients, network_settings, settings, checkpoint
-    )  # resumed, where several trained it
+    # Resumed, where several trained it.
+    state, history = _train(device, patients, network_settings, settings, checkpoint)
     return state.average.eval(), pd.DataFrame(history)
 
 
@@ -270,20 +269,15 @@ def _train(
     model = shared(state.network, device)
     stack = Stack(patients, device)
     compute = gradients_of(state, model, settings, device)
-    bar = progress(
-        total=settings.epochs * n_steps,
-        initial=state.step,
-        desc=f"fold {settings.fold}",
-        unit="step",
-        quiet=rank() > 0,
-    )
+    total, desc = settings.epochs * n_steps, f"fold {settings.fold}"
+    bar = progress(total=total, initial=state.step, desc=desc, unit="step", quiet=rank() > 0)
     with bar, deterministic(device):
         while state.epoch < settings.epochs:
             key = (settings.seed, settings.fold, state.epoch)
             pending: list[tuple[str, Tensor]] = []
             sums = torch.zeros(len(LOSSES), device=device)
             for numbers in epoch_steps(len(patients), settings.patients_per_step, key):
-                _set_learning_rate(state, settings, settings.epochs * n_steps)
+                _set_learning_rate(state, settings, total)
                 batches = step_batches(
                     stack,
                     numbers,
@@ -409,11 +403,7 @@ def outline_losses(output: SliceOutput, batch: Batch) -> tuple[Tensor, Tensor]:
         known = torch.stack([torch.ones_like(batch.ivh_known), batch.ivh_known])
         own, ventricular = (
             outline_loss(
-                logits[:, k : k + 1].float(),
-                blood[:, k : k + 1],
-                batch.bag,
-                known=known[k],
-                pixel_mm=batch.pixel_mm,
+                logits[:, k : k + 1].float(), blood[:, k : k + 1], batch.bag, known=known[k], pixel_mm=batch.pixel_mm
             )
             for k in (0, 1)
         )
@@ -511,15 +501,8 @@ def _new_state(
 
 def _fingerprint(patients: Sequence[Patient], network: NetworkSettings, settings: TrainingSettings) -> str:
     """What a checkpoint must have been made from to be resumed."""
-    people = [
-        (
-            patient.patient_id,
-            repr(patient.he),
-            repr(patient.descriptors),
-            hashlib.sha256(np.ascontiguousarray(patient.planes).data).hexdigest(),
-        )
-        for patient in patients
-    ]
+    digests = [hashlib.sha256(np.ascontiguousarray(patient.planes).data).hexdigest() for patient in patients]
+    people = [(p.patient_id, repr((p.he, p.descriptors)), mark) for p, mark in zip(patients, digests, strict=True)]
     schedule = {name: value for name, value in asdict(settings).items() if name not in SHARED_OUT}
     made_of = {"network": asdict(network), "training": schedule, "patients": people}
     if weights := pretrained_file(settings.pretrained):
@@ -536,7 +519,9 @@ def save_state(state: TrainingState, history: list[dict], checkpoint: Path, fing
         tensors |= {f"optimizer.{index}.{name}": value for name, value in slots.items()}
     tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     progress = {"epoch": state.epoch, "step": state.step, "scaler": state.scaler.state_dict(), "history": history}
-    _save_tensors(tensors, checkpoint, {"fingerprint": fingerprint, "progress": json.dumps(progress)})
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    with written_whole(checkpoint) as temporary:
+        save_file(tensors, temporary, metadata={"fingerprint": fingerprint, "progress": json.dumps(progress)})
 
 
 def resume_state(state: TrainingState, checkpoint: Path, fingerprint: str) -> list[dict]:
@@ -553,8 +538,7 @@ def resume_state(state: TrainingState, checkpoint: Path, fingerprint: str) -> li
         if metadata["fingerprint"] != fingerprint:
             return []
         progress = json.loads(metadata["progress"])
-        epoch, step, history = progress["epoch"], progress["step"], progress["history"]
-        scaler = progress["scaler"]
+        epoch, step, scaler, history = (progress[name] for name in ("epoch", "step", "scaler", "history"))
         tensors = load_file(checkpoint)
         _require_state(tensors, state)
     except UNUSABLE:
@@ -570,7 +554,8 @@ def resume_state(state: TrainingState, checkpoint: Path, fingerprint: str) -> li
         like = torch.empty_like(parameters[int(index)], device="cpu") if value.dim() else torch.empty(())
         slots.setdefault(int(index), {})[slot] = like.copy_(value)
     state.optimizer.load_state_dict({**state.optimizer.state_dict(), "state": slots})
-    state.scaler.load_state_dict(scaler) if state.scaler.is_enabled() else None
+    if state.scaler.is_enabled():
+        state.scaler.load_state_dict(scaler)
     state.epoch, state.step = epoch, step
     return history
 
@@ -586,12 +571,6 @@ def _require_state(tensors: dict[str, Tensor], state: TrainingState) -> None:
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(f"{prefix}."): value for name, value in tensors.items() if name.startswith(f"{prefix}.")}
-
-
-def _save_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with written_whole(path) as temporary:
-        save_file(tensors, temporary, metadata=metadata)
 
 
 @contextmanager

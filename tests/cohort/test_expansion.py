@@ -18,7 +18,6 @@ from hepred_lib.cohort.expansion import DEFINITIONS, expansion_label
         ("12.5ml_or_33pct", 50.0, 62.49, 0),
         ("12.5ml_or_33pct", 10.0, 13.3, 0),
         ("12.5ml_or_33pct", 10.0, 13.31, 1),
-        ("6ml", 10.0, 15.0, 0),
         ("6ml", 10.0, 16.0, 0),
         ("6ml", 10.0, 16.01, 1),
     ],

@@ -1,10 +1,13 @@
 """A handful of made-up patients as bags of 64 x 64 slices."""
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 
 from hepred_lib.imaging.slices import BLOOD, BRAIN, HU, HU_OFFSET
-from hepred_lib.multitask.data import DESCRIPTORS, Patient
+from hepred_lib.multitask.data import DESCRIPTORS, Patient, fold_roles
+from hepred_lib.multitask.network import MultitaskNetwork, NetworkSettings
 
 
 def make_patient(index: int, *, he: float = 0.0, radius: float = 6.0, n_slices: int = 8) -> Patient:
@@ -27,3 +30,18 @@ def patients() -> list[Patient]:
     """Ten patients, three with expansion (the large hematomas), one without outcome and without blood."""
     known = [make_patient(index, he=float(index < 3), radius=10.0 if index < 3 else 6.0) for index in range(9)]
     return [*known, make_patient(9, he=np.nan, radius=0.0)]
+
+
+@pytest.fixture(scope="session")
+def roles(patients) -> pd.Series:
+    """What each patient is to the network of fold 1: two are test patients, every second of the others is held out."""
+    fold = [-1 if index in (2, 5) else index % 2 for index in range(10)]
+    cohort = pd.DataFrame({"patient_id": [patient.patient_id for patient in patients], "fold": fold})
+    return fold_roles(cohort.assign(split=np.where(cohort["fold"] < 0, "test", "development")), 1)
+
+
+@pytest.fixture(scope="session")
+def network() -> MultitaskNetwork:
+    """A network that was not trained; no test may change it."""
+    torch.manual_seed(0)
+    return MultitaskNetwork(NetworkSettings()).eval()

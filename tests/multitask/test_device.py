@@ -8,7 +8,7 @@ import torch
 from hepred_lib.errors import StudyError
 from hepred_lib.multitask import device as module
 from hepred_lib.multitask import training
-from hepred_lib.multitask.data import Stack, fold_roles, step_batches
+from hepred_lib.multitask.data import Stack, step_batches
 from hepred_lib.multitask.device import autocast, device_words, pick_device, pick_precision
 from hepred_lib.multitask.explanation import explain_patient
 from hepred_lib.multitask.network import NetworkSettings
@@ -106,11 +106,7 @@ def test_host_and_device_cannot_be_mixed():
 
 
 @needs_backends
-def test_a_fold_trains_predicts_and_is_read_on_the_device_as_on_the_host(patients, tmp_path):
-    split = ["test" if index in (2, 5) else "development" for index in range(10)]
-    cohort = pd.DataFrame({"patient_id": [patient.patient_id for patient in patients], "split": split})
-    roles = fold_roles(cohort.assign(fold=[-1 if index in (2, 5) else index % 2 for index in range(10)]), 1)
-
+def test_a_fold_trains_predicts_and_is_read_on_the_device_as_on_the_host(patients, roles, tmp_path):
     def fold(name, device):
         return complete_fold(
             patients, roles, NetworkSettings(), settings=SETTINGS, checkpoint=tmp_path / name, device=device

@@ -14,14 +14,9 @@ from hepred_lib.multitask.explanation import confident_calls, explain_patient, e
 from hepred_lib.multitask.network import MultitaskNetwork, NetworkSettings
 
 
-def untrained(seed):
-    torch.manual_seed(seed)
-    return MultitaskNetwork(NetworkSettings()).eval()
-
-
 @pytest.fixture(scope="module")
-def explanation(patients):
-    return explain_patient(untrained(0), patients[0])
+def explanation(network, patients):
+    return explain_patient(network, patients[0])
 
 
 def test_shares_sum_to_one_and_the_map_lies_between_nought_and_one(explanation, patients):
@@ -31,12 +26,13 @@ def test_shares_sum_to_one_and_the_map_lies_between_nought_and_one(explanation, 
     assert not explanation.activation[explanation.share == 0].any(), "of slices that the score does not use"
 
 
-def test_other_weights_give_another_map_and_several_are_averaged(explanation, patients):
-    one, two = untrained(0), untrained(1)
-    other, both = explain_patient(two, patients[0]), explain_with([one, two], patients[0])
+def test_other_weights_give_another_map_and_several_are_averaged(network, explanation, patients):
+    torch.manual_seed(1)
+    second = MultitaskNetwork(NetworkSettings()).eval()
+    other, both = explain_patient(second, patients[0]), explain_with([network, second], patients[0])
     assert abs(np.corrcoef(explanation.activation.ravel(), other.activation.ravel())[0, 1]) < 0.9
     np.testing.assert_allclose(both.activation, (explanation.activation + other.activation) / 2, atol=1e-6)
-    assert all(parameter.grad is None for network in (one, two) for parameter in network.parameters())
+    assert all(parameter.grad is None for parameter in second.parameters())
 
 
 def reading_of(patient, finer):
@@ -48,13 +44,11 @@ def reading_of(patient, finer):
     return SimpleNamespace(patient=patient, scan=SimpleNamespace(hu=scan), slices=slices, outline=scan > 50)
 
 
-def test_a_picture_shows_the_slice_with_most_of_the_map_at_the_scans_own_pixels(patients):
-    network = untrained(0)
+def test_a_picture_shows_the_slice_with_most_of_the_map_at_the_scans_own_pixels(network, explanation, patients):
     shorter = dataclasses.replace(patients[1], planes=patients[1].planes[:6])
     pictures = explained_pictures([network], [reading_of(patients[0], 2), reading_of(shorter, 1)])
-    found = explain_patient(network, patients[0])
     inside = patients[0].planes[:, BRAIN] > 0
-    top = int(((found.activation * inside).sum(axis=(1, 2)) * (found.share >= 0.01)).argmax())
+    top = int(((explanation.activation * inside).sum(axis=(1, 2)) * (explanation.share >= 0.01)).argmax())
     assert pictures["shown"][0] == top
     seen = np.kron(patients[0].planes[top, HU].astype(int) - HU_OFFSET, np.ones((2, 2)))
     brain = np.kron(inside[top], np.ones((2, 2))) > 0
@@ -67,19 +61,12 @@ def test_a_picture_shows_the_slice_with_most_of_the_map_at_the_scans_own_pixels(
 
 
 def test_the_most_confident_patient_of_each_kind_is_shown():
-    image = pd.DataFrame(
-        {"patient_id": list("abcde"), "he": [1, 1, 0, 0, 0], "p_image": [0.9, 0.6, 0.7, 0.1, 0.4]}, dtype=object
-    ).astype({"he": float, "p_image": float})
-    calls = confident_calls(image, 0.5)
-    assert calls[["kind", "patient_id"]].to_numpy().tolist() == [
-        ["false positive", "c"],
-        ["true negative", "d"],
-        ["true positive", "a"],
-    ]
+    image = pd.DataFrame({"patient_id": list("abcde"), "he": [1.0, 1, 0, 0, 0], "p_image": [0.9, 0.6, 0.7, 0.1, 0.4]})
+    calls = confident_calls(image, 0.5).set_index("kind")["patient_id"]
+    assert calls.to_dict() == {"false positive": "c", "true negative": "d", "true positive": "a"}
 
 
 def test_without_patients_there_is_nothing_to_explain():
-    assert {name: len(array) for name, array in explained_pictures([], []).items()} == dict.fromkeys(
-        ("hu", "predicted", "activation", "shown", "n_slices", "pixel_mm", "share"), 0
-    )
+    keys = ("hu", "predicted", "activation", "shown", "n_slices", "pixel_mm", "share")
+    assert {name: len(array) for name, array in explained_pictures([], []).items()} == dict.fromkeys(keys, 0)
     assert len(confident_calls(pd.DataFrame({"patient_id": [], "he": [], "p_image": []}), 0.5)) == 0

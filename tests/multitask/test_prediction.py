@@ -9,10 +9,9 @@ import pytest
 import torch
 
 from hepred_lib.multitask.data import DESCRIPTORS
-from hepred_lib.multitask.network import EVIDENCE, READOUTS, MultitaskNetwork, NetworkSettings
+from hepred_lib.multitask.network import EVIDENCE, READOUTS
 from hepred_lib.multitask.prediction import (
     Reference,
-    column_scores,
     normalized_scores,
     predict_cohort,
     predict_ensemble,
@@ -24,25 +23,15 @@ from hepred_lib.multitask.prediction import (
 from hepred_lib.study.files import write_table
 
 
-@pytest.fixture(scope="module")
-def network() -> MultitaskNetwork:
-    torch.manual_seed(0)
-    return MultitaskNetwork(NetworkSettings()).eval()
-
-
 @pytest.fixture
 def folds() -> pd.DataFrame:
     """Two folds of three patients each and two test patients; every network has a logit for every patient."""
-    rng = np.random.default_rng(0)
-    names = [f"D{i}" for i in range(6)] + ["T0", "T1"]
-    rows = []
-    for fold in (0, 1):
-        for index, name in enumerate(names):
-            role = "test" if name[0] == "T" else "held_out" if index // 3 == fold else "in_fold"
-            rows.append((fold, name, role, rng.normal(fold, 1 + fold), 1, 10.0))
-    return pd.DataFrame(
-        rows, columns=["fold", "patient_id", "role", "dl_logit", "hematoma_detected", "predicted_volume_ml"]
-    )
+    names = ["D0", "D1", "D2", "D3", "D4", "D5", "T0", "T1"]
+    held, taught, test = ["held_out"] * 3, ["in_fold"] * 3, ["test"] * 2
+    table = pd.DataFrame({"fold": np.repeat([0, 1], 8), "patient_id": names * 2})
+    table["role"] = [*held, *taught, *test, *taught, *held, *test]
+    logits = np.random.default_rng(0).normal(table["fold"], 1 + table["fold"])
+    return table.assign(dl_logit=logits, hematoma_detected=1, predicted_volume_ml=10.0)
 
 
 def test_held_out_scores_of_each_fold_have_mean_0_and_sd_1(folds):
@@ -59,19 +48,13 @@ def test_a_test_score_is_the_mean_of_the_standardized_logits(folds):
     assert normalized_scores(folds, scales).loc["T0", "dl_score"] == pytest.approx(by_hand)
 
 
-def test_adding_a_constant_to_one_folds_logits_changes_nothing(folds):
+def test_neither_a_constant_added_to_one_folds_logits_nor_in_fold_logits_change_a_score(folds):
     shifted = folds.assign(dl_logit=folds["dl_logit"] + 5.0 * (folds["fold"] == 1))
-    before, after = (normalized_scores(table, score_scales(table))["dl_score"] for table in (folds, shifted))
-    np.testing.assert_allclose(before, after)
-
-
-def test_in_fold_logits_play_no_part(folds):
-    changed = folds.copy()
-    changed.loc[changed["role"] == "in_fold", "dl_logit"] = 1e6
-    before, after = (normalized_scores(table, score_scales(table)) for table in (folds, changed))
-    pd.testing.assert_frame_equal(before, after)
-    changed.loc[changed["role"] == "test", "dl_logit"] = 1e6
-    pd.testing.assert_frame_equal(score_scales(folds), score_scales(changed))
+    wild = shifted.assign(dl_logit=shifted["dl_logit"].mask(shifted["role"] == "in_fold", 1e6))
+    before, after = (normalized_scores(table, score_scales(table))["dl_score"] for table in (folds, wild))
+    pd.testing.assert_series_equal(before, after)
+    wild.loc[wild["role"] == "test", "dl_logit"] = 1e6
+    pd.testing.assert_frame_equal(score_scales(shifted), score_scales(wild))
 
 
 def test_held_out_logits_that_do_not_vary_are_refused(folds):
@@ -80,19 +63,10 @@ def test_held_out_logits_that_do_not_vary_are_refused(folds):
         score_scales(flat)
 
 
-def test_a_score_from_the_manifest_is_standardized_by_development_patients():
-    cohort = pd.DataFrame(
-        {"patient_id": ["a", "b", "c"], "split": ["development"] * 2 + ["test"], "external_score": [1.0, 3.0, 2.0]}
-    )
-    folds = column_scores(cohort)
-    assert normalized_scores(folds, score_scales(folds)).loc["c", "dl_score"] == 0.0
-
-
-def test_a_scan_without_detected_blood_still_has_a_score(network, patients):
+def test_a_scan_without_detected_blood_still_has_a_score_from_three_slices(network, patients):
     reading = predict_patient(network, patients[9])
     assert np.isfinite(reading.logit)
-    if not reading.detected:
-        assert (reading.share > 0).sum() == 3
+    assert (reading.detected, (reading.share > 0).sum()) == (False, 3)
 
 
 def test_the_ensemble_of_one_network_is_that_network(network, patients):
@@ -138,12 +112,16 @@ def test_predicted_descriptors_never_leave_the_range_of_their_targets(network, p
     assert np.abs(predicted).max() == 3.0
 
 
-def test_raw_scores_are_those_of_the_networks_or_of_the_manifest(tmp_path, folds):
+def test_raw_scores_are_those_of_the_networks_or_of_the_manifest_by_whose_development_patients_they_are_scaled(
+    tmp_path, folds
+):
     for fold, rows in folds.groupby("fold"):
         write_table(tmp_path / "folds" / str(fold) / "predictions.csv", rows)
     assert len(raw_scores(tmp_path, pd.DataFrame(), [0, 1])) == len(folds)
-    cohort = pd.DataFrame({"patient_id": ["a", "b"], "split": "development", "external_score": [1.0, 3.0]})
-    assert raw_scores(tmp_path, cohort, [])["dl_logit"].tolist() == [1.0, 3.0]
+    cohort = pd.DataFrame({"patient_id": list("abc"), "split": ["development"] * 2 + ["test"]})
+    raw = raw_scores(tmp_path, cohort.assign(external_score=[1.0, 3.0, 2.0]), [])
+    assert raw["dl_logit"].tolist() == [1.0, 3.0, 2.0]
+    assert normalized_scores(raw, score_scales(raw)).loc["c", "dl_score"] == 0.0
 
 
 def test_signs_are_measured_in_the_reference_and_without_one_in_the_prediction():
