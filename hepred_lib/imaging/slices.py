@@ -57,17 +57,17 @@ def encode(slices: BrainSlices, blood: np.ndarray | None = None, ivh: np.ndarray
     """Planes of one patient, uint8 (n, 4, matrix, matrix); ``blood`` and ``ivh`` are masks on the scan's own grid."""
     shape = slices.hu.shape
     planes = np.zeros((shape[2], 4, shape[1], shape[0]), dtype=np.uint8)
-    planes[:, HU] = np.clip(np.rint(_to_torch(slices.hu)) + HU_OFFSET, 0, 255)
+    planes[:, HU] = np.clip(np.rint(slices.hu.T) + HU_OFFSET, 0, 255)
     for plane, mask in ((BLOOD, blood), (IVH, ivh)):
         if mask is not None:
-            planes[:, plane] = np.rint(255.0 * np.clip(_to_torch(slices.grid.to_slices(mask)), 0.0, 1.0))
-    planes[:, BRAIN] = 255 * _to_torch(slices.brain)
+            planes[:, plane] = np.rint(255.0 * np.clip(slices.grid.to_slices(mask).T, 0.0, 1.0))
+    planes[:, BRAIN] = 255 * slices.brain.T
     return planes
 
 
 def from_torch(stack: np.ndarray) -> np.ndarray:
     """An (n, y, x) array of slices as (x, y, z)."""
-    return np.ascontiguousarray(np.transpose(stack, (2, 1, 0)))
+    return np.ascontiguousarray(stack.T)
 
 
 def shown_hu(hu: np.ndarray, brain: np.ndarray, pixel_mm: float) -> np.ndarray:
@@ -81,7 +81,7 @@ def shown_hu(hu: np.ndarray, brain: np.ndarray, pixel_mm: float) -> np.ndarray:
         Pixel size.
     """
     near = dilated(from_torch(np.asarray(brain) > 0), round(SKULL_MM / pixel_mm))
-    return np.where(np.transpose(near, (2, 1, 0)), hu, AIR_HU)
+    return np.where(near.T, hu, AIR_HU)
 
 
 def at_own_pixels(
@@ -267,7 +267,3 @@ def scans_of(manifest: Path, patients: pd.Series) -> pd.DataFrame:
     if len(missing):
         raise ScanError(f"baseline_ct is required where image_source is scans, got nothing for patient {missing[0]}.")
     return table
-
-
-def _to_torch(volume: np.ndarray) -> np.ndarray:
-    return np.transpose(volume, (2, 1, 0))

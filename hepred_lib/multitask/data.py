@@ -25,7 +25,7 @@ sampler.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -159,11 +159,6 @@ def fold_roles(cohort: pd.DataFrame, fold: int) -> pd.Series:
     return pd.Series(np.where(cohort["split"] == "test", "test", role), index=cohort["patient_id"], name="role")
 
 
-def training_patients(patients: Sequence[Patient], roles: pd.Series) -> list[Patient]:
-    """The patients who train a fold's network: in the fold, with a reference outline."""
-    return [patient for patient in patients if roles[patient.patient_id] == "in_fold" and patient.has_mask]
-
-
 def epoch_steps(n_patients: int, patients_per_step: int, seed: Sequence[int]) -> list[np.ndarray]:
     """One pass over all patients in random order: the patients' numbers in each step, steps of nearly equal size."""
     order = np.random.default_rng(list(seed)).permutation(n_patients)
@@ -289,38 +284,33 @@ def make_batch(
     seen, blood = stack.take(numbers, slices)
     counts = [len(index) for index in slices]
     changes = np.stack([draw_changes(np.random.default_rng([*seed, int(k), 1])) for k in numbers])
-    columns = (
-        np.concatenate([patient.labels[index] for patient, index in zip(chosen, slices, strict=True)]),
-        np.repeat(np.arange(len(chosen)), counts),
-        np.repeat([patient.voxel_ml for patient in chosen], counts),
-        [patient.he for patient in chosen],
-        [patient.descriptors for patient in chosen],
-        [patient.ivh_known for patient in chosen],
-        changes * np.where(np.arange(changes.shape[1]) == PALE_AT, float(fading), 1.0),
-    )
-    presence, bag, voxel_ml, he, descriptors, ivh_known, changed = sent(columns, stack.device)
+    columns: dict[str, ArrayLike] = {
+        "presence": np.concatenate([patient.labels[index] for patient, index in zip(chosen, slices, strict=True)]),
+        "bag": np.repeat(np.arange(len(chosen)), counts),
+        "voxel_ml": np.repeat([patient.voxel_ml for patient in chosen], counts),
+        "he": [patient.he for patient in chosen],
+        "descriptors": [patient.descriptors for patient in chosen],
+        "ivh_known": [patient.ivh_known for patient in chosen],
+        "changes": changes * np.where(np.arange(changes.shape[1]) == PALE_AT, float(fading), 1.0),
+    }
+    tensors = sent(columns, stack.device)
+    tensors["bag"] = tensors["bag"].long()
     return Batch(
         hu=stored_to_hu(seen),
         blood=blood.float() / 255.0,
-        presence=presence,
-        bag=bag.long(),
-        voxel_ml=voxel_ml,
-        he=he,
-        descriptors=descriptors,
-        ivh_known=ivh_known,
-        changes=changed,
+        **tensors,
         pixel_mm=chosen[0].pixel_mm,
         patient_ids=tuple(patient.patient_id for patient in chosen),
         noise_seed=mixed_seed([*seed, *map(int, numbers)]),
     )
 
 
-def sent(columns: Sequence[ArrayLike], device: torch.device) -> list[Tensor]:
-    """Arrays of numbers as float32 tensors on a device, copied there in one piece."""
-    arrays = [np.asarray(column, dtype=np.float32) for column in columns]
+def sent(columns: Mapping[str, ArrayLike], device: torch.device) -> dict[str, Tensor]:
+    """Arrays of numbers as float32 tensors on a device, by name, copied there in one piece."""
+    arrays = [np.asarray(column, dtype=np.float32) for column in columns.values()]
     whole = to_device(torch.from_numpy(np.concatenate([array.ravel() for array in arrays])), device)
-    parts = whole.split([array.size for array in arrays])
-    return [part.view(array.shape) for part, array in zip(parts, arrays, strict=True)]
+    parts = zip(columns, arrays, whole.split([array.size for array in arrays]), strict=True)
+    return {name: part.view(array.shape) for name, array, part in parts}
 
 
 def step_batches(

@@ -44,7 +44,7 @@ from typing import NamedTuple
 
 import torch
 import torchvision
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
@@ -338,9 +338,8 @@ def load_network(path: Path) -> MultitaskNetwork:
 
 def read_metadata(path: Path) -> dict[str, str]:
     """The texts that a safetensors file carries beside its tensors."""
-    with open(path, "rb") as stream:
-        size = min(int.from_bytes(stream.read(8), "little"), path.stat().st_size)
-        return json.loads(stream.read(size))["__metadata__"]
+    with safe_open(path, framework="pt") as stream:
+        return stream.metadata() or {}
 
 
 def _moments(window: Tensor, blood: Tensor, bag: Tensor, voxel_ml: Tensor, n_patients: int) -> Tensor:

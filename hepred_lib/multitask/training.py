@@ -51,7 +51,6 @@ from hepred_lib.multitask.data import (
     normalize,
     step_batches,
     step_parts,
-    training_patients,
 )
 from hepred_lib.multitask.device import autocast, pick_device, pick_precision
 from hepred_lib.multitask.network import (
@@ -177,7 +176,7 @@ def complete_fold(
     network_settings, settings, checkpoint, device
         As in :func:`train_fold`.
     """
-    trained = training_patients(patients, roles)
+    trained = [patient for patient in patients if roles[patient.patient_id] == "in_fold" and patient.has_mask]
     network, history = train_fold(trained, network_settings, settings=settings, checkpoint=checkpoint, device=device)
     predictions, slices = predict_cohort(network, patients)
     predictions = predictions.assign(fold=settings.fold, role=predictions["patient_id"].map(roles))
@@ -350,11 +349,8 @@ def _fitting(compute: Callable[[Batch], Tensor], batch: Batch, settings: Trainin
     try:
         return compute(batch)
     except torch.OutOfMemoryError as error:
-        parts = settings.accumulation * 2
-        most = settings.patients_per_step // settings.devices
-        advice = (
-            f"set accumulation to {parts}" if parts <= most else "take fewer slices_per_patient or a smaller matrix"
-        )
+        more, most = settings.accumulation * 2, settings.patients_per_step // settings.devices
+        advice = f"set accumulation to {more}" if more <= most else "take fewer slices_per_patient or a smaller matrix"
         raise TrainingError(
             f"the device's memory is too small for {len(batch.hu)} slices of {tuple(batch.hu.shape[-2:])} at a time: "
             f"{advice}, or let fewer folds share the device (hepred run --cores) ({error})."
@@ -384,9 +380,8 @@ def joint_loss(model: nn.Module, batch: Batch, settings: TrainingSettings) -> Te
     presence = _mean_of_known(nn.functional.binary_cross_entropy_with_logits, output.presence.float(), batch.presence)
     expansion = _mean_of_known(nn.functional.binary_cross_entropy_with_logits, bags.expansion, batch.he)
     described = bags.values[:, : batch.descriptors.shape[1]]
-    description = _mean_of_known(
-        nn.functional.smooth_l1_loss, described, network.expansion.standardize(batch.descriptors)
-    )
+    descriptors = network.expansion.standardize(batch.descriptors)
+    description = _mean_of_known(nn.functional.smooth_l1_loss, described, descriptors)
     volume = nn.functional.smooth_l1_loss(bags.recalled, bags.values[:, LOG_VOLUME].detach())
     description = description + VOLUME_WEIGHT * volume
     heads = settings.presence_weight * presence + settings.expansion_weight * expansion

@@ -47,12 +47,9 @@ def test_a_missing_value_or_column_leaves_without_a_score(name, column):
     assert (len(score(table.iloc[:0])), score(table.iloc[:0]).dtype) == (0, float)
 
 
-def test_nullable_columns_are_read():
+def test_nullable_columns_are_read_and_text_in_a_needed_column_is_refused():
     table = pd.DataFrame([HIGHEST, LOWEST]).astype({"prior_ich": "Int64"})
     table.loc[1, "prior_ich"] = pd.NA
     assert brain_score(table).isna().tolist() == [False, True]
-
-
-def test_text_in_a_needed_column_is_refused():
     with pytest.raises(ValueError, match="unknown"):
         nag_score(pd.DataFrame([LOWEST]).astype(object).assign(nihss="unknown"))

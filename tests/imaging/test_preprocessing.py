@@ -24,18 +24,22 @@ from hepred_lib.imaging.preprocessing import (
 )
 from hepred_lib.imaging.scans import read_scan
 
+SPACING = (2.0, 2.0, 5.0)
 
-def head(n: int = 96, slices: int = 8, pixel_mm: float = 2.0, *, ceiling: float = 1200.0) -> np.ndarray:
-    """A skull (ellipse of bone), brain inside, skin outside, air around, a table below; (x, y, z) in HU."""
-    x, y = (np.indices((n, n)) - (n - 1) / 2) * pixel_mm
-    radius = np.hypot(x / 68.0, y / 84.0)
-    plane = np.full((n, n), -1000.0)
-    plane[radius < 1.12] = 20.0
-    plane[radius < 1.06] = ceiling
-    plane[radius < 1.0] = 34.0
-    plane[np.hypot(x, y) < 12.0] = 6.0
-    plane[2:-2, 3:5] = min(200.0, ceiling)
-    return np.repeat(np.maximum(plane, -1000.0 if ceiling > 200 else -20.0)[:, :, None], slices, axis=2)
+
+def head(shape=(96, 96, 30), spacing_mm=SPACING):
+    """A closed head: brain of 132 x 164 x 132 mm with a ventricle, in a skull of 8 mm, skin, air, and a table below."""
+    places = [(k - (n - 1) / 2) * mm for k, n, mm in zip(np.indices(shape), shape, spacing_mm, strict=True)]
+    hu = np.full(shape, -1000.0, dtype=np.float32)
+    for grow, value in ((14.0, 40.0), (8.0, 1200.0), (0.0, 34.0)):
+        hu[sum((p / (half + grow)) ** 2 for p, half in zip(places, (66, 82, 66), strict=True)) < 1] = value
+    hu[np.sqrt(sum(p**2 for p in places)) < 20] = 6.0
+    hu[2:-2, 1:3] = 200.0
+    return hu
+
+
+SLAB = head()[:, :, 11:19]
+INSIDE = (SLAB == 34.0) | (SLAB == 6.0)
 
 
 @pytest.mark.parametrize(("radius", "order"), [(0, "C"), (1, "C"), (2, "F"), (3, "C"), (5, "F"), (12, "C"), (40, "C")])
@@ -79,15 +83,14 @@ def test_a_plane_survives_the_way_to_slices_and_back():
 
 @pytest.mark.parametrize("ceiling", [1200.0, 100.0])
 def test_the_brain_is_found_and_skin_and_table_are_not_even_where_hu_were_clipped(ceiling):
-    hu = head(ceiling=ceiling)
-    inside = (hu == 34.0) | (hu == 6.0)
+    hu = np.clip(SLAB, -20.0, ceiling)
     brain = brain_mask(hu, 2.0, bone_hu=bone_threshold(hu))
-    assert (brain & inside).sum() / inside.sum() > 0.97
-    assert (brain & ~inside).sum() / inside.sum() < 0.03
+    assert (brain & INSIDE).sum() / INSIDE.sum() > 0.97
+    assert (brain & ~INSIDE).sum() / INSIDE.sum() < 0.03
 
 
 def test_dense_blood_and_a_calcification_stay_inside_the_brain():
-    hu = head()
+    hu = SLAB.copy()
     hu[30:36, 50:56, 3:5] = 75.0
     hu[60, 50, 4] = 400.0
     brain = brain_mask(hu, 2.0)
@@ -96,24 +99,12 @@ def test_dense_blood_and_a_calcification_stay_inside_the_brain():
 
 
 def test_turning_the_head_by_a_quarter_turns_its_brain_mask():
-    hu = head()
-    np.testing.assert_array_equal(np.rot90(brain_mask(hu, 2.0)), brain_mask(np.rot90(hu), 2.0))
-
-
-def ball(shape=(96, 96, 30), spacing_mm=(2.0, 2.0, 5.0)):
-    """A closed head: brain of 132 x 164 x 140 mm in a skull of 8 mm, skin, air; HU and spacing."""
-    places = np.meshgrid(
-        *((np.arange(n) - (n - 1) / 2) * mm for n, mm in zip(shape, spacing_mm, strict=True)), indexing="ij"
-    )
-    hu = np.full(shape, -1000.0, dtype=np.float32)
-    for grow, value in ((14.0, 40.0), (8.0, 1200.0), (0.0, 34.0)):
-        hu[sum((p / (half + grow)) ** 2 for p, half in zip(places, (66, 82, 66), strict=True)) < 1] = value
-    return hu, spacing_mm
+    np.testing.assert_array_equal(np.rot90(brain_mask(SLAB, 2.0)), brain_mask(np.rot90(SLAB), 2.0))
 
 
 @pytest.mark.parametrize(("ceiling", "expected"), [(1200.0, 150.0), (301.0, 150.0), (100.0, 92.0), (80.0, 73.6)])
 def test_bone_begins_at_150_or_below_the_ceiling_of_a_clipped_scan(ceiling, expected):
-    assert bone_threshold(np.minimum(head(), ceiling)) == pytest.approx(expected, abs=1e-4)
+    assert bone_threshold(np.minimum(SLAB, ceiling)) == pytest.approx(expected, abs=1e-4)
 
 
 def rim(hu):
@@ -132,32 +123,29 @@ def rim(hu):
     ids=["a rim of bone left", "bone on one side only", "another unit"],
 )
 def test_a_scan_without_skull_or_of_other_hu_is_refused_where_it_would_look_free_of_blood(change, message):
-    hu, spacing = ball()
     with pytest.raises(HeadError, match=rf"ct\.nii must show .*{message}"):
-        prepare(change(hu), spacing, name="ct.nii")
+        prepare(change(head()), SPACING, name="ct.nii")
 
 
 def test_a_window_in_the_skull_after_surgery_is_no_lack_of_skull():
-    hu, spacing = ball()
+    hu, whole = head(), find_head(head(), SPACING).brain.sum()
     hu[60:, 30:66, 12:22][hu[60:, 30:66, 12:22] > 100] = 40.0
-    whole = find_head(*ball()).brain.sum()
-    assert find_head(hu, spacing).brain.sum() == pytest.approx(whole, rel=0.1)
+    assert find_head(hu, SPACING).brain.sum() == pytest.approx(whole, rel=0.1)
 
 
 def test_a_field_of_view_of_more_than_a_metre_is_of_no_head():
     with pytest.raises(HeadError, match=r"the voxel size \(15 x 15 x 5 mm\) is wrong"):
-        find_head(ball()[0], (15.0, 15.0, 5.0))
+        find_head(head(), (15.0, 15.0, 5.0))
 
 
 def test_a_part_of_a_head_is_no_lost_spacing():
-    hu, spacing = ball()
-    assert cut_ends(find_head(hu[:, :, 10:18], spacing).brain) == (True, True)
-    assert cut_ends(find_head(hu, spacing).brain) == (False, False)
+    assert cut_ends(find_head(SLAB, SPACING).brain) == (True, True)
+    assert cut_ends(find_head(head(), SPACING).brain) == (False, False)
 
 
 def test_clipped_bone_that_was_averaged_with_brain_is_no_brain():
-    hu, spacing = ball(shape=(96, 96, 75), spacing_mm=(2.0, 2.0, 2.0))
-    whole, clipped = find_head(hu, spacing), find_head(np.clip(hu, -20, 100), spacing)
+    hu = head(shape=(96, 96, 75), spacing_mm=(2.0, 2.0, 2.0))
+    whole, clipped = (find_head(np.clip(hu, -20, ceiling), (2.0, 2.0, 2.0)) for ceiling in (1200, 100))
     assert clipped.grid.group > 1
     assert clipped.brain.sum() == pytest.approx(whole.brain.sum(), rel=0.02)
 
@@ -178,7 +166,7 @@ def test_a_real_scan_keeps_its_brain_whatever_a_voxel_or_a_spline_does_and_is_re
 
 
 def test_the_field_is_centred_on_the_brain_and_thin_slices_are_averaged_in_groups_of_near_five_millimetres():
-    hu = np.roll(head(n=128, slices=9), (9, -7), axis=(0, 1))
+    hu = np.roll(head(shape=(128, 128, 30))[:, :, 11:20], (9, -7), axis=(0, 1))
     prepared = prepare(hu, (2.0, 2.0, 1.25), matrix=64, field_mm=200.0)
     middle = [np.flatnonzero(prepared.brain.any(axis=axes)).mean() for axes in ((1, 2), (0, 2))]
     np.testing.assert_allclose(middle, 31.5, atol=1.0)
