@@ -19,13 +19,12 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit
 from scipy.stats import chi2, norm
 
-from hepred_lib.stats.calibration import calibrate
+from hepred_lib.stats.calibration import calibrate, closed_test
 from hepred_lib.stats.decision import decision_curve, net_benefit_difference
 from hepred_lib.stats.discrimination import auc_interval, binormal_separation, bootstrap_auc_interval, compare_auc
 from hepred_lib.stats.logistic import batched_irls
 from hepred_lib.stats.operating_point import RATES, confusion
 from hepred_lib.stats.permutation import CrossFittedReadout, permutation_test
-from hepred_lib.stats.updating import closed_test
 from ich_phantom.cohort import cohort_tables
 
 SIZES = ((107, 21), (500, 100))

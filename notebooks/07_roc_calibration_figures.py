@@ -160,7 +160,7 @@ tables.save_table(run.folder, "paper_comparison", paper, printed=tables.printed_
 
 # %%
 counts = {name: {count: models[name][count] for count in ("tp", "fp", "fn", "tn")} for name in names}
-ratios = pd.DataFrame({name: vars(likelihood_ratios(**counts[name])) for name in names}).T
+ratios = pd.DataFrame({name: likelihood_ratios(**counts[name]) for name in names}).T
 tables.save_table(run.folder, "likelihood_ratios", ratios.rename_axis("model").reset_index())
 
 # %% [markdown]
@@ -237,7 +237,7 @@ tables.save_table(run.folder, "calibration_figures", tables.calibration_figures(
 # large one is no proof of calibration.
 
 # %%
-found = [(name, *vars(spiegelhalter_test(y_test, p[name])).values()) for name in names]
+found = [(name, *spiegelhalter_test(y_test, p[name])) for name in names]
 tables.save_table(run.folder, "spiegelhalter", pd.DataFrame(found, columns=["model", "z", "p"]))
 
 # %% [markdown]

@@ -228,10 +228,8 @@ tables.save_table(folder, "calibration_figures", tables.calibration_figures(judg
 # Likelihood ratios of the frozen calls, with Koopman's intervals (notebook 07 explains them).
 
 # %%
-calls = {
-    name: likelihood_ratios(**{key: found[key] for key in ("tp", "fp", "fn", "tn")}) for name, found in judged.items()
-}
-ratios = pd.DataFrame({name: vars(found) for name, found in calls.items()}).T
+cells = {name: {count: found[count] for count in ("tp", "fp", "fn", "tn")} for name, found in judged.items()}
+ratios = pd.DataFrame({name: likelihood_ratios(**counts) for name, counts in cells.items()}).T
 tables.save_table(folder, "likelihood_ratios", ratios.rename_axis("model").reset_index())
 
 # %% [markdown]

@@ -12,9 +12,9 @@ from hepred_lib.cohort.manifest import read_bedside
 from hepred_lib.cohort.rules import COLUMNS
 from hepred_lib.errors import ScanError, StudyError
 from hepred_lib.multitask import prediction
+from hepred_lib.stats.calibration import closed_test
 from hepred_lib.stats.development import DevelopmentSettings, develop
 from hepred_lib.stats.evaluation import calibration_reading, evaluate
-from hepred_lib.stats.updating import closed_test
 from hepred_lib.study.deployment import (
     NO_BEDSIDE,
     FrozenModel,

@@ -33,204 +33,190 @@ class FigureSpec:
     """One figure: its caption, drawing function, size in mm, and the columns or keys that its data must have."""
 
     caption: str
-    draw: Callable[[FigureBase, Data], list[Axes]]
-    width_mm: float | Callable[[Data], float]
-    height_mm: float | Callable[[Data], float]
+    draw: Callable[[FigureBase, Any], list[Axes]]
+    width_mm: float | Callable[[Any], float]
+    height_mm: float | Callable[[Any], float]
     required: tuple[str, ...]
-    says: Callable[[Data], str] | None = None  # what its caption says of these data
-    drawn: Callable[[Data], Data] | None = None  # the rows that it draws, if not all
+    says: Callable[[Any], str] | None = None  # what its caption says of these data
+    drawn: Callable[[Any], Data] | None = None  # the rows that it draws, if not all
     otherwise: str = "no data"  # what it says where it draws none
     artwork: bool = True  # whether it belongs to the study's own figures, not to the book alone
 
 
-def _figure(
-    caption: str,
-    draw: Callable,
-    width_mm: float | Callable,
-    height_mm: float | Callable,
-    *required: str,
-    **more: Any,
-) -> FigureSpec:
-    return FigureSpec(caption, draw, width_mm, height_mm, required, **more)
-
-
 _MODEL = ("model", "label", "n", "events")
 _CT = ("hu", "titles", "pixel_mm", "window")
-
+_FOREST = (
+    "model", "split", "group", "n", "events", "auc", "auc_low", "auc_high",
+    "in_the_large", "in_the_large_low", "in_the_large_high", "p_auc", "p_in_the_large",
+)  # fmt: skip
 _ODDS_RATIOS = (
     models.odds_ratios, DOUBLE_MM,
     lambda table: 22 + (4.2 + 2.6 * table["model"].nunique()) * table["name"].nunique(),
-    "model", "name", "label", "odds_ratio", "low", "high", "p",
+    ("model", "name", "label", "odds_ratio", "low", "high", "p"),
 )  # fmt: skip
 
 FIGURES: dict[str, FigureSpec] = {
-    "power": _figure(
+    "power": FigureSpec(
         "Power of DeLong's test for a difference of two AUCs, against the number of test patients with expansion; "
         "bands: 95 % Monte Carlo intervals.",
-        performance.power, SINGLE_MM, 88, "pair", "test_events", "power", "low", "high", "n_simulations",
+        performance.power, SINGLE_MM, 88, ("pair", "test_events", "power", "low", "high", "n_simulations"),
         artwork=False,
     ),
-    "flow": _figure(
+    "flow": FigureSpec(
         "Flow of participants, from all assessed to the development and test sets.",
-        cohort.flow, DOUBLE_MM, cohort.flow_height_mm, "step", "text", "n", "events",
+        cohort.flow, DOUBLE_MM, cohort.flow_height_mm, ("step", "text", "n", "events"),
     ),
-    "cohort": _figure(
+    "cohort": FigureSpec(
         "Bedside variables in patients with and without expansion: cumulative distributions with pointwise 95 % bands.",
         cohort.cohort, DOUBLE_MM, lambda table: 20 + 44 * ceil(table["variable"].nunique() / 4),
-        "variable", "he", "value", "proportion", "low", "high", "n",
+        ("variable", "he", "value", "proportion", "low", "high", "n"),
     ),
-    "missing_by_set": _figure(
+    "missing_by_set": FigureSpec(
         "Missing values of each candidate in all patients, by set, and in development patients by outcome.",
         models.missing, DOUBLE_MM, lambda table: 22 + 4.5 * table["variable"].nunique(),
-        "variable", "group", "n", "share", otherwise="no value is missing",
+        ("variable", "group", "n", "share"), otherwise="no value is missing",
     ),
-    "truth": _figure(
+    "truth": FigureSpec(
         "The simulated cohort: (a) the label by volume, (b) the parts of the logit in as many patients with as without "
         "HE, (c) ROC curves and (d) calibration of the oracles.",
-        performance.truth, DOUBLE_MM, 128, "panel", "group", "x", "y", "low", "high",
+        performance.truth, DOUBLE_MM, 128, ("panel", "group", "x", "y", "low", "high"),
     ),
-    "quality": _figure(
+    "quality": FigureSpec(
         "Quality of the scans: histograms of (a) slice thickness, (b) noise, (c) intracranial volume, (d) number of "
         "slices.",
-        cohort.quality, DOUBLE_MM, 55, *cohort.QUALITY, "outlier",
+        cohort.quality, DOUBLE_MM, 55, (*cohort.QUALITY, "outlier"),
     ),
-    "montage": _figure(
+    "montage": FigureSpec(
         "CT slices as the network sees them, with the outlines of the hematoma and of the brain.",
-        images.montage, DOUBLE_MM, images.slices_height_mm, *_CT, "mask", "brain", says=images.window_words,
+        images.montage, DOUBLE_MM, images.slices_height_mm, (*_CT, "mask", "brain"), says=images.window_words,
     ),
-    "outlines": _figure(
+    "outlines": FigureSpec(
         "CT slices with the reference and the predicted outline of the hematoma, and the part around them enlarged "
         "(scale bar: 10 mm), at the scan's own resolution.",
-        images.outlines, DOUBLE_MM, images.outlines_height_mm, *_CT, "reference", "predicted",
+        images.outlines, DOUBLE_MM, images.outlines_height_mm, (*_CT, "reference", "predicted"),
         says=images.window_words,
     ),
-    "overview": _figure(
+    "overview": FigureSpec(
         "One patient: CT slices with the predicted outline of the hematoma, and the models' predictions.",
-        images.overview, DOUBLE_MM, images.overview_height_mm, *_CT, "mask", "lines",
+        images.overview, DOUBLE_MM, images.overview_height_mm, (*_CT, "mask", "lines"),
     ),
-    "activation": _figure(
+    "activation": FigureSpec(
         "One slice per patient, its part with the activation map of the DL score (shade: what raised the score above "
         "the mean of the hematoma, in percent of the patient's maximum, dotted from half of it; scale bar: 10 mm), and "
         "the share of the hematoma by slice (dark: the slice above).",
-        images.activation, DOUBLE_MM, images.activation_height_mm, *_CT, "predicted", "activation", "shown", "share",
+        images.activation, DOUBLE_MM, images.activation_height_mm, (*_CT, "predicted", "activation", "shown", "share"),
         says=images.window_words,
     ),
-    "learning_curves": _figure(
+    "learning_curves": FigureSpec(
         "Training losses by epoch, one line per fold: (a) all, and those of (b) segmentation, (c) presence and (d) "
         "expansion.",
-        images.learning_curves, DOUBLE_MM, 58, "fold", "epoch", *images.LOSSES,
+        images.learning_curves, DOUBLE_MM, 58, ("fold", "epoch", *images.LOSSES),
     ),
-    "bland_altman": _figure(
+    "bland_altman": FigureSpec(
         "Difference of predicted and reference volume against their mean (Bland-Altman plot; cube-root axis), with "
         "bias and 95 % limits of agreement, by regression of cube roots where there are ten patients or more.",
-        images.bland_altman, SINGLE_MM, 74, "reference_ml", "predicted_ml", "bias", "low", "high",
+        images.bland_altman, SINGLE_MM, 74, ("reference_ml", "predicted_ml", "bias", "low", "high"),
         says=images.agreement_words,
     ),
-    "dl_score": _figure(
+    "dl_score": FigureSpec(
         "DL score by outcome, one point per patient over a box (quartiles; whiskers: within 1.5 interquartile ranges), "
         "with Mann-Whitney's p.",
-        performance.dl_score, SINGLE_MM, 75, "he", "dl_score", "split", "p",
+        performance.dl_score, SINGLE_MM, 75, ("he", "dl_score", "split", "p"),
     ),
-    "missing": _figure(
+    "missing": FigureSpec(
         "Missing values of each candidate in the development set, by outcome.",
         models.missing, SINGLE_MM, lambda table: 22 + 4.5 * table["variable"].nunique(),
-        "variable", "group", "n", "share", otherwise="no value is missing",
+        ("variable", "group", "n", "share"), otherwise="no value is missing",
     ),
-    "correlation": _figure(
+    "correlation": FigureSpec(
         "Rank correlations of the candidates in the development set, in hundredths where 0.20 or stronger.",
         models.correlation, DOUBLE_MM, models.correlation_height_mm,
-        "row", "column", "variable", "other", "correlation", says=models.correlation_words, drawn=models.worth_a_map,
+        ("row", "column", "variable", "other", "correlation"), says=models.correlation_words, drawn=models.worth_a_map,
         otherwise="too few candidates for a map",
     ),
-    "odds_ratios_clinical": _figure(
+    "odds_ratios_clinical": FigureSpec(
         "Odds ratios of the clinical model before shrinkage, with 95 % Wald intervals; the selection is taken as "
         "given.",
         *_ODDS_RATIOS, says=models.profile_words,
     ),
-    "odds_ratios_integrated": _figure(
+    "odds_ratios_integrated": FigureSpec(
         "Odds ratios of the clinical and of the integrated model before shrinkage, with 95 % Wald intervals; the "
         "selection is taken as given.",
         *_ODDS_RATIOS, says=models.profile_words,
     ),
-    "inclusion_frequency": _figure(
+    "inclusion_frequency": FigureSpec(
         "How often each candidate is selected in bootstrap resamples, with 95 % Monte Carlo intervals; filled dots are "
         "in the final model; dotted: one half.",
         models.inclusion_frequency, SINGLE_MM, lambda table: 22 + 4.4 * len(table),
-        "label", "frequency", "low", "high", "selected", says=models.resampled_words,
+        ("label", "frequency", "low", "high", "selected"), says=models.resampled_words,
     ),
     **{
-        f"instability_{name}": _figure(
+        f"instability_{name}": FigureSpec(
             f"Instability of the {name} model, before shrinkage: (a) each patient's probability in the resamples' "
             "models (95 % range), (b) how often they classify the patient differently, and (c) their calibration in "
             "the development patients; dotted: no difference, and in (b) the threshold.",
             models.instability, DOUBLE_MM, 66,
-            "kind", "p", "low", "high", "changed", "threshold", "curve", "observed", "mape",
+            ("kind", "p", "low", "high", "changed", "threshold", "curve", "observed", "mape"),
         )
         for name in ("clinical", "integrated")
     },
-    "roc": _figure(
+    "roc": FigureSpec(
         "Empirical ROC curves with AUC (95 % interval) and the operating point of each model; band: 95 % bootstrap "
         "interval of the last model's sensitivity; dotted: chance.",
-        performance.roc, SINGLE_MM, lambda table: 86 + 4 * table["model"].nunique(), *_MODEL,
-        "false_positive_rate", "sensitivity", "low", "high", "operating_fpr", "operating_sensitivity",
+        performance.roc, SINGLE_MM, lambda table: 86 + 4 * table["model"].nunique(),
+        (*_MODEL, "false_positive_rate", "sensitivity", "low", "high", "operating_fpr", "operating_sensitivity"),
     ),
-    "calibration": _figure(
+    "calibration": FigureSpec(
         "Calibration: observed against predicted probability, smoothed with a 95 % band (with fewer than 20 events in "
         "groups of equal size, with exact 95 % intervals), over the distribution of the predictions; dotted: ideal.",
-        performance.calibration, performance.calibration_width_mm, performance.calibration_height_mm, *_MODEL,
-        "kind", "p", "observed", "low", "high", "y",
+        performance.calibration, performance.calibration_width_mm, performance.calibration_height_mm,
+        (*_MODEL, "kind", "p", "observed", "low", "high", "y"),
     ),
-    "decision_curve": _figure(
+    "decision_curve": FigureSpec(
         "Decision curves: (a) net benefit against the threshold probability, and (b), where there are two models, the "
         "difference between them with its pointwise 95 % band.",
-        performance.decision_curve, performance.decision_width_mm, 78, *_MODEL,
-        "threshold", "net_benefit", "low", "high",
+        performance.decision_curve, performance.decision_width_mm, 78,
+        (*_MODEL, "threshold", "net_benefit", "low", "high"),
     ),
-    "nomogram": _figure(
+    "nomogram": FigureSpec(
         "Nomogram: the points of each predictor, and the probability that their total gives.",
         models.nomogram, DOUBLE_MM, models.nomogram_height_mm,
-        "axis", "kind", "value", "label", "text", "tick", "points", says=models.nomogram_reading,
+        ("axis", "kind", "value", "label", "text", "tick", "points"), says=models.nomogram_reading,
     ),
-    "reclassification": _figure(
+    "reclassification": FigureSpec(
         "Patients moved between strata of risk by the second model, (a) with and (b) without expansion.",
         performance.reclassification, DOUBLE_MM, 84,
-        "outcome", "old", "new", "old_label", "new_label", "patients", "share", "old_model", "new_model",
-        *("nri", "nri_low", "nri_high", "nri_events", "nri_non_events", "idi", "idi_low", "idi_high"),
+        ("outcome", "old", "new", "old_label", "new_label", "patients", "share", "old_model", "new_model",
+         "nri", "nri_low", "nri_high", "nri_events", "nri_non_events", "idi", "idi_low", "idi_high"),
         says=performance.indexes, drawn=performance.moves, otherwise="no moves between strata of risk",
     ),
-    "subgroups": _figure(
+    "subgroups": FigureSpec(
         "(a) AUC and (b) calibration in the large by subgroup, with 95 % intervals and tests of interaction.",
-        performance.subgroups, DOUBLE_MM, performance.subgroups_height_mm,
-        "model", "split", "group", "n", "events",
-        *("auc", "auc_low", "auc_high", "in_the_large", "in_the_large_low", "in_the_large_high"),
-        "p_auc", "p_in_the_large", says=performance.left_out, drawn=performance.estimable,
-        otherwise="too few events in every subgroup",
+        performance.subgroups, DOUBLE_MM, performance.subgroups_height_mm, _FOREST, says=performance.left_out,
+        drawn=performance.estimable, otherwise="too few events in every subgroup",
     ),
-    "transport": _figure(
+    "transport": FigureSpec(
         "Does each model hold elsewhere? (a) Observed share of patients with expansion (exact 95 % interval) and mean "
         "predicted probability, and (b) AUC with its 95 % interval (dotted: chance): in the patients in whom the study "
         "judged it, frozen in the new patients, and updated there (cross-validated).",
         performance.transport, DOUBLE_MM, lambda table: 28 + 5 * len(table),
-        *("model", "place", "n", "events", "predicted", "observed", "observed_low", "observed_high"),
-        *("auc", "auc_low", "auc_high"),
+        ("model", "place", "n", "events", "predicted", "observed", "observed_low", "observed_high",
+         "auc", "auc_low", "auc_high"),
     ),
-    "internal_external": _figure(
+    "internal_external": FigureSpec(
         "The clinical model at each site, developed at the others, and the mean over sites, with 95 % intervals.",
-        performance.subgroups, DOUBLE_MM, lambda table: 26 + 4.5 * len(table),
-        "model", "split", "group", "n", "events",
-        *("auc", "auc_low", "auc_high", "in_the_large", "in_the_large_low", "in_the_large_high"),
-        "p_auc", "p_in_the_large",
+        performance.subgroups, DOUBLE_MM, lambda table: 26 + 4.5 * len(table), _FOREST,
     ),
-    "oracle": _figure(
+    "oracle": FigureSpec(
         "AUC of each model with its 95 % interval (lines), and the best achievable AUC (the oracle's).",
-        performance.oracle, SINGLE_MM, 66, *_MODEL, "auc", "low", "high", "oracle",
+        performance.oracle, SINGLE_MM, 66, (*_MODEL, "auc", "low", "high", "oracle"),
     ),
-    "pooled": _figure(
+    "pooled": FigureSpec(
         "Each model by site and over all sites, with 95 % intervals; ticks: lowest and highest seed; grey bars: 95 % "
         "prediction intervals for another site.",
         performance.pooled, DOUBLE_MM, lambda table: 18 + 5.5 * len(table),
-        *("model", "site", "n_seeds", "n_sites", "estimate", "low", "high", "seed_low", "seed_high"),
-        *("prediction_low", "prediction_high", "quantity", "reference"),
+        ("model", "site", "n_seeds", "n_sites", "estimate", "low", "high", "seed_low", "seed_high",
+         "prediction_low", "prediction_high", "quantity", "reference"),
     ),
 }  # fmt: skip
 

@@ -186,16 +186,16 @@ def _slices(figure: FigureBase, arrays: Arrays, styles: dict[str, LineStyle], *,
             axes.add_patch(Rectangle((frame[1], frame[2]), right - frame[1], frame[3] - frame[2], color="black"))
             axes.set_xlim(frame[0], right)
             _enlarge(axes, hu, masks, frame=frame, **look)
-    rim = [withStroke(linewidth=RIM_POINTS, foreground="black")]
-    handles = [
-        Line2D(
-            [], [], color=s.color, linestyle=s.line, label=s.name, linewidth=0.9, path_effects=rim * (s is not BRAIN)
-        )
-        for s in styles.values()
-    ]
-    legend_below(figure, handles, columns=len(handles))
+    legend_below(figure, list(map(_handle, styles.values())), columns=len(styles))
     letters(grid, inside=True)
     return grid
+
+
+def _handle(style: LineStyle) -> Line2D:
+    """Return the legend's line for an outline: on a black rim, but for the brain's."""
+    rim = [withStroke(linewidth=RIM_POINTS, foreground="black")] * (style is not BRAIN)
+    look: dict[str, Any] = {"color": style.color, "linestyle": style.line, "linewidth": 0.9, "path_effects": rim}
+    return Line2D([], [], label=style.name, **look)
 
 
 def _enlarge(
@@ -372,10 +372,7 @@ def activation(figure: FigureBase, arrays: Arrays) -> list[Axes]:
         axes.yaxis.set_major_locator(MaxNLocator(3))
         axes.xaxis.set_major_locator(MultipleLocator(10))
         axes.tick_params(labelleft=axes is grid[2, 0])
-    line: Any = PREDICTED.line
-    handles = [Line2D([], [], color=PREDICTED.color, linestyle=line, label=PREDICTED.name, linewidth=0.9)]
-    handles[0].set_path_effects([withStroke(linewidth=RIM_POINTS, foreground="black")])
-    legend_below(figure, handles)
+    legend_below(figure, [_handle(PREDICTED)])
     letters(grid[0], inside=True)
     return list(grid.T.flat)
 

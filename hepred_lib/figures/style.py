@@ -308,9 +308,9 @@ def typeset(text: str) -> str:
     return re.sub(r"(?<![\w.])-(?=\d)", "−", re.sub(r"(?<=\d)-(?=[\d.−-])", "–", text))
 
 
-def legend_below(figure: FigureBase, handles: Sequence[Artist], *, title: str | None = None, columns: int = 1) -> None:
+def legend_below(figure: FigureBase, handles: Sequence[Artist], *, columns: int = 1) -> None:
     """Put one legend under the axes, where it can hide no curve."""
-    figure.legend(handles=list(handles), title=title, ncols=columns, loc="outside lower center")
+    figure.legend(handles=list(handles), ncols=columns, loc="outside lower center")
 
 
 def decimal(value: float, digits: int = 1) -> str:

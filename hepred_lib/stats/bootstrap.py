@@ -77,14 +77,13 @@ def resample_counts(indices: NDArray[np.intp]) -> NDArray[np.float64]:
     return np.bincount(flat.ravel(), minlength=n_resamples * n).reshape(n_resamples, n).astype(float)
 
 
-def percentile_interval(draws: ArrayLike, level: float = 0.95) -> tuple[Any, Any]:
-    """Percentile interval of bootstrap draws (linear interpolation between order statistics).
+def percentile_interval(draws: ArrayLike) -> tuple[Any, Any]:
+    """95 % percentile interval of bootstrap draws (linear interpolation between order statistics).
 
     Parameters
     ----------
     draws : array, shape (n_resamples,) or (n_resamples, k)
         Without NaN: a resample that gives no number must be decided on by the caller.
-    level : float in (0, 1)
 
     Returns
     -------
@@ -93,7 +92,7 @@ def percentile_interval(draws: ArrayLike, level: float = 0.95) -> tuple[Any, Any
     Raises
     ------
     ValueError
-        Without draws, for a draw that is not finite, or a level outside (0, 1).
+        Without draws, or for a draw that is not finite.
 
     References
     ----------
@@ -101,12 +100,12 @@ def percentile_interval(draws: ArrayLike, level: float = 0.95) -> tuple[Any, Any
 
     Examples
     --------
-    >>> percentile_interval(range(5), level=0.5)
-    (1.0, 3.0)
+    >>> [round(limit, 2) for limit in percentile_interval(range(41))]
+    [1.0, 39.0]
     """
     values = np.asarray(draws, dtype=float)
     if values.ndim not in (1, 2) or values.size == 0 or not np.isfinite(values).all():
         raise ValueError(f"draws must be a list of finite numbers, got shape {values.shape} with NaN or infinity.")
-    tail = (1 - checks.between(level, "level", 0, 1)) / 2
+    tail = (1 - 0.95) / 2
     low, high = np.quantile(values, (tail, 1 - tail), axis=0)
     return (low, high) if values.ndim > 1 else (float(low), float(high))

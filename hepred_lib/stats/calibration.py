@@ -1,12 +1,19 @@
-"""Calibration: whether a predicted 20 % means 20 in 100.
+"""Calibration: whether a predicted 20 % means 20 in 100, and the update of a frozen model where it does not.
 
 *Slope* and *intercept* come from a logistic regression of the outcome on logit(p); 1 and 0 are ideal, a slope below 1
 means predictions that are too extreme. *Calibration-in-the-large* is another number, the intercept with the slope held
 at 1: above 0, predictions are too low on the whole. ICI, E50, E90 and Emax are the mean, median, 90th percentile and
 maximum of ``|p - observed|``, with the observed frequency from lowess.
 
+*Updating* with outcomes of another hospital is a line on the log odds: updated log odds = intercept + slope x frozen
+log odds. *Frozen* is 0 and 1; *intercept* moves the level and keeps the slope 1; *intercept and slope* is Cox's
+recalibration. The closed test asks for the smallest change that is not significantly worse than the largest, so that
+few local patients leave the model as it is. An updated model is another model: what it achieves in the patients it was
+fitted on is told from cross-validation.
+
 Sources: Cox DR. Biometrika 1958;45:562-565. Van Calster B et al. J Clin Epidemiol 2016;74:167-176. Austin PC,
-Steyerberg EW. Stat Med 2019;38:4051-4065.
+Steyerberg EW. Stat Med 2019;38:4051-4065. Vergouwe Y et al. Stat Med 2017;36:4529-4539. Steyerberg EW et al. Stat Med
+2004;23:2567-2586.
 """
 
 from __future__ import annotations
@@ -18,15 +25,18 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
 from scipy.special import expit, logit
-from scipy.stats import norm
+from scipy.stats import chi2, norm
+from sklearn.model_selection import StratifiedKFold
 from statsmodels.genmod.families import Binomial
 from statsmodels.genmod.generalized_linear_model import GLM
 from statsmodels.nonparametric.smoothers_lowess import lowess
 
 from hepred_lib.stats import checks
 from hepred_lib.stats.bootstrap import bootstrap_indices, percentile_interval
+from hepred_lib.stats.logistic import log_likelihood
 
 SPAN = 2 / 3  # share of the patients in each local regression, R's default
+METHODS = ("frozen", "intercept", "intercept and slope")  # of updating
 
 
 @dataclass(frozen=True)
@@ -87,15 +97,14 @@ def calibrate(y: ArrayLike, p: ArrayLike) -> Calibration:
     )
 
 
-def in_the_large_interval(y: ArrayLike, p: ArrayLike, level: float = 0.95) -> tuple[float, float]:
-    """Wald interval of calibration in the large: the intercept of a logistic regression with logit(p) as offset.
+def in_the_large_interval(y: ArrayLike, p: ArrayLike) -> tuple[float, float]:
+    """95 % Wald interval of calibration in the large: the intercept of a logistic regression with logit(p) as offset.
 
     Parameters
     ----------
     y : array_like of 0 and 1, shape (n,)
     p : array_like, shape (n,)
         Predicted probabilities, strictly between 0 and 1.
-    level : float
 
     Returns
     -------
@@ -104,7 +113,7 @@ def in_the_large_interval(y: ArrayLike, p: ArrayLike, level: float = 0.95) -> tu
     Raises
     ------
     ValueError
-        As `calibrate`; for a level outside (0, 1).
+        As `calibrate`.
 
     References
     ----------
@@ -120,19 +129,18 @@ def in_the_large_interval(y: ArrayLike, p: ArrayLike, level: float = 0.95) -> tu
     y, p = checks.outcome_and_risk(y, p)
     shift = in_the_large(y, logit(p))
     expected = expit(logit(p) + shift)
-    reach = checks.normal_quantile(level) / np.sqrt(np.sum(expected * (1 - expected)))
+    reach = checks.normal_quantile(0.95) / np.sqrt(np.sum(expected * (1 - expected)))
     return float(shift - reach), float(shift + reach)
 
 
-def observed_expected(y: ArrayLike, p: ArrayLike, level: float = 0.95) -> tuple[float, float, float]:
-    """Observed over expected number of events, with the interval of its logarithm's delta method.
+def observed_expected(y: ArrayLike, p: ArrayLike) -> tuple[float, float, float]:
+    """Observed over expected number of events, with the 95 % interval of its logarithm's delta method.
 
     Parameters
     ----------
     y : array_like of 0 and 1, shape (n,)
     p : array_like, shape (n,)
         Predicted probabilities in [0, 1], not all 0.
-    level : float
 
     Returns
     -------
@@ -159,28 +167,26 @@ def observed_expected(y: ArrayLike, p: ArrayLike, level: float = 0.95) -> tuple[
     ratio, observed = float(y.sum() / p.sum()), float(y.mean())
     if observed in (0, 1):
         return ratio, float("nan"), float("nan")
-    reach = checks.normal_quantile(level) * np.sqrt((1 - observed) / (observed * y.size))
+    reach = checks.normal_quantile(0.95) * np.sqrt((1 - observed) / (observed * y.size))
     return ratio, float(ratio * np.exp(-reach)), float(ratio * np.exp(reach))
 
 
-def brier_interval(y: ArrayLike, p: ArrayLike, level: float = 0.95) -> tuple[float, float]:
-    """Normal interval of the Brier score, a mean of squared distances; NaN for one patient.
+def brier_interval(y: ArrayLike, p: ArrayLike) -> tuple[float, float]:
+    """95 % normal interval of the Brier score, a mean of squared distances; NaN for one patient.
 
     Raises
     ------
     ValueError
-        As `brier_score`; for a level outside (0, 1).
+        As `brier_score`.
     """
     y, p = checks.outcome_and_probability(y, p, both_classes=False)
     squared = (y - p) ** 2
-    reach = checks.normal_quantile(level) * (squared.std(ddof=1) / np.sqrt(y.size) if y.size > 1 else np.nan)
+    reach = checks.normal_quantile(0.95) * (squared.std(ddof=1) / np.sqrt(y.size) if y.size > 1 else np.nan)
     return float(max(squared.mean() - reach, 0.0)), float(squared.mean() + reach)
 
 
-def ici_interval(
-    y: ArrayLike, p: ArrayLike, level: float = 0.95, *, n_resamples: int = 200, seed: int = 0
-) -> tuple[float, float]:
-    """Percentile interval of the ICI over bootstrap resamples of patients, stratified by outcome.
+def ici_interval(y: ArrayLike, p: ArrayLike, *, n_resamples: int = 200, seed: int = 0) -> tuple[float, float]:
+    """95 % percentile interval of the ICI over bootstrap resamples of patients, stratified by outcome.
 
     A distance cannot be negative, so that the interval of a calibrated model does not reach 0, and in small samples
     lies above the ICI that a large one would show.
@@ -188,14 +194,12 @@ def ici_interval(
     Raises
     ------
     ValueError
-        As `calibrate`; for a level outside (0, 1).
+        As `calibrate`.
     """
     y, p = checks.outcome_and_risk(y, p)
     drawn = bootstrap_indices(y, n_resamples, np.random.default_rng(seed))
     found = np.array([np.abs(_smooth(y[rows], p[rows]) - p[rows]).mean() for rows in drawn])
-    if not np.isfinite(found).all():
-        return float("nan"), float("nan")
-    return percentile_interval(found, level)
+    return percentile_interval(found) if np.isfinite(found).all() else (float("nan"), float("nan"))
 
 
 def brier_score(y: ArrayLike, p: ArrayLike) -> float:
@@ -228,15 +232,7 @@ def brier_score(y: ArrayLike, p: ArrayLike) -> float:
     return float(np.mean((y - p) ** 2))
 
 
-@dataclass(frozen=True)
-class SpiegelhalterTest:
-    """Spiegelhalter's z (above 0: the Brier score is larger than calibration allows) and its two-sided p."""
-
-    z: float
-    p: float
-
-
-def spiegelhalter_test(y: ArrayLike, p: ArrayLike) -> SpiegelhalterTest:
+def spiegelhalter_test(y: ArrayLike, p: ArrayLike) -> tuple[float, float]:
     """Test of calibration through the Brier score, which needs no groups.
 
     Parameters
@@ -247,8 +243,9 @@ def spiegelhalter_test(y: ArrayLike, p: ArrayLike) -> SpiegelhalterTest:
 
     Returns
     -------
-    SpiegelhalterTest
-        NaN where every p is 0, 1/2 or 1: then the Brier score does not vary under calibration.
+    (float, float)
+        Spiegelhalter's z (above 0: the Brier score is larger than calibration allows) and its two-sided p; NaN where
+        every p is 0, 1/2 or 1: then the Brier score does not vary under calibration.
 
     Raises
     ------
@@ -262,9 +259,9 @@ def spiegelhalter_test(y: ArrayLike, p: ArrayLike) -> SpiegelhalterTest:
     y, p = checks.outcome_and_probability(y, p, both_classes=False)
     variance = float(np.sum((1 - 2 * p) ** 2 * p * (1 - p)))
     if variance <= 0:
-        return SpiegelhalterTest(float("nan"), float("nan"))
+        return float("nan"), float("nan")
     z = float(np.sum((y - p) * (1 - 2 * p)) / np.sqrt(variance))
-    return SpiegelhalterTest(z, float(2 * norm.sf(abs(z))))
+    return z, float(2 * norm.sf(abs(z)))
 
 
 def calibration_curve(
@@ -308,6 +305,125 @@ def calibration_curve(
     if reached.any():
         low[reached], high[reached] = np.nanquantile(curves[:, reached], (0.025, 0.975), axis=0)
     return pd.DataFrame({"grid": grid, "observed": observed, "low": low, "high": high})
+
+
+@dataclass(frozen=True)
+class Update:
+    """A line on a frozen model's log odds, and the tests that chose it.
+
+    Attributes
+    ----------
+    method : {"frozen", "intercept", "intercept and slope"}
+    intercept, slope : float
+    p_any : float
+        Likelihood-ratio test of both parameters against the frozen model, 2 degrees of freedom.
+    p_slope : float
+        Of the slope, given the intercept, 1 degree of freedom. NaN, as `p_any`, where the predictions separate the
+        outcomes or are all equal.
+    n, events : int
+        Patients it was fitted on.
+    """
+
+    method: str
+    intercept: float
+    slope: float
+    p_any: float
+    p_slope: float
+    n: int
+    events: int
+
+    def apply(self, p: ArrayLike) -> NDArray[np.float64]:
+        """Updated probabilities of frozen ones; 0 and 1 stay what they are."""
+        with np.errstate(divide="ignore"):
+            return expit(self.intercept + self.slope * logit(np.asarray(p, dtype=float)))
+
+
+def recalibrations(y: ArrayLike, p: ArrayLike) -> dict[str, tuple[float, float]]:
+    """Intercept and slope of every method, by name; NaN where the slope has no finite estimate.
+
+    Parameters
+    ----------
+    y : array_like of 0 and 1, shape (n,)
+    p : array_like, shape (n,)
+        The frozen model's probabilities, strictly between 0 and 1.
+
+    Raises
+    ------
+    ValueError
+        As `calibrate`: one class, a p of 0 or 1, unequal lengths.
+    """
+    found = calibrate(y, p)
+    return dict(zip(METHODS, ((0.0, 1.0), (found.in_the_large, 1.0), (found.intercept, found.slope)), strict=True))
+
+
+def closed_test(y: ArrayLike, p: ArrayLike, *, alpha: float = 0.05) -> Update:
+    """Choose among the frozen model, its intercept and its intercept and slope.
+
+    Parameters
+    ----------
+    y, p
+        As for `recalibrations`.
+    alpha : float
+        Of both tests; testing in this order keeps the chance of any needless change at alpha.
+
+    Returns
+    -------
+    Update
+        The frozen model where the slope has no finite estimate, or would turn the ranking round.
+
+    Raises
+    ------
+    ValueError
+        As `recalibrations`; for an alpha outside (0, 1).
+
+    References
+    ----------
+    Vergouwe Y et al. Stat Med 2017;36:4529-4539.
+    """
+    checks.between(alpha, "alpha", 0, 1)
+    outcome, risk = checks.outcome_and_risk(y, p)
+    lines = recalibrations(outcome, risk)
+    fitted = {name: float(log_likelihood(a + b * logit(risk), outcome)) for name, (a, b) in lines.items()}
+    frozen, level, both = (fitted[name] for name in METHODS)
+    p_any, p_slope = (float(chi2.sf(max(2 * gain, 0.0), df)) for gain, df in ((both - frozen, 2), (both - level, 1)))
+    if not lines[METHODS[2]][1] > 0:  # also NaN
+        p_any = p_slope = float("nan")
+    method = METHODS[2] if p_slope < alpha else METHODS[1]
+    method = method if p_any < alpha else METHODS[0]
+    return Update(method, *lines[method], p_any, p_slope, outcome.size, int(outcome.sum()))
+
+
+def cross_validated_update(
+    y: ArrayLike, p: ArrayLike, *, n_folds: int = 10, alpha: float = 0.05, seed: int = 0
+) -> NDArray[np.float64]:
+    """Probabilities of each patient, updated by the closed test of the others.
+
+    Parameters
+    ----------
+    y, p, alpha
+        As for `closed_test`.
+    n_folds : int
+        Stratified by outcome; as many as the rarer class has patients where those are fewer, at least two.
+    seed : int
+
+    Returns
+    -------
+    ndarray, shape (n,)
+
+    Raises
+    ------
+    ValueError
+        As `closed_test`; where a class has one patient only.
+    """
+    outcome, risk = checks.outcome_and_risk(y, p)
+    rarer = int(min(outcome.sum(), (1 - outcome).sum()))
+    if rarer < 2:
+        raise ValueError(f"y must hold two patients of each class to cross-validate, got {rarer}.")
+    folds = StratifiedKFold(min(n_folds, rarer), shuffle=True, random_state=seed)
+    updated = np.empty(outcome.size)
+    for rest, own in folds.split(risk, outcome):
+        updated[own] = closed_test(outcome[rest], risk[rest], alpha=alpha).apply(risk[own])
+    return updated
 
 
 def _slope(y: NDArray, linear_predictor: NDArray) -> tuple[float, float, float, float]:

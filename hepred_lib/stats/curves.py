@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from hepred_lib.errors import InputError
@@ -25,12 +24,9 @@ from hepred_lib.stats.logistic import Array, Coding
 
 LOG, SPLINE = "log", "spline"
 _TERM = re.compile(rf"({LOG}|{SPLINE})\((.+)\)")
-# Where Harrell puts the knots of a restricted cubic spline, as quantiles.
-KNOT_QUANTILES = {
-    3: (0.10, 0.50, 0.90),
-    4: (0.05, 0.35, 0.65, 0.95),
-    5: (0.05, 0.275, 0.50, 0.725, 0.95),
-}
+# Where Harrell puts the knots of a restricted cubic spline, as quantiles: three of a term, four to test linearity.
+TERM_KNOTS = (0.10, 0.50, 0.90)
+TEST_KNOTS = (0.05, 0.35, 0.65, 0.95)
 
 
 def split_term(term: str) -> tuple[str, str]:
@@ -120,11 +116,6 @@ class Basis:
                 parts.append(values[:, [place[name] for name in block]])
         return np.hstack(parts)
 
-    def frame(self, coded: pd.DataFrame) -> pd.DataFrame:
-        """As `expand`, of a table that has the coded columns."""
-        values = self.expand(coded[list(self.coding.names)].to_numpy())
-        return pd.DataFrame(values, index=coded.index, columns=list(self.names))
-
 
 def bend(term: str, curve: Sequence[float], values: ArrayLike) -> Array:
     """Columns of a curved term, shape (n, 1) or (n, 2), for values of its column; `curve` as in `Basis`.
@@ -142,32 +133,29 @@ def bend(term: str, curve: Sequence[float], values: ArrayLike) -> Array:
     return np.column_stack([x, _bends(x, np.asarray(curve, dtype=float))])
 
 
-def spline_knots(values: ArrayLike, n_knots: int = 4) -> NDArray[np.float64]:
-    """Knots of a restricted cubic spline at Harrell's quantiles.
+def spline_knots(values: ArrayLike) -> NDArray[np.float64]:
+    """Four knots of a restricted cubic spline at Harrell's quantiles.
 
     Parameters
     ----------
     values : array_like, shape (n,)
-    n_knots : {3, 4, 5}
 
     Returns
     -------
-    ndarray, shape (n_knots,)
+    ndarray, shape (4,)
 
     Raises
     ------
     ValueError
-        If the number of knots is not offered, a value is not finite, or the quantiles coincide.
+        If a value is not finite, or the quantiles coincide.
 
     References
     ----------
     Harrell FE. Regression modeling strategies, 2nd ed., table 2.3. Springer 2015.
     """
-    if n_knots not in KNOT_QUANTILES:
-        raise ValueError(f"n_knots must be one of {list(KNOT_QUANTILES)}, got {n_knots}.")
-    knots = np.quantile(checks.scores(values, "values"), KNOT_QUANTILES[n_knots])
-    if np.unique(knots).size < n_knots:
-        raise ValueError(f"values must spread enough for {n_knots} different knots, got {knots.tolist()}.")
+    knots = np.quantile(checks.scores(values, "values"), TEST_KNOTS)
+    if np.unique(knots).size < knots.size:
+        raise ValueError(f"values must spread enough for {knots.size} different knots, got {knots.tolist()}.")
     return knots
 
 
@@ -210,7 +198,7 @@ def _bends(values: Array, t: Array) -> Array:
 
 def _describe(term: str, form: str, known: Array) -> tuple[float, ...]:
     if form == SPLINE:
-        knots = np.quantile(known, KNOT_QUANTILES[3]) if known.size else np.empty(0)
+        knots = np.quantile(known, TERM_KNOTS) if known.size else np.empty(0)
         if np.unique(known).size < 4 or np.unique(knots).size < 3:  # of a 0/1 column the bend is a straight line
             raise InputError(f"{term} needs a number with more different values, got knots at {knots.tolist()}.")
         return tuple(knots.tolist())

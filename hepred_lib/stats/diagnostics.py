@@ -168,8 +168,8 @@ def collinear_predictors(x: pd.DataFrame) -> dict[str, tuple[str, ...]]:
     return {name: tuple(one for one in x.columns if one in others) for name, others in whole.items()}
 
 
-def linearity_tests(x: pd.DataFrame, y: ArrayLike, columns: Sequence[str], *, n_knots: int = 4) -> pd.DataFrame:
-    """Likelihood-ratio test of each number's non-linear spline terms, all other predictors linear.
+def linearity_tests(x: pd.DataFrame, y: ArrayLike, columns: Sequence[str]) -> pd.DataFrame:
+    """Likelihood-ratio test of the two bends of each number's spline with four knots, all other predictors linear.
 
     Parameters
     ----------
@@ -178,7 +178,6 @@ def linearity_tests(x: pd.DataFrame, y: ArrayLike, columns: Sequence[str], *, n_
     y : array_like of 0 and 1, shape (n,)
     columns : sequence of str
         The numbers to test.
-    n_knots : {3, 4, 5}
 
     Returns
     -------
@@ -203,15 +202,15 @@ def linearity_tests(x: pd.DataFrame, y: ArrayLike, columns: Sequence[str], *, n_
         raise ValueError(f"columns must name numbers of x, got {wrong}.")
     rows = []
     for name in columns:
-        row = {"column": name, "df": n_knots - 2, "statistic": np.nan, "p": np.nan, "note": ""}
+        row = {"column": name, "df": 2, "statistic": np.nan, "p": np.nan, "note": ""}
         try:
-            terms = spline_basis(x[name], spline_knots(x[name], n_knots))
+            terms = spline_basis(x[name], spline_knots(x[name]))
             curved = x.assign(**{f"{name} spline {k}": term for k, term in enumerate(terms.T, 1)})
             gain = 2 * (fit_logistic(curved, outcome).log_likelihood - fit_logistic(x, outcome).log_likelihood)
         except ValueError as reason:
             rows.append(row | {"note": str(reason)})
             continue
-        rows.append(row | {"statistic": max(gain, 0.0), "p": float(chi2.sf(max(gain, 0.0), n_knots - 2))})
+        rows.append(row | {"statistic": max(gain, 0.0), "p": float(chi2.sf(max(gain, 0.0), 2))})
     return pd.DataFrame(rows, columns=["column", "df", "statistic", "p", "note"])
 
 

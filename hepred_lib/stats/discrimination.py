@@ -162,11 +162,21 @@ def auc_interval(y: ArrayLike, score: ArrayLike, level: float = 0.95, method: st
     Lett 2014;21:1389-1393. Logit interval: Pepe MS. The statistical evaluation of medical tests. Oxford 2003.
     """
     above, below = _placements_of(y, score)
-    return _interval(float(above.mean()), float(np.sqrt(delong_variance(above, below))), level, method)
+    if method not in ("wald", "logit"):
+        raise ValueError(f"method must be 'wald' or 'logit', got {method!r}.")
+    estimate, error = float(above.mean()), _positive_or_nan(float(np.sqrt(delong_variance(above, below))))
+    reach = checks.normal_quantile(level) * error
+    if np.isnan(reach):
+        return AucInterval(estimate, np.nan, np.nan, np.nan)
+    if method == "wald":
+        low, high = np.clip([estimate - reach, estimate + reach], 0, 1)
+    else:
+        low, high = expit(logit(estimate) + np.array([-reach, reach]) / (estimate * (1 - estimate)))
+    return AucInterval(estimate, float(low), float(high), error)
 
 
-def compare_auc(y: ArrayLike, score_a: ArrayLike, score_b: ArrayLike, level: float = 0.95) -> AucDifference:
-    """Paired DeLong test: AUC of `score_a` minus AUC of `score_b` on the same patients.
+def compare_auc(y: ArrayLike, score_a: ArrayLike, score_b: ArrayLike) -> AucDifference:
+    """Paired DeLong test: AUC of `score_a` minus AUC of `score_b` on the same patients, with its 95 % interval.
 
     Scores that order the patients alike differ by 0 with p 1. Where the variance does not exist although the AUCs
     differ (one of them 1 and the other constant, one patient in a class) all but the difference are NaN.
@@ -175,8 +185,6 @@ def compare_auc(y: ArrayLike, score_a: ArrayLike, score_b: ArrayLike, level: flo
     ----------
     y : array_like of 0 and 1, shape (n,)
     score_a, score_b : array_like, shape (n,)
-    level : float
-        Coverage of the interval of the difference.
 
     Returns
     -------
@@ -195,8 +203,10 @@ def compare_auc(y: ArrayLike, score_a: ArrayLike, score_b: ArrayLike, level: flo
     above_b, below_b = _placements_of(y, score_b, "score_b")
     if np.array_equal(above_a, above_b) and np.array_equal(below_a, below_b):
         return AucDifference(0.0, 0.0, 0.0, 0.0, 1.0)
-    error = float(np.sqrt(delong_variance(above_a - above_b, below_a - below_b)))
-    return _wald(float(above_a.mean() - above_b.mean()), _positive_or_nan(error), level)
+    difference = float(above_a.mean() - above_b.mean())
+    error = _positive_or_nan(float(np.sqrt(delong_variance(above_a - above_b, below_a - below_b))))
+    reach, z = checks.normal_quantile(0.95) * error, difference / error
+    return AucDifference(difference, difference - reach, difference + reach, z, float(2 * norm.sf(abs(z))))
 
 
 def compare_aucs(y: ArrayLike, scores: Mapping[str, ArrayLike]) -> AucContrast:
@@ -237,35 +247,6 @@ def compare_aucs(y: ArrayLike, scores: Mapping[str, ArrayLike]) -> AucContrast:
         return AucContrast(names, aucs, covariance)
     statistic, df = float(np.sum(along[varies] ** 2 / size[varies])), int(varies.sum())
     return AucContrast(names, aucs, covariance, statistic, df, float(chi2.sf(statistic, df)) if df else 1.0)
-
-
-def compare_unpaired(
-    group_a: tuple[ArrayLike, ArrayLike], group_b: tuple[ArrayLike, ArrayLike], level: float = 0.95
-) -> AucDifference:
-    """AUC in group a minus AUC in group b, of different patients: two hospitals, or men and women.
-
-    Parameters
-    ----------
-    group_a, group_b : (y, score)
-        Outcome and score of the patients of each group; no patient in both.
-    level : float
-
-    Returns
-    -------
-    AucDifference
-        All but the difference NaN where one of the AUCs has no standard error.
-
-    Raises
-    ------
-    ValueError
-        As `auc`.
-
-    References
-    ----------
-    Hanley JA, McNeil BJ. Radiology 1982;143:29-36.
-    """
-    a, b = auc_interval(*group_a), auc_interval(*group_b)
-    return _wald(a.auc - b.auc, float(np.hypot(a.standard_error, b.standard_error)), level)
 
 
 def roc_points(y: ArrayLike, score: ArrayLike) -> RocPoints:
@@ -384,9 +365,9 @@ def clustered_auc_interval(
 
 
 def bootstrap_auc_interval(
-    y: ArrayLike, score: ArrayLike, *, n_resamples: int, rng: np.random.Generator, level: float = 0.95
+    y: ArrayLike, score: ArrayLike, *, n_resamples: int, rng: np.random.Generator
 ) -> AucInterval:
-    """AUC with a percentile interval from a bootstrap stratified by outcome.
+    """AUC with a 95 % percentile interval from a bootstrap stratified by outcome.
 
     Parameters
     ----------
@@ -395,7 +376,6 @@ def bootstrap_auc_interval(
     n_resamples : int
         At least 2.
     rng : numpy.random.Generator
-    level : float
 
     Returns
     -------
@@ -406,27 +386,21 @@ def bootstrap_auc_interval(
     Raises
     ------
     ValueError
-        As `auc`; for a number of resamples below 2 or a level outside (0, 1).
+        As `auc`; for a number of resamples below 2.
 
     References
     ----------
     Carpenter J, Bithell J. Stat Med 2000;19:1141-1164.
     """
     draws = resampled_aucs(y, [score], n_resamples=n_resamples, rng=rng)[0]
-    delong = auc_interval(y, score, level)
+    delong = auc_interval(y, score)
     if np.isnan(delong.standard_error):
         return delong
-    return AucInterval(delong.auc, *percentile_interval(draws, level), float(draws.std(ddof=1)))
+    return AucInterval(delong.auc, *percentile_interval(draws), float(draws.std(ddof=1)))
 
 
 def bootstrap_auc_difference(
-    y: ArrayLike,
-    score_a: ArrayLike,
-    score_b: ArrayLike,
-    *,
-    n_resamples: int,
-    rng: np.random.Generator,
-    level: float = 0.95,
+    y: ArrayLike, score_a: ArrayLike, score_b: ArrayLike, *, n_resamples: int, rng: np.random.Generator
 ) -> AucDifference:
     """AUC of `score_a` minus AUC of `score_b` on the same patients, resampled together within each class.
 
@@ -434,15 +408,15 @@ def bootstrap_auc_difference(
     ----------
     y : array_like of 0 and 1, shape (n,)
     score_a, score_b : array_like, shape (n,)
-    n_resamples, rng, level
+    n_resamples, rng
         As for `bootstrap_auc_interval`.
 
     Returns
     -------
     AucDifference
-        A percentile interval; z is the difference over the resamples' SD and p two-sided from the share of resamples
-        on the other side of 0, at least 2 / (n_resamples + 1). Scores that order the patients alike have difference 0
-        and p 1.
+        A 95 % percentile interval; z is the difference over the resamples' SD and p two-sided from the share of
+        resamples on the other side of 0, at least 2 / (n_resamples + 1). Scores that order the patients alike have
+        difference 0 and p 1.
 
     Raises
     ------
@@ -454,7 +428,7 @@ def bootstrap_auc_difference(
     Davison, Hinkley. Bootstrap methods and their application, chapter 4. Cambridge 1997.
     """
     draws = np.subtract(*resampled_aucs(y, [score_a, score_b], n_resamples=n_resamples, rng=rng))
-    low, high = percentile_interval(draws, level)
+    low, high = percentile_interval(draws)
     difference = auc(y, score_a) - auc(y, score_b)
     if np.ptp(draws) < 1e-12:
         same = abs(difference) < 1e-12
@@ -662,25 +636,6 @@ _BLOCK = 500_000
 def _placements_of(y: ArrayLike, score: ArrayLike, name: str = "score") -> tuple[NDArray, NDArray]:
     y, score = checks.outcome_and_score(y, score, name)
     return placements(score[y == 1], score[y == 0])
-
-
-def _interval(estimate: float, standard_error: float, level: float, method: str) -> AucInterval:
-    if method not in ("wald", "logit"):
-        raise ValueError(f"method must be 'wald' or 'logit', got {method!r}.")
-    reach = checks.normal_quantile(level) * (standard_error := _positive_or_nan(standard_error))
-    if np.isnan(reach):
-        return AucInterval(estimate, np.nan, np.nan, np.nan)
-    if method == "wald":
-        low, high = np.clip([estimate - reach, estimate + reach], 0, 1)
-    else:
-        low, high = expit(logit(estimate) + np.array([-reach, reach]) / (estimate * (1 - estimate)))
-    return AucInterval(estimate, float(low), float(high), standard_error)
-
-
-def _wald(difference: float, standard_error: float, level: float) -> AucDifference:
-    """Interval, z and two-sided p of a difference of two AUCs; all NaN but the difference where there is no error."""
-    reach, z = checks.normal_quantile(level) * standard_error, difference / standard_error
-    return AucDifference(difference, difference - reach, difference + reach, z, float(2 * norm.sf(abs(z))))
 
 
 def _positive_or_nan(standard_error: float) -> float:

@@ -72,6 +72,10 @@ class Effects(NamedTuple):
     contrast: Array
     rows: NDArray[np.intp]
 
+    def odds_ratios(self) -> pd.DataFrame:
+        """One row per effect, as :func:`odds_ratios` gives them."""
+        return odds_ratios(self.names, self.estimates, self.standard_errors)
+
 
 def model_effects(model: DevelopedModel) -> Effects:
     """The effects of a developed model, each with its Wald standard error from the pooled covariance."""
@@ -95,9 +99,8 @@ def odds_ratios(
     standard_errors: ArrayLike,
     *,
     units: Mapping[str, float] = UNITS,
-    level: float = 0.95,
 ) -> pd.DataFrame:
-    """Odds ratio of each predictor for a step of its unit, with Wald interval and p.
+    """Odds ratio of each predictor for a step of its unit, with its 95 % Wald interval and p.
 
     Parameters
     ----------
@@ -107,8 +110,6 @@ def odds_ratios(
         Log odds ratios per 1, fitted or pooled over imputed sets.
     units : mapping of str to float
         Step of a column, > 0; where it is not named a doubling of a logarithm, else 1.
-    level : float
-        Coverage, between 0 and 1.
 
     Returns
     -------
@@ -127,7 +128,7 @@ def odds_ratios(
     >>> float(odds_ratios(["age"], [0.0693], [0.01])["odds_ratio"].round(2)[0])
     2.0
     """
-    reach = checks.normal_quantile(level)
+    reach = checks.normal_quantile(0.95)
     step = np.array([step_of(name, units) for name in names], dtype=float)
     if wrong := [name for name, size in zip(names, step, strict=True) if not 0 < size < np.inf]:
         raise ValueError(f"units must be above 0, got {units[wrong[0]]} for {wrong[0]}.")
@@ -146,9 +147,7 @@ def odds_ratios(
     return pd.DataFrame({"name": list(names), "step": step, **found, "p": p})
 
 
-def univariable_odds_ratios(
-    x: pd.DataFrame, y: ArrayLike, *, units: Mapping[str, float] = UNITS, level: float = 0.95
-) -> pd.DataFrame:
+def univariable_odds_ratios(x: pd.DataFrame, y: ArrayLike) -> pd.DataFrame:
     """Odds ratio of each predictor alone, in the patients who have a value of it.
 
     Parameters
@@ -156,8 +155,6 @@ def univariable_odds_ratios(
     x : DataFrame, shape (n, p)
         Numbers, 0/1 and categories; NaN where missing.
     y : array_like of 0 and 1, shape (n,)
-    units, level
-        As for `odds_ratios`.
 
     Returns
     -------
@@ -178,18 +175,16 @@ def univariable_odds_ratios(
         size = {"predictor": name, "n": int(known.sum()), "events": int(labels.sum())}
         if alone[name].nunique() > 1 and 0 < labels.sum() < labels.size:
             fit = fit_logistic(alone, labels, separation="firth")
-            found = odds_ratios(fit.names[1:], fit.coefficients[1:], fit.standard_errors[1:], units=units, level=level)
+            found = odds_ratios(fit.names[1:], fit.coefficients[1:], fit.standard_errors[1:])
         else:
             names = Coding.of(x[[name]]).names or (name,)
-            found = pd.DataFrame({"name": names, "step": [step_of(one, units) for one in names]})
+            found = pd.DataFrame({"name": names, "step": [step_of(one) for one in names]})
         parts.append(found.assign(**size))
     columns = ["name", "predictor", "n", "events", "step", "odds_ratio", "low", "high", "p"]
     return pd.concat(parts, ignore_index=True).reindex(columns=columns) if parts else pd.DataFrame(columns=columns)
 
 
-def multivariable_odds_ratios(
-    model: DevelopedModel, x: pd.DataFrame, y: ArrayLike, *, units: Mapping[str, float] = UNITS, level: float = 0.95
-) -> pd.DataFrame:
+def multivariable_odds_ratios(model: DevelopedModel, x: pd.DataFrame, y: ArrayLike) -> pd.DataFrame:
     """Odds ratios of the unshrunk model with Rubin's Wald limits and pooled profile-likelihood limits side by side.
 
     Parameters
@@ -197,10 +192,6 @@ def multivariable_odds_ratios(
     model : DevelopedModel
     x, y
         Its development data: the imputed sets are drawn again from its seed.
-    units : mapping of str to float
-        Step of a column, > 0; 1 where it is not named.
-    level : float
-        Coverage, between 0 and 1.
 
     Returns
     -------
@@ -213,7 +204,7 @@ def multivariable_odds_ratios(
     Raises
     ------
     ValueError
-        As `develop`, and for a level outside (0, 1).
+        As `develop`.
 
     References
     ----------
@@ -221,26 +212,21 @@ def multivariable_odds_ratios(
     Wiley 1987.
     """
     effects = model_effects(model)
-    table = odds_ratios(effects.names, effects.estimates, effects.standard_errors, units=units, level=level)
-    outcome = check_outcome(x, y)
+    table, outcome = effects.odds_ratios(), check_outcome(x, y)
     if not model.names:
         return table.assign(profile_low=np.nan, profile_high=np.nan, method="")
     designs, scale = _designs(model, x, outcome, effects.contrast)
     separated = any(separating_columns(design[:, 1:], outcome, model.names) for design in designs)
     coefficients = np.linalg.solve(effects.contrast, model.unshrunk_coefficients)
     start = np.concatenate([[0.0], coefficients * scale])  # the intercept is found from there
-    limits = [
-        profile_limits(designs, outcome, start, row + 1, level=level, penalized=separated) for row in effects.rows
-    ]
+    limits = [profile_limits(designs, outcome, start, row + 1, level=0.95, penalized=separated) for row in effects.rows]
     low, high = np.array(limits).T / scale[effects.rows] * table["step"].to_numpy(dtype=float)
     method = "firth" if separated else "maximum likelihood"
     with np.errstate(over="ignore"):
         return table.assign(profile_low=np.exp(low), profile_high=np.exp(high), method=method)
 
 
-def weighted_odds_ratios(
-    model: DevelopedModel, x: pd.DataFrame, y: ArrayLike, weights: ArrayLike, *, units: Mapping[str, float] = UNITS
-) -> pd.DataFrame:
+def weighted_odds_ratios(model: DevelopedModel, x: pd.DataFrame, y: ArrayLike, weights: ArrayLike) -> pd.DataFrame:
     """Odds ratios of the unshrunk model beside those of the same predictors with weighted patients.
 
     Parameters
@@ -250,7 +236,6 @@ def weighted_odds_ratios(
         Its development data.
     weights : array_like, shape (n,)
         Such as inverse probabilities of having an outcome, mean 1.
-    units : mapping of str to float
 
     Returns
     -------
@@ -258,15 +243,14 @@ def weighted_odds_ratios(
         `name, step, odds_ratio, weighted`, the second pooled over the imputed sets; no row without a predictor.
     """
     outcome, effects = check_outcome(x, y), model_effects(model)
-    table = odds_ratios(effects.names, effects.estimates, effects.standard_errors, units=units)
+    table = effects.odds_ratios()[["name", "step", "odds_ratio"]]
     if not model.names:
-        return table[["name", "step", "odds_ratio"]].assign(weighted=[])
+        return table.assign(weighted=[])
     designs, scale = _designs(model, x, outcome, effects.contrast)
     rows = np.stack([design.T for design in designs])
     counts = np.tile(np.asarray(weights, dtype=float), (len(rows), 1))
     found = (batched_irls(rows, outcome, counts).coefficients[:, 1:].mean(axis=0) / scale)[effects.rows]
-    steps = table["step"].to_numpy(dtype=float)
-    return table[["name", "step", "odds_ratio"]].assign(weighted=np.exp(steps * found))
+    return table.assign(weighted=np.exp(table["step"].to_numpy(dtype=float) * found))
 
 
 def _designs(model: DevelopedModel, x: pd.DataFrame, y: Array, contrast: Array) -> tuple[list[Array], Array]:

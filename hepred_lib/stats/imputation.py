@@ -329,10 +329,8 @@ class PooledFigure:
     missing_information: float
 
 
-def rubin_interval(
-    estimates: ArrayLike, variances: ArrayLike, *, complete_df: float = np.inf, level: float = 0.95
-) -> PooledFigure:
-    """Pooled estimate of one normal figure with its interval from Student's distribution.
+def rubin_interval(estimates: ArrayLike, variances: ArrayLike, *, complete_df: float = np.inf) -> PooledFigure:
+    """Pooled estimate of one normal figure with its 95 % interval from Student's distribution.
 
     Parameters
     ----------
@@ -340,7 +338,6 @@ def rubin_interval(
         From each imputed set; variances above 0.
     complete_df : float
         Degrees of freedom that complete data would have, such as n minus the number of coefficients.
-    level : float
 
     Returns
     -------
@@ -349,7 +346,7 @@ def rubin_interval(
     Raises
     ------
     ValueError
-        If the lengths differ, a number is not finite, a variance is not above 0, or the level is no level.
+        If the lengths differ, a number is not finite, or a variance is not above 0.
 
     References
     ----------
@@ -369,12 +366,11 @@ def rubin_interval(
     if values.size > 1 and share >= 1e-12:
         few = 0.0 if np.isinf(df) else (df + 3) / ((df + 1) * df * (1 - share))  # of few patients: Barnard and Rubin
         df = float(1 / (share**2 / (values.size - 1) + few))
-    tail = (1 + checks.between(level, "level", 0, 1)) / 2
-    reach = float(t.ppf(tail, df) if np.isfinite(df) else norm.ppf(tail)) * error
+    reach = float(t.ppf(0.975, df) if np.isfinite(df) else norm.ppf(0.975)) * error
     return PooledFigure(estimate, estimate - reach, estimate + reach, df, share)
 
 
-def pool_auc(y: ArrayLike, scores: Sequence[ArrayLike], *, level: float = 0.95) -> PooledFigure:
+def pool_auc(y: ArrayLike, scores: Sequence[ArrayLike]) -> PooledFigure:
     """AUC over imputed sets, pooled on the logit scale.
 
     Parameters
@@ -382,7 +378,6 @@ def pool_auc(y: ArrayLike, scores: Sequence[ArrayLike], *, level: float = 0.95) 
     y : array_like of 0 and 1, shape (n,)
     scores : sequence of m array_likes, shape (n,)
         One prediction from each imputed set.
-    level : float
 
     Returns
     -------
@@ -403,11 +398,11 @@ def pool_auc(y: ArrayLike, scores: Sequence[ArrayLike], *, level: float = 0.95) 
     if np.isnan(errors).any():
         return PooledFigure(float(values.mean()), np.nan, np.nan, np.nan, np.nan)
     variances = (errors / (values * (1 - values))) ** 2
-    pooled = rubin_interval(logit(values), variances, complete_df=len(np.asarray(y)) - 1, level=level)
+    pooled = rubin_interval(logit(values), variances, complete_df=len(np.asarray(y)) - 1)
     return replace(pooled, **{name: float(expit(getattr(pooled, name))) for name in ("estimate", "low", "high")})
 
 
-def pool_slope(y: ArrayLike, p: Sequence[ArrayLike], *, level: float = 0.95) -> PooledFigure:
+def pool_slope(y: ArrayLike, p: Sequence[ArrayLike]) -> PooledFigure:
     """Calibration slope over imputed sets.
 
     Parameters
@@ -415,7 +410,6 @@ def pool_slope(y: ArrayLike, p: Sequence[ArrayLike], *, level: float = 0.95) -> 
     y : array_like of 0 and 1, shape (n,)
     p : sequence of m array_likes, shape (n,)
         One column of predicted probabilities, strictly between 0 and 1, from each imputed set.
-    level : float
 
     Returns
     -------
@@ -436,7 +430,7 @@ def pool_slope(y: ArrayLike, p: Sequence[ArrayLike], *, level: float = 0.95) -> 
     if np.isnan(slopes).any():
         return PooledFigure(*[np.nan] * 5)
     errors = np.array([one.slope_high - one.slope_low for one in found]) / (2 * norm.ppf(0.975))
-    return rubin_interval(slopes, errors**2, complete_df=len(np.asarray(y)) - 2, level=level)
+    return rubin_interval(slopes, errors**2, complete_df=len(np.asarray(y)) - 2)
 
 
 _SWEEPS = 15

@@ -132,9 +132,9 @@ def choose_threshold(y: ArrayLike, p: ArrayLike, rule: str = "youden") -> float:
 
 
 def threshold_interval(
-    y: ArrayLike, p: ArrayLike, rule: str, *, n_resamples: int, rng: np.random.Generator, level: float = 0.95
+    y: ArrayLike, p: ArrayLike, rule: str, *, n_resamples: int, rng: np.random.Generator
 ) -> tuple[float, float]:
-    """How far a threshold moves from sample to sample: percentile interval over resamples, stratified by outcome.
+    """How far a threshold moves from sample to sample: 95 % percentile interval over resamples, stratified by outcome.
 
     A given probability does not move.
 
@@ -145,7 +145,7 @@ def threshold_interval(
     """
     outcome, risk = checks.outcome_and_score(y, p, "p")
     drawn = bootstrap_indices(outcome, n_resamples, rng)
-    return percentile_interval([choose_threshold(outcome[rows], risk[rows], rule) for rows in drawn], level)
+    return percentile_interval([choose_threshold(outcome[rows], risk[rows], rule) for rows in drawn])
 
 
 def _below(value: NDArray, last: int) -> float:
@@ -220,20 +220,8 @@ def counts(y: NDArray, p: NDArray, threshold: float) -> dict[str, int]:
     return {"tp": tp, "fp": fp, "fn": int(np.sum(y == 1)) - tp, "tn": int(np.sum(y == 0)) - fp}
 
 
-@dataclass(frozen=True)
-class LikelihoodRatios:
-    """Likelihood ratios of a positive and of a negative call with their intervals; NaN for 0 / 0."""
-
-    positive: float
-    positive_low: float
-    positive_high: float
-    negative: float
-    negative_low: float
-    negative_high: float
-
-
-def likelihood_ratios(*, tp: int, fp: int, fn: int, tn: int, level: float = 0.95) -> LikelihoodRatios:
-    """Likelihood ratios of a call from four counts, with Koopman's score intervals, which bear empty cells.
+def likelihood_ratios(*, tp: int, fp: int, fn: int, tn: int) -> dict[str, float]:
+    """Likelihood ratios of a call from four counts, with Koopman's 95 % score intervals, which bear empty cells.
 
     A positive call multiplies the odds of the outcome by the positive ratio, a negative one by the negative ratio.
 
@@ -241,12 +229,12 @@ def likelihood_ratios(*, tp: int, fp: int, fn: int, tn: int, level: float = 0.95
     ----------
     tp, fp, fn, tn : int
         True and false positives, false and true negatives; both classes present.
-    level : float
 
     Returns
     -------
-    LikelihoodRatios
-        Infinite where no patient without the outcome has the call.
+    dict
+        `positive` and `negative`, each with `_low` and `_high`: infinite where no patient without the outcome has the
+        call, NaN where nobody has it.
 
     Raises
     ------
@@ -259,20 +247,21 @@ def likelihood_ratios(*, tp: int, fp: int, fn: int, tn: int, level: float = 0.95
 
     Examples
     --------
-    >>> round(likelihood_ratios(tp=8, fp=2, fn=2, tn=8).positive, 2)
+    >>> round(likelihood_ratios(tp=8, fp=2, fn=2, tn=8)["positive"], 2)
     4.0
     """
     given = {"tp": tp, "fp": fp, "fn": fn, "tn": tn}
     tp, fp, fn, tn = (checks.at_least(value, name, 0) for name, value in given.items())
     events, others = checks.at_least(tp + fn, "tp + fn", 1), checks.at_least(fp + tn, "fp + tn", 1)
-    allowed = float(chi2.ppf(checks.between(level, "level", 0, 1), 1))
-    return LikelihoodRatios(
-        *_ratio((tp, events), (fp, others), allowed),
-        *_ratio((fn, events), (tn, others), allowed),
-    )
+    allowed = float(chi2.ppf(0.95, 1))
+    ratios: dict[str, float] = {}
+    for name, event, other in (("positive", tp, fp), ("negative", fn, tn)):
+        found = _ratio((event, events), (other, others), allowed)
+        ratios |= {f"{name}{end}": value for end, value in zip(("", "_low", "_high"), found, strict=True)}
+    return ratios
 
 
-def compare_calls(y: ArrayLike, called_a: ArrayLike, called_b: ArrayLike, level: float = 0.95) -> pd.DataFrame:
+def compare_calls(y: ArrayLike, called_a: ArrayLike, called_b: ArrayLike) -> pd.DataFrame:
     """Sensitivity, specificity and accuracy of two rules on the same patients, with exact McNemar tests.
 
     Parameters
@@ -280,12 +269,11 @@ def compare_calls(y: ArrayLike, called_a: ArrayLike, called_b: ArrayLike, level:
     y : array_like of 0 and 1, shape (n,)
     called_a, called_b : array_like of bool or 0 and 1, shape (n,)
         Whether each rule calls the patient positive.
-    level : float
 
     Returns
     -------
     DataFrame
-        Rows sensitivity, specificity, accuracy; columns `n, a, b, difference, low, high, p`. The interval of the
+        Rows sensitivity, specificity, accuracy; columns `n, a, b, difference, low, high, p`. The 95 % interval of the
         difference is Wald's after half a patient is added to each cell of the paired table (Agresti and Min).
 
     Raises
@@ -297,7 +285,7 @@ def compare_calls(y: ArrayLike, called_a: ArrayLike, called_b: ArrayLike, level:
     ----------
     McNemar Q. Psychometrika 1947;12:153-157. Agresti A, Min Y. Stat Med 2005;24:729-740.
     """
-    reach = checks.normal_quantile(level)
+    reach = checks.normal_quantile(0.95)
     outcome = checks.outcome(y)
     a, b = (_calls(called, name) for called, name in ((called_a, "called_a"), (called_b, "called_b")))
     for calls, name in ((a, "called_a"), (b, "called_b")):

@@ -10,7 +10,7 @@ Calster B et al. Stat Methods Med Res 2020;29:3166-3178.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -28,7 +28,7 @@ from hepred_lib.stats.calibration import calibrate
 from hepred_lib.stats.development import WITHIN, DevelopedModel, DevelopmentSettings, develop
 from hepred_lib.stats.diagnostics import collinear_predictors
 from hepred_lib.stats.discrimination import auc, auc_interval, compare_auc
-from hepred_lib.stats.effects import UNITS, model_effects, odds_ratios
+from hepred_lib.stats.effects import model_effects, odds_ratios
 from hepred_lib.stats.imputation import Imputer, impute_development
 from hepred_lib.stats.logistic import Array, check_outcome
 
@@ -105,9 +105,7 @@ def curved_models(x: pd.DataFrame, y: ArrayLike, model: DevelopedModel, columns:
     return pd.DataFrame(rows)
 
 
-def complete_case_odds_ratios(
-    x: pd.DataFrame, y: ArrayLike, model: DevelopedModel, *, units: Mapping[str, float] = UNITS
-) -> pd.DataFrame:
+def complete_case_odds_ratios(x: pd.DataFrame, y: ArrayLike, model: DevelopedModel) -> pd.DataFrame:
     """The developed model beside the same predictors fitted on the patients who have all of them.
 
     Parameters
@@ -115,8 +113,6 @@ def complete_case_odds_ratios(
     x, y
         The development data of the model.
     model : DevelopedModel
-    units : mapping of str to float
-        Step of a column; 1 where it is not named.
 
     Returns
     -------
@@ -138,11 +134,7 @@ def complete_case_odds_ratios(
     chosen = (*model.settings.forced, *model.path)
     settings = replace(model.settings, candidates=chosen, forced=chosen, n_imputations=1, n_resamples=1)
     other = develop(x.loc[complete, used], outcome[complete], settings)
-    effects = {"imputed": model_effects(model), "complete": model_effects(other)}
-    tables = {
-        kind: odds_ratios(found.names, found.estimates, found.standard_errors, units=units)
-        for kind, found in effects.items()
-    }
+    tables = {"imputed": model_effects(model).odds_ratios(), "complete": model_effects(other).odds_ratios()}
     found = tables["imputed"][["name", "step"]]
     for kind, table in tables.items():
         names = {"odds_ratio": kind, "low": f"{kind}_low", "high": f"{kind}_high"}

@@ -21,10 +21,10 @@ from hepred_lib.intake.check import fault_of, read_new_patients
 from hepred_lib.literal import shown
 from hepred_lib.multitask.device import pick_device
 from hepred_lib.multitask.prediction import Reader, Readings, load_reader, read_cohort, read_with, standardize
+from hepred_lib.stats.calibration import METHODS, Update, closed_test, cross_validated_update
 from hepred_lib.stats.curves import columns_of
 from hepred_lib.stats.development import DevelopedModel
 from hepred_lib.stats.evaluation import evaluate
-from hepred_lib.stats.updating import METHODS, Update, closed_test, cross_validated_update
 from hepred_lib.study.cases import write_viewer
 from hepred_lib.study.files import file_sha256, read_json, read_model_file, read_table, write_json
 from hepred_lib.study.run import read_record
@@ -290,7 +290,7 @@ def local_updates(
     Returns
     -------
     dict
-        By model, ``update`` (the fields of :class:`hepred_lib.stats.updating.Update`) and ``cross_validated``, what
+        By model, ``update`` (the fields of :class:`hepred_lib.stats.calibration.Update`) and ``cross_validated``, what
         :func:`hepred_lib.stats.evaluation.evaluate` gives for probabilities updated by the other patients.
     """
     found = {}

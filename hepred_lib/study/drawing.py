@@ -24,14 +24,19 @@ from hepred_lib.figures.style import png, render
 from hepred_lib.imaging.slices import stacked
 from hepred_lib.literal import without_html
 from hepred_lib.stats.calibration import calibration_curve
-from hepred_lib.stats.decision import decision_curve, net_benefit_difference
+from hepred_lib.stats.decision import (
+    decision_curve,
+    integrated_discrimination,
+    net_benefit_difference,
+    net_reclassification,
+    reclassification_table,
+)
 from hepred_lib.stats.development import DevelopedModel
 from hepred_lib.stats.discrimination import roc_band, roc_points
-from hepred_lib.stats.instability import calibration_instability, mean_absolute_prediction_error, patient_instability
 from hepred_lib.stats.logistic import Coding
 from hepred_lib.stats.nomogram import PROBABILITY, TOTAL, Nomogram, build_nomogram, nomogram_axes
 from hepred_lib.stats.operating_point import confusion, exact_interval, wilson_interval
-from hepred_lib.stats.reclassification import integrated_discrimination, net_reclassification, reclassification_table
+from hepred_lib.stats.validation import calibration_instability, mean_absolute_prediction_error, patient_instability
 from hepred_lib.study.files import read_figure_data, read_table, write_bytes, write_figure_data
 from hepred_lib.study.run import renew_records
 from hepred_lib.study.tables import coded_label, odds_ratio_table, save_table, two_digits, with_interval
@@ -227,8 +232,8 @@ def reclassification_data(
     nri = net_reclassification(y, p_old, p_new, thresholds=strata, n_resamples=n_resamples, rng=rng)
     idi = integrated_discrimination(y, p_old, p_new, n_resamples=n_resamples, rng=rng)
     ends = {"": "value", "_low": "low", "_high": "high", "_events": "events", "_non_events": "non_events"}
-    indexes = {f"nri{end}": getattr(nri, part) for end, part in ends.items()}
-    indexes |= {"idi": idi.value, "idi_low": idi.low, "idi_high": idi.high}
+    indexes = {f"nri{end}": nri[part] for end, part in ends.items()}
+    indexes |= {"idi": idi["value"], "idi_low": idi["low"], "idi_high": idi["high"]}
     names = stratum_names(strata)
     words = {f"{side}_label": table[side].map(names.__getitem__) for side in ("old", "new")}
     return table.assign(old_model=old, new_model=new, **words, **indexes)

@@ -19,13 +19,13 @@ from hepred_lib.cohort.predictors import predictor_label, predictor_unit
 from hepred_lib.figures.performance import PLACES
 from hepred_lib.figures.style import p_text
 from hepred_lib.literal import for_formula
+from hepred_lib.stats.calibration import METHODS
 from hepred_lib.stats.curves import LOG, SPLINE, split_term
 from hepred_lib.stats.development import DevelopedModel
-from hepred_lib.stats.effects import model_effects, odds_ratios, step_of
+from hepred_lib.stats.effects import model_effects, step_of
 from hepred_lib.stats.evaluation import calibration_reading
 from hepred_lib.stats.operating_point import exact_interval
 from hepred_lib.stats.published import published_performance
-from hepred_lib.stats.updating import METHODS
 from hepred_lib.study.files import write_table
 from hepred_lib.study.summary import MODELS
 
@@ -253,8 +253,7 @@ def coded_label(name: str) -> str:
 
 def odds_ratio_table(model: DevelopedModel, name: str) -> pd.DataFrame:
     """Odds ratios per clinical step of the unshrunk model with Wald intervals, one row per effect."""
-    effects = model_effects(model)
-    table = odds_ratios(effects.names, effects.estimates, effects.standard_errors)
+    table = model_effects(model).odds_ratios()
     pairs = zip(table["name"], table["step"], strict=True)
     words = {"label": [_step_words(coded, step, model.curves) for coded, step in pairs]}
     return table.assign(model=name, **words)[["model", "name", "label", "step", "odds_ratio", "low", "high", "p"]]

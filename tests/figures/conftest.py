@@ -4,60 +4,59 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hepred_lib.figures.catalogue import draw
+from hepred_lib.figures.catalogue import FIGURES, draw
 
 MODELS = ("image", "clinical", "integrated")
 
 
-def _shared(model, label):
-    return {"model": model, "label": label, "n": 60, "events": 12}
+NONE = {"low": np.nan, "high": np.nan}
 
 
-def roc(points=21):
-    grid = np.linspace(0, 1, points)
-    tables = []
+def _of(model, label, **columns):
+    return pd.DataFrame({"model": model, "label": label, "n": 60, "events": 12} | columns)
+
+
+def _around(line, down, up):
+    return {"low": np.clip(line - down, 0, 1), "high": np.clip(line + up, 0, 1)}
+
+
+def roc():
+    grid, tables = np.linspace(0, 1, 21), []
     for model, power in zip(MODELS, (0.4, 0.5, 0.25), strict=True):
-        band = {"low": np.clip(grid**power - 0.12, 0, 1), "high": np.clip(grid**power + 0.1, 0, 1)}
-        point = {"operating_fpr": grid[5], "operating_sensitivity": grid[5] ** power}
-        curve = {"false_positive_rate": grid, "sensitivity": grid**power}
-        label = f"{model.capitalize()}: AUC {1 / (1 + power):.2f} (0.61–0.91)"
-        none = {"low": np.nan, "high": np.nan}
-        tables.append(pd.DataFrame(_shared(model, label) | curve | none | point))
-        tables.append(pd.DataFrame(_shared(model, label) | curve | {"sensitivity": np.nan} | band | point))
+        line, label = grid**power, f"{model.capitalize()}: AUC {1 / (1 + power):.2f} (0.61–0.91)"
+        shared = {"false_positive_rate": grid, "operating_fpr": grid[5], "operating_sensitivity": line[5]}
+        tables.append(_of(model, label, sensitivity=line, **NONE, **shared))
+        tables.append(_of(model, label, sensitivity=np.nan, **_around(line, 0.12, 0.1), **shared))
     return pd.concat(tables, ignore_index=True)
 
 
 def calibration(patients=60):
-    rng, tables = np.random.default_rng(1), []
-    grid = np.linspace(0.03, 0.75, 15)
+    rng, grid, tables = np.random.default_rng(1), np.linspace(0.03, 0.75, 15), []
     for model in MODELS:
-        words = "slope 0.92 (0.51–1.33)\nin the large −0.10 (−0.70–0.50)\nICI 0.041"
-        shared = _shared(model, f"{model.capitalize()}\n{words}")
-        band = {"low": np.clip(grid**1.2 - 0.15, 0, 1), "high": np.clip(grid**1.2 + 0.2, 0, 1)}
-        tables.append(pd.DataFrame(shared | {"kind": "curve", "p": grid, "observed": grid**1.2} | band))
+        label = f"{model.capitalize()}\nslope 0.92 (0.51–1.33)\nin the large −0.10 (−0.70–0.50)\nICI 0.041"
+        tables.append(_of(model, label, kind="curve", p=grid, observed=grid**1.2, **_around(grid**1.2, 0.15, 0.2)))
         p = rng.beta(1.2, 4, patients)
-        tables.append(pd.DataFrame(shared | {"kind": "patient", "p": p, "y": rng.uniform(size=patients) < p}))
-    table = pd.concat(tables, ignore_index=True)
-    return table.assign(y=table["y"].astype(float))
+        tables.append(_of(model, label, kind="patient", p=p, y=1.0 * (rng.uniform(size=patients) < p)))
+    return pd.concat(tables, ignore_index=True)
 
 
 def decision_curve():
     grid, tables = np.linspace(0.01, 0.6, 40), []
     for model, top in zip(MODELS, (0.17, 0.16, 0.19), strict=True):
         benefit = top * (1 - grid / 0.6) ** 1.5
-        columns = {"threshold": grid, "net_benefit": benefit, "low": benefit - 0.04, "high": benefit + 0.04}
-        tables.append(pd.DataFrame(_shared(model, model.capitalize()) | columns))
-    apart = {"threshold": grid, "net_benefit": 0.02 - 0 * grid, "low": -0.01 + 0 * grid, "high": 0.05 + 0 * grid}
-    tables.append(pd.DataFrame(_shared("difference", "integrated − clinical") | apart))
-    everyone = 0.2 - 0.8 * grid / (1 - grid)
-    tables.append(pd.DataFrame(_shared("treat_all", "treat all") | {"threshold": grid, "net_benefit": everyone}))
-    tables.append(pd.DataFrame(_shared("treat_none", "treat none") | {"threshold": grid, "net_benefit": 0.0}))
+        band = {"low": benefit - 0.04, "high": benefit + 0.04}
+        tables.append(_of(model, model.capitalize(), threshold=grid, net_benefit=benefit, **band))
+    apart = {"net_benefit": 0.02, "low": -0.01, "high": 0.05}
+    tables.append(_of("difference", "integrated − clinical", threshold=grid, **apart))
+    tables.append(_of("treat_all", "treat all", threshold=grid, net_benefit=0.2 - 0.8 * grid / (1 - grid)))
+    tables.append(_of("treat_none", "treat none", threshold=grid, net_benefit=0.0))
     return pd.concat(tables, ignore_index=True)
 
 
 def oracle():
-    rows = [_shared(model, f"{model.capitalize()}: 0.83 (0.72–0.91)") for model in MODELS]
-    return pd.DataFrame(rows).assign(auc=0.83, low=0.72, high=0.91, oracle=0.86, simulated=True)
+    figures = {"auc": [0.83], "low": 0.72, "high": 0.91, "oracle": 0.86, "simulated": True}
+    tables = [_of(model, f"{model.capitalize()}: 0.83 (0.72–0.91)", **figures) for model in MODELS]
+    return pd.concat(tables, ignore_index=True)
 
 
 def flow():
@@ -85,10 +84,9 @@ def cohort(patients=40):
     for name, (mean, sd) in variables.items():
         for he, n in ((0, 3 * patients // 4), (1, patients // 4)):
             share = np.arange(1, n + 1) / n
-            band = {"low": np.clip(share - 0.1, 0, 1), "high": np.clip(share + 0.1, 0, 1)}
             value = np.sort(rng.normal(mean + 0.5 * sd * he, sd, n))
             curve = {"variable": name, "he": he, "value": value, "proportion": share, "n": n}
-            tables.append(pd.DataFrame(curve | band))
+            tables.append(pd.DataFrame(curve | _around(share, 0.1, 0.1)))
     return pd.concat(tables, ignore_index=True)
 
 
@@ -251,15 +249,13 @@ def overview(size=32):
 
 def truth(points=21):
     rng, grid = np.random.default_rng(7), np.linspace(0, 1, points)
-    none = {"low": np.nan, "high": np.nan}
-    interval = {"low": np.clip(grid - 0.1, 0, 1), "high": np.clip(grid + 0.1, 0, 1)}
     rows = [
-        ("label", "continues to bleed", np.geomspace(0.5, 140, points), 0.8 + 0.1 * grid, none),
-        ("label", "does not", np.geomspace(0.5, 140, points), 0.2 * grid, none),
-        ("parts", "no HE", rng.normal(size=points), rng.normal(size=points), none),
-        ("parts", "HE", 1 + rng.normal(size=points), 1 + rng.normal(size=points), none),
-        ("roc", "Integrated: AUC 0.88", grid, grid**0.25, none),
-        ("calibration", "Integrated", grid, grid, interval),
+        ("label", "continues to bleed", np.geomspace(0.5, 140, points), 0.8 + 0.1 * grid, NONE),
+        ("label", "does not", np.geomspace(0.5, 140, points), 0.2 * grid, NONE),
+        ("parts", "no HE", rng.normal(size=points), rng.normal(size=points), NONE),
+        ("parts", "HE", 1 + rng.normal(size=points), 1 + rng.normal(size=points), NONE),
+        ("roc", "Integrated: AUC 0.88", grid, grid**0.25, NONE),
+        ("calibration", "Integrated", grid, grid, _around(grid, 0.1, 0.1)),
     ]
     parts = [{"panel": panel, "group": group, "x": x, "y": y} | band for panel, group, x, y, band in rows]
     return pd.concat(map(pd.DataFrame, parts), ignore_index=True)
@@ -306,19 +302,13 @@ def pooled():
     return pd.DataFrame(rows).assign(prediction_low=np.nan, prediction_high=np.nan, **same)
 
 
-BUILDERS = {
-    build.__name__: build for build in (
-        activation, transport, power, flow, cohort, truth, quality, montage, outlines, overview, learning_curves,
-        bland_altman,
-        dl_score, odds_ratios_clinical, missing, correlation, inclusion_frequency, nomogram, subgroups,
-        instability_clinical,
-        reclassification, roc, calibration, decision_curve, oracle, pooled,
-    )
-} | {
-    "missing_by_set": missing, "odds_ratios_integrated": odds_ratios_clinical,
-    "instability_integrated": instability_clinical,
-    "internal_external": subgroups,
-}  # fmt: skip
+ALIKE = {
+    "missing_by_set": "missing",
+    "odds_ratios_integrated": "odds_ratios_clinical",
+    "instability_integrated": "instability_clinical",
+    "internal_external": "subgroups",
+}
+BUILDERS = {name: globals()[ALIKE.get(name, name)] for name in FIGURES}
 
 
 @pytest.fixture(scope="session")

@@ -36,8 +36,6 @@ def brightest_place(figure):
     ("y", "x", "left", "top"),
     [
         (7, 7, True, True),  # the patient's right, in front
-        (7, 0, False, True),
-        (0, 7, True, False),
         (0, 0, False, False),  # the patient's left, at the back
     ],
 )
@@ -47,10 +45,7 @@ def test_the_patients_right_is_on_the_left_and_the_front_at_the_top(y, x, left, 
     assert (from_left > 0.8) != left
     assert (from_top < 0.2) == top
     assert (from_top > 0.8) != top
-
-
-def test_the_letter_r_stands_on_the_left_of_l():
-    right, left = draw("montage", phantom(3, 3)).axes[0].texts[:2]
+    right, left = draw("montage", phantom(y, x)).axes[0].texts[:2]
     assert (right.get_text(), left.get_text()) == ("R", "L")
     assert right.get_position()[0] < left.get_position()[0]
 
@@ -63,29 +58,24 @@ def test_the_outline_encloses_its_voxel_in_mm():
     np.testing.assert_array_equal(rim.get_paths()[0].vertices, corners)
     # column 5 of 8 is the third from the patient's right: 40 to 60 mm; row 6 from the back: 120 to 140 mm
     np.testing.assert_allclose([corners.min(axis=0), corners.max(axis=0)], [[40, 120], [60, 140]], atol=4)
+    assert not draw("montage", phantom(1, 1)).axes[0].collections, "an empty mask has none"
+    brain = draw("montage", phantom(6, 5) | {"brain": arrays["mask"]}).axes[0].collections
+    assert len(brain) == 1, "the brain has no rim"
 
 
-def test_rounding_its_corners_does_not_move_a_long_edge():
-    arrays = phantom(6, 5)
-    arrays["mask"] = np.zeros((1, 8, 8), dtype=bool)
-    arrays["mask"][0, 1:6, 2:7] = True
-    corners = draw("montage", arrays).axes[0].collections[-1].get_paths()[0].vertices
-    np.testing.assert_allclose([corners.min(axis=0), corners.max(axis=0)], [[20, 20], [120, 120]], atol=0.1)
+def corners_of(mask):
+    return draw("montage", phantom(6, 5) | {"mask": mask[None]}).axes[0].collections[-1].get_paths()[0].vertices
 
 
-def test_the_outline_closes_at_the_edge_of_the_image():
-    arrays = phantom(0, 0)
-    arrays["mask"] = arrays["hu"] > -2000
-    contour = draw("montage", arrays).axes[0].collections[-1]
-    corners = contour.get_paths()[0].vertices
+def test_an_outline_closes_at_the_edge_of_the_image_and_lies_where_the_share_is_one_half():
+    corners = corners_of(np.ones((8, 8), dtype=bool))
     np.testing.assert_allclose(corners[0], corners[-1])
     np.testing.assert_allclose([corners.min(), corners.max()], [0, 160], atol=1)
-
-
-def test_an_outline_of_shares_lies_where_the_share_is_one_half():
-    arrays = phantom(6, 5)
-    arrays["mask"] = np.where(np.arange(8) < 4, 1.0, np.where(np.arange(8) == 4, 0.75, 0.0)) * np.ones((1, 8, 1))
-    corners = draw("montage", arrays).axes[0].collections[-1].get_paths()[0].vertices
+    block = np.zeros((8, 8), dtype=bool)
+    block[1:6, 2:7] = True
+    corners = corners_of(block)
+    np.testing.assert_allclose([corners.min(axis=0), corners.max(axis=0)], [[20, 20], [120, 120]], atol=0.1)
+    corners = corners_of(np.where(np.arange(8) < 4, 1.0, np.where(np.arange(8) == 4, 0.75, 0.0)) * np.ones((8, 1)))
     # three quarters at the centre of the fifth column from the patient's left, none at that of the sixth
     assert 160 - corners[:, 0].min() == pytest.approx(20 * (4.5 + 1 / 3))
 
@@ -121,31 +111,18 @@ def test_a_part_at_the_edge_stays_within_the_head():
 
 
 def test_an_activation_map_has_a_colour_bar_with_its_unit_and_one_scale_for_all_bars(drawn):
+    assert DISCLAIMER in [text.get_text() for text in drawn["overview"].axes[-1].texts]
     figure = drawn["activation"]
     assert "Activation (% of maximum)" in [axes.get_ylabel() for axes in figure.axes]
     assert len({axes.get_ylim() for axes in figure.axes if axes.get_xlabel() == "Slice, from below"}) == 1
 
 
-def test_the_brain_has_no_rim():
-    arrays = phantom(6, 5)
-    arrays["brain"] = arrays["hu"] > 0
-    assert len(draw("montage", arrays).axes[0].collections) == 1
-
-
-def test_an_empty_mask_has_no_outline():
-    assert not draw("montage", phantom(1, 1)).axes[0].collections
-
-
-def test_the_window_sets_black_and_white():
-    (image,) = draw("montage", phantom(1, 1)).axes[0].images
-    assert image.get_clim() == (0.0, 80.0)
-
-
-def test_the_scale_bar_has_the_length_that_the_legend_states():
+def test_the_window_and_the_scale_bar_are_those_that_the_caption_states():
     arrays = phantom(1, 1)
-    figure = draw("montage", arrays)
-    start, end = figure.axes[0].lines[-1].get_xdata()
+    axes = draw("montage", arrays).axes[0]
+    start, end = axes.lines[-1].get_xdata()
     assert end - start == pytest.approx(50)
+    assert axes.images[0].get_clim() == (0.0, 80.0)
     assert "level 40 HU, width 80 HU. Scale bar: 50 mm." in caption("montage", arrays)
 
 
@@ -156,21 +133,14 @@ def test_slices_of_two_patients_keep_their_own_size_in_mm():
     assert [axes.images[0].get_extent()[1] for axes in figure.axes] == [80, 160]
 
 
-def test_an_overview_says_what_it_is_not_for(examples):
-    assert DISCLAIMER in [text.get_text() for text in draw("overview", examples["overview"]).axes[-1].texts]
-
-
-def test_the_difference_is_predicted_minus_reference():
+def test_the_difference_is_predicted_minus_reference_and_its_limits_are_said_where_they_are_known():
     table = pd.DataFrame({"reference_ml": [10.0], "predicted_ml": [14.0], "bias": [4.0], "low": [-1.0], "high": [9.0]})
     figure = draw("bland_altman", table)
     assert figure.axes[0].lines[0].get_xydata().tolist() == [[12.0, 4.0]]
     assert "Over all 1 patients: bias 4.0 mL, limits −1.0 to 9.0 mL." in caption("bland_altman", table)
-
-
-def test_without_limits_the_caption_gives_the_bias_alone(examples):
-    table = examples["bland_altman"].assign(low=np.nan, high=np.nan)
+    table = table.assign(low=np.nan, high=np.nan)
     assert draw("bland_altman", table).axes
-    assert "Over all 40 patients: bias −0.8 mL." in caption("bland_altman", table)
+    assert "Over all 1 patients: bias 4.0 mL." in caption("bland_altman", table)
 
 
 def test_limits_that_follow_the_volume_are_drawn_as_lines(examples):
@@ -181,12 +151,8 @@ def test_limits_that_follow_the_volume_are_drawn_as_lines(examples):
     assert lines[-1].get_ydata() == pytest.approx(np.sort(0.1 * mean))
 
 
-def test_each_loss_has_a_panel_and_each_fold_a_line(drawn):
-    figure = drawn["learning_curves"]
+def test_each_loss_has_a_panel_and_each_fold_a_line_also_of_one_epoch(examples):
+    figure = draw("learning_curves", examples["learning_curves"].query("epoch == 1"))
     assert figure.axes[0].get_ylabel() == "Total loss"
     assert [len(axes.lines) for axes in figure.axes] == [3, 3, 3, 3]
-
-
-def test_a_single_epoch_is_still_seen(examples):
-    figure = draw("learning_curves", examples["learning_curves"].query("epoch == 1"))
     assert {line.get_marker() for line in figure.axes[0].lines} == {"o"}

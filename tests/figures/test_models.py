@@ -5,8 +5,7 @@ import pandas as pd
 import pytest
 
 from hepred_lib.figures.catalogue import caption, draw
-from hepred_lib.figures.models import LABEL_MM, SCALE_MM
-from hepred_lib.figures.models import WIDEST_MODELS as WIDEST
+from hepred_lib.figures.models import LABEL_MM, SCALE_MM, WIDEST_MODELS
 
 
 def test_a_term_of_two_models_has_one_line_with_both_estimates_and_their_p(drawn):
@@ -20,13 +19,14 @@ def test_a_term_of_two_models_has_one_line_with_both_estimates_and_their_p(drawn
     assert round(heights["0.86 (0.78–0.95)"]) == round(heights["0.90 (0.81–1.00)"]) == names.index("GCS, per point")
 
 
-def test_an_endless_interval_ends_in_an_arrow_at_the_axis(examples):
-    table = examples["odds_ratios_clinical"]
-    wide = draw("odds_ratios_clinical", table).axes[0]
-    narrow = draw("odds_ratios_clinical", table.query("high < 10")).axes[0]
-    assert wide.get_xlim()[1] == WIDEST[1]
-    assert [line.get_marker() for line in wide.lines].count(">") == 1
-    assert [line.get_marker() for line in narrow.lines].count(">") == 0
+def test_an_endless_interval_ends_in_an_arrow_and_large_ratios_have_fewer_decimals(examples):
+    for high, arrows, text in ((9.994, 0, "(0.78–9.99)"), (12.34, 0, "(0.78–12.3)"), (432.1, 1, "(0.78–432)")):
+        axes = draw("odds_ratios_clinical", examples["odds_ratios_clinical"].iloc[:1].assign(high=high)).axes[0]
+        assert axes.texts[0].get_text() == f"0.86 {text}"
+        assert [line.get_marker() for line in axes.lines].count(">") == arrows
+    assert axes.get_xlim()[1] == WIDEST_MODELS[1]
+    alone = examples["odds_ratios_clinical"].iloc[:1].assign(low=np.nan, high=np.nan)
+    assert draw("odds_ratios_clinical", alone).axes[0].texts[0].get_text() == "0.86"
 
 
 def test_profile_limits_are_marked_and_said_only_where_they_differ(examples):
@@ -57,28 +57,13 @@ def test_the_correlations_of_few_candidates_are_a_sentence(examples):
     assert "and Age" not in caption("correlation", examples["correlation"])
 
 
-def test_a_ratio_without_an_interval_stands_alone(examples):
-    table = examples["odds_ratios_clinical"].iloc[:1].assign(low=float("nan"), high=float("nan"))
-    assert draw("odds_ratios_clinical", table).axes[0].texts[0].get_text() == "0.86"
-
-
-@pytest.mark.parametrize(("high", "text"), [(9.994, "9.99"), (12.34, "12.3"), (432.1, "432")])
-def test_large_ratios_are_printed_with_fewer_decimals(high, text, examples):
-    table = examples["odds_ratios_clinical"].iloc[:1].assign(high=high)
-    assert draw("odds_ratios_clinical", table).axes[0].texts[0].get_text() == f"0.86 (0.78–{text})"
-
-
 def test_selected_candidates_are_filled_dots_and_others_empty(examples, drawn):
+    table = examples["inclusion_frequency"]
     dots = [line for line in drawn["inclusion_frequency"].axes[0].lines if line.get_marker() == "o"]
-    assert [dot.get_markerfacecolor() != "white" for dot in dots] == examples["inclusion_frequency"][
-        "selected"
-    ].tolist()
-    assert [dot.get_xdata()[0] for dot in dots] == examples["inclusion_frequency"]["frequency"].tolist()
-
-
-def test_without_a_known_truth_no_kind_is_printed(examples):
-    figure = draw("inclusion_frequency", examples["inclusion_frequency"].drop(columns="kind"))
-    assert not any(text.get_text() for text in figure.axes[0].texts)
+    assert [dot.get_markerfacecolor() != "white" for dot in dots] == table["selected"].tolist()
+    assert [dot.get_xdata()[0] for dot in dots] == table["frequency"].tolist()
+    untold = draw("inclusion_frequency", table.drop(columns="kind")).axes[0]
+    assert not any(text.get_text() for text in untold.texts), "without a known truth no kind is printed"
 
 
 def test_missing_shares_are_printed_in_per_cent_by_outcome(drawn):
@@ -99,23 +84,16 @@ def words(figure):
     return [text.get_text() for text in figure.axes[0].texts]
 
 
-def place(figure, word):
-    (text,) = [text for text in figure.axes[0].texts if text.get_text() == word]
-    return text.get_position()
-
-
-def test_every_axis_has_its_words_under_those_of_the_points(drawn):
-    labels = [text for text in drawn["nomogram"].axes[0].texts if text.get_position()[0] == -LABEL_MM]
+def test_every_axis_has_its_words_under_those_of_the_points_and_half_of_each_in_the_middle(drawn):
+    texts = drawn["nomogram"].axes[0].texts
+    labels = [text for text in texts if text.get_position()[0] == -LABEL_MM]
     heights = [text.get_position()[1] for text in labels]
     assert [text.get_text() for text in labels][:2] == ["Points", "GCS"]
     assert labels[-1].get_text() == "Probability of HE"
     assert heights == sorted(heights)
-
-
-def test_fifty_points_stand_below_fifty_points_and_half_the_total_in_the_middle(drawn):
-    figure = drawn["nomogram"]
-    assert place(figure, "50")[0] == pytest.approx(SCALE_MM / 2)
-    assert place(figure, "0.5")[0] == pytest.approx(100 / 160 * SCALE_MM)
+    places = {text.get_text(): text.get_position()[0] for text in texts}
+    assert (places["50"], places["0.5"]) == pytest.approx((SCALE_MM / 2, 100 / 160 * SCALE_MM))
+    assert "−2" in places
 
 
 def test_words_are_never_left_out_and_do_not_touch(drawn):
@@ -136,7 +114,3 @@ def test_numbers_that_would_touch_are_left_out(examples):
     shown = words(draw("nomogram", crowded))
     assert "15" in shown
     assert "12" not in shown
-
-
-def test_a_negative_score_has_a_minus_sign(drawn):
-    assert "−2" in words(drawn["nomogram"])

@@ -11,6 +11,10 @@ def legend(figure):
     return [text.get_text() for text in figure.legends[0].get_texts()]
 
 
+def texts(axes):
+    return [text.get_text() for text in axes.texts]
+
+
 def test_a_roc_curve_shows_the_given_points_and_its_operating_point(examples, drawn):
     table = examples["roc"]
     image = table[table["model"] == "image"]
@@ -33,11 +37,6 @@ def test_models_of_different_patients_each_state_their_own_size(examples):
     assert sizes == ["n = 48, 12 with HE", "n = 60, 12 with HE"]
 
 
-def test_a_score_without_a_threshold_has_no_operating_point(examples):
-    figure = draw("roc", examples["roc"].assign(operating_fpr=np.nan, operating_sensitivity=np.nan))
-    assert {line.get_marker() for line in figure.axes[0].lines} == {"None"}
-
-
 def test_operating_points_on_one_another_are_all_seen(examples):
     together = draw("roc", examples["roc"].assign(operating_fpr=0.2, operating_sensitivity=0.7)).axes[0]
     sizes = [line.get_markersize() for line in together.lines if line.get_marker() != "None"]
@@ -45,11 +44,8 @@ def test_operating_points_on_one_another_are_all_seen(examples):
     assert np.diff(sizes).max() < -1.0, "those drawn first are larger"
     apart = draw("roc", examples["roc"]).axes[0]
     assert len({line.get_markersize() for line in apart.lines if line.get_marker() != "None"}) == 1
-
-
-def test_an_interval_that_could_not_be_computed_leaves_the_oracle_drawn(examples):
-    figure = draw("oracle", examples["oracle"].assign(low=np.nan, high=np.nan))
-    assert sum(line.get_marker() == "D" for line in figure.axes[0].lines) == 3
+    none = draw("roc", examples["roc"].assign(operating_fpr=np.nan, operating_sensitivity=np.nan)).axes[0]
+    assert {line.get_marker() for line in none.lines} == {"None"}
 
 
 @pytest.mark.parametrize(("p", "text"), [(0.0004, "p < 0.001"), (0.0314, "p = 0.031"), (np.nan, "Test")])
@@ -67,17 +63,12 @@ def test_patients_without_an_outcome_are_not_drawn(examples):
 
 
 def test_each_pair_of_models_has_a_power_curve_between_its_bands_and_a_reference(examples, drawn):
+    unknown = draw("oracle", examples["oracle"].assign(low=np.nan, high=np.nan)).axes[0]
+    assert sum(line.get_marker() == "D" for line in unknown.lines) == 3, "an AUC without an interval"
     axes = drawn["power"].axes[0]
     assert legend(drawn["power"]) == ["image against clinical", "image against integrated", "four in five"]
     np.testing.assert_array_equal(axes.lines[0].get_ydata(), [0.1, 0.2, 0.5])
     assert len(axes.collections) == 2
-
-
-def test_each_model_has_a_curve_and_its_patients_below(drawn):
-    axes = drawn["calibration"].axes
-    titles = [pair.get_title(loc="left").splitlines()[0] for pair in axes if pair.get_title(loc="left")]
-    assert titles == ["Image", "Clinical", "Integrated"]
-    assert len(axes) == 6
 
 
 def test_the_bars_count_events_up_and_others_down(examples):
@@ -86,24 +77,14 @@ def test_the_bars_count_events_up_and_others_down(examples):
     patients = table[table["kind"] == "patient"]
     assert sum(height for height in heights if height > 0) == patients["y"].sum()
     assert -sum(height for height in heights if height < 0) == (1 - patients["y"]).sum()
+    curve, backwards = (draw("calibration", rows).axes[0].lines[1] for rows in (table, table.iloc[::-1]))
+    np.testing.assert_array_equal(curve.get_xydata(), backwards.get_xydata())
 
 
-def test_rows_in_any_order_draw_the_same_curve(examples):
-    table = examples["calibration"].query("model == 'clinical' and kind == 'curve'")
-    curve, shuffled = (draw("calibration", rows).axes[0].lines[1] for rows in (table, table.iloc[::-1]))
-    np.testing.assert_array_equal(curve.get_xydata(), shuffled.get_xydata())
-
-
-def test_the_two_references_come_after_the_models(drawn):
+def test_the_fall_of_treating_all_does_not_stretch_the_axis_and_a_harmful_model_stays_in_view(examples, drawn):
     assert legend(drawn["decision_curve"]) == ["Image", "Clinical", "Integrated", "treat all", "treat none"]
-
-
-def test_the_fall_of_treating_all_does_not_stretch_the_axis(examples, drawn):
     low, high = drawn["decision_curve"].axes[0].get_ylim()
     assert 100 * examples["decision_curve"]["net_benefit"].min() < -90 < -high <= low < 0
-
-
-def test_a_harmful_model_stays_in_view(examples):
     table = examples["decision_curve"].copy()
     clinical = table["model"] == "clinical"
     table.loc[clinical, "net_benefit"] = np.linspace(0.15, -0.12, clinical.sum())
@@ -126,8 +107,12 @@ def test_with_few_events_calibration_is_shown_in_groups(examples):
     assert len(upper.collections) == 2  # the empty band, and the intervals
 
 
-def test_events_and_non_events_stand_apart_with_their_counts(drawn):
+def test_events_and_non_events_stand_apart_with_their_counts_and_the_indexes_in_the_caption(drawn, examples):
+    said = caption("reclassification", examples["reclassification"])
+    assert f"NRI 0.27 (0.01 to 0.52); IDI 0.06 (−0.01 to 0.13). {CAUTION}" in said
     events, others = drawn["reclassification"].axes
+    assert events.get_ylabel() == "Risk by the clinical model"
+    assert [label.get_text() for label in events.get_xticklabels()] == ["below 10 %", "10 to 30 %", "30 % or more"]
     assert events.get_title("left") == "HE, n = 21: net improvement 14 in 100"
     assert others.get_title("left") == "no HE, n = 86: net improvement 13 in 100"
     assert events.texts[5].get_text() == "4\n19 %"
@@ -157,37 +142,20 @@ def test_calibration_leaves_no_blank_above_its_panels(n_models, examples):
     figure = draw("calibration", table[table["model"].isin(table["model"].unique()[:n_models])])
     titles = [text for axes in figure.axes for text in (axes._left_title, axes.title) if text.get_text()]
     blank = figure.bbox.height - max(title.get_window_extent().y1 for title in titles)
-    assert len(titles) == n_models
+    names = [title.get_text().splitlines()[0] for title in titles]
+    assert names == ["Image", "Clinical", "Integrated"][:n_models]
+    assert len(figure.axes) == 2 * n_models, "a curve, and the patients below"
     assert 0 <= blank * 25.4 / figure.dpi < 4.5
 
 
-def test_the_indexes_stand_in_the_caption_with_their_intervals_and_their_caution(examples):
-    said = caption("reclassification", examples["reclassification"])
-    assert f"NRI 0.27 (0.01 to 0.52); IDI 0.06 (−0.01 to 0.13). {CAUTION}" in said
-
-
-def test_the_axes_name_the_models_and_strata(examples):
-    axes = draw("reclassification", examples["reclassification"].assign(old_model="image")).axes[0]
-    assert axes.get_ylabel() == "Risk by the image model"
-    assert [label.get_text() for label in axes.get_xticklabels()] == ["below 10 %", "10 to 30 %", "30 % or more"]
-
-
-def texts(axes):
-    return [text.get_text() for text in axes.texts]
-
-
-def test_each_subgroup_stands_under_its_split_with_its_sizes(drawn):
+def test_each_subgroup_stands_under_its_split_with_its_sizes(drawn, examples):
+    left_out = "Subgroups not drawn, for too few events or none to compare with: 3."
+    assert left_out in caption("subgroups", examples["subgroups"])
     names = [label.get_text() for label in drawn["subgroups"].axes[0].get_yticklabels()]
     assert names == [
         "All test patients: n = 107, 21 HE",
         *("Sex", "female: n = 47, 11 HE", "male: n = 60, 10 HE"),
     ], "the only age group with an estimate has none to be compared with"
-
-
-def test_the_caption_says_how_many_subgroups_are_not_drawn(examples):
-    assert "Subgroups not drawn, for too few events or none to compare with: 3." in caption(
-        "subgroups", examples["subgroups"]
-    )
 
 
 def test_one_score_far_outside_is_written_at_the_edge_and_does_not_stretch_the_axis(examples):
@@ -202,12 +170,8 @@ def test_estimates_and_interactions_are_printed(drawn):
     auc, large = drawn["subgroups"].axes
     assert {"0.83 (0.72–0.90)", "interaction p = 0.31"} <= set(texts(auc))
     assert {"−0.80 (−4.10 to 0.40)", "interaction p < 0.001"} <= set(texts(large))
-
-
-def test_an_interval_beyond_the_axis_ends_in_an_arrow(drawn):
-    large = drawn["subgroups"].axes[1]
     assert large.get_xlim() == (-WIDEST, WIDEST)
-    assert [line.get_marker() for line in large.lines].count("<") == 1
+    assert [line.get_marker() for line in large.lines].count("<") == 1, "an interval beyond the axis ends in an arrow"
 
 
 def test_what_holds_elsewhere_is_drawn_for_each_model_and_place(drawn):

@@ -100,8 +100,8 @@ def test_the_interval_is_that_of_the_stored_covariance_around_the_probability(vi
     table, model = random_patients(10), load_frozen(by_hand).models["integrated"].logistic
     answers = entered(browser, table)
     x = predictor_frame(table, [*model.imputer.coding.levels])
-    terms = model.basis.frame(model.imputer.coding.matrix(x))
-    design = np.column_stack([np.ones(10), terms[list(model.names)]])
+    terms = model.basis.expand(model.imputer.coding.matrix(x).to_numpy())
+    design = np.column_stack([np.ones(10), terms[:, [model.basis.names.index(name) for name in model.names]]])
     half = 1.959963984540054 * np.sqrt(np.einsum("ni,ij,nj->n", design, model.covariance, design))
     middle = logit(answers["integrated_p"])
     np.testing.assert_allclose(answers["integrated_low"], expit(middle - half), atol=1e-9)

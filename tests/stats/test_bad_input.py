@@ -7,34 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hepred_lib.stats.calibration import (
-    brier_score,
-    calibrate,
-    calibration_curve,
-    in_the_large_interval,
-    spiegelhalter_test,
-)
-from hepred_lib.stats.decision import decision_curve, net_benefit, net_benefit_difference
+from hepred_lib.stats import calibration, decision, discrimination, evaluation, operating_point
 from hepred_lib.stats.development import DevelopmentSettings, cross_fit, develop
-from hepred_lib.stats.diagnostics import events_per_parameter, linearity_tests
-from hepred_lib.stats.discrimination import (
-    auc,
-    auc_interval,
-    bootstrap_auc_difference,
-    bootstrap_auc_interval,
-    clustered_auc_interval,
-    compare_auc,
-    compare_aucs,
-    compare_unpaired,
-    roc_band,
-    roc_points,
-)
+from hepred_lib.stats.diagnostics import linearity_tests
 from hepred_lib.stats.effects import univariable_odds_ratios
-from hepred_lib.stats.evaluation import compare_pair, evaluate, null_accuracy
 from hepred_lib.stats.imputation import pool_auc, pool_slope
 from hepred_lib.stats.logistic import fit_logistic
-from hepred_lib.stats.operating_point import compare_calls, confusion, youden_threshold
-from hepred_lib.stats.reclassification import integrated_discrimination, net_reclassification, reclassification_table
 from hepred_lib.stats.selection import forward_select, inclusion_frequency, selection_stability
 from hepred_lib.stats.sensitivity import cross_fit_penalized, fit_penalized
 from hepred_lib.stats.subgroups import interaction_test, subgroup_performance
@@ -44,115 +22,90 @@ def drawn(n=20):
     return {"n_resamples": n, "rng": np.random.default_rng(0)}
 
 
-# Every function of one outcome and one column of probabilities.
-JUDGES = {
-    "auc": auc,
-    "auc_interval": auc_interval,
-    "auc_interval, logit": lambda y, p: auc_interval(y, p, method="logit"),
-    "compare_auc": lambda y, p: compare_auc(y, p, p),
-    "roc_points": roc_points,
-    "roc_band": lambda y, p: roc_band(y, p, [0.5], **drawn()),
-    "clustered_auc_interval": lambda y, p: clustered_auc_interval(y, p, range(len(p)), **drawn()),
-    "compare_aucs": lambda y, p: compare_aucs(y, {"p": p, "q": p}),
-    "compare_unpaired": lambda y, p: compare_unpaired((y, p), (y, p)),
-    "bootstrap_auc_interval": lambda y, p: bootstrap_auc_interval(y, p, **drawn()),
-    "bootstrap_auc_difference": lambda y, p: bootstrap_auc_difference(y, p, p, **drawn()),
-    "youden_threshold": youden_threshold,
-    "confusion": lambda y, p: confusion(y, p, 0.5),
-    "compare_calls": lambda y, p: compare_calls(y, np.asarray(p) > 0.5, np.asarray(p) > 0.4),
-    "calibrate": calibrate,
-    "calibration_curve": lambda y, p: calibration_curve(y, p, [0.5], **drawn()),
-    "in_the_large_interval": in_the_large_interval,
-    "brier_score": brier_score,
-    "spiegelhalter_test": spiegelhalter_test,
-    "net_benefit": lambda y, p: net_benefit(y, p, [0.2]),
-    "decision_curve": lambda y, p: decision_curve(y, {"p": p}, [0.2]),
-    "net_benefit_difference": lambda y, p: net_benefit_difference(y, p, p, [0.2]),
-    "net_reclassification": lambda y, p: net_reclassification(y, p, p, **drawn()),
-    "reclassification_table": lambda y, p: reclassification_table(y, p, p, [0.3]),
-    "integrated_discrimination": lambda y, p: integrated_discrimination(y, p, p, **drawn()),
+# Every function of one outcome and one column of any score, or of probabilities.
+SCORERS = {
+    "auc": discrimination.auc,
+    "auc_interval": discrimination.auc_interval,
+    "auc_interval, logit": lambda y, p: discrimination.auc_interval(y, p, method="logit"),
+    "compare_auc": lambda y, p: discrimination.compare_auc(y, p, p),
+    "roc_points": discrimination.roc_points,
+    "roc_band": lambda y, p: discrimination.roc_band(y, p, [0.5], **drawn()),
+    "clustered_auc_interval": lambda y, p: discrimination.clustered_auc_interval(y, p, range(len(p)), **drawn()),
+    "compare_aucs": lambda y, p: discrimination.compare_aucs(y, {"p": p, "q": p}),
+    "bootstrap_auc_interval": lambda y, p: discrimination.bootstrap_auc_interval(y, p, **drawn()),
+    "bootstrap_auc_difference": lambda y, p: discrimination.bootstrap_auc_difference(y, p, p, **drawn()),
+    "youden_threshold": operating_point.youden_threshold,
+    "confusion": lambda y, p: operating_point.confusion(y, p, 0.5),
     "pool_auc": lambda y, p: pool_auc(y, [p, p]),
+}
+JUDGES = {
+    "calibrate": calibration.calibrate,
+    "calibration_curve": lambda y, p: calibration.calibration_curve(y, p, [0.5], **drawn()),
+    "in_the_large_interval": calibration.in_the_large_interval,
+    "closed_test": calibration.closed_test,
+    "brier_score": calibration.brier_score,
+    "spiegelhalter_test": calibration.spiegelhalter_test,
+    "net_benefit": lambda y, p: decision.net_benefit(y, p, [0.2]),
+    "decision_curve": lambda y, p: decision.decision_curve(y, {"p": p}, [0.2]),
+    "net_benefit_difference": lambda y, p: decision.net_benefit_difference(y, p, p, [0.2]),
+    "net_reclassification": lambda y, p: decision.net_reclassification(y, p, p, **drawn()),
+    "reclassification_table": lambda y, p: decision.reclassification_table(y, p, p, [0.3]),
+    "integrated_discrimination": lambda y, p: decision.integrated_discrimination(y, p, p, **drawn()),
     "pool_slope": lambda y, p: pool_slope(y, [p, p]),
     "subgroup_performance": lambda y, p: subgroup_performance(y, p, ["a"] * len(p)),
     "interaction_test": lambda y, p: interaction_test(y, p, ["a"] * len(p)),
-    "evaluate": lambda y, p: evaluate(y, p, 0.5),
-    "compare_pair": lambda y, p: compare_pair(y, p, p),
+    "evaluate": lambda y, p: evaluation.evaluate(y, p, 0.5),
+    "compare_pair": lambda y, p: evaluation.compare_pair(y, p, p),
 }
-# These have a defined value where one class is absent, or where p is 0 or 1.
-ONE_CLASS = {
-    *("brier_score", "spiegelhalter_test", "subgroup_performance", "interaction_test"),
-    *("evaluate", "compare_pair"),
-}
-STRICT = {
-    "calibrate",
-    "in_the_large_interval",
-    "pool_slope",
-    "subgroup_performance",
-    "interaction_test",
-}
-CALLS = {"compare_calls"}  # takes calls, not probabilities
+# These have a defined value where one class is absent; the others refuse a p of 0 or 1.
+GROUPED = {"subgroup_performance", "interaction_test"}
+ONE_CLASS = {"brier_score", "spiegelhalter_test", "evaluate", "compare_pair"} | GROUPED
+STRICT = {"calibrate", "in_the_large_interval", "closed_test", "pool_slope"} | GROUPED
+EVERY = SCORERS | JUDGES
 P = [0.1, 0.3, 0.2, 0.7, 0.6, 0.4]
 Y = [0, 0, 1, 1, 0, 1]
 
 
-@pytest.mark.parametrize(
-    "y",
-    [
-        [0, 0, 1, 1, 0, np.nan],
-        [0, 0, 1, 1, 0, np.inf],
-        [1, 1, 2, 2, 1, 2],
-        [True, False, True, False, True, False],
-        list("001101"),
-        [0, 1],
-        [],
-    ],
-    ids=["nan", "infinite", "one and two", "boolean", "text", "too short", "empty"],
-)
-@pytest.mark.parametrize("name", JUDGES)
+@pytest.mark.parametrize("y", [[0, 0, 1, 1, 0, np.nan], [0, 1]], ids=["nan", "too short"])
+@pytest.mark.parametrize("name", EVERY)
 def test_an_outcome_that_is_none_is_refused_everywhere(name, y):
-    with pytest.raises(ValueError, match=r"y .*must|must .*y|y and"):
-        JUDGES[name](y, P)
+    with pytest.raises(ValueError, match=r"y must hold 0 and 1 only, got nan|y and .* must have one length"):
+        EVERY[name](y, P)
 
 
-SCORES = {"roc_points", "roc_band", "compare_unpaired", "youden_threshold", "confusion"}  # take any score
-SCORES |= {name for name in JUDGES if "auc" in name}
-
-
-@pytest.mark.parametrize("name", sorted(set(JUDGES) - CALLS - SCORES))
+@pytest.mark.parametrize("name", JUDGES)
 def test_a_probability_above_one_is_refused(name):
     with pytest.raises(ValueError, match=r"must lie in \[0, 1\], got 1\.2 at position 0"):
         JUDGES[name](Y, [1.2, *P[1:]])
 
 
-@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("name", sorted(set(JUDGES) - CALLS))
-def test_a_number_that_is_not_finite_is_refused_everywhere(name, wrong):
+@pytest.mark.parametrize("name", EVERY)
+def test_a_number_that_is_not_finite_is_refused_everywhere(name):
     with pytest.raises(ValueError, match="must be finite"):
-        JUDGES[name](Y, [wrong, *P[1:]])
+        EVERY[name](Y, [np.inf, *P[1:]])
 
 
-@pytest.mark.parametrize("name", JUDGES)
+@pytest.mark.parametrize("name", EVERY)
 def test_one_class_is_refused_or_has_a_defined_value(name):
     if name in ONE_CLASS:
-        assert JUDGES[name]([0] * 6, P) is not None
+        assert EVERY[name]([0] * 6, P) is not None
     else:
         with pytest.raises(ValueError, match="y must hold both 0 and 1, got 0 for all 6 patients"):
-            JUDGES[name]([0] * 6, P)
+            EVERY[name]([0] * 6, P)
 
 
-@pytest.mark.parametrize("name", JUDGES)
+@pytest.mark.parametrize("name", EVERY)
 def test_certainty_is_refused_or_has_a_defined_value(name):
     p = [0.0, *P[1:5], 1.0]
     if name in STRICT:
         with pytest.raises(ValueError, match="p must lie strictly between 0 and 1"):
-            JUDGES[name](Y, p)
+            EVERY[name](Y, p)
     else:
-        assert JUDGES[name](Y, p) is not None
+        assert EVERY[name](Y, p) is not None
 
 
 DEGENERATE = {
     "constant": (Y, [0.4] * 6),
-    "ties everywhere": (Y, [0.4, 0.4, 0.6, 0.4, 0.6, 0.6]),
     "one positive": ([0, 0, 0, 1, 0, 0], P),
     "one negative": ([1, 1, 1, 0, 1, 1], P),
     "perfect separation": ([0, 0, 0, 1, 1, 1], [0.1, 0.2, 0.3, 0.6, 0.7, 0.8]),
@@ -161,11 +114,11 @@ DEGENERATE = {
 
 
 @pytest.mark.parametrize("case", DEGENERATE)
-@pytest.mark.parametrize("name", JUDGES)
+@pytest.mark.parametrize("name", EVERY)
 def test_a_degenerate_sample_has_a_defined_value_without_a_warning(name, case):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = JUDGES[name](*DEGENERATE[case])
+        found = EVERY[name](*DEGENERATE[case])
     values = [getattr(found, field.name) for field in fields(found)] if is_dataclass(found) else [found]
     assert all(value is not None for value in values)
 
@@ -195,10 +148,6 @@ IMPUTE = {"fit_penalized", "cross_fit_penalized", "develop", "cross_fit"}
 ALONE = {"univariable_odds_ratios"}  # each predictor in the patients who have it
 BAD_OUTCOMES = {
     "nan": lambda y: np.where(np.arange(60) == 0, np.nan, y),
-    "infinite": lambda y: np.where(np.arange(60) == 0, np.inf, y),
-    "one and two": lambda y: y + 1,
-    "boolean": lambda y: y == 1,
-    "text": lambda y: y.astype(str),
     "one class": lambda y: np.zeros(60, int),
     "too short": lambda y: y[:-1],
 }
@@ -213,11 +162,9 @@ def test_a_model_refuses_an_outcome_that_is_none(name, case):
 
 
 UNUSABLE = {
-    "infinite": ({"a": np.inf}, FITTERS),
-    "text": ({"a": ["text"] * 60}, FITTERS),
-    "one infinite": ({"b": [np.inf, *range(59)]}, FITTERS),
-    "missing": ({"a": np.nan}, set(FITTERS) - ALONE),
-    "one missing": ({"a": [np.nan, *range(59)]}, set(FITTERS) - IMPUTE - ALONE),
+    "infinite": ([np.inf, *range(59)], FITTERS),
+    "missing": (np.nan, set(FITTERS) - ALONE),
+    "one missing": ([np.nan, *range(59)], set(FITTERS) - IMPUTE - ALONE),
 }
 
 
@@ -226,8 +173,8 @@ UNUSABLE = {
 )
 def test_a_model_refuses_a_predictor_that_is_none(name, case):
     x, y = table()
-    with pytest.raises(ValueError, match=r"missing values in a \(1\)" if case == "one missing" else r"[ab]\b"):
-        FITTERS[name](x.assign(**UNUSABLE[case][0]), y)
+    with pytest.raises(ValueError, match=r"missing values in a \(1\)" if case == "one missing" else r"a\b"):
+        FITTERS[name](x.assign(a=UNUSABLE[case][0]), y)
 
 
 @pytest.mark.parametrize("name", FITTERS)
@@ -252,12 +199,6 @@ def test_perfect_separation_is_refused_or_answered(name):
             FITTERS[name](x, y)
 
 
-def test_an_outcome_of_other_numbers_is_not_counted():
-    for function in (null_accuracy, lambda y: events_per_parameter(y, 1)):
-        with pytest.raises(ValueError, match="y must hold"):
-            function([1, 2])
-
-
 def test_one_event_leaves_the_intercept_alone_and_cannot_be_cross_fitted():
     x, _ = table()
     y = (np.arange(60) == 7).astype(int)
@@ -266,12 +207,6 @@ def test_one_event_leaves_the_intercept_alone_and_cannot_be_cross_fitted():
     assert model.predict(x) == pytest.approx(1 / 60)
     with pytest.raises(ValueError, match="y must hold both 0 and 1, got 0 for all 30 patients"):
         cross_fit(x, y, np.arange(60) % 2, SETTINGS)
-
-
-def test_a_fold_without_an_event_is_predicted_by_the_others():
-    x, y = table()
-    fold = np.where(np.flatnonzero(y == 0)[0] == np.arange(60), 2, np.arange(60) % 2)
-    assert np.isfinite(cross_fit(x, y, fold, SETTINGS)).all()
 
 
 def test_forty_candidates_and_twenty_events_are_shrunk_and_their_separation_said():

@@ -4,14 +4,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.optimize import minimize
 from scipy.special import expit
 
 from hepred_lib.errors import InputError
 from hepred_lib.stats.curves import Basis, bend, spline_basis, spline_knots, split_term
-from hepred_lib.stats.development import DevelopedModel, DevelopmentSettings, cross_fit, develop
+from hepred_lib.stats.development import DevelopedModel, DevelopmentSettings, develop
 from hepred_lib.stats.effects import model_effects, multivariable_odds_ratios
-from hepred_lib.stats.logistic import Coding, fit_logistic
+from hepred_lib.stats.logistic import Coding, fit_logistic, profile_limits
 from hepred_lib.stats.nomogram import Nomogram, build_nomogram, nomogram_axes
 from hepred_lib.stats.sensitivity import curved_models
 
@@ -45,16 +44,10 @@ def of_rms():
     return table, told, terms
 
 
-def test_knots_are_harrells_quantiles():
-    assert spline_knots(np.arange(101.0), 3).tolist() == [10, 50, 90]
-    assert spline_knots(np.arange(101.0), 4).tolist() == [5, 35, 65, 95]
-
-
 @pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda: spline_knots([0, 1] * 20), "values must spread enough for 4 different knots"),
-        (lambda: spline_knots(np.arange(9.0), 2), r"n_knots must be one of \[3, 4, 5\]"),
         *((lambda k=k: spline_basis([1.0, 2.0], k), "knots must be") for k in ([0, 1], [0, 2, 1], [0, 1, np.nan])),
         (
             lambda: develop(*cohort(), DevelopmentSettings(("log(nothing)",), n_resamples=2)),
@@ -67,12 +60,11 @@ def test_what_makes_no_curve_is_refused(call, message):
         call()
 
 
-def test_the_basis_by_hand():
+def test_the_basis_by_hand_is_straight_outside_its_knots_and_smooth_within():
+    assert spline_knots(np.arange(101.0)).tolist() == [5, 35, 65, 95], "Harrell's quantiles"
     # Between the knots 0, 1, 2: x^3 / 4; at 3: (27 - 2 * 8 + 1) / 4.
     assert spline_basis([-1, 1, 3], [0, 1, 2])[:, 0].tolist() == [0, 0.25, 3.0]
-
-
-def test_the_spline_is_straight_outside_its_knots_and_smooth_within():
+    assert bend("log(x)", [0.5], [0.0, 0.1, 0.5, 1.0])[:, 0].tolist() == [np.log(0.5)] * 3 + [0.0]
     grid = np.linspace(-5, 5, 2001)
     second = np.diff(spline_basis(grid, [-2, -1, 1, 2]), 2, axis=0)
     assert np.abs(second[(grid[1:-1] < -2.01) | (grid[1:-1] > 2.01)]).max() < 1e-10
@@ -83,7 +75,7 @@ def test_fits_with_splines_and_a_logarithm_are_those_of_rms(of_rms):
     table, told, terms = of_rms
     x = table[["age", "sbp", "onset_h", "gcs"]]
     basis = Basis.fit(Coding.of(x), terms, x.to_numpy(dtype=float))
-    fit = fit_logistic(basis.frame(Coding.of(x).matrix(x)), table["y"])
+    fit = fit_logistic(pd.DataFrame(basis.expand(x.to_numpy(dtype=float)), columns=list(basis.names)), table["y"])
     for term in ("age", "sbp"):
         assert basis.curves[f"spline({term})"] == pytest.approx(told["knots"][term])
     assert fit.coefficients == pytest.approx(told["coefficients"], rel=1e-6)
@@ -100,31 +92,18 @@ def test_the_effect_of_a_spline_and_its_error_are_those_of_rms(of_rms):
     assert effects.standard_errors[0] == pytest.approx(told["age_contrast_error"], rel=1e-6)
 
 
-def test_profile_limits_of_a_spline_are_those_of_its_contrast():
+def test_profile_limits_of_a_spline_are_those_of_its_contrast_as_a_column():
     x, y = cohort(gaps=False)
     model = develop(x, y, DevelopmentSettings(("spline(age)",), forced=("spline(age)",), n_resamples=2))
-    row = multivariable_odds_ratios(model, x, y).iloc[0]
     low, _, high = model.curves["spline(age)"]
     line, bent = np.diff(bend("spline(age)", model.curves["spline(age)"], [low, high]), axis=0)[0]
-    columns = model.basis.expand(x[["age"]].to_numpy())
-    # With the contrast held at its limit, the best fit of what is left is 3.841 below the top.
-    for end in ("profile_low", "profile_high"):
-        held = np.log(row[end]) * columns[:, 0] / line
-        left = columns[:, 1] - columns[:, 0] * bent / line
-        best = _best_with_offset(left, held, y)
-        top = fit_logistic(pd.DataFrame(columns, columns=["a", "b"]), y.reset_index(drop=True)).log_likelihood
-        assert 2 * (top - best) == pytest.approx(3.8415, abs=1e-3)
-
-
-def _best_with_offset(left, offset, y):
-    """Maximized log-likelihood of an intercept and one column beside an offset: a slow twin."""
-    scaled = (left - left.mean()) / left.std()
-
-    def loss(beta):
-        eta = offset + beta[0] + beta[1] * scaled
-        return float(np.sum(np.logaddexp(0, eta) - y * eta))
-
-    return -minimize(loss, [0.0, 0.0], method="BFGS", options={"gtol": 1e-9}).fun
+    straight, curved = model.basis.expand(x[["age"]].to_numpy()).T
+    columns = np.column_stack([straight / line, curved - straight * bent / line])
+    design = np.column_stack([np.ones(len(y)), (columns - columns.mean(axis=0)) / columns.std(axis=0)])
+    limits = profile_limits([design], y.to_numpy(float), np.zeros(3), 1, level=0.95, penalized=False)
+    row = multivariable_odds_ratios(model, x, y).iloc[0]
+    expected = np.exp(np.array(limits) / columns[:, 0].std())
+    assert [row["profile_low"], row["profile_high"]] == pytest.approx(expected.tolist(), rel=1e-5)
 
 
 def test_selection_finds_the_curves_that_are_true(developed):
@@ -133,16 +112,11 @@ def test_selection_finds_the_curves_that_are_true(developed):
     assert model.inclusion_frequency["spline(age)"] > 0.9 > 0.5 > model.inclusion_frequency["age"]
 
 
-def test_a_model_with_curves_is_rebuilt_from_its_files(developed):
+def test_the_definition_in_the_file_gives_the_probability_and_the_model_is_rebuilt_from_it(developed):
     x, _, model = developed
-    stored = json.loads(json.dumps(model.to_json())), json.loads(json.dumps(model.imputer.to_json()))
-    again = DevelopedModel.from_json(*stored)
+    known, stored = x.dropna(), json.loads(json.dumps(model.to_json()))
+    again = DevelopedModel.from_json(stored, json.loads(json.dumps(model.imputer.to_json())))
     assert again.predict(x) == pytest.approx(model.predict(x), abs=1e-14)
-
-
-def test_the_definition_in_the_file_gives_the_probability(developed):
-    x, _, model = developed
-    known, stored = x.dropna(), model.to_json()
     (floor,), (t1, t2, t3) = stored["curves"]["log(volume)"], stored["curves"]["spline(age)"]
     a, b, c = (np.maximum(known["age"] - knot, 0) ** 3 for knot in (t1, t2, t3))
     bent = (a - b * (t3 - t1) / (t3 - t2) + c * (t2 - t1) / (t3 - t2)) / (t3 - t1) ** 2
@@ -168,28 +142,8 @@ def test_a_curve_moves_probabilities_where_the_effect_is_curved_and_hardly_where
     assert table.loc["as selected", "largest_change"] == 0
     assert table.loc["spline(age)", "auc"] > table.loc["as selected", "auc"] + 0.02
     assert table.loc["spline(age)", "median_change"] > 0.02
-
-
-def test_a_model_of_no_term_has_no_curve():
-    x, y = cohort(gaps=False)
-    model = develop(x, y, DevelopmentSettings(("noise",), alpha=1e-12, n_resamples=2))
-    assert curved_models(x, y, model, []).empty
-
-
-def test_cross_fitting_places_the_knots_without_the_fold():
-    x, y = cohort(gaps=False)
-    settings = DevelopmentSettings(("spline(age)",), forced=("spline(age)",), n_resamples=2)
-    fold = np.arange(len(x)) % 2
-    far = (fold == 0) & (np.arange(len(x)) > len(x) // 2)
-    moved = x.assign(age=np.where(far, x["age"] + 300, x["age"]))
-    before, after = (cross_fit(table, y, fold, settings) for table in (x, moved))
-    stayed = (fold == 0) & ~far
-    assert after[stayed] == pytest.approx(before[stayed])
-    assert after[fold == 1] != pytest.approx(before[fold == 1])
-
-
-def test_values_below_the_smallest_of_development_have_its_logarithm():
-    assert bend("log(x)", [0.5], [0.0, 0.1, 0.5, 1.0])[:, 0].tolist() == [np.log(0.5)] * 3 + [0.0]
+    nothing = develop(x, y, DevelopmentSettings(("noise",), alpha=1e-12, n_resamples=2))
+    assert curved_models(x, y, nothing, []).empty
 
 
 @pytest.mark.parametrize(

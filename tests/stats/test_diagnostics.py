@@ -8,16 +8,12 @@ from hepred_lib.stats.diagnostics import events_per_parameter, linearity_tests, 
 from hepred_lib.stats.logistic import fit_logistic
 
 
-def cohort(n=600, seed=0, *, curved=True):
+def cohort(n=600, seed=0):
     rng = np.random.default_rng(seed)
     x = pd.DataFrame({"sbp": rng.normal(165, 25, n), "age": rng.normal(65, 12, n)})
     x["place"] = pd.Categorical(rng.choice(["deep", "lobar", "stem"], n))
     z = (x["sbp"] - 165) / 25
-    return x, (rng.random(n) < expit((z**2 if curved else z) - 1)).to_numpy(dtype=int)
-
-
-def test_the_rarer_class_counts():
-    assert events_per_parameter([1, 1, 1, 0], 2) == 0.5
+    return x, (rng.random(n) < expit(z**2 - 1)).to_numpy(dtype=int)
 
 
 def test_the_factor_of_a_number_is_that_of_its_regression_on_the_others():
@@ -42,13 +38,6 @@ def test_a_category_has_one_factor_whatever_its_reference_level():
     assert factors[0] > 1.1
 
 
-def test_collinear_columns_have_an_infinite_factor():
-    x, _ = cohort(50)
-    table = variance_inflation(x.assign(twice=2 * x["age"])).set_index("predictor")
-    assert np.isinf(table.loc[["age", "twice"], "gvif"]).all()
-    assert table.loc["sbp", "gvif"] < 2
-
-
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -65,34 +54,21 @@ def test_what_cannot_be_diagnosed_is_refused(call, message):
         call(*cohort())
 
 
-def test_a_curved_effect_is_found_and_a_straight_one_is_not_called_curved():
+def test_the_linearity_test_is_the_difference_of_two_fits_and_finds_the_curved_effect():
     x, y = cohort()
     table = linearity_tests(x, y, ["sbp", "age"]).set_index("column")
     assert table.loc["sbp", "p"] < 1e-6 < 0.01 < table.loc["age", "p"]
-
-
-def test_the_linearity_test_is_the_difference_of_two_fits():
-    x, y = cohort(curved=False)
-    terms = spline_basis(x["sbp"], spline_knots(x["sbp"], 3))
-    gain = fit_logistic(x.assign(curve=terms[:, 0]), y).log_likelihood - fit_logistic(x, y).log_likelihood
-    assert linearity_tests(x, y, ["sbp"], n_knots=3)["statistic"][0] == pytest.approx(2 * gain)
+    terms = spline_basis(x["sbp"], spline_knots(x["sbp"]))
+    gain = fit_logistic(x.assign(a=terms[:, 0], b=terms[:, 1]), y).log_likelihood - fit_logistic(x, y).log_likelihood
+    assert table.loc["sbp", "statistic"] == pytest.approx(2 * gain)
 
 
 @pytest.mark.parametrize(
     ("change", "reason"),
-    [(lambda x, y: np.arange(600) % 2, "different knots"), (lambda x, y: y + 0.001 * x["sbp"], "separate")],
+    [(lambda x, y: np.arange(600) % 2, "4 different knots"), (lambda x, y: y + 0.001 * x["sbp"], "separate")],
 )
 def test_a_column_that_cannot_be_tested_says_why(change, reason):
     x, y = cohort()
     row = linearity_tests(x.assign(sbp=change(x, y)), y, ["sbp"]).iloc[0]
     assert np.isnan(row["p"])
     assert reason in row["note"]
-
-
-def test_nearly_collinear_spline_columns_of_few_events_are_estimable():
-    for seed in range(20):
-        rng = np.random.default_rng(seed)
-        inr = pd.Series(np.round(np.exp(rng.gamma(1.2, 0.25, 36)), 2), name="inr")
-        y = (rng.random(36) < 0.2).astype(int)
-        if y.sum() > 3:
-            assert linearity_tests(inr.to_frame(), pd.Series(y), ["inr"])["p"].between(0, 1).all()

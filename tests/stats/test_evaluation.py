@@ -33,22 +33,18 @@ def plain(value):
     return value is None or type(value) in (int, float, str)
 
 
-def test_keys_and_types_are_those_of_results_json():
-    y, models = sample()
-    result = evaluate(y, models["image"], 0.3)
-    assert set(result) == KEYS
-    assert plain(result)
-    assert result["notes"] == []
-
-
-def test_figures_are_those_of_the_single_functions():
+def test_keys_and_types_are_those_of_results_json_and_figures_those_of_the_single_functions():
     y, models = sample()
     p = models["image"]
     result = evaluate(y, p, np.float64(0.3))
+    assert set(result) == KEYS
+    assert plain(result)
+    assert result["notes"] == []
     interval, table, figures = auc_interval(y, p, method="logit"), confusion(y, p, 0.3), calibrate(y, p)
     assert (result["auc"], result["auc_ci"]) == (interval.auc, [interval.low, interval.high])
     assert (result["tp"], result["ppv"], result["ppv_ci"]) == (table.tp, table.ppv, [table.ppv_low, table.ppv_high])
     assert (result["calibration_slope"], result["brier_scaled"]) == (figures.slope, figures.brier_scaled)
+    assert null_accuracy([1] * 21 + [0] * 86) == pytest.approx(0.804, abs=5e-4), "of the published test set"
 
 
 def test_what_calibration_says_follows_from_its_intervals():
@@ -60,10 +56,6 @@ def test_what_calibration_says_follows_from_its_intervals():
     assert read([0.5, 0.9], [0.1, 0.4]) == "the outcome is more frequent than predicted; predictions are too extreme"
     assert read([1.1, 2.9], [-0.4, -0.1]).endswith("less frequent than predicted; predictions are not extreme enough")
     assert read(None, [0.1, 0.4]) == "cannot be estimated"
-
-
-def test_calling_nobody_positive_on_the_published_test_set():
-    assert null_accuracy([1] * 21 + [0] * 86) == pytest.approx(0.804, abs=5e-4)
 
 
 def test_comparison_is_the_paired_delong_test():
@@ -98,6 +90,7 @@ def test_what_cannot_be_computed_is_none_with_a_reason(case):
     assert missing <= {name for name, value in result.items() if value is None}
     assert reason in " ".join(result["notes"])
     json.dumps(result, allow_nan=False)
+    assert result["brier"] == pytest.approx(np.mean((np.array(y) - p) ** 2)), "the rest is still told"
 
 
 @pytest.mark.parametrize(("y", "reason"), [([0, 0, 0, 0], "outcome 0"), ([0, 0, 0, 1], "needs two in each class")])
@@ -111,9 +104,3 @@ def test_a_comparison_without_variance_is_none_with_a_reason(y, reason):
 def test_a_threshold_that_is_none_is_refused(wrong):
     with pytest.raises(ValueError, match="threshold must be a number"):
         evaluate([0, 1], [0.2, 0.7], wrong)
-
-
-def test_without_events_the_rest_is_still_told():
-    result = evaluate([0, 0, 0, 0], [0.1, 0.2, 0.3, 0.6], 0.5)
-    assert (result["accuracy"], result["specificity"], result["fp"], result["npv"]) == (0.75, 0.75, 1, 1.0)
-    assert result["brier"] == pytest.approx(0.125)

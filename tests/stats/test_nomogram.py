@@ -59,15 +59,11 @@ def test_reading_the_axes_of_two_hundred_new_patients_gives_the_models_probabili
     stored = pd.read_csv(io.StringIO(nomogram_axes(nomogram).to_csv(index=False)))
     read = [read_off(stored, row) for _, row in new.iterrows()]
     assert read == pytest.approx(model.predict(new).tolist(), abs=0.005)
-
-
-def test_the_stored_scale_gives_the_same_probability(model, nomogram):
-    new, _ = patients(20, 2)
-    stored = json.loads(json.dumps(nomogram.to_json()))
-    for (_, patient), p in zip(new.iterrows(), model.predict(new), strict=True):
-        total = sum(a["points_per_unit"] * (patient[n] - a["zero_at"]) for n, a in stored["numbers"].items())
-        total += sum(levels[patient[n]] for n, levels in stored["levels"].items())
-        assert expit(stored["logit_at_zero"] + total / stored["points_per_logit"]) == pytest.approx(p)
+    scale = json.loads(json.dumps(nomogram.to_json()))
+    for (_, patient), p in list(zip(new.iterrows(), model.predict(new), strict=True))[:20]:
+        total = sum(a["points_per_unit"] * (patient[n] - a["zero_at"]) for n, a in scale["numbers"].items())
+        total += sum(levels[patient[n]] for n, levels in scale["levels"].items())
+        assert expit(scale["logit_at_zero"] + total / scale["points_per_logit"]) == pytest.approx(p)
         assert nomogram.probability(total) == pytest.approx(p)
 
 

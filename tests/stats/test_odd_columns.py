@@ -34,21 +34,15 @@ COLLINEAR = {
 
 
 @pytest.mark.parametrize("add", COLLINEAR.values(), ids=COLLINEAR)
-def test_a_collinear_candidate_is_named_and_moves_no_prediction(add):
+def test_a_collinear_candidate_is_named_moves_no_prediction_and_leaves_no_gap_in_a_table(add):
     x, y = cohort()
-    settings = DevelopmentSettings(tuple(x), alpha=0.9, n_imputations=2, n_resamples=4)
-    wider = DevelopmentSettings((*x, "copy"), alpha=0.9, n_imputations=2, n_resamples=4)
-    model = develop(add(x), y, wider)
+    table, few = add(x), {"n_imputations": 2, "n_resamples": 4}
+    model = develop(table, y, DevelopmentSettings((*x, "copy"), alpha=0.9, **few))
     assert "copy" not in model.path
     assert any("copy" in note and "ollinear" in note for note in model.notes)
-    assert np.abs(model.predict(add(x)) - develop(x, y, settings).predict(x)).max() < 0.02
-
-
-@pytest.mark.parametrize("add", COLLINEAR.values(), ids=COLLINEAR)
-def test_collinear_candidates_have_tables_without_gaps(add):
-    x, y = cohort()
-    table = add(x)
-    model = develop(table, y, DevelopmentSettings(tuple(table), forced=tuple(table), n_imputations=2, n_resamples=4))
+    without = develop(x, y, DevelopmentSettings(tuple(x), alpha=0.9, **few))
+    assert np.abs(model.predict(table) - without.predict(x)).max() < 0.02
+    model = develop(table, y, DevelopmentSettings(tuple(table), forced=tuple(table), **few))
     odds = multivariable_odds_ratios(model, table, y)
     assert odds.drop(columns=["name", "method"]).notna().all(axis=None)
     assert "Without coefficient" in " ".join(model.notes)
@@ -115,43 +109,22 @@ def test_neither_one_extreme_value_nor_a_column_known_in_one_fold_stops_the_cros
     assert compare_penalties(x, y, fold, p).notna().all(axis=None)
 
 
-def test_separating_resamples_are_counted_and_cannot_outweigh_the_others():
-    rng = np.random.default_rng(4)
-    x = pd.DataFrame({"marker": np.r_[rng.normal(0, 1, 12), rng.normal(3.2, 1, 6)]})
-    y = np.repeat([0, 1], [12, 6])
-    model = develop(x, y, DevelopmentSettings(("marker",), forced=("marker",), n_resamples=40))
-    assert any("resamples separate the outcome" in note for note in model.notes)
-    assert 0 <= model.shrinkage <= 1
-    assert 0 <= model.optimism["slope_corrected"] <= 2
-
-
-def saddle(seed=3):
-    """A separating score: held far out, its penalized likelihood has a saddle, to which Newton's steps lead."""
-    rng = np.random.default_rng(seed)
-    y = np.repeat([0.0, 1.0], [60, 20])
+@pytest.mark.parametrize("seed", [3, 17])
+def test_a_separating_score_has_profile_limits(seed):
+    """Held far out, its penalized likelihood has a saddle, to which Newton's steps lead."""
+    rng, y = np.random.default_rng(seed), np.repeat([0.0, 1.0], [60, 20])
     score = 10 * y + rng.random(80)
     design = np.column_stack([np.ones(80), rng.normal(size=80) - y, (score - score.mean()) / score.std()])
-    return design, y
-
-
-@pytest.mark.parametrize("seed", [3, 6, 7, 17, 19])
-def test_a_separating_score_has_profile_limits(seed):
-    design, y = saddle(seed)
     for column in (1, 2):
         low, high = profile_limits([design], y, np.zeros(3), column, level=0.95, penalized=True)
         assert -np.inf < low < high < np.inf
-
-
-def test_the_search_ends_where_the_likelihood_is_flat_to_rounding():
-    design, y = saddle()
     free = np.array([True, True, False])
-    for value in np.linspace(2.0, 12.0, 21):
+    for value in (2.0, 7.0, 12.0):  # the search ends where the likelihood is flat to rounding
         found, reached = maximize(design, y, np.array([-3.0, 0, value]), free=free, penalized=True)
-        again = maximize(design, y, found, free=free, penalized=True)[1]
-        assert again == pytest.approx(reached, abs=1e-9)
+        assert maximize(design, y, found, free=free, penalized=True)[1] == pytest.approx(reached, abs=1e-9)
 
 
-@pytest.mark.parametrize("size", [1e-4, 1.0, 1e4])
+@pytest.mark.parametrize("size", [1e-4, 1e4])
 def test_a_large_cohort_has_profile_limits_whatever_the_unit(size):
     rng = np.random.default_rng(0)
     n = 50_000

@@ -10,26 +10,20 @@ from hepred_lib.stats.published import (
     published_performance,
 )
 
-PUBLISHED = {"image": (67.3, 81.0, 64.0), "clinical": (74.8, 81.0, 73.3), "integrated": (81.3, 76.2, 82.6)}
 IMAGE, CLINICAL, INTEGRATED = (hanley_mcneil_interval(value, 21, 86) for value in (0.76, 0.81, 0.83))
 
 
-def test_the_nine_published_figures_fit_exactly_five_test_sets():
-    sizes = consistent_test_sets(PUBLISHED)[["n_positive", "n_negative"]].drop_duplicates()
+def test_the_nine_published_figures_fit_exactly_five_test_sets_the_smallest_with_these_counts():
+    table = consistent_test_sets(PERCENTAGES)
+    sizes = table[["n_positive", "n_negative"]].drop_duplicates()
     assert sizes.values.tolist() == [[21 * k, 86 * k] for k in range(1, 6)]
-
-
-def test_the_smallest_test_set_has_the_expected_counts():
-    smallest = consistent_test_sets(PUBLISHED, n_max=107).set_index("model")[["tp", "fn", "fp", "tn"]]
     expected = {"image": [17, 4, 31, 55], "clinical": [17, 4, 23, 63], "integrated": [16, 5, 15, 71]}
+    smallest = table.iloc[:3].set_index("model")[["tp", "fn", "fp", "tn"]]
     assert {model: row.tolist() for model, row in smallest.iterrows()} == expected
 
 
-def test_figures_that_fit_nothing_give_an_empty_table():
-    assert consistent_test_sets({"one": (10.0, 100.0, 100.0)}, n_max=50).empty
-
-
 def test_enumeration_equals_trying_every_table():
+    assert consistent_test_sets({"one": (10.0, 100.0, 100.0)}, n_max=50).empty
     figures = (75.0, 66.7, 77.8)
     found = consistent_test_sets({"one": figures}, n_max=16)[["tp", "fn", "fp", "tn"]].values.tolist()
     tables = [
@@ -43,20 +37,16 @@ def test_enumeration_equals_trying_every_table():
     assert found == tables == [[2, 1, 2, 7]]
 
 
-@pytest.mark.parametrize(("correlation", "expected"), [(0, 0.42), (0.5, 0.26), (0.8, 0.075), (0.9, 0.013)])
-def test_published_aucs_differ_significantly_only_if_highly_correlated(correlation, expected):
-    assert difference_p(IMAGE, INTEGRATED, correlation) == pytest.approx(expected, abs=0.005)
-
-
-@pytest.mark.parametrize(
-    ("a", "b", "expected"), [(IMAGE, CLINICAL, 0.919), (CLINICAL, INTEGRATED, 0.986), (IMAGE, INTEGRATED, 0.836)]
-)
-def test_critical_correlation_of_the_published_aucs(a, b, expected):
-    assert critical_correlation(a, b) == pytest.approx(expected, abs=5e-4)
+def test_published_aucs_differ_significantly_only_if_highly_correlated():
+    found = [difference_p(IMAGE, INTEGRATED, correlation) for correlation in (0, 0.5, 0.8, 0.9)]
+    assert found == pytest.approx([0.42, 0.26, 0.075, 0.013], abs=0.005)
+    pairs = (IMAGE, CLINICAL), (CLINICAL, INTEGRATED), (IMAGE, INTEGRATED)
+    assert [critical_correlation(*pair) for pair in pairs] == pytest.approx([0.919, 0.986, 0.836], abs=5e-4)
 
 
 def test_the_stored_figures_are_those_of_the_abstract():
-    assert PERCENTAGES == PUBLISHED
+    image, clinical, integrated = (67.3, 81.0, 64.0), (74.8, 81.0, 73.3), (81.3, 76.2, 82.6)
+    assert {"image": image, "clinical": clinical, "integrated": integrated} == PERCENTAGES
     assert AUCS == {"image": 0.76, "clinical": 0.81, "integrated": 0.83}
     found = hanley_mcneil_interval(0.81, 21, 86)
     assert (found.low, found.high, found.standard_error) == pytest.approx((0.692, 0.928, 0.060), abs=5e-4)

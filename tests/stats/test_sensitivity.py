@@ -102,16 +102,11 @@ def test_it_keeps_the_prevalence_and_the_lasso_drops_noise(penalty, at_most):
         assert kept.sum() <= at_most
 
 
-def test_units_do_not_matter():
-    x, y = penalized_cohort()
-    one, two = (fit_penalized(t, y, n_imputations=1, n_folds=3).predict(t) for t in (x, x.assign(b=1000 * x["b"] + 7)))
-    assert one == pytest.approx(two, abs=1e-4)
-
-
 def test_a_folds_outcomes_do_not_reach_its_probabilities():
     x, y = penalized_cohort(100)
     fold = np.arange(100) % 2
-    p, flipped = (cross_fit_penalized(x, z, fold, penalty="ridge", n_imputations=1) for z in (y, np.where(fold, 1 - y, y)))  # fmt: skip # noqa: E501
+    ridge = {"penalty": "ridge", "n_imputations": 1}
+    p, flipped = (cross_fit_penalized(x, z, fold, **ridge) for z in (y, np.where(fold, 1 - y, y)))
     assert (p[fold == 1] == flipped[fold == 1]).all()
 
 
@@ -147,9 +142,5 @@ def test_penalties_are_set_against_the_models_own_probabilities():
     table = compare_penalties(x, y, fold, p, seed=3).set_index("penalty")
     assert table.loc["ridge", ["difference", "p"]].tolist() == [0, 1]
     assert table.loc["lasso", "difference"] == pytest.approx(table.loc["lasso", "auc"] - table.loc["ridge", "auc"])
-
-
-def test_too_few_of_a_class_allow_no_comparison():
-    x, _ = penalized_cohort(60)
-    y = (np.arange(60) < 9).astype(int)
-    assert compare_penalties(x, y, np.arange(60) % 2, np.full(60, 0.15)).empty
+    nine = (np.arange(120) < 9).astype(int)
+    assert compare_penalties(x, nine, fold, p).empty, "too few of a class"

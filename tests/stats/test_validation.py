@@ -1,4 +1,4 @@
-"""Repeated cross-validation, against a slow twin that selects and fits each training part by itself."""
+"""Repeated cross-validation, against a slow twin that selects and fits each training part by itself; instability."""
 
 from dataclasses import replace
 
@@ -11,7 +11,15 @@ from sklearn.model_selection import StratifiedKFold
 from hepred_lib.stats.development import DevelopmentSettings, develop
 from hepred_lib.stats.logistic import fit_logistic
 from hepred_lib.stats.selection import forward_select
-from hepred_lib.stats.validation import cross_validate, judge_held_out, validation_figures, validation_table
+from hepred_lib.stats.validation import (
+    calibration_instability,
+    cross_validate,
+    judge_held_out,
+    mean_absolute_prediction_error,
+    patient_instability,
+    validation_figures,
+    validation_table,
+)
 
 NAMES = ("a", "b", "c", "d")
 SETTINGS = DevelopmentSettings(NAMES, n_imputations=2, n_resamples=10, seed=4)
@@ -43,7 +51,7 @@ def test_each_repeat_is_that_of_selecting_and_fitting_without_each_part():
 
 
 def test_bootstrap_and_cross_validation_agree_where_patients_are_many():
-    x, y = patients(800, gaps=0.1)
+    x, y = patients(600, gaps=0.1)
     model = develop(x, y, replace(SETTINGS, n_resamples=50))
     repeats = cross_validate(model, x, y, n_repeats=3)
     table = validation_table(model, repeats, y, model.predict(x)).set_index("figure")
@@ -60,9 +68,9 @@ def test_a_column_that_a_part_does_not_know_is_chosen_in_none():
     assert found.notna().all(axis=None)
 
 
-def test_too_few_patients_of_an_outcome_or_no_repeat_give_no_row():
-    x, y = patients()
-    model = develop(x, y, SETTINGS)
+def test_too_few_patients_of_an_outcome_or_no_repeat_give_no_row_and_a_model_of_nothing_no_slope():
+    x, y = patients(effect=0.0)
+    model = develop(x, y, replace(SETTINGS, alpha=1e-9))
     none = cross_validate(model, x, y, n_repeats=0)
     rare = pd.Series(np.r_[1, 1, np.zeros(len(x) - 2)].astype(int))
     assert none.empty
@@ -71,11 +79,6 @@ def test_too_few_patients_of_an_outcome_or_no_repeat_give_no_row():
         cross_validate(model, x, y, n_folds=1)
     assert validation_table(model, none, y, model.predict(x)).empty
     assert validation_figures(none) is None
-
-
-def test_a_model_of_nothing_has_no_slope():
-    x, y = patients(effect=0.0)
-    model = develop(x, y, replace(SETTINGS, alpha=1e-9))
     repeats = cross_validate(model, x, y, n_repeats=2)
     figures = validation_figures(repeats)
     assert repeats["slope"].isna().all()
@@ -83,3 +86,42 @@ def test_a_model_of_nothing_has_no_slope():
     assert figures["slope"] is None
     assert figures["n_repeats"] == 2
     assert validation_table(model, repeats, y, np.full(len(y), y.mean()))["corrected"].isna().sum() == 1
+
+
+# Instability
+
+
+def test_figures_are_those_of_loops_over_patients_and_resamples():
+    rng = np.random.default_rng(0)
+    p = rng.uniform(0.1, 0.6, 40)
+    others = np.clip(p + rng.normal(0, 0.1, (30, 40)), 0, 1)
+    found = patient_instability(p, others, 0.3)
+    for i, own in enumerate(p):
+        errors, changed = zip(*[(abs(q - own), (q >= 0.3) != (own >= 0.3)) for q in others[:, i]], strict=True)
+        assert found.loc[i, ["error", "changed"]].tolist() == pytest.approx([np.mean(errors), np.mean(changed)])
+        assert found.loc[i, "low"] == pytest.approx(np.percentile(others[:, i], 2.5))
+    assert mean_absolute_prediction_error(p, others) == pytest.approx(found["error"].mean())
+    for given, words in (((others[:, 1:], 0.3), "a row of 40"), ((others + 1, 0.3), "from 0 to 1")):
+        with pytest.raises(ValueError, match=words):
+            patient_instability(p, *given)
+    with pytest.raises(ValueError, match="threshold"):
+        patient_instability(p, others, np.nan)
+
+
+def test_a_model_of_many_patients_is_steadier_than_one_of_few():
+    def mape(n):
+        x, y = patients(n)
+        model = develop(x, y, replace(SETTINGS, n_imputations=1))
+        assert model.resampled.shape == (10, n)
+        return mean_absolute_prediction_error(model.predict(x, shrunk=False), model.resampled)
+
+    assert mape(1000) < 0.6 * mape(150)
+
+
+def test_curves_are_left_out_where_a_model_gives_one_probability():
+    rng = np.random.default_rng(0)
+    p = rng.uniform(0.1, 0.6, 200)
+    y = (rng.random(200) < p).astype(int)
+    curves = calibration_instability(y, np.stack([p, np.full(200, 0.3), p**2]), np.linspace(0, 1, 11))
+    assert len(curves) == 2
+    assert abs(np.nanmean(curves[0] - np.linspace(0, 1, 11))) < 0.1
