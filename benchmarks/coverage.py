@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit
 from scipy.stats import chi2, norm
 
+from hepred_lib.stats.bootstrap import percentile_interval
 from hepred_lib.stats.calibration import calibrate, closed_test
 from hepred_lib.stats.decision import decision_curve, net_benefit_difference
 from hepred_lib.stats.discrimination import auc_interval, binormal_separation, bootstrap_auc_interval, compare_auc
@@ -102,14 +103,26 @@ def net_benefit_intervals(
     """Net benefit of the first model and its gain over the second."""
     thresholds = np.array(THRESHOLDS)
     truth = [true_net_benefit(auc, prevalence, thresholds) for auc in AUCS]
-    for band in ("wilson", "bootstrap")[: 2 if n_resamples else 1]:
-        how = {"band": band, "n_resamples": n_resamples, "rng": rng}
-        curve = decision_curve(y, {"a": risk[0]}, thresholds, **how).query("model == 'a'")
-        gain = net_benefit_difference(y, *risk, thresholds, **how)
+    curve = decision_curve(y, {"a": risk[0]}, thresholds).query("model == 'a'")
+    gain = net_benefit_difference(y, *risk, thresholds)
+    bands = {"wilson": [table[["low", "high"]].to_numpy().T for table in (curve, gain)]}
+    if n_resamples:
+        first, second = (p[:, None] >= thresholds for p in risk)
+        worth = np.where(y[:, None] == 1, 1.0, -thresholds / (1 - thresholds))
+        gains = first * worth, (first.astype(float) - second) * worth
+        bands["bootstrap"] = [bootstrap_limits(each, n_resamples, rng) for each in gains]
+    for band, (of_first, of_gain) in bands.items():
         for k, threshold in enumerate(THRESHOLDS):
-            yield f"net benefit at {threshold}, {band}", truth[0][k], tuple(curve[["low", "high"]].iloc[k])
-            limits = tuple(gain[["low", "high"]].iloc[k])
+            yield f"net benefit at {threshold}, {band}", truth[0][k], (of_first[0][k], of_first[1][k])
+            limits = of_gain[0][k], of_gain[1][k]
             yield f"net-benefit difference at {threshold}, {band}", truth[0][k] - truth[1][k], limits
+
+
+def bootstrap_limits(gain: NDArray, n_resamples: int, rng: np.random.Generator) -> tuple[NDArray, NDArray]:
+    """Percentile limits, shape (t,), of the mean of what each patient gains, shape (n, t), over resamples."""
+    n = len(gain)
+    weights = rng.multinomial(n, np.full(n, 1 / n), size=n_resamples) / n
+    return percentile_interval(weights @ gain)
 
 
 def coverage(n_simulations: int, n_resamples: int, seed: int) -> pd.DataFrame:

@@ -356,15 +356,15 @@ def recalibrations(y: ArrayLike, p: ArrayLike) -> dict[str, tuple[float, float]]
     return dict(zip(METHODS, ((0.0, 1.0), (found.in_the_large, 1.0), (found.intercept, found.slope)), strict=True))
 
 
-def closed_test(y: ArrayLike, p: ArrayLike, *, alpha: float = 0.05) -> Update:
-    """Choose among the frozen model, its intercept and its intercept and slope.
+def closed_test(y: ArrayLike, p: ArrayLike) -> Update:
+    """Choose among the frozen model, its intercept and its intercept and slope, by two tests at the 5 % level.
+
+    Testing in this order keeps the chance of any needless change at 5 %.
 
     Parameters
     ----------
     y, p
         As for `recalibrations`.
-    alpha : float
-        Of both tests; testing in this order keeps the chance of any needless change at alpha.
 
     Returns
     -------
@@ -374,13 +374,12 @@ def closed_test(y: ArrayLike, p: ArrayLike, *, alpha: float = 0.05) -> Update:
     Raises
     ------
     ValueError
-        As `recalibrations`; for an alpha outside (0, 1).
+        As `recalibrations`.
 
     References
     ----------
     Vergouwe Y et al. Stat Med 2017;36:4529-4539.
     """
-    checks.between(alpha, "alpha", 0, 1)
     outcome, risk = checks.outcome_and_risk(y, p)
     lines = recalibrations(outcome, risk)
     fitted = {name: float(log_likelihood(a + b * logit(risk), outcome)) for name, (a, b) in lines.items()}
@@ -388,19 +387,17 @@ def closed_test(y: ArrayLike, p: ArrayLike, *, alpha: float = 0.05) -> Update:
     p_any, p_slope = (float(chi2.sf(max(2 * gain, 0.0), df)) for gain, df in ((both - frozen, 2), (both - level, 1)))
     if not lines[METHODS[2]][1] > 0:  # also NaN
         p_any = p_slope = float("nan")
-    method = METHODS[2] if p_slope < alpha else METHODS[1]
-    method = method if p_any < alpha else METHODS[0]
+    method = METHODS[2] if p_slope < 0.05 else METHODS[1]
+    method = method if p_any < 0.05 else METHODS[0]
     return Update(method, *lines[method], p_any, p_slope, outcome.size, int(outcome.sum()))
 
 
-def cross_validated_update(
-    y: ArrayLike, p: ArrayLike, *, n_folds: int = 10, alpha: float = 0.05, seed: int = 0
-) -> NDArray[np.float64]:
+def cross_validated_update(y: ArrayLike, p: ArrayLike, *, n_folds: int = 10, seed: int = 0) -> NDArray[np.float64]:
     """Probabilities of each patient, updated by the closed test of the others.
 
     Parameters
     ----------
-    y, p, alpha
+    y, p
         As for `closed_test`.
     n_folds : int
         Stratified by outcome; as many as the rarer class has patients where those are fewer, at least two.
@@ -422,7 +419,7 @@ def cross_validated_update(
     folds = StratifiedKFold(min(n_folds, rarer), shuffle=True, random_state=seed)
     updated = np.empty(outcome.size)
     for rest, own in folds.split(risk, outcome):
-        updated[own] = closed_test(outcome[rest], risk[rest], alpha=alpha).apply(risk[own])
+        updated[own] = closed_test(outcome[rest], risk[rest]).apply(risk[own])
     return updated
 
 

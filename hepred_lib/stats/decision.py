@@ -85,16 +85,11 @@ def net_benefit_from_counts(tp: int, fp: int, *, n: int, thresholds: ArrayLike) 
     return (tp - fp * _odds(checks.strictly_inside(thresholds, "thresholds"))) / n
 
 
-def decision_curve(
-    y: ArrayLike,
-    predictions: Mapping[str, ArrayLike],
-    thresholds: ArrayLike,
-    *,
-    band: str = "wilson",
-    n_resamples: int = 0,
-    rng: np.random.Generator | None = None,
-) -> pd.DataFrame:
+def decision_curve(y: ArrayLike, predictions: Mapping[str, ArrayLike], thresholds: ArrayLike) -> pd.DataFrame:
     """Net benefit of several models, of treating all and of treating none, with pointwise 95 % bands.
+
+    The bands combine the Wilson intervals of true and false positives; they cover about 95 % with twenty events, where
+    the bootstrap's percentiles cover 92-94 % (benchmarks/coverage.py).
 
     Parameters
     ----------
@@ -103,11 +98,6 @@ def decision_curve(
         Predicted probabilities by model.
     thresholds : array_like, shape (t,)
         Strictly between 0 and 1.
-    band : {"wilson", "bootstrap"}
-        "wilson" combines the Wilson intervals of true and false positives; it covers about 95 % with twenty events,
-        where the bootstrap's percentiles cover 92-94 % (benchmarks/coverage.py).
-    n_resamples, rng
-        For the bootstrap alone; all models see the same resampled patients.
 
     Returns
     -------
@@ -117,11 +107,11 @@ def decision_curve(
     Raises
     ------
     ValueError
-        As `net_benefit`; for a model named "all" or "none", an unknown band, or a bootstrap without resamples.
+        As `net_benefit`; for a model named "all" or "none".
 
     References
     ----------
-    Vickers AJ, Elkin EB. Med Decis Making 2006;26:565-574. Band: `proportions.combination_interval`.
+    Vickers AJ, Elkin EB. Med Decis Making 2006;26:565-574. Band: `operating_point.combination_interval`.
     """
     if reserved := {"all", "none"} & set(predictions):
         raise ValueError(
@@ -133,10 +123,9 @@ def decision_curve(
     # Treating everybody is a model that is always sure, treating nobody one that never reaches a threshold.
     checked |= {"all": (outcome, np.ones(outcome.size)), "none": (outcome, np.zeros(outcome.size))}
     nobody = np.zeros((outcome.size, thresholds.size), dtype=bool)
-    weights = _weights(band, outcome.size, n_resamples, rng)
     curves = []
     for name, (_, p) in checked.items():
-        value, low, high = _difference(outcome, (p[:, None] >= thresholds, nobody), thresholds, weights)
+        value, low, high = _difference(outcome, p[:, None] >= thresholds, nobody, thresholds)
         if name == "none":
             low, high = value, value
         columns = {"threshold": thresholds, "net_benefit": value, "low": low, "high": high}
@@ -144,16 +133,7 @@ def decision_curve(
     return pd.concat(curves, ignore_index=True)
 
 
-def net_benefit_difference(
-    y: ArrayLike,
-    p_a: ArrayLike,
-    p_b: ArrayLike,
-    thresholds: ArrayLike,
-    *,
-    band: str = "wilson",
-    n_resamples: int = 0,
-    rng: np.random.Generator | None = None,
-) -> pd.DataFrame:
+def net_benefit_difference(y: ArrayLike, p_a: ArrayLike, p_b: ArrayLike, thresholds: ArrayLike) -> pd.DataFrame:
     """Net benefit of model a minus that of model b on the same patients, with a pointwise 95 % band.
 
     Parameters
@@ -161,8 +141,8 @@ def net_benefit_difference(
     y : array_like of 0 and 1, shape (n,)
     p_a, p_b : array_like, shape (n,)
         Predicted probabilities.
-    thresholds, band, n_resamples, rng
-        As for `decision_curve`.
+    thresholds : array_like, shape (t,)
+        Strictly between 0 and 1.
 
     Returns
     -------
@@ -172,7 +152,7 @@ def net_benefit_difference(
     Raises
     ------
     ValueError
-        As `decision_curve`.
+        As `net_benefit`.
 
     References
     ----------
@@ -181,9 +161,7 @@ def net_benefit_difference(
     thresholds = checks.strictly_inside(thresholds, "thresholds")
     outcome, a = checks.outcome_and_probability(y, p_a, "p_a")
     _, b = checks.outcome_and_probability(y, p_b, "p_b")
-    treated = (a[:, None] >= thresholds, b[:, None] >= thresholds)
-    weights = _weights(band, outcome.size, n_resamples, rng)
-    value, low, high = _difference(outcome, treated, thresholds, weights)
+    value, low, high = _difference(outcome, a[:, None] >= thresholds, b[:, None] >= thresholds, thresholds)
     if np.array_equal(a, b):
         low, high = value, value
     return pd.DataFrame({"threshold": thresholds, "difference": value, "low": low, "high": high})
@@ -308,26 +286,9 @@ def integrated_discrimination(
     return _bootstrap(outcome, new - old, n_resamples=n_resamples, rng=rng)
 
 
-def _weights(band: str, n: int, n_resamples: int, rng: np.random.Generator | None) -> NDArray | None:
-    """Share of each patient in each resample, shape (n_resamples, n); None where no bootstrap is asked for."""
-    if band not in ("wilson", "bootstrap"):
-        raise ValueError(f"band must be 'wilson' or 'bootstrap', got {band!r}.")
-    if band == "wilson":
-        return None
-    checks.at_least(n_resamples, "n_resamples", 1)
-    return checks.generator(rng).multinomial(n, np.full(n, 1 / n), size=n_resamples) / n
-
-
-def _difference(
-    y: NDArray, treated: tuple[NDArray, NDArray], thresholds: NDArray, weights: NDArray | None
-) -> tuple[NDArray, NDArray, NDArray]:
+def _difference(y: NDArray, first: NDArray, second: NDArray, thresholds: NDArray) -> tuple[NDArray, NDArray, NDArray]:
     """Net benefit of the first rule minus that of the second, with limits, each of shape (t,)."""
-    first, second = treated
     event, odds = y[:, None] == 1, _odds(thresholds)
-    if weights is not None:
-        gain = (first.astype(float) - second) * np.where(event, 1.0, -odds)
-        low, high = percentile_interval(weights @ gain)
-        return gain.mean(axis=0), low, high
     cells = (first & ~second & event, first & ~second & ~event, second & ~first & event, second & ~first & ~event)
     one = np.ones(thresholds.size)
     used = 4 if second.any() else 2  # a rule that treats nobody has no cells of its own

@@ -167,7 +167,7 @@ class Stability:
     Attributes
     ----------
     inclusion : Series
-        Share of the resamples that chose each predictor, by name; 1 for a forced one.
+        Share of the resamples that chose each predictor, by name.
     models : DataFrame
         `predictors, n_predictors, frequency`: each different set that was chosen, the most frequent first.
     coefficients : DataFrame
@@ -184,14 +184,7 @@ class Stability:
 
 
 def selection_stability(
-    x: pd.DataFrame,
-    y: ArrayLike,
-    *,
-    n_resamples: int,
-    rng: np.random.Generator,
-    rule: Rule | None = None,
-    blocks: Mapping[str, Sequence[str]] | None = None,
-    forced: Sequence[str] = (),
+    x: pd.DataFrame, y: ArrayLike, *, n_resamples: int, rng: np.random.Generator, rule: Rule | None = None
 ) -> Stability:
     """Repeat forward selection in bootstrap resamples and describe what it chose and estimated.
 
@@ -205,8 +198,6 @@ def selection_stability(
     rng : numpy.random.Generator
     rule : Rule, optional
         Criterion and entry limit; the likelihood ratio at 5 % by default.
-    blocks, forced
-        As for `forward_select`.
 
     Returns
     -------
@@ -216,13 +207,13 @@ def selection_stability(
     Raises
     ------
     ValueError
-        Missing values, one class, constant columns, unknown names, no resample.
+        Missing values, one class, constant columns, no resample.
 
     References
     ----------
     Heinze G, Wallisch C, Dunkler D. Biom J 2018;60:431-449.
     """
-    task = _Task.of(x, y, blocks, forced)
+    task = _Task.of(x, y, None, ())
     counts, paths = task.resampled(n_resamples, rng, rule or Rule())
     chosen = task.chosen(paths)
     member = task.plan.members(paths, len(task.design))
@@ -379,12 +370,8 @@ class _Task(NamedTuple):
         return counts, select_paths(self.design, self.y, counts, plan=self.plan, rule=rule)
 
     def chosen(self, paths: list[list[int]]) -> NDArray[np.bool_]:
-        """Predictors in the model at the end of each path, shape (b, predictors)."""
-        chosen = np.ones((len(paths), len(self.predictors)), dtype=bool)
-        chosen[:, list(self.plan.candidates)] = False
-        for one, path in zip(chosen, paths, strict=True):
-            one[path] = True
-        return chosen
+        """Predictors on each path, shape (b, predictors)."""
+        return np.array([np.isin(np.arange(len(self.predictors)), path) for path in paths])
 
 
 # Merits closer than this are ties, and the first column wins.

@@ -4,10 +4,11 @@ import matplotlib.image
 import matplotlib.text
 import numpy as np
 import pandas as pd
+import pypdf
 import pytest
 
 from hepred_lib.figures.catalogue import FIGURES, caption, draw
-from hepred_lib.figures.style import png
+from hepred_lib.figures.style import render
 
 TABLES = [name for name, spec in FIGURES.items() if "hu" not in spec.required]
 BY_MODEL = [name for name in TABLES if "model" in FIGURES[name].required]
@@ -18,24 +19,55 @@ def texts(figure):
     return [text.get_text() for text in figure.findobj(matplotlib.text.Text)]
 
 
-@pytest.mark.parametrize("name", FIGURES)
-def test_every_figure_draws_at_the_journals_width_in_readable_letters_within_its_page(name, drawn, examples):
-    figure, asked = drawn[name], FIGURES[name].width_mm
+@pytest.fixture(scope="module", params=FIGURES)
+def printed(request, drawn):
+    """A figure by its name, and its PDF and PNG."""
+    return request.param, drawn[request.param], render(drawn[request.param], png_dpi=72)
+
+
+def test_every_figure_has_the_journals_width_and_readable_letters_within_its_page(printed, examples):
+    name, figure, files = printed
+    asked = FIGURES[name].width_mm
     width_mm, height_mm = figure.get_size_inches() * 25.4
     assert width_mm == pytest.approx(asked(examples[name]) if callable(asked) else asked)
     assert 30 < height_mm < 240
     assert min(text.get_size() for text in figure.findobj(matplotlib.text.Text) if text.get_text()) >= 7
-    page = matplotlib.image.imread(io.BytesIO(png(figure, dpi=150)))
-    for edge in (page[:2], page[-2:], page[:, :2], page[:, -2:]):
+    page = matplotlib.image.imread(io.BytesIO(files["png"]))
+    for edge in (page[0], page[-1], page[:, 0], page[:, -1]):
         assert edge.min() == 1, "the outermost dots must be white"
 
 
-@pytest.mark.parametrize("name", TABLES)
-def test_a_table_read_back_from_csv_draws_the_same_texts_and_an_empty_one_says_why(name, examples, drawn):
-    table, why = examples[name], FIGURES[name].otherwise
-    assert texts(draw(name, pd.read_csv(io.StringIO(table.to_csv(index=False))))) == texts(drawn[name])
-    assert why in texts(draw(name, table.iloc[:0]))
-    assert caption(name, table.iloc[:0]).endswith(f" {why[0].upper()}{why[1:]}.")
+def test_drawn_again_from_csv_it_has_the_same_bytes_and_an_empty_table_says_why(printed, examples):
+    name, _, files = printed
+    data, why = examples[name], FIGURES[name].otherwise
+    if name in TABLES:
+        assert why in texts(draw(name, data.iloc[:0]))
+        assert caption(name, data.iloc[:0]).endswith(f" {why[0].upper()}{why[1:]}.")
+        data = pd.read_csv(io.StringIO(data.to_csv(index=False)))
+    assert render(draw(name, data), png_dpi=72) == files
+
+
+def fonts(page):
+    """The descriptors of all fonts of a page, those of a composite font's parts included."""
+    for font in page.get("/Resources", {}).get("/Font", {}).values():
+        for part in font.get_object().get("/DescendantFonts", [font]):
+            yield part.get_object()
+
+
+def test_a_journal_takes_its_pdf(printed):
+    _, figure, files = printed
+    assert b"CreationDate" not in files["pdf"]
+    assert b"/Producer (hepred)" in files["pdf"]
+    (page,) = pypdf.PdfReader(io.BytesIO(files["pdf"])).pages
+    assert list(fonts(page))
+    for font in fonts(page):
+        assert font["/Subtype"] in ("/TrueType", "/CIDFontType2"), "Type 3 glyphs are pictures, not letters"
+        assert "/FontFile2" in font["/FontDescriptor"].get_object(), "embedded"
+    assert float(page.mediabox.width) / 72 == pytest.approx(figure.get_size_inches()[0], abs=1e-3)
+    extracted = "".join(page.extract_text().split())
+    shown = [text for axes in figure.axes for text in (axes.title, axes.xaxis.label, axes.yaxis.label, *axes.texts)]
+    for text in filter(None, (text.get_text() for text in shown if text.get_visible())):
+        assert all("".join(line.split()) in extracted for line in text.splitlines()), text
 
 
 @pytest.mark.parametrize("name", ["montage", "odds_ratios_clinical", "roc"])

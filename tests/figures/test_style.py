@@ -3,11 +3,10 @@ import subprocess
 import sys
 
 import matplotlib.image
-import pypdf
 import pytest
 
-from hepred_lib.figures.catalogue import FIGURES, caption, draw
-from hepred_lib.figures.style import DOUBLE_MM, LETTER, MODELS, SINGLE_MM, line_styles, png, render
+from hepred_lib.figures.catalogue import caption, draw
+from hepred_lib.figures.style import LETTER, MODELS, line_styles, png, render
 
 AGAIN = """
 import runpy, sys
@@ -55,29 +54,3 @@ def test_another_process_and_a_second_rendering_give_the_same_bytes_without_torc
     run = subprocess.run(command, env={"PYTHONHASHSEED": "1"}, cwd=request.config.rootpath, capture_output=True)
     assert run.returncode == 0, run.stderr.decode()
     assert run.stdout == render(drawn["flow"])["pdf"] == render(drawn["flow"])["pdf"]
-
-
-def fonts(page):
-    """The descriptors of all fonts of a page, those of a composite font's parts included."""
-    for font in page.get("/Resources", {}).get("/Font", {}).values():
-        for part in font.get_object().get("/DescendantFonts", [font]):
-            yield part.get_object()
-
-
-@pytest.mark.parametrize("name", FIGURES)
-def test_a_second_drawing_gives_the_same_bytes_and_a_pdf_that_a_journal_takes(name, examples, drawn):
-    figure, once = drawn[name], render(drawn[name], png_dpi=72)
-    assert once == render(draw(name, examples[name]), png_dpi=72)
-    assert b"CreationDate" not in once["pdf"]
-    assert b"/Producer (hepred)" in once["pdf"]
-    (page,) = pypdf.PdfReader(io.BytesIO(once["pdf"])).pages
-    assert list(fonts(page))
-    for font in fonts(page):
-        assert font["/Subtype"] in ("/TrueType", "/CIDFontType2"), "Type 3 glyphs are pictures, not letters"
-        assert "/FontFile2" in font["/FontDescriptor"].get_object(), "embedded"
-    width_mm = float(page.mediabox.width) / 72 * 25.4
-    assert min(abs(width_mm - SINGLE_MM), abs(width_mm - DOUBLE_MM)) < 0.01
-    extracted = "".join(page.extract_text().split())
-    texts = [text for axes in figure.axes for text in (axes.title, axes.xaxis.label, axes.yaxis.label, *axes.texts)]
-    for text in filter(None, (shown.get_text() for shown in texts if shown.get_visible())):
-        assert all("".join(line.split()) in extracted for line in text.splitlines()), text

@@ -21,8 +21,8 @@ def sample(n=150, seed=0):
     return y, np.round(np.clip(0.2 + 0.2 * y + rng.normal(0, 0.15, n), 0, 1), 2)
 
 
-def curve(y, predictions, **how):
-    return decision.decision_curve(y, predictions, THRESHOLDS, **how)
+def curve(y, predictions):
+    return decision.decision_curve(y, predictions, THRESHOLDS)
 
 
 def test_net_benefit_by_hand_where_a_patient_at_the_threshold_is_treated():
@@ -45,25 +45,14 @@ def test_the_published_clinical_and_integrated_points_cross_at_one_ninth():
 
 def test_the_curve_holds_the_models_then_all_and_none_each_inside_its_band():
     y, p = sample()
-    for how in ({}, {"band": "bootstrap"} | drawn(200)):
-        table = curve(y, {"image": p, "clinical": 1 - p}, **how)
-        assert table["model"].unique().tolist() == ["image", "clinical", "all", "none"]
-        assert table.columns.tolist() == ["model", "threshold", "net_benefit", "low", "high"]
-        values = table.pivot(index="threshold", columns="model", values="net_benefit")
-        assert values["image"].to_numpy() == pytest.approx(net_benefit(y, p, THRESHOLDS))
-        assert values["all"].to_numpy() == pytest.approx(net_benefit(y, np.ones(y.size), THRESHOLDS))
-        assert ((table["low"] <= table["net_benefit"]) & (table["net_benefit"] <= table["high"])).all()
-        assert (table.loc[table["model"] == "none", ["net_benefit", "low", "high"]] == 0).all(axis=None)
-
-
-def test_the_bootstrap_band_equals_resampling_patients_one_by_one():
-    y, p = sample()
-    rng, resampled = np.random.default_rng(3), []
-    for _ in range(1000):
-        rows = rng.integers(0, y.size, y.size)
-        resampled.append(net_benefit(y[rows], p[rows], THRESHOLDS))
-    table = curve(y, {"image": p}, band="bootstrap", **drawn(1000)).query("model == 'image'")
-    np.testing.assert_allclose(table[["low", "high"]].T, np.quantile(resampled, (0.025, 0.975), axis=0), atol=0.02)
+    table = curve(y, {"image": p, "clinical": 1 - p})
+    assert table["model"].unique().tolist() == ["image", "clinical", "all", "none"]
+    assert table.columns.tolist() == ["model", "threshold", "net_benefit", "low", "high"]
+    values = table.pivot(index="threshold", columns="model", values="net_benefit")
+    assert values["image"].to_numpy() == pytest.approx(net_benefit(y, p, THRESHOLDS))
+    assert values["all"].to_numpy() == pytest.approx(net_benefit(y, np.ones(y.size), THRESHOLDS))
+    assert ((table["low"] <= table["net_benefit"]) & (table["net_benefit"] <= table["high"])).all()
+    assert (table.loc[table["model"] == "none", ["net_benefit", "low", "high"]] == 0).all(axis=None)
 
 
 def test_the_wilson_band_of_treating_all_is_that_of_the_prevalence_and_of_treating_nobody_is_uncertain():
@@ -85,11 +74,15 @@ def test_the_difference_is_that_of_the_curves_turns_with_the_models_and_is_nothi
     assert (net_benefit_difference(y, p, p, THRESHOLDS)[["difference", "low", "high"]] == 0).all(axis=None)
 
 
-def test_the_differences_bands_agree_in_large_samples():
+def test_the_band_of_a_difference_is_that_of_the_bootstrap_in_large_samples():
     y, p = sample(4000)
     q = np.clip(p + np.random.default_rng(1).normal(0, 0.1, p.size), 0, 1)
-    resampled = net_benefit_difference(y, p, q, THRESHOLDS, band="bootstrap", **drawn(1000))
-    np.testing.assert_allclose(net_benefit_difference(y, p, q, THRESHOLDS), resampled, atol=0.002)
+    worth = np.where(y[:, None] == 1, 1.0, -THRESHOLDS / (1 - THRESHOLDS))
+    gain = worth * (1.0 * (p[:, None] >= THRESHOLDS) - (q[:, None] >= THRESHOLDS))
+    rows = np.random.default_rng(0).integers(4000, size=(500, 4000))
+    expected = np.quantile([gain[drawn].mean(axis=0) for drawn in rows], (0.025, 0.975), axis=0)
+    found = net_benefit_difference(y, p, q, THRESHOLDS)[["low", "high"]]
+    np.testing.assert_allclose(found.T, expected, atol=0.002)
 
 
 # Reclassification
@@ -150,9 +143,6 @@ REFUSED = {
         lambda: decision.net_benefit_from_counts(2, 1, n=2, thresholds=[0.1]),
         "n must be a whole number >= 3, got 2",
     ),
-    "an unknown band": (lambda: curve([0, 1], {}, band="wald"), "band must be 'wilson' or 'bootstrap'"),
-    "no resample": (lambda: curve([0, 1], {}, band="bootstrap"), "n_resamples must be a whole number >= 1"),
-    "no generator": (lambda: curve([0, 1], {}, band="bootstrap", n_resamples=9), "rng must be a random generator"),
 }
 
 
