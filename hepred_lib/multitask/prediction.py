@@ -413,8 +413,7 @@ def read_with(reader: Reader, row: Mapping[str, object]) -> tuple[Reading, Refer
         dl_score_spread=float(scores.std(ddof=1)) if len(scores) > 1 else np.nan,
         flags=quality_flags(slices),
     )
-    own, other = (mask if mask is None else np.asarray(mask, bool) for mask in masks)
-    return reading, None if own is None else Reference(own, other)
+    return reading, None if masks[0] is None else Reference(masks[0], masks[1])
 
 
 @dataclass(frozen=True)

@@ -40,11 +40,6 @@ def test_two_devices_in_two_parts_each_see_every_patient_of_a_step_once(patients
     assert sorted(shown) == [patients[k].patient_id for k in numbers]
 
 
-def test_a_step_with_fewer_patients_than_parts_is_refused():
-    with pytest.raises(ValueError, match="a step of 3"):
-        data.step_parts(np.arange(3), 4)
-
-
 def test_a_patient_draws_the_same_slices_in_any_company(patients):
     stack, options = Stack(patients, CPU), {"slices_per_patient": 3, "seed": (7, 0, 0)}
     alone, together = data.draw_batch(stack, [4], **options), data.draw_batch(stack, [2, 4], **options)

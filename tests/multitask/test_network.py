@@ -18,7 +18,6 @@ from hepred_lib.multitask.network import (
     READOUTS,
     MultitaskNetwork,
     NetworkSettings,
-    SliceContext,
     load_network,
     save_network,
     slice_evidence,
@@ -107,11 +106,6 @@ def test_evidence_depends_neither_on_the_size_of_pixels_nor_on_the_direction_of_
     expected = slice_evidence(presence, outline, PIXEL_MM)
     torch.testing.assert_close(slice_evidence(presence, finer, PIXEL_MM / 2), expected)
     torch.testing.assert_close(slice_evidence(presence.flip(0), outline.flip(0), PIXEL_MM), expected.flip(0))
-
-
-def test_before_the_fit_a_slice_speaks_for_itself():
-    evidence = torch.randn(6, len(EVIDENCE))
-    torch.testing.assert_close(SliceContext()(evidence), evidence[:, 0])
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)

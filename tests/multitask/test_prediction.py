@@ -75,16 +75,9 @@ def test_the_ensemble_of_one_network_is_that_network(network, patients):
     assert one.logit == mean.logit == single.logit
 
 
-def test_every_patient_of_a_cohort_is_predicted_in_order(network, patients):
-    found, slices = predict_cohort(network, patients[:3])
-    assert found["patient_id"].tolist() == ["P00", "P01", "P02"]
-    assert found.notna().all(axis=None)
-    assert slices.groupby("patient_id").size().tolist() == [len(patient.planes) for patient in patients[:3]]
-    np.testing.assert_array_equal(slices["blood"], np.concatenate([patient.labels for patient in patients[:3]]))
-    assert slices[list(EVIDENCE)].notna().all(axis=None)
-
-
-def test_several_patients_read_at_a_time_give_the_numbers_of_one_after_the_other(network, patients):
+def test_several_patients_read_at_a_time_are_predicted_in_order_with_the_numbers_of_one_after_the_other(
+    network, patients
+):
     before, found = torch.get_num_threads(), {}
     try:
         for threads in (1, 3):
@@ -95,6 +88,11 @@ def test_several_patients_read_at_a_time_give_the_numbers_of_one_after_the_other
         torch.set_num_threads(before)
     for one, three in zip(found[1], found[3], strict=True):
         pd.testing.assert_frame_equal(one, three, check_exact=True)
+    predictions, slices = found[3]
+    assert predictions["patient_id"].tolist() == [patient.patient_id for patient in patients]
+    assert predictions.notna().all(axis=None)
+    np.testing.assert_array_equal(slices["blood"], np.concatenate([patient.labels for patient in patients]))
+    assert slices[list(EVIDENCE)].notna().all(axis=None)
 
 
 def test_no_patient_gives_two_empty_tables(network):
