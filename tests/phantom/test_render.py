@@ -30,13 +30,6 @@ def test_air_is_constant_bone_is_dense_and_brain_lies_between(healthy):
     assert not np.any([healthy.mask, healthy.ivh_mask])
 
 
-def test_a_head_is_nearly_symmetric_and_a_hemorrhage_is_not(healthy, bled):
-    side = np.nonzero(bled.mask)[0].mean() < 64
-    assert side == (np.nonzero(bled.mask)[0] < 64).mean().round()
-    columns = (healthy.hu > 300).any(axis=2).sum(axis=1)
-    assert columns[:64].sum() == pytest.approx(columns[64:].sum(), rel=0.25)
-
-
 def test_blood_is_brighter_than_the_brain_around_it(bled):
     assert 52 < bled.hu[bled.mask].mean() < 68
     assert 40 < bled.hu[bled.ivh_mask].mean() < 65
