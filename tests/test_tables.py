@@ -222,15 +222,16 @@ def test_a_name_that_is_almost_a_known_one_is_found(name):
     assert near_names([name, "age"], ["patient_id", "age"]) == {name: "patient_id"}
 
 
-def test_a_workbook_is_read_as_a_person_sees_it(workbook):
+def test_a_workbook_is_read_as_a_person_sees_it_and_hidden_rows_are_said(workbook):
     def fill(book, sheet):
         rows(sheet, ["patient_id", "age", "inr", "seen", "left", "site"], [1, 66, 0.1 + 0.2, True, None, " Zürich "])
         sheet["A2"].number_format = "0000"
+        sheet.row_dimensions[2].hidden = True
 
     cells = workbook(fill)
     assert cells.problems == []
     assert cells.table.iloc[0].tolist() == ["0001", "66", "0.3", "TRUE", "", "Zürich"]
-    assert cells.notes == ["Excel workbook", "1 patient"]
+    assert cells.notes == ["Excel workbook", "hidden rows are read too: 1", "1 patient"]
 
 
 def test_dates_and_durations_of_a_workbook_are_text_that_no_rule_takes_for_a_number(workbook):
@@ -285,14 +286,6 @@ def test_a_cell_that_may_be_of_another_patient_or_has_no_value_is_refused(workbo
 
     (problem,) = workbook(fill).problems
     assert (problem.line, problem.column, problem.value, problem.severity) == (line, column, value, "refuse")
-
-
-def test_hidden_rows_are_said(workbook):
-    def fill(book, sheet):
-        rows(sheet, ["patient_id", "age"], ["a", 66], ["b", 70])
-        sheet.row_dimensions[3].hidden = True
-
-    assert "hidden rows are read too: 1" in workbook(fill).notes
 
 
 @pytest.mark.parametrize(
