@@ -26,7 +26,7 @@ def visible_cards() -> list[str]:
     allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
     if allowed is not None:
         return [card.strip() for card in allowed.split(",") if card.strip() not in ("", "-1", "NoDevFiles")]
-    return [str(number) for number in range(seen_by_the_driver().count("(driver "))]
+    return [index for index in _driver_says("index") if index.isdigit()]
 
 
 @contextmanager
@@ -44,7 +44,7 @@ def held_cards(number: int, *, need_gb: float = 0.0, place: Path | None = None) 
         for the job. A lock ends with its process.
     """
     wanted = places(need_gb) if number else {}
-    before = {name: os.environ.get(name) for name in ENVIRONMENT}
+    before = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
     number = min(number, len(wanted))
     if not number:
         yield []
@@ -60,22 +60,18 @@ def held_cards(number: int, *, need_gb: float = 0.0, place: Path | None = None) 
                 try:
                     yield held
                 finally:
-                    for name, value in before.items():
+                    for name in ENVIRONMENT:
                         os.environ.pop(name)
-                        os.environ.update({} if value is None else {name: value})
+                    os.environ.update(before)
                 return
         time.sleep(CARD_WAIT_S)  # with none in hand: two who want two cards each must not wait for one another
 
 
 def places(need_gb: float) -> dict[str, int]:
     """How many trainings of this need share each card that this process may use: at least one."""
-    known = [line.split(", ") for line in _driver_says("index,uuid,memory.total", units=False)]
-    memory_gb = {
-        name: float(words[2]) * 2**20 / 1e9
-        for words in known
-        if len(words) == 3 and words[2].isdigit()
-        for name in words[:2]
-    }
+    known = [line.split(", ") for line in _driver_says("index,uuid,memory.total")]
+    whole = [words for words in known if len(words) == 3 and words[2].isdigit()]
+    memory_gb = {name: float(mib) * 2**20 / 1e9 for *names, mib in whole for name in names}
     return {card: max(1, int(memory_gb.get(card, 0.0) / need_gb)) if need_gb else 1 for card in visible_cards()}
 
 
@@ -115,16 +111,13 @@ def seen_by_the_driver() -> str:
     return "; ".join(" (driver ".join(line.rsplit(", ", 1)) + ")" for line in _driver_says("name,driver_version"))
 
 
-def _driver_says(columns: str, *words: str, units: bool = True) -> list[str]:
-    """One line a card from the driver's own command; none without it."""
+def _driver_says(columns: str) -> list[str]:
+    """One line a card from the driver's own command, memory in MiB; none without it."""
     if not (command := shutil.which("nvidia-smi")):
         return []
-    form = "csv,noheader" + ("" if units else ",nounits")
+    words = [command, f"--query-gpu={columns}", "--format=csv,noheader,nounits"]
     try:
-        done = subprocess.run(
-            [command, f"--query-gpu={columns}", f"--format={form}", *words],
-            capture_output=True, text=True, timeout=20, check=False,
-        )  # fmt: skip
+        done = subprocess.run(words, capture_output=True, text=True, timeout=20, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return []
     return done.stdout.strip().splitlines() if done.returncode == 0 else []

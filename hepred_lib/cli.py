@@ -26,12 +26,12 @@ from hepred_lib.study.resources import cards_of, training_gb
 from hepred_lib.study.run import are_simulated, project_root, require_consistent, step_name, study_threads
 from hepred_lib.study.running import (
     FAULT_FILE,
+    OWNER,
     REPORTED,
     Interrupted,
     NotebookError,
     execute,
     explain,
-    is_owned,
     reasons_to_make,
     run_folder,
     run_study,
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
 # A full or read-only disk, or a folder of others: nobody's code is at fault.
 NOT_WRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+NEW_PATIENTS = "08_new_patients"
 NO_PLACE = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR)  # --out is, or leads through, a file; or a file is a folder
 
 UsageError = typer.BadParameter.__base__  # of the command line: an option or argument that cannot be
@@ -245,8 +246,7 @@ def notebook(
     folder = run_folder(described, runs_dir)
     if name == TRAINING and fold not in range(described.folds):
         raise StudyError(f"{name} needs --fold 0 to {described.folds - 1}, got {'none' if fold is None else fold}.")
-    extra = {} if fold is None else {"fold": fold}
-    parameters = study_parameters(described, name, runs_dir=runs_dir, **extra)
+    parameters = study_parameters(described, name, fold, runs_dir=runs_dir)
     executed = step_name(name, fold)
     with step_at_work(folder, executed):
         if if_changed and not reasons_to_make(described, folder, name, fold):
@@ -291,8 +291,8 @@ def external(
     folder = run.resolve()
     paths = {"runs_dir": folder.parent, "manifest": manifest.resolve(), "out": out.resolve()}
     parameters = {"study": folder.name, "update": update} | {name: str(path) for name, path in paths.items()}
-    output = out / "08_new_patients.ipynb"
-    execute("08_new_patients", parameters, output=output, root=project_root(), threads=study_threads(folder, "08"))
+    output, threads = out / f"{NEW_PATIENTS}.ipynb", study_threads(folder, NEW_PATIENTS)
+    execute(NEW_PATIENTS, parameters, output=output, root=project_root(), threads=threads)
     from hepred_lib.study.printing import print_tables
 
     print_tables(out.resolve())
@@ -318,7 +318,7 @@ def predict(
     from hepred_lib.study.deployment import load_frozen, predict_one
 
     frozen = load_frozen(run.resolve(), updated=updated)
-    with threadpool_limits(study_threads(run, "08")):
+    with threadpool_limits(study_threads(run, NEW_PATIENTS)):
         bedside = read_bedside(clinical, others=read_table(run / "cohort.csv").columns) if clinical else None
         answer, overview = predict_one(frozen, ct, bedside, out=out)
     write_bytes(out / "overview.png", render(draw("overview", overview, stamp=True))["png"])
@@ -518,7 +518,7 @@ def main() -> None:
             raise
         _leave(f"{told} Finished files are kept.", 1)
     except Interrupted:
-        if is_owned():  # whoever started this says it
+        if OWNER in os.environ:  # whoever started this says it
             sys.exit(1)
         _leave("interrupted. What is finished is kept; the same command resumes.", 1)
 

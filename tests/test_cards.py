@@ -74,21 +74,28 @@ def driver(monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr(module.shutil, "which", lambda _: "/usr/bin/nvidia-smi")
 
-    def answers(stdout, status=0):
-        done = subprocess.CompletedProcess([], status, stdout=stdout)
-        monkeypatch.setattr(module.subprocess, "run", lambda *_, **__: done)
+    def answers(status=0, **stdout):
+        def run(words, **_):
+            columns = words[1].removeprefix("--query-gpu=").partition(",")[0]
+            return subprocess.CompletedProcess(words, status, stdout=stdout.get(columns, "No devices were found"))
+
+        monkeypatch.setattr(module.subprocess, "run", run)
 
     return answers
 
 
 def test_cards_are_numbered_as_the_driver_names_them(driver):
-    driver("NVIDIA T4, 535.1\nNVIDIA T4, 535.1\n")
+    driver(name="NVIDIA T4, 535.1\nNVIDIA T4, 535.1\n", index="0\n1\n")
     assert seen_by_the_driver() == "NVIDIA T4 (driver 535.1); NVIDIA T4 (driver 535.1)"
     assert visible_cards() == ["0", "1"]
+    driver()
+    assert visible_cards() == [], "a driver without a card says so"
+    driver(name="Failed to initialize NVML", status=9)
+    assert (seen_by_the_driver(), visible_cards()) == ("", [])
 
 
 def test_a_large_card_has_several_places(driver, monkeypatch):
-    driver("0, GPU-a, 81559\n1, GPU-b, 8192\n2, GPU-c, [N/A]\n")
+    driver(index="0, GPU-a, 81559\n1, GPU-b, 8192\n2, GPU-c, [N/A]\n")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,GPU-b,2,7")
     assert places(12.0) == {"0": 7, "GPU-b": 1, "2": 1, "7": 1}
     assert places(80.0) == places(0.0) == dict.fromkeys(("0", "GPU-b", "2", "7"), 1)
@@ -108,15 +115,3 @@ def test_cards_that_nobody_uses_are_taken_first_and_several_only_whole(tmp_path,
         assert os.environ["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
         assert module._free_cards(1, {"0": 2, "1": 2}, tmp_path, locks) == []
     assert "CUDA_DEVICE_ORDER" not in os.environ
-
-
-def test_a_driver_that_fails_shows_no_card(driver):
-    driver("Failed to initialize NVML", status=9)
-    assert seen_by_the_driver() == ""
-    assert visible_cards() == []
-
-
-def test_only_the_cards_of_the_environment_can_be_used(driver, monkeypatch):
-    driver("NVIDIA T4, 535.1\n" * 4)
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-a1,3")
-    assert visible_cards() == ["GPU-a1", "3"]

@@ -264,6 +264,9 @@ class _Scale(NamedTuple):
         return 100.0 * (value - self.low) / (self.high - self.low)
 
 
+_Axis = tuple[_Scale, pd.Series]  # with the patients' values along it
+
+
 def _known(run: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The kept cases, and all patients, with the numbers of the run's tables and what was measured in the cases."""
     kept, everyone = read_table(run / "cases" / "cases.csv"), read_table(run / "image.csv")
@@ -280,10 +283,6 @@ def _known(run: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
         everyone[column] = everyone[column].fillna(everyone["patient_id"].map(measured[column]))
     own = kept.columns.drop("patient_id")
     return kept.merge(everyone.drop(columns=own, errors="ignore"), on="patient_id", validate="one_to_one"), everyone
-
-
-def _outcome(he: float) -> str:
-    return OUTCOMES.get(he, "unknown")
 
 
 def _worded(name: str, value: Any) -> tuple[str, str]:
@@ -312,7 +311,7 @@ def _words(row: Mapping[str, Any]) -> dict[str, str]:
     return {
         "Shown as": row["reason"],
         "Set": row["split"],
-        "Outcome": _outcome(row["he"]),
+        "Outcome": OUTCOMES.get(row["he"], "unknown"),
         "Volume, reference (mL)": text(row["reference_ml"], ".1f"),
         "Volume, predicted (mL)": text(row["predicted_ml"], ".1f"),
         "Volume at follow-up (mL)": text(row["followup_volume_ml"], ".1f"),
@@ -350,31 +349,19 @@ def _plots(everyone: pd.DataFrame, shown: Mapping[str, Any], results: Mapping[st
     score = _Scale("DL score (SD)", low, high, {value: f"{value:g}" for value in np.arange(low, high + 0.5)})
     shares = {value: f"{value:g}" for value in (0.0, 0.25, 0.5, 0.75, 1.0)}
     volume = _Scale("volume of the reference (mL)", -1.2, 2.6, {float(k): f"{10.0**k:g}" for k in range(-1, 3)})
+    overlap, risk = (_Scale(label, -0.05, 1.05, shares) for label in ("Dice", f"risk, {model} model"))
     return [
-        _plot("DL score by outcome", outcome, score, beside, scores, shown),
-        _plot("Dice by volume", volume, _Scale("Dice", -0.05, 1.05, shares), np.log10(blood), table["dice"], shown),
-        _plot(
-            "Predicted risk by outcome",
-            outcome,
-            _Scale(f"risk, {model} model", -0.05, 1.05, shares),
-            beside,
-            table[f"p_{model}"],
-            shown,
-            threshold,
-        ),
+        _plot("DL score by outcome", (outcome, beside), (score, scores), shown),
+        _plot("Dice by volume", (volume, np.log10(blood)), (overlap, table["dice"]), shown),
+        _plot("Predicted risk by outcome", (outcome, beside), (risk, table[f"p_{model}"]), shown, threshold),
     ]
 
 
 def _plot(
-    title: str,
-    across: _Scale,
-    up: _Scale,
-    x: pd.Series,
-    y: pd.Series,
-    shown: Mapping[str, Any],
-    threshold: float | None = None,
+    title: str, horizontal: _Axis, vertical: _Axis, shown: Mapping[str, Any], threshold: float | None = None
 ) -> dict[str, Any]:
     """One plot in percent of its width and height, from the top: the cases by name, other patients as mere points."""
+    (across, x), (up, y) = horizontal, vertical
     points = pd.DataFrame({"x": across.place(x), "y": 100.0 - up.place(y)}).dropna().clip(0.0, 100.0).round(1)
     known = points.index.isin(list(shown))
     return {

@@ -42,6 +42,7 @@ IMAGE_SOURCES = ("scans", "column", "none")
 DEFAULT_THREADS = {name: 2 if name[:2] in ("02", "03", "04", "08") else 1 for name in NOTEBOOKS}
 DEEPEST = 20  # levels of a small file of settings
 LONGEST_FILE = 200_000  # bytes of a study file
+MOST_FOLDS = 50
 NAME = r"[A-Za-z0-9_-]{1,64}"
 # What each key of a study file may hold: a kind, a choice, a range of whole numbers, or keys of its own.
 _SIMULATE = {"patients": range(1, 1_000_001), "seed": range(2**32), "site": ("A", "B"), "matrix": range(64, 1025)}
@@ -51,13 +52,14 @@ _KEYS = {
     "seed": range(2**32),
     "simulate": _SIMULATE,
     "image_source": IMAGE_SOURCES,
-    "folds": range(2, 51),
+    "folds": range(2, MOST_FOLDS + 1),
     "external": {"manifest": str, "simulate": _SIMULATE},
     "threads": dict.fromkeys(NOTEBOOKS, range(1, 257)),
     "parameters": dict.fromkeys(NOTEBOOKS, dict),
     "variant_of": str,
 }
 VARY = {"seeds": list, "sites": dict, "parameters": dict.fromkeys(NOTEBOOKS, dict)}
+KIND_OF: Mapping[type, type] = {dict: dict, range: int, tuple: str}
 _REQUIRED = {"": ("study", "manifest", "seed"), "simulate": ("patients", "seed"), "external": ("manifest",)}
 
 
@@ -135,7 +137,7 @@ def check_study(raw: Mapping[str, Any], path: Path) -> Study:
     return Study(name=raw.pop("study"), root=root, **raw)
 
 
-def study_parameters(study: Study, notebook: str, *, runs_dir: str = "", **extra: Any) -> dict[str, Any]:
+def study_parameters(study: Study, notebook: str, fold: int | None = None, *, runs_dir: str = "") -> dict[str, Any]:
     """All parameters that a study gives to one notebook: its own keys where the notebook knows them, then overrides.
 
     Raises
@@ -153,7 +155,7 @@ def study_parameters(study: Study, notebook: str, *, runs_dir: str = "", **extra
         given["candidates"] = f"{bedside.get('candidates', '')}{option}".strip()
     known = notebook_defaults(notebook)
     chosen = {name: value for name, value in given.items() if name in known}
-    chosen |= dict(study.parameters.get(notebook, {})) | extra
+    chosen |= dict(study.parameters.get(notebook, {})) | ({} if fold is None else {"fold": fold})
     check_parameters(notebook, chosen)
     return chosen
 
@@ -266,8 +268,7 @@ def _check_keys(given: Mapping[str, Any], rules: Mapping[str, Any], where: str, 
         if key not in rules:
             raise StudyError(f"{where}: unknown key {_short(key)}{closest(str(key)[:80], rules)}.")
         rule, told = rules[key], f"{where}: '{key}'"
-        kind = dict if isinstance(rule, dict) else int if isinstance(rule, range) else rule
-        kind = str if isinstance(rule, tuple) else kind
+        kind = KIND_OF.get(type(rule), rule)
         if type(value) is not kind:
             raise StudyError(f"{told} must be {kind.__name__}, got {_short(value)}.")
         if isinstance(rule, range) and value not in rule:

@@ -9,12 +9,15 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import re
+import shutil
 import struct
 import sys
 import zipfile
 import zlib
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from fnmatch import fnmatch
 from functools import lru_cache
 from io import BytesIO
@@ -123,7 +126,7 @@ def _writers(path: Path) -> list[str]:
     return [notebook for pattern, notebook in left if fnmatch(path.as_posix(), pattern.replace("{}", "*"))][:1]
 
 
-def write_table(path: Path, table: pd.DataFrame, *, index: bool = False) -> bool:
+def write_table(path: Path, table: pd.DataFrame) -> bool:
     """Write a table as CSV: UTF-8, shortest decimals that give the same number again, empty where missing.
 
     Text that a spreadsheet would run as a formula is written after an apostrophe, as spreadsheets themselves mark text.
@@ -135,7 +138,7 @@ def write_table(path: Path, table: pd.DataFrame, *, index: bool = False) -> bool
     ]
     table = pd.concat(kept, axis=1) if kept else table
     table.columns = [_no_formula(name) for name in table.columns]
-    return write_bytes(path, table.to_csv(index=index, lineterminator="\n").encode())
+    return write_bytes(path, table.to_csv(index=False, lineterminator="\n").encode())
 
 
 def _no_formula(cell: Any) -> Any:
@@ -214,6 +217,20 @@ def _array(content: bytes) -> np.ndarray:
     if math.prod(shape) * dtype.itemsize != len(content) - stream.tell():
         raise ValueError(f"an array of shape {shown(shape, 40)} and type {dtype} has other than {len(content)} bytes")
     return np.lib.format.read_array(BytesIO(content), allow_pickle=False)
+
+
+def take_file(source: Path, target: Path, *, linked: bool = True) -> None:
+    """Put a file of one run into another, as a hard link where the file system has them, else as a copy.
+
+    Files of a run are replaced, never written over: a link is as good as a copy.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    with suppress(OSError):
+        if linked:
+            os.link(source, target)
+            return
+    shutil.copyfile(source, target)  # with the time of now: the engine runs steps again whose results are older
 
 
 def scan_checksums(paths: Iterable[str]) -> str:

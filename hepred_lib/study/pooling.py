@@ -38,6 +38,9 @@ ALL = "All sites"
 Z95 = stats.norm.ppf(0.975)
 # Parameters that runs of one design may differ in: where they are, which patients and seed, and the machine.
 FREE = frozenset({"study", "runs_dir", "manifest", "truth", "seed", "device", "devices"})
+# Columns of the printed table.
+PRINTED = ["Model", "Site", "Patients (events)", "Runs (without estimate)", "Estimate", "95 % CI"]
+PRINTED += ["Between-seed SD", "Tau", "95 % prediction"]
 SAME_PATIENT = ("patient_id", "age", "sex", "onset_to_ct_h", "baseline_volume_ml")
 NOTES = (
     "Sites are the units of the summary; seeds of a site share its patients: they are averaged, not counted as sites.",
@@ -139,22 +142,16 @@ def pool(runs: Sequence[Opened]) -> pd.DataFrame:
         scale = (logit, expit) if measure == "auc" else (np.asarray, np.asarray)
         sites = [_site(part, scale) for _, part in table.groupby("site", sort=False)]
         known = [site for site in sites if site["n_seeds"]]
-        own = [{"measure": measure, "model": model, **site} for site in sites]
-        rows += [{name: value for name, value in site.items() if name not in ("effect", "variance")} for site in own]
-        if known:
-            rows.append({"measure": measure, "model": model, **_all_sites(known, scale[1])})
-    return pd.DataFrame(rows)
+        every = [*sites, *([_all_sites(known, scale[1])] if known else [])]
+        rows += [{"measure": measure, "model": model, **found} for found in every]
+    return pd.DataFrame(rows).drop(columns=["effect", "variance"])
 
 
 def _estimates(run: Opened) -> list[dict[str, Any]]:
     """Of one run, each measure of each model and each paired difference, with the effect to pool and its variance."""
     models = {name: run.results["models"].get(name) for name in MODELS}
-    kept = [
-        (key, name, model.get(key), model.get(f"{key}_ci"), model)
-        for key in MEASURES
-        for name, model in models.items()
-        if model
-    ]
+    given = [(key, name, model) for key in MEASURES for name, model in models.items() if model]
+    kept = [(key, name, model.get(key), model.get(f"{key}_ci"), model) for key, name, model in given]
     for pair in run.results["comparisons"]:
         if pair["data"] == run.results["judged"]:
             kept.append((DIFFERENCE, f"{pair['a']} - {pair['b']}", pair["difference"], pair["ci"], pair))
@@ -181,15 +178,8 @@ def _site(table: pd.DataFrame, scale: tuple) -> dict[str, Any]:
     limits = {name: float(back(effect + part)) for name, part in (("estimate", 0), ("low", -half), ("high", half))}
     spread = {"seed_sd": float(np.std(values, ddof=1)) if len(values) > 1 else np.nan}
     spread |= {"seed_low": min(values, default=np.nan), "seed_high": max(values, default=np.nan)}
-    return {
-        "site": table["site"].iloc[0],
-        **counts,
-        **sizes,
-        **limits,
-        **spread,
-        "effect": effect,
-        "variance": variance,
-    }
+    found = {"site": table["site"].iloc[0], **counts, **sizes, **limits, **spread}
+    return found | {"effect": effect, "variance": variance}
 
 
 def _all_sites(sites: Sequence[Mapping[str, Any]], back: Any) -> dict[str, Any]:
@@ -273,24 +263,13 @@ def _printed(rows: pd.DataFrame) -> str:
         ends = getattr(row, low, np.nan), getattr(row, high, np.nan)
         return "-" if np.isnan(ends).any() else f"{ends[0]:.2f} to {ends[1]:.2f}"
 
-    heads = (
-        "Model",
-        "Site",
-        "Patients (events)",
-        "Runs (without estimate)",
-        "Estimate",
-        "95 % CI",
-        "Between-seed SD",
-        "Tau",
-        "95 % prediction",
-    )
-    lines = [heads, ("---",) * len(heads)]
+    lines = [PRINTED, ["---"] * len(PRINTED)]
     for row in rows.itertuples():
         figures = [f"{value:.3f}" if np.isfinite(value) else "-" for value in (row.estimate, row.seed_sd, row.tau)]
         sizes = f"{row.n:.0f} ({row.events:.0f})", f"{row.n_seeds:.0f} ({row.n_without:.0f})"
         names = for_markdown(row.model), for_markdown(row.site), *sizes
         ahead = interval(row, "prediction_low", "prediction_high")
-        lines.append((*names, figures[0], interval(row, "low", "high"), *figures[1:], ahead))
+        lines.append([*names, figures[0], interval(row, "low", "high"), *figures[1:], ahead])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

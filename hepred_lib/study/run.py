@@ -18,7 +18,6 @@ import importlib.metadata
 import json
 import os
 import platform
-import shutil
 import stat
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -39,7 +38,6 @@ from hepred_lib.progress import RUNNER
 from hepred_lib.study.definition import (
     BOOK,
     DEFAULT_THREADS,
-    NOTEBOOKS,
     PROJECT,
     TRAINING,
     check_parameters,
@@ -47,7 +45,7 @@ from hepred_lib.study.definition import (
     notebook_cells,
     notebook_defaults,
 )
-from hepred_lib.study.files import WRITTEN, damaged, file_sha256, read_json, write_bytes, write_json
+from hepred_lib.study.files import WRITTEN, damaged, file_sha256, read_json, take_file, write_bytes, write_json
 
 READINGS = ["segmentation.csv", "detection.csv"]  # of 04 too, where the study has scans
 LEFT_OUT = {"none": ("02", "03", "04", "06"), "column": ("02", "03"), "scans": ()}
@@ -332,19 +330,28 @@ def disagreements(folder: Path, step: str, record: Mapping[str, Any], digests: F
     ]
 
 
-def record_digest(folder: Path, step: str) -> str | None:
-    """Short digest of what the steps after this one read of it; None where it left no record."""
+def record_digest(folder: Path, step: str, *, without: Sequence[str] = ()) -> str | None:
+    """Short digest of what the steps after this one read of it: parameters, results, and the digests of files.
+
+    Parameters
+    ----------
+    folder : Path
+    step : str
+    without : sequence of str
+        Parameters that do not count.
+
+    Returns
+    -------
+    str or None
+        None where the step left no record.
+    """
     record = read_record(folder, step)
     if record is None:
         return None
-    return short_digest(what_others_read(step, record))
-
-
-def what_others_read(step: str, record: Mapping[str, Any]) -> list[Any]:
-    """What the steps after this one read of it: parameters, results, and the digests of files."""
     files = {name: kept for name, kept in record["files"].items() if name.split("/")[0] not in SHOWN}
-    given = {name: value for name, value in record.get("parameters", {}).items() if (step, name) not in ON_PAGE}
-    return [given, record.get("results"), files]
+    left_out = {*without, *(name for shown_by, name in ON_PAGE if shown_by == step)}
+    given = {name: value for name, value in record["parameters"].items() if name not in left_out}
+    return short_digest([given, record["results"], files])
 
 
 def renew_records(folder: Path) -> None:
@@ -554,9 +561,8 @@ def open_notebook(notebook: str, namespace: Mapping[str, Any]) -> Run:
     return opened
 
 
-def study_threads(folder: Path, number: str) -> int:
-    """Threads that a finished study gives to the notebook of this number."""
-    notebook = next(name for name in NOTEBOOKS if name.startswith(number))
+def study_threads(folder: Path, notebook: str) -> int:
+    """Threads that a finished study gives to a notebook."""
     asked = _asked_of(folder, "threads", notebook)
     return asked if type(asked) is int and asked > 0 else DEFAULT_THREADS[notebook]
 
@@ -590,12 +596,7 @@ def _refresh_scratch(folder: Path, scratch: Path) -> None:
         name = path.relative_to(folder)
         if not path.is_file() or name.parts[0] in NOT_COPIED or path.name.startswith(".") or name.as_posix() in own:
             continue
-        (scratch / name).parent.mkdir(parents=True, exist_ok=True)
-        (scratch / name).unlink(missing_ok=True)
-        try:
-            os.link(path, scratch / name)  # files are replaced, never written over: a link is as good as a copy
-        except OSError:
-            shutil.copy2(path, scratch / name)
+        take_file(path, scratch / name)
     (scratch / ASKED_FILE).unlink(missing_ok=True)
 
 

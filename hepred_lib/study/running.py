@@ -31,8 +31,8 @@ from hepred_lib.cards import places, visible_cards
 from hepred_lib.errors import StudyError
 from hepred_lib.progress import RUNNER
 from hepred_lib.study.definition import (
+    MOST_FOLDS,
     PROJECT,
-    TRAINING,
     Study,
     check_parameters,
     load_study,
@@ -57,7 +57,7 @@ from hepred_lib.study.run import (
 )
 from ich_phantom import code_digest
 
-OWNER = "HEPRED_OWNER"
+OWNER = "HEPRED_OWNER"  # set for processes that another hepred starts
 LONGEST_PLACE = 60  # bytes: a socket's whole path may have 107
 FAULT_FILE = ".fault"
 CONFIG_FILE = ".engine.json"
@@ -203,7 +203,6 @@ def step_at_work(folder: Path, step: str) -> Iterator[None]:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 sys.stderr.write(f"{step} is being made by another process: waiting for it\n")
-                sys.stderr.flush()
                 fcntl.flock(stream, fcntl.LOCK_EX)
         yield
 
@@ -224,11 +223,6 @@ def watch_owner() -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
-
-
-def is_owned() -> bool:
-    """Whether another hepred process started this one."""
-    return OWNER in os.environ
 
 
 def owner_lives(mark: str) -> bool:
@@ -309,7 +303,6 @@ def run_study(
     folder.mkdir(parents=True, exist_ok=True)
     with _only_one(folder) as lock:
         sys.stderr.write(f"Study {study.name}: results in {folder}\n")
-        sys.stderr.flush()
         (folder / FAULT_FILE).unlink(missing_ok=True)
         # Through a file: on the command line a folder named 2024, null or {x} would not stay text.
         asked = {"study_file": str(path), "runs_dir": runs_dir, "cores": cores or CLUSTER_CORES, "gpus": gpus}
@@ -352,7 +345,6 @@ def _simulate(study: Study, folder: Path, told: Sequence[str], *, cores: int | N
         if not (cohorts := lacking()):
             return 0
         sys.stderr.writelines(f"simulating the cohort {cohort} ...\n" for cohort in cohorts.values())
-        sys.stderr.flush()
         return _run_engine(folder, ["--until", *cohorts, "--forcerun", *cohorts, *told], cores=cores, lock=lock)
 
 
@@ -419,8 +411,7 @@ def reasons_to_make(
             return [f"{name} is not in its record"]
     if fault := page_fault(folder, step):
         return [fault]
-    extra: dict[str, Any] = {} if fold is None else {"fold": fold}
-    given = notebook_defaults(notebook) | study_parameters(study, notebook, **extra)
+    given = notebook_defaults(notebook) | study_parameters(study, notebook, fold)
     wanted = step_identity(notebook, given, root=study.root, digests=digests)
     return differences(wanted, record["identity"]) + disagreements(folder, step, record, digests)
 
@@ -441,11 +432,7 @@ def move_aside(study: Study, folder: Path) -> None:
     """Move what steps of an earlier setting left into ``earlier/``, where nothing reads it, and say so."""
     steps = study_steps(study)
     listed = set().union(*(record["files"] for record in (read_record(folder, step) for step in steps) if record))
-    folds = {path.name for path in (folder / "folds").glob("*")}
-    folds |= {path.stem.rpartition("fold")[2] for path in (folder / "records").glob("03_*_fold*.json")}
-    trained = [(TRAINING, fold) for fold in sorted(int(name) for name in folds if name.isdigit())]
-    for notebook, fold in [*steps_of("scans", 0, external=True).values(), *trained]:
-        step = step_name(notebook, fold)
+    for step, (notebook, fold) in steps_of("scans", MOST_FOLDS, external=True).items():
         if step in steps:
             continue
         record = read_record(folder, step)

@@ -71,9 +71,7 @@ def scans_in(paths: Sequence[Path]) -> dict[str, Path]:
     return found
 
 
-def segment_scans(
-    scans: dict[str, Path], out: Path, *, weights: Path | None = None, device: torch.device | str = "cpu"
-) -> pd.DataFrame:
+def segment_scans(scans: dict[str, Path], out: Path, *, device: torch.device | str = "cpu") -> pd.DataFrame:
     """Segment every scan; one that cannot be read stops no other. Returns what ``segmentation.csv`` holds.
 
     Parameters
@@ -82,12 +80,10 @@ def segment_scans(
         Files by name, as :func:`scans_in` gives them.
     out : Path
         Folder for what is written.
-    weights : Path, optional
-        Of the network; those that come with the library if not given.
     device : torch.device
     """
     out.mkdir(parents=True, exist_ok=True)
-    network = load_network(weights or SHIPPED).to(device)
+    network = load_network(SHIPPED).to(device)
     reader = Reader((network,), pd.DataFrame({"mean": [0.0], "sd": [1.0]}), {})
     rows = []
     for name, path in progress(scans.items(), desc="segment", unit="scan"):

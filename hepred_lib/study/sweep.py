@@ -12,11 +12,8 @@ from __future__ import annotations
 
 import copy
 import math
-import os
 import re
-import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -25,7 +22,7 @@ import yaml
 
 from hepred_lib.errors import StudyError
 from hepred_lib.study.definition import Study, check_study, notebook_defaults, read_study_file, study_parameters
-from hepred_lib.study.files import write_bytes
+from hepred_lib.study.files import take_file, write_bytes
 from hepred_lib.study.run import (
     FileDigests,
     differences,
@@ -36,7 +33,6 @@ from hepred_lib.study.run import (
     remove_unlisted,
     step_identity,
     step_name,
-    what_others_read,
     write_record,
 )
 
@@ -134,18 +130,19 @@ def take_over(study: Study, folder: Path, notebook: str, fold: int | None) -> Pa
     if not study.variant_of or notebook in OWN:
         return None
     step = step_name(notebook, fold)
-    extra: dict[str, Any] = {} if fold is None else {"fold": fold}
-    given = notebook_defaults(notebook) | study_parameters(study, notebook, **extra)
+    given = notebook_defaults(notebook) | study_parameters(study, notebook, fold)
     wanted = step_identity(notebook, given, root=study.root, digests=FileDigests(folder))
     for other in sorted(folder.parent.glob(f"{study.variant_of}-*")):
         record = None if other == folder else read_record(other, step)
         if record is None or record["by_hand"] or page_fault(other, step):
             continue
         made = record["identity"] | {"parameters": record["identity"]["parameters"] | {"study": study.name}}
-        same = not differences(wanted, made) and all(_alike(folder, other, up) for up in record["upstream"])
+        read = [[record_digest(run, up, without=NAMING) for up in record["upstream"]] for run in (folder, other)]
+        same = not differences(wanted, made) and None not in read[0] and read[0] == read[1]
         if same and not disagreements(other, step, record, FileDigests(other)):
             earlier = read_record(folder, step)
-            _copy(folder, other, [*record["files"], f"notebooks/{step}.ipynb"])
+            for name in (*record["files"], f"notebooks/{step}.ipynb"):
+                take_file(other / name, folder / name, linked=name.endswith(LINKED))
             upstream = {name: record_digest(folder, name) for name in record["upstream"]}
             parameters = record["parameters"] | {name: given[name] for name in NAMING if name in given}
             taken = record | {"parameters": parameters, "identity": wanted, "upstream": upstream}
@@ -154,27 +151,3 @@ def take_over(study: Study, folder: Path, notebook: str, fold: int | None) -> Pa
                 remove_unlisted(folder, earlier)
                 return other
     return None
-
-
-def _alike(folder: Path, other: Path, step: str) -> bool:
-    """Whether what later steps read of this one is the same in both runs: parameters, results and files."""
-    found = []
-    for run in (folder, other):
-        record = read_record(run, step)
-        if record is None:
-            return False
-        given, *rest = what_others_read(step, record)
-        found.append(({name: value for name, value in given.items() if name not in NAMING}, rest))
-    return found[0] == found[1]
-
-
-def _copy(folder: Path, other: Path, names: list[str]) -> None:
-    for name in names:
-        target = folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.unlink(missing_ok=True)
-        with suppress(OSError):  # not every file system links
-            if name.endswith(LINKED):
-                os.link(other / name, target)
-                continue
-        shutil.copyfile(other / name, target)
