@@ -23,6 +23,7 @@ def bedside(tmp_path):
 def test_values_come_back_as_given_and_null_means_missing(bedside):
     values = {"age": 71, "sex": "F", "gcs": 13, "inr": None, "location": "lobar"}
     assert read_bedside(bedside(values)) == values
+    assert read_bedside(bedside('\ufeff{"age": 71}')) == {"age": 71}, "a byte order mark is forgiven"
 
 
 @pytest.mark.parametrize(
@@ -62,10 +63,6 @@ def test_columns_of_the_studys_own_are_numbers_or_text(bedside):
     for wrong, message in (({"ldh_u_l": True}, "ldh_u_l must be within"), ({"age": 260}, "age must be within 18")):
         with pytest.raises(ManifestError, match=message):
             read_bedside(bedside(wrong), others=["ldh_u_l", "age"])
-
-
-def test_a_byte_order_mark_is_forgiven(bedside):
-    assert read_bedside(bedside('\ufeff{"age": 71}')) == {"age": 71}
 
 
 def test_a_file_that_is_not_there_is_said_in_plain_words(tmp_path):

@@ -1,7 +1,6 @@
 """A frozen study on another hospital's imperfect manifest: nothing is written into it, and nobody vanishes."""
 
 import hashlib
-import json
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ import pytest
 
 from hepred_lib.cohort.manifest import read_bedside
 from hepred_lib.cohort.rules import COLUMNS
-from hepred_lib.errors import ScanError, StudyError
+from hepred_lib.errors import ManifestError, ScanError, StudyError
 from hepred_lib.multitask import prediction
 from hepred_lib.stats.calibration import closed_test
 from hepred_lib.stats.development import DevelopmentSettings, develop
@@ -25,6 +24,7 @@ from hepred_lib.study.deployment import (
     load_frozen,
     local_updates,
     missing_reasons,
+    new_patients,
     predict_cohort,
     predict_table,
     read_scans,
@@ -33,7 +33,7 @@ from hepred_lib.study.deployment import (
 from hepred_lib.study.files import read_json, write_json
 from ich_phantom.cohort import simulate_cohort
 from tests.conftest import scored
-from tests.faults.harness import copy_of, hepred, succeed
+from tests.faults.harness import copy_of, succeed
 from tests.test_cli import refused
 
 MODELS = ("image", "clinical", "integrated")
@@ -104,6 +104,9 @@ def test_each_model_is_judged_on_whoever_has_its_input(external):
     assert [pair["n"] for pair in read_json(external / "external.json")["comparisons"]] == [34, 34, 34]
     assert (external / "records" / "08_new_patients.json").is_file(), "the record goes to the new folder"
     assert pd.read_csv(external / "tables" / "performance.csv")["n"].tolist() == [35, 37, 34]
+    # All patients with a probability, not only those with an outcome.
+    assert "glucose_mmol_l in 43 of 43 patients" in " ".join(read_json(external / "external.json")["notes"])
+    assert "glucose_mmol_l was never measured" in (external / "08_new_patients.ipynb").read_text(encoding="utf-8")
 
 
 @pytest.mark.book
@@ -112,17 +115,6 @@ def test_every_patient_keeps_a_row_with_a_reason_where_a_probability_is_null(pre
     assert predictions["reason"][:4].tolist() == ["no DL score"] * 3 + [NO_BEDSIDE]
     null = predictions[[f"p_{name}" for name in MODELS]].isna().any(axis=1)
     assert null.equals(predictions["reason"].notna())
-
-
-@pytest.mark.book
-def test_a_predictor_that_was_never_measured_is_named(external):
-    notes = " ".join(read_json(external / "external.json")["notes"])
-    cells = json.loads((external / "08_new_patients.ipynb").read_text("utf-8"))["cells"]
-    shown = json.dumps([cell.get("outputs", []) for cell in cells])
-    for text in (notes, shown):
-        assert "glucose_mmol_l was never measured" in text
-    assert "glucose_mmol_l in 37 of 37" not in notes  # all patients with a probability, not only those with an outcome
-    assert "glucose_mmol_l in 43 of 43 patients" in notes
 
 
 @pytest.mark.book
@@ -158,11 +150,10 @@ def test_the_folder_of_a_study_is_no_place_for_the_answer(run, root, external, m
 
 
 @pytest.mark.book
-def test_patients_of_the_study_itself_are_refused_in_one_line(run, root, tmp_path):
-    done = hepred("external", run, root / "cohort" / "manifest.csv", "--out", tmp_path / "out")
-    assert done.returncode == 2
-    (line,) = done.stderr.strip().splitlines()
-    assert "patients whom the study has not seen" in line
+def test_patients_of_the_study_itself_are_refused_in_one_line(run, root):
+    with pytest.raises(ManifestError, match=r"patients whom the study has not seen, got \d+ of its own") as refusal:
+        new_patients(load_frozen(run), root / "cohort" / "manifest.csv")
+    assert "\n" not in str(refusal.value)
 
 
 @pytest.fixture(scope="module")

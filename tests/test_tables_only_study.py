@@ -79,9 +79,9 @@ def test_the_absent_models_are_in_no_figure_and_no_table(run):
         assert not {"image", "integrated"} & set(table.get("model", pd.Series(dtype=str)))
 
 
-def test_a_frozen_study_without_images_judges_its_clinical_model_elsewhere(run, tmp_path):
+def test_a_frozen_study_without_images_judges_its_clinical_model_elsewhere(runs, tmp_path):
     simulate_cohort(tmp_path, n_patients=40, seed=2, site="B", with_scans=False)
-    succeed("external", run, tmp_path / "manifest.csv", "--out", tmp_path / "out")
+    succeed("external", runs["nothing_selected"], tmp_path / "manifest.csv", "--out", tmp_path / "out")
     found = read_json(tmp_path / "out" / "external.json")
     assert found["models"]["clinical"]["n"] == found["n"]["patients"] == 40
     assert found["n"]["blood_free"] == 4

@@ -9,9 +9,10 @@ import time
 import pytest
 
 from hepred_lib.errors import StudyError
-from hepred_lib.study.definition import PROJECT, load_study, study_parameters
-from hepred_lib.study.files import read_json
-from hepred_lib.study.running import NotebookError, _environment, execute, owner_lives, owner_mark
+from hepred_lib.study.definition import PROJECT, TRAINING, Study, load_study, study_parameters
+from hepred_lib.study.files import read_json, write_bytes
+from hepred_lib.study.run import write_record
+from hepred_lib.study.running import NotebookError, _environment, execute, move_aside, owner_lives, owner_mark
 
 
 @pytest.fixture(scope="module")
@@ -33,10 +34,12 @@ def test_extra_parameters_are_checked(smoke):
 
 
 @pytest.mark.book
-def test_a_notebook_runs_and_leaves_its_results(tmp_path):
-    parameters = {"study": "try", "runs_dir": str(tmp_path), "n_simulations": 50}
-    execute("00_the_paper", parameters, output=tmp_path / "00.ipynb", root=tmp_path)
-    assert read_json(tmp_path / "try" / "paper.json")
+def test_a_notebook_leaves_its_results_in_a_folder_whose_braces_are_no_template(tmp_path):
+    folder = tmp_path / "of {x} {} #1"
+    parameters = {"study": "try", "runs_dir": str(folder), "n_simulations": 50}
+    execute("00_the_paper", parameters, output=folder / "00.ipynb", root=tmp_path)
+    assert (folder / "00.ipynb").is_file()
+    assert read_json(folder / "try" / "paper.json")
     assert "HEPRED_ROOT" not in os.environ
 
 
@@ -89,10 +92,14 @@ def test_sockets_of_a_process_that_is_gone_are_removed(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.book
-def test_a_folder_with_braces_in_its_name_is_no_template(tmp_path):
-    folder = tmp_path / "of {x} {} #1"
-    parameters = {"study": "try", "runs_dir": str(folder), "n_simulations": 50}
-    execute("00_the_paper", parameters, output=folder / "00.ipynb", root=tmp_path)
-    assert (folder / "00.ipynb").is_file()
-    assert read_json(folder / "try" / "paper.json")
+def test_a_fold_of_an_earlier_setting_is_moved_aside(tmp_path, capsys):
+    record = {"parameters": {}, "results": {}, "identity": {}, "upstream": {}}
+    for fold in (1, 2):
+        weights = f"folds/{fold}/network.safetensors"
+        write_bytes(tmp_path / weights, b"weights")
+        write_record(tmp_path, f"{TRAINING}_fold{fold}", record | {"files": {weights: {}}})
+    move_aside(Study(name="a", root=tmp_path, manifest="m.csv", seed=1, folds=2), tmp_path)
+    assert f"{TRAINING}_fold2 is not part of this study any more" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "folds").iterdir()] == ["1"]
+    moved = {path.name for path in (tmp_path / "earlier").rglob("*") if path.is_file()}
+    assert moved == {"network.safetensors", f"{TRAINING}_fold2.json"}

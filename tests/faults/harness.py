@@ -48,11 +48,11 @@ class Finished:
         return self.root / "runs" / self.name
 
 
-def hepred(*arguments: object, temporary: Path | None = None, **options) -> subprocess.CompletedProcess:
+def hepred(*arguments: object, temporary: Path | None = None) -> subprocess.CompletedProcess:
     """Run the command as a user would."""
     environment = os.environ | ({"TMPDIR": str(temporary)} if temporary else {})
     command = [sys.executable, "-m", "hepred_lib.cli", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, **options)
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
 
 
 def succeed(*arguments: object) -> subprocess.CompletedProcess:

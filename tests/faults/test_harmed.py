@@ -1,23 +1,28 @@
 """Harm to a finished run is seen and mended: with ``test_interrupted.py`` the short form of ``run_matrix.py``."""
 
+import dataclasses
 import os
 import shutil
-import subprocess
-import sys
 from itertools import cycle
 
 import pytest
+from typer.testing import CliRunner
 
-from hepred_lib.study.definition import PROJECT
-from hepred_lib.study.files import read_json
+from hepred_lib import cli
+from hepred_lib.study import running
+from hepred_lib.study.definition import load_study
 from tests.faults import harness
-from tests.faults.harness import FILE_FAULTS, STEPS, hepred, rewrite, stale, verdict
+from tests.faults.harness import FILE_FAULTS, STEPS, hepred, stale, verdict
 from tests.test_cli import refused
 
 pytestmark = pytest.mark.book
 
 
-def test_every_harmed_file_makes_its_step_stale(study):
+def test_every_harmed_file_makes_its_step_stale_and_a_time_stamp_a_day_ahead_does_not(study):
+    for name in ("cohort.csv", "clinical.csv", "results.json"):
+        harness.touch_ahead(study.run / name)
+    explained = CliRunner().invoke(cli.app, ["run", str(study.study_file), "--explain"])
+    assert {line.partition(": ")[2] for line in explained.output.splitlines()} == {"up to date"}
     harmed = {number: name for number, name in STEPS.items() if number in ("01", "04", "05", "06", "07")}
     for name, fault in zip(harmed.values(), cycle(("deleted", "truncated", "replaced")), strict=False):
         FILE_FAULTS[fault](study.run / name)
@@ -44,42 +49,15 @@ def test_harmed_files_and_the_page_of_a_failed_attempt_are_made_again_as_they_we
     assert stale(study) == {}
 
 
-def test_a_study_with_time_stamps_a_day_ahead_is_up_to_date(study):
-    for name in ("cohort.csv", "clinical.csv", "results.json"):
-        harness.touch_ahead(study.run / name)
-    assert stale(study) == {}
-
-
-def test_a_corrected_manifest_under_its_old_time_stamp_is_seen(study):
-    manifest = study.root / "cohort" / "manifest.csv"
-    content = manifest.read_bytes()
-    rewrite(manifest, content.replace(b",M,", b",F,", 1))
-    assert "the manifest changed" in stale(study)["01_cohort"]
-
-
-def test_a_changed_library_names_the_module(study, tmp_path):
-    library = tmp_path / "library"
-    shutil.copytree(PROJECT, library, ignore=shutil.ignore_patterns(".venv", ".git", "runs", "cohorts", ".*_cache"))
-    module = library / "hepred_lib" / "stats" / "logistic.py"
-    module.write_text(module.read_text(encoding="utf-8") + "\nANOTHER = 1\n", encoding="utf-8")
-    command = [sys.executable, "-m", "hepred_lib.cli", "run", str(study.study_file), "--explain"]
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=True, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(library)}
-    )
-    assert "05_clinical_to_he: code changed: hepred_lib/stats/logistic.py" in done.stdout
-
-
-def test_another_image_source_leaves_nothing_of_the_first(study, temporary):
-    study.study_file.write_text(study.study_file.read_text().replace("image_source: column", "image_source: none"))
-    done = hepred("run", study.study_file, "--cores", 2, temporary=temporary)
-    assert done.returncode == 0, done.stderr
-    assert "04_image_to_he is not part of this study any more" in done.stderr
+def test_another_image_source_leaves_nothing_of_the_first(study, capsys):
+    described = dataclasses.replace(load_study(study.study_file), image_source="none")
+    running.move_aside(described, study.run)
+    assert "04_image_to_he is not part of this study any more" in capsys.readouterr().err
     assert not list(study.run.glob("image*")) + list(study.run.glob("integrated*"))
     assert not (study.run / "notebooks" / "04_image_to_he.ipynb").exists()
     assert not (study.run / "figures" / "dl_score.pdf").exists()
-    found = read_json(study.run / "results.json")
-    assert found["models"]["image"] is None
-    assert found["models"]["clinical"] is not None
+    made_again = {step for step, why in running.explain(described, study.run).items() if why}
+    assert {"01_cohort", "07_roc_calibration_figures"} <= made_again
 
 
 def test_predict_report_and_site_refuse_a_run_whose_files_disagree(study, tmp_path, monkeypatch, capsys):
@@ -103,17 +81,8 @@ def test_a_second_study_of_the_same_name_is_refused(study, monkeypatch, capsys):
 
 
 def test_two_runs_of_one_study_at_once_are_refused_at_once(study, monkeypatch, capsys):
-    code = (
-        "import fcntl, sys, time; stream = open(sys.argv[1], 'a+'); fcntl.flock(stream, fcntl.LOCK_EX); "
-        "import os, socket; stream.truncate(0); stream.write(f'{socket.gethostname()}:{os.getpid()}'); stream.flush(); "
-        "print('held', flush=True); time.sleep(60)"
-    )
-    holding = [sys.executable, "-c", code, str(study.run / ".lock")]
-    with subprocess.Popen(holding, stdout=subprocess.PIPE, text=True) as holder:
-        assert holder.stdout.readline() == "held\n"
-        said = refused(monkeypatch, capsys, "run", str(study.study_file))
-        holder.kill()
-    assert "another run is at work on" in said
+    with running._only_one(study.run):
+        assert "another run is at work on" in refused(monkeypatch, capsys, "run", str(study.study_file))
 
 
 def test_a_missing_manifest_is_said_before_anything_runs(study, monkeypatch, capsys):

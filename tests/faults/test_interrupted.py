@@ -1,5 +1,6 @@
 """A run is what its study file says, whatever was ended or done by hand: with ``test_harmed.py`` the short form."""
 
+import signal
 import subprocess
 import sys
 
@@ -13,12 +14,12 @@ from tests.faults.harness import WORDS_OF, hepred, kill_at_work, stale, verdict
 pytestmark = pytest.mark.book
 
 
-def test_a_run_that_is_ended_twice_says_what_is_kept_and_the_next_one_finishes(study, clean, temporary):
-    for how in ("SIGTERM", "SIGKILL of the kernel"):
+def test_a_run_that_is_ended_again_and_again_says_what_is_kept_and_the_next_one_finishes(study, clean, temporary):
+    for how, expected in {"SIGTERM": 1, "SIGKILL of the kernel": 1, "SIGKILL of hepred": -signal.SIGKILL}.items():
         (study.run / "paper.json").unlink(missing_ok=True)
         status, said = kill_at_work(study, how, temporary=temporary, after_s=0.5)
-        assert status == 1
-        assert WORDS_OF[how] in said
+        assert status == expected
+        assert WORDS_OF.get(how, "") in said
         assert "Traceback" not in said
     assert verdict(study, clean, temporary=temporary) == ""
 

@@ -71,15 +71,12 @@ def test_a_third_fails_in_segmentation_a_third_in_calls_and_a_third_is_typical(s
     assert rows.loc["typical", "p_image"].ge(0.5).eq(rows.loc["typical", "he"].eq(1)).all()
 
 
-def test_the_lowest_dice_is_first_and_where_none_was_measured_the_volumes_bound_it(scored):
+def test_the_lowest_dice_or_its_bound_by_the_volumes_is_first_and_the_most_confident_wrong_call_is_there(scored):
     scored.loc[7, "dice"] = 0.01
     scored.loc[8, ["dice", "reference_ml", "predicted_volume_ml"]] = [np.nan, 10.0, 0.1]  # at most 0.02
-    assert choose_cases(scored, threshold=0.5)["patient_id"].tolist()[:2] == ["P07", "P08"]
-
-
-def test_the_most_confident_wrong_call_is_among_the_cases(scored):
     scored.loc[[3, 40], "p_image"], scored.loc[[3, 40], "dice"] = [0.001, 0.999], 0.99
     reasons = choose_cases(scored, threshold=0.5).set_index("patient_id")["reason"]
+    assert reasons.index.tolist()[:2] == ["P07", "P08"]
     assert reasons[["P03", "P40"]].tolist() == ["missed expansion", "false alarm"]
 
 
@@ -102,9 +99,14 @@ def test_masks_hold_reference_and_prediction_each_by_its_bit():
     assert [int((case["masks"] & bit > 0).any(axis=(1, 2)).sum()) for bit in (1, 2, 4, 8)] == [2, 1, 0, 0]
 
 
+def unpacked(case: dict, **options) -> np.ndarray:
+    """Slices and masks as the page shows them."""
+    return np.frombuffer(gzip.decompress(b64decode(packed(case, **options))), np.uint8).reshape(2, *case["hu"].shape)
+
+
 def test_unpacked_anterior_is_up_and_the_patients_right_on_the_left():
     case = case_of(head(), prediction(head()))
-    hu, masks = np.frombuffer(gzip.decompress(b64decode(packed(case))), np.uint8).reshape(2, *case["hu"].shape)
+    hu, masks = unpacked(case)
     np.testing.assert_array_equal(hu[:, ::-1, ::-1], case["hu"])
     rows, columns = np.nonzero(masks[3] & 1)
     # Blood to the right (x) and anterior (y) in RAS+.
@@ -114,9 +116,7 @@ def test_unpacked_anterior_is_up_and_the_patients_right_on_the_left():
 
 def test_for_others_everything_outside_the_brain_is_blanked():
     case = case_of(head(), prediction(head()))
-    hu, _ = np.frombuffer(gzip.decompress(b64decode(packed(case, brain_only=True))), np.uint8).reshape(
-        2, *case["hu"].shape
-    )
+    hu, _ = unpacked(case, brain_only=True)
     outside = case["brain"][:, ::-1, ::-1] == 0
     assert case["hu"].max() == 255
     assert not hu[outside].any()
@@ -156,26 +156,25 @@ def run(tmp_path):
 
 
 def test_the_page_lists_every_case_with_its_numbers_and_names_no_patient(run, tmp_path):
-    page = write_site_cases(run, tmp_path / "static", SIMULATED, share=False, patients=False)
-    assert page["refusal"] == ""
+    page, named = (
+        write_site_cases(run, tmp_path / "static", SIMULATED, share=False, patients=public) for public in (False, True)
+    )
+    assert page["refusal"] == named["refusal"] == ""
     scripts = sorted((tmp_path / "static").rglob("*.js"))
     assert {path.name for path in scripts} == {"cases.js", "01.js", "02.js"}
     assert page["html"].count('role="button"') == 2 * 3  # each case in each plot
     text = page["html"] + "".join(path.read_text(encoding="utf-8") for path in scripts)
     assert "HE-0" not in text
+    assert "HE-0001" in named["html"], "its patients are to be published"
+    assert "HE-0003" not in named["html"]
     assert "0.20 (on these slices)" in text
     assert not re.findall(r"https?:", text)
 
 
-def test_pseudonyms_are_shown_where_patients_are_to_be_published(run, tmp_path):
-    page = write_site_cases(run, tmp_path / "static", SIMULATED, share=False, patients=True)
-    assert "HE-0001" in page["html"]
-    assert "HE-0003" not in page["html"]
-
-
 def test_no_real_patient_is_shown_unless_shared_and_then_only_the_brain(run, tmp_path):
     static = tmp_path / "static"
-    assert write_site_cases(run, static, REAL, share=False, patients=True) == {"refusal": NOT_SHARED, "html": ""}
+    for results in (REAL, {}):  # what does not say whether its patients are simulated counts as real
+        assert write_site_cases(run, static, results, share=False, patients=True) == {"refusal": NOT_SHARED, "html": ""}
     assert not static.exists()
     assert write_site_cases(run, static, REAL, share=True, patients=False)["refusal"] == ""
     (text,) = re.findall(r'= "(.+)";', (static / "cases" / "01.js").read_text())
@@ -188,15 +187,9 @@ def test_one_patient_whom_the_truth_does_not_name_makes_the_cases_real(run, tmp_
     assert write_site_cases(run, tmp_path / "static", SIMULATED, share=False, patients=False)["refusal"] == NOT_SHARED
 
 
-def test_results_that_do_not_say_whether_patients_are_simulated_count_as_real(run, tmp_path):
-    assert write_site_cases(run, tmp_path / "static", {}, share=False, patients=False)["refusal"] == NOT_SHARED
-
-
 def test_a_study_without_networks_keeps_none_and_the_site_says_so(tmp_path):
-    kept = keep_cases(
-        tmp_path, Reader((), pd.DataFrame(), {}), pd.DataFrame(), pd.DataFrame(), threshold=0.5, number=30
-    )
-    assert kept.empty
+    nothing = pd.DataFrame()
+    assert keep_cases(tmp_path, Reader((), nothing, {}), nothing, nothing, threshold=0.5).empty
     assert read_table(tmp_path / "cases" / "cases.csv").empty
     page = write_site_cases(tmp_path, tmp_path / "static", SIMULATED, share=False, patients=False)
     assert page == {"refusal": NO_CASES, "html": ""}
