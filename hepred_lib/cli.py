@@ -313,15 +313,12 @@ def predict(
     """
     _require_run(run)
     from hepred_lib.cohort.manifest import read_bedside
-    from hepred_lib.figures.catalogue import draw
-    from hepred_lib.figures.style import render
     from hepred_lib.study.deployment import load_frozen, predict_one
 
     frozen = load_frozen(run.resolve(), updated=updated)
     with threadpool_limits(study_threads(run, NEW_PATIENTS)):
         bedside = read_bedside(clinical, others=read_table(run / "cohort.csv").columns) if clinical else None
-        answer, overview = predict_one(frozen, ct, bedside, out=out)
-    write_bytes(out / "overview.png", render(draw("overview", overview, stamp=True))["png"])
+        answer = predict_one(frozen, ct, bedside, out=out)
     print(json.dumps(answer, indent=1))
 
 

@@ -42,7 +42,7 @@ def test_trainings_that_run_at_once_hold_different_cards(tmp_path, monkeypatch):
 def test_a_training_waits_for_its_card(tmp_path, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
     monkeypatch.setattr(module, "CARD_WAIT_S", 0.05)
-    with holding(tmp_path, 1, 1.5, cards="7") as first:
+    with holding(tmp_path, 1, 0.5, cards="7") as first:
         assert first.stdout.readline().strip() == "7"
         with held_cards(1, place=tmp_path) as cards:
             assert cards == ["7"]

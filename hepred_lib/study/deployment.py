@@ -28,7 +28,7 @@ from hepred_lib.stats.evaluation import evaluate
 from hepred_lib.study.cases import write_viewer
 from hepred_lib.study.files import file_sha256, read_json, read_model_file, read_table, write_json
 from hepred_lib.study.run import read_record
-from hepred_lib.study.segmenting import overview, scan_warnings
+from hepred_lib.study.segmenting import scan_warnings, write_overview
 from hepred_lib.study.summary import NO_SCAN, NO_SCORE, within_window
 from hepred_lib.study.tables import listed
 
@@ -322,12 +322,10 @@ def write_updates(frozen: FrozenStudy, updates: Mapping[str, Any], folder: Path)
     return list(changed)
 
 
-def predict_one(
-    frozen: FrozenStudy, ct: Path, bedside: Mapping[str, Any] | None, *, out: Path
-) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """One new patient: the answer, and the data of its overview; :data:`OUTLINES` are written on the scan's own grid.
+def predict_one(frozen: FrozenStudy, ct: Path, bedside: Mapping[str, Any] | None, *, out: Path) -> dict[str, Any]:
+    """One new patient: the answer; :data:`OUTLINES` are written on the scan's own grid.
 
-    All slices to scroll through are written as ``viewer.html``.
+    ``overview.png`` is written beside them, and all slices to scroll through as ``viewer.html``.
 
     Where the scan was read but shows no head that can be measured, all that rests on it is null, no outline is written,
     and the first warning gives the reason.
@@ -385,7 +383,8 @@ def predict_one(
         volume += f"; ventricles {answer['ventricular_volume_ml']:.1f} mL"
         lines = [volume, f"DL score {answer['dl_score']:.2f}", *lines]
         write_viewer(out / VIEWER, reading.patient, reading.prediction, ct.name, answer)
-    return answer, overview(reading, [*lines, *answer["warnings"]])
+    write_overview(out / "overview.png", reading, [*lines, *answer["warnings"]])
+    return answer
 
 
 def _percent(p: float) -> str:

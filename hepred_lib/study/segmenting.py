@@ -99,7 +99,7 @@ def segment_scans(scans: dict[str, Path], out: Path, *, device: torch.device | s
         write_json(out / f"{name}.json", {"file": str(path), **found})
         lines = [f"hematoma {found['hematoma_ml']:.1f} mL (ABC/2: {found['abc2_ml']:.1f} mL)"]
         lines += [f"ventricles {found['ventricles_ml']:.1f} mL", *found["warnings"]]
-        write_bytes(out / f"{name}.png", render(draw("overview", overview(reading, lines), stamp=True))["png"])
+        write_overview(out / f"{name}.png", reading, lines)
         write_viewer(out / f"{name}_viewer.html", reading.patient, reading.prediction, name, found)
         rows.append({"scan": name, "file": str(path), **found, "warnings": "; ".join(found["warnings"]), "unread": ""})
     table = pd.DataFrame(rows, columns=list(COLUMNS))
@@ -125,8 +125,13 @@ def scan_warnings(reading: Reading) -> list[str]:
     return [*reading.scan.notes, *(FLAG_WORDS[flag] for flag in reading.flags.split())]
 
 
-def overview(reading: Reading | None, lines: Sequence[str]) -> dict[str, np.ndarray]:
-    """The data of the figure ``overview``: six slices around the largest outline, none without a reading, and lines."""
+def write_overview(path: Path, reading: Reading | None, lines: Sequence[str]) -> None:
+    """Draw the figure ``overview``: six slices around the largest outline, none without a reading, and lines."""
+    write_bytes(path, render(draw("overview", _overview(reading, lines), stamp=True))["png"])
+
+
+def _overview(reading: Reading | None, lines: Sequence[str]) -> dict[str, np.ndarray]:
+    """What that figure draws."""
     page = {"window": np.array([40.0, 80.0]), "lines": np.array(list(lines))}
     if reading is None:
         empty = np.zeros((0, 1, 1))

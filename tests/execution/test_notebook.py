@@ -64,13 +64,14 @@ def test_an_owner_lives_while_its_process_does():
 def test_a_child_ends_when_the_run_that_owns_it_is_gone():
     owner = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     mark = {name: value.replace(f":{os.getpid()}", f":{owner.pid}") for name, value in owner_mark().items()}
-    code = "import time; from hepred_lib.study.running import watch_owner; watch_owner(); time.sleep(60)"
-    child = subprocess.Popen([sys.executable, "-c", code], env=os.environ | mark)
-    time.sleep(2.0)
-    assert child.poll() is None
-    owner.kill()
-    owner.wait()
-    assert child.wait(timeout=20) == 1
+    code = "import time; from hepred_lib.study.running import watch_owner; watch_owner(); print(1); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-uc", code], env=os.environ | mark, stdout=subprocess.PIPE) as child:
+        assert child.stdout.readline()
+        time.sleep(0.7)
+        assert child.poll() is None
+        owner.kill()
+        owner.wait()
+        assert child.wait(timeout=20) == 1
 
 
 def test_a_temporary_folder_of_a_long_path_does_not_hold_the_sockets(tmp_path, monkeypatch):

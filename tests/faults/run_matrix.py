@@ -94,7 +94,11 @@ def test_a_scan_of_the_simulation_is_made_again_where_it_is_gone_and_else_said(s
     assert (done.returncode, scan.name.partition("_")[0] in done.stderr) == (2, True), done.stderr
 
 
-@pytest.mark.parametrize("changed", [("image_source: scans", "image_source: none"), ("folds: 2", "folds: 3")])
+@pytest.mark.parametrize(
+    "changed",
+    [("image_source: scans", "image_source: none"), ("folds: 2", "folds: 3")],
+    ids=["image_source", "folds"],
+)
 def test_a_setting_that_is_changed_and_changed_back_leaves_the_first_results(study, clean, temporary, changed):
     edit(study, changed, ("seed: 3\nsim", "seed: 4\nsim"))
     succeed("run", study.study_file, "--cores", 2)

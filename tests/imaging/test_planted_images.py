@@ -231,7 +231,7 @@ def test_a_prediction_without_a_head_is_null_with_its_reason(tmp_path):
     frozen = FrozenStudy(tmp_path, Reader((), pd.DataFrame(), {}), {})
     (tmp_path / "hematoma.nii.gz").write_bytes(b"of an earlier scan")
     path = write(tmp_path, image(np.where(BRAIN, HU, -1024)))
-    answer, _ = predict_one(frozen, path, None, out=tmp_path)
+    answer = predict_one(frozen, path, None, out=tmp_path)
     assert {answer[name] for name in answer if name != "warnings"} == {None}
     assert answer["warnings"][0].startswith("the scan cannot be used: ct.nii.gz must show a head with its skull")
     assert not (tmp_path / "hematoma.nii.gz").exists()

@@ -70,6 +70,8 @@ def test_what_a_study_does_not_say_has_a_default(study_file):
         ("parameters: {05_clinical_to_he: {alpha: .nan}}\n", "'alpha' must be a finite number"),
         ('parameters: {05_clinical_to_he: {candidates: "age\\nsex"}}\n', "'candidates' must be one line of text"),
         ("parameters: &a {05_clinical_to_he: *a}\n", "anchors and aliases"),
+        ("variant_of: ../x\n", "'variant_of' must be the name of a study, got '../x'"),
+        ("simulate: [", "not valid YAML"),
     ],
 )
 def test_a_wrong_study_is_refused_in_one_sentence(study_file, text, message):
@@ -84,11 +86,9 @@ def test_a_name_that_is_no_folder_of_the_run_is_refused(study_file, name):
         load_study(study_file(f"study: '{name}'\nmanifest: m.csv\nseed: 1\n"))
 
 
-def test_a_study_that_is_not_there_or_no_yaml_is_refused(study_file, tmp_path):
+def test_a_study_that_is_not_there_or_has_no_manifest_is_refused(study_file, tmp_path):
     with pytest.raises(StudyError, match="is not there"):
         load_study(tmp_path / "none.yaml")
-    with pytest.raises(StudyError, match="not valid YAML"):
-        load_study(study_file("study: [mine"))
     with pytest.raises(StudyError, match="'manifest' is required"):
         load_study(study_file("study: mine\nseed: 1\n"))
 

@@ -76,11 +76,6 @@ def test_a_sweep_that_describes_no_studies_is_refused_before_anything_is_written
     assert [path.name for path in tmp_path.iterdir()] == ["many.yaml"]
 
 
-def test_a_variant_belongs_to_a_study_and_to_no_other_folder(tmp_path):
-    with pytest.raises(StudyError, match="'variant_of' must be the name of a study"):
-        load_study(sweep(tmp_path, variant_of="../x"))
-
-
 def test_a_study_file_of_the_user_is_not_written_over(tmp_path):
     (tmp_path / "many-seed1.yaml").write_text("study: mine\n")
     with pytest.raises(StudyError, match="it is another file"):
