@@ -110,8 +110,7 @@ class Batch:
 
     The channels of ``blood`` are hematoma and ventricles. ``presence, bag, voxel_ml`` have a row a slice, ``he``,
     ``descriptors`` (of the images as they are in the batch), ``ivh_known`` and ``changes`` (what :func:`augment` does,
-    in the order of
-    :func:`draw_changes`) one row per patient. All have ``pixel_mm``; ``noise_seed`` is the pixels'.
+    as :func:`draw_changes` draws it) one row per patient. All have ``pixel_mm``; ``noise_seed`` is the pixels'.
     """
 
     hu: Tensor

@@ -365,6 +365,7 @@ def outlines_on(grid: SliceGrid, hu: np.ndarray, prediction: Prediction) -> tupl
     prediction : Prediction
     """
     blood, ventricular = (grid.to_scan(from_torch(seen)) for seen in (prediction.probability, prediction.ventricular))
+    # A black hole belongs to the hematoma around it.
     outline = without_distant_specks(filled((blood >= 0.5) & (blood >= ventricular)), grid.spacing_mm)
     outline = at_half_height(outline, hu, grid.spacing_mm, ventricles=ventricular >= 0.5)
     return outline, (ventricular >= 0.5) & ~outline
