@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
-from hepred_lib.errors import StudyError
 from hepred_lib.study.definition import DEFAULT_THREADS, TRAINING, Study, notebook_defaults
 
 ROOM = {"mem_mb": 1.5, "runtime": 6.0}  # a cluster's cores may be slow, its file system slower
@@ -57,18 +56,15 @@ COSTS = {
 }
 
 
-def count_patients(study: Study, *, external: bool = False) -> int:
-    """Rows of a study's manifest, or of its external one.
+def _cohort(study: Study, rule: str) -> Mapping[str, Any]:
+    """What the study says of the patients that a rule works on: ``manifest``, and ``simulate`` where they are."""
+    external = study.external if rule in ("08_new_patients", "simulate_external") else None
+    return external or {"manifest": study.manifest, "simulate": study.simulate}
 
-    Raises
-    ------
-    StudyError
-        The study has no external patients.
-    """
-    part: Mapping[str, Any] | None = {"manifest": study.manifest, "simulate": study.simulate}
-    part = study.external if external else part
-    if part is None:
-        raise StudyError(f"study {study.name} has no external patients.")
+
+def count_patients(study: Study, rule: str) -> int:
+    """Patients that a rule works on: rows of the study's manifest, or of its external one."""
+    part = _cohort(study, rule)
     if part.get("simulate"):
         return int(part["simulate"]["patients"])
     try:
@@ -94,8 +90,7 @@ def needs(study: Study, rule: str, *, gpus: int | None = None) -> dict[str, Any]
     dict
         ``mem_mb`` and ``runtime`` (minutes) as functions of the attempt, as Snakemake takes them, and ``gpu``.
     """
-    external = rule in ("08_new_patients", "simulate_external")
-    thousands = count_patients(study, external=external) / 1000
+    thousands = count_patients(study, rule) / 1000
     cost = COSTS["simulate" if rule == "simulate_external" else rule]
     pixels, at_once, time = _factors(study, rule)
     mb = (cost.mb + cost.mb_at_once * at_once + cost.mb_per_1000 * thousands * pixels) * ROOM["mem_mb"]
@@ -122,8 +117,8 @@ def training_gb(study: Study) -> float:
 def _factors(study: Study, rule: str) -> tuple[float, float, float]:
     """How many times more a step handles than at the settings measured: of a patient, at once, and of work for each."""
     if rule.startswith("simulate"):
-        part = (study.external if rule == "simulate_external" else None) or {"simulate": study.simulate}
-        pixels = ((part["simulate"] or {}).get("matrix", SCAN_MATRIX) / SCAN_MATRIX) ** 2
+        simulated = _cohort(study, rule).get("simulate") or {}
+        pixels = (simulated.get("matrix", SCAN_MATRIX) / SCAN_MATRIX) ** 2
         return pixels, pixels, max(0.25, pixels)
     own, default = _of(study, rule), notebook_defaults(rule)
     pixels = max(1.0, (_of(study, "02_preprocessing")["matrix"] / MATRIX) ** 2)

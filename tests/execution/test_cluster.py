@@ -116,11 +116,9 @@ def test_a_larger_study_asks_for_more(demo):
 def test_patients_are_the_rows_of_the_manifest(tmp_path):
     (tmp_path / "mine.yaml").write_text("study: mine\nmanifest: mine.csv\nseed: 1\n")
     study = load_study(tmp_path / "mine.yaml")
-    assert count_patients(study) == 1000
+    assert count_patients(study, "simulate") == 1000
     (tmp_path / "mine.csv").write_text("patient_id\n" + "x\n" * 70)
-    assert count_patients(study) == 70
-    with pytest.raises(StudyError, match="no external patients"):
-        count_patients(study, external=True)
+    assert count_patients(study, "01_cohort") == 70
 
 
 def test_a_profile_is_found_from_everywhere(tmp_path, monkeypatch):

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
+from hepred_lib.errors import ManifestError
 from hepred_lib.multitask.data import DESCRIPTORS
 from hepred_lib.multitask.network import EVIDENCE, READOUTS
 from hepred_lib.multitask.prediction import (
@@ -120,6 +121,8 @@ def test_raw_scores_are_those_of_the_networks_or_of_the_manifest_by_whose_develo
     raw = raw_scores(tmp_path, cohort.assign(external_score=[1.0, 3.0, 2.0]), [])
     assert raw["dl_logit"].tolist() == [1.0, 3.0, 2.0]
     assert normalized_scores(raw, score_scales(raw)).loc["c", "dl_score"] == 0.0
+    with pytest.raises(ManifestError, match="external_score must vary among the development patients, got 1 for all 2"):
+        raw_scores(tmp_path, cohort.assign(external_score=[1.0, 1.0, 2.0]), [])
 
 
 def test_signs_are_measured_in_the_reference_and_without_one_in_the_prediction():
