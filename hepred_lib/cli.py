@@ -58,7 +58,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-ManifestPath = Annotated[Path, typer.Argument(help="The table of patients, one row each.", show_default=False)]
 RunFolder = Annotated[Path, typer.Argument(help="A finished study, such as runs/demo.", show_default=False)]
 OutFolder = Annotated[Path, typer.Option("--out", help="Folder for what is written.", show_default=False)]
 OtherFolder = Annotated[Path | None, typer.Option("--out", help="Write there, not into RUN.", show_default=False)]
@@ -273,7 +272,7 @@ def notebook(
 @app.command()
 def external(
     run: RunFolder,
-    manifest: ManifestPath,
+    manifest: Annotated[Path, typer.Argument(help="The table of patients, one row each.", show_default=False)],
     out: OutFolder,
     update: Annotated[bool, typer.Option("--update", help="Also write models that the closed test updates.")] = False,
 ) -> None:

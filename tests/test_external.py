@@ -264,6 +264,11 @@ def test_a_probability_is_null_where_every_selected_predictor_is_unknown(curved,
     assert bedside_warnings(curved, given) == warnings
 
 
+def test_without_bedside_values_the_probability_is_null_and_the_reason_is_said(curved):
+    assert predict_table(curved, pd.DataFrame([{"dl_score": 0.5}])).isna().all(axis=None)
+    assert bedside_warnings(curved, None) == ["no bedside values were given: p_clinical and p_integrated are null"]
+
+
 @pytest.fixture
 def table() -> pd.DataFrame:
     """Four patients: a good scan, none, one that cannot be read, and one without a bedside value."""

@@ -152,32 +152,24 @@ def test_figures_are_redrawn_from_their_data_without_torch_and_with_the_same_byt
     assert {path.name: path.read_bytes() for path in (run / "figures").iterdir()} == before
 
 
-def test_one_new_patient_is_predicted_with_an_outline_on_the_scans_own_grid(run, root, tmp_path):
-    ct = next((root / "cohorts" / "smoke_site_b" / "scans").glob("*_baseline_ct.nii.gz"))
-    bedside = tmp_path / "patient.json"
-    bedside.write_text(json.dumps(BEDSIDE))
-    answer = json.loads(succeed("predict", run, "--ct", ct, "--clinical", bedside, "--out", tmp_path / "out").stdout)
+def test_a_patient_predicted_alone_has_the_score_of_its_cohort_and_an_outline_on_the_scans_grid(run, root, tmp_path):
+    patient = read_table(run / "image.csv").query("split == 'test'").iloc[0]
+    ct = root / "cohorts" / "smoke" / "scans" / f"{patient['patient_id']}_baseline_ct.nii.gz"
+    (tmp_path / "patient.json").write_text(json.dumps(BEDSIDE))
+    words = ("--ct", ct, "--clinical", tmp_path / "patient.json", "--out", tmp_path / "out")
+    answer = json.loads(succeed("predict", run, *words).stdout)
     assert set(answer) == {
         *("hematoma_detected", "hematoma_volume_ml", "ventricular_volume_ml", "dl_score", "dl_score_spread"),
         *("p_image", "p_clinical", "p_integrated", "warnings"),
     }
+    assert answer["dl_score"] == pytest.approx(patient["dl_score"], abs=1e-4)
+    assert answer["p_image"] == pytest.approx(patient["p_image"], abs=1e-4)
     assert all(0 < answer[f"p_{name}"] < 1 for name in ("image", "clinical", "integrated"))
     outline, scan = nib.load(tmp_path / "out" / "hematoma.nii.gz"), nib.load(ct)
     assert outline.shape == scan.shape
     np.testing.assert_allclose(outline.affine, scan.affine, atol=1e-4)
     assert (tmp_path / "out" / "overview.png").stat().st_size > 10_000
     assert (tmp_path / "out" / "viewer.html").stat().st_size > 10_000
-
-
-def test_a_scan_predicted_alone_gets_the_score_it_got_in_its_cohort(run, root, tmp_path):
-    image = read_table(run / "image.csv")
-    patient = image.loc[image["split"] == "test"].iloc[0]
-    ct = root / "cohorts" / "smoke" / "scans" / f"{patient['patient_id']}_baseline_ct.nii.gz"
-    answer = json.loads(succeed("predict", run, "--ct", ct, "--out", tmp_path).stdout)
-    assert answer["dl_score"] == pytest.approx(patient["dl_score"], abs=1e-4)
-    assert answer["p_image"] == pytest.approx(patient["p_image"], abs=1e-4)
-    assert (answer["p_clinical"], answer["p_integrated"]) == (None, None)
-    assert any("no bedside values" in warning for warning in answer["warnings"])
 
 
 def test_real_scans_can_be_read_by_the_frozen_study(run, tmp_path, shared):
