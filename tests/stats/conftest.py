@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import expit
 
 from hepred_lib.stats import sensitivity
 
@@ -20,6 +21,21 @@ DATA_SETS = {
     "selection.json": "birthwt_forward.json",
     "validate.json": "birthwt_validate.json",
 }
+
+
+def cohort(n=240, seed=0, *, gaps=True):
+    """Six bedside variables and a DL score, a tenth of three missing, and an outcome on which all but two act."""
+    rng = np.random.default_rng(seed)
+    x = pd.DataFrame({"gcs": rng.integers(3, 16, n).astype(float), "onset_h": rng.lognormal(1.2, 0.8, n)})
+    x["anticoagulant"] = (rng.random(n) < 0.1).astype(float)
+    places = ["deep", "lobar", "stem"]
+    x["place"] = pd.Categorical(rng.choice(places, n, p=[0.6, 0.3, 0.1]), places)
+    x[["age", "sbp", "dl_score"]] = rng.normal(size=(n, 3)) * [10, 25, 1] + [65, 165, 0]
+    eta = -0.25 * (x["gcs"] - 9) - 0.1 * (x["onset_h"] - 4) + 1.2 * x["anticoagulant"] + 0.8 * x["dl_score"] - 1.2
+    y = (rng.random(n) < expit(eta + (x["place"] == "stem"))).astype(int)
+    for name in ("gcs", "onset_h", "place") if gaps else ():
+        x.loc[rng.random(n) < 0.1, name] = np.nan
+    return x, y
 
 
 @pytest.fixture(scope="module", params=FOLDERS)

@@ -107,8 +107,8 @@ def test_the_lines_and_tests_are_those_of_plain_regressions():
     [("frozen", {}), ("intercept", {"shift": -0.9}), ("intercept and slope", {"shift": -0.4, "slope": 0.5})],
 )
 def test_the_closed_test_finds_what_the_hospital_does(method, truth):
-    chosen = [closed_test(*sample(n=800, seed=seed, **truth)).method for seed in range(20)]
-    assert chosen.count(method) >= 16, chosen
+    chosen = [closed_test(*sample(n=800, seed=seed, **truth)).method for seed in range(10)]
+    assert chosen.count(method) >= 8, chosen
 
 
 def test_an_update_that_is_needless_or_impossible_is_not_made():

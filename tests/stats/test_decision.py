@@ -74,17 +74,6 @@ def test_the_difference_is_that_of_the_curves_turns_with_the_models_and_is_nothi
     assert (net_benefit_difference(y, p, p, THRESHOLDS)[["difference", "low", "high"]] == 0).all(axis=None)
 
 
-def test_the_band_of_a_difference_is_that_of_the_bootstrap_in_large_samples():
-    y, p = sample(4000)
-    q = np.clip(p + np.random.default_rng(1).normal(0, 0.1, p.size), 0, 1)
-    worth = np.where(y[:, None] == 1, 1.0, -THRESHOLDS / (1 - THRESHOLDS))
-    gain = worth * (1.0 * (p[:, None] >= THRESHOLDS) - (q[:, None] >= THRESHOLDS))
-    rows = np.random.default_rng(0).integers(4000, size=(500, 4000))
-    expected = np.quantile([gain[drawn].mean(axis=0) for drawn in rows], (0.025, 0.975), axis=0)
-    found = net_benefit_difference(y, p, q, THRESHOLDS)[["low", "high"]]
-    np.testing.assert_allclose(found.T, expected, atol=0.002)
-
-
 # Reclassification
 
 
@@ -92,6 +81,7 @@ def test_reclassification_and_integrated_discrimination_by_hand():
     # Events: two up, one down; non-events: two down.
     found = net_reclassification(Y, OLD, NEW, **drawn())
     assert (found["events"], found["non_events"], found["value"]) == pytest.approx((1 / 3, 2 / 3, 1))
+    assert found["low"] < 1 < found["high"]
     found = net_reclassification(Y, OLD, NEW, thresholds=[0.5], **drawn())
     assert (found["events"], found["non_events"]) == pytest.approx((2 / 3, 0))
     slopes = [np.mean(p[:3]) - np.mean(p[3:]) for p in (OLD, NEW)]
@@ -122,15 +112,6 @@ def test_the_table_of_moves_gives_the_categorical_index_and_a_risk_at_a_boundary
         "outcome == 0 and old == 1 and new == 1"
     )
     assert above["patients"].tolist() == [1]
-
-
-def test_the_interval_holds_the_value_and_shrinks_with_patients():
-    widths = []
-    for copies in (20, 500):
-        found = net_reclassification(*(np.tile(part, copies) for part in (Y, OLD, NEW)), **drawn(300))
-        assert found["low"] <= found["value"] <= found["high"]
-        widths.append(found["high"] - found["low"])
-    assert widths[1] == pytest.approx(widths[0] / 5, rel=0.2)
 
 
 REFUSED = {

@@ -25,24 +25,11 @@ from hepred_lib.stats.development import (
 from hepred_lib.stats.discrimination import auc
 from hepred_lib.stats.logistic import Coding, fit_logistic
 from hepred_lib.stats.selection import forward_select
+from tests.stats.conftest import cohort
 
 SETTINGS = DevelopmentSettings(
     ("gcs", "onset_h", "anticoagulant", "place", "age", "sbp"), ("dl_score",), n_resamples=12
 )
-
-
-def cohort(n=240, seed=0, *, gaps=True):
-    rng = np.random.default_rng(seed)
-    x = pd.DataFrame({"gcs": rng.normal(11, 3, n), "onset_h": rng.lognormal(1.2, 0.8, n)})
-    x["anticoagulant"] = (rng.random(n) < 0.1).astype(float)
-    x["place"] = pd.Categorical(rng.choice(["deep", "lobar", "stem"], n, p=[0.6, 0.3, 0.1]))
-    x[["age", "sbp", "dl_score"]] = rng.normal(size=(n, 3)) * [10, 25, 1] + [65, 165, 0]
-    eta = -0.35 * (x["gcs"] - 11) - 0.1 * (x["onset_h"] - 4) + 1.2 * x["anticoagulant"] + 0.8 * x["dl_score"] - 1.2
-    y = (rng.random(n) < expit(eta)).astype(int)
-    if gaps:
-        for name in ("gcs", "onset_h", "place"):
-            x.loc[rng.random(n) < 0.1, name] = np.nan
-    return x, y
 
 
 @pytest.fixture(scope="module")
@@ -95,13 +82,6 @@ def test_a_model_survives_its_two_files(model, data):
     stored = DevelopedModel.from_json(*files)
     assert (stored.predict(data[0]) == model.predict(data[0])).all()
     assert stored.to_json() == model.to_json()
-
-
-def test_a_patient_alone_gets_the_same_probability_as_in_a_batch(model, data):
-    x, _ = data
-    batch = model.predict(x)
-    for row in np.flatnonzero(x.isna().any(axis=1))[:10]:
-        assert model.predict(x.iloc[[row]])[0] == pytest.approx(batch[row], abs=1e-12)
 
 
 def test_columns_that_only_serve_the_imputation_may_be_absent(model, data):

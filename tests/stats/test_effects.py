@@ -15,20 +15,16 @@ from hepred_lib.stats.effects import (
     weighted_odds_ratios,
 )
 from hepred_lib.stats.logistic import fit_logistic, maximize, profile_limits
+from tests.stats.conftest import cohort
 
 R = Path(__file__).resolve().parents[1] / "data" / "r"
-NAMES = ("age", "warfarin", "place")
+NAMES = ("gcs", "anticoagulant", "place")
 SETTINGS = DevelopmentSettings(NAMES, forced=NAMES, n_imputations=3, n_resamples=2)
 
 
-def cohort(n=160, seed=0, *, gaps=True):
-    rng = np.random.default_rng(seed)
-    x = pd.DataFrame({"age": rng.normal(65, 12, n), "warfarin": (rng.random(n) < 0.1).astype(float)})
-    x["place"] = pd.Categorical(rng.choice(["deep", "lobar"], n))
-    y = (rng.random(n) < expit(0.04 * (x["age"] - 65) + 1.2 * x["warfarin"] - 1)).astype(int)
-    if gaps:
-        x.loc[rng.random(n) < 0.3, "age"] = np.nan
-    return x, y
+def patients(*, gaps=True):
+    x, y = cohort(160, gaps=gaps)
+    return x[list(NAMES)], y
 
 
 def table_of(x, y):
@@ -48,8 +44,8 @@ def test_odds_ratios_by_hand_are_powers_of_their_step_and_may_be_infinite():
 
 
 def test_a_model_without_predictors_has_an_empty_table():
-    x, y = cohort()
-    nothing = develop(x, y, DevelopmentSettings(("age",), alpha=1e-12, n_resamples=2))
+    x, y = patients()
+    nothing = develop(x, y, DevelopmentSettings(("place",), alpha=1e-12, n_resamples=2))
     table = multivariable_odds_ratios(nothing, x, y)
     assert table.empty
     assert {"odds_ratio", "profile_low", "profile_high", "method"} <= set(table)
@@ -57,14 +53,14 @@ def test_a_model_without_predictors_has_an_empty_table():
 
 
 def test_the_sets_drawn_again_are_those_of_the_model_and_a_weight_of_two_is_a_patient_counted_twice():
-    x, y = cohort()
+    x, y = patients()
     model = develop(x, y, SETTINGS)
     profile = multivariable_odds_ratios(model, x, y)
     middle = np.log(profile["profile_low"] * profile["profile_high"]) / 2
     assert middle.tolist() == pytest.approx(np.log(profile["odds_ratio"]).tolist(), abs=0.2)
     table = weighted_odds_ratios(model, x, y, np.ones(len(x)))
     assert table["weighted"].tolist() == pytest.approx(table["odds_ratio"].tolist(), rel=1e-6)
-    x, y = cohort(gaps=False)
+    x, y = patients(gaps=False)
     counts = 1 + np.arange(len(x)) % 2
     twice = fit_logistic(x.loc[np.repeat(x.index, counts)].reset_index(drop=True), np.repeat(y.to_numpy(), counts))
     weighted = weighted_odds_ratios(develop(x, y, SETTINGS), x, y, counts)
@@ -116,10 +112,10 @@ def test_the_average_of_the_distributions_of_several_sets_reaches_its_limits():
 
 
 def test_separated_predictors_have_finite_limits_by_firths_penalty():
-    x, y = cohort(gaps=False)
-    table = table_of(x.assign(warfarin=y * 1.0), y)
+    x, y = patients(gaps=False)
+    table = table_of(x.assign(anticoagulant=y * 1.0), y)
     assert set(table["method"]) == {"firth"}
-    assert np.isfinite(table.loc["warfarin", ["profile_low", "odds_ratio"]].astype(float)).all()
+    assert np.isfinite(table.loc["anticoagulant", ["profile_low", "odds_ratio"]].astype(float)).all()
 
 
 def test_limits_of_the_penalized_profile_are_where_a_grid_finds_them_and_agree_with_its_test():
@@ -139,20 +135,20 @@ def test_limits_of_the_penalized_profile_are_where_a_grid_finds_them_and_agree_w
 
 
 def test_one_predictor_is_fitted_on_those_who_have_it():
-    x, y = cohort()
+    x, y = patients()
     table = univariable_odds_ratios(x, y).set_index("name")
-    known = x["age"].notna()
-    alone = fit_logistic(x.loc[known, ["age"]], y[known])
-    assert table.loc["age", ["n", "events", "step"]].tolist() == [known.sum(), y[known].sum(), 10]
-    assert table.loc["age", "odds_ratio"] == pytest.approx(np.exp(10 * alone.coefficients[1]))
-    assert table.index.tolist() == ["age", "warfarin", "place[lobar]"]
+    known = x["gcs"].notna()
+    alone = fit_logistic(x.loc[known, ["gcs"]], y[known])
+    assert table.loc["gcs", ["n", "events", "step"]].tolist() == [known.sum(), y[known].sum(), 1]
+    assert table.loc["gcs", "odds_ratio"] == pytest.approx(np.exp(alone.coefficients[1]))
+    assert table.index.tolist() == ["gcs", "anticoagulant", "place[lobar]", "place[stem]"]
 
 
 def test_what_cannot_be_fitted_alone_has_no_odds_ratio():
-    x, y = cohort()
-    changed = x.assign(warfarin=1.0, age=x["age"].where(y == 1), gcs=np.nan)
+    x, y = patients()
+    changed = x.assign(anticoagulant=1.0, gcs=x["gcs"].where(y == 1), inr=np.nan)
     table = univariable_odds_ratios(changed, y).set_index("name")
-    assert table.loc[["warfarin", "age", "gcs"], "odds_ratio"].isna().all()
+    assert table.loc[["anticoagulant", "gcs", "inr"], "odds_ratio"].isna().all()
     assert np.isfinite(table.loc["place[lobar]", "odds_ratio"])
-    assert table.loc["age", "events"] == table.loc["age", "n"] > table.loc["gcs", "n"] == 0
+    assert table.loc["gcs", "events"] == table.loc["gcs", "n"] > table.loc["inr", "n"] == 0
     assert univariable_odds_ratios(x[[]], y).empty

@@ -9,36 +9,22 @@ from scipy.special import expit
 
 from hepred_lib.stats.development import DevelopmentSettings, develop
 from hepred_lib.stats.nomogram import Nomogram, build_nomogram, nomogram_axes
+from tests.stats.conftest import cohort
 
-SETTINGS = DevelopmentSettings(
-    ("gcs", "onset_h", "anticoagulant", "place"),
-    ("dl_score",),
-    forced=("gcs", "onset_h", "anticoagulant", "place"),
-    n_resamples=10,
-    n_imputations=2,
-)
-
-
-def patients(n, seed):
-    rng = np.random.default_rng(seed)
-    x = pd.DataFrame({"gcs": rng.integers(3, 16, n).astype(float), "onset_h": rng.lognormal(1.2, 0.6, n)})
-    x["anticoagulant"] = (rng.random(n) < 0.2).astype(float)
-    x["place"] = pd.Categorical(rng.choice(["deep", "lobar", "stem"], n), categories=["deep", "lobar", "stem"])
-    x["dl_score"] = rng.normal(size=n)
-    eta = -0.2 * (x["gcs"] - 11) - 0.1 * x["onset_h"] + x["anticoagulant"] + (x["place"] == "stem") + x["dl_score"] - 1
-    return x, (rng.random(n) < expit(eta)).astype(int)
+NAMES = ("gcs", "onset_h", "anticoagulant", "place")
+SETTINGS = DevelopmentSettings(NAMES, ("dl_score",), forced=NAMES, n_resamples=10, n_imputations=2)
 
 
 @pytest.fixture(scope="module")
 def model():
     """Of 300 patients; nobody bled elsewhere."""
-    x, y = patients(300, 0)
+    x, y = cohort(300, gaps=False)
     return develop(x.assign(place=x["place"].cat.add_categories("elsewhere")), y, SETTINGS)
 
 
 @pytest.fixture(scope="module")
 def nomogram(model):
-    return build_nomogram(model, patients(300, 0)[0], limits={"gcs": (3, 15), "onset_h": (0, None)})
+    return build_nomogram(model, cohort(300, gaps=False)[0], limits={"gcs": (3, 15), "onset_h": (0, None)})
 
 
 def read_off(axes, patient):
@@ -55,7 +41,7 @@ def read_off(axes, patient):
 
 
 def test_reading_the_axes_of_two_hundred_new_patients_gives_the_models_probability(model, nomogram):
-    new, _ = patients(200, 1)
+    new, _ = cohort(200, 1, gaps=False)
     stored = pd.read_csv(io.StringIO(nomogram_axes(nomogram).to_csv(index=False)))
     read = [read_off(stored, row) for _, row in new.iterrows()]
     assert read == pytest.approx(model.predict(new).tolist(), abs=0.005)
@@ -85,7 +71,7 @@ def test_no_points_are_negative_and_the_widest_axis_has_a_hundred(nomogram):
 def test_an_axis_ends_where_nothing_is_possible_and_else_beyond_what_was_observed(nomogram):
     assert (nomogram.axes["gcs"].low, nomogram.axes["gcs"].high) == (3, 15)
     assert nomogram.axes["onset_h"].low == 0
-    scores = patients(300, 0)[0]["dl_score"]
+    scores = cohort(300, gaps=False)[0]["dl_score"]
     assert nomogram.axes["dl_score"].low < scores.min() - 0.1 * np.ptp(scores)
     assert nomogram.axes["dl_score"].high > scores.max() + 0.1 * np.ptp(scores)
 
@@ -98,7 +84,7 @@ def test_no_mark_stands_between_whole_numbers_nor_at_an_odd_end_of_the_total(nom
 
 
 def test_a_model_without_an_effect_has_no_nomogram():
-    x, y = patients(120, 3)
+    x, y = cohort(120, 3, gaps=False)
     nothing = develop(x, y, DevelopmentSettings(("gcs",), alpha=1e-12, n_resamples=2))
     assert build_nomogram(nothing, x) is None
     flat = develop(x, y, SETTINGS)

@@ -1,7 +1,6 @@
 """Columns that stop a study elsewhere: collinear, constant, nearly empty, separating; each a result, and named."""
 
 import numpy as np
-import pandas as pd
 import pytest
 from scipy.special import expit
 
@@ -11,23 +10,20 @@ from hepred_lib.stats.effects import multivariable_odds_ratios
 from hepred_lib.stats.logistic import independent_rows, maximize, profile_limits
 from hepred_lib.stats.selection import forward_select, selection_stability
 from hepred_lib.stats.sensitivity import compare_penalties
+from tests.stats.conftest import cohort
 
 pytestmark = pytest.mark.usefixtures("few_strengths")
-PLACES = ("deep", "lobar", "stem")
 
 
-def cohort(n=240, seed=0):
-    rng = np.random.default_rng(seed)
-    x = pd.DataFrame({"gcs": rng.integers(3, 16, n), "nihss": rng.integers(0, 43, n)}).astype(float)
-    x["place"] = pd.Categorical(rng.choice(PLACES, n), PLACES)
-    y = (rng.random(n) < expit(-0.25 * (x["gcs"] - 8) - 0.5 + (x["place"] == "stem"))).astype(int)
-    return x, y
+def patients(n=240):
+    x, y = cohort(n, gaps=False)
+    return x[["gcs", "sbp", "place"]], y
 
 
 COLLINEAR = {
     "a copy": lambda x: x.assign(copy=x["gcs"]),
     "other units": lambda x: x.assign(copy=1.8 * x["gcs"] + 32),
-    "a sum": lambda x: x.assign(copy=x["gcs"] + x["nihss"]),
+    "a sum": lambda x: x.assign(copy=x["gcs"] + x["sbp"]),
     "a level": lambda x: x.assign(copy=x["place"].eq("stem").astype(float)),
     "nearly a copy": lambda x: x.assign(copy=x["gcs"] * (1 + 1e-12)),
 }
@@ -35,13 +31,13 @@ COLLINEAR = {
 
 @pytest.mark.parametrize("add", COLLINEAR.values(), ids=COLLINEAR)
 def test_a_collinear_candidate_is_named_moves_no_prediction_and_leaves_no_gap_in_a_table(add):
-    x, y = cohort()
+    x, y = patients()
     table, few = add(x), {"n_imputations": 2, "n_resamples": 4}
     model = develop(table, y, DevelopmentSettings((*x, "copy"), alpha=0.9, **few))
     assert "copy" not in model.path
     assert any("copy" in note and "ollinear" in note for note in model.notes)
     without = develop(x, y, DevelopmentSettings(tuple(x), alpha=0.9, **few))
-    assert np.abs(model.predict(table) - without.predict(x)).max() < 0.02
+    assert model.predict(table, shrunk=False) == pytest.approx(without.predict(x, shrunk=False), abs=1e-6)
     model = develop(table, y, DevelopmentSettings(tuple(table), forced=tuple(table), **few))
     odds = multivariable_odds_ratios(model, table, y)
     assert odds.drop(columns=["name", "method"]).notna().all(axis=None)
@@ -53,7 +49,7 @@ def test_a_collinear_candidate_is_named_moves_no_prediction_and_leaves_no_gap_in
 
 
 def test_a_copy_with_gaps_is_no_second_predictor():
-    x, y = cohort()
+    x, y = patients()
     x["gcs"] = x["gcs"].where(np.arange(len(x)) % 5 > 0)
     settings = DevelopmentSettings((*x, "copy"), alpha=0.99, n_imputations=3, n_resamples=4)
     model = develop(x.assign(copy=x["gcs"]), y, settings)
@@ -62,7 +58,7 @@ def test_a_copy_with_gaps_is_no_second_predictor():
 
 
 def test_a_score_that_copies_a_chosen_candidate_has_no_coefficient():
-    x, y = cohort()
+    x, y = patients()
     table = x.assign(dl_score=2 * x["gcs"] - 7)
     model = develop(table, y, DevelopmentSettings(tuple(x), added=("dl_score",), n_imputations=2, n_resamples=4))
     assert "dl_score" not in model.names
@@ -71,15 +67,15 @@ def test_a_score_that_copies_a_chosen_candidate_has_no_coefficient():
 
 
 def test_collinear_predictors_are_told_with_what_they_follow_from_but_not_those_of_few_patients():
-    x, _ = cohort()
-    dummies = {f"is_{place}": x["place"].eq(place).astype(float) for place in PLACES}
-    found = collinear_predictors(x.drop(columns="place").assign(total=x["gcs"] + x["nihss"], **dummies))
-    assert found == {"total": ("gcs", "nihss"), "is_stem": ("is_deep", "is_lobar")}
-    assert collinear_predictors(cohort(12)[0]) == {}
+    x, _ = patients()
+    dummies = {f"is_{place}": x["place"].eq(place).astype(float) for place in x["place"].cat.categories}
+    found = collinear_predictors(x.drop(columns="place").assign(total=x["gcs"] + x["sbp"], **dummies))
+    assert found == {"total": ("gcs", "sbp"), "is_stem": ("is_deep", "is_lobar")}
+    assert collinear_predictors(patients(12)[0]) == {}
 
 
 def test_a_category_keeps_the_levels_that_do_not_follow_from_the_model():
-    x, y = cohort()
+    x, y = patients()
     chosen = forward_select(x.assign(stem=x["place"].eq("stem").astype(float))[["stem", "gcs"]], y)
     assert chosen.path
     design = np.vstack([np.ones(6), [1, 1, 0, 0, 0, 0], [0, 0, 1, 1, 0, 0], [0, 0, 0, 0, 1, 1]]).astype(float)
@@ -89,7 +85,7 @@ def test_a_category_keeps_the_levels_that_do_not_follow_from_the_model():
 
 @pytest.mark.parametrize("positive", [0, 1])
 def test_a_binary_column_with_one_positive_gives_a_model(positive):
-    x, y = cohort()
+    x, y = patients()
     x["rare"] = 0.0
     x.loc[np.flatnonzero(y == positive)[0], "rare"] = 1.0
     model = develop(x, y, DevelopmentSettings(tuple(x), forced=("rare",), n_imputations=2, n_resamples=6))
@@ -99,12 +95,12 @@ def test_a_binary_column_with_one_positive_gives_a_model(positive):
 
 @pytest.mark.parametrize(
     "change",
-    [{"nihss": lambda x: x["nihss"].where(x.index != 3, 1e12)}, {"nihss": lambda x: x["gcs"].where(x.index % 40 == 0)}],
+    [{"sbp": lambda x: x["sbp"].where(x.index != 3, 1e12)}, {"sbp": lambda x: x["gcs"].where(x.index % 40 == 0)}],
 )
 def test_neither_one_extreme_value_nor_a_column_known_in_one_fold_stops_the_cross_fitting(change):
-    x, y = cohort()
+    x, y = patients()
     x, fold = x.assign(**change), np.arange(len(x)) % 2
-    p = cross_fit(x, y, fold, DevelopmentSettings(("nihss", "gcs"), forced=("nihss",), n_imputations=2, n_resamples=2))
+    p = cross_fit(x, y, fold, DevelopmentSettings(("sbp", "gcs"), forced=("sbp",), n_imputations=2, n_resamples=2))
     assert ((p > 0) & (p < 1)).all()
     assert compare_penalties(x, y, fold, p).notna().all(axis=None)
 
@@ -137,8 +133,8 @@ def test_a_large_cohort_has_profile_limits_whatever_the_unit(size):
 
 
 def test_one_interval_that_cannot_be_found_leaves_the_others(monkeypatch):
-    x, y = cohort()
-    model = develop(x, y, DevelopmentSettings(tuple(x), forced=("gcs", "nihss"), n_imputations=2, n_resamples=2))
+    x, y = patients()
+    model = develop(x, y, DevelopmentSettings(tuple(x), forced=("gcs", "sbp"), n_imputations=2, n_resamples=2))
 
     def lost(design, outcome, start, *, free=None, **how):
         if free is not None and not free[1]:
