@@ -115,10 +115,10 @@ def radiomics_score(markers: pd.DataFrame, cohort: pd.DataFrame, *, seed: int) -
     own = cohort["split"].eq("development").to_numpy()
     x, y = features[own], cohort.loc[own, "he"].astype(int).to_numpy()
     inner = min(INNER_FOLDS, y.sum(), (1 - y).sum())
-    model = fit_penalized(x, y, penalty="ridge", n_imputations=1, n_folds=int(inner), seed=seed)
+    model = fit_penalized(x, y, penalty="ridge", n_folds=int(inner), seed=seed)
     p = np.empty(len(cohort))
     p[~own] = model.predict(features[~own])
-    p[own] = cross_fit_penalized(x, y, cohort.loc[own, "fold"], penalty="ridge", n_imputations=1, seed=seed)
+    p[own] = cross_fit_penalized(x, y, cohort.loc[own, "fold"], penalty="ridge", seed=seed)
     return pd.Series(logit(p), index=cohort["patient_id"])
 
 

@@ -177,7 +177,7 @@ pd.Series(counted, name="parameters").round(1).to_frame()
 # before them, cannot be chosen and are left out.
 
 # %%
-imputer, sets = impute_development(x, y, n_imputations=n_imputations, rng=np.random.default_rng(seed), observed=False)
+imputer, sets = impute_development(x, y, n_imputations=n_imputations, rng=np.random.default_rng(seed))
 basis = Basis.fit(imputer.coding, terms, imputer.coding.matrix(x).to_numpy())
 completed = pd.DataFrame(basis.expand(sets[0]), columns=list(basis.names), index=x.index).loc[
     :, lambda t: t.nunique() > 1

@@ -129,9 +129,7 @@ def develop(x: pd.DataFrame, y: ArrayLike, settings: DevelopmentSettings) -> Dev
     _refuse_missing_added(columns, settings.added)
     outcome = check_outcome(columns, y)
     rng = np.random.default_rng(settings.seed)
-    imputer, completed = impute_development(
-        columns, outcome, n_imputations=settings.n_imputations, rng=rng, observed=False
-    )
+    imputer, completed = impute_development(columns, outcome, n_imputations=settings.n_imputations, rng=rng)
     # Imputed apart, a copy of a column seems to be another predictor where values are missing.
     free = [name for name in settings.candidates if name not in settings.forced and name in columns]
     copies = collinear_predictors(columns[free])

@@ -219,7 +219,7 @@ def multivariable_odds_ratios(model: DevelopedModel, x: pd.DataFrame, y: ArrayLi
     separated = any(separating_columns(design[:, 1:], outcome, model.names) for design in designs)
     coefficients = np.linalg.solve(effects.contrast, model.unshrunk_coefficients)
     start = np.concatenate([[0.0], coefficients * scale])  # the intercept is found from there
-    limits = [profile_limits(designs, outcome, start, row + 1, level=0.95, penalized=separated) for row in effects.rows]
+    limits = [profile_limits(designs, outcome, start, row + 1, penalized=separated) for row in effects.rows]
     low, high = np.array(limits).T / scale[effects.rows] * table["step"].to_numpy(dtype=float)
     method = "firth" if separated else "maximum likelihood"
     with np.errstate(over="ignore"):
@@ -258,7 +258,7 @@ def _designs(model: DevelopedModel, x: pd.DataFrame, y: Array, contrast: Array) 
     settings = model.settings
     rng = np.random.default_rng(settings.seed)
     columns = x[list(settings.columns)]
-    imputer, completed = impute_development(columns, y, n_imputations=settings.n_imputations, rng=rng, observed=False)
+    imputer, completed = impute_development(columns, y, n_imputations=settings.n_imputations, rng=rng)
     basis = replace(model.basis, coding=imputer.coding)
     used = [basis.names.index(name) for name in model.names]
     values = np.stack([basis.expand(one)[:, used] @ contrast for one in completed])

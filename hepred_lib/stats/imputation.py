@@ -25,7 +25,7 @@ A et al. BMC Med Res Methodol 2009;9:57.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -43,7 +43,7 @@ Knots = tuple[Array, Array] | None
 
 
 def impute_development(
-    x: pd.DataFrame, y: ArrayLike, *, n_imputations: int, rng: np.random.Generator, observed: bool = True
+    x: pd.DataFrame, y: ArrayLike, *, n_imputations: int, rng: np.random.Generator
 ) -> tuple[Imputer, list[Array]]:
     """Fit the imputer of later patients, and draw the completed development data on which models are fitted.
 
@@ -53,14 +53,13 @@ def impute_development(
     Parameters
     ----------
     x : DataFrame, shape (n, p)
-        Numbers, 0/1 columns and categories, NaN where missing. The outcome must not be among them.
+        Numbers, 0/1 columns and categories, coded by all levels that their type declares; NaN where missing. The
+        outcome must not be among them.
     y : array_like of 0 and 1, shape (n,)
         The outcome, known of every patient.
     n_imputations : int
         Number m of completed sets.
     rng : numpy.random.Generator
-    observed : bool
-        Whether categories are coded by the levels that occur, or by all that their type declares.
 
     Returns
     -------
@@ -74,7 +73,7 @@ def impute_development(
     checks.generator(rng)
     checks.at_least(n_imputations, "n_imputations", 1)
     outcome = check_outcome(x, y)
-    coding = Coding.of(x, observed=observed)
+    coding = Coding.of(x, observed=False)
     if not coding.names:
         raise ValueError("x must have at least one column to impute, got none.")
     values = coding.matrix(x).to_numpy()
@@ -309,24 +308,12 @@ def rubin_pool(estimates: ArrayLike, variances: ArrayLike) -> Pooled:
     return Pooled(values.mean(axis=0), np.sqrt(diagonal), total)
 
 
-@dataclass(frozen=True)
-class PooledFigure:
-    """A figure pooled over imputed sets; interval and missing information are NaN where no variance exists.
-
-    Attributes
-    ----------
-    estimate, low, high : float
-        On the figure's own scale.
-    degrees_of_freedom : float
-    missing_information : float
-        Share of the total variance that comes from the differences between the sets.
-    """
+class PooledFigure(NamedTuple):
+    """A figure pooled over imputed sets, on its own scale; its limits are NaN where no variance exists."""
 
     estimate: float
     low: float
     high: float
-    degrees_of_freedom: float
-    missing_information: float
 
 
 def rubin_interval(estimates: ArrayLike, variances: ArrayLike, *, complete_df: float = np.inf) -> PooledFigure:
@@ -367,7 +354,7 @@ def rubin_interval(estimates: ArrayLike, variances: ArrayLike, *, complete_df: f
         few = 0.0 if np.isinf(df) else (df + 3) / ((df + 1) * df * (1 - share))  # of few patients: Barnard and Rubin
         df = float(1 / (share**2 / (values.size - 1) + few))
     reach = float(t.ppf(0.975, df) if np.isfinite(df) else norm.ppf(0.975)) * error
-    return PooledFigure(estimate, estimate - reach, estimate + reach, df, share)
+    return PooledFigure(estimate, estimate - reach, estimate + reach)
 
 
 def pool_auc(y: ArrayLike, scores: Sequence[ArrayLike]) -> PooledFigure:
@@ -396,10 +383,10 @@ def pool_auc(y: ArrayLike, scores: Sequence[ArrayLike]) -> PooledFigure:
     found = [auc_interval(y, score) for score in scores]
     values, errors = (np.array([getattr(one, name) for one in found]) for name in ("auc", "standard_error"))
     if np.isnan(errors).any():
-        return PooledFigure(float(values.mean()), np.nan, np.nan, np.nan, np.nan)
+        return PooledFigure(float(values.mean()), np.nan, np.nan)
     variances = (errors / (values * (1 - values))) ** 2
     pooled = rubin_interval(logit(values), variances, complete_df=len(np.asarray(y)) - 1)
-    return replace(pooled, **{name: float(expit(getattr(pooled, name))) for name in ("estimate", "low", "high")})
+    return PooledFigure(*(float(expit(end)) for end in pooled))
 
 
 def pool_slope(y: ArrayLike, p: Sequence[ArrayLike]) -> PooledFigure:
@@ -428,7 +415,7 @@ def pool_slope(y: ArrayLike, p: Sequence[ArrayLike]) -> PooledFigure:
     found = [calibrate(y, one) for one in p]
     slopes = np.array([one.slope for one in found])
     if np.isnan(slopes).any():
-        return PooledFigure(*[np.nan] * 5)
+        return PooledFigure(np.nan, np.nan, np.nan)
     errors = np.array([one.slope_high - one.slope_low for one in found]) / (2 * norm.ppf(0.975))
     return rubin_interval(slopes, errors**2, complete_df=len(np.asarray(y)) - 2)
 

@@ -324,9 +324,9 @@ def maximize(
 
 
 def profile_limits(
-    designs: list[Array], y: Array, start: Array, column: int, *, level: float, penalized: bool
+    designs: list[Array], y: Array, start: Array, column: int, *, penalized: bool
 ) -> tuple[float, float]:
-    """Profile-likelihood limits of one coefficient, from one data set or averaged over imputed ones (CLIP).
+    """95 % profile-likelihood limits of one coefficient, from one data set or averaged over imputed ones (CLIP).
 
     In each set the distribution at a value is the normal one of the signed root of the profile likelihood ratio there;
     a limit is where the average of these reaches its tail. With one set, or equal ones, the limits are where the
@@ -340,8 +340,6 @@ def profile_limits(
     start : ndarray, shape (q,)
         Near the maxima, which are sought again from there.
     column : int
-    level : float
-        Coverage, between 0 and 1.
     penalized : bool
         Firth's penalized likelihood instead of the likelihood.
 
@@ -354,7 +352,7 @@ def profile_limits(
     ----------
     Venzon, Moolgavkar. Appl Stat 1988;37:87-94. Heinze G, Ploner M, Beyea J. Stat Med 2013;32:5062-5076.
     """
-    tail = (1 - checks.between(level, "level", 0, 1)) / 2
+    tail = (1 - 0.95) / 2
     free = np.arange(start.size) != column
     try:
         tops = [maximize(design, y, start, penalized=penalized) for design in designs]

@@ -96,7 +96,7 @@ def outcome_weights(
         raise ValueError("known and lost must have a column that varies, got none.")
     observed = np.r_[np.ones(len(known)), np.zeros(len(lost))]
     rng = np.random.default_rng(seed)
-    imputer, (completed,) = impute_development(both, observed, n_imputations=1, rng=rng, observed=False)
+    imputer, (completed,) = impute_development(both, observed, n_imputations=1, rng=rng)
     model = make_pipeline(StandardScaler(), LogisticRegression(C=1.0, max_iter=1000))
     counts = np.where(observed == 1, 1.0, share)
     model.fit(completed, observed, logisticregression__sample_weight=counts)

@@ -12,12 +12,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from sklearn.base import clone
 from sklearn.linear_model import LogisticRegressionCV
 from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -32,7 +30,8 @@ from hepred_lib.stats.effects import model_effects, odds_ratios
 from hepred_lib.stats.imputation import Imputer, impute_development
 from hepred_lib.stats.logistic import Array, check_outcome
 
-SHARE_OF_L1 = {"ridge": 0.0, "lasso": 1.0}
+# Share of L1 in each penalty, and a solver that leaves the intercept unpenalized.
+PENALTIES = {"ridge": (0.0, "newton-cholesky"), "lasso": (1.0, "saga")}
 STRENGTHS = np.logspace(-3, 1.5, 19)
 # Fewer patients of either outcome, and neither complete cases nor penalties are fitted.
 MIN_PATIENTS = 10
@@ -191,7 +190,7 @@ def leak_demonstration(
 
 
 def compare_penalties(x: pd.DataFrame, y: ArrayLike, fold: ArrayLike, p: ArrayLike, *, seed: int = 0) -> pd.DataFrame:
-    """Lasso and ridge, cross-fitted with one imputation, against a model's cross-fitted probabilities.
+    """Lasso and ridge, cross-fitted, against a model's cross-fitted probabilities.
 
     Parameters
     ----------
@@ -216,7 +215,7 @@ def compare_penalties(x: pd.DataFrame, y: ArrayLike, fold: ArrayLike, p: ArrayLi
     x = x.drop(columns=list(collinear_predictors(x)))
     rows = []
     for penalty in ("lasso", "ridge") if _rarer(outcome) >= MIN_PATIENTS else ():
-        other = cross_fit_penalized(x, y, fold, penalty=penalty, n_imputations=1, seed=seed).clip(*WITHIN)
+        other = cross_fit_penalized(x, y, fold, penalty=penalty, seed=seed).clip(*WITHIN)
         gain, slope = compare_auc(outcome, other, model), calibrate(outcome, other).slope
         rows.append((penalty, auc(outcome, other), slope, gain.difference, gain.low, gain.high, gain.p))
     return pd.DataFrame(rows, columns=["penalty", "auc", "slope", "difference", "low", "high", "p"])
@@ -224,26 +223,26 @@ def compare_penalties(x: pd.DataFrame, y: ArrayLike, fold: ArrayLike, p: ArrayLi
 
 @dataclass(frozen=True)
 class PenalizedModel:
-    """A penalized logistic model, one fit for each imputed set.
+    """A penalized logistic model of one imputed set.
 
     Attributes
     ----------
     imputer : Imputer
-    fits : tuple of m scikit-learn pipelines
+    fit : scikit-learn pipeline
         Standardization, then :class:`sklearn.linear_model.LogisticRegressionCV`, of the coded columns.
     """
 
     imputer: Imputer
-    fits: tuple[Pipeline, ...]
+    fit: Pipeline
 
     def predict(self, x: pd.DataFrame) -> Array:
-        """Probability of each row, shape (n,): the mean over the imputed sets."""
-        sets = zip(self.fits, self.imputer.impute(x), strict=True)
-        return np.mean([fit.predict_proba(coded.to_numpy())[:, 1] for fit, coded in sets], axis=0)
+        """Probability of each row, shape (n,)."""
+        (coded,) = self.imputer.impute(x)
+        return self.fit.predict_proba(coded.to_numpy())[:, 1]
 
 
 def fit_penalized(
-    x: pd.DataFrame, y: ArrayLike, *, penalty: str = "lasso", n_imputations: int = 5, n_folds: int = 10, seed: int = 0
+    x: pd.DataFrame, y: ArrayLike, *, penalty: str = "lasso", n_folds: int = 10, seed: int = 0
 ) -> PenalizedModel:
     """Penalized logistic regression on imputed development data.
 
@@ -253,7 +252,6 @@ def fit_penalized(
         All candidates; NaN where missing. Columns without spread keep the coefficient 0.
     y : array_like of 0 and 1, shape (n,)
     penalty : {"lasso", "ridge"}
-    n_imputations : int
     n_folds : int
         Folds of the inner cross-validation, stratified by outcome; each class needs as many patients.
     seed : int
@@ -273,33 +271,30 @@ def fit_penalized(
     Tibshirani R. J R Stat Soc B 1996;58:267-288. Le Cessie S, Van Houwelingen JC. Appl Stat 1992;41:191-201. Their
     limits in small samples: Van Calster B et al. Stat Methods Med Res 2020;29:3166-3178.
     """
-    if penalty not in SHARE_OF_L1:
-        raise ValueError(f"penalty must be one of {list(SHARE_OF_L1)}, got {penalty!r}.")
+    if penalty not in PENALTIES:
+        raise ValueError(f"penalty must be one of {list(PENALTIES)}, got {penalty!r}.")
     outcome = check_outcome(x, y)
     if checks.at_least(n_folds, "n_folds", 2) > (rarer := _rarer(outcome)):
         raise ValueError(f"n_folds must be at most the {rarer} patients of the rarer class, got {n_folds}.")
     rng = np.random.default_rng(seed)
-    imputer, completed = impute_development(x, outcome, n_imputations=n_imputations, rng=rng, observed=False)
+    imputer, (completed,) = impute_development(x, outcome, n_imputations=1, rng=rng)
     folds = list(StratifiedKFold(n_folds, shuffle=True, random_state=seed).split(outcome, outcome))
-    solver = "saga" if penalty == "lasso" else "newton-cholesky"  # both leave the intercept unpenalized
+    share, solver = PENALTIES[penalty]
     how = {"tol": 1e-4, "max_iter": 20_000, "random_state": 0, "use_legacy_attributes": False}
     cross = LogisticRegressionCV(
-        Cs=STRENGTHS, l1_ratios=(SHARE_OF_L1[penalty],), cv=folds, solver=solver, scoring="neg_log_loss", **how
+        Cs=STRENGTHS, l1_ratios=(share,), cv=folds, solver=solver, scoring="neg_log_loss", **how
     )
-    pipelines = (clone(make_pipeline(StandardScaler(), cross)) for _ in completed)
-    return PenalizedModel(
-        imputer, tuple(p.fit(values, outcome) for p, values in zip(pipelines, completed, strict=True))
-    )
+    return PenalizedModel(imputer, make_pipeline(StandardScaler(), cross).fit(completed, outcome))
 
 
 def cross_fit_penalized(
-    x: pd.DataFrame, y: ArrayLike, fold: ArrayLike, *, penalty: str = "lasso", n_imputations: int = 5, seed: int = 0
+    x: pd.DataFrame, y: ArrayLike, fold: ArrayLike, *, penalty: str = "lasso", seed: int = 0
 ) -> Array:
     """Probabilities of development patients from penalized models that have not seen them.
 
     Parameters
     ----------
-    x, y, penalty, n_imputations, seed
+    x, y, penalty, seed
         As for `fit_penalized`, all of which is repeated without each fold, on the columns that have values there; the
         inner cross-validation has ten folds, or as many as the rarer class has patients.
     fold : array_like, shape (n,)
@@ -318,10 +313,10 @@ def cross_fit_penalized(
     for k in range(number.max() + 1):
         rest = number != k
         known, n_folds = x.loc[rest, x[rest].notna().any() | x.isna().all()], max(2, min(10, _rarer(outcome[rest])))
-        how: dict[str, Any] = {"penalty": penalty, "n_imputations": n_imputations, "n_folds": n_folds, "seed": seed + k}
         p[~rest] = outcome[rest].mean()
         if known.shape[1]:
-            p[~rest] = fit_penalized(known, outcome[rest], **how).predict(x[~rest])
+            model = fit_penalized(known, outcome[rest], penalty=penalty, n_folds=n_folds, seed=seed + k)
+            p[~rest] = model.predict(x[~rest])
     return p
 
 

@@ -139,8 +139,8 @@ FITTERS = {
     "inclusion_frequency": lambda x, y: inclusion_frequency(x, y, **drawn(3)),
     "selection_stability": lambda x, y: selection_stability(x, y, **drawn(3)),
     "univariable_odds_ratios": univariable_odds_ratios,
-    "fit_penalized": lambda x, y: fit_penalized(x, y, n_imputations=1, n_folds=2),
-    "cross_fit_penalized": lambda x, y: cross_fit_penalized(x, y, np.arange(len(x)) % 2, n_imputations=1),
+    "fit_penalized": lambda x, y: fit_penalized(x, y, n_folds=2),
+    "cross_fit_penalized": lambda x, y: cross_fit_penalized(x, y, np.arange(len(x)) % 2),
     "develop": lambda x, y: develop(x, y, SETTINGS),
     "cross_fit": lambda x, y: cross_fit(x, y, np.arange(len(x)) % 2, SETTINGS),
 }

@@ -100,7 +100,7 @@ def test_profile_limits_of_a_spline_are_those_of_its_contrast_as_a_column():
     straight, curved = model.basis.expand(x[["age"]].to_numpy()).T
     columns = np.column_stack([straight / line, curved - straight * bent / line])
     design = np.column_stack([np.ones(len(y)), (columns - columns.mean(axis=0)) / columns.std(axis=0)])
-    limits = profile_limits([design], y.to_numpy(float), np.zeros(3), 1, level=0.95, penalized=False)
+    limits = profile_limits([design], y.to_numpy(float), np.zeros(3), 1, penalized=False)
     row = multivariable_odds_ratios(model, x, y).iloc[0]
     expected = np.exp(np.array(limits) / columns[:, 0].std())
     assert [row["profile_low"], row["profile_high"]] == pytest.approx(expected.tolist(), rel=1e-5)

@@ -101,8 +101,8 @@ def test_the_average_of_the_distributions_of_several_sets_reaches_its_limits():
     rng = np.random.default_rng(1)
     y, free = (rng.random(80) < 0.3).astype(float), np.array([True, False])
     designs = [np.column_stack([np.ones(80), rng.normal(size=80) + 0.8 * y]) for _ in range(4)]
-    limits = profile_limits(designs, y, np.zeros(2), 1, level=0.9, penalized=False)
-    for limit, reached in zip(limits, (0.05, 0.95), strict=True):
+    limits = profile_limits(designs, y, np.zeros(2), 1, penalized=False)
+    for limit, reached in zip(limits, (0.025, 0.975), strict=True):
         parts = []
         for design in designs:
             best, top = maximize(design, y)
@@ -128,7 +128,7 @@ def test_limits_of_the_penalized_profile_are_where_a_grid_finds_them_and_agree_w
     reached = (y * eta - np.logaddexp(0, eta)).sum(-1) + 0.5 * np.log(s0 * s2 - s1**2)
     inside = slopes[:, 0][2 * (reached.max() - reached.max(axis=1)) <= chi2.ppf(0.95, 1)]
     design = np.column_stack([np.ones(10), x])
-    limits = profile_limits([design], y, np.zeros(2), 1, level=0.95, penalized=True)
+    limits = profile_limits([design], y, np.zeros(2), 1, penalized=True)
     assert limits == pytest.approx([inside[0], inside[-1]], abs=0.03)
     top, without = (maximize(design, y, free=np.array([True, b]), penalized=True)[1] for b in (True, False))
     assert chi2.sf(2 * (top - without), 1) < 0.05 < limits[0]  # the interval leaves out 0, Wald's would not

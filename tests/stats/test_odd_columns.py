@@ -112,7 +112,7 @@ def test_a_separating_score_has_profile_limits(seed):
     score = 10 * y + rng.random(80)
     design = np.column_stack([np.ones(80), rng.normal(size=80) - y, (score - score.mean()) / score.std()])
     for column in (1, 2):
-        low, high = profile_limits([design], y, np.zeros(3), column, level=0.95, penalized=True)
+        low, high = profile_limits([design], y, np.zeros(3), column, penalized=True)
         assert -np.inf < low < high < np.inf
     free = np.array([True, True, False])
     for value in (2.0, 7.0, 12.0):  # the search ends where the likelihood is flat to rounding
@@ -126,9 +126,9 @@ def test_a_large_cohort_has_profile_limits_whatever_the_unit(size):
     n = 50_000
     design = np.column_stack([np.ones(n), rng.normal(size=n), rng.normal(size=n)])
     y = (rng.random(n) < expit(design @ [-1, 1e-4, 0.5])).astype(float)
-    expected = profile_limits([design], y, np.zeros(3), 1, level=0.95, penalized=False)
+    expected = profile_limits([design], y, np.zeros(3), 1, penalized=False)
     scaled = design * [1, size, 1]
-    found = profile_limits([scaled], y, np.zeros(3), 1, level=0.95, penalized=False)
+    found = profile_limits([scaled], y, np.zeros(3), 1, penalized=False)
     assert np.array(found) * size == pytest.approx(np.array(expected), rel=1e-3, abs=1e-6)
 
 

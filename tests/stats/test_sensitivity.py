@@ -94,19 +94,17 @@ def penalized_cohort(n=160, seed=0):
 @pytest.mark.parametrize(("penalty", "at_most"), [("ridge", 6), ("lasso", 5)])
 def test_it_keeps_the_prevalence_and_the_lasso_drops_noise(penalty, at_most):
     x, y = penalized_cohort()
-    model = fit_penalized(x, y, penalty=penalty, n_imputations=2, n_folds=3)
+    model = fit_penalized(x, y, penalty=penalty, n_folds=3)
     assert model.predict(x).mean() == pytest.approx(y.mean(), abs=0.01)
-    for fit in model.fits:
-        kept = fit[-1].coef_[0] != 0
-        assert kept[:2].all()
-        assert kept.sum() <= at_most
+    kept = model.fit[-1].coef_[0] != 0
+    assert kept[:2].all()
+    assert kept.sum() <= at_most
 
 
 def test_a_folds_outcomes_do_not_reach_its_probabilities():
     x, y = penalized_cohort(100)
     fold = np.arange(100) % 2
-    ridge = {"penalty": "ridge", "n_imputations": 1}
-    p, flipped = (cross_fit_penalized(x, z, fold, **ridge) for z in (y, np.where(fold, 1 - y, y)))
+    p, flipped = (cross_fit_penalized(x, z, fold, penalty="ridge") for z in (y, np.where(fold, 1 - y, y)))
     assert (p[fold == 1] == flipped[fold == 1]).all()
 
 
@@ -138,7 +136,7 @@ def test_unusable_arguments_are_refused(call, message):
 def test_penalties_are_set_against_the_models_own_probabilities():
     x, y = penalized_cohort(120)
     fold = np.arange(120) % 2
-    p = cross_fit_penalized(x, y, fold, penalty="ridge", n_imputations=1, seed=3)
+    p = cross_fit_penalized(x, y, fold, penalty="ridge", seed=3)
     table = compare_penalties(x, y, fold, p, seed=3).set_index("penalty")
     assert table.loc["ridge", ["difference", "p"]].tolist() == [0, 1]
     assert table.loc["lasso", "difference"] == pytest.approx(table.loc["lasso", "auc"] - table.loc["ridge", "auc"])
