@@ -60,7 +60,6 @@ class AucContrast:
 
     Attributes
     ----------
-    aucs : ndarray, shape (k,)
     covariance : ndarray, shape (k, k)
         DeLong's.
     statistic, df, p
@@ -68,7 +67,6 @@ class AucContrast:
         statistic 0, df 0 and p 1; without a variance all three are NaN.
     """
 
-    aucs: NDArray[np.float64]
     covariance: NDArray[np.float64]
     statistic: float = np.nan
     df: float = np.nan
@@ -236,15 +234,15 @@ def compare_aucs(y: ArrayLike, scores: Mapping[str, ArrayLike]) -> AucContrast:
     above, below = (np.stack(part) for part in zip(*parts, strict=True))
     aucs = above.mean(axis=1)
     if min(above.shape[1], below.shape[1]) < 2:
-        return AucContrast(aucs, np.full((len(aucs), len(aucs)), np.nan))
+        return AucContrast(np.full((len(aucs), len(aucs)), np.nan))
     covariance = np.cov(above) / above.shape[1] + np.cov(below) / below.shape[1]
     contrast = np.eye(len(aucs))[1:] - np.eye(len(aucs))[0]
     size, axes = np.linalg.eigh(contrast @ covariance @ contrast.T)
     varies, along = size > 1e-12 * max(size.max(), 1e-12), axes.T @ contrast @ aucs
     if np.abs(along[~varies]).max(initial=0.0) > 1e-9:  # a certain difference is no test
-        return AucContrast(aucs, covariance)
+        return AucContrast(covariance)
     statistic, df = float(np.sum(along[varies] ** 2 / size[varies])), int(varies.sum())
-    return AucContrast(aucs, covariance, statistic, df, float(chi2.sf(statistic, df)) if df else 1.0)
+    return AucContrast(covariance, statistic, df, float(chi2.sf(statistic, df)) if df else 1.0)
 
 
 def roc_points(y: ArrayLike, score: ArrayLike) -> RocPoints:
