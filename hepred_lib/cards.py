@@ -108,7 +108,8 @@ def _locked(path: Path, locks: ExitStack) -> bool:
 
 def seen_by_the_driver() -> str:
     """The names of the GPUs that the driver knows, empty without a driver."""
-    return "; ".join(" (driver ".join(line.rsplit(", ", 1)) + ")" for line in _driver_says("name,driver_version"))
+    known = [line.rpartition(", ") for line in _driver_says("name,driver_version")]
+    return "; ".join(f"{name} (driver {version})" for name, _, version in known if name)
 
 
 def _driver_says(columns: str) -> list[str]:

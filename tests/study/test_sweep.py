@@ -1,6 +1,5 @@
 """A file that describes several studies: its variants, and steps that are made once for all of them."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -8,9 +7,11 @@ import yaml
 
 from hepred_lib import cli
 from hepred_lib.errors import StudyError
+from hepred_lib.progress import RUNNER
 from hepred_lib.study import running
 from hepred_lib.study.definition import load_study, notebook_defaults, study_parameters
-from hepred_lib.study.run import FileDigests, read_record, record_digest, step_identity, write_record
+from hepred_lib.study.files import WRITTEN, write_bytes, write_json
+from hepred_lib.study.run import open_notebook, read_record, write_record
 from hepred_lib.study.running import reasons_to_make
 from hepred_lib.study.sweep import take_over, variant_files
 
@@ -84,28 +85,24 @@ def test_a_study_file_of_the_user_is_not_written_over(tmp_path):
 
 
 @pytest.fixture
-def variants(tmp_path):
+def variants(tmp_path, monkeypatch):
     """Two variants that differ in chapter 05, with their runs' folders; the manifest is there."""
+    monkeypatch.setenv("HEPRED_ROOT", str(tmp_path))
+    monkeypatch.setenv(RUNNER, "1")
     (tmp_path / "a.csv").write_text("patient_id\n")
     path = sweep(tmp_path, vary={"parameters": {"05_clinical_to_he": {"alpha": [0.05, 0.1]}}})
     return [(load_study(file), tmp_path / "runs" / file.stem) for file in variant_files(path)]
 
 
-def made(study, folder: Path, notebook: str, files: dict[str, str], upstream=()) -> None:
+def made(study, notebook: str, files: dict[str, str]) -> None:
     """Leave what a notebook would leave."""
+    WRITTEN.clear()
+    run = open_notebook(notebook, notebook_defaults(notebook) | study_parameters(study, notebook))
     for name, text in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text)
-    page = folder / "notebooks" / f"{notebook}.ipynb"
-    page.parent.mkdir(exist_ok=True)
-    page.write_text(json.dumps({"metadata": {"papermill": {"exception": False, "end_time": "now"}}}))
-    given, digests = notebook_defaults(notebook) | study_parameters(study, notebook), FileDigests(folder)
-    record = {"notebook": notebook, "parameters": given, "results": {"patients": 2}, "by_hand": ""}
-    record["identity"] = step_identity(notebook, given, root=study.root, digests=digests)
-    record["upstream"] = {name: record_digest(folder, name) for name in upstream}
-    record["files"] = {name: {"bytes": 0, "sha256": digests.of(folder / name)} for name in files}
-    (folder / "records").mkdir(exist_ok=True)
-    write_record(folder, notebook, record)
+        write_bytes(run.path(name), text.encode())
+    page = {"metadata": {"papermill": {"exception": False, "end_time": "now"}}}
+    write_json(run.path("notebooks", f"{notebook}.ipynb"), page)
+    run.record(patients=2)
 
 
 COHORT = {"cohort.csv": "patient_id\nP1\n", "excluded.csv": "", "figures/age.svg": "<svg/>"}
@@ -114,8 +111,8 @@ SLICES = {"slices/quality.csv": "patient_id\nP1\n", "slices/P1.npy": "planes"}
 
 def test_a_step_that_does_not_depend_on_what_varies_is_taken_over_and_one_that_does_is_made_again(variants):
     (one, first), (other, second) = variants
-    made(one, first, "01_cohort", COHORT)
-    made(one, first, "05_clinical_to_he", {"clinical.csv": "", "clinical_model.json": "{}"}, ["01_cohort"])
+    made(one, "01_cohort", COHORT)
+    made(one, "05_clinical_to_he", {"clinical.csv": "", "clinical_model.json": "{}"})
     assert take_over(other, second, "01_cohort", None) == first
     assert {name: (second / name).read_text() for name in COHORT} == COHORT
     assert read_record(second, "01_cohort")["parameters"]["study"] == other.name
@@ -126,7 +123,7 @@ def test_a_step_that_does_not_depend_on_what_varies_is_taken_over_and_one_that_d
 @pytest.mark.parametrize("harm", ["file", "by hand", "page", "manifest"])
 def test_a_step_that_cannot_be_trusted_is_not_taken_over(variants, harm):
     (one, first), (other, second) = variants
-    made(one, first, "01_cohort", COHORT)
+    made(one, "01_cohort", COHORT)
     if harm == "file":
         (first / "cohort.csv").write_text("patient_id\nP2\n")
     elif harm == "by hand":
@@ -140,11 +137,11 @@ def test_a_step_that_cannot_be_trusted_is_not_taken_over(variants, harm):
 
 def test_a_step_made_from_another_cohort_or_another_parameter_is_not_taken_over(variants):
     (one, first), (other, second) = variants
-    made(one, first, "01_cohort", COHORT)
-    made(one, first, "02_preprocessing", SLICES, ["01_cohort"])
-    made(other, second, "01_cohort", COHORT | {"cohort.csv": "patient_id\nP2\n"})
+    made(one, "01_cohort", COHORT)
+    made(one, "02_preprocessing", SLICES)
+    made(other, "01_cohort", COHORT | {"cohort.csv": "patient_id\nP2\n"})
     assert take_over(other, second, "02_preprocessing", None) is None
-    made(other, second, "01_cohort", COHORT | {"figures/age.svg": "<svg>drawn anew</svg>", "figures/old.svg": ""})
+    made(other, "01_cohort", COHORT | {"figures/age.svg": "<svg>drawn anew</svg>", "figures/old.svg": ""})
     assert take_over(other, second, "02_preprocessing", None) == first
     assert (second / "slices" / "P1.npy").samefile(first / "slices" / "P1.npy")
     record = read_record(second, "01_cohort")
