@@ -36,7 +36,7 @@ from hepred_lib.stats import imputation
 from hepred_lib.stats.calibration import calibrate
 from hepred_lib.stats.development import DevelopedModel, DevelopmentSettings, develop
 from hepred_lib.stats.logistic import fit_logistic
-from hepred_lib.stats.missing_outcome import outcome_weights, weighted_performance
+from hepred_lib.stats.sensitivity import outcome_weights, weighted_performance
 from ich_phantom import cohort as phantom
 
 TRUTH = {"a": 1.0, "b": 0.5, "c": 1.0}

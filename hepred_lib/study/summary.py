@@ -28,8 +28,8 @@ from hepred_lib.stats.evaluation import (
     evaluate,
     null_accuracy,
 )
-from hepred_lib.stats.missing_outcome import MIN_LOST, outcome_bounds, outcome_weights, weighted_performance
 from hepred_lib.stats.sample_size import ExternalMinimum, external_minimum
+from hepred_lib.stats.sensitivity import MIN_LOST, outcome_bounds, outcome_weights, weighted_performance
 from hepred_lib.stats.subgroups import FIGURES, interaction_test, subgroup_performance
 
 # Each is evidence of blood where it is above 0; so is a location, or an outcome that the hospital itself states.
@@ -142,7 +142,7 @@ def weigh_outcomes(
 def weighted_models(
     rows: pd.DataFrame, models: Sequence[str], *, n_resamples: int, rng: np.random.Generator
 ) -> pd.DataFrame:
-    """What :func:`hepred_lib.stats.missing_outcome.weighted_performance` gives for each model, in these patients.
+    """What :func:`hepred_lib.stats.sensitivity.weighted_performance` gives for each model, in these patients.
 
     Parameters
     ----------
