@@ -517,16 +517,15 @@ def _reference(axes: Axes, table: pd.DataFrame, name: str) -> None:
         reach = min(max([1.0, *(1.05 * np.abs(limits))]), WIDEST)
         axes.set_xlim(-reach, reach)
         reference = 0.0
-    if np.isfinite(reference):
-        axes.axvline(reference, zorder=0, **GUIDE)
+    axes.axvline(reference, zorder=0, **GUIDE)
 
 
 def _estimate(axes: Axes, row: Any, name: str, *, place: int, look: dict[str, str]) -> None:
     limits = tuple(getattr(row, f"{name}{end}") for end in ("", "_low", "_high"))
     if np.isnan(limits[0]):
-        words = "group not known" if row.group == "missing" else "too few events"
         box = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}  # over the line of reference
-        axes.text(sum(axes.get_xlim()) / 2, place, words, color=GREY, ha="center", va="center_baseline", bbox=box)
+        words = {"color": GREY, "ha": "center", "va": "center_baseline", "bbox": box}
+        axes.text(sum(axes.get_xlim()) / 2, place, "too few events", **words)
         return
     forest_row(axes, place, limits, x=1.02, look=look, text=estimate_text(*limits), clip_on=False)
 
