@@ -524,8 +524,8 @@ def _estimate(axes: Axes, row: Any, name: str, *, place: int, look: dict[str, st
     limits = tuple(getattr(row, f"{name}{end}") for end in ("", "_low", "_high"))
     if np.isnan(limits[0]):
         box = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}  # over the line of reference
-        words = {"color": GREY, "ha": "center", "va": "center_baseline", "bbox": box}
-        axes.text(sum(axes.get_xlim()) / 2, place, "too few events", **words)
+        middle = sum(axes.get_xlim()) / 2
+        axes.text(middle, place, "too few events", color=GREY, ha="center", va="center_baseline", bbox=box)
         return
     forest_row(axes, place, limits, x=1.02, look=look, text=estimate_text(*limits), clip_on=False)
 
