@@ -38,20 +38,20 @@ def cohort(n=240, seed=0, *, gaps=True):
     return x, y
 
 
+def of_r(name, data="simulated"):
+    """A table (``roc.csv``; the outcome is ``y``) or R's figures for it (``roc.json``)."""
+    path = FOLDERS[data] / (name if data == "simulated" else DATA_SETS.get(name, name))
+    if path.suffix == ".json":
+        return json.loads(path.read_text(encoding="utf-8"))
+    return pd.read_csv(path, dtype={"race": "category", "location": "category"}).rename(columns={"low": "y"})
+
+
 @pytest.fixture(scope="module", params=FOLDERS)
 def reference(request):
-    """A function that reads a table (``roc.csv``; the outcome is ``y``) or R's figures for it (``roc.json``)."""
-    folder = FOLDERS[request.param]
-    if not folder.is_dir():
+    """What `of_r` reads, for each of the two."""
+    if not FOLDERS[request.param].is_dir():
         pytest.skip("the data sets of R are not beside the project")
-
-    def read(name):
-        path = folder / (name if request.param == "simulated" else DATA_SETS.get(name, name))
-        if path.suffix == ".json":
-            return json.loads(path.read_text(encoding="utf-8"))
-        return pd.read_csv(path, dtype={"race": "category", "location": "category"}).rename(columns={"low": "y"})
-
-    return read
+    return lambda name: of_r(name, request.param)
 
 
 @pytest.fixture

@@ -1,5 +1,4 @@
 import json
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,8 +12,8 @@ from hepred_lib.stats.effects import model_effects, multivariable_odds_ratios
 from hepred_lib.stats.logistic import Coding, fit_logistic, profile_limits
 from hepred_lib.stats.nomogram import Nomogram, build_nomogram, nomogram_axes
 from hepred_lib.stats.sensitivity import curved_models
+from tests.stats.conftest import of_r
 
-REFERENCE = Path(__file__).parents[1] / "data" / "r"
 TERMS = ("volume", "log(volume)", "age", "spline(age)", "noise")
 
 
@@ -39,7 +38,7 @@ def developed():
 @pytest.fixture(scope="module")
 def of_rms():
     """The model that R's rms fitted, its figures, and the terms of the same model here."""
-    table, told = pd.read_csv(REFERENCE / "selection.csv"), json.loads((REFERENCE / "splines.json").read_text())
+    table, told = of_r("selection.csv"), of_r("splines.json")
     terms = ("spline(age)", "spline(sbp)", "log(onset_h)", "gcs")
     return table, told, terms
 

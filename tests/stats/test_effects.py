@@ -1,8 +1,4 @@
-import json
-from pathlib import Path
-
 import numpy as np
-import pandas as pd
 import pytest
 from scipy.special import expit
 from scipy.stats import chi2, norm
@@ -15,9 +11,8 @@ from hepred_lib.stats.effects import (
     weighted_odds_ratios,
 )
 from hepred_lib.stats.logistic import fit_logistic, maximize, profile_limits
-from tests.stats.conftest import cohort
+from tests.stats.conftest import cohort, of_r
 
-R = Path(__file__).resolve().parents[1] / "data" / "r"
 NAMES = ("gcs", "anticoagulant", "place")
 SETTINGS = DevelopmentSettings(NAMES, forced=NAMES, n_imputations=3, n_resamples=2)
 
@@ -82,8 +77,8 @@ def test_figures_that_are_no_estimates_are_refused(call, message):
 
 
 def test_intervals_and_likelihood_ratios_equal_r():
-    table, expected = pd.read_csv(R / "selection.csv"), json.loads((R / "effects.json").read_text())
-    x, y = table.drop(columns="y").astype({"location": "category"}), table["y"]
+    table, expected = of_r("selection.csv"), of_r("effects.json")
+    x, y = table.drop(columns="y"), table["y"]
     found = table_of(x, y)
     ratios = ["odds_ratio", "low", "high", "profile_low", "profile_high"]
     found[ratios] = found[ratios].pow(1 / found["step"], axis=0)

@@ -1,6 +1,3 @@
-import json
-from pathlib import Path
-
 import numpy as np
 import pytest
 from scipy.stats import chi2
@@ -19,6 +16,7 @@ from hepred_lib.stats.operating_point import (
     wilson_interval,
     youden_threshold,
 )
+from tests.stats.conftest import of_r
 
 
 def sample(n=120, seed=0):
@@ -84,7 +82,7 @@ def test_youden_point_equals_proc(reference):
 
 
 def test_wilson_equals_prop_test_and_solves_the_score_equation():
-    expected = json.loads((Path(__file__).resolve().parents[1] / "data" / "r" / "counts.json").read_text())["wilson"]
+    expected = of_r("counts.json")["wilson"]
     low, high = wilson_interval([17], 21)
     assert (low[0], high[0]) == pytest.approx(expected, abs=1e-12)
     for limit in (low[0], high[0]):

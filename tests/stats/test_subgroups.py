@@ -1,6 +1,4 @@
-import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,8 +9,7 @@ from hepred_lib.stats.calibration import calibrate
 from hepred_lib.stats.development import DevelopmentSettings, develop
 from hepred_lib.stats.discrimination import auc, auc_interval
 from hepred_lib.stats.subgroups import interaction_test, internal_external, random_effects, subgroup_performance
-
-R = Path(__file__).resolve().parents[1] / "data" / "r"
+from tests.stats.conftest import of_r
 
 
 def sample(n=600, seed=0, shift=0.0, stretch=1.0):
@@ -50,7 +47,7 @@ def test_nothing_is_claimed_below_ten_events_nor_of_patients_without_a_subgroup_
 
 
 def test_the_aucs_of_two_groups_are_compared_as_proc_compares_unpaired_curves():
-    table, expected = pd.read_csv(R / "roc.csv"), json.loads((R / "roc.json").read_text())["unpaired_volume"]
+    table, expected = of_r("roc.csv"), of_r("roc.json")["unpaired_volume"]
     score = table["volume"] / (1 + table["volume"])  # any rising function of it
     figures = subgroup_performance(table["y"], score, table["site"])["auc"]
     assert figures[0] - figures[1] == pytest.approx(expected["difference"], abs=1e-12)
