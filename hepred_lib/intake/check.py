@@ -275,12 +275,10 @@ def _warnings(column: str, scan: Scan, head: Head, file: str) -> Iterator[Proble
     if jumps(scan.hu) >= MOST_JUMPS:
         value = f"sections that grow and shrink several times in {file}"
         yield Problem(column, "show a head whose slices are in order", value, REMEDIES["order"], "warn")
-    if head.brain_hu < BRAIN_HU[0] or head.brain_hu > BRAIN_HU[1]:
-        rule, value = (
-            f"show a brain of {BRAIN_HU[0]:g} to {BRAIN_HU[1]:g} HU",
-            f"a median of {head.brain_hu:.0f} HU in {file}",
-        )
-        yield Problem(column, rule, value, REMEDIES["brain"], "warn")
+    low, high = BRAIN_HU
+    if head.brain_hu < low or head.brain_hu > high:
+        value = f"a median of {head.brain_hu:.0f} HU in {file}"
+        yield Problem(column, f"show a brain of {low:g} to {high:g} HU", value, REMEDIES["brain"], "warn")
     sides = (("down to the skull base", "first"), ("up to the vertex", "last"))
     for cut, (words, which) in zip(cut_ends(head.brain), sides, strict=True):
         if cut:
@@ -300,10 +298,8 @@ def _mask_problems(
     except ScanError as error:
         yield _on_the_other_grid(row, mask) or _refused(mask, error, path)
         return
-    levels = {
-        "brain_hu": head.brain_hu if head else np.nan,
-        "bone_hu": head.bone_hu if head else bone_threshold(scan.hu),
-    }
+    brain_hu, bone_hu = (head.brain_hu, head.bone_hu) if head else (np.nan, bone_threshold(scan.hu))
+    levels = {"brain_hu": brain_hu, "bone_hu": bone_hu}
     for fault in mask_faults(read[mask], scan.hu, scan.spacing_mm, **levels, ventricular="ivh" in mask):
         yield Problem(mask, fault.rule, f"{fault.value} in {path.name}", fault.remedy, fault.severity)
     measured = mask_volume_ml(read[mask], scan.affine)

@@ -19,7 +19,7 @@ import numpy as np
 
 from hepred_lib.cohort.rules import count_of, without_look
 from hepred_lib.errors import ManifestError
-from hepred_lib.intake.series import CONTIGUOUS, Series
+from hepred_lib.intake.series import CONTIGUOUS, Series, hole_mm
 from hepred_lib.intake.words import Said, Words, fold, load_words
 
 USES = ("baseline", "followup", "none")
@@ -250,11 +250,11 @@ class Verdict:
 
 def judge(series: Series, words: Words) -> Verdict:
     """Judge one series by its header alone."""
-    heard = [words.read(text) for text in series.texts if text.strip()] or [words.read(series.description)]
-    own, kernel = heard[0], _SHARP_KERNEL.search(f"{series.kernel}".lower())
+    heard = [words.read(text) for text in series.texts if text.strip()] or [Said()]
+    own, kernel = heard[0], _SHARP_KERNEL.search(series.kernel.lower())
     contrast = _contrast(series, heard, words)
     not_head, doubt = _part(series, heard, words)
-    named = _SHARP_KERNEL.search((series.texts or (series.description,))[0].lower()) or own.sharp
+    named = _SHARP_KERNEL.search(series.texts[0].lower()) or own.sharp
     return replace(
         contrast,
         against=_no_picture(series, own) or contrast.against or not_head or _no_head(series),
@@ -304,8 +304,7 @@ def _part(series: Series, heard: Sequence[Said], words: Words) -> tuple[str, str
     other = not head and not words.says_no_part(part)
     wider = next((text for text in heard[1:] if text.head or text.elsewhere), Said())
     elsewhere = own.elsewhere if own.elsewhere and not own.head else ""
-    # Where the texts are not told apart, the head may be the study's and not the series'.
-    if not elsewhere and other and (not own.head or own.elsewhere or not series.texts):
+    if not elsewhere and other and (not own.head or own.elsewhere):
         return f"of the {part.lower()}", ""
     if not elsewhere and not own.head and not head and wider.elsewhere and not wider.head:
         elsewhere = wider.elsewhere
@@ -323,7 +322,7 @@ def _part(series: Series, heard: Sequence[Said], words: Words) -> tuple[str, str
 
 def _no_head(series: Series) -> str:
     """Why the slices are not those of a whole head."""
-    slices, extent, hole = len(series.places_mm), series.extent_mm, series.hole_mm
+    slices, extent, hole = len(series.places_mm), series.extent_mm, hole_mm(series.places_mm)
     if not slices or series.fault:
         return series.fault if slices else "no image has a position and an orientation"
     if series.upright < AXIAL:
@@ -341,11 +340,9 @@ def _gaps(series: Series) -> str:
     return f"slices of {series.thickness_mm:g} mm are {gap:.1f} mm apart: are some missing?" if wide else ""
 
 
-def acquired_apart(one: Series, other: Series, seconds: float = 60.0) -> bool:
-    """Whether two series may be of two acquisitions: their times differ, or are not known."""
-    if one.taken_at is None or other.taken_at is None:
-        return True
-    return abs((one.taken_at - other.taken_at).total_seconds()) > seconds
+def acquired_apart(one: Series, other: Series) -> bool:
+    """Whether two series may be of two acquisitions: their times differ by more than a minute, or are not known."""
+    return not abs(hours_between(one, other)) <= 1 / 60  # NaN too
 
 
 # --- identity: whether what is called one patient is one person, and one UID one patient's
@@ -407,9 +404,9 @@ def identity_conflicts(found: Iterable[Series], words: Words | None = None) -> d
     return conflicts
 
 
-def only_the_folder_says(part: Iterable[Series], words: Words | None = None) -> bool:
+def only_the_folder_says(part: Iterable[Series], words: Words) -> bool:
     """Whether several studies are one patient's for no other reason than the folder that they are in."""
-    part = [_cleaned(series, words or load_words()) for series in part]
+    part = [_cleaned(series, words) for series in part]
     several = len({series.study for series in part}) > 1
     return several and not all(s.has_patient_id for s in part) and not all(s.names for s in part)
 

@@ -95,16 +95,16 @@ class Imported:
         folder = self.manifest.parent / FOLDER
         unsure = f"Series to look at: {self.unsure}, marked unsure in {folder / 'series.csv'}; {BY_HAND}"
         damaged = f"DICOM files that cannot be read: {self.damaged}, listed in {folder / 'damaged.csv'}."
+        missing = f"Why a first scan is missing: {folder / 'series.csv'}; {BY_HAND}"
         lines = [
             f"{self.manifest}: patients {self.patients}, with a first scan {self.with_baseline}, with a follow-up "
             f"{self.with_followup}. Files that are no DICOM image: {self.foreign}.",
-            *[unsure] * bool(self.unsure),
-            *[f"Why a first scan is missing: {folder / 'series.csv'}; {BY_HAND}"]
-            * (self.with_baseline < self.patients),
-            *[damaged] * bool(self.damaged),
+            unsure if self.unsure else "",
+            missing if self.with_baseline < self.patients else "",
+            damaged if self.damaged else "",
             f"{folder} names patients: it must not leave the hospital.",
         ]
-        return "\n".join(lines)
+        return "\n".join(filter(None, lines))
 
 
 def import_dicom(

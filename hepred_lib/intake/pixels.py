@@ -7,9 +7,7 @@ cannot decode stay compressed; :mod:`hepred_lib.intake.conversion` has dcm2niix 
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import stat
 import warnings
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,6 +22,7 @@ from pydicom.encaps import get_frame
 from pydicom.pixels import pixel_array
 from pydicom.uid import UID, ImplicitVRLittleEndian, RLELossless
 
+from hepred_lib import disk
 from hepred_lib.literal import shown
 
 GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
@@ -32,10 +31,6 @@ LARGEST_SIDE = 8192  # pixels; a CT has 512, seldom 2048
 LARGEST_SLOPE, LARGEST_INTERCEPT = 1000, 100_000  # a CT's are 1 and -1024
 LARGEST_UNPACKED = 200_000_000  # bytes of a deflated file: pydicom unpacks it as a whole
 _DEFLATED = re.compile(rb"\x02\x00\x10\x00UI..1\.2\.840\.10008\.1\.2\.1\.99", re.DOTALL)  # TransferSyntaxUID
-
-
-class NoFileError(Exception):
-    """What is no regular file: a pipe, a device."""
 
 
 class PixelError(ValueError):
@@ -82,14 +77,10 @@ def opened(path: Path) -> Iterator[BinaryIO]:
 
     Raises
     ------
-    NoFileError
-        A pipe or a device.
     OSError
-        It may not be read, or is such a file.
+        As :func:`hepred_lib.disk.opened`, and for a small file that unpacks to gigabytes.
     """
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY), "rb") as stream:
-        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-            raise NoFileError
+    with disk.opened(path) as (stream, _):
         start = stream.read(8192)
         if _DEFLATED.search(start):
             _require_bounded(start, stream)

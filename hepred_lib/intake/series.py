@@ -11,7 +11,7 @@ import os
 import re
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -24,8 +24,9 @@ import pydicom
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import MediaStorageDirectoryStorage
 
+from hepred_lib.disk import UnreadableError
 from hepred_lib.imaging.scans import BARE_DICOM
-from hepred_lib.intake.pixels import GROUPS, NoFileError, digest, groups_of, opened, within
+from hepred_lib.intake.pixels import GROUPS, digest, groups_of, opened, within
 from hepred_lib.progress import progress
 
 _TEXTS = ("SeriesDescription", "ProtocolName", "StudyDescription")  # the nearest to the series first
@@ -67,8 +68,6 @@ class Series:
         StudyInstanceUID and SeriesInstanceUID; where a UID holds several stacks, those after the largest have ``#2``,
         ``#3`` ... behind it.
     number : int
-    description : str
-        Of the series, the protocol and the study, in lower case.
     modality, body_part, contrast, kernel : str
         As in the header.
     image_type : tuple of str
@@ -105,7 +104,6 @@ class Series:
     study: str
     uid: str
     number: int
-    description: str
     modality: str
     body_part: str
     contrast: str
@@ -118,19 +116,19 @@ class Series:
     age: float
     sex: str
     files: tuple[Path, ...]
+    texts: tuple[str, str, str]
     names: frozenset[str] = frozenset()
     birth_dates: frozenset[str] = frozenset()
     sexes: frozenset[str] = frozenset()
-    texts: tuple[str, ...] = ()
     instances: frozenset[str] = frozenset()
     has_patient_id: bool = True
     slices: tuple[Slice, ...] = ()
     fault: str = ""
 
     @property
-    def hole_mm(self) -> float:
-        """The longest gap in which slices are missing; 0 where there is none."""
-        return hole_mm(self.places_mm)
+    def description(self) -> str:
+        """Of the series, the protocol and the study, in lower case."""
+        return " ".join(filter(None, self.texts)).lower()
 
     @property
     def extent_mm(self) -> float:
@@ -162,7 +160,8 @@ def find_series(source: Path) -> Found:
     Files may have any name; a ``DICOMDIR``, hidden files and links to folders are passed over. The pixels of images
     that compete for one place are compared, and no others are read.
     """
-    files: dict[tuple[str, str, str], list[_File]] = defaultdict(list)
+    told: dict[Path, dict[str, Any]] = {}
+    images: dict[tuple[str, str, str], list[Slice]] = defaultdict(list)
     foreign, damaged = 0, []
     for path in progress(list(_files(source)), desc="headers", unit="file"):
         parts = path.relative_to(source).parts
@@ -174,8 +173,9 @@ def find_series(source: Path) -> Found:
         if file is None:
             foreign += 1
         else:
-            files[file.told["patient"], file.told["study"], file.told["uid"]].append(file)
-    found = [series for part in files.values() for series in _series_of(part)]
+            told[path], slices = file
+            images[told[path]["patient"], told[path]["study"], told[path]["uid"]] += slices
+    found = [series for part in images.values() for series in _series_of(part, told)]
     found.sort(key=lambda series: (series.patient, series.study, series.number, series.uid))
     return Found(found, foreign, tuple(damaged))
 
@@ -190,16 +190,8 @@ class _DamagedError(Exception):
     """A DICOM file that cannot be read."""
 
 
-class _File(NamedTuple):
-    """One file: the fields of its series by their names, and its images."""
-
-    path: Path
-    told: dict[str, Any]
-    slices: list[Slice]
-
-
-def _file(path: Path, folder: str) -> _File | None:
-    """A file as its header tells it; None for what is no DICOM or belongs to no series by its kind."""
+def _file(path: Path, folder: str) -> tuple[dict[str, Any], list[Slice]] | None:
+    """The fields of a file's series by their names, and its images; None for what is no DICOM or of no series."""
     try:
         with warnings.catch_warnings():  # of values against the standard, which scanners write
             warnings.simplefilter("ignore")
@@ -210,60 +202,58 @@ def _file(path: Path, folder: str) -> _File | None:
             kind = header.file_meta.get("MediaStorageSOPClassUID", "")
             # A file of many frames says frame by frame where they lie and how they were made.
             frames = range(max(len(header.get(GROUPS[1]) or []), 1))
-            file = _File(path, _told(header, folder), [_slice(header, path, frame) for frame in frames])
-    except (InvalidDicomError, NoFileError):
-        if path.suffix.lower() in _CALLED_DICOM:
+            told, slices = _told(header, folder), [_slice(header, path, frame) for frame in frames]
+    except (InvalidDicomError, UnreadableError) as error:
+        may_not_be_read = isinstance(error, UnreadableError) and path.is_file()
+        if may_not_be_read or path.suffix.lower() in _CALLED_DICOM:
             raise _DamagedError from None
         return None
     except Exception:  # values are decoded one by one, and a damaged one may raise anything
         raise _DamagedError from None
-    if not file.told["uid"] and kind != MediaStorageDirectoryStorage:
+    if not told["uid"] and kind != MediaStorageDirectoryStorage:
         raise _DamagedError
-    return file if file.told["uid"] else None
+    return (told, slices) if told["uid"] else None
 
 
 def _told(header: pydicom.Dataset, folder: str) -> dict[str, Any]:
     """The fields of a series that one header tells."""
-    sex, texts = _text(header, "PatientSex"), tuple(_text(header, name) for name in _TEXTS)
+    sex = _text(header, "PatientSex")
     return {
         "patient": _text(header, "PatientID") or folder,
         "study": _text(header, "StudyInstanceUID"),
         "uid": _text(header, "SeriesInstanceUID"),
         "number": int(_number(header, "SeriesNumber", 0)),
-        "description": " ".join(filter(None, texts)).lower(),
         "modality": _text(header, "Modality"),
         "body_part": _text(header, "BodyPartExamined").upper(),
         "contrast": _text(header, "ContrastBolusAgent"),
         "taken_at": _moment(header),
         "age": _age(_text(header, "PatientAge")),
         "sex": sex if sex in ("F", "M") else "",
-        "texts": texts,
+        "texts": tuple(_text(header, name) for name in _TEXTS),
         "has_patient_id": bool(_text(header, "PatientID")),
         **{field: frozenset(filter(None, [_text(header, name)])) for field, name in _OF_EVERY_FILE.items()},
     }
 
 
-def _series_of(files: list[_File]) -> list[Series]:
-    """One series for each stack under a UID, of all its files; those after the largest carry a number behind it.
+def _series_of(images: list[Slice], told: Mapping[Path, dict[str, Any]]) -> list[Series]:
+    """One series for each stack under a UID, of all its images; those after the largest carry a number behind it.
 
     The first header's words count, every slice's place, and the earliest time.
     """
-    by_path = {file.path: file.told for file in files}
-    images = [image for file in files for image in file.slices]
     # Echoes and directions of another modality need not be told apart: it is no CT.
-    stacks = split(images) if files[0].told["modality"] == "CT" else [Stack(tuple(in_order(images)))]
+    stacks = split(images) if told[images[0].path]["modality"] == "CT" else [Stack(tuple(in_order(images)))]
     found = []
     for k, stack in enumerate(stacks):
         first, placed = stack.slices[0], all(image.placed for image in stack.slices)
         paths = tuple(dict.fromkeys(image.path for image in stack.slices))
-        parts = [by_path[path] for path in paths]
+        parts = [told[path] for path in paths]
         of_all = {
             "uid": f"{parts[0]['uid']}#{k + 1}" if k else parts[0]["uid"],
             "taken_at": min((part["taken_at"] for part in parts if part["taken_at"] is not None), default=None),
             "has_patient_id": all(part["has_patient_id"] for part in parts),
             **{name: frozenset().union(*(part[name] for part in parts)) for name in _OF_EVERY_FILE},
         }
-        one = Series(
+        series = Series(
             **(parts[0] | of_all),
             kernel=first.kernel,
             image_type=first.image_type,
@@ -274,7 +264,7 @@ def _series_of(files: list[_File]) -> list[Series]:
             slices=stack.slices,
             fault=stack.fault,
         )
-        found.append(one)
+        found.append(series)
     return found
 
 

@@ -21,13 +21,7 @@ from hepred_lib.imaging.segmentation import volume_agreement
 from hepred_lib.stats.curves import columns_of
 from hepred_lib.stats.development import DevelopedModel
 from hepred_lib.stats.discrimination import auc, auc_interval, clustered_auc_interval, compare_aucs, expected_auc
-from hepred_lib.stats.evaluation import (
-    NOT_ASSESSABLE,
-    calibration_reading,
-    compare_pair,
-    evaluate,
-    null_accuracy,
-)
+from hepred_lib.stats.evaluation import NOT_ASSESSABLE, calibration_reading, compare_pair, evaluate, null_accuracy
 from hepred_lib.stats.sample_size import ExternalMinimum, external_minimum
 from hepred_lib.stats.sensitivity import MIN_LOST, outcome_bounds, outcome_weights, weighted_performance
 from hepred_lib.stats.subgroups import FIGURES, interaction_test, subgroup_performance
@@ -56,10 +50,8 @@ def mark_hemorrhages(table: pd.DataFrame, stated: pd.Series) -> pd.DataFrame:
         ``he`` as the manifest states it, before any was derived (two volumes of 0 mL make no patient without
         expansion).
     """
-    blood = table[[name for name in BLOOD if name in table]].gt(0).any(axis=1) | stated.notna()
-    blood |= table["location"].notna() if "location" in table else False
-    described = table[[name for name in DESCRIBED if name in table]].notna().any(axis=None)
-    has = blood if described else pd.Series(True, index=table.index)
+    blood = table.reindex(columns=BLOOD).gt(0).any(axis=1) | stated.notna() | _known(table, "location")
+    has = blood | (not table.reindex(columns=DESCRIBED).notna().any(axis=None))
     return table.assign(has_hemorrhage=has.astype(int), he=table["he"].where(has))
 
 
@@ -253,8 +245,7 @@ def counts_by_set(cohort: pd.DataFrame) -> pd.DataFrame:
 def missing_outcomes(table: pd.DataFrame) -> pd.DataFrame:
     """Hemorrhages without an outcome by reason: `reason`, `patients`; no row where every outcome is known."""
     lacking = table[table["has_hemorrhage"].eq(1) & table["he"].isna()]
-    counts = outcome_reasons(lacking).value_counts()
-    return pd.DataFrame({"reason": counts.index, "patients": counts.to_numpy()})
+    return outcome_reasons(lacking).value_counts().rename_axis("reason").reset_index(name="patients")
 
 
 def flow_table(table: pd.DataFrame, cohort: pd.DataFrame, excluded: pd.DataFrame, *, folds: int) -> pd.DataFrame:
@@ -400,11 +391,7 @@ def subgroup_table(
 
 MODELS = ("image", "clinical", "integrated")
 COMPARED = (("integrated", "clinical"), ("integrated", "image"), ("clinical", "image"))
-SUBGROUP_COLUMNS = [
-    *("model", "split", "group", "n", "events"),
-    *FIGURES,
-    *("note", "p_auc", "p_slope", "p_in_the_large"),
-]
+SUBGROUP_COLUMNS = ["model", "split", "group", "n", "events", *FIGURES, "note", "p_auc", "p_slope", "p_in_the_large"]
 # Where no scan was read: no slice to call, no mask to compare with.
 NO_SLICES = pd.DataFrame(columns=["patient_id", "presence", "blood"])
 NO_MASKS = pd.DataFrame({"dice": [], "hd95_mm": [], "reference_ml": [], "predicted_ml": []})

@@ -108,10 +108,10 @@ def percent(share: float, digits: int = 1) -> str:
 
     Examples
     --------
-    >>> percent(0.125), percent(0.1, digits=0)
-    ('12.5 %', '10 %')
+    >>> percent(0.125), percent(0.1, digits=0), percent(float("nan"))
+    ('12.5 %', '10 %', 'not estimable')
     """
-    return f"{100 * share:.{digits}f} %"
+    return NOT_ESTIMABLE if pd.isna(share) else f"{100 * share:.{digits}f} %"
 
 
 def quartiles(values: pd.Series, form: str = ".3g") -> str:
@@ -440,7 +440,7 @@ def instability_summary(instability: pd.DataFrame) -> pd.DataFrame:
 
 def updating_table(models: Mapping[str, Any], updates: Mapping[str, Any]) -> pd.DataFrame:
     """The frozen and the updated models side by side: the line, its tests, and the calibration of both."""
-    words = {"method": "chosen", "slope": "slope of the line", "intercept": "intercept"}
+    words = {"method": "chosen", "intercept": "intercept", "slope": "slope of the line"}
     words |= {"p_any": "p_any", "p_slope": "p_slope"}
     parts, unchanged = [], {"intercept": 0.0, "slope of the line": 1.0}
     for name, found in updates.items():
@@ -449,17 +449,7 @@ def updating_table(models: Mapping[str, Any], updates: Mapping[str, Any]) -> pd.
         for version, (judged, cells) in versions.items():
             row = calibration_figures({name: judged}).drop(columns="events")
             parts.append(row.assign(version=version, **cells))
-    order = [
-        "model",
-        "version",
-        "chosen",
-        "intercept",
-        "slope of the line",
-        "p_any",
-        "p_slope",
-        *CALIBRATION,
-        "reading",
-    ]
+    order = ["model", "version", *words.values(), *CALIBRATION, "reading"]
     return pd.concat(parts, ignore_index=True).reindex(columns=order) if parts else pd.DataFrame(columns=order)
 
 
@@ -488,14 +478,11 @@ def transport_table(study: Mapping[str, Any], here: Mapping[str, Any], updates: 
             if not found:
                 continue
             events, n = found["tp"] + found["fn"], found["tp"] + found["fn"] + found["fp"] + found["tn"]
-            limits = {key: found[f"{key}_ci"] or (np.nan, np.nan) for key in ("auc", "observed_expected")}
-            ratio = found["observed_expected"]
-            row = {"model": name, "place": place, "n": n, "events": events, "observed": events / n}
-            row |= {"predicted": events / n / ratio if ratio else np.nan, "auc": found["auc"]}
-            row |= dict(zip(("observed_low", "observed_high"), exact_interval(events, n), strict=True))
-            row |= {f"{key}_{end}": limits[key][i] for key in limits for i, end in enumerate(("low", "high"))}
-            row |= {"observed_expected": ratio, "update": updated["update"]["method"] if place == "updated" else ""}
-            rows.append(row)
+            area, ratio = _with_limits(found, "auc"), _with_limits(found, "observed_expected")
+            observed = events / n, *exact_interval(events, n)
+            predicted = events / n / ratio[0] if ratio[0] else np.nan
+            change = updated["update"]["method"] if place == "updated" else ""
+            rows.append((name, place, n, events, predicted, *observed, *area, *ratio, change))
     order = ["model", "place", "n", "events", "predicted", "observed", "observed_low", "observed_high"]
     order += [f"{key}{end}" for key in ("auc", "observed_expected") for end in ("", "_low", "_high")]
     return pd.DataFrame(rows, columns=[*order, "update"])
@@ -505,11 +492,9 @@ def transport_words(table: pd.DataFrame) -> str:
     """One sentence on whether the last model holds here; empty without a model."""
     if table.empty:
         return "No model could be judged here: there are no patients with a known outcome and the model's input."
-    rows = table[table["model"] == table["model"].iloc[-1]].set_index("place")
-    here = rows.loc["here"]
-    ratio = with_interval(here["observed_expected"], [here["observed_expected_low"], here["observed_expected_high"]])
-    areas = {place: with_interval(row["auc"], [row["auc_low"], row["auc_high"]]) for place, row in rows.iterrows()}
-    there = f", against {areas['study']} in the study's own patients" if "study" in areas else ""
+    last = table[table["model"] == table["model"].iloc[-1]]
+    shown, here = as_printed(last).set_index("place"), last.set_index("place").loc["here"]
+    there = f", against {shown.loc['study', 'auc']} in the study's own patients" if "study" in shown.index else ""
     low, high = here["observed_expected_low"], here["observed_expected_high"]
     verdict = (
         "more patients expanded than predicted" if low > 1 else
@@ -518,28 +503,25 @@ def transport_words(table: pd.DataFrame) -> str:
         "the frequency of expansion fits as far as these patients can tell"
     )  # fmt: skip
     said = f"{here['model'].capitalize()} model, frozen, in {here['n']} patients: **{verdict}**"
-    said += f" ({_percent(here['observed'])} observed, {_percent(here['predicted'])} predicted; ratio {ratio})."
-    said += f" AUC **{areas['here']}**{there}."
-    if "updated" not in rows.index:
+    said += f" ({percent(here['observed'], 0)} observed, {percent(here['predicted'], 0)} predicted; "
+    said += f"ratio {shown.loc['here', 'observed_expected']}). AUC **{shown.loc['here', 'auc']}**{there}."
+    if "updated" not in shown.index:
         return said + " No update could be fitted."
-    changed = rows.loc["updated"]
-    if changed["update"] == METHODS[0]:
+    update, after = shown.loc["updated", ["update", "observed_expected"]]
+    if update == METHODS[0]:
         return said + " The closed test leaves the model as it is."
-    after = with_interval(
-        changed["observed_expected"], [changed["observed_expected_low"], changed["observed_expected_high"]]
-    )
-    return said + f" The closed test chooses a new {changed['update']}: cross-validated, the ratio becomes {after}."
+    return said + f" The closed test chooses a new {update}: cross-validated, the ratio becomes {after}."
 
 
-def _percent(share: float) -> str:
-    return NOT_ESTIMABLE if pd.isna(share) else f"{100 * share:.0f} %"
+def _with_limits(found: Mapping[str, Any], name: str) -> list[float]:
+    """A figure of ``results.json`` and its limits; NaN for what is null."""
+    return [np.nan if value is None else value for value in (found[name], *(found[f"{name}_ci"] or (None, None)))]
 
 
 def comparison_table(comparisons: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """The paired tests of ``results.json`` with their limits in columns of their own."""
     figures = ["difference", "low", "high", "p", "p_closed"]
-    ends = [pair["ci"] or (np.nan, np.nan) for pair in comparisons]
-    pairs = [{**pair, "low": low, "high": high} for pair, (low, high) in zip(comparisons, ends, strict=True)]
+    pairs = [{**pair, **dict(zip(("low", "high"), pair["ci"] or (), strict=False))} for pair in comparisons]
     table = pd.DataFrame(pairs, columns=["a", "b", "data", "test", "n", "n_events", *figures])
     return table.astype(dict.fromkeys(figures, float)).rename(columns={"n_events": "events"})
 
@@ -554,7 +536,7 @@ def bedside_table(scores: Mapping[str, Any]) -> pd.DataFrame:
     """AUC of the published bedside scores with the number of patients behind each, NaN where it cannot be judged."""
     figures = ["auc", "auc_low", "auc_high"]
     names = [name.replace("_", "-") if "_" in name else name.upper() for name in scores]
-    rows = [(found["n"], found["auc"], *(found["auc_ci"] or (None, None))) for found in scores.values()]
+    rows = [(found["n"], *_with_limits(found, "auc")) for found in scores.values()]
     table = pd.DataFrame(rows, columns=["n", *figures]).astype(dict.fromkeys(figures, float))
     table.insert(0, "score", names)
     return table
@@ -583,9 +565,8 @@ def paper_comparison(models: Mapping[str, Any], *, n: int, events: int, simulate
     for paper in published_performance().itertuples():
         if paper.model in models:
             scale, found = 1.0 if paper.figure == "auc" else 100.0, models[paper.model]
-            figures = found[paper.figure], *(found[f"{paper.figure}_ci"] or (None, None))
             theirs = [scale * value for value in (paper.value, paper.low, paper.high)]
-            ours = [np.nan if value is None else scale * value for value in figures]
+            ours = [scale * value for value in _with_limits(found, paper.figure)]
             rows.append((paper.model, paper.figure, *theirs, paper.n, paper.events, *ours, n, events))
     sides = [f"{side}{end}" for side in ("published", "ours") for end in ("", "_low", "_high", "_n", "_events")]
     table = pd.DataFrame(rows, columns=["model", "figure", *sides])

@@ -1,9 +1,8 @@
 """Damage small files in many ways and read them: each is read, or refused in one line that names it, quickly.
 
-    python tests/fuzz/fuzz.py manifest 100000 0
-    python tests/fuzz/fuzz.py all 1000 7 --cores 2 --keep faults/
+    python tests/fuzz/fuzz.py manifest 100000 0 --keep faults/
 
-prints for each reader how many files were refused and read, the slowest, and the memory. Anything but a refusal (a
+prints how many files of a reader were refused and read, the slowest, and the memory. Anything but a refusal (a
 traceback, a refusal of several lines, 2 s, 1 GB) is a fault; the first files of each kind of fault are kept in --keep.
 Status 1 where there is one.
 """
@@ -11,7 +10,6 @@ Status 1 where there is one.
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import random
 import resource
 import shutil
@@ -23,10 +21,9 @@ import traceback
 import warnings
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
@@ -51,16 +48,6 @@ READERS = {
 }
 
 
-class Reader(Protocol):
-    """A reader and the small files that it is given; made with a folder of its own."""
-
-    def damage(self, chance: random.Random) -> list[Path]:
-        """Write damaged files; those that a refusal may name."""
-
-    def read(self, chance: random.Random) -> str:
-        """Read them; a word for how. Refusals are raised."""
-
-
 @dataclass
 class Tally:
     """What came of many files."""
@@ -72,17 +59,12 @@ class Tally:
     memory_mb: float = 0.0
     modules_mb: float = 0.0
 
-    def add(self, other: Tally) -> None:
-        """Add what another process found."""
-        self.outcomes += other.outcomes
-        self.faults = dict(Counter(self.faults) + Counter(other.faults))
-        self.slowest_s, self.memory_mb = max(self.slowest_s, other.slowest_s), max(self.memory_mb, other.memory_mb)
-        self.modules_mb = max(self.modules_mb, other.modules_mb)
-        self.seconds += other.seconds
 
+def reader_of(name: str, folder: Path) -> Any:
+    """A reader by its name, in a folder of its own.
 
-def reader_of(name: str, folder: Path) -> Reader:
-    """A reader by its name."""
+    Its ``damage(chance)`` writes damaged files and returns those that a refusal may name; ``read(chance)`` reads them.
+    """
     module, _, kind = READERS[name].partition(":")
     home = __import__(f"tests.fuzz.{module}", fromlist=[kind])
     return getattr(home, kind)(folder)
@@ -117,7 +99,7 @@ def _memory_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def attempt(reader: Reader, paths: Sequence[Path], chance: random.Random) -> tuple[str, float]:
+def attempt(reader: Any, paths: Sequence[Path], chance: random.Random) -> tuple[str, float]:
     """``read``, ``refused`` or the words of a fault, and its processor seconds; a hang is ended by the clock."""
     signal.signal(signal.SIGALRM, _hangs)
     signal.setitimer(signal.ITIMER_REAL, HANGS_S)
@@ -162,47 +144,26 @@ def _hangs(*_: object) -> None:
     raise TimeoutError(f"more than {HANGS_S:g} s")
 
 
-def _worker(name: str, count: int, seed: int, keep: Path | None) -> Tally:
-    """Fuzz in a process that may take 2 GB more than its modules, and in which a warning is an error."""
-    warnings.simplefilter("error")
-    with tempfile.TemporaryDirectory() as folder:
-        reader_of(name, Path(folder))  # what modules take comes before
-        most = ADDRESS_SPACE + int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (most, most))
-        return fuzz(name, count, seed, Path(folder), keep)
-
-
 def main() -> None:
-    """Run from the command line."""
+    """Run from the command line: the process may take 2 GB more than its modules, and a warning is an error."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("reader", choices=[*READERS, "all"])
+    parser.add_argument("reader", choices=READERS)
     parser.add_argument("count", type=int)
     parser.add_argument("seed", type=int)
-    parser.add_argument("--cores", type=int, default=1)
     parser.add_argument("--keep", type=Path, help="folder for files that fail")
     asked = parser.parse_args()
-    failed = False
-    for name in READERS if asked.reader == "all" else [asked.reader]:
-        tally = Tally()
-        counts = [asked.count // asked.cores + (k < asked.count % asked.cores) for k in range(asked.cores)]
-        with ProcessPoolExecutor(asked.cores, mp_context=multiprocessing.get_context("spawn")) as pool:
-            keeps = [asked.keep and asked.keep / name / str(k) for k in range(asked.cores)]
-            seeds = [asked.seed * 1000 + k for k in range(asked.cores)]
-            for part in pool.map(_worker, [name] * asked.cores, counts, seeds, keeps):
-                tally.add(part)
-        failed |= bool(tally.faults) or tally.memory_mb - tally.modules_mb > HEAVY_MB
-        _print(name, asked.count, tally)
-    sys.exit(failed)
-
-
-def _print(name: str, count: int, tally: Tally) -> None:
+    warnings.simplefilter("error")
+    with tempfile.TemporaryDirectory() as folder:
+        reader_of(asked.reader, Path(folder))  # what modules take comes before
+        most = ADDRESS_SPACE + int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+        tally = fuzz(asked.reader, asked.count, asked.seed, Path(folder), asked.keep)
     told = ", ".join(f"{tally.outcomes[outcome]} {outcome}" for outcome in ("refused", "read", "fault"))
     memory = f"{tally.memory_mb:.0f} MB ({tally.modules_mb:.0f} MB before the first file)"
-    numbers = f"{tally.seconds:.0f} s, slowest {tally.slowest_s:.2f} s, {memory}"
-    lines = [f"{name}: {count} files, {told}; {numbers}"]
-    lines += [f"    {times} x {fault}" for fault, times in sorted(tally.faults.items(), key=lambda kind: -kind[1])]
-    sys.stdout.write("\n".join([*lines, ""]))
-    sys.stdout.flush()
+    print(f"{asked.reader}: {told}; {tally.seconds:.0f} s, slowest {tally.slowest_s:.2f} s, {memory}")
+    for fault, times in Counter(tally.faults).most_common():
+        print(f"    {times} x {fault}")
+    sys.exit(bool(tally.faults) or tally.memory_mb - tally.modules_mb > HEAVY_MB)
 
 
 if __name__ == "__main__":

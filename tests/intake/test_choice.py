@@ -18,7 +18,6 @@ FIRST = Series(
     study="1",
     uid="1.1",
     number=2,
-    description="head 5.0 h31s",
     modality="CT",
     body_part="HEAD",
     contrast="",
@@ -31,6 +30,7 @@ FIRST = Series(
     age=67.0,
     sex="F",
     files=(Path("IM0001"),),
+    texts=("Head 5.0 H31s", "", ""),
 )
 
 
@@ -48,8 +48,7 @@ def later(hours: float, **changes: object) -> Series:
 
 def named(series: str = "", protocol: str = "", study: str = "", **changes: object) -> Series:
     """The first scan, with its three descriptions apart."""
-    texts = (series, protocol, study)
-    return replace(FIRST, texts=texts, description=" ".join(filter(None, texts)).lower(), **changes)
+    return replace(FIRST, texts=(series, protocol, study), **changes)
 
 
 def chosen(*found: Series) -> Choice:
@@ -71,16 +70,16 @@ THICKER = (*np.arange(0.0, 40.0, 4.0), *np.arange(40.0, 150.0, 7.0))
     [
         ({"modality": "MR"}, "modality MR"),
         ({"image_type": ("ORIGINAL", "PRIMARY", "LOCALIZER")}, "an overview or a record"),
-        ({"description": "topogram 0.6"}, "an overview or a record"),
+        ({"texts": ("topogram 0.6", "", "")}, "an overview or a record"),
         ({"image_type": ("DERIVED", "SECONDARY", "AXIAL", "MIP")}, "a rendering"),
         ({"contrast": "IOMERON 400"}, "contrast agent"),
-        *(({"description": name}, "named as with contrast") for name in ("cta", "head with contrast", "perfusion")),
-        ({"body_part": "CHEST"}, "of the chest"),
+        *(({"texts": (name, "", "")}, "named as with contrast") for name in ("cta", "head with contrast", "perfusion")),
+        ({"body_part": "CHEST", "texts": ("Routine 5.0", "", "")}, "of the chest"),
         ({"places_mm": ()}, "no image has a position and an orientation"),
         ({"upright": 0.1}, "not axial"),
         ({"places_mm": (0.0, 5.0, 10.0)}, "3 slices over 10 mm"),
         ({"places_mm": HOLE}, "slices are missing: a gap of 10.0 mm"),
-        *(({"description": f"{name} head"}, "") for name in ("non-contrast", "unenhanced", "w/o contrast 5mm")),
+        *(({"texts": (f"{name} head", "", "")}, "") for name in ("non-contrast", "unenhanced", "w/o contrast 5mm")),
         *(({"contrast": "NONE"}, ""), ({"body_part": ""}, ""), ({"upright": 0.9}, ""), ({"places_mm": THICKER}, "")),
         ({}, ""),
     ],
@@ -96,7 +95,7 @@ def test_what_is_no_first_scan_says_why(changes, reason):
     [
         {"kernel": "H60s", "number": 1},
         {"kernel": "BONEPLUS", "number": 1},
-        {"description": "head bone", "number": 1},
+        {"texts": ("head bone", "", ""), "number": 1},
         {"image_type": ("DERIVED", "SECONDARY", "AXIAL"), "number": 1},
         {"thickness_mm": 0.75, "number": 1},
         {"number": 3},
@@ -120,7 +119,7 @@ USES = [
     ((later(70), FIRST, later(20), later(0.5)), None, ["none", "baseline", "followup", "none"]),  # nearest to a day
     ((FIRST, later(70)), None, ["baseline", "followup"]),
     ((FIRST, later(73)), None, ["baseline", "none"]),  # within three
-    ((FIRST, later(24, description="cta")), None, ["baseline", "none"]),
+    ((FIRST, later(24, texts=("cta", "", ""))), None, ["baseline", "none"]),
     ((FIRST, later(24, patient="B")), None, ["baseline", "baseline"]),
     ((FIRST, later(24), replace(later(24), study="8", uid="8.1")), None, ["baseline", "none", "none"]),
     ((FIRST, replace(FIRST, uid="1.2", number=3)), None, ["baseline", "none"]),

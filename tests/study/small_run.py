@@ -33,6 +33,7 @@ RESULTS_OF = {
     "02_preprocessing": {"n_flagged": 1},
     "03_multitask_training_fold0": {"n_training": 44, "device": "cpu"},
 }
+VERDICTS = {"yes", "probably yes", "probably no", "no"}  # of PROBAST+AI
 
 
 def made_cohort() -> pd.DataFrame:
@@ -48,7 +49,7 @@ def made_cohort() -> pd.DataFrame:
     table["gcs"], table["inr"] = rng.integers(6, 16, n), np.where(rng.random(n) < 0.1, np.nan, 1.1)
     table["location"] = rng.choice(["lobar", "thalamus", "basal_ganglia"], n)
     table["ct_to_followup_h"], table["baseline_volume_ml"] = rng.uniform(12, 36, n), rng.lognormal(2.4, 1, n)
-    return table
+    return table.assign(followup_volume_ml=table["baseline_volume_ml"] + 1)
 
 
 def made_results(cohort: pd.DataFrame) -> dict:

@@ -1,31 +1,26 @@
 """CLAIM 2024 and PROBAST+AI: all items, and verdicts that rest on facts of the study."""
 
-import shutil
-
 import numpy as np
 import pytest
 
 from hepred_lib.study.files import read_table, write_table
-from hepred_lib.study.report import CHECKLISTS, NO_INFORMATION, NOT_APPLICABLE, STATUSES, Files, checklist, write_report
-from tests.study.small_run import change_json, make_column, make_real, make_tables_only, write_run
-
-VERDICTS = {"yes", "probably yes", "probably no", "no"}
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """A finished simulated study with its report, and what the checklists ask for beyond the other tests' needs."""
-    folder = write_run(tmp_path_factory.mktemp("made") / "small")
-    cohort = read_table(folder / "cohort.csv")
-    write_table(folder / "cohort.csv", cohort.assign(followup_volume_ml=cohort["baseline_volume_ml"] + 1))
-    write_report(folder)
-    return folder
+from hepred_lib.study.report import (
+    ANSWERED,
+    CHECKLISTS,
+    NO_INFORMATION,
+    NOT_APPLICABLE,
+    PARTLY,
+    STATUSES,
+    Files,
+    checklist,
+)
+from tests.study.small_run import VERDICTS, change_json, make_column, make_real, make_tables_only
 
 
 @pytest.fixture
-def run(made, tmp_path):
-    """A copy of it."""
-    return shutil.copytree(made, tmp_path / "small")
+def run(reported):
+    """The study with its report."""
+    return reported
 
 
 def rows(folder, name="probast_ai"):
@@ -48,21 +43,7 @@ def test_every_item_of_every_kind_of_study_has_a_known_status_and_words(run, nam
     allowed = VERDICTS | {NO_INFORMATION, NOT_APPLICABLE} if name == "probast_ai" else set(STATUSES)
     assert set(table["status"]) <= allowed
     assert (table["answer"] != "").all()
-
-
-def test_no_verdict_outlives_a_file_that_it_names(run):
-    table = rows(run)
-    judged = table[table["status"].isin(VERDICTS)]
-    assert len(judged) > 25
-    for name in sorted({name for names in judged["where"] for name in names.split()}):
-        if name in ("results.json", "records/01_cohort.json") or "_fold" in name or name == "external.json":
-            continue  # no study without the first two; another fold says the same; another hospital is an addition
-        content = (run / name).read_bytes()
-        (run / name).unlink()
-        after = rows(run)
-        (run / name).write_bytes(content)
-        left = judged.index[[name in names.split() for names in judged["where"]]]
-        assert set(after.loc[left, "status"]) <= {NO_INFORMATION}, name
+    assert table.loc[table["status"].isin(VERDICTS | {ANSWERED, PARTLY}), "where"].ne("").all()
 
 
 def test_simulated_patients_are_a_concern_and_what_only_authors_know_is_no_information(run):
@@ -130,10 +111,3 @@ def test_a_domain_with_a_no_is_a_concern_and_never_rated_low(run):
     page = (run / "report" / "probast_ai.md").read_text(encoding="utf-8")
     assert "| Development: participants and data sources | 1 |  |  | 2 |  |  | concern |" in page
     assert "low risk" not in page
-
-
-def test_another_hospital_that_is_missing_is_open_in_claim(run):
-    assert rows(run, "tripod_ai").loc["20a", "answer"] == rows(run, "claim_2024").loc["35", "answer"], "an item alike"
-    assert rows(run, "claim_2024").loc["33", "status"] == "answered"
-    (run / "external.json").unlink()
-    assert "must be stated by the author" in rows(run, "claim_2024").loc["33", "answer"]

@@ -14,15 +14,7 @@ from hepred_lib.figures.style import MM_PER_INCH
 from hepred_lib.study.files import read_json, write_bytes, write_table
 from hepred_lib.study.one_page import MARGIN_MM, POINTS_PER_INCH, OnePage, Part, pdf, read_picture, text_width, wrapped
 from hepred_lib.study.report import MOST_WARNINGS, Files, write_report
-from tests.study.small_run import (
-    PICTURE,
-    change_json,
-    made_cohort,
-    make_column,
-    make_real,
-    make_tables_only,
-    write_run,
-)
+from tests.study.small_run import PICTURE, change_json, made_cohort, make_column, make_real, make_tables_only
 
 HOSTILE = "<script>alert(1)</script> $x_1^2$ {{ 7 * 7 }} &amp; \u202eevil \u6771"
 LONG = HOSTILE + "w" * 300
@@ -47,12 +39,6 @@ class Page(HTMLParser):
         self.words += data
         if self.tags and self.tags[-1] == "li" and data.strip():
             self.warnings[-1] += data
-
-
-@pytest.fixture
-def run(tmp_path):
-    """The folder of a finished simulated study."""
-    return write_run(tmp_path / "small")
 
 
 def shown(run) -> Page:
