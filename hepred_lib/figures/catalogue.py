@@ -206,6 +206,7 @@ FIGURES: dict[str, FigureSpec] = {
     "internal_external": FigureSpec(
         "The clinical model at each site, developed at the others, and the mean over sites, with 95 % intervals.",
         performance.subgroups, DOUBLE_MM, lambda table: 26 + 4.5 * len(table), _FOREST,
+        drawn=performance.estimable, otherwise="too few events at every site",
     ),
     "oracle": FigureSpec(
         "AUC of each model with its 95 % interval (lines), and the best achievable AUC (the oracle's).",

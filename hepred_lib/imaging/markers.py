@@ -129,10 +129,11 @@ def _checked(hu: ArrayLike, mask: ArrayLike, spacing_mm: tuple) -> tuple[NDArray
     if not inside.any():
         return image, inside, tuple(spacing_mm)
     margin = [int(np.ceil(6 / s)) for s in spacing_mm]
-    room = [(m, m) for m in margin]
-    image, inside = np.pad(image, room, mode="edge"), np.pad(inside, room)
     box = bounding_box(inside, margin)
-    return image[box].astype(np.float64, order="C"), inside[box].copy(order="C"), tuple(map(float, spacing_mm))
+    sides = zip(bounding_box(inside), margin, inside.shape, strict=True)
+    lacking = [(max(0, m - side.start), max(0, side.stop + m - n)) for side, m, n in sides]
+    image, inside = np.pad(image[box], lacking, mode="edge"), np.pad(inside[box], lacking)
+    return image.astype(np.float64), inside, tuple(map(float, spacing_mm))
 
 
 def _smoothed(image: NDArray, inside: NDArray, spacing: tuple[float, ...], *, width_mm: float) -> NDArray[np.float64]:

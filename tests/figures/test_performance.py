@@ -192,3 +192,5 @@ def test_subgroups_of_which_none_can_be_judged_are_a_sentence(examples):
     assert caption("subgroups", table).endswith(": 1. Too few events in every subgroup.")
     assert shows_nothing("subgroups", examples["subgroups"].iloc[:1]), "all patients are no subgroup"
     assert not shows_nothing("subgroups", examples["subgroups"])
+    sites = examples["internal_external"].assign(auc=np.nan)
+    assert texts(draw("internal_external", sites).axes[0]) == ["too few events at every site"]
