@@ -58,7 +58,7 @@ class Images:
         self.is_mask = chance.random() < 0.3
         data = bytearray(chance.choice(self.masks if self.is_mask else self.scans))
         for _ in range(chance.choice((1, 1, 2, 3))):
-            chance.choice(NIFTI_DAMAGES)(data, chance)
+            _damage(data, chance)
         content = bytes(data)
         if chance.random() < 0.5:
             content = damaged_bytes(content, chance, (*self.scans, *self.masks))
@@ -143,59 +143,25 @@ def _forms(array: np.ndarray, affine: np.ndarray) -> list[bytes]:
     return [*forms, scaled.to_bytes()]
 
 
-def _header_byte(data: bytearray, chance: random.Random) -> None:
-    if len(data) > 348:
-        data[chance.randrange(348)] = chance.randrange(256)
-
-
-def _header_number(data: bytearray, chance: random.Random) -> None:
-    """A number that programs stumble over, in the place of one of the header's."""
+def _damage(data: bytearray, chance: random.Random) -> None:
+    """Other bytes in one place of an image: of its header, of its voxels, behind or around it all."""
     order, form = chance.choice("<>"), chance.choice("hiq")
-    size, place = struct.calcsize(order + form), 2 * chance.randrange(174)
-    value = chance.choice(HUGE) * chance.choice((1, -1))
-    if place + size <= len(data):
-        data[place : place + size] = (value % 2 ** (8 * size)).to_bytes(size, "little" if order == "<" else "big")
-
-
-def _header_float(data: bytearray, chance: random.Random) -> None:
-    place = 4 * chance.randrange(10, 87)
-    if place + 4 <= len(data):
-        data[place : place + 4] = struct.pack("<f", chance.choice(FLOATS))
-
-
-def _shape(data: bytearray, chance: random.Random) -> None:
-    if len(data) >= 56:
-        place = 40 + 2 * chance.randrange(8)
-        data[place : place + 2] = struct.pack("<H", chance.choice((0, 1, 2, 7, 8, 127, 255, 32767, 65535)))
-
-
-def _beginning(data: bytearray, chance: random.Random) -> None:
-    """The beginning of another kind of file."""
-    other, place = chance.choice(BEGINNINGS), chance.choice((0, 128, 344))
+    number = chance.choice(HUGE) * chance.choice((1, -1)) % 2 ** (8 * struct.calcsize(order + form))
+    size = chance.choice((0, 1, 2, 7, 8, 127, 255, 32767, 65535))
+    place, other = chance.choice(
+        (
+            *[(chance.randrange(348), chance.randbytes(1))] * 2,
+            *[(2 * chance.randrange(174), struct.pack(order + form.upper(), number))] * 2,
+            *[(4 * chance.randrange(10, 87), struct.pack("<f", chance.choice(FLOATS)))] * 2,
+            (40 + 2 * chance.randrange(8), struct.pack("<H", size)),
+            (chance.choice((0, 128, 344)), chance.choice(BEGINNINGS)),  # of another kind of file
+            (chance.randrange(352, max(len(data), 353)), chance.randbytes(200)),
+            (len(data), bytes(4_000_000 * (chance.random() < 0.02))),  # many more zeros than the shape needs
+        )
+    )
     data[place : place + len(other)] = other
-
-
-def _voxels(data: bytearray, chance: random.Random) -> None:
-    if len(data) > 360:
-        start = chance.randrange(352, len(data))
-        data[start : start + 200] = chance.randbytes(min(200, len(data) - start))
-
-
-def _bomb(data: bytearray, chance: random.Random) -> None:
-    """Many more zeros than the header's shape needs."""
-    if chance.random() < 0.02:
-        data.extend(bytes(4_000_000))
-
-
-def _wrap(data: bytearray, chance: random.Random) -> None:
-    if chance.random() < 0.1:
+    if chance.random() < 0.01:
         data[:] = chance.choice((gzip.compress, bz2.compress, zlib.compress))(bytes(data))
-
-
-NIFTI_DAMAGES = (
-    *(_header_byte, _header_byte, _header_number, _header_number, _header_float, _header_float),
-    *(_shape, _beginning, _voxels, _bomb, _wrap),
-)
 
 
 def as_jpeg(_: int, image: Dataset) -> None:

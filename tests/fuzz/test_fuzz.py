@@ -29,7 +29,7 @@ def test_a_reader_reads_what_no_damage_was_done_to(tmp_path, name, monkeypatch):
         whole["damaged_tree"] = lambda tree, _, dump: dump(tree).encode()
         for home in ("tables", "images", "runs"):
             monkeypatch.setattr(f"tests.fuzz.{home}.{damage}", whole[damage], raising=False)
-    monkeypatch.setattr("tests.fuzz.images.NIFTI_DAMAGES", (lambda data, chance: None,))
+    monkeypatch.setattr("tests.fuzz.images._damage", lambda data, chance: None)
     monkeypatch.setattr("tests.fuzz.images._other_element", lambda data, chance: data)
     monkeypatch.setattr("tests.fuzz.tables._with_damaged_part", lambda book, chance: book)
     reader, chance = reader_of(name, tmp_path), random.Random(0)
