@@ -11,10 +11,9 @@ LINE = 12  # of the patient at fault
 PATIENT = "HE-010"
 
 
-@pytest.fixture(scope="module")
-def clean():
-    """40 patients without any fault, as text."""
-    rng, n = np.random.default_rng(0), 40
+def clean_table(n):
+    """Patients without any fault, as text."""
+    rng = np.random.default_rng(0)
     baseline = rng.uniform(3, 60, n).round(1)
     grown = (baseline * rng.uniform(0.95, 1.6, n)).round(1)
     return pd.DataFrame(
@@ -41,6 +40,11 @@ def clean():
             "wbc_10e9_l": rng.uniform(4, 14, n).round(1),
         }
     ).astype(str)
+
+
+@pytest.fixture(scope="module")
+def clean():
+    return clean_table(40)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 from hepred_lib.errors import ManifestError, ScanError
 from hepred_lib.imaging.scans import read_scan
 from hepred_lib.intake.check import check_manifest
-from hepred_lib.intake.importing import _convert_one, import_dicom
+from hepred_lib.intake.importing import Person, _convert_one, import_dicom, joined, read_clinical
 from tests.intake.conftest import table, write_series
 
 
@@ -20,13 +20,16 @@ def bedside(tmp_path):
     return write
 
 
-def test_imported_again_names_stay_and_nothing_is_converted_twice(export, tmp_path):
+@pytest.mark.parametrize("second", ["export/c", "second"])  # beside the first export, or alone
+def test_imported_again_names_stay_and_nothing_is_converted_twice(export, tmp_path, second):
     out = tmp_path / "out"
     import_dicom(export, out)
     before = {path: path.stat().st_mtime_ns for path in (out / "scans").iterdir()}
     key = table(out / "identifying" / "key.csv")
-    write_series(export / "c", patient="MRN-50", study="1.2.5", uid="1.2.5.1")
-    assert import_dicom(export, out).patients == 3
+    write_series(tmp_path / second, patient="MRN-50", study="1.2.5", uid="1.2.5.1")
+    imported = import_dicom(tmp_path / second.partition("/")[0], out)
+    assert (imported.patients, imported.with_baseline, imported.with_followup, imported.notes) == (3, 3, 1, ())
+    assert len(table(out / "identifying" / "series.csv")) == 6
     after = {path: path.stat().st_mtime_ns for path in (out / "scans").iterdir()}
     assert before.items() <= after.items()
     assert len(after) == len(before) + 1
@@ -53,17 +56,6 @@ def test_a_readers_word_is_heeded_when_imported_again(export, tmp_path):
     series.to_csv(path, index=False)
     with pytest.raises(ManifestError, match="by_hand must be empty or one of baseline, followup, none, got 'first'"):
         import_dicom(export, out)
-
-
-def test_a_second_export_joins_the_first(export, tmp_path):
-    out = tmp_path / "out"
-    import_dicom(export, out)
-    write_series(tmp_path / "second", patient="MRN-50", study="1.2.5", uid="1.2.5.1")
-    imported = import_dicom(tmp_path / "second", out)
-    assert (imported.patients, imported.with_baseline, imported.with_followup, imported.notes) == (3, 3, 1, ())
-    assert len(list((out / "scans").iterdir())) == 4
-    assert len(table(out / "identifying" / "series.csv")) == 6
-    assert import_dicom(export, out).patients == 3
 
 
 def test_killed_while_a_scan_is_replaced_the_next_import_takes_none_for_another(export, tmp_path, monkeypatch):
@@ -126,24 +118,18 @@ def test_pseudonyms_of_an_earlier_import_join_a_later_table(export, tmp_path):
 
 
 @pytest.mark.parametrize("column", ["DICOM_Patient_ID", "dicom-patient-id", " dicom_patient_id", "Dicom Patient ID"])
-def test_a_near_name_of_the_column_of_patient_ids_joins(export, tmp_path, column, bedside):
-    clinical = bedside(f"patient_id,{column},gcs", "HE-1, MRN-77 ,14")
-    import_dicom(export, tmp_path / "out", clinical)
-    manifest = table(tmp_path / "out" / "manifest.csv").set_index("patient_id")
-    assert manifest.loc["HE-1", ["gcs", "baseline_ct"]].to_list() == ["14", "scans/HE-1_baseline.nii.gz"]
-    assert "MRN" not in (tmp_path / "out" / "manifest.csv").read_text(encoding="utf-8")
+def test_a_near_name_of_the_column_of_patient_ids_joins(column, bedside):
+    clinical = joined(read_clinical(bedside(f"patient_id,{column},gcs", "HE-1, MRN-77 ,14")), {"MRN-77": Person()}, {})
+    assert (clinical.pseudonyms.to_list(), clinical.ids.to_list()) == (["HE-1"], ["MRN-77"])
+    assert list(clinical.table) == ["gcs"]
 
 
 @pytest.mark.parametrize("number", ["77", "77.0", "000077", "7.7E1", "00 77", "0077.00", "００７７"])
-def test_a_number_that_a_spreadsheet_has_changed_is_refused(tmp_path, number, bedside):
-    write_series(tmp_path / "export", patient="0077")
-    clinical = bedside("patient_id,dicom_patient_id,gcs", f"HE-1,{number},14")
-    with pytest.raises(
-        ManifestError, match=r"must be a PatientID exactly as in the files, .* line 2 of bedside\.csv"
-    ) as e:
-        import_dicom(tmp_path / "export", tmp_path / "out", clinical)
+def test_a_number_that_a_spreadsheet_has_changed_is_refused(number, bedside):
+    clinical = read_clinical(bedside("patient_id,dicom_patient_id,gcs", f"HE-1,{number},14"))
+    with pytest.raises(ManifestError, match=r"must be a PatientID exactly as in the files, .* line 2 of bedside") as e:
+        joined(clinical, {"0077": Person()}, {})
     assert "77" not in str(e.value)
-    assert not (tmp_path / "out").exists()
 
 
 def test_a_table_of_nobody_here_is_refused_and_the_column_that_holds_the_numbers_is_named(export, tmp_path, bedside):
