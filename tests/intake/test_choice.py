@@ -70,11 +70,8 @@ THICKER = (*np.arange(0.0, 40.0, 4.0), *np.arange(40.0, 150.0, 7.0))
     [
         ({"modality": "MR"}, "modality MR"),
         ({"image_type": ("ORIGINAL", "PRIMARY", "LOCALIZER")}, "an overview or a record"),
-        ({"texts": ("topogram 0.6", "", "")}, "an overview or a record"),
         ({"image_type": ("DERIVED", "SECONDARY", "AXIAL", "MIP")}, "a rendering"),
-        ({"contrast": "IOMERON 400"}, "contrast agent"),
         *(({"texts": (name, "", "")}, "named as with contrast") for name in ("cta", "head with contrast", "perfusion")),
-        ({"body_part": "CHEST", "texts": ("Routine 5.0", "", "")}, "of the chest"),
         ({"places_mm": ()}, "no image has a position and an orientation"),
         ({"upright": 0.1}, "not axial"),
         ({"places_mm": (0.0, 5.0, 10.0)}, "3 slices over 10 mm"),

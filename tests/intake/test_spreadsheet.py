@@ -7,7 +7,7 @@ import pytest
 from hepred_lib.cohort.cells import read_cells
 from hepred_lib.cohort.manifest import manifest_problems, read_manifest
 from hepred_lib.errors import ManifestError
-from hepred_lib.intake.spreadsheet import apply_mapping, load_mapping, read_factor, suggest_mapping, write_manifest
+from hepred_lib.intake.spreadsheet import apply_mapping, load_mapping, suggest_mapping, write_manifest
 
 HOSPITAL = "patient_id,age_years,glucose_mg_dl,sex,ward\nHE-1,66,130,1,north\nHE-2,-9,999,2,NA\nHE-3,71,90,1,\n"
 MAPPING = """
@@ -151,11 +151,6 @@ def test_a_mapping_with_a_fault_is_refused_in_one_line(load, text, message):
         load(text)
     assert "\n" not in str(caught.value)
     assert "map.yaml" in str(caught.value)
-
-
-@pytest.mark.parametrize(("told", "factor"), [("0.0555", 0.0555), ("1/60", 1 / 60), ("88.4", 88.4)])
-def test_a_factor_is_a_decimal_or_a_fraction(told, factor):
-    assert read_factor(told) == factor
 
 
 def test_the_written_manifest_has_paths_from_its_own_folder_and_no_hospital_number(tmp_path, mapped):
