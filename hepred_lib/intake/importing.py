@@ -355,7 +355,7 @@ class _Job:
         # What the import fills is as it is now, for whoever is in this source.
         before = earlier.mask(earlier.index.isin(list(rows))[:, None] & earlier.columns.isin(MADE))
         told, before, made = (each.astype(object).replace("", np.nan) for each in (told, before, made))
-        table = told.combine_first(before).combine_first(made)[columns].fillna("")
+        table = told.combine_first(before).combine_first(made)[columns].astype(object).fillna("")
         return table.sort_index().rename_axis("patient_id").reset_index()
 
     def contradictions(self, told: pd.DataFrame) -> list[str]:

@@ -1,5 +1,6 @@
 """A small head as DICOM: a ball of brain in a shell of bone, with one bleed whose place is known."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+
+from hepred_lib.intake.importing import import_dicom
 
 BLEED_MM, BLEED_RADIUS_MM = np.array([30.0, -10.0, 20.0]), 9.0  # LPS: to the left, to the front, upwards
 PIXEL_MM, SIZE = 3.0, 64
@@ -85,14 +88,39 @@ def table(path: Path) -> pd.DataFrame:
     return pd.read_csv(path, dtype=str, keep_default_na=False)
 
 
-@pytest.fixture
-def export(tmp_path) -> Path:
-    """An export of two patients: A with a follow-up, a bone series and an angiography; B with one scan."""
-    source = tmp_path / "export"
+@pytest.fixture(scope="session")
+def first_import(tmp_path_factory) -> Path:
+    """An export and what an import makes of it, made once: A with a follow-up, a bone and an angiography; B."""
+    folder = tmp_path_factory.mktemp("first")
+    source = folder / "export"
     write_series(source / "a" / "1")
     write_series(source / "a" / "2", uid="1.2.3.1.2", SeriesNumber=3, ConvolutionKernel="H60s", gap_mm=4.0)
     write_series(source / "a" / "3", uid="1.2.3.1.3", SeriesNumber=4, SeriesDescription="CTA carotids")
     write_series(source / "a" / "4", study="1.2.3.2", uid="1.2.3.2.1", taken="20240104 074500", bleed_radius_mm=12.0)
     write_series(source / "b", patient="MRN-12", study="1.2.4", uid="1.2.4.1", PatientSex="M", bleed_radius_mm=15.0)
     (source / "readme.txt").write_text("exported on Monday")
-    return source
+    import_dicom(source, folder / "out")
+    return folder
+
+
+@pytest.fixture
+def export(first_import, tmp_path) -> Path:
+    """The export of two patients, to be changed."""
+    return shutil.copytree(first_import / "export", tmp_path / "export")
+
+
+@pytest.fixture
+def imported(first_import, tmp_path) -> Path:
+    """The folder ``out`` into which the export was imported, to be changed."""
+    return shutil.copytree(first_import / "out", tmp_path / "out")
+
+
+@pytest.fixture
+def bedside(tmp_path):
+    """A clinical table of these lines."""
+
+    def write(*lines):
+        (tmp_path / "bedside.csv").write_text("\n".join([*lines, ""]), encoding="utf-8")
+        return tmp_path / "bedside.csv"
+
+    return write

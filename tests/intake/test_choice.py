@@ -104,14 +104,8 @@ def test_the_better_series_of_a_study_is_taken(worse):
     assert uses(FIRST, other) == ["baseline", "none"]
 
 
-def test_studies_without_a_time_cannot_be_put_in_order():
-    undated = replace(FIRST, study="2", uid="2.1", taken_at=None)
-    assert uses(undated) == ["baseline"]
-    assert uses(FIRST, undated) == ["none", "none"]
-    assert "which of 2 studies is the first" in choose([FIRST, undated])[0].reason
-
-
 BONE, COPY = replace(FIRST, uid="1.0", kernel="H60s"), replace(FIRST, study="2", uid="2.1")
+UNDATED = replace(COPY, taken_at=None)
 USES = [
     ((later(70), FIRST, later(20), later(0.5)), None, ["none", "baseline", "followup", "none"]),  # nearest to a day
     ((FIRST, later(70)), None, ["baseline", "followup"]),
@@ -121,6 +115,13 @@ USES = [
     ((FIRST, later(24), replace(later(24), study="8", uid="8.1")), None, ["baseline", "none", "none"]),
     ((FIRST, replace(FIRST, uid="1.2", number=3)), None, ["baseline", "none"]),
     ((FIRST, COPY, later(24)), None, ["none", "none", "none"]),
+    (
+        (FIRST, later(24), later(60), replace(later(60), study="8", uid="8.1")),
+        None,
+        ["baseline", "followup", "none", "none"],
+    ),
+    ((UNDATED,), None, ["baseline"]),
+    ((FIRST, UNDATED), None, ["none", "none"]),
     ((FIRST, COPY), {"1.1": "baseline", "2.1": "none"}, ["baseline", "none"]),
     ((FIRST, BONE, later(24)), {"1.0": "baseline"}, ["none", "baseline", "followup"]),
     ((FIRST, later(24)), {"9.24.1": "none"}, ["baseline", "none"]),
@@ -139,14 +140,24 @@ def test_two_series_that_are_the_baseline_by_hand_are_refused():
         uses(FIRST, later(24), told={"1.1": "baseline", "9.24.1": "baseline"})
 
 
-def test_what_comes_before_the_baseline_that_a_reader_chose_says_how_long():
-    assert choose([FIRST, later(24)], {"9.24.1": "baseline"})[0].reason == "24.0 h before the first"
+NO_ORDER = "which of 2 studies is the %s is not said: %s"
 
 
-def test_studies_at_one_moment_cannot_be_put_in_order():
-    assert choose([FIRST, COPY])[1].reason == "which of 2 studies is the first is not said: their times are equal"
-    again = [later(60), replace(later(60), study="8", uid="8.1")]
-    assert uses(FIRST, later(24), *again)[:2] == ["baseline", "followup"]
+@pytest.mark.parametrize(
+    ("found", "told", "reason"),
+    [
+        ((FIRST, later(24)), {"9.24.1": "baseline"}, "24.0 h before the first"),
+        ((FIRST, COPY), None, NO_ORDER % ("first", "their times are equal")),
+        ((FIRST, UNDATED), None, NO_ORDER % ("first", "a time is missing")),
+        (
+            (later(24), FIRST, replace(later(24), study="8", uid="8.1")),
+            None,
+            NO_ORDER % ("follow-up", "their times are equal"),
+        ),
+    ],
+)
+def test_a_study_of_another_time_or_of_none_says_why_it_is_not_taken(found, told, reason):
+    assert choose(found, told)[0].reason == reason
 
 
 @pytest.mark.parametrize("text", WARD)
