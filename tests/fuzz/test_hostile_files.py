@@ -7,13 +7,14 @@ import time
 import tracemalloc
 import zipfile
 import zlib
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-import pydicom
 import pytest
+from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian
 
 from hepred_lib.cohort.cells import read_cells
@@ -27,6 +28,7 @@ from hepred_lib.intake.words import fold, load_words
 from hepred_lib.study.definition import load_study
 from hepred_lib.study.files import read_json, read_table
 from tests.fuzz.images import _head, as_jpeg, slices
+from tests.intake.conftest import change
 
 SECONDS, MEGABYTES = 8.0, 1000  # of a slow processor under load; what grows with the square takes minutes
 BLOCK = bytes(1 << 20)
@@ -82,6 +84,13 @@ def a_socket(path: Path) -> None:
             bound.bind(path.name)
     finally:
         os.chdir(before)
+
+
+def series_in(folder: Path, files: list[bytes], edit: Callable[[int, Dataset], object] | None = None) -> Path:
+    """A folder with these files, each edited."""
+    for number, content in enumerate(files):
+        (folder / f"{number}.dcm").write_bytes(content)
+    return change(folder, edit) if edit else folder
 
 
 def read_as_mask(path: Path) -> np.ndarray:
@@ -165,9 +174,7 @@ def test_a_zip_bomb_is_refused_as_a_workbook(tmp_path):
 
 @pytest.mark.parametrize("hostile", [name for name in HOSTILE if name not in ("nothing", "a folder")])
 def test_a_folder_of_dicom_with_what_is_no_regular_file_is_read_without_it(tmp_path, hostile):
-    for number, content in enumerate(slices()):
-        (tmp_path / f"{number}.dcm").write_bytes(content)
-    HOSTILE[hostile](tmp_path / "damaged")
+    HOSTILE[hostile](series_in(tmp_path, slices()) / "damaged")
     begin = time.process_time()
     found = find_series(tmp_path)
     assert time.process_time() - begin < SECONDS
@@ -186,14 +193,12 @@ def test_a_deflated_bomb_counts_as_a_damaged_dicom_file(tmp_path):
 
 
 def test_a_compressed_image_without_content_and_a_number_of_300_digits_are_refused_in_one_line(tmp_path):
-    for number, content in enumerate(slices(as_jpeg)):
-        (tmp_path / f"{number}.dcm").write_bytes(content)
-        image = pydicom.dcmread(tmp_path / f"{number}.dcm")
+    def empty(_: int, image: Dataset) -> None:
         image.PixelData = b"\xfe\xff\x00\xe0\0\0\0\0" * 2 + b"\xfe\xff\xdd\xe0\0\0\0\0"  # two items of nothing
         image["PixelData"].is_undefined_length = True
         image["SeriesNumber"]._value = "1e300"
-        image.save_as(tmp_path / f"{number}.dcm")
-    (series,) = find_series(tmp_path).series
+
+    (series,) = find_series(series_in(tmp_path, slices(as_jpeg), empty)).series
     assert series.number == 0
     with pytest.raises(ScanError, match=r"series 0 .* cannot be used") as caught:
         convert_series(series, tmp_path / "scan.nii.gz")
@@ -202,12 +207,10 @@ def test_a_compressed_image_without_content_and_a_number_of_300_digits_are_refus
 
 @pytest.mark.parametrize(("rows", "columns"), [(65535, 65535), (16, 0), (9000, 2)])
 def test_a_dicom_image_of_an_impossible_size_is_refused(tmp_path, rows, columns):
-    for number, content in enumerate(slices()):
-        (tmp_path / f"{number}.dcm").write_bytes(content)
-        image = pydicom.dcmread(tmp_path / f"{number}.dcm")
+    def resize(_: int, image: Dataset) -> None:
         image.Rows, image.Columns = rows, columns
-        image.save_as(tmp_path / f"{number}.dcm")
-    (series,) = find_series(tmp_path).series
+
+    (series,) = find_series(series_in(tmp_path, slices(), resize)).series
     with pytest.raises(ScanError, match=f"{rows} x {columns} pixels, as no CT has"):
         convert_series(series, tmp_path / "scan.nii.gz")
 

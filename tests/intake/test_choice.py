@@ -40,9 +40,9 @@ WARD = [
 ]
 
 
-def later(hours: float, **changes: object) -> Series:
+def later(hours: float, archive: int = 9, **changes: object) -> Series:
     """A scan of another study, some hours after the first."""
-    uid = f"9.{hours:g}"
+    uid = f"{archive}.{hours:g}"
     return replace(FIRST, study=uid, uid=f"{uid}.1", taken_at=FIRST.taken_at + timedelta(hours=hours), **changes)
 
 
@@ -112,14 +112,10 @@ USES = [
     ((FIRST, later(73)), None, ["baseline", "none"]),  # within three
     ((FIRST, later(24, texts=("cta", "", ""))), None, ["baseline", "none"]),
     ((FIRST, later(24, patient="B")), None, ["baseline", "baseline"]),
-    ((FIRST, later(24), replace(later(24), study="8", uid="8.1")), None, ["baseline", "none", "none"]),
+    ((FIRST, later(24), later(24, 8)), None, ["baseline", "none", "none"]),
     ((FIRST, replace(FIRST, uid="1.2", number=3)), None, ["baseline", "none"]),
     ((FIRST, COPY, later(24)), None, ["none", "none", "none"]),
-    (
-        (FIRST, later(24), later(60), replace(later(60), study="8", uid="8.1")),
-        None,
-        ["baseline", "followup", "none", "none"],
-    ),
+    ((FIRST, later(24), later(60), later(60, 8)), None, ["baseline", "followup", "none", "none"]),
     ((UNDATED,), None, ["baseline"]),
     ((FIRST, UNDATED), None, ["none", "none"]),
     ((FIRST, COPY), {"1.1": "baseline", "2.1": "none"}, ["baseline", "none"]),
@@ -149,11 +145,7 @@ NO_ORDER = "which of 2 studies is the %s is not said: %s"
         ((FIRST, later(24)), {"9.24.1": "baseline"}, "24.0 h before the first"),
         ((FIRST, COPY), None, NO_ORDER % ("first", "their times are equal")),
         ((FIRST, UNDATED), None, NO_ORDER % ("first", "a time is missing")),
-        (
-            (later(24), FIRST, replace(later(24), study="8", uid="8.1")),
-            None,
-            NO_ORDER % ("follow-up", "their times are equal"),
-        ),
+        ((later(24), FIRST, later(24, 8)), None, NO_ORDER % ("follow-up", "their times are equal")),
     ],
 )
 def test_a_study_of_another_time_or_of_none_says_why_it_is_not_taken(found, told, reason):

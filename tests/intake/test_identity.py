@@ -21,8 +21,9 @@ JANE = replace(
 )
 
 SPELLINGS = [
-    *("DOE^JANE", "doe^jane", "Doe Jane", "Jane^Doe", "DOE,JANE", "Dôe^Jané", "Doe^Jane^^Dr", "Doe^Jane^Ann"),
-    *("Doe-Smith^Jane", "Doe^Jane=杜^珍"),
+    *(("Müller^Jörg", "MUELLER^JOERG"), ("Yamada^Tarou=山田^太郎=やまだ^たろう", "山田太郎")),
+    *(("Doe^Jane", other) for other in ("DOE^JANE", "doe^jane", "Doe Jane", "Jane^Doe", "DOE,JANE", "Dôe^Jané")),
+    *(("Doe^Jane", other) for other in ("Doe^Jane^^Dr", "Doe^Jane^Ann", "Doe-Smith^Jane", "Doe^Jane=杜^珍")),
 ]
 PLACEHOLDERS = [
     *("ANONYMOUS", "anon", "Anonymized", "UNKNOWN", "PATIENT", "0", "000000", "TEST", "xxxx", "-", "NONE", "123456"),
@@ -46,9 +47,9 @@ def reasons(*found) -> list[str]:
     return [choice.reason if choice.use == "none" else "" for choice in choices]
 
 
-@pytest.mark.parametrize("name", SPELLINGS)
-def test_a_name_may_be_written_in_many_ways(name):
-    assert identity_conflicts([JANE, another(name, born="", sex="")]) == {}
+@pytest.mark.parametrize(("name", "other"), SPELLINGS)
+def test_a_name_may_be_written_in_many_ways(name, other):
+    assert identity_conflicts([replace(JANE, names=frozenset({name})), another(other, born="", sex="")]) == {}
 
 
 @pytest.mark.parametrize("name", ["Smith^Jane", "Doe^Janet", "Dow^Jane"])
@@ -141,27 +142,16 @@ def nameless(series, folder: str):
 
 
 ROE, ANON = another("Roe^Robert", born="19700101"), replace(JANE, patient="ANON")
-MUELLER, YAMADA = (
-    replace(JANE, names=frozenset({name})) for name in ("Müller^Jörg", "Yamada^Tarou=山田^太郎=やまだ^たろう")
-)
 TWO_FOLDERS = (
     "PatientID is empty, and one StudyInstanceUID is in two folders: put each patient into one folder of SOURCE"
 )
 DOUBTS = [
-    ([MUELLER, another("MUELLER^JOERG", born="", sex="")], ""),
-    ([YAMADA, another("山田太郎", born="", sex="")], ""),
     ([ANON], ""),
     ([ANON, another(patient="ANON")], ""),
     ([ANON, replace(ROE, patient="ANON")], "one PatientID (a placeholder) has two birth dates"),
-    (
-        [replace(series, has_patient_id=False) for series in (JANE, ROE)],
-        "PatientID is empty, and one folder has two birth dates",
-    ),
-    (
-        [nameless(JANE, "DICOM"), nameless(another(), "DICOM")],
-        "PatientID is empty, and all studies are in one folder: c",
-    ),
-    ([nameless(JANE, "DICOM")], ""),
+    ([nameless(JANE, "a"), nameless(another(sex="M"), "a")], "PatientID is empty, and one folder has two sexes"),
+    ([nameless(JANE, "a"), nameless(another(), "a")], "PatientID is empty, and all studies are in one folder"),
+    ([nameless(JANE, "a")], ""),
     ([nameless(JANE, "a"), nameless(another(study="1"), "b")], TWO_FOLDERS),
     ([JANE, another(has_patient_id=False)], "PatientID is empty, and the folder has the name of another PatientID"),
 ]

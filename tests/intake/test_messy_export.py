@@ -4,31 +4,20 @@ import gzip
 import re
 import socket
 import sys
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
+import yaml
 
 from hepred_lib.cli import main
 from hepred_lib.imaging.scans import read_scan
 from tests.intake.conftest import head_hu, table, write_series
 
 PATIENTS = 12
-# native, contrast, bone, overview, dose record, rendering: as hospitals write them.
-WORDS = {
-    "en": ("Head w/o contrast 5mm", "CTA head with contrast", "Head bone", "Scout", "Dose report", "MIP axial"),
-    "de": ("Schädel nativ 5mm", "Schädel mit KM", "Schädel Knochen", "Topogramm", "Dosisbericht", "MIP axial"),
-    "fr": ("Crâne sans injection", "Angioscanner cérébral", "Crâne os", "Topogramme", "Rapport de dose", "MIP axial"),
-    "es": ("Cráneo sin contraste", "Cráneo con contraste", "Cráneo hueso", "Topograma", "Informe de dosis", "MIP"),
-    "it": ("Encefalo senza mdc", "Encefalo con mdc", "Encefalo osso", "Topogramma", "Rapporto dose", "MIP"),
-    "pt": ("Crânio sem contraste", "Crânio com contraste", "Crânio osso", "Topograma", "Relatório de dose", "MIP"),
-    "nl": ("Hersenen blanco", "Hersenen met contrast", "Schedel bot", "Topogram", "Dosisrapport", "MIP"),
-    "tr": ("Beyin kontrastsız", "Beyin kontrastlı", "Beyin kemik", "Topogram", "Doz raporu", "MIP"),
-    "pl": ("Głowa bez kontrastu", "Głowa z kontrastem", "Głowa kość", "Topogram", "Raport dawki", "MIP"),
-    "zh": ("头部平扫", "头部增强", "头部 骨窗", "定位像", "剂量报告", "MIP"),
-    "ja": ("頭部単純", "頭部造影", "頭部 骨条件", "スカウト", "線量レポート", "MIP"),
-    "ko": ("두부 비조영", "두부 조영", "두부 뼈", "스카우트", "선량 보고서", "MIP"),
-}
+# Descriptions as hospitals write them, by language and kind.
+WORDS = list(yaml.safe_load(Path(__file__).with_name("descriptions.yaml").read_text(encoding="utf-8")).values())
 
 
 def identity(number):
@@ -50,15 +39,15 @@ def identity(number):
 
 def write_patient(source, places, number, rng):
     """All series of one patient, their files under any names in any of the places, images with one number for all."""
-    native, contrast, bone, overview, dose, rendering = list(WORDS.values())[number % len(WORDS)]
+    native, contrast, overview = (WORDS[number][kind][0] for kind in ("native", "contrast", "overview"))
     original, derived = ["ORIGINAL", "PRIMARY"], ["DERIVED", "SECONDARY"]
     series = [  # study, number, description, time, distance of slices, tags
         (1, 1, overview, "0810", 160, {"ImageType": [*original, "LOCALIZER"]}),
         (1, 2, native, "0811", 5, {}),
-        (1, 3, bone, "0811", 10, {"ConvolutionKernel": "H60s"}),
+        (1, 3, native, "0811", 10, {"ConvolutionKernel": "H60s"}),
         (1, 4, contrast, "0825", 10, {}),
-        (1, 5, dose, "0830", 160, {"ImageType": [*derived, "OTHER"]}),
-        (1, 6, rendering, "0825", 10, {"ImageType": [*derived, "AXIAL", "MIP"]}),
+        (1, 5, "Dose report", "0830", 160, {"ImageType": [*derived, "OTHER"]}),
+        (1, 6, "MIP axial", "0825", 10, {"ImageType": [*derived, "AXIAL", "MIP"]}),
         *([(2, 2, native, "0730", 5, {})] if number % 3 != 2 else []),
         *([(3, 1, "Thorax", "1200", 15, {"BodyPartExamined": "CHEST"})] if number % 4 == 0 else []),
     ]

@@ -155,14 +155,9 @@ def growth(t):
 SHRUNK = put(30, baseline_volume_ml=40.0, followup_volume_ml=12.0, he=0)
 FAULTS = [
     (put(50, patient_id="p-004"), "patient_id", "p-004 beside P-004 on line 5"),
-    (put(50, patient_id="P004"), "patient_id", "leading zeros"),
     (put(50, patient_id="P_4"), "patient_id", "leading zeros"),
     (entered_twice, "the row", "P-023 on line 24, one in development and one in test (patient P-044"),
-    (
-        SHRUNK,
-        "followup_volume_ml",
-        "warn the baseline volume of 40 mL within 72 h, got 12 (patient P-031",
-    ),
+    (SHRUNK, "followup_volume_ml", "warn the baseline volume of 40 mL within 72 h, got 12 (patient P-031"),
     (exchanged_volumes, "followup_volume_ml", "in most patients"),
     (put(9, ct_to_followup_h=0), "ct_to_followup_h", "be above 0, got 0 (patient P-010"),
     (put(9, sbp_mmhg=90, dbp_mmhg=160), "dbp_mmhg", "be below the systolic pressure of 90"),
@@ -191,11 +186,6 @@ def test_rows_that_agree_in_a_few_coarse_values_are_no_duplicates(tables):
     tables.table = tables.table[["patient_id", "he", "age", "sex", "gcs"]]
     tables.table.loc[43, ["age", "sex", "gcs"]] = tables.table.loc[22, ["age", "sex", "gcs"]]
     assert tables.problems() == []
-
-
-def compressed_again(cohort):
-    data = gzip.decompress((cohort.folder / "0_baseline_ct.nii.gz").read_bytes())
-    (cohort.folder / "1_baseline_ct.nii.gz").write_bytes(gzip.compress(data, 9))
 
 
 def another_header(cohort):
@@ -245,10 +235,6 @@ def swapped_masks(cohort):
     cohort.swap("baseline_mask", "followup_mask")
 
 
-def other_volume(cohort):
-    cohort.table.loc[1, ["followup_volume_ml", "he"]] = 80.0, 1
-
-
 def counted_twice(cohort):
     cohort.table["baseline_ivh_mask"] = ""
     (cohort.folder / "ivh.nii.gz").write_bytes((cohort.folder / "1_baseline_mask.nii.gz").read_bytes())
@@ -284,8 +270,7 @@ def no_scan(cohort):
 
 
 IMAGES = [
-    (compressed_again, "baseline_ct", "another image than baseline_ct of patient P-001"),
-    (another_header, "baseline_ct", "the same voxels in"),
+    (another_header, "baseline_ct", "another image than baseline_ct of patient P-001, got the same voxels in"),
     (mirrored_copy, "baseline_ct", "the same voxels (mirrored or turned)"),
     (first_scan_again, "followup_ct", "another image than baseline_ct of patient P-002"),
     (mask_of_another, "baseline_mask", "name another file than baseline_mask on line 2"),
@@ -293,7 +278,6 @@ IMAGES = [
     (swapped_volumes, "baseline_volume_ml", "each that of the other mask"),
     (swapped_scans, "baseline_ct", "warn name a file of the first scan"),
     (swapped_masks, "baseline_mask", "Exchange baseline_mask and followup_mask"),
-    (other_volume, "followup_volume_ml", "within 25% of the"),
     (counted_twice, "baseline_ivh_mask", "not overlap baseline_mask"),
     (denied_blood, "ivh", "warn baseline_ivh_mask"),
     (cut_vertex, "baseline_ct", "warn up to the vertex, got brain in the last slice"),
