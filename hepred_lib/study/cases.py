@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from hepred_lib.figures.style import ORANGE, PURPLE, SKY, YELLOW
 from hepred_lib.imaging.preprocessing import bounding_box
 from hepred_lib.imaging.segmentation import dice
 from hepred_lib.imaging.slices import BLOOD, BRAIN, HU, HU_OFFSET, IVH, read_quality, shown_hu
-from hepred_lib.study.files import read_figure_data, read_table, write_bytes, write_figure_data, write_table
+from hepred_lib.study.files import read_figure_data, read_table, templates, write_bytes, write_figure_data, write_table
 from hepred_lib.study.run import are_simulated
 
 if TYPE_CHECKING:
@@ -376,10 +375,7 @@ def _plot(
 
 def _page(cases: Sequence[Mapping[str, Any]], outlines: Sequence[Mapping[str, Any]], **values: Any) -> str:
     """The viewer, filled: part of a page of the site, or with ``script`` a page of its own."""
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, autoescape=True, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
+    environment = templates(TEMPLATES, autoescape=True)
     environment.policies["json.dumps_kwargs"] = {"sort_keys": False}
     content = {"cases": list(cases), "outlines": list(outlines), "offset": HU_OFFSET}
     return environment.get_template("viewer.html.j2").render(

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 import pandas as pd
 import yaml
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from hepred_lib.disk import UnreadableError, regular_bytes, written_whole
 from hepred_lib.errors import StudyError
@@ -63,6 +64,13 @@ def write_bytes(path: Path, content: bytes) -> bool:
     with written_whole(path) as temporary:
         temporary.write_bytes(content)
     return True
+
+
+def templates(folder: Path, **settings: Any) -> Environment:
+    """The Jinja2 templates of a folder: a name that a template does not know is refused, not printed as nothing."""
+    return Environment(
+        loader=FileSystemLoader(folder), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, **settings
+    )
 
 
 def damaged(path: Path, reason: object) -> str:

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import yaml
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, TemplateSyntaxError, UndefinedError
+from jinja2 import Environment, Template, TemplateSyntaxError, UndefinedError
 
 from hepred_lib.cohort.expansion import DEFINITIONS
 from hepred_lib.cohort.predictors import predictor_frame, predictor_terms
@@ -49,6 +49,7 @@ from hepred_lib.study.files import (
     read_json,
     read_results,
     read_table,
+    templates,
     write_bytes,
     write_table,
 )
@@ -267,10 +268,7 @@ def _write_summary(files: Files) -> list[Path]:
         what: {"share": pixels.shape[1] / pixels.shape[0], "png": base64.b64encode(content).decode()}
         for what, (content, pixels) in pictures.items()
     }
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, autoescape=True, trim_blocks=True
-    )
-    page = environment.get_template("summary.html.j2").render(page=one, pictures=inlined)
+    page = templates(TEMPLATES, autoescape=True).get_template("summary.html.j2").render(page=one, pictures=inlined)
     write_bytes(shown, page.encode())
     write_bytes(shown_on_paper, pdf(one))
     return [shown, shown_on_paper]
@@ -325,13 +323,9 @@ def summary(files: Files, words: Mapping[str, Any], pictures: Sequence[np.ndarra
 
 def _write_checklist(files: Files, name: str) -> list[Path]:
     """The page of a checklist and its table as CSV."""
-    table, shown, kept = (
-        checklist(files, name),
-        files.out / "report" / f"{name}.md",
-        files.out / "tables" / f"{name}.csv",
-    )
+    table, shown = checklist(files, name), files.out / "report" / f"{name}.md"
     write_bytes(shown, page(files, "checklist", **_yaml(name) | {"items": table}).encode())
-    write_table(kept, table)
+    write_table(kept := files.out / "tables" / f"{name}.csv", table)
     return [shown, kept]
 
 
@@ -436,10 +430,7 @@ def _yaml(name: str) -> dict[str, Any]:
 
 def _environment(files: Files) -> Environment:
     """What a template can name."""
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, finalize=_shown, extensions=["jinja2.ext.do"],
-        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
-    )  # fmt: skip
+    environment = templates(TEMPLATES, finalize=_shown, extensions=["jinja2.ext.do"], keep_trailing_newline=True)
     environment.filters |= {name: getattr(tables, name) for name in ("p_value", "two_digits", "percent", "quartiles")}
     environment.filters |= {"interval": tables.with_interval, "shortened": shortened, "exp": math.exp}
     environment.filters |= {"link": link, "links": _links, "cell": _cell, "as_table": as_table}

@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from nbformat import NotebookNode
 from PIL import Image
 
@@ -34,7 +33,7 @@ from hepred_lib.figures.style import typeset
 from hepred_lib.stats.curves import split_term
 from hepred_lib.study.cases import write_site_cases
 from hepred_lib.study.definition import PROJECT
-from hepred_lib.study.files import read_json, read_printed, read_results, read_table, write_bytes
+from hepred_lib.study.files import read_json, read_printed, read_results, read_table, templates, write_bytes
 from hepred_lib.study.run import are_simulated
 from hepred_lib.study.summary import MODELS
 from hepred_lib.study.tables import performance_table
@@ -135,11 +134,9 @@ def write_source(
         "average": _average_risk(results),
         "cases": write_site_cases(run, source / "_static", results, share=share, patients=patients),
     }
-    environment = Environment(
-        loader=FileSystemLoader(DOCS), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
     for template in DOCS.glob("*.jinja"):
-        (source / template.stem).write_text(environment.get_template(template.name).render(values), encoding="utf-8")
+        page = templates(DOCS).get_template(template.name).render(values)
+        (source / template.stem).write_text(page, encoding="utf-8")
 
 
 def _write_extras(run: Path, static: Path, chapter: dict[str, Any], *, data: bool) -> None:

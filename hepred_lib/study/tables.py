@@ -299,24 +299,24 @@ def odds_ratios_page(table: pd.DataFrame) -> pd.DataFrame:
     return shown.fillna(NOT_ESTIMABLE)
 
 
+def dashed_page(table: pd.DataFrame) -> pd.DataFrame:
+    """A table as text: a dash where nothing is estimated, as in the tests of a frozen model."""
+    return as_printed(table).replace(NOT_ESTIMABLE, "–")
+
+
 def subgroups_page(table: pd.DataFrame) -> pd.DataFrame:
-    """Subgroups as text: a dash where nothing is estimated, the tests of interaction once for each variable."""
-    shown = as_printed(table).replace(NOT_ESTIMABLE, "–")
+    """Subgroups as text, the tests of interaction once for each variable."""
+    shown = dashed_page(table)
     tests = [name for name in shown if name.startswith("p_")]
     shown.loc[shown["split"].duplicated().to_numpy(), tests] = ""
     return shown
 
 
 def sites_page(table: pd.DataFrame) -> pd.DataFrame:
-    """Site by site as text: a dash where nothing is estimated, the spread between sites in the row of all alone."""
-    shown = as_printed(table).replace(NOT_ESTIMABLE, "–")
+    """Site by site as text, the spread between sites in the row of all alone."""
+    shown = dashed_page(table)
     shown.loc[table["group"].ne("all sites").to_numpy(), [name for name in shown if name.endswith("_tau")]] = ""
     return shown
-
-
-def updating_page(table: pd.DataFrame) -> pd.DataFrame:
-    """The frozen and the updated models as text: no test of the frozen ones."""
-    return as_printed(table).replace(NOT_ESTIMABLE, "–")
 
 
 def reclassification_page(table: pd.DataFrame) -> pd.DataFrame:
@@ -597,7 +597,7 @@ PAGES: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     "complete_cases_integrated": complete_cases_page,
     "reclassification": reclassification_page,
     "subgroups": subgroups_page,
-    "updating": updating_page,
+    "updating": dashed_page,
     "internal_external": sites_page,
     "internal_external_integrated": sites_page,
     "tripod_ai": checklist_page,

@@ -15,7 +15,6 @@ import pytest
 from matplotlib.figure import Figure
 
 from hepred_lib.cohort.predictors import predictor_frame, predictor_terms
-from hepred_lib.cohort.rules import COLUMNS
 from hepred_lib.figures.style import render
 from hepred_lib.stats.development import DevelopmentSettings, develop
 from hepred_lib.study.drawing import describe_nomogram
@@ -28,7 +27,6 @@ FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 )
-LEVELS = list(COLUMNS["location"].allowed)
 SAID = {"figure": "roc", "alt": "ROC curves of three models.", "width": 317}
 BEDSIDE = ["age", "sex", "gcs", "sbp_mmhg", "anticoagulant", "location"]
 PLACES = (
@@ -80,26 +78,9 @@ def write_models(run: Path, patients: pd.DataFrame) -> None:
         model = develop(x, patients["he"], settings)
         content = {"model": name, "definition": "6ml_or_33pct", "threshold": 0.3, "candidates": offered}
         content["logistic"] = model.to_json()
-        by_hand = nomogram_by_hand(model.intercept, content["logistic"]["coefficients"], LEVELS)
-        content["nomogram"] = describe_nomogram(model, x) if model.curves else by_hand
+        content["nomogram"] = describe_nomogram(model, x)
         write_json(run / f"{name}_model.json", content)
         write_json(run / imputation, model.imputer.to_json())
-
-
-def nomogram_by_hand(intercept: float, coefficients: dict[str, float], levels: list[str]) -> dict:
-    """The strongest predictor spans 0 to 100 points over its axis; p follows from the total."""
-    ends = {"age": (20, 100), "gcs": (3, 15), "sbp_mmhg": (80, 260), "dl_score": (-3, 3)}
-    worth = {level: coefficients.get(f"location[{level}]", 0.0) for level in levels}
-    numbers = {name: value for name, value in coefficients.items() if "[" not in name}
-    none = {name: ends.get(name, (0, 1))[0 if value > 0 else 1] for name, value in numbers.items()}
-    reach = [abs(value) * np.ptp(ends.get(name, (0, 1))) for name, value in numbers.items()]
-    scale = 100 / max(*reach, max(worth.values()) - min(worth.values()))
-    return {
-        "points_per_logit": scale,
-        "logit_at_zero": intercept + sum(value * none[name] for name, value in numbers.items()) + min(worth.values()),
-        "numbers": {name: {"points_per_unit": scale * numbers[name], "zero_at": none[name]} for name in numbers},
-        "levels": {"location": {level: scale * (value - min(worth.values())) for level, value in worth.items()}},
-    }
 
 
 def made_up_results(name: str, *, simulated: bool) -> dict:

@@ -24,32 +24,21 @@ def sources(chapter, kind: str) -> list[str]:
     return [cell.source for cell in chapter["notebook"].cells if cell.cell_type == kind]
 
 
-def test_title_and_question_are_those_of_the_notebook(calibration):
+def test_a_chapter_has_title_question_and_numbered_figures_whose_caption_is_their_alternative_text(calibration):
     assert calibration["title"] == "07 Calibration"
     assert calibration["question"] == "Are the probabilities right?"
-
-
-def test_a_figure_is_numbered_and_its_caption_is_its_alternative_text(calibration):
     assert calibration["figures"] == {"fig-roc": "ROC curves of three models."}
     shown = calibration["notebook"].cells[2].metadata.mystnb
     assert shown.figure == {"name": "fig-roc", "caption": "ROC curves of three models."}
     assert shown.image == {"alt": "ROC curves of three models.", "width": "476px"}  # half as much again as in print
 
 
-def test_a_figure_follows_its_cell_and_is_shown_once(calibration):
+def test_code_is_folded_a_figure_follows_its_cell_and_files_that_a_cell_names_are_left_out(calibration):
     cells = calibration["notebook"].cells
     assert [cell.cell_type for cell in cells] == ["markdown", "code", "code", "code", "markdown", "code"]
-    assert cells[1].outputs == []
-    assert cells[2].metadata.tags == ["remove-input"]
-
-
-def test_files_that_a_cell_names_are_no_part_of_the_book(calibration):
-    assert calibration["notebook"].cells[-1].outputs == []
-
-
-def test_code_is_folded_away(calibration):
-    tags = [cell.metadata.tags for cell in calibration["notebook"].cells if cell.cell_type == "code"]
+    tags = [cell.metadata.tags for cell in cells if cell.cell_type == "code"]
     assert tags == [["hide-input"], ["remove-input"], ["hide-input"], ["hide-input"]]
+    assert cells[1].outputs == cells[-1].outputs == []
 
 
 def test_another_notebook_that_is_mentioned_is_linked_and_the_own_one_is_not(chapters, calibration):
@@ -83,15 +72,10 @@ def test_a_picture_without_a_caption_is_named_by_its_heading(tmp_path):
     assert chapter["notebook"].cells[2].metadata.mystnb.image.alt == "Power."
 
 
-def test_figures_of_new_patients_have_labels_of_their_own(tmp_path):
-    shown = cell_showing(PNG, figure="roc", alt="ROC curves.")
-    (chapter,) = read_chapters(folder_with(tmp_path, shown, name="08_new_patients"))
-    assert chapter["figures"] == {"fig-new-roc": "New patients. ROC curves."}
-
-
-def test_a_figure_that_is_shown_twice_has_two_labels(tmp_path):
-    run = folder_with(tmp_path, *(cell_showing(PNG, figure="roc", alt="ROC curves.") for _ in range(2)))
-    assert list(read_chapters(run)[0]["figures"]) == ["fig-roc", "fig-roc-2"]
+def test_figures_of_new_patients_and_figures_shown_twice_have_labels_of_their_own(tmp_path):
+    shown = [cell_showing(PNG, figure="roc", alt="ROC curves.") for _ in range(2)]
+    (chapter,) = read_chapters(folder_with(tmp_path, *shown, name="08_new_patients"))
+    assert chapter["figures"] == dict.fromkeys(["fig-new-roc", "fig-new-roc-2"], "New patients. ROC curves.")
 
 
 def test_a_sentence_in_the_place_of_a_figure_stays(tmp_path):

@@ -1,9 +1,9 @@
 """What figures draw, and what is shown, kept and drawn again."""
 
-import matplotlib.image
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.image import imread
 from PIL import Image
 
 from hepred_lib.errors import InputError
@@ -14,8 +14,8 @@ from hepred_lib.study import drawing, summary
 from hepred_lib.study.drawing import publish, redraw, show, stratum_names
 
 
-def predictors(n=240, seed=1):
-    rng = np.random.default_rng(seed)
+def predictors(n=240):
+    rng = np.random.default_rng(1)
     x = pd.DataFrame({"sbp_mmhg": rng.normal(165, 25, n), "male": (rng.random(n) < 0.5).astype(float)})
     x["anticoagulant"], x["dl_score"] = (rng.random(n) < 0.3).astype(float), rng.normal(size=n)
     return x, (rng.random(n) < 1 / (1 + np.exp(1 - x["dl_score"]))).astype(int)
@@ -46,11 +46,8 @@ def test_moves_are_counted_between_named_strata(rows):
     events = rows[rows["he"] == 1]
     expected = (events["p_clinical"].between(0.1, 0.3, inclusive="left") & events["p_integrated"].ge(0.3)).sum()
     assert moved["patients"].tolist() == [expected]
-    assert table["nri"].iloc[0] == pytest.approx(table["nri_events"].iloc[0] + table["nri_non_events"].iloc[0])
-
-
-def test_one_boundary_makes_two_strata():
     assert stratum_names([0.2]) == ["below 20 %", "20 % or more"]
+    assert table["nri"].iloc[0] == pytest.approx(table["nri_events"].iloc[0] + table["nri_non_events"].iloc[0])
 
 
 def test_the_axes_of_a_nomogram_have_words_and_units():
@@ -64,10 +61,7 @@ def test_the_axes_of_a_nomogram_have_words_and_units():
     assert set(table.loc[table["axis"] == "male", "text"]) == {"female", "male"}
     assert set(table.loc[table["axis"] == "anticoagulant", "text"]) == {"no", "yes"}
     assert set(table.loc[table["axis"] == "sbp_mmhg", "text"]) == {""}
-
-
-def test_a_model_without_an_effect_has_no_axes():
-    assert drawing.nomogram_table(None).empty
+    assert drawing.nomogram_table(None).empty, "of a model without an effect"
 
 
 def test_the_shares_of_missing_values_are_those_of_each_outcome_most_first():
@@ -123,20 +117,22 @@ BOXES = [("assessed", "Rows of the manifest", 9, 2), ("included", "With outcome"
 FLOW = pd.DataFrame(BOXES, columns=["step", "text", "n", "events"])
 
 
-def test_a_shown_figure_carries_its_name_and_its_caption_as_alternative_text(tmp_path):
-    content, metadata = show(tmp_path, "flow", FLOW)._repr_mimebundle_()
+def test_a_shown_figure_has_its_name_and_caption_is_saved_for_print_and_redrawn_with_the_same_bytes(tmp_path):
+    shown = show(tmp_path, "flow", FLOW)
+    show(tmp_path / "external", "flow", FLOW)
+    content, metadata = shown._repr_mimebundle_()
     assert "image/png" in content
-    assert metadata["image/png"]["alt"] == FIGURES["flow"].caption
-    assert metadata["image/png"]["figure"] == "flow"
-    assert metadata["image/png"]["width"] == 658, "174 mm at 96 pixels an inch"
-
-
-def test_a_shown_figure_is_saved_for_print_with_its_caption_beside_it(tmp_path):
-    alternative = show(tmp_path, "flow", FLOW).alt
-    assert (tmp_path / "figures" / "flow.caption.md").read_text(encoding="utf-8") == f"{alternative}\n"
-    assert (tmp_path / "figures" / "flow.pdf").read_bytes().startswith(b"%PDF")
-    width = matplotlib.image.imread(tmp_path / "figures" / "flow.png").shape[1]
-    assert width == pytest.approx(174 / 25.4 * 600, abs=1)
+    # 174 mm at 96 pixels an inch
+    assert metadata["image/png"] == {"alt": FIGURES["flow"].caption, "figure": "flow", "width": 658}
+    folders = [tmp_path / part / "figures" for part in (".", "external")]
+    before = {path: path.read_bytes() for folder in folders for path in folder.iterdir()}
+    assert before[folders[0] / "flow.caption.md"].decode() == f"{shown.alt}\n"
+    assert before[folders[0] / "flow.pdf"].startswith(b"%PDF")
+    assert imread(folders[0] / "flow.png").shape[1] == pytest.approx(174 / 25.4 * 600, abs=1)
+    for path in before:
+        path.unlink()
+    assert redraw(tmp_path) == [folder / "flow.pdf" for folder in folders]
+    assert {path: path.read_bytes() for folder in folders for path in folder.iterdir()} == before
 
 
 def test_a_figure_without_data_is_shown_but_not_kept(tmp_path):
@@ -146,27 +142,10 @@ def test_a_figure_without_data_is_shown_but_not_kept(tmp_path):
     assert not list(tmp_path.rglob("*.*"))
 
 
-def test_a_figure_drawn_again_has_the_same_bytes(tmp_path):
-    show(tmp_path, "flow", FLOW)
-    before = {path.name: path.read_bytes() for path in (tmp_path / "figures").iterdir()}
-    for path in (tmp_path / "figures").iterdir():
-        path.unlink()
-    assert redraw(tmp_path) == [tmp_path / "figures" / "flow.pdf"]
-    assert {path.name: path.read_bytes() for path in (tmp_path / "figures").iterdir()} == before
-
-
 def test_a_published_table_is_saved_for_machines_and_returned_in_words(tmp_path):
     shown = publish(tmp_path, "cohort", pd.DataFrame({"model": ["image"], "auc": [0.123456]}))
     assert (tmp_path / "tables" / "cohort.csv").read_text() == "model,auc\nimage,0.123456\n"
     assert shown.to_dict("list") == {"Model": ["Image"], "AUC": [0.123456]}
-
-
-def test_figures_of_patients_from_elsewhere_are_drawn_again_too(tmp_path):
-    show(tmp_path / "external", "flow", FLOW)
-    pdf = tmp_path / "external" / "figures" / "flow.pdf"
-    pdf.unlink()
-    assert redraw(tmp_path) == [pdf]
-    assert pdf.exists()
 
 
 def test_the_area_under_the_drawn_roc_curve_is_the_printed_auc():
@@ -186,20 +165,19 @@ def test_the_area_under_the_drawn_roc_curve_is_the_printed_auc():
 
 
 def test_artwork_is_drawn_for_a_journal_in_the_asked_formats_and_the_run_stays(tmp_path):
-    data = pd.DataFrame({"step": ["assessed"], "text": ["Assessed"], "n": [10], "events": [2.0], "simulated": [True]})
-    drawing.show(tmp_path / "run", "flow", data)
+    show(tmp_path / "run", "flow", FLOW.assign(simulated=True))
     before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
     out = tmp_path / "out"
     made = drawing.artwork(tmp_path / "run", out, journal="nature", formats=("svg", "tiff"), only=["flow"])
     assert [path.name for path in made] == ["flow.svg", "flow.tiff"]
     with Image.open(made[1]) as picture:
         assert picture.width == pytest.approx(183 / 25.4 * 600, abs=1)
-    assert b"Assessed" in made[0].read_bytes(), "text stays text"
+    assert b"Rows of the manifest" in made[0].read_bytes(), "text stays text"
     assert "Simulated data." in (out / "figures" / "flow.caption.md").read_text(encoding="utf-8")
     assert before == {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
     first = [path.read_bytes() for path in made]
-    again = drawing.artwork(tmp_path / "run", out, journal="nature", formats=("svg", "tiff"), only=["flow"])
-    assert first == [path.read_bytes() for path in again]
+    drawing.artwork(tmp_path / "run", out, journal="nature", formats=("svg", "tiff"), only=["flow"])
+    assert first == [path.read_bytes() for path in made]
     with pytest.raises(InputError, match="--only must name figures of this study, got 'rocs'; it has flow"):
         drawing.artwork(tmp_path / "run", out, only=["rocs"])
 

@@ -7,13 +7,14 @@ from io import BytesIO
 
 import numpy as np
 import pytest
+import yaml
 from pypdf import PdfReader
 
 from hepred_lib.errors import InputError
 from hepred_lib.figures.style import MM_PER_INCH
 from hepred_lib.study.files import read_json, write_bytes, write_table
 from hepred_lib.study.one_page import MARGIN_MM, POINTS_PER_INCH, OnePage, Part, pdf, read_picture, text_width, wrapped
-from hepred_lib.study.report import MOST_WARNINGS, Files, write_report
+from hepred_lib.study.report import MOST_WARNINGS, TEMPLATES, Files, summary, write_report
 from tests.study.small_run import PICTURE, change_json, made_cohort, make_column, make_real, make_tables_only
 
 HOSTILE = "<script>alert(1)</script> $x_1^2$ {{ 7 * 7 }} &amp; \u202eevil \u6771"
@@ -56,7 +57,7 @@ def shown(run) -> Page:
     return page
 
 
-def test_every_model_has_its_intervals_on_one_page(run):
+def test_every_model_has_its_intervals_on_one_page_beside_the_pictures_and_the_other_hospital(run):
     page = shown(run)
     models = read_json(run / "results.json")["models"]
     for name in ("image", "clinical", "integrated"):
@@ -66,6 +67,11 @@ def test_every_model_has_its_intervals_on_one_page(run):
         assert [cell.count("(") for cell in row] == [1, 1, 1, 1]
     assert "120 with an outcome, 30 expanded (25.0 %)" in page.words
     assert "Not for clinical use" in page.words
+    assert [base64.b64decode(source.partition(",")[2]) for source in page.pictures] == [PICTURE] * 2
+    found = read_json(run / "external.json")["models"]["clinical"]
+    share = found["n_events"] / found["n"]
+    told = f"Clinical: {share:.0%} of 40 expanded, {share / found['observed_expected']:.0%} were predicted"
+    assert told.replace("%", " %") in page.words
 
 
 @pytest.mark.parametrize("change", [make_tables_only, make_column, make_real])
@@ -77,16 +83,7 @@ def test_each_kind_of_study_has_its_page(run, change):
     assert "Not known" not in page.words
 
 
-def test_the_pictures_are_the_runs_own(run):
-    page = shown(run)
-    assert [base64.b64decode(source.partition(",")[2]) for source in page.pictures] == [PICTURE] * 2
-
-
-def test_the_other_hospital_is_told_in_words(run):
-    found = read_json(run / "external.json")["models"]["clinical"]
-    share = found["n_events"] / found["n"]
-    told = f"Clinical: {share:.0%} of 40 expanded, {share / found['observed_expected']:.0%} were predicted"
-    assert told.replace("%", " %") in shown(run).words
+def test_without_another_hospital_the_page_says_so(run):
     (run / "external.json").unlink()
     assert "have not been evaluated in patients of another hospital" in shown(run).words
 
@@ -122,20 +119,21 @@ FACTS = {
 }
 
 
-def test_where_nothing_calls_for_it_there_is_no_warning(run):
-    assert shown(of_many(run)).warnings == ["None of the checks behind this page found a reason for caution."]
+def warnings_of(run) -> list[str]:
+    """The warnings of the page alone."""
+    return summary(Files(run), yaml.safe_load((TEMPLATES / "summary.yaml").read_text(encoding="utf-8")), []).warnings
 
 
-@pytest.mark.parametrize("words", FACTS)
-def test_a_warning_follows_from_its_fact(run, words):
-    (warning,) = shown(change_json(of_many(run) / "results.json", FACTS[words])).warnings
-    assert words in warning
-
-
-def test_a_small_shrinkage_factor_is_a_warning(run):
-    of_many(run)
+def test_a_warning_follows_from_its_fact_and_where_nothing_calls_for_it_there_is_none(run):
+    whole = (of_many(run) / "results.json").read_bytes()
+    assert shown(run).warnings == ["None of the checks behind this page found a reason for caution."]
+    for words, change in FACTS.items():
+        change_json(run / "results.json", change)
+        (warning,) = warnings_of(run)
+        assert words in warning
+        (run / "results.json").write_bytes(whole)
     change_json(run / "integrated_model.json", lambda content: content["logistic"].update(shrinkage=0.5))
-    (warning,) = shown(run).warnings
+    (warning,) = warnings_of(run)
     assert "integrated 0.50." in warning
 
 
@@ -144,14 +142,14 @@ def test_five_warnings_at_most_and_bias_comes_before_imprecision(run):
         content |= {"image_source": "column", "judged": "development"}
         content["n"]["without_outcome"] = 60
 
-    warnings = shown(change_json(run / "results.json", change)).warnings
+    warnings = warnings_of(change_json(run / "results.json", change))
     assert len(warnings) == MOST_WARNINGS
     assert [re.match(r"No patient|The image|60 of", words) is not None for words in warnings] == [1, 1, 1, 0, 0]
 
 
 def test_what_the_study_does_not_know_is_said_in_its_place(run):
-    page = shown(change_json(run / "results.json", lambda content: content["n"].update(without_outcome=None)))
-    assert "Not known: results.json has no value for n.without_outcome." in page.warnings
+    change_json(run / "results.json", lambda content: content["n"].update(without_outcome=None))
+    assert "Not known: results.json has no value for n.without_outcome." in warnings_of(run)
 
 
 def test_names_are_data_and_still_one_page(run):

@@ -42,21 +42,15 @@ def test_any_ascii_text_can_be_set(cell):
     assert len(head) == 2
 
 
-def test_latex_escapes_what_latex_would_read():
-    assert body_cells(latex(page({"model": ["a_b"], "rate": ["5 %"]})))[1] == [r"a\_b", r"5~\%"]
-
-
-def test_typographic_signs_become_commands():
+def test_what_latex_would_read_is_escaped_and_typographic_signs_become_commands():
     text = latex(
         page({"unit": ["µmol/L", "10⁹/L", "≥ 7 × 8"], "value": ["-0.1 (-0.2 to 0.1)", "0.1 (0.0-0.2)", "−0.1–0.2"]})
     )
     units, values = zip(*body_cells(text)[1:], strict=True)
     assert units == (r"$\mu$mol/L", "10$^9$/L", r"$\ge$ 7 $\times$ 8")
     assert values == ("$-$0.1 ($-$0.2 to 0.1)", "0.1 (0.0--0.2)", "$-$0.1--0.2")
-
-
-def test_a_row_of_a_users_words_is_left_as_it_is():
-    assert body_cells(latex(page({"site": ["A-1", "-2"], "n": ["3", "4"]})))[1:] == [["A-1", "3"], ["-2", "4"]]
+    words = body_cells(latex(page({"model": ["a_b", "-2"], "rate": ["5 %", "4"]})))[1:]
+    assert words == [[r"a\_b", r"5~\%"], ["-2", "4"]], "a user's words in the first column keep their signs"
 
 
 def test_columns_share_one_line_and_a_small_size_is_taken_only_where_it_must():
@@ -105,50 +99,41 @@ TRANSPORT = pd.DataFrame({
 ROWS = [("", "All patients"), ("Site", WORST), ("Site", "B"), ("Sex", "female")]
 
 
-def test_what_a_paper_prints_is_set_and_nothing_without_a_row(run):
+def test_what_a_paper_prints_is_set_and_nothing_that_has_no_row_any_more(run):
     made = [path.relative_to(run).as_posix() for path in print_tables(run)]
-    names = ["tables/table1.tex", "tables/performance.tex", "tables/subgroups.tex", "external/tables/performance.tex"]
-    names.append("external/tables/transport.tex")
+    names = [f"tables/{name}.tex" for name in ("table1", "performance", "subgroups")]
+    names += [f"external/tables/{name}.tex" for name in ("performance", "transport")]
     assert made == [*names, WORD_FILE]
     assert sorted(path.relative_to(run).as_posix() for path in run.rglob("*.tex")) == sorted(names)
-
-
-def test_a_table_that_is_no_longer_there_is_not_printed_any_more(run):
-    print_tables(run)
     save_table(run, "subgroups", pd.DataFrame(columns=["split", "group", "n"]))
     print_tables(run)
     assert not (run / "tables" / "subgroups.tex").exists()
 
 
-def test_captions_say_whose_tables_they_are(run):
+def test_captions_say_whose_tables_they_are_models_are_columns_and_a_test_stands_once(run):
     print_tables(run)
-    text = (run / "tables" / "performance.tex").read_text(encoding="utf-8")
-    assert (
-        r"\caption{Performance of the models in development patients (cross-fitted; none was held out). Simulated"
-        in text
+    performance, subgroups, elsewhere, transport = (
+        (run / path).with_suffix(".tex").read_text(encoding="utf-8")
+        for path in (
+            "tables/performance",
+            "tables/subgroups",
+            "external/tables/performance",
+            "external/tables/transport",
+        )
     )
-    text = (run / "external" / "tables" / "performance.tex").read_text(encoding="utf-8")
-    assert r"\caption{Performance of the models in new patients.}\label{tab:new-performance}" in text
-
-
-def test_models_are_columns_and_a_test_stands_once(run):
-    print_tables(run)
-    cells = body_cells((run / "tables" / "performance.tex").read_text(encoding="utf-8"))
-    assert cells[:2] == [["", "Clinical", "Image"], ["Patients", "101", "99"]]
-    rows = body_cells((run / "tables" / "subgroups.tex").read_text(encoding="utf-8"))
-    assert rows[0] == ["Subgroup", "n", "With HE", r"AUC (95~\% CI)", "p, AUC"]
-    assert rows[1] == ["All patients", "101", "20", "0.80 (0.70--0.90)", "0.40"]
-    assert [row[-1] for row in rows[2:]] == ["0.40", "", "0.40"]
-
-
-def test_what_became_of_the_models_elsewhere_is_a_row_for_each_place(run):
-    print_tables(run)
-    head, study, _, updated = body_cells((run / "external" / "tables" / "transport.tex").read_text(encoding="utf-8"))
+    own = r"\caption{Performance of the models in development patients (cross-fitted; none was held out). Simulated"
+    assert own in performance
+    assert r"\caption{Performance of the models in new patients.}\label{tab:new-performance}" in elsewhere
+    assert body_cells(performance)[:2] == [["", "Clinical", "Image"], ["Patients", "101", "99"]]
+    head, everyone, *rows = body_cells(subgroups)
+    assert head == ["Subgroup", "n", "With HE", r"AUC (95~\% CI)", "p, AUC"]
+    assert everyone == ["All patients", "101", "20", "0.80 (0.70--0.90)", "0.40"]
+    assert [row[-1] for row in rows] == ["0.40", "", "0.40"]
+    head, study, _, updated = body_cells(transport)
     assert head[:2] + head[-1:] == ["Model", "Patients", "Update"]
-    own = ["Integrated", "study patients", "60", "12", "0.20 (0.10--0.30)", "0.20", "1.00 (0.50--1.90)"]
-    assert study == [*own, "0.80 (0.70--0.90)", ""]
-    assert updated[1] == "new patients, updated"
-    assert updated[-1] == "intercept and slope"
+    figures = ["Integrated", "study patients", "60", "12", "0.20 (0.10--0.30)", "0.20", "1.00 (0.50--1.90)"]
+    assert study == [*figures, "0.80 (0.70--0.90)", ""]
+    assert [updated[1], updated[-1]] == ["new patients, updated", "intercept and slope"]
 
 
 def test_word_holds_the_same_tables_with_captions_and_notes_and_the_same_bytes(run):

@@ -8,33 +8,13 @@ from hepred_lib.stats.development import DevelopmentSettings, develop
 from hepred_lib.stats.effects import multivariable_odds_ratios, univariable_odds_ratios
 from hepred_lib.stats.published import AUCS, PERCENTAGES
 from hepred_lib.study import summary, tables
-from hepred_lib.study.tables import as_printed, listed, p_value, save_table, two_digits, with_interval
+from hepred_lib.study.tables import p_value, save_table, with_interval
 
 
-def test_an_interval_that_begins_below_zero_is_read_with_to():
-    assert with_interval(0.05, [-0.10, 0.20]) == "0.05 (-0.10 to 0.20)"
-    assert with_interval(0.05, [0.01, 0.20]) == "0.05 (0.01-0.20)"
-
-
-def test_an_estimate_without_a_known_limit_stands_alone():
+def test_an_estimate_without_a_known_limit_stands_alone_and_an_endless_interval_says_so():
     assert with_interval(0.5, [float("nan"), 0.7]) == "0.50"
-    assert with_interval(0.5, None) == "0.50"
-
-
-def test_what_is_missing_is_not_estimable():
-    assert {with_interval(None, None), two_digits(float("nan")), p_value(None)} == {"not estimable"}
-
-
-def test_p_values_keep_two_digits_that_matter():
-    assert [p_value(p) for p in (0.5, 0.0494, 0.0011, 0.0009)] == ["0.50", "0.049", "0.001", "<0.001"]
-
-
-def test_one_and_two_words_are_listed():
-    assert (listed(["age"]), listed(["age", "sex"]), listed([])) == ("age", "age and sex", "nothing")
-
-
-def test_an_endless_interval_says_so():
     assert with_interval(float("inf"), [2.0, float("inf")]) == "infinite (2.00-infinite)"
+    assert [p_value(p) for p in (0.0494, 0.0011, 0.0009)] == ["0.049", "0.001", "<0.001"]
 
 
 @pytest.fixture
@@ -43,22 +23,13 @@ def table():
     return table.assign(auc_low=[0.7, np.nan], auc_high=[0.9, np.nan], selected=[True, False], p_auc=[0.0004, np.nan])
 
 
-def test_estimates_are_joined_with_their_limits_and_counts_stay_whole(table):
-    assert as_printed(table).to_numpy().tolist() == [
+def test_the_csv_keeps_every_digit_and_the_page_those_that_matter(table, tmp_path):
+    shown = save_table(tmp_path, "judged", table)
+    assert pd.read_csv(tmp_path / "tables" / "judged.csv")["auc"][0] == 0.8123456
+    assert shown.to_numpy().tolist() == [
         ["female", "47", "0.81 (0.70-0.90)", "yes", "<0.001"],
         ["", "60", "not estimable", "no", "not estimable"],
     ]
-
-
-def test_limits_without_a_name_belong_to_the_column_before_them():
-    odds = pd.DataFrame({"label": ["GCS"], "odds_ratio": [0.86], "low": [0.78], "high": [0.95]})
-    assert as_printed(odds).to_numpy().tolist() == [["GCS", "0.86 (0.78-0.95)"]]
-
-
-def test_the_csv_keeps_every_digit_and_the_page_those_that_matter(table, tmp_path):
-    shown = save_table(tmp_path, "internal_external", table)
-    assert pd.read_csv(tmp_path / "tables" / "internal_external.csv")["auc"][0] == 0.8123456
-    assert shown.iloc[0].tolist() == ["female", "47", "0.81 (0.70-0.90)", "yes", "<0.001"]
     assert list(shown) == ["Group", "n", "AUC", "Selected", "p, AUC"]
 
 
@@ -90,7 +61,9 @@ def test_the_publication_stands_beside_ours_figure_by_figure():
         assert rows.loc[name, "published"].tolist() == [*percentages, AUCS[name]]
     assert rows.loc[("clinical", "sensitivity"), ["ours", "ours_low", "ours_high"]].tolist() == [75, 60, 85]
     assert rows.loc[("image", "auc"), "ours"] == 0.8
-    assert set(table["ours_are"]) == {"simulated"}
+    printed = tables.printed_comparison(table)
+    assert printed.columns[2:].tolist() == ["Published (n = 107, 21 with HE)", "Simulated (n = 60, 12 with HE)"]
+    assert printed.iloc[0, 2] == "67.3 (57.5-76.0)"
     assert (table["published_low"] < table["published"]).all()
     assert (table["published"] < table["published_high"]).all()
 
@@ -103,19 +76,13 @@ def test_a_study_without_images_stands_beside_the_clinical_model_alone():
     assert printed.iloc[-1].tolist()[1::2] == ["AUC", "not estimable"]
 
 
-def test_simulated_figures_are_called_simulated_on_the_page():
-    table = tables.paper_comparison({"image": judged()}, n=60, events=12, simulated=True)
-    printed = tables.printed_comparison(table)
-    assert printed.columns[3] == "Simulated (n = 60, 12 with HE)"
-    assert printed["Published (n = 107, 21 with HE)"].tolist()[0] == "67.3 (57.5-76.0)"
-
-
 def test_comparisons_have_their_limits_in_columns():
     pair = {"a": "integrated", "b": "clinical", "data": "test", "test": "delong"}
     known, unknown = {"difference": 0.1, "ci": [-0.1, 0.3], "p": 0.2}, {"difference": None, "ci": None, "p": None}
     table = tables.comparison_table([pair | known, pair | unknown])
     assert table.iloc[0][["difference", "low", "high", "p"]].tolist() == [0.1, -0.1, 0.3, 0.2]
     assert np.isnan(table.iloc[1][["difference", "low", "high", "p"]].astype(float)).all()
+    assert tables.as_printed(table)["difference"].tolist() == ["0.10 (-0.10 to 0.30)", "not estimable"]
     assert tables.comparison_table([]).empty
 
 
@@ -130,50 +97,45 @@ def test_bedside_scores_have_their_words_and_gaps():
 def small_model(**settings):
     rng = np.random.default_rng(1)
     x = pd.DataFrame({"sbp_mmhg": rng.normal(165, 25, 200), "anticoagulant": (rng.random(200) < 0.3).astype(float)})
-    x["location"] = pd.Categorical(rng.choice(["lobar", "thalamus"], 200))
+    x["location"], x["ldh_u_l"] = pd.Categorical(rng.choice(["lobar", "thalamus"], 200)), x["sbp_mmhg"] - 100
     y = (rng.random(200) < 1 / (1 + np.exp(1 - 0.02 * (x["sbp_mmhg"] - 165)))).astype(int)
-    return x, y, develop(x, y, DevelopmentSettings(tuple(x), n_resamples=3, n_imputations=2, **settings))
+    names = ("sbp_mmhg", "anticoagulant", "location", *settings.pop("own", ()))
+    model = develop(
+        x[list(names)], y, DevelopmentSettings(names, n_resamples=3, n_imputations=2, alpha=1e-12, **settings)
+    )
+    x = x[list(names)]
+    return model, tables.odds_ratios_beside(univariable_odds_ratios(x, y), multivariable_odds_ratios(model, x, y))
 
 
-def test_every_candidate_stands_alone_and_what_was_chosen_in_the_model():
-    x, y, model = small_model(forced=("sbp_mmhg",), alpha=1e-9)
-    both = tables.odds_ratios_beside(univariable_odds_ratios(x, y), multivariable_odds_ratios(model, x, y))
+def test_what_was_chosen_stands_in_the_model_and_in_its_formula_with_its_words_and_shrunk_coefficients():
+    model, both = small_model(forced=("sbp_mmhg", "location"))
     assert both["label"].tolist() == ["Systolic pressure, per 10 mmHg", "Anticoagulant", "Location: thalamus"]
-    assert both["wald"].notna().tolist() == [True, False, False]
+    assert both["wald"].notna().tolist() == [True, False, True]
     assert both.loc[0, "wald"] == pytest.approx(np.exp(10 * model.unshrunk_coefficients[0]))
     assert both["univariable"].notna().all()
     printed = tables.odds_ratios_page(both)
     assert printed.loc[0, "profile"].count("-") == 1
     assert printed.loc[1, ["wald", "p_wald", "profile"]].tolist() == ["–"] * 3
+    formula, (slope, place) = tables.model_formula(model), model.coefficients
+    assert rf"{'+' if slope >= 0 else '-'} {abs(slope):.4g}\;\mathrm{{Systolic\ pressure}}" in formula
+    assert rf"{abs(place):.4g}\;\mathrm{{Location:\ thalamus}}" in formula
+    table = tables.coefficient_table(model)
+    assert table["term"].tolist() == ["Intercept", "Systolic pressure", "Location: thalamus"]
+    assert table["in the formula"].tolist()[1:] == [f"{slope:.4f}", f"{place:.4f}"]
 
 
 def test_without_a_chosen_candidate_the_model_columns_are_empty():
-    x, y, model = small_model(alpha=1e-12)
-    both = tables.odds_ratios_beside(univariable_odds_ratios(x, y), multivariable_odds_ratios(model, x, y))
+    model, both = small_model()
     assert both[["wald", "profile_low"]].isna().all(axis=None)
     assert tables.model_formula(model) == rf"$\mathrm{{logit}}\,p = {model.intercept:.4g}$"
     assert tables.odds_ratio_table(model, "clinical").empty
-
-
-def test_the_formula_holds_the_shrunk_coefficients():
-    _, _, model = small_model(forced=("sbp_mmhg", "location"), alpha=1e-9)
-    formula = tables.model_formula(model)
-    slope, place = model.coefficients
-    assert rf"{'+' if slope >= 0 else '-'} {abs(slope):.4g}\;\mathrm{{Systolic\ pressure}}" in formula
-    assert rf"{abs(place):.4g}\;\mathrm{{Location:\ thalamus}}" in formula
+    assert tables.coefficient_table(model)["term"].tolist() == ["Intercept"]
 
 
 def test_the_terms_of_a_formula_say_what_they_are_counted_in():
-    _, _, model = small_model(forced=("sbp_mmhg", "anticoagulant"), alpha=1e-9)
-    table = tables.coefficient_table(model)
-    assert table["term"].tolist() == ["Intercept", "Systolic pressure", "Anticoagulant"]
-    assert table["counted"].tolist() == ["", "per mmHg", "1 if present, else 0"]
-    assert table["in the formula"].tolist()[1] == f"{model.coefficients[0]:.4f}"
-    assert tables.coefficient_table(small_model(alpha=1e-12)[2])["term"].tolist() == ["Intercept"]
-    x, y, _ = small_model()
-    x = x.assign(location=x["sbp_mmhg"] - 100).rename(columns={"location": "ldh_u_l"})
-    own = develop(x, y, DevelopmentSettings(tuple(x), forced=("anticoagulant", "ldh_u_l"), alpha=1e-9, n_resamples=2))
-    assert tables.units(own) == {"anticoagulant": "1 if present, else 0", "ldh_u_l": "per unit"}
+    model, _ = small_model(forced=("anticoagulant", "ldh_u_l"), own=("ldh_u_l",))
+    assert tables.units(model) == {"anticoagulant": "1 if present, else 0", "ldh_u_l": "per unit"}
+    assert tables.coefficient_table(model)["counted"].tolist() == ["", "1 if present, else 0", "per unit"]
 
 
 def test_tables_of_pairs_are_stacked_under_their_names():
