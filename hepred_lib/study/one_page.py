@@ -25,6 +25,7 @@ from matplotlib.textpath import text_to_path
 from hepred_lib.figures.style import METADATA, MM_PER_INCH, SHEET, printable, sheet
 
 A4_MM, MARGIN_MM, POINTS_PER_INCH = (210.0, 297.0), 14.0, 72.0
+WIDTH_MM = A4_MM[0] - 2 * MARGIN_MM  # of what is printed
 TYPE_PT = (10.0, 9.75, 9.5, 9.25, 9.0, 8.75, 8.5, 8.25, 8.0, 7.75, 7.5, 7.25, 7.0)
 LINE, TITLE = 1.38, 1.55  # of the type: height of a line, size of the title
 LEAST_PICTURE_MM, GAP_MM = 66.0, 4.0
@@ -98,7 +99,7 @@ class _Column:
 
     def text(self, words: str, *, scale: float = 1.0, bold: bool = False, indent: float = 0.0) -> None:
         size = scale * self.size
-        for line in wrapped(words, size, _width() - 2 * indent, bold=bold):
+        for line in wrapped(words, size, WIDTH_MM - 2 * indent, bold=bold):
             self.lines.append(_Line(line, self.top, size, indent, bold))
             self.top += _height(size)
 
@@ -109,9 +110,6 @@ class _Column:
 
     def gap(self, share: float) -> None:
         self.top += share * _height(self.size)
-
-    def box(self, start: float, colour: str) -> None:
-        self.boxes.append((start, self.top, colour))
 
 
 def pdf(page: OnePage) -> bytes:
@@ -176,7 +174,7 @@ def text_width(words: str, size: float, *, bold: bool = False) -> float:
 
 def _fitted(page: OnePage) -> tuple[_Column, _Column, float]:
     """What is printed above and below the pictures, and their height: in the largest type that leaves them room."""
-    widest = (_width() - GAP_MM * (len(page.pictures) - 1)) / sum(map(_slenderness, page.pictures))
+    widest = (WIDTH_MM - GAP_MM * (len(page.pictures) - 1)) / sum(map(_slenderness, page.pictures))
     for size in TYPE_PT:
         above, below = _above(page, size), _below(page, size)
         height = A4_MM[1] - 2 * MARGIN_MM - GAP_MM - above.top - below.top
@@ -193,7 +191,7 @@ def _above(page: OnePage, size: float) -> _Column:
         start = column.top - 0.3 * _height(size)
         column.text(page.simulated, bold=True, indent=2.0)
         column.gap(0.3)
-        column.box(start, SIMULATED)
+        column.boxes.append((start, column.top, SIMULATED))
     column.part(page.question)
     column.part(page.patients)
     column.part(replace(page.models, text=""))
@@ -214,7 +212,7 @@ def _below(page: OnePage, size: float) -> _Column:
         column.lines.append(_Line("•", column.top, size, 2.0))
         column.text(words, indent=5.0)
     column.gap(0.3)
-    column.box(start, CAUTION)
+    column.boxes.append((start, column.top, CAUTION))
     column.part(page.verdict)
     column.gap(0.6)
     column.rules.append(column.top)
@@ -229,9 +227,9 @@ def _add_table(column: _Column, rows: Sequence[Sequence[str]]) -> None:
     def widths(size: float) -> list[float]:
         return [max(text_width(cell, size, bold=True) for cell in cells) for cells in zip(*rows, strict=True)]
 
-    size = column.size * min(1.0, (_width() - GAP_MM * (len(rows[0]) - 1)) / sum(widths(column.size)))
+    size = column.size * min(1.0, (WIDTH_MM - GAP_MM * (len(rows[0]) - 1)) / sum(widths(column.size)))
     needed = widths(size)
-    between = (_width() - sum(needed)) / max(len(needed) - 1, 1)
+    between = (WIDTH_MM - sum(needed)) / max(len(needed) - 1, 1)
     for k, row in enumerate(rows):
         column.gap(0.12)
         for cell, left in zip(row, np.cumsum([0.0, *(width + between for width in needed[:-1])]), strict=True):
@@ -243,10 +241,10 @@ def _add_table(column: _Column, rows: Sequence[Sequence[str]]) -> None:
 def _print_column(figure: Figure, column: _Column, start: float) -> None:
     for top, bottom, colour in column.boxes:
         corner = _place(0.0, start + bottom)
-        shape = (_width() / A4_MM[0], (bottom - top) / A4_MM[1])
+        shape = (WIDTH_MM / A4_MM[0], (bottom - top) / A4_MM[1])
         figure.add_artist(Rectangle(corner, *shape, transform=figure.transFigure, color=colour, linewidth=0, zorder=0))
     for top in column.rules:
-        (left, y), (right, _) = _place(0.0, start + top), _place(_width(), start + top)
+        (left, y), (right, _) = _place(0.0, start + top), _place(WIDTH_MM, start + top)
         figure.add_artist(Line2D([left, right], [y, y], transform=figure.transFigure, color=SOFT, linewidth=0.6))
     for line in column.lines:
         baseline = start + line.top + 0.78 * _height(line.size)
@@ -257,7 +255,7 @@ def _print_column(figure: Figure, column: _Column, start: float) -> None:
 def _print_pictures(figure: Figure, page: OnePage, top: float, height: float) -> None:
     """The pictures side by side, in the middle of the page."""
     widths = [height * _slenderness(picture) for picture in page.pictures]
-    left = (_width() - sum(widths) - GAP_MM * (len(widths) - 1)) / 2
+    left = (WIDTH_MM - sum(widths) - GAP_MM * (len(widths) - 1)) / 2
     for width, picture in zip(widths, page.pictures, strict=True):
         axes = figure.add_axes((*_place(left, top + height), width / A4_MM[0], height / A4_MM[1]))
         axes.set_axis_off()
@@ -276,11 +274,6 @@ def _reduced(picture: np.ndarray, height: float) -> np.ndarray:
     rows, columns = (side // step for side in picture.shape[:2])
     blocks = picture[: rows * step, : columns * step].reshape(rows, step, columns, step, 3)
     return np.round(255 * blocks.mean(axis=(1, 3))).astype(np.uint8)
-
-
-def _width() -> float:
-    """Of what is printed."""
-    return A4_MM[0] - 2 * MARGIN_MM
 
 
 def _height(size: float) -> float:

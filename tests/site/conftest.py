@@ -20,8 +20,8 @@ from hepred_lib.stats.development import DevelopmentSettings, develop
 from hepred_lib.study.drawing import describe_nomogram
 from hepred_lib.study.files import write_bytes, write_figure_data, write_json, write_table
 from hepred_lib.study.site import build_site
-from hepred_lib.study.summary import MODELS, evaluate_models
 from tests.conftest import made_once
+from tests.study.small_run import made_cohort, made_results
 
 FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
@@ -40,27 +40,14 @@ CURVED = ["spline(age)", "sex", "gcs", "log(sbp_mmhg)", "anticoagulant", "locati
 def patients() -> pd.DataFrame:
     """Development patients whose predictors all tell something of the outcome, one value in ten missing."""
     rng, n = np.random.default_rng(3), 300
-    table = pd.DataFrame(
-        {
-            "age": rng.integers(30, 95, n).astype(float),
-            "sex": rng.choice(["F", "M"], n),
-            "gcs": rng.integers(3, 16, n).astype(float),
-            "sbp_mmhg": rng.normal(165, 25, n).round(),
-            "anticoagulant": rng.integers(0, 2, n).astype(float),
-            "location": rng.choice(["basal_ganglia", "thalamus", "lobar", "cerebellum"], n),
-            "dl_score": rng.normal(size=n),
-        }
-    )
-    logit = (
-        0.05 * (table["age"] - 65)
-        - 0.3 * (table["gcs"] - 10)
-        + 0.03 * (table["sbp_mmhg"] - 165)
-        + 1.2 * table["anticoagulant"]
-        + 1.5 * (table["location"] == "thalamus")
-        + table["sex"].eq("M")
-        + table["dl_score"]
-        - 2
-    )
+    table = pd.DataFrame({"age": rng.integers(30, 95, n).astype(float), "sex": rng.choice(["F", "M"], n)})
+    table["gcs"], table["sbp_mmhg"] = rng.integers(3, 16, n).astype(float), rng.normal(165, 25, n).round()
+    table["anticoagulant"] = rng.integers(0, 2, n).astype(float)
+    table["location"] = rng.choice(["basal_ganglia", "thalamus", "lobar", "cerebellum"], n)
+    table["dl_score"] = rng.normal(size=n)
+    logit = 0.05 * (table["age"] - 65) - 0.3 * (table["gcs"] - 10) + 0.03 * (table["sbp_mmhg"] - 165) - 2
+    logit += 1.2 * table["anticoagulant"] + 1.5 * table["location"].eq("thalamus") + table["sex"].eq("M")
+    logit += table["dl_score"]
     table["he"] = (rng.random(n) < 1 / (1 + np.exp(-logit))).astype(int)
     table.loc[rng.random(n) < 0.1, "sbp_mmhg"] = np.nan
     return table
@@ -83,50 +70,38 @@ def write_models(run: Path, patients: pd.DataFrame) -> None:
         write_json(run / imputation, model.imputer.to_json())
 
 
-def made_up_results(name: str, *, simulated: bool) -> dict:
-    rng, notes = np.random.default_rng(5), []
-    y = np.arange(60) % 4 == 0
-    rows = pd.DataFrame({"he": y.astype(int)} | {f"p_{m}": rng.uniform(0.05, 0.6, 60) + 0.3 * y for m in MODELS})
-    oracle = {f"{model}_auc": 0.8 for model in MODELS} if simulated else None
-    models = evaluate_models(rows, dict.fromkeys(MODELS, 0.3), notes=notes)
-    return {"study": name, "n": {"test": 60, "he_test": 15}, "models": models, "oracle": oracle, "notes": notes}
-
-
 @pytest.fixture(scope="session")
 def results_of():
-    """Results of a study by its name, of simulated patients or of others."""
-    return made_up_results
+    """Results of a study of simulated patients or of others."""
+
+    def made_up(*, simulated: bool) -> dict:
+        return made_results(made_cohort()) | ({} if simulated else {"oracle": None})
+
+    return made_up
+
+
+def executed(source: str, data: dict, said: dict | None = None) -> nbformat.NotebookNode:
+    """A cell that shows this, and what it says of a picture."""
+    metadata = {"image/png": said} if said else {}
+    shown = nbformat.v4.new_output("execute_result", data, metadata=metadata, execution_count=1)
+    return nbformat.v4.new_code_cell(source, outputs=[shown])
 
 
 def executed_notebook() -> nbformat.NotebookNode:
     """A chapter with a figure, as ``show`` returns it, a table and a formula."""
     v4 = nbformat.v4
-    figure, said = {"image/png": b64encode(picture()).decode(), "text/plain": "<Image>"}, {"image/png": SAID}
-    table = {
-        "text/html": "<table class='dataframe'><tr><th>auc</th></tr><tr><td>0.8</td></tr></table>",
-        "text/plain": "auc",
-    }
-    return v4.new_notebook(
-        cells=[
-            v4.new_markdown_cell("# 07 Calibration\n\n**Are the probabilities\nright?** See notebook 05. $q_0(V)$"),
-            v4.new_code_cell(
-                'show(run.folder, "roc", curves)',
-                outputs=[v4.new_output("execute_result", figure, metadata=said, execution_count=1)],
-            ),
-            v4.new_code_cell(
-                "table",
-                outputs=[
-                    v4.new_output("stream", name="stderr", text="\r 50 %"),
-                    v4.new_output("execute_result", table, execution_count=2),
-                ],
-            ),
-            v4.new_markdown_cell("## Limits\n\n$$P = q_0(V) + \\pi$$"),
-            v4.new_code_cell(
-                "run.record()",
-                outputs=[v4.new_output("execute_result", {"text/plain": "PosixPath('/home/me/x')"}, execution_count=3)],
-            ),
-        ]
-    )
+    figure = {"image/png": b64encode(picture()).decode(), "text/plain": "<Image>"}
+    html = "<table class='dataframe'><tr><th>auc</th></tr><tr><td>0.8</td></tr></table>"
+    table = executed("table", {"text/html": html, "text/plain": "auc"})
+    table.outputs.insert(0, v4.new_output("stream", name="stderr", text="\r 50 %"))
+    cells = [
+        v4.new_markdown_cell("# 07 Calibration\n\n**Are the probabilities\nright?** See notebook 05. $q_0(V)$"),
+        executed('show(run.folder, "roc", curves)', figure, SAID),
+        table,
+        v4.new_markdown_cell("## Limits\n\n$$P = q_0(V) + \\pi$$"),
+        executed("run.record()", {"text/plain": "PosixPath('/home/me/x')"}),
+    ]
+    return v4.new_notebook(cells=cells)
 
 
 def picture() -> bytes:
@@ -156,7 +131,7 @@ def write_cases(run: Path, patients: pd.DataFrame) -> None:
 def finish_by_hand(run: Path, patients: pd.DataFrame) -> None:
     write_models(run, patients)
     write_cases(run, patients)
-    write_json(run / "results.json", made_up_results("by_hand", simulated=True))
+    write_json(run / "results.json", made_results(made_cohort()))
     calibration, clinical = executed_notebook(), executed_notebook()
     clinical.cells[0].source = "# 05 Clinical\n\n**Which variables?** This is notebook 05."
     clinical.cells[1].outputs[0].metadata["image/png"] = SAID | {"figure": "bland_altman"}
@@ -167,7 +142,7 @@ def finish_by_hand(run: Path, patients: pd.DataFrame) -> None:
         v4.new_markdown_cell("## Parameters\n\nWhat may be changed."),
         v4.new_code_cell("alpha = 0.05  # of the selection"),
         v4.new_markdown_cell("## Selection"),
-        v4.new_code_cell("formula", outputs=[v4.new_output("execute_result", formula, execution_count=4)]),
+        executed("formula", formula),
     ]
     write_table(run / "figure_data" / "bland_altman.csv", pd.DataFrame({"reference_ml": [9.0], "predicted_ml": [8.0]}))
     for name, notebook in (("05_clinical_to_he", clinical), ("07_roc_calibration_figures", calibration)):

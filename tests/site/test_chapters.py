@@ -6,6 +6,7 @@ import nbformat
 import pytest
 
 from hepred_lib.study.site import LEFT_OUT, read_chapters
+from tests.site.conftest import executed
 
 PNG = {"image/png": b64encode(b"a picture").decode(), "text/plain": "<Image>"}
 
@@ -52,12 +53,6 @@ def folder_with(tmp_path, *cells, name: str = "00_the_paper"):
     return tmp_path
 
 
-def cell_showing(data: dict, **said):
-    metadata = {"image/png": said} if said else {}
-    outputs = [nbformat.v4.new_output("execute_result", data, metadata=metadata, execution_count=1)]
-    return nbformat.v4.new_code_cell("x", outputs=outputs)
-
-
 def test_folds_of_a_notebook_are_told_apart_by_their_titles(tmp_path):
     head = nbformat.v4.new_markdown_cell("# 03 Training\n\n**Can it?**")
     (chapter,) = read_chapters(folder_with(tmp_path, head, name="03_multitask_training_fold2"))
@@ -67,19 +62,19 @@ def test_folds_of_a_notebook_are_told_apart_by_their_titles(tmp_path):
 
 def test_a_picture_without_a_caption_is_named_by_its_heading(tmp_path):
     head = nbformat.v4.new_markdown_cell("# 00 The paper\n\n## Power")
-    (chapter,) = read_chapters(folder_with(tmp_path, head, cell_showing(PNG)))
+    (chapter,) = read_chapters(folder_with(tmp_path, head, executed("x", PNG)))
     assert chapter["figures"] == {"fig-plot": "Power."}
     assert chapter["notebook"].cells[2].metadata.mystnb.image.alt == "Power."
 
 
 def test_figures_of_new_patients_and_figures_shown_twice_have_labels_of_their_own(tmp_path):
-    shown = [cell_showing(PNG, figure="roc", alt="ROC curves.") for _ in range(2)]
+    shown = [executed("x", PNG, {"figure": "roc", "alt": "ROC curves."}) for _ in range(2)]
     (chapter,) = read_chapters(folder_with(tmp_path, *shown, name="08_new_patients"))
     assert chapter["figures"] == dict.fromkeys(["fig-new-roc", "fig-new-roc-2"], "New patients. ROC curves.")
 
 
 def test_a_sentence_in_the_place_of_a_figure_stays(tmp_path):
-    said = cell_showing({"text/markdown": "No outlines to show.", "text/plain": "<Markdown>"})
+    said = executed("x", {"text/markdown": "No outlines to show.", "text/plain": "<Markdown>"})
     (chapter,) = read_chapters(folder_with(tmp_path, said))
     assert not chapter["figures"]
     assert chapter["notebook"].cells[0].outputs[0].data["text/markdown"] == "No outlines to show."
@@ -87,7 +82,7 @@ def test_a_sentence_in_the_place_of_a_figure_stays(tmp_path):
 
 def patients_page(tmp_path, text: dict):
     (tmp_path / "cohort.csv").write_text("patient_id,he\nHE-012,1\n7,0\n", encoding="utf-8")
-    return folder_with(tmp_path, nbformat.v4.new_markdown_cell("# 00 The paper"), cell_showing(text))
+    return folder_with(tmp_path, nbformat.v4.new_markdown_cell("# 00 The paper"), executed("x", text))
 
 
 @pytest.mark.parametrize(

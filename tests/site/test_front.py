@@ -13,8 +13,7 @@ def source(results_of, by_hand, tmp_path):
     def write(*, simulated: bool = True, without: str = "", **changed):
         run = tmp_path / "run"
         shutil.copytree(by_hand, run, ignore=shutil.ignore_patterns("site"))
-        results = results_of("demo", simulated=simulated)
-        results |= changed
+        results = results_of(simulated=simulated) | changed
         results["models"] = {name: model for name, model in results["models"].items() if name != without}
         (run / "results.json").write_text(json.dumps(results))
         write_source(run, tmp_path / "source")
@@ -24,15 +23,15 @@ def source(results_of, by_hand, tmp_path):
 
 
 def test_the_front_page_of_simulated_patients_says_so_and_lists_figures_of_merit_chapters_and_files(source, results_of):
-    folder, model = source(), results_of("demo", simulated=True)["models"]["integrated"]
+    folder, model = source(), results_of(simulated=True)["models"]["integrated"]
     front, figures = ((folder / name).read_text(encoding="utf-8") for name in ("index.md", "figures.md"))
     low, high = model["auc_ci"]
     (line,) = [line for line in front.splitlines() if line.startswith("| AUC |")]
     line = line.replace("\u2060", "")  # which keeps an interval in one line
     assert line.endswith(f" {model['auc']:.2f} ({low:.2f}–{high:.2f}) |")
     assert "Simulated patients, for research only" in front
-    assert "60 simulated test patients, 15 with expansion" in front
-    assert "| Oracle's AUC | 0.80 | 0.80 | 0.80 |" in front
+    assert "40 simulated test patients, 10 with expansion" in front
+    assert "| Oracle's AUC | 0.80 | 0.82 | 0.88 |" in front
     assert "- [05 Clinical](05_clinical_to_he.ipynb): Which variables?" in front
     assert figures.count("{numref}") == 2
     assert "{numref}`fig-roc`" in figures

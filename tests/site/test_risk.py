@@ -8,6 +8,7 @@ import pytest
 
 from hepred_lib.study.files import read_json
 from hepred_lib.study.site import read_risk_models, write_source
+from tests.study.small_run import change_json
 
 
 @pytest.fixture
@@ -32,12 +33,6 @@ def page(by_hand, tmp_path):
 
 def carried(page: str) -> dict:
     return json.loads(re.search(r'id="risk-models">(.*?)</script>', page, re.DOTALL)[1])
-
-
-def rewrite(path, change):
-    content = read_json(path)
-    change(content)
-    path.write_text(json.dumps(content), encoding="utf-8")
 
 
 def test_the_page_carries_what_the_study_stores_to_the_last_digit_and_asks_for_each_predictor_once(by_hand, read, page):
@@ -81,7 +76,7 @@ def test_the_spread_of_the_score_is_that_of_the_studys_networks(page):
 def test_without_a_nomogram_there_are_no_points(page):
     def drop(run):
         for name in ("clinical", "integrated"):
-            rewrite(run / f"{name}_model.json", lambda content: content.pop("nomogram"))
+            change_json(run / f"{name}_model.json", lambda content: content.pop("nomogram"))
 
     text = page(drop)
     assert "This study has no nomogram." in text
@@ -99,7 +94,7 @@ def test_a_model_without_predictors_still_gives_its_one_probability(page):
     def empty(run):
         (run / "integrated_model.json").unlink()
         none = {"coefficients": {}, "covariance": [[0.04]]}
-        rewrite(run / "clinical_model.json", lambda content: content["logistic"].update(none))
+        change_json(run / "clinical_model.json", lambda content: content["logistic"].update(none))
 
     text = page(empty)
     assert carried(text)["fields"] == []
@@ -111,12 +106,12 @@ def test_names_of_a_studys_own_columns_are_text_in_the_page(page):
 
     def rename(run):
         (run / "integrated_model.json").unlink()
-        rewrite(
+        change_json(
             run / "clinical_model.json",
             lambda content: content["logistic"].update(
                 coefficients={f"location[{hostile}]": 0.5}, covariance=[[0.04, 0], [0, 0.04]]
             ),
         )
-        rewrite(run / "imputation.json", lambda content: content["levels"].update(location=["lobar", hostile]))
+        change_json(run / "imputation.json", lambda content: content["levels"].update(location=["lobar", hostile]))
 
     assert "<script>alert" not in page(rename)

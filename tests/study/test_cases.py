@@ -23,7 +23,8 @@ from hepred_lib.study.cases import (
     write_site_cases,
     write_viewer,
 )
-from hepred_lib.study.files import read_table, write_figure_data, write_table
+from hepred_lib.study.files import read_table, write_table
+from tests.site.conftest import write_cases
 
 SIMULATED, REAL = ({"oracle": oracle, "models": {"clinical": {"threshold": 0.3}}} for oracle in ({}, None))
 
@@ -130,19 +131,13 @@ def test_the_viewer_is_one_file_that_asks_for_nothing(tmp_path):
 
 @pytest.fixture
 def run(tmp_path):
-    """A finished study by its tables, with two kept cases."""
-    names, folder = [f"HE-{k:04d}" for k in range(1, 7)], tmp_path / "run"
-    image = pd.DataFrame({"patient_id": names, "split": "test", "fold": -1, "he": [0.0, 1, 0, 1, 0, np.nan]})
-    image["dl_score"], image["p_image"] = np.linspace(-2, 2, 6), np.linspace(0.1, 0.9, 6)
-    write_table(folder / "image.csv", image)
-    write_table(folder / "cohort.csv", image[["patient_id"]].assign(followup_volume_ml=12.0))
-    write_table(folder / "predictions.csv", image[["patient_id"]].head(5).assign(p_clinical=0.2))
-    write_table(folder / "segmentation.csv", image[["patient_id"]].tail(5).assign(dice=0.8, reference_ml=5.0))
-    kept = {"reason": ["low Dice", "typical"], "dice": [0.2, 0.8], "dice_on": ["slices", "scan"]}
-    rows = pd.DataFrame({"patient_id": names[:2]} | kept).assign(reference_ml=5.0, predicted_ml=4.0, simulated=1)
-    write_table(folder / "cases" / "cases.csv", rows)
-    for name in names[:2]:
-        write_figure_data(folder / "cases", name, case_of(head(), prediction(head())))
+    """A finished study by its tables, with two kept cases, one of them measured on its slices."""
+    folder = tmp_path / "run"
+    write_cases(folder, pd.DataFrame({"dl_score": np.linspace(-2, 2, 6), "he": [0.0, 1, 0, 1, 0, np.nan]}))
+    for name, part in (("predictions.csv", slice(5)), ("segmentation.csv", slice(1, 6))):
+        write_table(folder / name, read_table(folder / name)[part])
+    kept = read_table(folder / "cases" / "cases.csv")
+    write_table(folder / "cases" / "cases.csv", kept.assign(dice=[0.2, 0.5], dice_on=["slices", "scan"]))
     return folder
 
 
@@ -155,9 +150,9 @@ def test_the_page_lists_every_case_with_its_numbers_and_names_no_patient(run, tm
     assert {path.name for path in scripts} == {"cases.js", "01.js", "02.js"}
     assert page["html"].count('role="button"') == 2 * 3  # each case in each plot
     text = page["html"] + "".join(path.read_text(encoding="utf-8") for path in scripts)
-    assert "HE-0" not in text
-    assert "HE-0001" in named["html"], "its patients are to be published"
-    assert "HE-0003" not in named["html"]
+    assert "SITE-0" not in text
+    assert "SITE-0001" in named["html"], "its patients are to be published"
+    assert "SITE-0003" not in named["html"]
     assert "0.20 (on these slices)" in text
     assert not re.findall(r"https?:", text)
 

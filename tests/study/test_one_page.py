@@ -2,7 +2,7 @@
 
 import base64
 import re
-from html.parser import HTMLParser
+from html import unescape
 from io import BytesIO
 
 import numpy as np
@@ -21,38 +21,26 @@ HOSTILE = "<script>alert(1)</script> $x_1^2$ {{ 7 * 7 }} &amp; \u202eevil \u6771
 LONG = HOSTILE + "w" * 300
 
 
-class Page(HTMLParser):
-    """Tags of a page, its words, and its warnings."""
+class Page:
+    """Tags of a page, its words, its rows by model, and its warnings."""
 
     def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags, self.words, self.warnings, self.pictures = [], "", [], []
-        self.feed(text)
+        self.tags, self.words = re.findall(r"<(\w+)", text), unescape(re.sub("<[^>]*>", " ", text))
+        self.warnings = [unescape(item) for item in re.findall("<li>(.*?)</li>", text)]
+        self.pictures = re.findall('src="([^"]+)"', text)
         cells = re.findall("<td>(.*?)</td>", text)
         self.rows = {cells[k]: cells[k + 1 : k + 5] for k in range(0, len(cells), 5)}
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append(tag)
-        self.pictures += [value for key, value in attributes if key == "src"]
-        self.warnings += [""] * (tag == "li")
-
-    def handle_data(self, data):
-        self.words += data
-        if self.tags and self.tags[-1] == "li" and data.strip():
-            self.warnings[-1] += data
 
 
 def shown(run) -> Page:
     """The page as a browser reads it; the paper has one side and says the same."""
     write_report(run)
-    page = Page((run / "report" / "summary.html").read_text(encoding="utf-8"))
+    text = (run / "report" / "summary.html").read_text(encoding="utf-8")
+    page = Page(text)
     (side,) = PdfReader(run / "report" / "summary.pdf").pages
     assert [round(float(length) / POINTS_PER_INCH * MM_PER_INCH) for length in side.mediabox[2:]] == [210, 297]
     paper = " ".join(side.extract_text().replace("•", " ").split())
-    for sentence in [
-        *page.warnings,
-        *re.findall(r"<p[^>]*>([^<&]+)</p>", (run / "report" / "summary.html").read_text()),
-    ]:
+    for sentence in [*page.warnings, *re.findall(r"<p[^>]*>([^<&]+)</p>", text)]:
         assert " ".join(sentence.split()) in paper
     return page
 

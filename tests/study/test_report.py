@@ -135,17 +135,15 @@ def test_without_test_patients_no_page_speaks_of_them(run):
         assert "Test patients" not in text
 
 
-@pytest.mark.parametrize(
-    ("lost", "message"),
-    [
-        ("results.json", r"must be the folder of a finished study, .*results\.json is not there"),
-        ("provenance.json", r"cannot use .*small: provenance\.json is not there\. Run the study again"),
-    ],
-)
-def test_a_run_that_is_not_whole_is_refused_by_name(run, lost, message):
-    (run / lost).unlink()
-    with pytest.raises(InputError, match=message):
-        write_report(run)
+def test_a_run_that_is_not_whole_is_refused_by_name(run):
+    lost = {
+        "provenance.json": r"cannot use .*small: provenance\.json is not there\. Run the study again",
+        "results.json": r"must be the folder of a finished study, .*results\.json is not there",
+    }
+    for name, message in lost.items():
+        (run / name).unlink()
+        with pytest.raises(InputError, match=message):
+            write_report(run)
 
 
 def test_no_torch_is_loaded(run):
@@ -153,27 +151,21 @@ def test_no_torch_is_loaded(run):
     subprocess.run([sys.executable, "-c", code + "assert 'torch' not in sys.modules", str(run)], check=True)
 
 
-@pytest.mark.parametrize(
-    ("name", "keys", "message"),
-    [
-        ("nothing.json", ("n",), r"nothing\.json is not there"),
-        ("results.json", ("n", "nobody"), r"results\.json has no value for n\.nobody"),
-        ("results.json", ("n", "blood_free"), r"results\.json has no value for n\.blood_free"),
-    ],
-)
-def test_what_is_missing_or_null_is_named_and_zero_is_a_value(run, name, keys, message):
+def test_what_is_missing_or_null_is_named_and_zero_is_a_value(run):
     change_json(run / "results.json", lambda content: content["n"].update(blood_free=None))
-    with pytest.raises(AbsentError, match=message):
-        reduce(getitem, keys, Files(run).json(name))
-    assert Files(run).results["n"]["excluded"] == 0
-
-
-def test_an_empty_table_or_column_is_named(run):
-    with pytest.raises(AbsentError, match=r"excluded\.csv has no row"):
-        Files(run).table("excluded.csv")
     write_table(run / "cohort.csv", read_table(run / "cohort.csv").assign(site=None))
-    with pytest.raises(AbsentError, match=r"cohort\.csv has no site, speed"):
-        Files(run).table("cohort.csv", "age", "site", "speed")
+    files = Files(run)
+    refusals = {
+        r"nothing\.json is not there": lambda: files.json("nothing.json")["n"],
+        r"results\.json has no value for n\.nobody": lambda: files.results["n"]["nobody"],
+        r"results\.json has no value for n\.blood_free": lambda: files.results["n"]["blood_free"],
+        r"excluded\.csv has no row": lambda: files.table("excluded.csv"),
+        r"cohort\.csv has no site, speed": lambda: files.table("cohort.csv", "age", "site", "speed"),
+    }
+    for message, ask in refusals.items():
+        with pytest.raises(AbsentError, match=message):
+            ask()
+    assert files.results["n"]["excluded"] == 0
 
 
 SOUND = {"text": "study {{ results.study }}", "where": ["paper.json"]}
@@ -420,21 +412,15 @@ def test_a_bar_in_a_cell_does_not_open_a_column():
     assert as_table(pd.DataFrame({"rule": ["F | M"], "n": [2]})).splitlines()[-1] == r"| F \| M | 2 |"
 
 
-@pytest.mark.parametrize(
-    ("name", "shown"),
-    [
-        ("notebooks/01_cohort.ipynb", "[notebook 01](../notebooks/01_cohort.ipynb)"),
-        ("report/data_card.md", "[data card](data_card.md)"),
-        ("figures/roc.png", "[figure roc](../figures/roc.png)"),
-        (
-            "notebooks/03_multitask_training_fold1.ipynb",
-            "[notebook 03 (fold 1)](../notebooks/03_multitask_training_fold1.ipynb)",
-        ),
-        ("records/05_clinical_to_he.json", "record 05"),
-        ("results.json", "[results.json](../results.json)"),
-        ("cohort.csv", "`cohort.csv`"),
-        ("folds/0/network.safetensors", "`folds/0/network.safetensors`"),
-    ],
-)
-def test_files_are_linked_but_for_weights_and_patients(name, shown):
-    assert link(name) == shown
+def test_files_are_linked_but_for_weights_and_patients():
+    links = {
+        "notebooks/01_cohort.ipynb": "[notebook 01](../notebooks/01_cohort.ipynb)",
+        "notebooks/03_training_fold1.ipynb": "[notebook 03 (fold 1)](../notebooks/03_training_fold1.ipynb)",
+        "report/data_card.md": "[data card](data_card.md)",
+        "figures/roc.png": "[figure roc](../figures/roc.png)",
+        "records/05_clinical_to_he.json": "record 05",
+        "results.json": "[results.json](../results.json)",
+        "cohort.csv": "`cohort.csv`",
+        "folds/0/network.safetensors": "`folds/0/network.safetensors`",
+    }
+    assert {name: link(name) for name in links} == links
