@@ -174,8 +174,8 @@ def bounds_of_missing(
     return pd.DataFrame([{columns[0]: case, **figures} for case, figures in found.items()])
 
 
-def by_followup(rows: pd.DataFrame, model: str, limits: Sequence[float] = (24, 48, 72)) -> pd.DataFrame:
-    """AUC and calibration of a model in the patients whose second CT came within each of these hours.
+def by_followup(rows: pd.DataFrame, model: str) -> pd.DataFrame:
+    """AUC and calibration of a model in the patients whose second CT came within one, two and three days.
 
     Parameters
     ----------
@@ -183,7 +183,7 @@ def by_followup(rows: pd.DataFrame, model: str, limits: Sequence[float] = (24, 4
         Patients with an outcome: ``he``, ``ct_to_followup_h``, ``p_<model>``.
     """
     hours = rows["ct_to_followup_h"]
-    parts = {f"within {limit:g} h": hours <= limit for limit in limits} | {"time not known": hours.isna()}
+    parts = {f"within {limit} h": hours <= limit for limit in (24, 48, 72)} | {"time not known": hours.isna()}
     found = []
     for words, members in ({"all": pd.Series(True, rows.index)} | parts).items():
         part = rows[members]

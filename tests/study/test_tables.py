@@ -7,7 +7,7 @@ import pytest
 from hepred_lib.stats.development import DevelopmentSettings, develop
 from hepred_lib.stats.effects import multivariable_odds_ratios, univariable_odds_ratios
 from hepred_lib.stats.published import AUCS, PERCENTAGES
-from hepred_lib.study import summary, tables
+from hepred_lib.study import tables
 from hepred_lib.study.tables import p_value, save_table, with_interval
 
 
@@ -152,13 +152,6 @@ def test_complete_cases_are_printed_with_the_predictors_words():
         table = table.assign(**{kind: value, f"{kind}_low": value - 0.1, f"{kind}_high": value + 0.1})
     printed = tables.complete_cases_page(table)
     assert printed.to_numpy().tolist() == [["Systolic pressure, per 10 mmHg", "1.20 (1.10-1.30)", "1.30 (1.20-1.40)"]]
-
-
-def test_the_performance_table_prints_estimates_with_intervals(rows):
-    models = summary.evaluate_models(rows, {"integrated": 0.3}, notes=[])
-    table = tables.performance_table({"integrated": models["integrated"]})
-    low, high = models["integrated"]["auc_ci"]
-    assert table.loc[0, "auc"] == f"{models['integrated']['auc']:.2f} ({low:.2f}-{high:.2f})"
 
 
 def test_the_step_of_a_spline_has_its_unit():
