@@ -107,12 +107,17 @@ class Checked:
         return sum(problem.severity == "refuse" for problem in self.problems)
 
     @property
+    def warnings(self) -> int:
+        """Number of problems that a person should look at."""
+        return len(self.problems) - self.refusals
+
+    @property
     def verdict(self) -> str:
         """The counts in one line."""
         patients = count_of(self.patients, "patient")
         if not self.problems:
             return f"{self.file}: {patients}, no problem found."
-        counts = ((self.refusals, "refusal"), (len(self.problems) - self.refusals, "warning"))
+        counts = ((self.refusals, "refusal"), (self.warnings, "warning"))
         return ", ".join([patients, *(count_of(count, noun) for count, noun in counts if count)]) + "."
 
     @property
@@ -127,7 +132,7 @@ class Checked:
             "file": self.file,
             "patients": self.patients,
             "refusals": self.refusals,
-            "warnings": len(self.problems) - self.refusals,
+            "warnings": self.warnings,
             "problems": [{n: getattr(p, n) for n in names} | {"message": str(p)} for p in self.problems],
             "notes": self.notes,
         }

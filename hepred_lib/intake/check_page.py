@@ -47,8 +47,7 @@ def page(checked: Checked) -> str:
     checked : Checked
         What :func:`hepred_lib.intake.check.check_manifest` found.
     """
-    scans, refusals = _scans_at_fault(checked), checked.refusals
-    warnings = len(checked.problems) - refusals
+    scans, refusals, warnings = _scans_at_fault(checked), checked.refusals, checked.warnings
     tiles = [(checked.patients, "patients", ""), (refusals, "refusals", "refuse"), (warnings, "warnings", "warn")]
     text = Path(__file__).with_name("check_page.html.j2").read_text(encoding="utf-8")
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined)

@@ -337,11 +337,10 @@ class _Job:
 
     def manifest(self, told: pd.DataFrame, earlier: pd.DataFrame) -> pd.DataFrame:
         """One row per patient as text: the clinical table counts before the earlier manifest, that before headers."""
-        used = {(choice.series.patient, choice.use): choice.series for choice in self.choices}
+        used = {(c.series.patient, c.use): c.series for c in self.choices if c.series.uid in self.written}
         rows = {}
         for patient in dict.fromkeys(choice.series.patient for choice in self.choices):
-            scans = [used.get((patient, scan)) for scan in SCANS]
-            first, later = (series if series and series.uid in self.written else None for series in scans)
+            first, later = (used.get((patient, scan)) for scan in SCANS)
             hours = hours_between(first, later) if first and later else np.nan
             rows[self.names[patient]] = {
                 "baseline_ct": self.written[first.uid] if first else "",
@@ -382,8 +381,7 @@ class _Job:
     def without_row(self, told: pd.DataFrame) -> list[str]:
         """A line for those who have scans and no row in the clinical table."""
         without = sorted({self.names[choice.series.patient] for choice in self.choices} - set(told.index))
-        more = f" and {len(without) - SHOWN} more" if len(without) > SHOWN else ""
-        said = f"without a row in the clinical table: patient {', '.join(without[:SHOWN])}{more} (key.csv says who)."
+        said = f"without a row in the clinical table: patient {_first_of(without)} (key.csv says who)."
         return [said] if without and len(told) else []
 
     def without_baseline(self, table: pd.DataFrame, told: pd.DataFrame) -> list[str]:
@@ -399,6 +397,12 @@ class _Job:
             for name in missing
         )
         return [f"patient {name} has no first scan: {why}." for name, why in zip(missing, said, strict=True)]
+
+
+def _first_of(texts: list[str]) -> str:
+    """The first of many texts, and how many more there are."""
+    more = f" and {len(texts) - SHOWN} more" if len(texts) > SHOWN else ""
+    return f"{', '.join(texts[:SHOWN])}{more}"
 
 
 def _listed(numbers: Iterable[str]) -> str:
@@ -586,8 +590,7 @@ class Clinical:
     def lines(self, wrong: pd.Series) -> str:
         """Where a condition holds, for a message: "line 3 of bedside.csv"."""
         found = [str(line) for line in wrong.index[wrong]]
-        more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
-        return f"line{'s' * (len(found) > 1)} {', '.join(found[:SHOWN])}{more} of {self.file}"
+        return f"line{'s' * (len(found) > 1)} {_first_of(found)} of {self.file}"
 
 
 def read_clinical(path: Path, mapping: Path | None = None) -> Clinical:

@@ -222,7 +222,7 @@ def _told(header: pydicom.Dataset, folder: str) -> dict[str, Any]:
         "patient": _text(header, "PatientID") or folder,
         "study": _text(header, "StudyInstanceUID"),
         "uid": _text(header, "SeriesInstanceUID"),
-        "number": int(_number(header, "SeriesNumber", 0)),
+        "number": int(_number(header.get("SeriesNumber"), 0)),
         "modality": _text(header, "Modality"),
         "body_part": _text(header, "BodyPartExamined").upper(),
         "contrast": _text(header, "ContrastBolusAgent"),
@@ -277,25 +277,22 @@ def _slice(header: pydicom.Dataset, path: Path, frame: int) -> Slice:
         turn = turn if np.abs(products).max() < RIGHT_ANGLE else None
     sizes = _numbers(within(groups, "PixelMeasuresSequence", "PixelSpacing"), 2)
     kind = within(groups, "CTImageFrameTypeSequence", "FrameType") or within(groups, "", "ImageType")
-    try:
-        thickness = float(within(groups, "PixelMeasuresSequence", "SliceThickness"))
-    except (TypeError, ValueError):
-        thickness = 0.0
+    thickness = _number(within(groups, "PixelMeasuresSequence", "SliceThickness"), 0.0)
     return Slice(
         path=path,
         frame=frame,
         turn=turn,
         corner=_numbers(within(groups, "PlanePositionSequence", "ImagePositionPatient"), 3),
         pixel_mm=sizes if sizes and min(sizes) > 0 else None,
-        shape=(int(_number(header, "Rows", 0)), int(_number(header, "Columns", 0))),
+        shape=(int(_number(header.get("Rows"), 0)), int(_number(header.get("Columns"), 0))),
         kernel=_several(within(groups, "CTReconstructionSequence", "ConvolutionKernel"), "/"),
         image_type=tuple(_several(kind, "\\").upper().split("\\")),
-        thickness_mm=thickness if 0 < thickness < np.inf else 0.0,
+        thickness_mm=max(thickness, 0.0),
         frame_of_reference=_text(header, "FrameOfReferenceUID"),
         syntax=str(header.file_meta.get("TransferSyntaxUID", "")),
-        number=int(_number(header, "SeriesNumber", -1)),
-        acquisition=int(_number(header, "AcquisitionNumber", -1)),
-        instance=frame if frame or header.get(GROUPS[1]) else int(_number(header, "InstanceNumber", -1)),
+        number=int(_number(header.get("SeriesNumber"), -1)),
+        acquisition=int(_number(header.get("AcquisitionNumber"), -1)),
+        instance=frame if frame or header.get(GROUPS[1]) else int(_number(header.get("InstanceNumber"), -1)),
         time=_text(header, "AcquisitionDate") + _text(header, "AcquisitionTime"),
     )
 
@@ -355,9 +352,10 @@ def _several(value: object, joint: str) -> str:
     return " ".join(str(text).split())
 
 
-def _number(header: pydicom.Dataset, name: str, otherwise: float) -> float:
+def _number(value: object, otherwise: float) -> float:
+    """A header's number; another where it has none, several, or one that no header can have."""
     try:
-        number = float(_text(header, name))
+        number = float(str(value))
     except ValueError:
         return otherwise
     return number if abs(number) < _LARGEST_INTEGER else otherwise  # NaN too

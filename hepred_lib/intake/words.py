@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache, lru_cache
 from itertools import product
 from pathlib import Path
@@ -147,10 +147,8 @@ class Words:
         The form of ``words.yaml``: language, section, words. ``all`` counts for every language.
     """
 
-    def __init__(self, languages: Mapping[str, Mapping[str, Iterable[str]]]) -> None:
-        self.languages = {
-            name: {section: tuple(words) for section, words in sections.items()} for name, sections in languages.items()
-        }
+    def __init__(self, languages: Mapping[str, Mapping[str, Sequence[str]]]) -> None:
+        self.languages = languages
         self._whole = {name: {fold(word) for word in self._of(name)} for name in _WHOLE}
         self._nobody = set(map(_bare, self._of("nobody")))
         self._entries: dict[str, list[tuple[str, str, str]]] = defaultdict(list)  # language, section, word

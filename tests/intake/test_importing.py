@@ -118,6 +118,28 @@ def test_a_near_name_of_the_column_of_patient_ids_joins(column, bedside):
     assert list(clinical.table) == ["gcs"]
 
 
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["dicom_patient_id,gcs", "MRN-77,3", "MRN-77,4"], "must be unique, got it more than once: lines 2, 3 of bed"),
+        (["dicom_patient_id,gcs", ",3"], "dicom_patient_id must be given, got nothing in line 2 of bedside.csv"),
+        (["dicom_patient_id,DICOM Patient ID", "MRN-77,MRN-77"], "must have one column dicom_patient_id, got DICOM P"),
+        (["dicom_patient_id,Age", "MRN-77,60"], "the header must spell age, got Age"),
+        (["name,gcs", "Doe,3"], "must have a patient_id column, got the header name,gcs: call the column"),
+        (["patient_id,dicom_patient_id", "HE-1,"], "dicom_patient_id must be given, got nothing in line 2 of bedside"),
+        (
+            ["patient_id,dicom_patient_id", "HE 1,MRN-77"],
+            "patient_id must be a pseudonym .* got something else in line 2",
+        ),
+        (["patient_id,dicom_patient_id", "MRN-77,MRN-77", "HE-2,"], "must be given where patient_id is a .* in line 3"),
+        (["dicom_patient_id,age", "MRN-77,2024-01-03"], "got a date in line 2 of bedside.csv: dates must not leave"),
+    ],
+)
+def test_a_clinical_table_that_cannot_be_joined_is_refused_by_its_lines(lines, message, bedside):
+    with pytest.raises(ManifestError, match=message):
+        joined(read_clinical(bedside(*lines)), {"MRN-77": Person()}, {})
+
+
 @pytest.mark.parametrize("number", ["77", "77.0", "000077", "7.7E1", "00 77", "0077.00", "００７７"])
 def test_a_number_that_a_spreadsheet_has_changed_is_refused(number, bedside):
     clinical = read_clinical(bedside("patient_id,dicom_patient_id,gcs", f"HE-1,{number},14"))
