@@ -47,7 +47,7 @@ COSTS = {
     "00_the_paper": Cost(900, 0, 0, 0.2, 0.0),
     "01_cohort": Cost(1200, 0, 200, 0.2, 0.2),
     "02_preprocessing": Cost(900, 300, 500, 0.2, 4.0),
-    TRAINING: Cost(1500, 1000, 2000, 0.3, 6.0),
+    TRAINING: Cost(1500, 1000, 2000, 0.3, 5.0),
     "04_image_to_he": Cost(1300, 500, 2500, 0.3, 4.0),
     "05_clinical_to_he": Cost(1300, 0, 400, 0.3, 1.0),
     "06_integrated_to_he": Cost(900, 0, 400, 0.2, 0.5),
