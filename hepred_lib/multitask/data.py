@@ -36,7 +36,6 @@ import pandas as pd
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
-from torchvision.transforms.v2 import functional as transforms
 
 from hepred_lib.imaging.markers import measure_markers
 from hepred_lib.imaging.slices import (
@@ -471,6 +470,8 @@ def change_hu(hu: Tensor, changes: Tensor, noise: Tensor, pixel_mm: float) -> Te
 
     What lies at the window's floor, outside the brain, stays there.
     """
+    from torchvision.transforms.v2 import functional as transforms  # slow to import: only where a network is trained
+
     gain, offset, blur, sd = changes[:, :, None, None].unbind(dim=1)
     gain, offset, blur, sd = (value[:, None] for value in (gain, offset, blur, sd))
     width = BLUR_MM / pixel_mm

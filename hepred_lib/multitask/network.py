@@ -43,7 +43,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-import torchvision
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
@@ -112,6 +111,8 @@ class MultitaskNetwork(nn.Module):
     """Outline, presence and expansion from one encoder."""
 
     def __init__(self, settings: NetworkSettings) -> None:
+        import torchvision  # as long to import as torch itself: only where a network is built
+
         super().__init__()
         self.settings = settings
         backbone = torchvision.models.get_model(settings.encoder, weights=None)
