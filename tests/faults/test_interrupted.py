@@ -14,13 +14,25 @@ from tests.faults.harness import WORDS_OF, hepred, kill_at_work, stale, verdict
 pytestmark = pytest.mark.book
 
 
-def test_a_run_that_is_ended_again_and_again_says_what_is_kept_and_the_next_one_finishes(study, clean, temporary):
+def fill_the_disk(study, temporary):
+    """Run a study that has no room for its results, where this process may mount a disk so small."""
+    (study.run / "report" / "summary.pdf").unlink(missing_ok=True)  # else the run removes it, which makes room
+    with harness.full_disk(study.run, room=8_000):
+        done = hepred("run", study.study_file, temporary=temporary)
+    assert done.returncode == 1
+    assert "No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_run_that_is_ended_or_finds_a_full_disk_says_what_to_do_and_the_next_one_finishes(study, clean, temporary):
     for how, expected in {"SIGTERM": 1, "SIGKILL of the kernel": 1, "SIGKILL of hepred": -signal.SIGKILL}.items():
         (study.run / "paper.json").unlink(missing_ok=True)
         status, said = kill_at_work(study, how, temporary=temporary, after_s=0.5)
         assert status == expected
         assert WORDS_OF.get(how, "") in said
         assert "Traceback" not in said
+    if harness.can_mount():
+        fill_the_disk(study, temporary)
     assert verdict(study, clean, temporary=temporary) == ""
 
 
@@ -41,15 +53,3 @@ def test_papermill_by_hand_leaves_the_finished_study_alone(study, clean, tmp_pat
     made, by_hand = (folder / "clinical_model.json" for folder in (study.run, study.run.with_name("column-scratch")))
     assert read_json(by_hand)["logistic"]["path"] != read_json(made)["logistic"]["path"]
     assert stale(study) == {}
-
-
-@pytest.mark.skipif(not harness.can_mount(), reason="needs the right to mount a file system")
-def test_a_full_disk_is_one_sentence_and_room_finishes_the_study(study, clean, temporary):
-    (study.run / "paper.json").unlink()
-    (study.run / "report" / "summary.pdf").unlink()  # else the run removes it, which makes room
-    with harness.full_disk(study.run, room=8_000):
-        done = hepred("run", study.study_file, temporary=temporary)
-    assert done.returncode == 1
-    assert "No space left on device" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert verdict(study, clean, temporary=temporary) == ""
