@@ -5,6 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import hepred_lib.expansion
+import hepred_lib.volume
+from hepred_lib.cohort.expansion import expansion_label
+from hepred_lib.imaging.volume import mask_volume_ml
+
 LIBRARY = Path(__file__).resolve().parents[1] / "hepred_lib"
 FORBIDDEN = {"utils", "helpers", "common", "misc", "core"}
 LINTER = Path(sys.executable).with_name("lint-imports")
@@ -63,3 +68,8 @@ def called(path: Path) -> set[str]:
     """Names of the functions and methods that a module calls."""
     calls = [node.func for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
     return {call.id if isinstance(call, ast.Name) else getattr(call, "attr", "") for call in calls}
+
+
+def test_what_other_programs_import_keeps_its_short_names():
+    assert hepred_lib.volume.mask_volume_ml is mask_volume_ml
+    assert hepred_lib.expansion.expansion_label is expansion_label
