@@ -33,7 +33,7 @@ LONG = (
     "tests/test_tables_only_study.py",
     "tests/test_odd_studies.py",
     "tests/test_small_cohort.py",
-    "tests/test_external.py",
+    "tests/study/test_external.py",
     "tests/faults/test_harmed.py",
     "tests/faults/test_interrupted.py",
     "tests/study/test_segmenting.py",
