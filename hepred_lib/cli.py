@@ -482,7 +482,7 @@ def summary(results: Path) -> str:
     for name in (name for name in ("image", "clinical", "integrated") if models.get(name)):
         model, figures = models[name], ("auc", "sensitivity", "specificity", "calibration_slope")
         auc, *rates = (_number(model.get(figure)) for figure in figures)
-        limits = "-".join(map(_number, model.get("auc_ci") or (None, None)))
+        limits = "-".join(map(_number, model.get("auc_ci") or (None,)))
         cells = (name, f"{auc} ({limits})", *rates, _number(oracle.get(f"{name}_auc")))
         lines.append("".join(cell.ljust(width) for cell, width in zip(cells, (12, 22, 13, 13, 8, 0), strict=True)))
     cohort = results.with_name("cohort.csv")

@@ -102,6 +102,8 @@ def test_the_summary_says_simulated_only_where_the_truth_is_known(tmp_path):
     write_json(tmp_path / "results.json", content | {"oracle": {"clinical_auc": 0.82}})
     assert "0.80 (0.70-0.90)" in cli.summary(tmp_path / "results.json")
     assert "simulated" in cli.summary(tmp_path / "results.json")
+    write_json(tmp_path / "results.json", content | {"models": {"clinical": model | {"auc_ci": None}}})
+    assert "0.80 (-) " in cli.summary(tmp_path / "results.json")
 
 
 def test_figures_and_tables_set_again_leave_the_reports_table_as_it_was(tmp_path, monkeypatch):

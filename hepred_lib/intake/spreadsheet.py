@@ -430,18 +430,33 @@ def _named(name: str) -> _Guess | None:
         return None
     if _folded(name) in SYNONYMS:
         return _Guess(name, SYNONYMS[_folded(name)], sure=True)
-    ways = _without_unit(name)
+    ways = [
+        (base, unit)
+        for base, unit in _without_unit(name)
+        if _folded(unit) not in SYNONYMS and not _words_of(unit) & LEFT_OUT
+    ]
     for base, unit in ways:
         if _folded(base) in SYNONYMS:
             return _with_unit(_Guess(name, SYNONYMS[_folded(base)], sure=True), unit)
-    base, unit = next(iter(ways), (name, ""))
-    parts, letters = set(re.split(r"[\W_]+", base.casefold())), _folded(base)
+    # The last word is a unit or, as in "known hypertension", the name itself.
+    for base, unit in [*ways[:1], (name, "")]:
+        if word := _word_within(base):
+            return _with_unit(_Guess(name, SYNONYMS[word], sure=False), unit)
+    return None
+
+
+def _word_within(base: str) -> str:
+    """The known name that another one is nearly, or contains; one of a patient's identifier after all others."""
+    parts, letters = _words_of(base), _folded(base)
     if parts & LEFT_OUT:
-        return None
+        return ""
+    near = get_close_matches(letters, SYNONYMS, n=1, cutoff=0.88) if len(letters) > FEWEST_LETTERS else []
     within = [word for word in SYNONYMS if (len(word) > FEWEST_LETTERS and word in letters) or word in parts]
-    words = get_close_matches(letters, SYNONYMS, n=1, cutoff=0.88) if len(letters) > FEWEST_LETTERS else []
-    words = words or sorted(within, key=len, reverse=True)
-    return _with_unit(_Guess(name, SYNONYMS[words[0]], sure=False), unit) if words else None
+    return (near or [*sorted(within, key=lambda word: (SYNONYMS[word] in IDENTIFIERS, -len(word))), ""])[0]
+
+
+def _words_of(text: str) -> set[str]:
+    return set(re.split(r"[\W_]+", text.casefold()))
 
 
 def _without_unit(name: str) -> list[tuple[str, str]]:

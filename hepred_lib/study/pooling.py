@@ -26,6 +26,7 @@ from hepred_lib.figures.style import render
 from hepred_lib.literal import for_markdown
 from hepred_lib.stats.subgroups import random_effects
 from hepred_lib.study.files import damaged, read_json, read_results, read_table, write_bytes, write_table
+from hepred_lib.study.run import are_simulated
 from hepred_lib.study.summary import MODELS
 
 MEASURES = {
@@ -238,16 +239,23 @@ def _title(measure: Hashable) -> str:
     return MEASURES.get(str(measure), "Difference in AUC, paired")
 
 
+def _are_simulated(runs: Sequence[Opened]) -> bool:
+    return all(
+        run.results["oracle"] or are_simulated(read_table(run.folder / "cohort.csv")["patient_id"]) for run in runs
+    )
+
+
 def _drawn(runs: Sequence[Opened], measure: Hashable, rows: pd.DataFrame) -> pd.DataFrame:
     """What the forest of one measure draws."""
-    simulated = all(run.results["oracle"] for run in runs)
     reference = {"auc": 0.5, "calibration_slope": 1.0}.get(str(measure), 0)
-    return rows.assign(simulated=simulated, quantity=_title(measure), reference=reference)
+    return rows.assign(simulated=_are_simulated(runs), quantity=_title(measure), reference=reference)
 
 
 def _heading(runs: Sequence[Opened], table: pd.DataFrame) -> str:
     sites = table.loc[table["site"].ne(ALL), "site"].nunique()
     lines = [f"# Pooled runs: {len(runs)} runs, {sites} site{'s' * (sites > 1)}", *(f"- {note}" for note in NOTES)]
+    if _are_simulated(runs):
+        lines.append("- All patients are simulated: these figures say that the method works, nothing of care.")
     if sites == 1:
         lines.append("- One site: there is nothing to summarize between sites, and no between-site variance.")
     if "local changes" in runs[0].provenance["versions"]["commit"]:

@@ -229,6 +229,24 @@ def test_what_the_cells_tell_is_suggested_for_a_person_to_confirm(tmp_path, load
             load(text)
 
 
+@pytest.mark.parametrize(
+    ("header", "column"),
+    [
+        ("Known hypertension", "hypertension"),
+        ("art. Hypertonie", "hypertension"),
+        ("Admission GCS", "gcs"),
+        ("Patient sex", "sex"),
+        ("Serum creatinine mg/dl", "creatinine_umol_l"),
+        ("GCS discharge", None),
+        ("Age of death", None),
+    ],
+)
+def test_the_last_word_of_a_header_may_be_its_unit_or_its_name(tmp_path, header, column):
+    (tmp_path / "t.csv").write_text(f"patient_id,{header}\np1,1\np2,1\n")
+    line = next(line for line in suggest_mapping(read_cells(tmp_path / "t.csv")).splitlines() if header in line)
+    assert line.startswith("  - ") if column is None else (f" {column}" in line and line.endswith("?"))
+
+
 def test_no_mapping_is_suggested_for_what_is_no_table(tmp_path):
     (tmp_path / "t.csv").touch()
     with pytest.raises(ManifestError, match="got an empty file"):

@@ -99,6 +99,16 @@ def test_the_page_has_every_site_and_a_folder_the_pictures_too(runs, tmp_path):
     assert "](auc.png)" in (tmp_path / "out" / "pool.md").read_text(encoding="utf-8")
 
 
+def test_patients_with_identifiers_of_the_simulation_are_called_simulated(tmp_path, runs):
+    assert "simulated" not in pooled_page(runs, pool(runs))
+    for run in runs:
+        cohort = pd.read_csv(run.folder / "cohort.csv")
+        write_table(run.folder / "cohort.csv", cohort.assign(patient_id="SIM-" + cohort["patient_id"]))
+    assert "patients are simulated" in pooled_page(runs, pool(runs))
+    write_pool(runs, tmp_path / "out")
+    assert "Simulated data." in (tmp_path / "out" / "pool.md").read_text(encoding="utf-8")
+
+
 def test_the_between_seed_sd_is_that_within_sites(runs):
     table = pool(runs)
     assert row_of(table, "A")["seed_sd"] == pytest.approx(0.04 / np.sqrt(2))
