@@ -193,12 +193,13 @@ FIGURES: dict[str, FigureSpec] = {
     "subgroups": FigureSpec(
         "(a) AUC and (b) calibration in the large by subgroup, with 95 % intervals and tests of interaction.",
         performance.subgroups, DOUBLE_MM, performance.subgroups_height_mm, _FOREST, says=performance.left_out,
-        drawn=performance.estimable, otherwise="too few events in every subgroup",
+        drawn=performance.estimable, otherwise="no two subgroups with enough patients of each outcome",
     ),
     "transport": FigureSpec(
         "Does each model hold elsewhere? (a) Observed share of patients with expansion (exact 95 % interval) and mean "
         "predicted probability, and (b) AUC with its 95 % interval (dotted: chance): in the patients in whom the study "
-        "judged it, frozen in the new patients, and updated there (cross-validated).",
+        "judged it, frozen in the new patients, and updated there (cross-validated; the update does not change who is "
+        "ranked above whom, and has no AUC of its own).",
         performance.transport, DOUBLE_MM, lambda table: 28 + 5 * len(table),
         ("model", "place", "n", "events", "predicted", "observed", "observed_low", "observed_high",
          "auc", "auc_low", "auc_high"),

@@ -487,8 +487,9 @@ def subgroups_height_mm(table: pd.DataFrame) -> float:
 
 def left_out(table: pd.DataFrame) -> str:
     """Say how many subgroups are not drawn."""
-    hidden = len(table) - len(estimable(table))
-    return f"Subgroups not drawn, for too few events or none to compare with: {hidden}." if hidden else ""
+    named, drawn = (rows["split"].fillna("").ne("").sum() for rows in (table, estimable(table)))
+    hidden, why = named - drawn, "for too few patients of an outcome or none to compare with"
+    return f"Subgroups not drawn, {why}: {hidden}." if hidden else ""
 
 
 def _lines(table: pd.DataFrame) -> tuple[list[int], list[str], dict[int, str]]:

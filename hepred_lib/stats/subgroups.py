@@ -70,7 +70,8 @@ def subgroup_performance(y: ArrayLike, p: ArrayLike, group: ArrayLike) -> pd.Dat
         events, n = int(outcome[inside].sum()), int(inside.sum())
         row = {"group": "missing" if label is None else label, "n": n, "events": events, "note": ""}
         if label is None or min(events, n - events) < MIN_EVENTS:
-            why = "the subgroup is not known" if label is None else f"{events} events of {n}, {MIN_EVENTS} are needed"
+            few = f"{MIN_EVENTS} events and as many others are needed, got {events} and {n - events}"
+            why = "the subgroup is not known" if label is None else few
             rows.append(row | dict.fromkeys(FIGURES, np.nan) | {"note": why})
         else:
             rows.append(row | _figures(outcome[inside], risk[inside]))

@@ -1,6 +1,7 @@
 """Performance: discrimination, calibration, net benefit, reclassification, subgroups."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from hepred_lib.figures.catalogue import caption, draw, shows_nothing
@@ -149,7 +150,7 @@ def test_calibration_leaves_no_blank_above_its_panels(n_models, examples):
 
 
 def test_each_subgroup_stands_under_its_split_with_its_sizes(drawn, examples):
-    left_out = "Subgroups not drawn, for too few events or none to compare with: 3."
+    left_out = "Subgroups not drawn, for too few patients of an outcome or none to compare with: 3."
     assert left_out in caption("subgroups", examples["subgroups"])
     names = [label.get_text() for label in drawn["subgroups"].axes[0].get_yticklabels()]
     assert names == [
@@ -188,8 +189,11 @@ def test_what_holds_elsewhere_is_drawn_for_each_model_and_place(drawn):
 
 def test_subgroups_of_which_none_can_be_judged_are_a_sentence(examples):
     table = examples["subgroups"].query("group == '70 or older'")
-    assert texts(draw("subgroups", table).axes[0]) == ["too few events in every subgroup"]
-    assert caption("subgroups", table).endswith(": 1. Too few events in every subgroup.")
+    assert texts(draw("subgroups", table).axes[0]) == ["no two subgroups with enough patients of each outcome"]
+    table = pd.concat([examples["subgroups"].iloc[:1], table])
+    assert ": 1. No two subgroups" in caption("subgroups", table), (
+        "all patients, whose row comes first, are no subgroup"
+    )
     assert shows_nothing("subgroups", examples["subgroups"].iloc[:1]), "all patients are no subgroup"
     assert not shows_nothing("subgroups", examples["subgroups"])
     sites = examples["internal_external"].assign(auc=np.nan)

@@ -121,7 +121,12 @@ def write_tables(folder: Path, cohort: pd.DataFrame) -> None:
     for name, columns in tables.items():
         write_table(folder / "tables" / f"{name}.csv", pd.DataFrame(columns))
     judged = {"split": "sex", "group": ["F", "M"], "n": [15, 25], "events": [3, 11], "auc": [np.nan, 0.74]}
-    limits = {"auc_low": [np.nan, 0.6], "auc_high": [np.nan, 0.85], "note": ["3 events of 15, 10 are needed", ""]}
+    limits = {
+        "auc_low": [np.nan, 0.6],
+        "auc_high": [np.nan, 0.85],
+        "note": ["10 events are needed", ""],
+        "p_auc": np.nan,
+    }
     write_table(folder / "tables" / "subgroups.csv", pd.DataFrame(judged | limits))
 
 

@@ -229,6 +229,8 @@ def test_an_answer_holds_the_studys_own_numbers(reported):
     assert f"{n['he_test']} in {n['test']}" in answers["21"]
     assert f"{results['models']['integrated']['auc']:.2f} (" in answers["23a"]
     assert "growth of more than 6 mL or more than 33 %" in answers["8a"]
+    assert "Performance is reported by sex; 0 of 1 have subgroups large enough" in answers["14"], "for a test"
+    assert "in development patients; " in answers["11"], "the data card counts all patients"
 
 
 ANSWERED_BY = [
