@@ -124,12 +124,12 @@ cells = {model: asdict(table) for model, table in tables.items()}
 assert all(table.tp + table.fn == n_positive for table in tables.values()), "every model must have the same events"
 
 # %% [markdown]
-# Each cell of the table below is a rate of one model with its interval. Read across a row for one model, and down a column
-# to compare the models; the columns `tp` to `tn` are the counts from which the rates follow.
+# Each cell of the table below is a rate of one model in percent, with its interval. Read across a row for one model, and
+# down a column to compare the models; the columns `tp` to `tn` are the counts from which the rates follow.
 
 # %%
 shown = {
-    rate: [f"{t[rate]:.1%} ({t[f'{rate}_low']:.1%} to {t[f'{rate}_high']:.1%})" for t in cells.values()]
+    rate: [f"{100 * t[rate]:.1f} ({100 * t[f'{rate}_low']:.1f}-{100 * t[f'{rate}_high']:.1f})" for t in cells.values()]
     for rate in RATES
 }
 publish(run.folder, "paper_counts", smallest.assign(**shown).reset_index())

@@ -286,7 +286,8 @@ pd.DataFrame([sample])
 # %% [markdown]
 # Where more parameters are considered than supported, selection among them will be unstable: another sample of the same
 # patients would choose other variables. Notebook 05 measures how much, and shrinks the coefficients. More patients, or
-# fewer candidates chosen from the literature, are the only cures.
+# fewer candidates chosen from the literature, are the only cures. Zero supported parameters mean that some criterion, often
+# that of the overall risk, asks for more patients than there are even for a single one.
 
 # %% [markdown]
 # ## The truth of a simulated cohort

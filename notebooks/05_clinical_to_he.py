@@ -273,9 +273,11 @@ tables.save_table(run.folder, "linearity", linearity_tests(others, y, numbers))
 
 # %% [markdown]
 # What a curve would change: the model again with a spline in place of one straight line, the other terms kept. If AUC,
-# Brier score and slope, corrected for optimism, stay where they are and hardly a probability moves, the line is good
-# enough, whatever the p above. If probabilities move by more than a few points, name the curve as a candidate *in the next
-# study*; to put it into this model because of this table would be one more selection that no resample repeats.
+# Brier score and slope stay where they are and hardly a probability moves, the line is good enough, whatever the p above.
+# They are corrected for the optimism of the fit alone, the terms taken as given (the column `naive` further down), and
+# serve to compare the rows, not to judge the model. If probabilities move by more than a few points, name the curve as a
+# candidate *in the next study*; to put it into this model because of this table would be one more selection that no
+# resample repeats.
 
 # %%
 straight = [name for name in numbers if not split_term(name)[0]]
@@ -377,8 +379,8 @@ assert clinical["p_clinical"].notna().all(), "every patient must have a probabil
 # %% [markdown]
 # The AUC of each patient's mean probability, then AUC and calibration slope judged in each imputed set and pooled by
 # Rubin's rules: the first is what the deployed model does, the others show what is lost to missing values. A slope
-# below 1 means that probabilities are too extreme even after shrinkage. All of this is internal validation: patients of
-# the same cohort.
+# below 1 means that probabilities are too extreme even after shrinkage, one above 1 that they were shrunk too much. All
+# of this is internal validation: patients of the same cohort.
 
 # %%
 cross = auc_interval(y, p_cross, method="logit")
@@ -429,8 +431,9 @@ if len(by_site):
 # by the whole procedure, is applied to the development patients and compared with the model of this page, both before
 # shrinkage (Riley and Collins 2023). In the first panel a line spans the middle 95 % of a patient's probabilities:
 # where the lines are long, the model gives a probability that the data do not determine, however well it discriminates
-# on average. The second panel shows how often a resample's model classifies the patient differently at the threshold;
-# patients near it often change, patients far from it should not. The third shows the resamples' calibration curves.
+# on average. The second panel shows how often a resample's model classifies the patient differently at the threshold
+# (which is chosen further up after shrinkage, and taken here as a probability before it); patients near it often change,
+# patients far from it should not. The third shows the resamples' calibration curves.
 
 # %%
 instability = drawing.instability_table(model, x, y, threshold)

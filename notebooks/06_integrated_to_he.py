@@ -234,11 +234,12 @@ in_sample = patients.loc[rows, "patient_id"].map(pd.concat(parts).groupby(level=
 assert in_sample.notna().all() or not numbers, "every development patient must have an in-sample score"
 
 # %% [markdown]
-# Compare the two rows, both before shrinkage. The in-sample score usually has the larger odds ratio per standard
-# deviation and the larger apparent AUC, because networks remember labels. The cost shows in the test patients, which no
-# network has seen: a calibration slope further below 1, that is, probabilities which are too extreme, from a regression
-# that trusts the score too much. If the rows hardly differ, the networks have memorized little, which is usual after
-# short training.
+# Compare the two rows, both before shrinkage. Their odds ratios are per standard deviation of the out-of-fold score in
+# these patients, which is not exactly 1: that of the first row differs a little from the one further up. The in-sample
+# score usually has the larger odds ratio and the larger apparent AUC, because networks remember labels. The cost shows in
+# the test patients, which no network has seen: a lower calibration slope, that is, probabilities which are more extreme
+# than they should be, from a regression that trusts the score too much. If the rows hardly differ, the networks have
+# memorized little, which is usual after short training.
 
 # %%
 unseen = (x[held], patients.loc[held, "he"].astype(int))

@@ -137,7 +137,9 @@ tables.save_table(run.folder, "performance", performance)
 areas = "; ".join(f"{row.model} {row.auc}" for row in performance.itertuples())
 kind = {"test": "test patients", "development": "development patients (cross-fitted, none held out)"}[judged_set]
 patients = f"{len(test)} {'simulated ' * simulated}{kind}, {y_test.sum()} with HE"
-Markdown(f"{patients}. AUC: **{areas}**. Accuracy with every patient negative: {models['null']['accuracy']:.1%}.")
+Markdown(
+    f"{patients}. AUC: **{areas}**. Accuracy with every patient negative: {100 * models['null']['accuracy']:.1f} %."
+)
 
 # %% [markdown]
 # ### Comparison with the publication
@@ -213,12 +215,12 @@ tables.save_table(run.folder, "operating_points", tables.stacked(rates))
 # ## Calibration
 #
 # Among patients with a predicted probability of 30 %, do 30 % expand? The slope is 1 where the spread of the
-# predictions is right and below 1 where they are too extreme; calibration in the large is 0 where their level is right,
-# above 0 where expansion is more frequent than predicted. The integrated calibration index (ICI) is the mean distance
-# between the smooth curve and the diagonal; with fewer than 20 events, too few for a curve, four groups of patients are
-# shown instead. Test patients only, nothing refitted. What can be said follows from the intervals: one that excludes 1
-# (slope) or 0 (in the large) is a finding; one that includes both 1 and, say, 0.6 or 1.6 leaves the spread of the
-# predictions unassessed. With fewer than 100 events that is the usual case.
+# predictions is right, below 1 where they are too extreme, and above 1 where they are not extreme enough; calibration in
+# the large is 0 where their level is right, above 0 where expansion is more frequent than predicted. The integrated
+# calibration index (ICI) is the mean distance between the smooth curve and the diagonal; with fewer than 20 events, too
+# few for a curve, four groups of patients are shown instead. Test patients only, nothing refitted. What can be said
+# follows from the intervals: one that excludes 1 (slope) or 0 (in the large) is a finding; one that includes both 1 and,
+# say, 0.6 or 1.6 leaves the spread of the predictions unassessed. With fewer than 100 events that is the usual case.
 
 # %%
 curves = drawing.calibration_table(test, judged, n_resamples=n_resamples, rng=rng)
