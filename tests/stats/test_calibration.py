@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 import statsmodels.api as sm
 from scipy.special import expit, logit
-from scipy.stats import chi2
+from scipy.stats import chi2, norm
 from sklearn.model_selection import StratifiedKFold
 
 from hepred_lib.stats import calibration
+from hepred_lib.stats.bootstrap import bootstrap_indices
 from hepred_lib.stats.calibration import calibrate, closed_test, cross_validated_update, recalibrations
 
 BINOMIAL = sm.families.Binomial()
@@ -38,7 +39,13 @@ def test_a_shift_of_the_logits_moves_the_level_and_a_stretch_divides_the_slope()
 def test_predicting_the_prevalence_for_all_explains_nothing():
     result = calibrate([0, 0, 0, 1], [0.25] * 4)
     assert (result.brier, result.brier_scaled, result.in_the_large) == pytest.approx((0.1875, 0, 0), abs=1e-12)
-    assert np.isnan(calibration.spiegelhalter_test([0, 1, 1], [0.0, 1.0, 0.5])).all(), "certainty has no spread"
+    certain = calibration.spiegelhalter_test([0, 1, 1], [0.0, 1.0, 0.5])
+    assert certain == pytest.approx((np.nan, np.nan), nan_ok=True), "certainty has no spread"
+
+
+def test_a_brier_score_below_what_calibration_allows_has_a_negative_z_and_a_two_sided_p():
+    z, p = calibration.spiegelhalter_test([0, 1], [0.25, 0.75])  # -0.25 over the root of 2 x 0.25 x 0.1875
+    assert (z, p) == pytest.approx((-0.25 / np.sqrt(0.09375), 2 * norm.cdf(z)))
 
 
 @pytest.mark.parametrize("p", [[0.1, 0.2, 0.8, 0.9], [0.9, 0.8, 0.2, 0.1], [0.1, 0.5, 0.5, 0.9]])
@@ -65,6 +72,10 @@ def test_the_curve_is_the_one_behind_the_ici_within_its_band_and_ends_where_the_
     inside = curve.iloc[1:-1]
     assert np.abs(inside["observed"] - inside["grid"]).mean() == pytest.approx(calibrate(y, 0.5 * p).ici, abs=2e-3)
     assert ((inside["low"] <= inside["observed"]) & (inside["observed"] <= inside["high"])).mean() > 0.95
+    drawn = bootstrap_indices(y.size, 50, np.random.default_rng(0))
+    twins = [calibration.read_curve(y[rows], 0.5 * p[rows], [0.1]) for rows in drawn]
+    by_hand = calibration.calibration_curve(y, 0.5 * p, [0.1], n_resamples=50, rng=np.random.default_rng(0))
+    assert by_hand.loc[0, ["low", "high"]].tolist() == pytest.approx(np.quantile(twins, (0.025, 0.975)).tolist())
     with pytest.raises(ValueError, match=r"grid must lie in \[0, 1\]"):
         calibration.calibration_curve(y, p, [20.0], n_resamples=5, rng=rng)
 
@@ -73,7 +84,8 @@ def test_intervals_by_hand_of_an_offset_regression_and_around_the_figure():
     ratio, low, high = calibration.observed_expected([0, 0, 0, 1], [0.125] * 4)
     reach = 1.959964 * np.sqrt(0.75 / 1)  # (1 - O) / (n O)
     assert (ratio, low, high) == pytest.approx((2.0, 2 * np.exp(-reach), 2 * np.exp(reach)), rel=1e-6)
-    assert np.isnan(calibration.observed_expected([0, 0], [0.1, 0.2])[1:]).all()
+    for outcome in (0, 1):
+        assert np.isnan(calibration.observed_expected([outcome] * 2, [0.1, 0.2])[1:]).all()
     with pytest.raises(ValueError, match="all probabilities are 0"):
         calibration.observed_expected([0, 1], [0.0, 0.0])
     # Squared distances 0 and 0.25: mean 0.125, standard error 0.125.
@@ -126,5 +138,6 @@ def test_each_patient_is_updated_by_the_others():
     found = cross_validated_update(y, p, n_folds=4)
     for rest, own in StratifiedKFold(4, shuffle=True, random_state=0).split(p, y):
         assert found[own] == pytest.approx(closed_test(y[rest], p[rest]).apply(p[own]))
-    with pytest.raises(ValueError, match="two patients of each class"):
-        cross_validated_update([0, 0, 1], [0.1, 0.2, 0.3])
+    for alone in ([0, 0, 1], [1, 1, 0]):
+        with pytest.raises(ValueError, match="two patients of each class"):
+            cross_validated_update(alone, [0.1, 0.2, 0.3])

@@ -71,6 +71,7 @@ def test_the_difference_is_that_of_the_curves_turns_with_the_models_and_is_nothi
     gain = net_benefit(y, p, THRESHOLDS) - net_benefit(y, q, THRESHOLDS)
     assert forward["difference"].to_numpy() == pytest.approx(gain)
     assert forward["low"].to_numpy() == pytest.approx(-backward["high"].to_numpy())
+    assert ((forward["low"] < forward["difference"]) & (forward["difference"] < forward["high"])).all()
     assert (net_benefit_difference(y, p, p, THRESHOLDS)[["difference", "low", "high"]] == 0).all(axis=None)
 
 
@@ -101,7 +102,7 @@ def test_a_useless_predictor_that_miscalibrates_improves_both_indexes():
 
 
 def test_the_table_of_moves_gives_the_categorical_index_and_a_risk_at_a_boundary_belongs_above():
-    limits = [0.35, 0.5]
+    limits = [0.5, 0.35]  # in any order
     table = reclassification_table(Y, OLD, NEW, limits)
     assert table.groupby("outcome")["patients"].sum().tolist() == [3, 3]
     move = np.sign(table["new"] - table["old"])

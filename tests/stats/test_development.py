@@ -62,6 +62,7 @@ def test_complete_data_and_one_set_give_forward_selection_and_its_fit():
     assert model.path == selection.path
     assert [model.unshrunk_intercept, *model.unshrunk_coefficients] == pytest.approx(selection.model.coefficients)
     assert model.standard_errors == pytest.approx(selection.model.standard_errors[1:])
+    assert model.notes == ()
 
 
 def test_added_predictors_follow_the_selection_and_take_no_part_in_it(model, data):
@@ -129,6 +130,10 @@ def test_a_folds_probabilities_come_from_a_model_without_it(data):
     seed = int(np.random.SeedSequence([settings.seed, 1]).generate_state(1)[0])
     model = develop(x[fold == "left"], y[fold == "left"], replace(settings, seed=seed))
     assert (cross_fit(x, y, fold, settings)[fold == "right"] == model.predict(x[fold == "right"])).all()
+    alone = x[["gcs"]].where(pd.Series(fold == "right", x.index), axis=0)
+    given = cross_fit(alone, y, fold, DevelopmentSettings(("gcs",), n_resamples=2))
+    assert given[fold == "right"] == pytest.approx(y[fold == "left"].mean()), "the others hold no value"
+    assert given[fold == "left"].mean() == pytest.approx(y[fold == "right"].mean(), abs=0.1)
 
 
 @pytest.mark.parametrize(
@@ -221,6 +226,8 @@ def test_corrected_figures_by_hand():
     assert figures["brier_corrected"] == pytest.approx(0.04 + 0.01)
     assert figures["slope_corrected"] == optimism.shrinkage == pytest.approx(0.9)
     assert Optimism(np.array([1.3]), np.zeros(1), np.zeros(1), np.zeros(1)).shrinkage == 1.0  # never stretched
+    far = Optimism(np.array([-3.0, 0.7, 9.0]), np.zeros(3), np.zeros(3), np.zeros(3))
+    assert far.slope == pytest.approx((0 + 0.7 + 2) / 3)
 
 
 def test_a_resample_that_loses_a_column_is_drawn_again():
@@ -233,6 +240,7 @@ def test_a_resample_that_loses_a_column_is_drawn_again():
 def test_each_resample_equals_a_plain_fit_on_its_rows():
     x, y = plain()
     optimism = judged(x, y, DevelopmentSettings(NAMES, forced=NAMES))
+    assert optimism.separated == 0
     for b, rows in enumerate(bootstrap_indices(y, 6, np.random.default_rng(1))):
         table = x.iloc[rows].reset_index(drop=True)
         model = fit_logistic(table, y[rows])
@@ -245,6 +253,7 @@ def test_each_resample_equals_a_plain_fit_on_its_rows():
 def test_columns_too_rarely_observed_to_resample_are_refused_not_drawn_for_ever():
     _, y = plain()
     x = pd.DataFrame(np.where(np.eye(150, 60, dtype=bool), 1.0, np.nan), columns=[f"x{k}" for k in range(60)])
+    x.insert(0, "age", 70.0)
     with pytest.raises(InputError, match="observed often enough to resample, got 1 of 150 values in x0"):
         judged(x, y, DevelopmentSettings(tuple(x.columns)))
 

@@ -16,6 +16,7 @@ from hepred_lib.stats.discrimination import (
     compare_aucs,
     delong_power,
     implied_correlation,
+    placements,
     resampled_aucs,
     roc_band,
     roc_points,
@@ -79,6 +80,12 @@ def test_without_variance_there_is_an_auc_and_no_interval(y, score):
         assert np.isnan(astuple(found)[1:]).all()
 
 
+def test_equal_aucs_of_scores_that_order_the_negatives_otherwise_have_an_interval():
+    found = compare_auc([0, 0, 1, 1], [1, 3, 2, 4], [3, 1, 2, 4])
+    assert (found.difference, found.p) == (0, 1)
+    assert found.low == -found.high < 0
+
+
 def test_a_perfect_against_a_constant_score_has_a_difference_and_no_p():
     perfect, constant = [1, 2, 3, 4], [1, 1, 1, 1]
     for compare, how in ((compare_auc, {}), (bootstrap_auc_difference, drawn(9))):
@@ -101,6 +108,8 @@ def test_auc_and_delong_test_equal_the_sum_over_all_pairs_and_turn_with_the_scor
     variance = gain.mean(axis=1).var(ddof=1) / len(gain) + gain.mean(axis=0).var(ddof=1) / len(gain.T)
     found, turned = compare_auc(y, a, b), compare_auc(y, b, a)
     assert auc(y, a) == pytest.approx(wins(y, a).mean(), abs=1e-14)
+    for axis, shares in zip((1, 0), placements(a[y == 1], a[y == 0]), strict=True):
+        assert shares == pytest.approx(wins(y, a).mean(axis=axis))
     assert found.z == pytest.approx(gain.mean() / np.sqrt(variance), rel=1e-10)
     assert (found.difference, found.low, found.p) == pytest.approx((-turned.difference, -turned.high, turned.p))
 
@@ -111,6 +120,8 @@ def test_of_several_curves_two_give_the_square_of_delongs_z_and_a_copy_adds_no_d
     for scores in ({"a": a, "b": b}, {"a": a, "again": 2 * a, "b": b}):
         found = compare_aucs(y, scores)
         assert (found.statistic, found.df, found.p) == pytest.approx((pair.z**2, 1, pair.p))
+    few = [0, 0, 0, 1, 1], [1, 3, 2, 2.5, 4], [3, 1, 2, 1.5, 4]
+    assert compare_aucs(few[0], dict(zip("ab", few[1:], strict=True))).p == pytest.approx(compare_auc(*few).p)
     found, turned = compare_aucs(y, {"a": a, "b": b, "c": c}), compare_aucs(y, {"c": c, "b": b, "a": a})
     assert (turned.statistic, turned.df) == pytest.approx((found.statistic, 2))
 
