@@ -69,9 +69,10 @@ def held_cards(number: int, *, need_gb: float = 0.0, place: Path | None = None) 
 
 def places(need_gb: float) -> dict[str, int]:
     """How many trainings of this need share each card that this process may use: at least one."""
-    known = [line.split(", ") for line in _driver_says("index,uuid,memory.total")]
-    whole = [words for words in known if len(words) == 3 and words[2].isdigit()]
-    memory_gb = {name: float(mib) * 2**20 / 1e9 for *names, mib in whole for name in names}
+    known = [line.split(", ") for line in _driver_says("index,uuid,memory.total,mig.mode.current")]
+    # Of a card that is divided (MIG) a training gets one part, whose memory is not listed.
+    whole = [words for words in known if len(words) == 4 and words[2].isdigit() and words[3] != "Enabled"]
+    memory_gb = {name: float(mib) * 2**20 / 1e9 for *names, mib, _ in whole for name in names}
     return {card: max(1, int(memory_gb.get(card, 0.0) / need_gb)) if need_gb else 1 for card in visible_cards()}
 
 

@@ -94,10 +94,13 @@ def test_cards_are_numbered_as_the_driver_names_them(driver):
 
 
 def test_a_large_card_has_several_places(driver, monkeypatch):
-    driver(index="0, GPU-a, 81559\n1, GPU-b, 8192\n2, GPU-c, [N/A]\n")
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,GPU-b,2,7")
-    assert places(12.0) == {"0": 7, "GPU-b": 1, "2": 1, "7": 1}
-    assert places(80.0) == places(0.0) == dict.fromkeys(("0", "GPU-b", "2", "7"), 1)
+    whole, divided = "[N/A]", "Enabled"
+    cards = [("0", "GPU-a", "81559", whole), ("1", "GPU-b", "8192", whole), ("2", "GPU-c", "[N/A]", whole)]
+    cards.append(("3", "GPU-d", "81559", divided))
+    driver(index="\n".join(", ".join(card) for card in cards))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,GPU-b,2,3,7")
+    assert places(12.0) == {"0": 7, "GPU-b": 1, "2": 1, "3": 1, "7": 1}
+    assert places(80.0) == places(0.0) == dict.fromkeys(("0", "GPU-b", "2", "3", "7"), 1)
 
 
 def test_cards_that_nobody_uses_are_taken_first_and_several_only_whole(tmp_path, monkeypatch):

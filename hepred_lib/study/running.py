@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from hepred_lib import errors
-from hepred_lib.cards import places, visible_cards
+from hepred_lib.cards import ENVIRONMENT, places, visible_cards
 from hepred_lib.errors import StudyError
 from hepred_lib.progress import RUNNER
 from hepred_lib.study.definition import (
@@ -373,7 +373,8 @@ def _shared_cards(study: Study, gpus: int | None, *, cluster: bool = False) -> l
         if gpus > len(cards):
             raise StudyError(f"--gpus must be at most the number of cards that can be used, {len(cards)}, got {gpus}.")
         cards = cards[:gpus]
-        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(cards)
+        # In the driver's order, as trainings hold them: chapters that read scans must not take another card.
+        os.environ.update(zip(ENVIRONMENT, (",".join(cards), "PCI_BUS_ID"), strict=True))
     # Of cards that a training takes several of, it takes the whole.
     shares = places(training_gb(study) if cards_of(study) == 1 else 0.0)
     return ["--resources", f"gpu={sum(shares.values())}"] if shares else []
