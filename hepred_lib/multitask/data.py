@@ -37,6 +37,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
+from hepred_lib.errors import StudyError
 from hepred_lib.imaging.markers import measure_markers
 from hepred_lib.imaging.slices import (
     BLOOD,
@@ -168,11 +169,11 @@ def step_parts(numbers: np.ndarray, n_parts: int) -> list[np.ndarray]:
 
     Raises
     ------
-    ValueError
+    StudyError
         If there are fewer patients than parts.
     """
     if len(numbers) < n_parts:
-        raise ValueError(
+        raise StudyError(
             f"patients_per_step must give each of the {n_parts} parts of a step (devices x accumulation) a patient, "
             f"got a step of {len(numbers)}."
         )

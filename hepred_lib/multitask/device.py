@@ -12,23 +12,27 @@ precision
 
 from __future__ import annotations
 
+import os
 import re
+import threading
 import warnings
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
-from hepred_lib.cards import seen_by_the_driver
+from hepred_lib.cards import seen_by_the_driver, visible_cards
 from hepred_lib.errors import StudyError
 
 DEVICES = "auto, cpu, cuda, cuda:N or mps"
 PRECISIONS = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
+_APPLE = threading.Lock()
 
 
 def pick_device(name: str = "auto") -> torch.device:
     """The device of this name; ``auto`` is the first GPU that torch can use, else the CPU.
 
-    Where a GPU is there and cannot be used, ``auto`` warns with the reason and takes the CPU.
+    Where a GPU is there and cannot be used, ``auto`` warns with the reason and takes the CPU; of one that
+    ``CUDA_VISIBLE_DEVICES`` hides it does not speak.
 
     Raises
     ------
@@ -49,7 +53,7 @@ def pick_device(name: str = "auto") -> torch.device:
         return torch.device("cuda", card)
     if name != "auto":
         raise StudyError(f"device {name} cannot be used: {reason}.")
-    if torch.cuda.is_available() or seen_by_the_driver():
+    if torch.cuda.is_available() or (seen_by_the_driver() and not _hidden()):
         warnings.warn(f"the GPU of this machine is not used: {reason}. The CPU computes instead.", stacklevel=2)
     return torch.device("cpu")
 
@@ -60,6 +64,8 @@ def why_no_gpu(card: int) -> str | None:
         seen = seen_by_the_driver()
         if not seen:
             return "no NVIDIA GPU was found"
+        if _hidden():
+            return "CUDA_VISIBLE_DEVICES hides all GPUs"
         built = torch.version.cuda
         cause = f"for CUDA {built}, which needs a newer driver" if built else "for the CPU alone"
         return f"{seen} is there, but torch {torch.__version__} is built {cause}; see 'GPUs' in the README"
@@ -72,6 +78,11 @@ def why_no_gpu(card: int) -> str | None:
             f"compiled for {', '.join(torch.cuda.get_arch_list())}; see 'GPUs' in the README"
         )
     return None
+
+
+def _hidden() -> bool:
+    """Whether the environment hides every GPU, as ``hepred run --gpus 0`` does."""
+    return "CUDA_VISIBLE_DEVICES" in os.environ and not visible_cards()
 
 
 def runs_on(capability: tuple[int, int], architectures: list[str]) -> bool:
@@ -93,8 +104,8 @@ def runs_on(capability: tuple[int, int], architectures: list[str]) -> bool:
 def pick_precision(device: torch.device, name: str = "auto") -> str:
     """The precision of this name; ``auto`` is the fastest that the device computes itself.
 
-    bfloat16 on GPUs and CPUs with instructions for it, float16 on older GPUs, else float32: emulated bfloat16 is half
-    as fast as float32.
+    bfloat16 on GPUs and CPUs with instructions for it, float16 on older GPUs that have tensor cores, else float32:
+    emulated bfloat16 is half as fast as float32.
 
     Raises
     ------
@@ -108,7 +119,8 @@ def pick_precision(device: torch.device, name: str = "auto") -> str:
     if name != "auto":
         return name
     if device.type == "cuda":
-        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
+        major, _ = torch.cuda.get_device_capability(device)  # of this card: torch's own question is of the current one
+        return "bfloat16" if major >= 8 else "float16" if major == 7 else "float32"
     known: dict = getattr(torch.cpu, "get_capabilities", dict)() if device.type == "cpu" else {}
     return "bfloat16" if known.get("amx_bf16") or known.get("avx512_bf16") else "float32"
 
@@ -117,6 +129,11 @@ def autocast(device: torch.device, precision: str = "auto") -> AbstractContextMa
     """Matrix products in the precision of this name; nothing is changed for float32."""
     chosen = pick_precision(device, precision)
     return nullcontext() if chosen == "float32" else torch.autocast(device.type, dtype=PRECISIONS[chosen])
+
+
+def one_thread_on(device: torch.device) -> AbstractContextManager:
+    """Apple's GPU for one thread at a time: torch may end the process where two compute there at once."""
+    return _APPLE if device.type == "mps" else nullcontext()
 
 
 def device_words(device: torch.device, precision: str = "auto") -> str:

@@ -90,7 +90,11 @@ class Replay:
             pool = earlier.graph.pool()
         stream = torch.cuda.current_stream(self._device)
         try:
-            with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
+            # On the stream of this card: torch records on the current one, which need not be the training's.
+            with (
+                torch.cuda.device(self._device),
+                torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"),
+            ):
                 losses = self._work(batch, self._generator)
         except RuntimeError as error:
             # Nothing of the attempt may stay: half of the gradients, a stream of its own, a generator that records.

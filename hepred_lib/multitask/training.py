@@ -40,6 +40,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from hepred_lib.disk import written_whole
+from hepred_lib.errors import StudyError
 from hepred_lib.multitask.data import (
     Batch,
     Patient,
@@ -231,10 +232,12 @@ def train_fold(
     TrainingError
         The loss is not finite (the message names the patients), or a step does not fit into the device's memory (it
         names the setting that does).
-    ValueError
+    StudyError
         A step has fewer patients than parts, or there are fewer GPUs than `devices`.
     """
     device = device or pick_device()
+    # One for all processes, whatever their cards are, and of the checkpoint: another machine may compute otherwise.
+    settings = replace(settings, precision=pick_precision(device, settings.precision))
     if not patients:
         raise TrainingError(f"fold {settings.fold} has no patient with a reference segmentation to train its network.")
     fewest = len(patients) // math.ceil(len(patients) / settings.patients_per_step)
@@ -259,7 +262,7 @@ def _train(
 ) -> tuple[TrainingState, list[dict]]:
     """One process's share of a training, from the checkpoint's epoch to the last; the first process keeps the state."""
     patients = [p if p.planes is not None else replace(p, planes=np.load(p.path, mmap_mode="r")) for p in patients]
-    mark = _fingerprint(patients, network_settings, settings)
+    mark = _fingerprint(patients, network_settings, settings, device.type)
     state = _new_state(patients, network_settings, settings, device)
     history = resume_state(state, checkpoint, mark)
     if state.epoch == settings.epochs:
@@ -322,7 +325,7 @@ def _train_step(
     if state.step % CHECKED_EVERY == 0 or losses.device.type == "cpu":
         _require_finite(pending, state.step)
     state.scaler.unscale_(state.optimizer)
-    nn.utils.clip_grad_norm_(state.network.parameters(), LONGEST_GRADIENT, foreach=True)
+    nn.utils.clip_grad_norm_(state.network.parameters(), LONGEST_GRADIENT)
     state.scaler.step(state.optimizer)
     state.scaler.update()
     state.step += 1
@@ -494,12 +497,14 @@ def _new_state(
     return TrainingState(model, average, optimizer, torch.amp.GradScaler(device.type, enabled=half))
 
 
-def _fingerprint(patients: Sequence[Patient], network: NetworkSettings, settings: TrainingSettings) -> str:
-    """What a checkpoint must have been made from to be resumed."""
+def _fingerprint(
+    patients: Sequence[Patient], network: NetworkSettings, settings: TrainingSettings, device_type: str
+) -> str:
+    """What a checkpoint must have been made from, and computed on, to be resumed."""
     digests = [hashlib.sha256(np.ascontiguousarray(patient.planes).data).hexdigest() for patient in patients]
     people = [(p.patient_id, repr((p.he, p.descriptors)), mark) for p, mark in zip(patients, digests, strict=True)]
     schedule = {name: value for name, value in asdict(settings).items() if name not in SHARED_OUT}
-    made_of = {"network": asdict(network), "training": schedule, "patients": people}
+    made_of = {"network": asdict(network), "training": schedule, "patients": people, "device": device_type}
     if weights := pretrained_file(settings.pretrained):
         made_of["pretrained"] = file_sha256(weights)
     made_of["code"] = library_code("multitask", "training.py")
@@ -596,17 +601,17 @@ def run_on(n_devices: int, kind: str, work: Callable[..., Any], *arguments: obje
     ----------
     n_devices : int
         >= 2.
-    kind : {'cpu', 'cuda'}
+    kind : {'cpu', 'cuda', 'mps'}
     work : callable
         Importable by name; its arguments must pickle.
 
     Raises
     ------
-    ValueError
+    StudyError
         If fewer GPUs are there than asked for.
     """
-    if kind == "cuda" and (found := torch.cuda.device_count()) < n_devices:
-        raise ValueError(f"devices must be at most the {found} GPUs of this machine, got {n_devices}.")
+    if kind != "cpu" and (found := torch.cuda.device_count() if kind == "cuda" else 1) < n_devices:
+        raise StudyError(f"devices must be at most the {found} GPUs of this machine, got {n_devices}.")
     with tempfile.TemporaryDirectory(prefix="hepred-") as folder:
         meeting = f"file://{Path(folder) / 'meeting'}"
         torch.multiprocessing.start_processes(
@@ -629,10 +634,9 @@ def _join_and_work(
     torch.distributed.init_process_group(
         "nccl" if on_gpu else "gloo", init_method=meeting, rank=rank, world_size=n_devices
     )
-    try:
-        work(device, *arguments)
-    finally:
-        torch.distributed.destroy_process_group()
+    work(device, *arguments)
+    # Not after an error: it waits for the others, who wait for this process, and nobody would hear of the error.
+    torch.distributed.destroy_process_group()
 
 
 def rank() -> int:

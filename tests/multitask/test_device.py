@@ -56,6 +56,16 @@ def test_a_card_that_the_driver_sees_and_torch_does_not_is_said(monkeypatch):
         assert pick_device() == CPU
 
 
+@pytest.mark.parametrize("hiding", ["", "-1"])
+def test_a_card_that_the_user_hides_is_not_spoken_of_and_its_driver_is_not_blamed(monkeypatch, hiding):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(module, "seen_by_the_driver", lambda: "NVIDIA H100 (driver 580.1)")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hiding)
+    assert pick_device() == CPU
+    with pytest.raises(StudyError, match="device cuda cannot be used: CUDA_VISIBLE_DEVICES hides all GPUs"):
+        pick_device("cuda")
+
+
 @pytest.mark.parametrize("name", ["gpu", "cuda:", "cuda:x", "", "CUDA"])
 def test_an_unknown_device_is_refused(name):
     with pytest.raises(StudyError, match="device must be auto, cpu, cuda, cuda:N or mps, got"):
@@ -75,9 +85,10 @@ def test_no_precision_is_emulated(monkeypatch):
     assert pick_precision(CPU) == "bfloat16"
     monkeypatch.delattr(torch.cpu, "get_capabilities")
     assert pick_precision(CPU) == "float32"
-    for computes, precision in ((True, "bfloat16"), (False, "float16")):
-        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, c=computes: c)
-        assert pick_precision(CARD) == precision
+    kinds = {0: (9, 0), 1: (8, 6), 2: (7, 5), 3: (7, 0), 4: (6, 1)}  # cards of one machine
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda card: kinds[card.index])
+    found = [pick_precision(torch.device("cuda", card)) for card in kinds]
+    assert found == ["bfloat16", "bfloat16", "float16", "float16", "float32"]
 
 
 @pytest.mark.parametrize(("name", "words"), [("half", "must be auto, bfloat16"), ("float16", "computed on a CUDA")])
@@ -128,7 +139,7 @@ def test_a_fold_trains_predicts_and_is_read_on_the_device_as_on_the_host(patient
 
 @needs_backends
 def test_the_host_waits_for_no_step_but_those_whose_loss_is_checked(patients):
-    with pretended_device() as (device, waits):
+    with pretended_device() as (device, waits), training.deterministic(device):
         state = training._new_state(patients, NetworkSettings(), SETTINGS, device)
         compute, stack = training.gradients_of(state, state.network, SETTINGS, device), Stack(patients, device)
         for step in range(3):

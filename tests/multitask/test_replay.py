@@ -40,7 +40,7 @@ class StandIn:
 @pytest.fixture
 def steps(monkeypatch):
     """Work that depends on the batch and on the generator, computed by a plain and by a recording Replay."""
-    weight, done = torch.ones(3, requires_grad=True), []
+    weight, done, current = torch.ones(3, requires_grad=True), [], []
 
     def work(batch, generator):
         loss = (weight * batch.hu.mean() * torch.rand((), generator=generator)).sum()
@@ -53,10 +53,17 @@ def steps(monkeypatch):
 
     @contextmanager
     def graph(stand_in, **_):
+        assert current == [CPU], "torch records on the current device, which must be that of the training"
         state = stand_in.generator.get_state()  # to record is not to compute: no number is drawn
         yield
         stand_in.generator.set_state(state)
         (stand_in.batch, stand_in.losses), stand_in.gradient = done[-1], weight.grad
+
+    @contextmanager
+    def device(chosen):
+        current.append(chosen)
+        yield
+        current.pop()
 
     def again(stand_in):
         weight.grad = None
@@ -67,6 +74,7 @@ def steps(monkeypatch):
         return compute(batch), weight.grad.clone()
 
     monkeypatch.setattr(torch.cuda, "graph", graph)
+    monkeypatch.setattr(torch.cuda, "device", device)
     monkeypatch.setattr(torch.cuda, "CUDAGraph", StandIn)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda _: None)
     monkeypatch.setattr(StandIn, "work", again)

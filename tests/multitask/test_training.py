@@ -1,6 +1,7 @@
 """Training learns, resumes bit by bit, is blind to patients it must not see, and ends with its read-outs fitted."""
 
 import dataclasses
+import os
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 import torch
 from torch import nn
 
+from hepred_lib.errors import StudyError
 from hepred_lib.multitask import readout, training
 from hepred_lib.multitask.data import epoch_steps
 from hepred_lib.multitask.explanation import explain_patient
@@ -155,6 +157,18 @@ def test_how_a_step_is_shared_out_does_not_stop_a_training_from_going_on(patient
     assert len(calls) == 1, "the first epoch was done"
 
 
+def test_a_training_does_not_go_on_where_it_would_be_computed_otherwise(patients, tmp_path, monkeypatch):
+    settings, calls = dataclasses.replace(SETTINGS, epochs=1), []
+    train(patients, tmp_path / "state", settings)
+    here = training.pick_precision(torch.device("cpu"))
+    monkeypatch.setattr(training, "pick_precision", lambda *_: "bfloat16" if here == "float32" else "float32")
+    monkeypatch.setattr(training, "epoch_steps", lambda *a: calls.append(a) or epoch_steps(*a))
+    train(patients, tmp_path / "state", settings)
+    assert len(calls) == 1, "its only epoch was done, in another precision"
+    marks = {training._fingerprint(patients, NetworkSettings(), settings, kind) for kind in ("cpu", "cuda")}
+    assert len(marks) == 2
+
+
 def test_the_patients_that_are_named_are_those_of_the_batch_that_was_not_finite(patients, tmp_path, monkeypatch):
     batches = []
 
@@ -228,5 +242,19 @@ def test_read_outs_are_fitted_where_there_are_events_enough(patients, tmp_path, 
 
 def test_more_gpus_than_there_are_is_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    with pytest.raises(ValueError, match="devices must be at most the 1 GPUs of this machine, got 2"):
-        training.run_on(2, "cuda", print)
+    for kind in ("cuda", "mps"):
+        with pytest.raises(StudyError, match="devices must be at most the 1 GPUs of this machine, got 2"):
+            training.run_on(2, kind, print)
+
+
+def fail_in_one(device):
+    """One of two processes fails while the other waits for it; like NCCL, nobody leaves the group alone."""
+    torch.distributed.destroy_process_group = lambda: os._exit(3)
+    if training.rank():
+        raise TrainingError("this is why")
+    torch.distributed.barrier()
+
+
+def test_what_one_of_several_processes_says_is_heard():
+    with pytest.raises(torch.multiprocessing.ProcessRaisedException, match="TrainingError: this is why"):
+        training.run_on(2, "cpu", fail_in_one)
