@@ -232,7 +232,7 @@ class ExpansionHead(nn.Module):
         volumes = [moments[:, :1], _log_ivh(ventricular, bag, voxel_ml, n_patients)]
         values = torch.cat([predicted, *volumes, torch.zeros_like(predicted), deep], dim=1)
         area = blood.sum(dim=(1, 2, 3)) + NO_AREA
-        share = area / area.new_zeros(n_patients).index_add(0, bag, area)[bag]
+        share = area / _by_patient(area, bag, n_patients)[bag]
         return BagOutput(self.classify(values).squeeze(1), share, values, self.recall(deep).squeeze(1))
 
     def standardize(self, descriptors: Tensor) -> Tensor:
@@ -343,10 +343,18 @@ def read_metadata(path: Path) -> dict[str, str]:
         return stream.metadata() or {}
 
 
+def _by_patient(values: Tensor, bag: Tensor, n_patients: int, *, dim: int = 0) -> Tensor:
+    """Sums over the slices of each patient, along ``dim``."""
+    if n_patients == 1 and not values.is_cpu:  # a GPU adds at indices in any order, and rounds as it comes
+        return values.sum(dim=dim, keepdim=True)
+    shape = [*values.shape[:dim], n_patients, *values.shape[dim + 1 :]]
+    return values.new_zeros(shape).index_add(dim, bag, values)
+
+
 def _moments(window: Tensor, blood: Tensor, bag: Tensor, voxel_ml: Tensor, n_patients: int) -> Tensor:
     """Log volume, mean and SD of the window's intensity over the hematoma of each patient (b, 3), all of order one."""
     sums = torch.stack([blood, blood * window, blood * window**2]).sum(dim=(2, 3, 4)) * voxel_ml
-    volume, first, second = sums.new_zeros(3, n_patients).index_add(1, bag, sums)
+    volume, first, second = _by_patient(sums, bag, n_patients, dim=1)
     volume = volume.clamp_min(NEGLIGIBLE_ML)
     mean = first / volume
     sd = (second / volume - mean**2).clamp_min(1e-6).sqrt()
@@ -356,7 +364,7 @@ def _moments(window: Tensor, blood: Tensor, bag: Tensor, voxel_ml: Tensor, n_pat
 
 def _log_ivh(ventricular: Tensor, bag: Tensor, voxel_ml: Tensor, n_patients: int) -> Tensor:
     """Log of the volume in the ventricles of each patient (b, 1), from -1 without any to about 1."""
-    volume = ventricular.new_zeros(n_patients).index_add(0, bag, ventricular.sum(dim=(1, 2, 3)) * voxel_ml)
+    volume = _by_patient(ventricular.sum(dim=(1, 2, 3)) * voxel_ml, bag, n_patients)
     return torch.log(volume.clamp_min(NEGLIGIBLE_ML))[:, None] / 3.0
 
 
@@ -366,11 +374,8 @@ def _over_region(level: Tensor, blood: Tensor, bag: Tensor, n_patients: int) -> 
     # As products of matrices: faster than multiplying and summing in channels-last order.
     powers = [torch.einsum("nhw,nchw->nc", weight, power) for power in (level, level**2)]
     sums = torch.cat([*powers, weight.sum(dim=(1, 2))[:, None]], dim=1)
-    first, second, total = (
-        sums.new_zeros(n_patients, sums.shape[1])
-        .index_add(0, bag, sums)
-        .tensor_split([level.shape[1], 2 * level.shape[1]], dim=1)
-    )
+    parts = [level.shape[1], 2 * level.shape[1]]
+    first, second, total = _by_patient(sums, bag, n_patients).tensor_split(parts, dim=1)
     mean = first / total
     return torch.cat([mean, (second / total - mean**2).clamp_min(1e-6).sqrt()], dim=1)
 

@@ -27,7 +27,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from hepred_lib.errors import ManifestError, ScanError
+from hepred_lib.errors import ManifestError, ScanError, StudyError
 from hepred_lib.imaging.markers import measure_markers
 from hepred_lib.imaging.preprocessing import BrainSlices, SliceGrid, bounding_box, filled
 from hepred_lib.imaging.scans import Scan
@@ -43,7 +43,7 @@ from hepred_lib.imaging.slices import (
     read_patient,
 )
 from hepred_lib.multitask.data import DESCRIPTORS, Patient, measured_descriptors, network_input, uncut
-from hepred_lib.multitask.device import autocast
+from hepred_lib.multitask.device import autocast, device_words, one_thread_on
 from hepred_lib.multitask.network import (
     DEEP,
     EVIDENCE,
@@ -105,10 +105,34 @@ class Prediction:
     volume_ml: float
 
 
-@torch.inference_mode()
 def predict_patient(network: MultitaskNetwork, patient: Patient) -> Prediction:
-    """Read one patient with one network."""
+    """Read one patient with one network; several threads may do so at once.
+
+    Raises
+    ------
+    StudyError
+        The device's memory is too small, or what it computes is not finite.
+    """
     device = next(network.parameters()).device
+    elsewhere = "read on the CPU (device: cpu, or CUDA_VISIBLE_DEVICES empty)"
+    try:
+        with one_thread_on(device), torch.inference_mode():
+            reading = _predicted(network, patient, device)
+    except torch.OutOfMemoryError as error:
+        raise StudyError(
+            f"the memory of {device} is too small to read {len(patient.planes)} slices of {patient.frame} (patient "
+            f"{patient.patient_id}): end what else uses it, read fewer patients at a time (threads), or {elsewhere} "
+            f"({error})."
+        ) from error
+    # Some cards without tensor cores (GTX 16xx) give NaN in float16: an outline of NaN would be no hematoma.
+    if not np.isfinite([*reading.evidence.flat, reading.logit]).all():
+        where = f"patient {patient.patient_id} on {device_words(device)}"
+        raise StudyError(f"what the network computes of {where} must be finite, got NaN or infinity; {elsewhere}.")
+    return reading
+
+
+def _predicted(network: MultitaskNetwork, patient: Patient, device: torch.device) -> Prediction:
+    """What :func:`predict_patient` returns; in inference mode."""
     slices = network_input(patient.planes, np.arange(len(patient.planes)), patient.frame, device)
     with autocast(device):
         output = network(slices)

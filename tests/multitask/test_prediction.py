@@ -1,6 +1,8 @@
 """Scores: standardized by each fold's own held-out patients, joined without a leak."""
 
 import copy
+import threading
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,7 +10,8 @@ import pandas as pd
 import pytest
 import torch
 
-from hepred_lib.errors import ManifestError
+from hepred_lib.errors import ManifestError, StudyError
+from hepred_lib.multitask import prediction as module
 from hepred_lib.multitask.data import DESCRIPTORS
 from hepred_lib.multitask.network import EVIDENCE, READOUTS
 from hepred_lib.multitask.prediction import (
@@ -94,6 +97,47 @@ def test_several_patients_read_at_a_time_are_predicted_in_order_with_the_numbers
     assert predictions.notna().all(axis=None)
     np.testing.assert_array_equal(slices["blood"], np.concatenate([patient.labels for patient in patients]))
     assert slices[list(EVIDENCE)].notna().all(axis=None)
+
+
+@pytest.mark.parametrize(("name", "at_once"), [("mps", 1), ("cuda", 3)])
+def test_apples_gpu_is_used_by_one_thread_at_a_time(network, patients, monkeypatch, name, at_once):
+    reading = predict_patient(network, patients[0])
+    elsewhere = SimpleNamespace(parameters=lambda: iter([SimpleNamespace(device=torch.device(name))]))
+    together = threading.Barrier(at_once)
+
+    def predicted(*_):
+        assert entered.acquire(blocking=False), "more threads than may"
+        together.wait(10)
+        time.sleep(0.01)
+        entered.release()
+        return reading
+
+    entered, before = threading.BoundedSemaphore(at_once), torch.get_num_threads()
+    monkeypatch.setattr(module, "_predicted", predicted)
+    torch.set_num_threads(3)
+    try:
+        assert len(predict_cohort(elsewhere, patients[:9])[0]) == 9
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_memory_that_is_too_small_to_read_says_what_would_do(network, patients, monkeypatch):
+    def too_large(*_):
+        raise torch.OutOfMemoryError("tried to allocate")
+
+    monkeypatch.setattr(module, "_predicted", too_large)
+    with pytest.raises(
+        StudyError, match=r"memory of cpu is too small to read 8 slices .* \(patient P00\): .*device: cpu"
+    ):
+        predict_patient(network, patients[0])
+
+
+def test_a_reading_that_is_not_finite_is_refused_and_never_no_hematoma(network, patients):
+    spoiled = copy.deepcopy(network)
+    with torch.no_grad():
+        spoiled.outline[0].bias.fill_(torch.nan)
+    with pytest.raises(StudyError, match=r"computes of patient P00 on CPU, .* must be finite, got NaN"):
+        predict_patient(spoiled, patients[0])
 
 
 def test_no_patient_gives_two_empty_tables(network):
