@@ -10,8 +10,8 @@ import pytest
 from hepred_lib.cohort.expansion import expansion_label
 from hepred_lib.imaging.scans import write_nifti
 from hepred_lib.intake.check import check_manifest
+from tests.cohort.test_planted_tables import clean_table
 from tests.imaging.test_planted_images import AFFINE, SHAPE, ellipsoid
-from tests.test_planted_tables import clean_table
 
 PATIENTS, WITH_IMAGES = 60, 3
 MM = tuple(np.diag(AFFINE)[:3])
