@@ -98,7 +98,8 @@ def _pages(folder: Path, target: Path, part: str) -> Iterator[Page]:
         plain = numbers if "text" in how else as_printed(numbers)
         cells = as_page(name, PAGES[name](numbers) if name in PAGES else plain)
         values, label = {"who": who} | dict(plain.iloc[0]), f"tab:{'new-' * (who == NEW)}{name.replace('_', '-')}"
-        title, *notes = (text.format_map(values) for text in (how["title"], *how["notes"]))
+        told = [text for column, text in how.get("notes_on", {}).items() if how["columns"][column] in cells]
+        title, *notes = (text.format_map(values) for text in (how["title"], *how["notes"], *told))
         if cells.shape[1] > 1:
             yield Page(
                 name, label, f"{title}.{' Simulated patients.' * bool(simulated)}", cells, tuple(map(typeset, notes))

@@ -110,6 +110,15 @@ def test_what_a_paper_prints_is_set_and_nothing_that_has_no_row_any_more(run):
     assert not (run / "tables" / "subgroups.tex").exists()
 
 
+@pytest.mark.parametrize("tested", [True, False])
+def test_a_note_on_a_column_stands_only_where_the_column_does(run, tested):
+    subgroups = pd.read_csv(run / "tables" / "subgroups.csv", keep_default_na=False)
+    save_table(run, "subgroups", subgroups if tested else subgroups.assign(p_auc=float("nan")))
+    print_tables(run)
+    printed = (run / "tables" / "subgroups.tex").read_text(encoding="utf-8")
+    assert ("p, AUC" in printed, "test of interaction" in printed) == (tested, tested)
+
+
 def test_captions_say_whose_tables_they_are_models_are_columns_and_a_test_stands_once(run):
     print_tables(run)
     performance, subgroups, elsewhere, transport = (
@@ -159,7 +168,9 @@ def test_word_takes_signs_that_no_xml_file_may_hold():
 def test_every_printed_table_has_a_title_and_notes_that_can_be_filled_in():
     for how in PRINTED.values():
         known = {"who", "old_model", "new_model", "nri", "nri_events", "nri_non_events", "idi"}
-        assert set(re.findall(r"{(\w+)}", " ".join([how["title"], *how["notes"]]))) <= known
+        texts = [how["title"], *how["notes"], *how.get("notes_on", {}).values()]
+        assert set(re.findall(r"{(\w+)}", " ".join(texts))) <= known
+        assert set(how.get("notes_on", {})) <= set(how.get("columns", {}))
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs a TeX engine: no pdflatex found")

@@ -233,6 +233,27 @@ def test_an_answer_holds_the_studys_own_numbers(reported):
     assert "in development patients; " in answers["11"], "the data card counts all patients"
 
 
+def test_what_each_model_selected_is_told_of_that_model(reported):
+    change_json(
+        reported / "integrated_model.json", lambda content: content["logistic"].update(path=["inr"], shrinkage=0.6)
+    )
+    card, files = page(Files(reported), "model_card"), Files(reported)
+    told = "gcs (clinical model, uniform shrinkage 0.80); inr (integrated model, uniform shrinkage 0.60)."
+    assert f"of 3 candidates: {told}" in card
+    wanted = {
+        "tripod_ai": {
+            "27a": "of the clinical model: gcs. Bedside variables of the integrated model: inr.",
+            "12c": "is 0.60.",
+        },
+        "probast_ai": {"D2.4": "use gcs, inr, the first", "D4.5": "by 0.80 (clinical model), 0.60 (integrated model)."},
+        "claim_2024": {"26": "kept gcs (clinical model); inr (integrated model)."},
+    }
+    for name, answers in wanted.items():
+        found = checklist(files, name).set_index("item")["answer"]
+        for item, words in answers.items():
+            assert words in found[item]
+
+
 ANSWERED_BY = [
     ("7", "slices/quality.csv"), ("7", "figures/montage.png"), ("8a", "notebooks/01_cohort.ipynb"),
     ("11", "tables/missing.csv"), ("11", "imputation.json"), ("12b", "image_model.json"),
