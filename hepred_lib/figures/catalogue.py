@@ -198,8 +198,8 @@ FIGURES: dict[str, FigureSpec] = {
     "transport": FigureSpec(
         "Does each model hold elsewhere? (a) Observed share of patients with expansion (exact 95 % interval) and mean "
         "predicted probability, and (b) AUC with its 95 % interval (dotted: chance): in the patients in whom the study "
-        "judged it, frozen in the new patients, and updated there (cross-validated; without an AUC, since an update does "
-        "not change who is ranked above whom).",
+        "judged it, frozen in the new patients, and updated there (cross-validated; without an AUC, since an update "
+        "does not change who is ranked above whom).",
         performance.transport, DOUBLE_MM, lambda table: 28 + 5 * len(table),
         ("model", "place", "n", "events", "predicted", "observed", "observed_low", "observed_high",
          "auc", "auc_low", "auc_high"),
