@@ -267,8 +267,9 @@ bloody = segmentation[segmentation["reference_ml"] > 0]
 bloody.replace(np.inf, np.nan)[["dice", "hd95_mm", "reference_ml", "predicted_ml"]].describe().round(2)
 
 # %% [markdown]
-# Blood in the ventricles is a class of its own. Patients whose reference shows it, and patients without any: Dice where
-# there is blood, and what was found in ventricles that are free of it.
+# Blood in the ventricles is a class of its own. Patients whose reference shows it, and patients whose reference shows
+# none: Dice where there is blood, and what was found in ventricles that are free of it. Who has no such reference is in
+# neither column; a column of nobody is left out.
 
 # %%
 referenced = segmentation.dropna(subset="reference_ivh_ml")

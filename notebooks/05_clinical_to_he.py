@@ -318,10 +318,12 @@ stability = selection_stability(completed, y, n_resamples=draws, rng=rng, rule=R
 tables.save_table(run.folder, "model_frequency", stability.models).head(10)
 
 # %% [markdown]
-# What selection does to the size of an effect: `full` is the coefficient with all candidates in the model, then its spread
-# over the resamples (0 where not chosen). `relative_bias_pct` compares the estimates where chosen with `full`: weak effects
-# enter only in the samples that happen to overestimate them (where `full` is near 0 the percentage means nothing). Where
-# `rmsd_ratio` exceeds 1, selection makes the estimate worse than no selection (Heinze, Wallisch and Dunkler 2018).
+# What selection does to the size of an effect: the coefficient with all candidates in the model, then its median and
+# spread over the resamples (0 where not chosen). The relative bias compares the estimates where chosen with the
+# coefficient of all candidates: weak effects enter only in the samples that happen to overestimate them (where that
+# coefficient is near 0 the percentage means nothing). The RMSD ratio is the root mean squared difference of the resamples'
+# estimates from that coefficient over its standard error; where it exceeds 1, selection makes the estimate worse than no
+# selection (Heinze, Wallisch and Dunkler 2018).
 
 # %%
 steady = stability.coefficients.rename_axis("name").reset_index()
@@ -395,11 +397,11 @@ tables.save_table(run.folder, "cross_fitted_clinical", crossed)
 #
 # In a cohort without test patients, internal validation is all there is, and a second method should agree with the first.
 # Tenfold cross-validation divides the patients anew in each repeat and repeats imputation, selection and fit in every
-# training part. `corrected` (bootstrap) and `cross_validated` estimate the same: the model before shrinkage in new
+# training part. *Corrected* (bootstrap) and *Cross validated* estimate the same: the model before shrinkage in new
 # patients. Their slopes are two estimates of the shrinkage factor; where they disagree by more than a tenth or two, the
-# cohort is too small to know how much to shrink. `repeats_sd` is the spread over the repeats, which shows what the division alone
-# does; it is no standard error. `cross_fitted` is the model after shrinkage over the folds of the study: they are fewer, so
-# that each model has seen fewer patients. The table is empty where a test set is held out.
+# cohort is too small to know how much to shrink. *SD over repeats* shows what the division alone does; it is no standard
+# error. *Cross fitted* is the model after shrinkage over the folds of the study: they are fewer, so that each model has
+# seen fewer patients. The table is empty where a test set is held out.
 
 # %%
 repeats = cross_validate(model, x, y, n_repeats=n_repeats if test.empty else 0)

@@ -138,8 +138,8 @@ tables.save_table(run.folder, "univariable_multivariable_integrated", both)
 # `p` is that of the likelihood-ratio test of the score over the bedside variables. For a score that was trained
 # elsewhere, and has never seen these outcomes, it is valid, and the only one given. For a score that was made from
 # these same patients it is too small: each patient's score has seen the others' outcomes, so that for a score of pure
-# noise the statistic is up to twice too large. Two corrected values are given with it. `p_cross_fitted` halves the
-# statistic, which is the worst case; `p_permuted` measures what cross-fitting does in these patients (Höfling and
+# noise the statistic is up to twice too large. Two corrected values are given with it. One halves the statistic, which
+# is the worst case; the other, by permutations, measures what cross-fitting does in these patients (Höfling and
 # Tibshirani 2008): what the networks measured in the scans is tied to other patients of the same fold, outcome and
 # bedside variables staying together; the read-out, the linear layer that makes the score of these values, is fitted
 # again without each fold; and the share of the permutations whose score adds at least as much is the p value, which

@@ -190,10 +190,10 @@ contrast = [(len(names), found.statistic, found.df, found.p) for found in togeth
 tables.save_table(run.folder, "all_curves", pd.DataFrame(contrast, columns=["models", "statistic", "df", "p"]))
 
 # %% [markdown]
-# Then the pairs, which were fixed beforehand, by paired DeLong tests. `p_closed` is the p of the closed test, the
-# larger of the pair's own and that of all curves: with it, the chance of any false difference among the three stays at
-# 5 %. Absence of significance is not evidence of no difference: the interval says which differences remain possible,
-# and with few events these include large ones.
+# Then the pairs, which were fixed beforehand, by paired DeLong tests. The p of the closed test is the larger of the
+# pair's own and that of all curves: with it, the chance of any false difference among the three stays at 5 %. Absence of
+# significance is not evidence of no difference: the interval says which differences remain possible, and with few events
+# these include large ones.
 
 # %%
 comparisons = summary.compare(test, names, notes=notes, data=judged_set)
@@ -227,9 +227,9 @@ curves = drawing.calibration_table(test, judged, n_resamples=n_resamples, rng=rn
 show(run.folder, "calibration", curves.assign(**marks))
 
 # %% [markdown]
-# The same in numbers. Observed over expected events is the ratio of the level; `reading` says what the intervals allow to
-# say, and no more. The ICI's interval comes from resampled patients; a distance cannot be negative, so that even a
-# calibrated model's interval stays above 0.
+# The same in numbers. Observed over expected events is the ratio of the level; the last row says what the intervals
+# allow to say, and no more. The ICI's interval comes from resampled patients; a distance cannot be negative, so that even
+# a calibrated model's interval stays above 0.
 
 # %%
 tables.save_table(run.folder, "calibration_figures", tables.calibration_figures(judged))
