@@ -141,4 +141,5 @@ def device_words(device: torch.device, precision: str = "auto") -> str:
     chosen = pick_precision(device, precision)
     if device.type == "cuda":
         return f"{torch.cuda.get_device_name(device)} ({device}), {chosen}"
-    return f"{device.type.upper()}, {torch.get_num_threads()} threads, {chosen}"
+    threads = torch.get_num_threads()
+    return f"{device.type.upper()}, {threads} {'thread' if threads == 1 else 'threads'}, {chosen}"

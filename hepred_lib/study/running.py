@@ -367,6 +367,8 @@ def find_profile(name: str) -> str:
 def _shared_cards(study: Study, gpus: int | None, *, cluster: bool = False) -> list[str]:
     """The engine's words for the cards that trainings share; no others are shown to them."""
     if cluster:  # where the scheduler hands them out
+        if gpus == 0:  # jobs take the environment with them, and a node may show cards to those who asked for none
+            os.environ["CUDA_VISIBLE_DEVICES"] = ""
         return ["--resources", f"gpu={gpus}"] if gpus else []
     cards = visible_cards()
     if gpus is not None:

@@ -21,6 +21,7 @@ import pytest
 import yaml
 
 from hepred_lib.errors import StudyError
+from hepred_lib.study import running
 from hepred_lib.study.definition import PROJECT, TRAINING, load_study
 from hepred_lib.study.resources import COSTS, count_patients, needs
 from hepred_lib.study.running import find_profile, step_at_work, study_steps
@@ -103,6 +104,15 @@ def test_every_step_asks_for_more_than_it_took_and_more_at_each_attempt(demo):
 def test_only_trainings_ask_for_a_card_and_none_does_where_there_are_none(demo):
     assert [rule for rule in COSTS if asked(demo, rule)[2]] == [TRAINING]
     assert asked(demo, TRAINING, gpus=0)[2] == 0
+
+
+@pytest.mark.parametrize(("place", "gpus", "shown"), [({}, 1, "2"), ({}, 0, ""), ({"cluster": True}, 0, "")])
+def test_all_chapters_see_the_cards_that_are_given_and_no_others(demo, monkeypatch, place, gpus, shown):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
+    monkeypatch.setenv("CUDA_DEVICE_ORDER", "FASTEST_FIRST")
+    running._shared_cards(demo, gpus, **place)
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == shown
+    assert not shown or os.environ["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID", "as trainings hold them"
 
 
 def test_a_larger_study_asks_for_more(demo):
