@@ -60,7 +60,8 @@ def section(numbers: Mapping[str, Any]) -> str:
             f"{100 * numbers['models']['null']['accuracy']:.1f} %. "
             f"{_reading(numbers)}"
             + (
-                "The *oracle* is the best achievable AUC, that of the true simulated probabilities."
+                "The *oracle* is the best achievable AUC, that of the true simulated probabilities; by chance a model "
+                "can exceed it."
                 if numbers["oracle"]
                 else ""
             ),

@@ -210,7 +210,8 @@ FIGURES: dict[str, FigureSpec] = {
         drawn=performance.estimable, otherwise="too few events at every site",
     ),
     "oracle": FigureSpec(
-        "AUC of each model with its 95 % interval (lines), and the best achievable AUC (the oracle's).",
+        "AUC of each model with its 95 % interval (lines), and the best achievable AUC (the oracle's). "
+        "By chance a model can exceed it.",
         performance.oracle, SINGLE_MM, 66, (*_MODEL, "auc", "low", "high", "oracle"),
     ),
     "pooled": FigureSpec(
