@@ -413,6 +413,7 @@ def _other_scale(low: float, high: float, empty: float) -> str:
         (low >= -1.0 and high <= 1.5, ": intensities were scaled to 0-1, or are attenuation"),
         (high < BRAIN_HU and low > -50.0, ": intensities were standardized (z-scores)"),
         (high <= 255.0 and low >= -300.0, f": a display window (such as 0-80 HU) was applied{extracted}"),
+        (low >= 0.0, ": this is no CT, or its intensities were changed"),
     )
     return next((words for fits, words in guesses if fits), "")
 

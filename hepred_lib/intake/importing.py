@@ -640,7 +640,8 @@ def _with_key(table: pd.DataFrame, file: str, notes: list[str]) -> pd.DataFrame:
     table = table.rename(columns=near)
     spelt = {got: known for got, known in near_names(list(table.columns), COLUMNS).items() if got != known}
     if spelt:
-        raise ManifestError(f"the header must spell {', '.join(spelt.values())}, got {', '.join(spelt)} ({file}).")
+        got = f"{', '.join(spelt)} ({file}): rename the columns, or use --mapping"
+        raise ManifestError(f"the header must spell {', '.join(spelt.values())}, got {got}.")
     if KEY not in table and NAME not in table:
         remedy = f"call the column of the PatientIDs {KEY}, or use --mapping"
         raise ManifestError(f"{file} must have a {NAME} column, got the header {','.join(table)[:80]}: {remedy}.")

@@ -31,6 +31,7 @@ from hepred_lib.study.cases import write_viewer
 from hepred_lib.study.files import write_bytes, write_json, write_table
 
 SCANS = (".nii", ".nii.gz")
+SEGMENTED, PAGE = "_segmentation.nii.gz", "_viewer.html"
 FIRST = ("scan", "file", "hematoma_detected", "hematoma_ml", "ventricles_ml", "abc2_ml")
 MEASURED = tuple(name for name in MARKERS if name != "volume_ml")
 COLUMNS = (*FIRST, *MEASURED, "warnings", "unread")
@@ -51,6 +52,8 @@ FLAG_WORDS = {
 def scans_in(paths: Sequence[Path]) -> dict[str, Path]:
     """Scans by name: files as they are given, and every NIfTI file inside a folder, named after its place there.
 
+    Segmentations that :func:`segment_scans` has left in a folder are no scans.
+
     Raises
     ------
     StudyError
@@ -60,7 +63,7 @@ def scans_in(paths: Sequence[Path]) -> dict[str, Path]:
     for path in paths:
         if not path.exists():
             raise StudyError(f"SCAN must be a NIfTI file or a folder of them, got {path}, which does not exist.")
-        inside = sorted(p for p in path.rglob("*") if p.name.endswith(SCANS)) if path.is_dir() else [path]
+        inside = sorted(filter(_is_scan, path.rglob("*"))) if path.is_dir() else [path]
         if not inside:
             raise StudyError(f"{path} must hold head CTs as .nii or .nii.gz, got none.")
         for scan in inside:
@@ -69,6 +72,12 @@ def scans_in(paths: Sequence[Path]) -> dict[str, Path]:
             if found.setdefault(name, scan) != scan:
                 raise StudyError(f"scans must have different names, got {found[name]} and {scan}.")
     return found
+
+
+def _is_scan(path: Path) -> bool:
+    """Whether a file is named as a NIfTI image, and not as a segmentation beside the viewer of its scan."""
+    name = path.name.removesuffix(SEGMENTED)
+    return path.name.endswith(SCANS) and (name == path.name or not path.with_name(name + PAGE).exists())
 
 
 def segment_scans(scans: dict[str, Path], out: Path, *, device: torch.device | str = "cpu") -> pd.DataFrame:
@@ -95,12 +104,12 @@ def segment_scans(scans: dict[str, Path], out: Path, *, device: torch.device | s
             continue
         found = measured(reading)
         mask = reading.outline.astype(np.uint8) + 2 * reading.ventricles.astype(np.uint8)
-        write_like(out / f"{name}_segmentation.nii.gz", mask, reading.scan)
+        write_like(out / f"{name}{SEGMENTED}", mask, reading.scan)
         write_json(out / f"{name}.json", {"file": str(path), **found})
         lines = [f"hematoma {found['hematoma_ml']:.1f} mL (ABC/2: {found['abc2_ml']:.1f} mL)"]
         lines += [f"ventricles {found['ventricles_ml']:.1f} mL", *found["warnings"]]
         write_overview(out / f"{name}.png", reading, lines)
-        write_viewer(out / f"{name}_viewer.html", reading.patient, reading.prediction, name, found)
+        write_viewer(out / f"{name}{PAGE}", reading.patient, reading.prediction, name, found)
         rows.append({"scan": name, "file": str(path), **found, "warnings": "; ".join(found["warnings"]), "unread": ""})
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     write_table(out / "segmentation.csv", table)

@@ -142,6 +142,7 @@ INTENSITIES = {
     "window 0-80 of 8 bits": (np.clip(HU / 80 * 255, 0, 255), np.uint8, "a display window"),
     "window 0-1": (np.clip(HU / 80, 0, 1), np.float32, "scaled to 0-1"),
     "z-scores": ((np.clip(HU, -100, 100) - 10) / 40, np.float32, "standardized .z-scores."),
+    "an MR": (np.clip(HU, -100, 100) * 3 + 300, np.int16, "from 0 to 600: this is no CT"),
     "attenuation": ((HU + 1000) / 1000 * 0.02, np.float32, "attenuation"),
     "ten times": (HU * 10, np.int16, "brain between 0 and 100"),
     "NaN outside": (np.where(HU < -900, np.nan, HU), np.float32, "must be finite, got .* voxels that are not"),

@@ -98,5 +98,12 @@ def test_scans_are_refused_where_there_are_none_or_two_of_a_name(folder, tmp_pat
         scans_in([folder[0], tmp_path])
 
 
+def test_segmentations_of_an_earlier_call_are_no_scans(tmp_path):
+    for name in ("a.nii.gz", "out/a_segmentation.nii.gz", "out/a_viewer.html", "drawn_segmentation.nii.gz"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert list(scans_in([tmp_path])) == ["a", "drawn_segmentation"]
+
+
 def test_the_weights_are_small_enough_to_come_with_the_library():
     assert SHIPPED.stat().st_size < 10e6
