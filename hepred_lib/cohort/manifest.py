@@ -259,7 +259,8 @@ def derive_labels(table: pd.DataFrame, *, definition: str = "6ml_or_33pct") -> p
     if len(conflicts):
         patients = ", ".join(table.loc[conflicts.index, "patient_id"].astype(str)[:SHOWN])
         raise ManifestError(
-            f"he must follow from the volumes by {definition}, got the opposite in {len(conflicts)} rows: {patients}."
+            f"he must follow from the volumes by {definition}, got the opposite in {len(conflicts)} rows: {patients}. "
+            "Leave he empty to have it computed."
         )
     return table.assign(he=table["he"].fillna(_volume_labels(table, definition)))
 

@@ -105,7 +105,7 @@ def test_a_label_that_contradicts_the_volumes_is_reported_and_refused(write):
     path = write(header, "HE-1,10,20,0", "HE-2,10,20,1", "HE-3,10,20,")
     (problem,) = map(str, manifest_problems(path))
     assert "he must be 1 by the printed volumes and 6ml_or_33pct, got 0 (patient HE-1" in problem
-    with pytest.raises(ManifestError, match=r"must follow from the volumes by 6ml_or_33pct, .* in 1 rows: HE-1\."):
+    with pytest.raises(ManifestError, match=r"by 6ml_or_33pct, .* in 1 rows: HE-1\. Leave he empty"):
         derive_labels(read_manifest(path))
 
 
