@@ -60,6 +60,7 @@ def test_only_parts_that_are_both_small_and_far_are_left_out():
     expected = mask.copy()
     mask[60:65, :5, :5] = True  # 0.1 mL, 41 mm from the first and 26 mm from the last
     np.testing.assert_array_equal(without_distant_specks(mask, (1.0, 1.0, 1.0)), expected)
+    assert not without_distant_specks(np.zeros_like(mask), (1.0, 1.0, 1.0)).any()
 
 
 def test_the_abc2_rule_is_near_the_volume_of_an_ellipsoid_in_thick_slices_and_turns_with_it():
@@ -71,6 +72,9 @@ def test_the_abc2_rule_is_near_the_volume_of_an_ellipsoid_in_thick_slices_and_tu
     assert volumes[0] == pytest.approx(60 * 36 * 25 / 2000, rel=0.05)  # four slices in full, two by half
     assert volumes[1] == pytest.approx(volumes[0], rel=0.05)
     assert abc2_ml(np.zeros((4, 4, 4), bool), (1.0, 1.0, 1.0)) == 0.0
+    mask = np.zeros((6, 6, 4), bool)
+    mask[:4, :4, 0] = mask[:4, :3, 1] = mask[:4, :1, 2] = mask[:3, :1, 3] = True  # 100, 75, 25, 19 % of the largest
+    assert abc2_ml(mask, (1.0, 1.0, 5.0)) == pytest.approx(2.5 * abc2_ml(mask[:, :, :1], (1.0, 1.0, 5.0)))
     assert abc2_ml(box(1, 1, 1, size=1), (1.0, 1.0, 1.0)) == pytest.approx(0.001), "a single voxel has a volume"
 
 

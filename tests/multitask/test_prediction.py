@@ -11,18 +11,24 @@ import pytest
 import torch
 
 from hepred_lib.errors import ManifestError, StudyError
+from hepred_lib.imaging.preprocessing import filled
+from hepred_lib.imaging.segmentation import hd95_mm
+from hepred_lib.imaging.slices import HU, HU_OFFSET, from_torch
 from hepred_lib.multitask import prediction as module
-from hepred_lib.multitask.data import DESCRIPTORS
-from hepred_lib.multitask.network import EVIDENCE, READOUTS
+from hepred_lib.multitask.data import DESCRIPTORS, measured_descriptors
+from hepred_lib.multitask.network import EVIDENCE, READOUTS, MultitaskNetwork, NetworkSettings
 from hepred_lib.multitask.prediction import (
+    AGREEMENT,
     Reference,
     normalized_scores,
+    outline_agreement,
     predict_cohort,
     predict_ensemble,
     predict_patient,
     raw_scores,
     score_scales,
     signs_seen,
+    slice_calls,
 )
 from hepred_lib.study.files import write_table
 
@@ -45,11 +51,15 @@ def test_held_out_scores_of_each_fold_have_mean_0_and_sd_1(folds):
         assert scores[members].std(ddof=1) == pytest.approx(1.0)
 
 
-def test_a_test_score_is_the_mean_of_the_standardized_logits(folds):
+def test_a_test_score_is_the_mean_of_the_standardized_logits_and_its_spread_their_standard_deviation(folds):
     scales = score_scales(folds)
+    folds = folds.assign(hematoma_detected=folds["fold"], predicted_volume_ml=10.0 + folds["fold"])
     rows = folds[folds["patient_id"] == "T0"].set_index("fold")
-    by_hand = np.mean([(rows.loc[k, "dl_logit"] - scales.loc[k, "mean"]) / scales.loc[k, "sd"] for k in (0, 1)])
-    assert normalized_scores(folds, scales).loc["T0", "dl_score"] == pytest.approx(by_hand)
+    by_hand = [(rows.loc[k, "dl_logit"] - scales.loc[k, "mean"]) / scales.loc[k, "sd"] for k in (0, 1)]
+    expected = rows["dl_logit"].mean(), np.mean(by_hand), abs(by_hand[0] - by_hand[1]) / np.sqrt(2), 1, 10.5
+    scores = normalized_scores(folds, scales)
+    assert scores.loc["T0"].tolist() == pytest.approx(expected)
+    assert scores.loc["D0"].tolist()[2:] == pytest.approx([np.nan, 0, 10.0], nan_ok=True), "of one network"
 
 
 def test_neither_a_constant_added_to_one_folds_logits_nor_in_fold_logits_change_a_score(folds):
@@ -77,6 +87,39 @@ def test_the_ensemble_of_one_network_is_that_network(network, patients):
     single, (mean, (one,)) = predict_patient(network, patients[0]), predict_ensemble([network], patients[0])
     np.testing.assert_array_equal(single.probability, mean.probability)
     assert one.logit == mean.logit == single.logit
+
+
+@pytest.fixture
+def seeing(network):
+    """Networks that take about half of all pixels for blood."""
+    torch.manual_seed(1)
+    networks = [copy.deepcopy(network), MultitaskNetwork(NetworkSettings()).eval()]
+    with torch.no_grad():
+        for one in networks:
+            one.outline[0].bias.zero_()
+    return networks
+
+
+def test_an_ensemble_averages_what_was_read_and_measures_the_mean_outline(seeing, patients):
+    mean, readings = predict_ensemble(seeing, patients[0])
+    for name in ("probability", "presence", "ventricular", "share", "values", "logit"):
+        parts = [getattr(reading, name) for reading in readings]
+        assert np.abs(np.subtract(*parts)).max() > 0, name
+        assert getattr(mean, name) == pytest.approx(np.mean(parts, axis=0), rel=1e-5, abs=1e-7), name
+    for reading in (mean, *readings):
+        outline = reading.probability >= 0.5
+        assert reading.volume_ml == pytest.approx(outline.sum() * patients[0].voxel_ml)
+        assert reading.detected == (outline.sum(axis=(1, 2)).max() * patients[0].pixel_mm ** 2 >= 20)
+
+
+def test_descriptors_are_measured_inside_the_networks_own_outline_in_mm(seeing, patients):
+    seeing[0].expansion.descriptor_sd.fill_(1000.0)  # nothing is clipped
+    reading, planes = predict_patient(seeing[0], patients[0]), patients[0].planes
+    hu, outline = from_torch(planes[:, HU]) - float(HU_OFFSET), from_torch(reading.probability >= 0.5)
+    measured = torch.from_numpy(measured_descriptors(hu, filled(outline), (3.0, 3.0, 5.0)))
+    expected = seeing[0].expansion.standardize(measured[None])[0].tolist()
+    names = READOUTS["both"].index(f"measured_{DESCRIPTORS[0]}")
+    assert reading.values[names : names + len(DESCRIPTORS)].tolist() == pytest.approx(expected, rel=1e-4)
 
 
 def test_several_patients_read_at_a_time_are_predicted_in_order_with_the_numbers_of_one_after_the_other(
@@ -180,3 +223,31 @@ def test_signs_are_measured_in_the_reference_and_without_one_in_the_prediction()
     reference[10:14, 10:30, 2:10] = True
     assert signs_seen(reading, Reference(reference, None)) == {"blend_seen": 0, "hypodensity_seen": 0}
     assert np.isnan(signs_seen(reading, Reference(np.zeros_like(predicted), None))["blend_seen"])
+
+
+def test_outlines_and_calls_are_compared_by_hand_in_ml_and_mm2():
+    outline, reference, seen, known = np.zeros((4, 8, 6, 3), bool)
+    reference[2:6, 1:5] = outline[2:4, 1:5] = known[0, :4] = seen[0, 2:6] = True
+    outline[3, :, 0] = False
+    grid = SimpleNamespace(to_slices=lambda mask: mask.astype(float))
+    reading = SimpleNamespace(
+        scan=SimpleNamespace(spacing_mm=(0.5, 1.0, 5.0)),
+        slices=SimpleNamespace(grid=grid),
+        patient=SimpleNamespace(patient_id="a", pixel_mm=2.0, labels=np.array([1.0, np.nan, 0.0])),
+        prediction=SimpleNamespace(presence=np.array([0.9, 0.5, 0.1])),
+        **{"outline": outline, "ventricles": seen, "volume_ml": 0.05, "ventricles_ml": 0.03},
+    )
+    found = outline_agreement(reading, Reference(reference, known))
+    assert tuple(found) == AGREEMENT
+    # 20 of 48 voxels of 0.0025 mL; in the ventricles 12 and 12, 6 of them common.
+    away_mm = hd95_mm(reference, outline, (0.5, 1.0, 5.0))
+    assert list(found.values())[1:] == pytest.approx([40 / 68, away_mm, 0.12, 0.05, 0.5, 0.03, 0.03])
+    found = outline_agreement(reading, Reference(reference, None))
+    assert np.isnan([found["ivh_dice"], found["reference_ivh_ml"]]).all()
+    reading.ventricles = np.zeros_like(seen)
+    assert np.isnan(outline_agreement(reading, Reference(reference, reading.ventricles))["ivh_dice"])
+    assert outline_agreement(reading, Reference(reference, known))["ivh_dice"] == 0
+    calls = slice_calls(reading)
+    assert calls["predicted_mm2"].tolist() == [16, 32, 32]
+    assert calls["presence"].tolist() == [0.9, 0.5, 0.1]
+    np.testing.assert_array_equal(calls["blood"], [1.0, np.nan, 0.0])

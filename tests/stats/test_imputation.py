@@ -4,12 +4,20 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.special import expit, logit
-from scipy.stats import t
+from scipy.stats import norm, t
 
 from hepred_lib.stats.calibration import calibrate
 from hepred_lib.stats.discrimination import auc_interval
-from hepred_lib.stats.imputation import Imputer, impute_development, pool_auc, pool_slope, rubin_interval, rubin_pool
-from hepred_lib.stats.logistic import fit_logistic
+from hepred_lib.stats.imputation import (
+    Imputer,
+    draw_once,
+    impute_development,
+    pool_auc,
+    pool_slope,
+    rubin_interval,
+    rubin_pool,
+)
+from hepred_lib.stats.logistic import Coding, fit_logistic
 
 
 def rng(seed=0):
@@ -117,6 +125,17 @@ def test_single_draws_equal_the_textbook_conditional_of_a_joint_normal():
     assert imputer.impute(row)[1]["gcs"][0] == pytest.approx(np.interp(expected + noise, scores, values))
 
 
+def test_the_parameters_drawn_from_complete_data_are_those_of_the_posterior():
+    table = pd.DataFrame({"ivh": [0.0, 1] * 6, "hypertension": [1.0] * 4 + [0, 1] * 3 + [0, 0], "sex": [0.0, 0, 1] * 4})
+    values, coding, draw = table.to_numpy(), Coding.of(table), rng()
+    drawn = [draw_once(values, coding, (None,) * 3, weights=np.ones(12), rng=draw)[1:] for _ in range(1500)]
+    scatter = 12 * np.cov(values.T, ddof=0) * (1 + np.eye(3) / 12)  # of twelve patients, and one uncorrelated
+    precision = 12 * np.linalg.inv(scatter)  # of Wishart's distribution with 12 degrees of freedom
+    assert np.mean([np.linalg.inv(cov) for _, cov in drawn], axis=0) == pytest.approx(precision, rel=0.05, abs=0.1)
+    assert np.mean([mean for mean, _ in drawn], axis=0) == pytest.approx(values.mean(axis=0), abs=0.02)
+    assert np.cov([mean for mean, _ in drawn], rowvar=False) == pytest.approx(scatter / 8 / 12, rel=0.2, abs=0.002)
+
+
 def sample(n=200, m=4, seed=0):
     rng = np.random.default_rng(seed)
     truth = rng.normal(-1, 1, n)
@@ -148,7 +167,11 @@ def test_the_auc_is_pooled_on_the_logit_scale_and_the_slope_as_it_is():
     area, slope = pool_auc(y, p), pool_slope(y, p)
     assert area.estimate == pytest.approx(expit(np.mean([logit(auc_interval(y, one).auc) for one in p])))
     assert slope.estimate == pytest.approx(np.mean([calibrate(y, one).slope for one in p]))
-    assert slope.low < slope.estimate < slope.high
+    areas, slopes = [auc_interval(y, one) for one in p], [calibrate(y, one) for one in p]
+    variances = [(one.standard_error / (one.auc * (1 - one.auc))) ** 2 for one in areas]
+    assert area == pytest.approx(expit(rubin_interval(logit([a.auc for a in areas]), variances, complete_df=199)))
+    variances = [((one.slope_high - one.slope) / norm.ppf(0.975)) ** 2 for one in slopes]
+    assert slope == pytest.approx(rubin_interval([one.slope for one in slopes], variances, complete_df=198))
 
 
 def test_a_perfect_set_leaves_the_mean_alone_and_one_without_slope_nothing():

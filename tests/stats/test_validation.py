@@ -58,6 +58,13 @@ def test_bootstrap_and_cross_validation_agree_where_patients_are_many():
     assert table.loc["AUC", "cross_validated"] == pytest.approx(table.loc["AUC", "corrected"], abs=0.01)
     assert table.loc["slope", "cross_validated"] == pytest.approx(table.loc["slope", "corrected"], abs=0.05)
     assert table.loc["Brier", "apparent"] < table.loc["Brier", "cross_validated"]
+    assert table["apparent"].tolist() == [model.optimism["auc_apparent"], model.optimism["brier_apparent"], 1.0]
+    assert table["cross_fitted"].tolist() == list(judge_held_out(y, model.predict(x)).values())
+    means, sds = repeats.to_numpy().mean(axis=0), repeats.to_numpy().std(axis=0, ddof=1)
+    assert table[["cross_validated", "repeats_sd"]].to_numpy() == pytest.approx(np.column_stack([means, sds]))
+    figures = validation_figures(repeats)
+    assert list(figures.values()) == pytest.approx([*np.column_stack([means, sds]).ravel(), 3])
+    assert list(figures) == ["auc", "auc_sd", "brier", "brier_sd", "slope", "slope_sd", "n_repeats"]
 
 
 def test_a_column_that_a_part_does_not_know_is_chosen_in_none():
@@ -99,7 +106,7 @@ def test_figures_are_those_of_loops_over_patients_and_resamples():
     for i, own in enumerate(p):
         errors, changed = zip(*[(abs(q - own), (q >= 0.3) != (own >= 0.3)) for q in others[:, i]], strict=True)
         assert found.loc[i, ["error", "changed"]].tolist() == pytest.approx([np.mean(errors), np.mean(changed)])
-        assert found.loc[i, "low"] == pytest.approx(np.percentile(others[:, i], 2.5))
+        assert found.loc[i, ["low", "high"]].tolist() == pytest.approx(np.percentile(others[:, i], (2.5, 97.5)))
     assert mean_absolute_prediction_error(p, others) == pytest.approx(found["error"].mean())
     for given, words in (((others[:, 1:], 0.3), "a row of 40"), ((others + 1, 0.3), "from 0 to 1")):
         with pytest.raises(ValueError, match=words):
