@@ -348,7 +348,8 @@ def predict_one(frozen: FrozenStudy, ct: Path, bedside: Mapping[str, Any] | None
         The file cannot be read.
     """
     if frozen.reader is None:
-        raise StudyError(f"{frozen.folder} was studied without scans: it has no network that could read one.")
+        others = "`hepred external` takes a table of patients, and `hepred site` has a risk page"
+        raise StudyError(f"{frozen.folder} was studied without scans: it has no network that could read one; {others}.")
     out.mkdir(parents=True, exist_ok=True)
     reading = None
     try:

@@ -7,7 +7,7 @@ import pytest
 from hepred_lib.cohort.manifest import read_bedside, read_manifest
 from hepred_lib.errors import ManifestError, ScanError, StudyError
 from hepred_lib.imaging.scans import read_scan
-from hepred_lib.study.deployment import load_frozen
+from hepred_lib.study.deployment import FrozenStudy, load_frozen, predict_one
 
 
 @pytest.fixture
@@ -82,3 +82,9 @@ def test_another_encoding_is_refused(tmp_path, encoding):
 def test_a_folder_without_a_finished_study_is_refused(tmp_path):
     with pytest.raises(StudyError, match=r"holds no clinical_model\.json"):
         load_frozen(tmp_path)
+
+
+def test_a_study_without_networks_says_what_predicts_instead(tmp_path):
+    with pytest.raises(StudyError, match=r"without scans.*`hepred external` takes a table"):
+        predict_one(FrozenStudy(tmp_path, None, {}), tmp_path / "ct.nii.gz", None, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
