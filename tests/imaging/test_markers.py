@@ -47,6 +47,13 @@ def ends(value):
     return hu
 
 
+def dark(value, radius_mm=6.0, slices=slice(None)):
+    """Clot of 64 HU with a ball of another value, or some of its slices, in the middle."""
+    hu, part = np.full(SHAPE, 64.0), ball(radius_mm)
+    hu[:, :, slices][part[:, :, slices]] = value
+    return hu
+
+
 NOISE = 60 + 4 * np.random.default_rng(1).standard_normal(SHAPE)
 SIGNS = {
     "a dark ball enclosed by clot": (
@@ -62,9 +69,18 @@ SIGNS = {
         {"blend": 1, "black_hole": 0, "black_hole_hu": 0, "blend_hu": pytest.approx(23, abs=1)},
     ),
     "slices half full of blood": (ends(44.0), {"any_hypodensity": 0, "blend": 0, "hypodense_fraction": 0}),
+    "a dark side of 18 HU": (half(45.9, start=38), {"blend": 1, "blend_hu": 18}),
+    "a dark side of 17 HU": (half(46.9, start=38), {"blend": 0, "blend_hu": 17}),
+    "a dark ball of 28 HU": (dark(35.9), {"black_hole": 1, "black_hole_hu": 28}),
+    "a dark ball of 27 HU": (dark(36.9), {"black_hole": 0, "black_hole_hu": 27}),
+    "a dark ball of 16 HU": (dark(47.9), {"any_hypodensity": 1, "hypodensity_hu": 16}),
+    "a dark ball of 15 HU": (dark(48.9), {"any_hypodensity": 0, "hypodensity_hu": 15}),
+    "a dark disc in one slice": (dark(50.0, slices=slice(18, 19)), {"swirl": 0}),
+    "a dark disc in two slices": (dark(50.0, slices=slice(17, 19)), {"swirl": 1}),
     "a dark part below the definition": (np.where(ball(6), 42.0, 64.0), {"black_hole": 0, "any_hypodensity": 1}),
     "serum over settled cells": (half(36.0, axis=1, start=36), {"fluid_level": 1}),
     "serum below settled cells": (half(36.0, axis=1, start=36)[:, ::-1], {"fluid_level": 0}),
+    "serum, and more that goes sideways": (half(-20.0, axis=1, start=36) + half(-109.0, start=36), {"fluid_level": 0}),
     "noise of four HU": (NOISE, {"black_hole": 0, "any_hypodensity": 0, "blend": 0, "swirl": 0}),
 }
 
@@ -74,6 +90,21 @@ def test_a_sign_is_that_of_its_definition_and_its_drop_the_one_drawn(name):
     hu, expected = SIGNS[name]
     markers = measure_markers(hu, ball(), SPACING)
     assert {sign: markers[sign] for sign in expected} == expected
+
+
+def test_moments_are_those_of_two_values_mixed():
+    mask, hu = ball(), half(40.0)
+    share = (hu[mask] == 40).mean()
+    spread = np.sqrt(share * (1 - share))
+    expected = 64 - 24 * share, 24 * spread, (2 * share - 1) / spread, 24 * spread / (64 - 24 * share)
+    found = measure(hu, mask, SPACING)
+    assert (found.mean_hu, found.sd_hu, found.skewness_hu, found.cv_hu) == pytest.approx(expected, rel=0.1)
+
+
+def test_the_first_and_last_slice_of_a_small_clot_are_not_searched_either():
+    mask, hu = ball(8), np.full(SHAPE, 64.0)
+    hu[:, :, np.flatnonzero(mask.any(axis=(0, 1)))[[0, -1]]] = 44.0
+    assert measure(hu, mask, SPACING).hypodense_fraction == 0
 
 
 def test_three_small_bleeds_apart_are_an_island_sign_and_one_is_a_satellite():
@@ -150,6 +181,8 @@ def test_the_surface_of_a_long_ellipsoid_is_that_of_the_textbook():
     surface = 2 * np.pi * 144 * (1 + 30 / (12 * e) * np.arcsin(e))
     expected = surface / (np.pi ** (1 / 3) * (6 * 4 / 3 * np.pi * 30 * 144) ** (2 / 3))
     assert surface_irregularity(mask, (1, 1, 1)) == pytest.approx(expected, rel=0.03)
+    places = np.meshgrid(*[(np.arange(n) - (n - 1) / 2) * mm for n, mm in ((60, 1), (60, 1), (16, 5))], indexing="ij")
+    assert surface_irregularity(sum(x**2 for x in places) <= 400, (1, 1, 5)) == pytest.approx(1, abs=0.1)
 
 
 @pytest.mark.parametrize("step", [3, 40])
