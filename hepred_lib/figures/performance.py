@@ -699,9 +699,10 @@ def pooled(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     ends = finite(table[["low", "high", "seed_low", "seed_high", "estimate"]].stack())
     reference, quantity = table["reference"].iloc[0], table["quantity"].iloc[0]
     reach = [min(ends, default=0), max(ends, default=1), reference]
-    # Two sites have intervals without end: the estimates fill the axis, arrows show the rest.
-    points = [*finite(table["estimate"]), reference]
-    width = max(max(points) - min(points), 0.1)
+    # Two sites have a summary without end: estimates and a usual interval of a site fill the axis, arrows show the rest.
+    points, single = [*finite(table["estimate"]), reference], table[table["n_sites"].isna()]
+    halves = finite((single["high"] - single["low"]) / 2)
+    width = max(max(points) - min(points), 0.1, float(np.median(halves)) if len(halves) else 0.0)
     axes.set_xlim(max(min(reach), min(points) - 2 * width) - 0.02, min(max(reach), max(points) + 2 * width) + 0.02)
     axes.axvline(reference, zorder=0, **GUIDE)
     for model, rows in table.groupby("model", sort=False):

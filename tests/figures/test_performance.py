@@ -198,3 +198,11 @@ def test_subgroups_of_which_none_can_be_judged_are_a_sentence(examples):
     assert not shows_nothing("subgroups", examples["subgroups"])
     sites = examples["internal_external"].assign(auc=np.nan)
     assert texts(draw("internal_external", sites).axes[0]) == ["too few events at every site"]
+
+
+def test_sites_that_agree_keep_their_intervals_beside_a_summary_without_end(examples):
+    near = {"estimate": [0.03, -0.02, 0.0], "low": [-0.6, -0.7, -9.0], "high": [0.6, 0.6, 9.0], "reference": 0.0}
+    seeds = {"seed_low": [0.03, -0.02, np.nan], "seed_high": [0.03, -0.02, np.nan]}
+    left, right = draw("pooled", examples["pooled"].assign(**near, **seeds)).axes[0].get_xlim()
+    assert -2.0 < left < -0.7
+    assert 0.6 < right < 2.0
