@@ -699,7 +699,7 @@ def pooled(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     ends = finite(table[["low", "high", "seed_low", "seed_high", "estimate"]].stack())
     reference, quantity = table["reference"].iloc[0], table["quantity"].iloc[0]
     reach = [min(ends, default=0), max(ends, default=1), reference]
-    # Two sites have a summary without end: estimates and a usual interval of a site fill the axis, arrows show the rest.
+    # Two sites have a summary without end: estimates and usual intervals of sites fill the axis, arrows show the rest.
     points, single = [*finite(table["estimate"]), reference], table[table["n_sites"].isna()]
     halves = finite((single["high"] - single["low"]) / 2)
     width = max(max(points) - min(points), 0.1, float(np.median(halves)) if len(halves) else 0.0)
