@@ -71,18 +71,23 @@ def timed(part: str) -> Iterator[None]:
 
 MARGIN_MM = 8.0
 BLOOD_FREE = 10  # hemorrhages of the development set to one blood-free scan
+PALE_SIGNS, PALE_ML, DRAWN = ["blend", "fluid_level"], 30.0, 20  # so many are drawn for each that is kept
 SCAN_COLUMNS = ("baseline_ct", "baseline_mask", "baseline_ivh_mask")
 
 
 @dataclass(frozen=True)
 class CohortSettings:
-    """What a cohort's pixels and patients follow from."""
+    """What a cohort's pixels and patients follow from.
+
+    With ``pale`` a cohort has none but large hemorrhages of which a part as pale as brain reaches the margin.
+    """
 
     seed: int
     patients: int = 465
     test: int = 1000
     matrix: int = 128
     scan_matrix: int = 256
+    pale: int = 0
 
 
 def make_cohort(folder: Path, settings: CohortSettings, *, folds: int = 5, cores: int = 1, scans: bool = True) -> None:
@@ -104,7 +109,11 @@ def make_cohort(folder: Path, settings: CohortSettings, *, folds: int = 5, cores
 
 def cohort_rows(folder: Path, settings: CohortSettings, folds: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Cohort and truth: development hemorrhages, their blood-free scans, test hemorrhages."""
-    manifest, truth = cohort_tables(settings.patients + settings.test, settings.seed)
+    n = settings.patients + settings.test
+    manifest, truth = cohort_tables(DRAWN * n if settings.pale else n, settings.seed)
+    if settings.pale:
+        kept = np.flatnonzero(truth[PALE_SIGNS].eq(1).any(axis=1) & truth["true_baseline_ml"].ge(PALE_ML))[:n]
+        manifest, truth = manifest.iloc[kept].reset_index(drop=True), truth.iloc[kept]
     bled = truth["blood_free"].eq(0).to_numpy()
     number = np.r_[np.arange(bled.sum()), np.arange((~bled).sum())]
     development = number < np.where(bled, settings.patients, -(-settings.patients // BLOOD_FREE))

@@ -99,6 +99,14 @@ def test_development_patients_come_first_then_their_blood_free_scans_then_the_te
     assert cohort["he"].isna().tolist() == 40 * [False] + 4 * [True] + 4 * [False]
 
 
+def test_a_pale_cohort_has_none_but_large_hemorrhages_with_a_pale_part(tmp_path):
+    cohort, truth = skill_cohort.cohort_rows(tmp_path, CohortSettings(seed=3, patients=40, test=0, pale=1), 2)
+    assert cohort["patient_id"].tolist() == truth["patient_id"].tolist()
+    assert (len(truth), truth["blood_free"].sum()) == (40, 0)
+    assert truth["true_baseline_ml"].min() >= 30
+    assert truth[["blend", "fluid_level"]].max(axis=1).eq(1).all()
+
+
 def test_the_kept_pixels_and_markers_are_those_of_a_study(made, tmp_path):
     folder, _ = made
     simulate_cohort(tmp_path, n_patients=2, seed=3, matrix=64, n_processes=1)

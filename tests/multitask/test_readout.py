@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold, cross_val_score
 
 from hepred_lib.multitask import readout
 from hepred_lib.multitask.network import DEEP, EVIDENCE, READOUTS, MultitaskNetwork, SliceContext, slice_evidence
@@ -48,6 +50,22 @@ def test_noise_gets_almost_no_weight(network, values):
     he = pd.Series(np.random.default_rng(1).integers(0, 2, len(values)))
     fit_readout(network, values, he, readout="both", seed=1)
     assert read_out(network, values).std() < 0.3
+
+
+def test_the_penalty_is_the_strongest_within_a_standard_error_of_the_best(values):
+    rng = np.random.default_rng(2)
+    x, he = values.to_numpy()[:, :12], pd.Series((values.iloc[:, 0] + rng.logistic(size=len(values)) > 1).astype(int))
+    weights, intercept = readout.ridge_weights(x, he, np.ones(12), seed=1)
+    folds = StratifiedKFold(10, shuffle=True, random_state=1)
+    x = (x - x.mean(axis=0)) / x.std(axis=0)
+    models = [LogisticRegression(C=strength, solver="newton-cholesky") for strength in readout.STRENGTHS]
+    losses = -np.array([cross_val_score(model, x, he, cv=folds, scoring="neg_log_loss") for model in models])
+    mean, best = losses.mean(axis=1), losses.mean(axis=1).argmin()
+    chosen = np.flatnonzero(mean <= mean[best] + losses[best].std(ddof=1) / np.sqrt(10))[0]
+    assert 0 < chosen < best
+    fitted = models[chosen].fit(x, he)
+    logits = values.to_numpy()[:, :12] @ weights + intercept
+    np.testing.assert_allclose(logits, fitted.decision_function(x), atol=1e-6)
 
 
 def test_too_few_events_change_nothing(network, values):
