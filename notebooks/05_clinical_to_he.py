@@ -434,8 +434,8 @@ if len(by_site):
 # shrinkage (Riley and Collins 2023). In the first panel a line spans the middle 95 % of a patient's probabilities:
 # where the lines are long, the model gives a probability that the data do not determine, however well it discriminates
 # on average. The second panel shows how often a resample's model classifies the patient differently at the threshold
-# (which is chosen further up after shrinkage, and taken here as a probability before it); patients near it often change,
-# patients far from it should not. The third shows the resamples' calibration curves.
+# (the probability before shrinkage at which the shrunk model reaches the threshold that was chosen above); patients near
+# it often change, patients far from it should not. The third shows the resamples' calibration curves.
 
 # %%
 instability = drawing.instability_table(model, x, y, threshold)

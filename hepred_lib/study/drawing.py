@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from IPython.display import Image
 from IPython.display import Markdown as Formatted
+from scipy.special import expit, logit
 
 from hepred_lib.cohort.predictors import predictor_label, predictor_quantity
 from hepred_lib.cohort.rules import COLUMNS
@@ -66,10 +67,15 @@ def correlation_table(x: pd.DataFrame) -> pd.DataFrame:
 
 
 def instability_table(model: DevelopedModel, x: pd.DataFrame, y: pd.Series, threshold: float) -> pd.DataFrame:
-    """What the figure of instability draws: a row a patient, then the curves of the resamples' models."""
+    """What the figure of instability draws: a row a patient, then the curves of the resamples' models.
+
+    These are models before shrinkage, and so is the threshold that is drawn: where the deployed model, which is
+    shrunk, reaches ``threshold``.
+    """
     assert model.resampled is not None, "a model read from its file has no resamples"
-    p = model.predict(x, shrunk=False)
-    patients = patient_instability(p, model.resampled, threshold).assign(kind="patient", threshold=threshold)
+    p, apart = model.predict(x, shrunk=False), logit(threshold) - model.intercept
+    reached = expit(model.unshrunk_intercept + apart / model.shrinkage) if model.shrinkage > 0 else float(apart > 0)
+    patients = patient_instability(p, model.resampled, reached).assign(kind="patient", threshold=reached)
     curves = calibration_instability(y, model.resampled, GRID)
     parts = [pd.DataFrame({"kind": "curve", "curve": k, "p": GRID, "observed": one}) for k, one in enumerate(curves)]
     mape = mean_absolute_prediction_error(p, model.resampled)

@@ -18,6 +18,7 @@ from hepred_lib.cohort.rules import LOCATIONS
 from hepred_lib.cohort.scores import SCORES
 from hepred_lib.errors import StudyError
 from hepred_lib.imaging.segmentation import volume_agreement
+from hepred_lib.stats.calibration import in_the_large
 from hepred_lib.stats.curves import columns_of
 from hepred_lib.stats.development import DevelopedModel
 from hepred_lib.stats.discrimination import auc, auc_interval, clustered_auc_interval, compare_aucs, expected_auc
@@ -322,6 +323,8 @@ def subgroup_splits(
 def needed_here(patients: pd.DataFrame, name: str, found: Mapping[str, Any]) -> dict[str, float]:
     """Patients by whom a model could be judged precisely, were it calibrated here: the sizes of `external_minimum`.
 
+    Its log odds are moved until the mean probability is the share of patients with HE.
+
     Parameters
     ----------
     patients : DataFrame
@@ -335,12 +338,14 @@ def needed_here(patients: pd.DataFrame, name: str, found: Mapping[str, Any]) -> 
     dict
         `available` and `events` here, then the sizes; NaN where they cannot be worked out.
     """
-    p = patients[f"p_{name}"].dropna().clip(1e-9, 1 - 1e-9)
+    judged = patients[patients[f"p_{name}"].notna()]
+    p = judged[f"p_{name}"].clip(1e-9, 1 - 1e-9)
     share, area = found["n_events"] / found["n"], found["auc"]
     point = (found["sensitivity"], found["specificity"], found["threshold"])
     sizes = dict.fromkeys([entry.name for entry in fields(ExternalMinimum)], np.nan)
     if area is not None and 0.5 < area < 1 and p.nunique() > 1 and 0 < point[2] < 1:
-        sizes |= asdict(external_minimum(share, area, logit(p), operating_point=point))
+        calibrated = logit(p) + in_the_large(judged["he"].to_numpy(float), logit(p).to_numpy())
+        sizes |= asdict(external_minimum(share, area, calibrated, operating_point=point))
     sizes["needed"], sizes["needed_events"] = sizes.pop("n"), sizes.pop("events")
     return {"available": found["n"], "events": found["n_events"]} | sizes
 

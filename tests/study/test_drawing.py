@@ -1,5 +1,7 @@
 """What figures draw, and what is shown, kept and drawn again."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -62,6 +64,18 @@ def test_the_axes_of_a_nomogram_have_words_and_units():
     assert set(table.loc[table["axis"] == "anticoagulant", "text"]) == {"no", "yes"}
     assert set(table.loc[table["axis"] == "sbp_mmhg", "text"]) == {""}
     assert drawing.nomogram_table(None).empty, "of a model without an effect"
+
+
+@pytest.mark.parametrize("nothing", [False, True], ids=["shrunk a little", "shrunk to nothing"])
+def test_instability_classifies_as_the_shrunk_model_does_at_its_threshold(nothing):
+    x, y = predictors()
+    model = develop(x, y, DevelopmentSettings(tuple(x), (), forced=tuple(x), n_resamples=20))
+    assert 0 < model.shrinkage < 1
+    model = replace(model, shrinkage=0.0, coefficients=0.0 * model.coefficients) if nothing else model
+    for threshold in (0.2, 0.35, 1.0):
+        table = drawing.instability_table(model, x, y, threshold)
+        patients = table[table["kind"].eq("patient")]
+        assert (patients["p"] >= patients["threshold"]).tolist() == (model.predict(x) >= threshold).tolist()
 
 
 def test_the_shares_of_missing_values_are_those_of_each_outcome_most_first():

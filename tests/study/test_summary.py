@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import expit
 
 from hepred_lib.errors import StudyError
 from hepred_lib.study import summary
@@ -256,3 +257,14 @@ def test_the_tests_of_the_added_score_are_those_of_chapter_06_and_what_is_absent
     summary.added_score(records, "column", notes=notes)
     assert summary.added_score({}, "none", notes=notes) is None
     assert [note.partition(":")[0] for note in notes] == ["added_score.p_permuted"] * 2 + ["added_score"]
+
+
+def test_sizes_are_those_of_a_model_that_is_calibrated_here():
+    rng = np.random.default_rng(4)
+    true = rng.normal(-0.4, 1, 400)
+    he = (rng.random(400) < expit(true)).astype(float)
+    found = {"n": 400, "n_events": int(he.sum()), "auc": 0.75, "sensitivity": 0.7, "specificity": 0.7, "threshold": 0.3}
+    rows = [pd.DataFrame({"he": he, "p_clinical": expit(true + moved)}) for moved in (0.0, -1.5)]
+    sizes = [summary.needed_here(table, "clinical", found) for table in rows]
+    assert sizes[0] == pytest.approx(sizes[1])
+    assert sizes[0]["needed"] > 0
