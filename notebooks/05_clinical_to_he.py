@@ -410,8 +410,8 @@ tables.save_table(run.folder, "cross_validation_clinical", validation_table(mode
 # %% [markdown]
 # ### Site by site
 #
-# Where the manifest has at least three sites of enough events, the whole procedure is repeated without each site and judged
-# there (internal-external cross-validation): the nearest thing to a new hospital that one study can show. "All sites" is a
+# Where at least three sites of the manifest have ten patients of each outcome, the whole procedure is repeated without each
+# site and judged there (internal-external cross-validation): the nearest thing to a new hospital that one study can show. "All sites" is a
 # random-effects mean with the between-site SD (of the AUC on the logit scale); the last row is where a further hospital of
 # this kind would lie (95 % prediction interval), which with few sites is hardly known. With fewer sites the table is empty.
 

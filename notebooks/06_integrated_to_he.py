@@ -327,7 +327,7 @@ tables.save_table(run.folder, "instability_integrated", tables.instability_summa
 # %% [markdown]
 # ## Site by site
 #
-# As in notebook 05, where the manifest has at least three sites: the procedure repeated without each site and judged there.
+# As in notebook 05, where at least three sites have enough patients: the procedure repeated without each site and judged there.
 # The score is taken as it stands; where its networks were trained on patients of these sites, that part of the model is not
 # new to the site that is left out, and its performance in the table is too good.
 

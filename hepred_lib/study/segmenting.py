@@ -35,6 +35,7 @@ SEGMENTED, PAGE = "_segmentation.nii.gz", "_viewer.html"
 FIRST = ("scan", "file", "hematoma_detected", "hematoma_ml", "ventricles_ml", "abc2_ml")
 MEASURED = tuple(name for name in MARKERS if name != "volume_ml")
 COLUMNS = (*FIRST, *MEASURED, "warnings", "unread")
+COUNTS = ("hematoma_detected", "n_components")  # whole numbers, also where a scan has none
 
 FLAG_WORDS = {
     "brain_volume": f"the brain mask is outside {BRAIN_ML[0]:g}-{BRAIN_ML[1]:g} mL: look at the overview",
@@ -111,7 +112,7 @@ def segment_scans(scans: dict[str, Path], out: Path, *, device: torch.device | s
         write_overview(out / f"{name}.png", reading, lines)
         write_viewer(out / f"{name}{PAGE}", reading.patient, reading.prediction, name, found)
         rows.append({"scan": name, "file": str(path), **found, "warnings": "; ".join(found["warnings"]), "unread": ""})
-    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    table = pd.DataFrame(rows, columns=list(COLUMNS)).astype(dict.fromkeys(COUNTS, "Int64"))
     write_table(out / "segmentation.csv", table)
     return table
 

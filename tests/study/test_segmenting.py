@@ -73,7 +73,9 @@ def test_a_broken_file_stops_no_other_and_says_why(segmented):
     assert table["unread"].ne("").sum() == 1
     assert "broken.nii.gz" in table.loc["broken", "unread"]
     assert pd.read_csv(out / "segmentation.csv").columns.tolist() == list(COLUMNS)
-    assert len(pd.read_csv(out / "segmentation.csv")) == 3
+    written = pd.read_csv(out / "segmentation.csv", dtype=str)
+    assert len(written) == 3
+    assert written.loc[written["scan"].eq("head0"), ["hematoma_detected"]].eq("1").all(axis=None)
 
 
 def test_the_command_says_which_file_it_could_not_read(tmp_path, capsys, monkeypatch):
