@@ -201,7 +201,9 @@ pd.Series(parts, name="parameters").to_frame().assign(
 #
 # - **expansion**: ridge logistic regression of HE on the values that `readout` names. The findings are predicted
 #   descriptors, the log volumes, and the same descriptors *measured* inside the network's own segmentation. It is fitted on
-#   predicted segmentations, because new patients have no others.
+#   predicted segmentations, because new patients have no others. Its penalty is the strongest whose cross-validated loss is
+#   within one standard error of the least (Breiman et al. 1984): with few events a penalty that is too weak costs more than
+#   one that is too strong.
 # - **presence**: logistic regression of blood on the evidence of a slice and of its neighbours; adjacent slices help to
 #   identify the faint ends of a hematoma.
 #
