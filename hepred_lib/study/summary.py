@@ -266,7 +266,7 @@ def flow_table(table: pd.DataFrame, cohort: pd.DataFrame, excluded: pd.DataFrame
         ("included", "Included, with outcome", len(known), known["he"].sum()),
     ]
     parts = {split: known.loc[known["split"] == split, "he"] for split in ("development", "test")}
-    steps += [(split, words[split], len(he), he.sum()) for split, he in parts.items()]
+    steps += [(split, words[split], len(he), he.sum()) for split, he in parts.items() if len(he)]
     return pd.DataFrame(steps, columns=["step", "text", "n", "events"])
 
 

@@ -87,6 +87,10 @@ def test_the_boxes_of_the_flow_add_up():
     assert n["assessed"] == n["excluded"] + n["blood_free"] + n["without_outcome"] + n["included"] == 5
     assert n["included"] == n["development"] + n["test"] == 2
     assert summary.missing_outcomes(table).to_numpy().tolist() == [["no follow-up CT", 1]]
+    everybody_develops = table[reasons.eq("")].assign(split="development")
+    assert (
+        "test" not in summary.flow_table(table, everybody_develops, table.assign(reason="")[:0], folds=3)["step"].array
+    )
 
 
 def test_slices_that_can_be_called_either_way_are_left_out_and_of_one_kind_alone_nothing_is_told():
