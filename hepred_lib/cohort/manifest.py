@@ -363,7 +363,8 @@ def _require_both_classes(he: pd.Series, least: int, where: str) -> None:
         count = int((he == value).sum())
         if count < least:
             raise ManifestError(
-                f"{where} must hold at least {least} patients {words} expansion, got {count} of {he.notna().sum()}."
+                f"{where} must hold at least {least} patients {words} expansion, got {count} of {he.notna().sum()}; "
+                "folds and test_fraction (0 holds out nobody) decide how many are needed and how many it gets."
             )
 
 
