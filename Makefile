@@ -45,7 +45,7 @@ manifest: $(READY)  ## data_manifest.csv again, after a change of the simulation
 readme: $(READY)  ## the README's results table and docs/demo_results.json, from runs/demo
 	$(BIN)/python benchmarks/readme_results.py
 
-pretrained: $(READY)  ## the weights that come with the library once more: an hour
+pretrained: $(READY)  ## the weights that come with the library once more: half an hour
 	$(BIN)/python benchmarks/pretrained.py --out cohorts/pretrained --cores $(CORES)
 
 clean:  ## what studies wrote and simulated; not the environment
