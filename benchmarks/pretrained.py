@@ -59,7 +59,7 @@ def main() -> None:
     cohorts = [CohortSettings(options.seed, options.patients, test=FRESH)]
     cohorts.append(CohortSettings(options.seed + 1, options.pale, test=0, pale=1))
     ordinary, pale = (untold_heads(options.out / str(cohort.seed), cohort, cores=options.cores) for cohort in cohorts)
-    settings = TrainingSettings(epochs=options.epochs, expansion_weight=0.0, seed=options.seed)
+    settings = TrainingSettings(epochs=options.epochs, seed=options.seed)
     first = options.out / "first.safetensors"
     with timed(f"{len(ordinary) + len(pale)} heads, {options.epochs} epochs"):
         network, _ = train_fold(

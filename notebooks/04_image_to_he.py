@@ -367,8 +367,8 @@ by_reason.agg(["min", "median", "max"]).round(2)
 # %% [markdown]
 # ## Limits
 #
-# The score of a development patient comes from a network that has seen the labels of the other folds: a model stacked on it
-# is slightly optimistic in development, which cross-fitting cannot remove. The test patients are untouched. Reference
+# The score of a development patient comes from a read-out that has seen the outcomes of the other folds: a model stacked on
+# it is slightly optimistic in development, which cross-fitting cannot remove. The test patients are untouched. Reference
 # segmentations are taken as true, although readers differ. Agreement in test patients of one hospital says little about
 # scanners that the networks have never seen (notebook 08).
 #

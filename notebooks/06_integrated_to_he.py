@@ -99,8 +99,7 @@ assert len(x) == len(patients), "predictors and patients must be the same rows"
 # The bedside variables are chosen by the procedure of notebook 05, then the score is added. The score is not a
 # candidate in the selection, but it helps to impute what is missing; a variable may therefore be chosen here that was
 # not chosen there, or the other way round. As before, imputation and selection are repeated in every resample. The
-# network is not: training it again hundreds of times is out of reach, so the optimism below covers everything but the
-# network.
+# score is not: its networks and read-outs are taken as they are, so the optimism below covers everything but them.
 
 # %%
 how = {name: clinical_model["logistic"]["settings"][name] for name in ("criterion", "alpha")}
@@ -145,9 +144,10 @@ tables.save_table(run.folder, "univariable_multivariable_integrated", both)
 # again without each fold; and the share of the permutations whose score adds at least as much is the p value, which
 # cannot fall below 1 / (`n_permutations` + 1).
 #
-# The networks cannot be trained again for each permutation. The test therefore assumes that what they measure is hardly
-# tied to the outcomes of their training, which is likely for volume, density and shape and less so for deep features;
-# where the two values differ, the larger is the safer one.
+# The networks are not trained again for each permutation. With an `expansion_weight` of 0 in notebook 03 they need not be:
+# no outcome has taught them. With another weight the test assumes that what they measure is hardly tied to the outcomes
+# of their training, which is likely for volume, density and shape and less so for deep features; where the two values
+# differ, the larger is then the safer one.
 
 # %%
 numbers = [number for number in range(folds) if image_source == "scans"]
@@ -236,10 +236,10 @@ assert in_sample.notna().all() or not numbers, "every development patient must h
 # %% [markdown]
 # Compare the two rows, both before shrinkage. Their odds ratios are per standard deviation of the out-of-fold score in
 # these patients, which is not exactly 1: that of the first row differs a little from the one further up. The in-sample
-# score usually has the larger odds ratio and the larger apparent AUC, because networks remember labels. The cost shows in
-# the test patients, which no network has seen: a lower calibration slope, that is, probabilities which are more extreme
-# than they should be, from a regression that trusts the score too much. If the rows hardly differ, the networks have
-# memorized little, which is usual after short training.
+# score usually has the larger odds ratio and the larger apparent AUC, because read-outs, and networks that were trained
+# with an expansion loss, remember outcomes. The cost shows in the test patients, whom none has seen: a lower calibration
+# slope, that is, probabilities which are more extreme than they should be, from a regression that trusts the score too
+# much. If the rows hardly differ, little was memorized, which is usual for a read-out with a strong penalty.
 
 # %%
 unseen = (x[held], patients.loc[held, "he"].astype(int))
@@ -348,7 +348,7 @@ tables.save_table(run.folder, "penalized_integrated", penalized)
 # %% [markdown]
 # ## Limits
 #
-# The networks behind the out-of-fold scores have seen the labels of the other folds; cross-fitted probabilities of the
+# The read-outs behind the out-of-fold scores have seen the outcomes of the other folds; cross-fitted probabilities of the
 # integrated model are therefore slightly optimistic, and no correction here removes that. Final performance is assessed
 # in the test set. A gain over the clinical model is a gain over *these* bedside variables: where the baseline volume is
 # not among them (`radiological` in notebook 05), it contains what measuring the volume by hand would give.

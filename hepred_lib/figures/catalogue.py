@@ -108,8 +108,8 @@ FIGURES: dict[str, FigureSpec] = {
         says=images.window_words,
     ),
     "learning_curves": FigureSpec(
-        "Training losses by epoch, one line per fold: (a) all, and those of (b) segmentation, (c) presence and (d) "
-        "expansion.",
+        "Training losses by epoch, one line per fold: (a) all, and those of (b) segmentation, (c) presence, (d) "
+        "descriptors and, where outcomes taught the networks, (e) expansion.",
         images.learning_curves, DOUBLE_MM, 58, ("fold", "epoch", *images.LOSSES),
     ),
     "bland_altman": FigureSpec(

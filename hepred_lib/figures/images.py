@@ -419,7 +419,7 @@ LOSSES = {
     "loss": "Total loss",
     "loss_segmentation": "Segmentation loss",
     "loss_presence": "Presence loss",
-    "loss_expansion": "Expansion loss",
+    "loss_descriptors": "Descriptor loss",
 }
 FOLD_LINES = ("", (4, 1.5), (3, 1.25, 1.5, 1.25), (1, 1), (5, 1, 1, 1, 1, 1))
 FOLD_COLORS = ("black", BLUE, VERMILLION, GREY, PURPLE)
@@ -432,14 +432,16 @@ def learning_curves(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     ----------
     figure : matplotlib Figure or SubFigure
     table : DataFrame
-        One row an epoch of a fold: `fold`, `epoch`, `loss`, `loss_segmentation`, `loss_presence`, `loss_expansion`.
+        One row an epoch of a fold: `fold`, `epoch`, `loss`, `loss_segmentation`, `loss_presence`, `loss_descriptors`,
+        and `loss_expansion` where the outcomes taught the networks.
 
     Returns
     -------
     list of Axes
         One pair a loss.
     """
-    grid = panels(figure, len(LOSSES), columns=len(LOSSES))
+    drawn = LOSSES | ({"loss_expansion": "Expansion loss"} if "loss_expansion" in table else {})
+    grid = panels(figure, len(drawn), columns=len(drawn))
     table = table.assign(fold=table["fold"].map("fold {}".format))
     names = table["fold"].unique()
     palette, lines = (dict(zip(names, cycle(looks), strict=False)) for looks in (FOLD_COLORS, FOLD_LINES))
@@ -452,7 +454,7 @@ def learning_curves(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
         "estimator": None,
         "legend": False,
     }
-    for axes, (column, name) in zip(grid, LOSSES.items(), strict=True):
+    for axes, (column, name) in zip(grid, drawn.items(), strict=True):
         seaborn.lineplot(table, x="epoch", y=column, ax=axes, marker="o", markersize=2, markeredgewidth=0, **by_fold)
         axes.set(xlabel="Epoch", ylabel=name)
         axes.locator_params("x", integer=True)

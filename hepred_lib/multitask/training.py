@@ -97,7 +97,8 @@ class TrainingSettings:
     """The schedule, the weights of the joint loss, and how a step is shared out.
 
     The loss is outline + ``presence_weight`` x presence + ``expansion_weight`` x expansion + ``descriptor_weight`` x
-    descriptors. A step of ``patients_per_step`` is worked on by ``devices`` processes, each in ``accumulation`` parts.
+    descriptors. At an ``expansion_weight`` of 0 no outcome teaches the network, only its read-out. A step of
+    ``patients_per_step`` is worked on by ``devices`` processes, each in ``accumulation`` parts.
     """
 
     epochs: int = 16
@@ -105,7 +106,7 @@ class TrainingSettings:
     slices_per_patient: int = 6
     learning_rate: float = 2e-3
     weight_decay: float = 1e-2
-    expansion_weight: float = 0.3
+    expansion_weight: float = 0.0
     presence_weight: float = 0.3
     descriptor_weight: float = 0.2
     averaging: float = 0.99
@@ -131,7 +132,7 @@ class TrainedFold:
     network : MultitaskNetwork
         Trained and with its read-outs fitted, in evaluation mode.
     history : DataFrame
-        One row an epoch: :data:`LOSSES`.
+        One row an epoch: :data:`LOSSES`, without the expansion loss where its weight is 0.
     predictions : DataFrame
         One row per patient of the cohort: see :func:`hepred_lib.multitask.prediction.predict_cohort`, then ``fold`` and
         ``role``.
@@ -250,7 +251,8 @@ def train_fold(
             raise TrainingError(str(error).strip().splitlines()[-1]) from error
     # Resumed, where several trained it.
     state, history = _train(device, patients, network_settings, settings, checkpoint)
-    return state.average.eval(), pd.DataFrame(history)
+    untaught = [] if settings.expansion_weight else ["loss_expansion"]
+    return state.average.eval(), pd.DataFrame(history).drop(columns=untaught)
 
 
 def _train(

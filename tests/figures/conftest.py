@@ -100,7 +100,7 @@ def quality(scans=40):
 def learning_curves(folds=3, epochs=6):
     fold, epoch = (grid.ravel() for grid in np.meshgrid(np.arange(folds), np.arange(1, epochs + 1), indexing="ij"))
     loss = 1 / epoch + 0.05 * fold
-    parts = {"loss_segmentation": loss / 2, "loss_presence": loss / 4, "loss_expansion": loss / 4}
+    parts = {"loss_segmentation": loss / 2, "loss_presence": loss / 4, "loss_descriptors": loss / 4}
     return pd.DataFrame({"fold": fold, "epoch": epoch, "loss": loss} | parts)
 
 

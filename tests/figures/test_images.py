@@ -156,3 +156,5 @@ def test_each_loss_has_a_panel_and_each_fold_a_line_also_of_one_epoch(examples):
     assert figure.axes[0].get_ylabel() == "Total loss"
     assert [len(axes.lines) for axes in figure.axes] == [3, 3, 3, 3]
     assert {line.get_marker() for line in figure.axes[0].lines} == {"o"}
+    told = examples["learning_curves"].assign(loss_expansion=0.5)
+    assert draw("learning_curves", told).axes[-1].get_ylabel() == "Expansion loss"

@@ -19,7 +19,9 @@ from hepred_lib.multitask.training import CHECKED_EVERY, TrainingSettings, compl
 from tests.multitask.pretended import needs_backends, pretended_device
 
 CPU, CARD = torch.device("cpu"), torch.device("cuda", 0)
-SETTINGS = TrainingSettings(epochs=1, patients_per_step=5, slices_per_patient=2, precision="float32", fold=1)
+SETTINGS = TrainingSettings(
+    epochs=1, patients_per_step=5, slices_per_patient=2, precision="float32", fold=1, expansion_weight=0.3
+)
 
 
 @pytest.fixture

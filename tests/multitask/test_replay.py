@@ -16,7 +16,9 @@ from hepred_lib.multitask.replay import Replay
 from hepred_lib.multitask.training import TrainingSettings
 
 CPU = torch.device("cpu")
-SETTINGS = TrainingSettings(epochs=1, patients_per_step=2, slices_per_patient=2, precision="float32")
+SETTINGS = TrainingSettings(
+    epochs=1, patients_per_step=2, slices_per_patient=2, precision="float32", expansion_weight=0.3
+)
 
 
 class StandIn:

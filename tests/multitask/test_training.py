@@ -30,7 +30,7 @@ from hepred_lib.multitask.training import (
 )
 
 PIXEL_MM = 200 / 128
-SETTINGS = TrainingSettings(epochs=2, patients_per_step=5, slices_per_patient=3, averaging=0.9)
+SETTINGS = TrainingSettings(epochs=2, patients_per_step=5, slices_per_patient=3, averaging=0.9, expansion_weight=0.3)
 
 
 def train(patients, path, settings=SETTINGS):
@@ -87,6 +87,16 @@ def test_the_loss_falls_and_the_score_still_follows_the_features(patients, tmp_p
     for patient in patients[:3]:
         explanation = explain_patient(network, patient)
         assert explanation.activation.max() == pytest.approx(1.0), "no slope of the logit reaches the features"
+
+
+def test_without_an_expansion_weight_no_outcome_teaches_the_network(patients, tmp_path):
+    settings = dataclasses.replace(SETTINGS, epochs=1, expansion_weight=0.0)
+    others = [dataclasses.replace(patient, he=1.0 - patient.he) for patient in patients]
+    network, history = train(patients, tmp_path / "outcomes", settings)
+    assert same_weights(network, train(others, tmp_path / "others", settings)[0])
+    assert history.columns.tolist() == ["epoch", *(name for name in LOSSES if name != "loss_expansion")]
+    taught = dataclasses.replace(settings, expansion_weight=0.3)
+    assert not same_weights(train(patients, tmp_path / "3", taught)[0], train(others, tmp_path / "4", taught)[0])
 
 
 KILLED_WHILE_WRITING = """
