@@ -439,8 +439,7 @@ def judge(patients: pd.DataFrame, name: str, score: pd.Series, scores: dict[str,
     row = {"method": name, "n": len(y), "events": int(y.sum()), "auc": estimate.auc}
     row |= {"auc_low": estimate.low, "auc_high": estimate.high, "oracle_auc": auc(y, oracle)}
     row |= {"skill": found.skill, "skill_low": found.low, "skill_high": found.high}
-    p = patients.loc[rows, ORACLES["integrated"]].to_numpy()
-    expected, possible = expected_auc(own, p), expected_auc(oracle, p)
+    expected, possible = expected_auc(own, oracle), expected_auc(oracle, oracle)
     row |= {"expected_auc": expected, "expected_skill": (expected - 0.5) / (possible - 0.5)}
     row["auc_development"] = development_auc(patients, score)
     if name == "clinical" or name.startswith("integrated_"):
@@ -449,7 +448,7 @@ def judge(patients: pd.DataFrame, name: str, score: pd.Series, scores: dict[str,
         given = scores["integrated_oracle"].reindex(patients["patient_id"]).to_numpy()[rows]
         share = skill(y, own, given)
         row |= {"of_given_oracle": share.skill, "of_given_low": share.low, "of_given_high": share.high}
-        row["expected_of_given"] = (expected - 0.5) / (expected_auc(given, p) - 0.5)
+        row["expected_of_given"] = (expected - 0.5) / (expected_auc(given, oracle) - 0.5)
     return row
 
 

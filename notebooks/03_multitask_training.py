@@ -144,8 +144,8 @@ SVG(filename=PROJECT / "docs" / "network.svg", metadata={"figure": "network", "a
 #
 # The expansion loss is the paper's way to learn from outcomes: every layer does. Here its weight is 0, and outcomes teach
 # the last layer alone, further down. Features that have been shaped by a patient's outcome fit this patient better than
-# the next one, and the last layer, fitted to the same patients, trusts them too much: in simulated cohorts the score is
-# worse with the loss than without it. A weight of 0.3 brings it back.
+# the next one, and the last layer, fitted to the same patients, trusts them too much: in simulated cohorts the deep
+# features are worth less with the loss than without it, the findings no more. A weight of 0.3 brings it back.
 #
 # Each step sees a few slices of a few patients, newly drawn in each epoch. They are augmented as another scanner and
 # another position of the head would change them: flips, rotation, shear and scale; gain, offset, sharpness and noise of

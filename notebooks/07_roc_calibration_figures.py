@@ -372,7 +372,7 @@ show(run.folder, "oracle", drawing.oracle_table(test, judged, oracle).assign(**m
 # With few events an AUC depends largely on chance, which averages out where the simulation's probabilities replace the
 # outcomes: the *expected AUC*. The *expected skill* is the part of what can be known that a score finds, 0 for chance
 # and 1 for the best that its information allows: for the image and its read-outs (notebook 04), the bedside variables,
-# or both.
+# or both. The probabilities are those given this information; what else acts on growth is averaged over.
 
 # %%
 summary.expected_skill(test.merge(readouts, on="patient_id", validate="one_to_one"), known).round(3)

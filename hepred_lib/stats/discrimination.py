@@ -107,15 +107,16 @@ def auc(y: ArrayLike, score: ArrayLike) -> float:
 def expected_auc(score: ArrayLike, p: ArrayLike) -> float:
     """AUC of a score over all outcomes that patients with these probabilities could have had, ties counting one half.
 
-    In a simulation the probability of the outcome is known. Given it, outcome and score are independent, so that
-    weighing each pair of patients by the probability that the first has the outcome and the second has not leaves the
-    luck of one draw of outcomes out of a comparison.
+    In a simulation the probability of the outcome is known. Given what it is conditioned on, outcome and score are
+    independent, so that weighing each pair of patients by the probability that the first has the outcome and the second
+    has not leaves the luck of one draw of outcomes out of a comparison.
 
     Parameters
     ----------
     score : array_like, shape (n,)
     p : array_like, shape (n,)
-        Probability of the outcome given everything that acts on it.
+        Probability of the outcome given at least all that acts on both outcome and score. For a score of the image,
+        that given the image: whatever else acts on the outcome then averages out as well.
 
     Examples
     --------

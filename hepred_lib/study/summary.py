@@ -573,7 +573,7 @@ def expected_skill(rows: pd.DataFrame, truth: pd.DataFrame | None) -> pd.DataFra
     found = []
     for column, name in (models | readouts).items():
         if table[column].notna().all():
-            best = expected_auc(known[f"p_{name.split(',')[0]}"], known["p_integrated"])
-            own = expected_auc(table[column], known["p_integrated"])
+            p = known[f"p_{name.split(',')[0]}"]
+            own, best = expected_auc(table[column], p), expected_auc(p, p)
             found.append((name, own, best, (own - 0.5) / (best - 0.5)))
     return pd.DataFrame(found, columns=columns).set_index("score")
