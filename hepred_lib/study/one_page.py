@@ -14,7 +14,6 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 import numpy as np
-import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.image import imread
@@ -133,7 +132,7 @@ def printed(words: str) -> str:
     >>> printed("a  site\u202e of " + "x" * 200)[:20]
     'a site of xxxxxxxxxx'
     """
-    return " ".join(printable(pd.DataFrame({"text": words.split()}, dtype=object))["text"]) if words.split() else ""
+    return " ".join(printable({"text": np.array(words.split())})["text"])
 
 
 def read_picture(content: bytes) -> np.ndarray:

@@ -31,7 +31,7 @@ from jinja2 import Environment, Template, TemplateSyntaxError, UndefinedError
 
 from hepred_lib.cohort.expansion import DEFINITIONS
 from hepred_lib.cohort.predictors import predictor_frame, predictor_terms
-from hepred_lib.cohort.rules import COLUMNS
+from hepred_lib.cohort.rules import COLUMNS, count_of
 from hepred_lib.errors import StudyError
 from hepred_lib.figures.style import typeset
 from hepred_lib.literal import for_markdown, shortened
@@ -248,26 +248,28 @@ def write_report(run_folder: Path, out: Path | None = None) -> list[Path]:
         for path in written:
             write_bytes(path, page(files, path.stem).encode())
         for name in CHECKLISTS:
-            written += _write_checklist(files, name)
+            items = checklist(files, name)
+            shown, kept = files.out / "report" / f"{name}.md", files.out / "tables" / f"{name}.csv"
+            write_bytes(shown, page(files, "checklist", **_yaml(name) | {"items": items}).encode())
+            write_table(kept, items)
+            written += [shown, kept]
         return [*written, *print_tables(files.folder, out), *_write_summary(files)]
 
 
 def _write_summary(files: Files) -> list[Path]:
     """The one page for whoever supervises the study, for a browser and for paper."""
     shown, shown_on_paper = (files.out / "report" / name for name in SUMMARY)
-    words, pictures = _yaml("summary"), {}
+    words, pictures, inlined = _yaml("summary"), [], {}
     for name, what in words["pictures"].items():
         path = files.folder / files.file(f"figures/{name}.png")
         content = read_bytes(path)
         try:
-            pictures[what] = (content, read_picture(content))
+            pictures.append(read_picture(content))
         except NPZ_FAULTS as error:
             raise StudyError(damaged(path, error)) from error
-    one = summary(files, words, [pixels for _, pixels in pictures.values()])
-    inlined = {
-        what: {"share": pixels.shape[1] / pixels.shape[0], "png": base64.b64encode(content).decode()}
-        for what, (content, pixels) in pictures.items()
-    }
+        height, width, _ = pictures[-1].shape
+        inlined[what] = {"share": width / height, "png": base64.b64encode(content).decode()}
+    one = summary(files, words, pictures)
     page = templates(TEMPLATES, autoescape=True).get_template("summary.html.j2").render(page=one, pictures=inlined)
     write_bytes(shown, page.encode())
     write_bytes(shown_on_paper, pdf(one))
@@ -298,9 +300,10 @@ def summary(files: Files, words: Mapping[str, Any], pictures: Sequence[np.ndarra
         except AbsentError as reason:
             return printed(f"Not known: {reason}.")
 
-    def part(name: str) -> Part:
-        return Part(said(words[name]["heading"]), said(words[name]["text"]))
-
+    parts: dict[str, Any] = {
+        name: Part(said(words[name]["heading"]), said(words[name]["text"]))
+        for name in ("question", "patients", "models", "external", "verdict")
+    }
     table = tables.performance_table({name: files.results["models"][name].plain() for name in files.models})
     rows = table[["model", "auc", "sensitivity", "specificity", "calibration_slope"]].map(typeset)
     rows["model"] = rows["model"].str.capitalize()
@@ -308,25 +311,13 @@ def summary(files: Files, words: Mapping[str, Any], pictures: Sequence[np.ndarra
     return OnePage(
         title=said(words["title"]),
         simulated=said(words["simulated"]),
-        question=part("question"),
-        patients=part("patients"),
-        models=part("models"),
         table=[words["models"]["columns"], *rows.to_numpy().tolist()],
         pictures=pictures,
-        external=part("external"),
         cautions=Part(words["cautions"], words["no_caution"]),
         warnings=warnings[:MOST_WARNINGS],
-        verdict=part("verdict"),
         foot=said(words["foot"]),
+        **parts,
     )
-
-
-def _write_checklist(files: Files, name: str) -> list[Path]:
-    """The page of a checklist and its table as CSV."""
-    table, shown = checklist(files, name), files.out / "report" / f"{name}.md"
-    write_bytes(shown, page(files, "checklist", **_yaml(name) | {"items": table}).encode())
-    write_table(kept := files.out / "tables" / f"{name}.csv", table)
-    return [shown, kept]
 
 
 def page(files: Files, name: str, **more: Any) -> str:
@@ -440,7 +431,7 @@ def _environment(files: Files) -> Environment:
         **{name: files.json(f"{name}.json") for name in jsons},
         "model": lambda name: files.json(f"{name}_model.json"),
         **{name: getattr(files, name) for name in ("file", "section", "table", "table_if_any", "record", "has")},
-        **{"require": _require, "counted": tables.counted, "characteristics": characteristics},
+        **{"require": _require, "counted": count_of, "characteristics": characteristics},
         "printed": lambda model: tables.performance_table({"": model.plain()}).iloc[0],
         **{make.__name__: partial(make, files) for make in (performance, needed_patients)},
         **{"columns": COLUMNS, "definitions": DEFINITIONS, "notebooks": NOTEBOOKS, "statuses": STATUSES},
@@ -530,18 +521,14 @@ def needed_patients(files: Files) -> SimpleNamespace:
     n = files.results["n"]
     share = (n["he_development"] + n["he_test"]) / n["patients"]
     _require(0 < share < 1, "results.json has no patients of both outcomes")
-    parameters = _parameters(files)
+    candidates, cohort = files.json("clinical_model.json")["candidates"], files.table("cohort.csv", "split", "he")
+    x = predictor_frame(cohort[cohort["split"].eq("development") & cohort["he"].notna()], candidates)
+    # Of a place a level less one, of a spline two.
+    parameters = candidate_parameters(x, predictor_terms(candidates))
     auc = files.record("01_cohort")["parameters"]["expected_auc"]
     development = riley_minimum(parameters, share, cox_snell_r2_from_auc(auc, share)).n
     test = external_minimum(share, auc).n
     return SimpleNamespace(development=development, test=test, parameters=parameters, auc=auc)
-
-
-def _parameters(files: Files) -> int:
-    """Parameters among which the clinical model was selected: of a place a level less one, of a spline two."""
-    candidates, cohort = files.json("clinical_model.json")["candidates"], files.table("cohort.csv", "split", "he")
-    x = predictor_frame(cohort[cohort["split"].eq("development") & cohort["he"].notna()], candidates)
-    return candidate_parameters(x, predictor_terms(candidates))
 
 
 def by_reading(judged: Known) -> dict[str, list[str]]:

@@ -92,17 +92,6 @@ def listed(words: Sequence[str]) -> str:
     return f"{first} and {last}" if first else last
 
 
-def counted(number: int, noun: str) -> str:
-    """A number with its noun, in the plural where it is not one.
-
-    Examples
-    --------
-    >>> counted(1, "event"), counted(12, "event")
-    ('1 event', '12 events')
-    """
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
 def percent(share: float, digits: int = 1) -> str:
     """A share in per cent.
 
@@ -232,9 +221,7 @@ def _number(value: float, digits: int) -> str:
         return "yes" if value else "no"
     if pd.isna(value):
         return NOT_ESTIMABLE
-    if np.isinf(value):
-        return "infinite" if value > 0 else "-infinite"
-    return f"{value:g}" if value == round(value) else f"{value:.{digits}f}"
+    return f"{value + 0.0:g}" if np.isfinite(value) and value == round(value) else _written(value, digits)
 
 
 def coded_label(name: str) -> str:
@@ -378,15 +365,7 @@ def units(model: DevelopedModel) -> dict[str, str]:
     known = dict(zip(model.imputer.coding.names, model.imputer.knots, strict=True))
     # A column of the study's own has no unit that we know; values of a 0/1 column have no knots.
     others = {name: "1 if present, else 0" if known.get(name) is None else "per unit" for name in model.names}
-    return {name: _counted(name, model.curves) or _unit(name, {}) or other for name, other in others.items()}
-
-
-def _unit(name: str, curves: Mapping[str, Sequence[float]]) -> str:
-    if split_term(name)[0] == SPLINE:
-        unit = predictor_unit(split_term(name)[1]).removeprefix("per ")
-        words = f"{curves[name][-1]:.3g} against {curves[name][0]:.3g}" if name in curves else ""
-        return words if unit in ("", "point", "unit") else f"{words} {unit}".strip() if words else ""
-    return "" if "[" in name else predictor_unit(name)
+    return {name: _counted(name, model.curves) or predictor_unit(name) or other for name, other in others.items()}
 
 
 def _counted(name: str, curves: Mapping[str, Sequence[float]]) -> str:
@@ -399,13 +378,15 @@ def _counted(name: str, curves: Mapping[str, Sequence[float]]) -> str:
 
 def _step_words(name: str, step: float, curves: Mapping[str, Sequence[float]] = NO_CURVES) -> str:
     """A coded column and the step that its odds ratio is for: "Systolic pressure, per 10 mmHg"."""
-    unit = _unit(name, curves).removeprefix("per ")
-    if not unit:
+    form, column = split_term(name)
+    unit = predictor_unit(column if form == SPLINE else name).removeprefix("per ")
+    if form == SPLINE and name in curves:
+        ends = f"{curves[name][-1]:.3g} against {curves[name][0]:.3g}"
+        return f"{coded_label(name)}, {ends}{'' if unit in ('', 'point', 'unit') else f' {unit}'}"
+    if form == SPLINE or not unit:
         return coded_label(name)
-    if split_term(name)[0]:
-        return f"{coded_label(name)}, {'per ' * (unit == 'doubling')}{unit}"
     several = f"{step:g} {'× ' * unit.startswith('10')}{unit}{'s' * (unit == 'point')}"
-    return f"{coded_label(name)}, per {unit if step == 1 else several}"
+    return f"{coded_label(name)}, per {unit if step == 1 or form == LOG else several}"
 
 
 def performance_table(models: Mapping[str, Any]) -> pd.DataFrame:
@@ -424,9 +405,8 @@ def calibration_figures(models: Mapping[str, Any]) -> pd.DataFrame:
     records = []
     for name, found in models.items():
         cells = {words: with_interval(found.get(key), found.get(f"{key}_ci")) for words, key in CALIBRATION.items()}
-        records.append(
-            {"model": name, "events": found.get("n_events")} | cells | {"reading": calibration_reading(found)}
-        )
+        cells["reading"] = calibration_reading(found)
+        records.append({"model": name, "events": found.get("n_events"), **cells})
     return pd.DataFrame(records, columns=["model", "events", *CALIBRATION, "reading"])
 
 
@@ -447,8 +427,7 @@ def updating_table(models: Mapping[str, Any], updates: Mapping[str, Any]) -> pd.
         line = {column: found["update"][key] for key, column in words.items()}
         versions = {"frozen": (models[name], unchanged), "updated": (found["cross_validated"], line)}
         for version, (judged, cells) in versions.items():
-            row = calibration_figures({name: judged}).drop(columns="events")
-            parts.append(row.assign(version=version, **cells))
+            parts.append(calibration_figures({name: judged}).assign(version=version, **cells))
     order = ["model", "version", *words.values(), *CALIBRATION, "reading"]
     return pd.concat(parts, ignore_index=True).reindex(columns=order) if parts else pd.DataFrame(columns=order)
 
@@ -534,12 +513,10 @@ def stacked(tables: Mapping[tuple[str, str], pd.DataFrame]) -> pd.DataFrame:
 
 def bedside_table(scores: Mapping[str, Any]) -> pd.DataFrame:
     """AUC of the published bedside scores with the number of patients behind each, NaN where it cannot be judged."""
-    figures = ["auc", "auc_low", "auc_high"]
     names = [name.replace("_", "-") if "_" in name else name.upper() for name in scores]
-    rows = [(found["n"], *_with_limits(found, "auc")) for found in scores.values()]
-    table = pd.DataFrame(rows, columns=["n", *figures]).astype(dict.fromkeys(figures, float))
-    table.insert(0, "score", names)
-    return table
+    rows = [(name, found["n"], *_with_limits(found, "auc")) for name, found in zip(names, scores.values(), strict=True)]
+    figures = ["auc", "auc_low", "auc_high"]
+    return pd.DataFrame(rows, columns=["score", "n", *figures]).astype(dict.fromkeys(figures, float))
 
 
 def paper_comparison(models: Mapping[str, Any], *, n: int, events: int, simulated: bool) -> pd.DataFrame:

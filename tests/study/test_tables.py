@@ -17,6 +17,12 @@ def test_an_estimate_without_a_known_limit_stands_alone_and_an_endless_interval_
     assert [p_value(p) for p in (0.0494, 0.0011, 0.0009)] == ["0.049", "0.001", "<0.001"]
 
 
+def test_a_number_without_limits_has_no_negative_zero_and_is_written_as_one_with_limits():
+    numbers = [-0.001, -0.0, -0.25, np.inf, -np.inf, 12.0, 1234567.5]
+    shown = tables.as_printed(pd.DataFrame({"z": numbers}))["z"].tolist()
+    assert shown == ["0.00", "0", "-0.25", "infinite", "-infinite", "12", with_interval(1234567.5, None)]
+
+
 @pytest.fixture
 def table():
     table = pd.DataFrame({"group": ["female", None], "n": [47, 60], "auc": [0.8123456, np.nan]})
