@@ -124,18 +124,16 @@ def keep_cases(
     from hepred_lib.multitask.data import load_patients
     from hepred_lib.multitask.prediction import in_threads, predict_ensemble
 
-    def keep(chosen: tuple[Any, Patient]) -> dict[str, Any]:
+    def keep(chosen: tuple[Any, Patient]) -> tuple[float, str]:
         row, patient = chosen
         networks = reader.networks if row.fold < 0 else (reader.networks[int(row.fold)],)
         case = case_of(patient, predict_ensemble(networks, patient)[0])
         write_figure_data(folder / "cases", row.patient_id, case)
-        record = {"patient_id": row.patient_id, "reason": row.reason, "dice": row.dice, "dice_on": "scan"}
         if np.isnan(row.dice) and patient.has_mask:
-            record |= {"dice": dice(case["masks"] & 1 > 0, case["masks"] & 2 > 0), "dice_on": "slices"}
-        record |= {"reference_ml": row.reference_ml, "predicted_ml": row.predicted_ml}
-        return record | {"simulated": int(are_simulated([row.patient_id]))}
+            return dice(case["masks"] & 1 > 0, case["masks"] & 2 > 0), "slices"
+        return row.dice, "scan"
 
-    kept = []
+    table = pd.DataFrame(columns=list(COLUMNS))
     if reader.networks and number:
         quality = read_quality(folder / "slices")
         references = quality["mask_ml"].where(quality["has_mask"].eq(1)).rename("reference_ml")
@@ -147,9 +145,11 @@ def keep_cases(
         rows = chosen.merge(scored, on="patient_id", validate="one_to_one")
         stored = load_patients(folder / "slices", rows[["patient_id", "he"]], quality)
         kept = list(in_threads(keep, list(zip(rows.itertuples(), stored, strict=True)), desc="cases", unit="case"))
-    table = pd.DataFrame(kept, columns=list(COLUMNS))
+        rows[["dice", "dice_on"]] = pd.DataFrame(kept, columns=["dice", "dice_on"])
+        rows["simulated"] = [int(are_simulated([name])) for name in rows["patient_id"]]
+        table = rows[list(COLUMNS)]
     write_table(folder / "cases" / "cases.csv", table)
-    for path in set((folder / "cases").glob("*.npz")) - {folder / "cases" / f"{row['patient_id']}.npz" for row in kept}:
+    for path in [path for path in (folder / "cases").glob("*.npz") if path.stem not in set(table["patient_id"])]:
         path.unlink()
     return table
 
@@ -204,7 +204,7 @@ def write_viewer(path: Path, patient: Patient, prediction: Prediction, title: st
     known = dict(_worded(name, value) for name, value in numbers.items() if value is not None)
     shown = _described("case", title, known, case) | {"data": packed(case)}
     script = (TEMPLATES / "cases.js").read_text(encoding="utf-8")
-    write_bytes(path, _page([shown], _present([case]), script=script, title=title).encode())
+    write_bytes(path, _page([shown], [case], script=script, title=title).encode())
 
 
 def write_site_cases(
@@ -247,7 +247,7 @@ def write_site_cases(
         shown[name] = _described(key, name if patients else f"Case {number}", _words(row), case)
     write_bytes(static / "cases.js", (TEMPLATES / "cases.js").read_bytes())
     plots = _plots(everyone, shown, results)
-    return {"refusal": "", "html": _page([*shown.values()], _present([arrays[name] for name in shown]), plots=plots)}
+    return {"refusal": "", "html": _page([*shown.values()], [arrays[name] for name in shown], plots=plots)}
 
 
 class _Scale(NamedTuple):
@@ -328,12 +328,6 @@ def _described(key: str, name: str, numbers: Mapping[str, str], case: Mapping[st
     return {"key": key, "name": name, "numbers": dict(numbers), "start": start, **size}
 
 
-def _present(cases: Sequence[Mapping[str, np.ndarray]]) -> list[dict[str, Any]]:
-    """The outlines that any of the cases has."""
-    bits = np.bitwise_or.reduce([np.bitwise_or.reduce(case["masks"], axis=None) for case in cases])
-    return [kind for kind in OUTLINES if kind["bit"] & bits]
-
-
 def _plots(everyone: pd.DataFrame, shown: Mapping[str, Any], results: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The plots of the page, the cases among all patients: DL score and risk by outcome, Dice by volume."""
     table = everyone.set_index("patient_id")
@@ -373,11 +367,13 @@ def _plot(
     }
 
 
-def _page(cases: Sequence[Mapping[str, Any]], outlines: Sequence[Mapping[str, Any]], **values: Any) -> str:
+def _page(cases: list[dict[str, Any]], arrays: Sequence[Mapping[str, np.ndarray]], **values: Any) -> str:
     """The viewer, filled: part of a page of the site, or with ``script`` a page of its own."""
     environment = templates(TEMPLATES, autoescape=True)
     environment.policies["json.dumps_kwargs"] = {"sort_keys": False}
-    content = {"cases": list(cases), "outlines": list(outlines), "offset": HU_OFFSET}
+    bits = np.bitwise_or.reduce([np.bitwise_or.reduce(case["masks"], axis=None) for case in arrays])
+    outlines = [kind for kind in OUTLINES if kind["bit"] & bits]  # that any of the cases has
+    content = {"cases": cases, "outlines": outlines, "offset": HU_OFFSET}
     return environment.get_template("viewer.html.j2").render(
         {"script": None, "title": "Cases", "plots": [], **values, **content, "content": content}
     )

@@ -142,11 +142,11 @@ def write_source(
 def _write_extras(run: Path, static: Path, chapter: dict[str, Any], *, data: bool) -> None:
     """Write the chapter to download, its first figure as a small picture, and the data behind its figures.
 
-    The chapter gets `thumbnail`, whether there is a picture, and `data`, the files behind its figures by label.
+    The chapter gets `data`, the files behind its figures by label.
     """
     text = nbformat.writes(chapter["notebook"])  # what single patients are left out of
     write_bytes(static / "notebooks" / f"{chapter['name']}.ipynb", f"{text}\n".encode())
-    chapter |= {"thumbnail": chapter["picture"] is not None, "data": {}}
+    chapter["data"] = {}
     if chapter["picture"] is not None:
         write_bytes(static / "thumbnails" / f"{chapter['name']}.png", _small(chapter["picture"]))
     for label in chapter["figures"] if data else ():
