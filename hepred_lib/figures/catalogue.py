@@ -169,13 +169,15 @@ FIGURES: dict[str, FigureSpec] = {
     "calibration": FigureSpec(
         "Calibration: observed against predicted probability, smoothed with a 95 % band (with fewer than 20 events in "
         "groups of equal size, with exact 95 % intervals), over the distribution of the predictions; dotted: ideal.",
-        performance.calibration, performance.calibration_width_mm, performance.calibration_height_mm,
+        performance.calibration, lambda table: SINGLE_MM if table["model"].nunique() < 2 else DOUBLE_MM,
+        lambda table: 100 if table["model"].nunique() < 3 else 96,  # panels are square: three are smaller than two
         (*_MODEL, "kind", "p", "observed", "low", "high", "y"),
     ),
     "decision_curve": FigureSpec(
         "Decision curves: (a) net benefit against the threshold probability, and (b), where there are two models, the "
         "difference between them with its pointwise 95 % band.",
-        performance.decision_curve, performance.decision_width_mm, 78,
+        performance.decision_curve,
+        lambda table: DOUBLE_MM if table["model"].eq(performance.DIFFERENCE).any() else SINGLE_MM, 78,
         (*_MODEL, "threshold", "net_benefit", "low", "high"),
     ),
     "nomogram": FigureSpec(

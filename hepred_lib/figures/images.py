@@ -264,10 +264,12 @@ def show_slice(
     _bar(axes, frame, bar_mm)
 
 
-def _image(axes: Axes, hu: np.ndarray, *, pixel_mm: float, window: Sequence[float] | np.ndarray) -> None:
-    height_mm, width_mm = np.array(hu.shape) * pixel_mm
-    extent, low, high = (0, width_mm, 0, height_mm), window[0] - window[1] / 2, window[0] + window[1] / 2
-    axes.imshow(hu[:, ::-1], origin="lower", extent=extent, vmin=low, vmax=high, interpolation="bilinear")
+def _image(
+    axes: Axes, values: np.ndarray, *, pixel_mm: float, window: Sequence[float] | np.ndarray, **look: Any
+) -> AxesImage:
+    height_mm, width_mm = np.array(values.shape) * pixel_mm
+    look |= {"vmin": window[0] - window[1] / 2, "vmax": window[0] + window[1] / 2, "interpolation": "bilinear"}
+    return axes.imshow(values[:, ::-1], origin="lower", extent=(0, width_mm, 0, height_mm), **look)
 
 
 def _bar(axes: Axes, frame: tuple[float, ...], bar_mm: float) -> None:
@@ -357,7 +359,8 @@ def activation(figure: FigureBase, arrays: Arrays) -> list[Axes]:
         upper.set_title(str(arrays["titles"][i]), loc="center", pad=2)
         part = part_of_interest([predicted, active], pixels_mm[i], frame) or _square(frame)
         show_part(middle, hu, part, **look)
-        shade = _overlay(middle, active, pixel_mm=pixels_mm[i])
+        shade = _image(middle, active, pixel_mm=pixels_mm[i], window=(0.5, 1.0), cmap=HEAT)
+        middle.set(xlim=part[:2], ylim=part[2:])  # an image widens the axes to all of it
         outline(middle, [(predicted, PREDICTED), (active, HALF)], pixel_mm=pixels_mm[i])
         upper.add_patch(Rectangle((part[0], part[2]), part[1] - part[0], part[3] - part[2], fill=False, **THIN))
         _bars(lower, arrays["share"][i], shown=int(arrays["shown"][i]))
@@ -394,15 +397,6 @@ def _square(frame: tuple[float, ...]) -> tuple[float, ...]:
     left, right, bottom, top = frame
     half = min(right - left, top - bottom) / 2
     return (left + right) / 2 - half, (left + right) / 2 + half, (bottom + top) / 2 - half, (bottom + top) / 2 + half
-
-
-def _overlay(axes: Axes, activation: np.ndarray, *, pixel_mm: float) -> AxesImage:
-    height_mm, width_mm = np.array(activation.shape) * pixel_mm
-    look: dict[str, Any] = {"cmap": HEAT, "vmin": 0, "vmax": 1, "interpolation": "bilinear"}
-    limits = axes.get_xlim(), axes.get_ylim()
-    image = axes.imshow(activation[:, ::-1], origin="lower", extent=(0, width_mm, 0, height_mm), **look)
-    axes.set(xlim=limits[0], ylim=limits[1])
-    return image
 
 
 def _bars(axes: Axes, weights: np.ndarray, *, shown: int) -> None:

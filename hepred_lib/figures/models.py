@@ -9,7 +9,6 @@ import seaborn
 from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, NullLocator
 
 from hepred_lib.figures.style import (
     BLUE,
@@ -219,8 +218,8 @@ def odds_ratios(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     low, high = axes.get_xlim()
     inside = [[tick for tick in ticks if low <= tick <= high] for ticks in RATIO_TICKS]
     ticks = next((ticks for ticks in inside if len(ticks) <= MOST_TICKS), inside[-1])
-    axes.xaxis.set_major_locator(FixedLocator(ticks))
-    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xticks(ticks)
+    axes.minorticks_off()
     return [axes]
 
 
@@ -318,9 +317,8 @@ def inclusion_frequency(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
         One pair of axes.
     """
     axes = figure.subplots()
-    kinds = table["kind"] if "kind" in table else pd.Series("", index=table.index)
-    for place, (row, kind) in enumerate(zip(table.itertuples(), kinds, strict=True)):
-        name, color = KINDS.get(kind, ("", "black"))
+    for place, row in enumerate(table.itertuples()):
+        name, color = KINDS.get(getattr(row, "kind", ""), ("", "black"))
         axes.plot([row.low, row.high], [place, place], color=color, linewidth=0.9)
         face = color if row.selected else "white"
         axes.plot(row.frequency, place, "o", color=color, markerfacecolor=face, clip_on=False)

@@ -12,13 +12,11 @@ from matplotlib.patches import Patch, Rectangle
 
 from hepred_lib.figures.style import (
     BLUE,
-    DOUBLE_MM,
     GREY,
     GUIDE,
     MODELS,
     ORANGE,
     OUTCOMES,
-    SINGLE_MM,
     VERMILLION,
     LineStyle,
     band,
@@ -32,6 +30,7 @@ from hepred_lib.figures.style import (
     line_styles,
     model_label,
     p_text,
+    panels,
     sample_size,
     say_right,
 )
@@ -249,16 +248,6 @@ def calibration(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     return list(grid.T.flat)
 
 
-def calibration_width_mm(table: pd.DataFrame) -> float:
-    """Return the width in mm: one column of a page for one model, two for more."""
-    return SINGLE_MM if table["model"].nunique() < 2 else DOUBLE_MM
-
-
-def calibration_height_mm(table: pd.DataFrame) -> float:
-    """Return the height in mm: panels are square, and three beside each other are smaller than two."""
-    return 100 if table["model"].nunique() < 3 else 96
-
-
 def _curve(axes: Axes, rows: pd.DataFrame, *, style: LineStyle) -> None:
     rows = rows.sort_values("p")
     axes.plot([0, 1], [0, 1], **GUIDE)
@@ -330,11 +319,6 @@ def decision_curve(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     letters(grid)
     legend_below(figure, handles, columns=len(handles) if len(compared) else 2)
     return list(grid)
-
-
-def decision_width_mm(table: pd.DataFrame) -> float:
-    """Return the width in mm: two columns of a page where a difference has a panel of its own."""
-    return DOUBLE_MM if table["model"].eq(DIFFERENCE).any() else SINGLE_MM
 
 
 def _per_hundred(axes: Axes, rows: pd.DataFrame, style: LineStyle) -> None:
@@ -592,13 +576,6 @@ PREDICTED_MEAN: dict[str, Any] = {"marker": "D", "markersize": 7, "markerfacecol
 
 # The true model of a simulated cohort
 
-TITLES = {
-    "label": "Label and growth",
-    "parts": "Parts of the logit",
-    "roc": "Best achievable ROC curves",
-    "calibration": "Calibration of the oracles",
-}
-
 
 def truth(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     """Draw the label's noise by volume, the two parts of the logit, and the oracles' ROC and calibration.
@@ -615,17 +592,14 @@ def truth(figure: FigureBase, table: pd.DataFrame) -> list[Axes]:
     list of Axes
         One a panel that has rows, two in a row.
     """
-    drawn = {name: rows for name, rows in table.groupby("panel") if len(rows)}
-    names = [name for name in TITLES if name in drawn]
-    grid = figure.subplots(-(-len(names) // 2), 2, squeeze=False)
-    for spare in grid.flat[len(names) :]:
-        spare.set_axis_off()
-    axes = dict(zip(names, grid.flat, strict=False))
-    for name, place in axes.items():
-        PANELS_TRUTH[name](place, drawn[name])
-        place.set_title(TITLES[name])
-    letters(axes.values())
-    return list(axes.values())
+    names = [name for name in TRUTH_PANELS if name in set(table["panel"])]
+    grid = panels(figure, len(names), columns=2)
+    for axes, name in zip(grid, names, strict=True):
+        title, drawn = TRUTH_PANELS[name]
+        drawn(axes, table[table["panel"] == name])
+        axes.set_title(title)
+    letters(grid)
+    return grid
 
 
 def _label(axes: Axes, rows: pd.DataFrame) -> None:
@@ -672,7 +646,12 @@ def _calibration(axes: Axes, rows: pd.DataFrame) -> None:
     axes.legend(loc="upper left", handlelength=1)
 
 
-PANELS_TRUTH = {"label": _label, "parts": _parts, "roc": _roc, "calibration": _calibration}
+TRUTH_PANELS = {
+    "label": ("Label and growth", _label),
+    "parts": ("Parts of the logit", _parts),
+    "roc": ("Best achievable ROC curves", _roc),
+    "calibration": ("Calibration of the oracles", _calibration),
+}
 
 
 # Forest of pooled runs: sites, and their summary
