@@ -110,14 +110,10 @@ def variance_inflation(x: pd.DataFrame) -> pd.DataFrame:
         raise ValueError("x must have at least one column, got none.")
     rows, _, _ = standardize(coding.matrix(x))
     correlation = np.corrcoef(rows[1:]).reshape(len(rows) - 1, -1)
-    place = {coded: row for row, coded in enumerate(coding.names)}
     found = []
     for name, block in coding.blocks.items():
-        inside = np.isin(np.arange(len(correlation)), [place[coded] for coded in block])
-        factor = _generalized_factor(correlation, inside)
-        found.append(
-            {"predictor": name, "df": len(block), "gvif": factor, "per_df": factor ** (1 / (2 * max(len(block), 1)))}
-        )
+        factor = _generalized_factor(correlation, np.isin(coding.names, block))
+        found.append((name, len(block), factor, factor ** (1 / (2 * max(len(block), 1)))))
     return pd.DataFrame(found, columns=["predictor", "df", "gvif", "per_df"])
 
 

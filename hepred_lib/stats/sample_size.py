@@ -64,7 +64,7 @@ def riley_minimum(n_parameters: int, prevalence: float, cox_snell_r2: float, shr
     """
     k = checks.at_least(n_parameters, "n_parameters", 1)
     checks.between(prevalence, "prevalence", 0, 1)
-    largest = _largest_r2(prevalence)
+    largest = float(-np.expm1(2 * _null_log_likelihood(prevalence)))
     r2 = checks.between(cox_snell_r2, "cox_snell_r2", 0, largest)
     checks.between(shrinkage, "shrinkage", r2, 1)
     by_criterion = (
@@ -256,10 +256,6 @@ def _n_for_auc(prevalence: float, auc: float, error: float) -> int:
 
 def _n_for_shrinkage(k: int, r2: float, shrinkage: float) -> int:
     return _whole(k / ((shrinkage - 1) * np.log1p(-r2 / shrinkage)))
-
-
-def _largest_r2(prevalence: float) -> float:
-    return float(-np.expm1(2 * _null_log_likelihood(prevalence)))
 
 
 def _null_log_likelihood(prevalence: float) -> float:

@@ -29,16 +29,13 @@ MIN_SITES = 3
 LIMITS = {"": "estimate", "_low": "low", "_high": "high"}
 PREDICTION = {"": "estimate", "_low": "prediction_low", "_high": "prediction_high"}
 FURTHER = "a further site"
-FIGURES = (
-    *("auc", "auc_low", "auc_high", "slope", "slope_low", "slope_high"),
-    *("in_the_large", "in_the_large_low", "in_the_large_high"),
-)
 # The scale on which each is summarized over sites, and the way back.
 MEASURES: dict[str, tuple[Any, Any]] = {
     "auc": (logit, expit),
     "slope": (np.asarray, np.asarray),
     "in_the_large": (np.asarray, np.asarray),
 }
+FIGURES = tuple(f"{name}{end}" for name in MEASURES for end in LIMITS)
 
 
 def subgroup_performance(y: ArrayLike, p: ArrayLike, group: ArrayLike) -> pd.DataFrame:
