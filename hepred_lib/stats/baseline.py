@@ -29,14 +29,13 @@ class Contrast:
     tested: bool = False
 
 
-def cumulative_distribution(values: ArrayLike, level: float = 0.95) -> pd.DataFrame:
-    """Cumulative proportion of a sample at each of its distinct values, with Wilson's interval.
+def cumulative_distribution(values: ArrayLike) -> pd.DataFrame:
+    """Cumulative proportion of a sample at each of its distinct values, with Wilson's 95 % interval.
 
     Parameters
     ----------
     values : array_like
         Finite numbers, one a patient.
-    level : float
 
     Returns
     -------
@@ -58,7 +57,7 @@ def cumulative_distribution(values: ArrayLike, level: float = 0.95) -> pd.DataFr
         raise ValueError(f"values must be finite numbers, at least one, got {sample.ravel()[:5].tolist()}.")
     distinct, counts = np.unique(sample, return_counts=True)
     reached = counts.cumsum()
-    low, high = wilson_interval(reached, len(sample), level)
+    low, high = wilson_interval(reached, len(sample))
     return pd.DataFrame(
         {"value": distinct, "proportion": reached / len(sample), "low": low, "high": high, "n": len(sample)}
     )

@@ -185,11 +185,11 @@ def brier_interval(y: ArrayLike, p: ArrayLike) -> tuple[float, float]:
     return float(max(squared.mean() - reach, 0.0)), float(squared.mean() + reach)
 
 
-def ici_interval(y: ArrayLike, p: ArrayLike, *, n_resamples: int = 200, seed: int = 0) -> tuple[float, float]:
-    """95 % percentile interval of the ICI over bootstrap resamples of patients, stratified by outcome.
+def ici_interval(y: ArrayLike, p: ArrayLike) -> tuple[float, float]:
+    """95 % percentile interval of the ICI over 200 bootstrap resamples of patients, stratified by outcome.
 
-    A distance cannot be negative, so that the interval of a calibrated model does not reach 0, and in small samples
-    lies above the ICI that a large one would show.
+    They are the same in every call. A distance cannot be negative, so that the interval of a calibrated model does not
+    reach 0, and in small samples lies above the ICI that a large one would show.
 
     Raises
     ------
@@ -197,7 +197,7 @@ def ici_interval(y: ArrayLike, p: ArrayLike, *, n_resamples: int = 200, seed: in
         As `calibrate`.
     """
     y, p = checks.outcome_and_risk(y, p)
-    drawn = bootstrap_indices(y, n_resamples, np.random.default_rng(seed))
+    drawn = bootstrap_indices(y, 200, np.random.default_rng(0))
     found = np.array([np.abs(_smooth(y[rows], p[rows]) - p[rows]).mean() for rows in drawn])
     return percentile_interval(found) if np.isfinite(found).all() else (float("nan"), float("nan"))
 

@@ -118,13 +118,13 @@ def decision_curve(y: ArrayLike, predictions: Mapping[str, ArrayLike], threshold
             f"predictions must not name a model {' or '.join(sorted(reserved))}: that is a reference line."
         )
     thresholds = checks.strictly_inside(thresholds, "thresholds")
-    checked = {name: checks.outcome_and_probability(y, p, name) for name, p in predictions.items()}
+    checked = {name: checks.outcome_and_probability(y, p, name)[1] for name, p in predictions.items()}
     outcome = checks.outcome(y)
     # Treating everybody is a model that is always sure, treating nobody one that never reaches a threshold.
-    checked |= {"all": (outcome, np.ones(outcome.size)), "none": (outcome, np.zeros(outcome.size))}
+    checked |= {"all": np.ones(outcome.size), "none": np.zeros(outcome.size)}
     nobody = np.zeros((outcome.size, thresholds.size), dtype=bool)
     curves = []
-    for name, (_, p) in checked.items():
+    for name, p in checked.items():
         value, low, high = _difference(outcome, p[:, None] >= thresholds, nobody, thresholds)
         if name == "none":
             low, high = value, value
@@ -172,20 +172,20 @@ def net_reclassification(
     p_old: ArrayLike,
     p_new: ArrayLike,
     *,
-    thresholds: ArrayLike | None = None,
+    thresholds: ArrayLike,
     n_resamples: int,
     rng: np.random.Generator,
 ) -> dict[str, float]:
     """Net reclassification improvement of new over old probabilities; read the module's caution first.
 
-    With thresholds, a patient moves when the risk category changes; without, whenever the probability does.
+    A patient moves when the risk category changes.
 
     Parameters
     ----------
     y : array_like of 0 and 1, shape (n,)
     p_old, p_new : array_like, shape (n,)
         Predicted probabilities of the same patients.
-    thresholds : array_like, optional
+    thresholds : array_like
         Boundaries between risk categories, strictly between 0 and 1; a patient at one belongs above.
     n_resamples : int
         Stratified by outcome; for the 95 % percentile interval.
@@ -209,11 +209,8 @@ def net_reclassification(
     Stat Med 2014;33:3405-3414.
     """
     outcome, old, new = _checked(y, p_old, p_new)
-    if thresholds is None:
-        move = np.sign(new - old)
-    else:
-        limits = np.unique(checks.strictly_inside(thresholds, "thresholds"))
-        move = np.sign(np.searchsorted(limits, new, "right") - np.searchsorted(limits, old, "right"))
+    limits = np.unique(checks.strictly_inside(thresholds, "thresholds"))
+    move = np.sign(np.searchsorted(limits, new, "right") - np.searchsorted(limits, old, "right"))
     return _bootstrap(outcome, move, n_resamples=n_resamples, rng=rng)
 
 

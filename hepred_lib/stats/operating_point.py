@@ -337,14 +337,12 @@ def mcnemar_exact(a: ArrayLike, b: ArrayLike) -> float:
     return float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
 
 
-def exact_interval(successes: int, trials: int, level: float = 0.95) -> tuple[float, float]:
-    """Clopper-Pearson interval of a proportion; NaN without trials.
+def exact_interval(successes: int, trials: int) -> tuple[float, float]:
+    """95 % Clopper-Pearson interval of a proportion; NaN without trials.
 
     Parameters
     ----------
     successes, trials : int
-    level : float
-        Coverage at least this, between 0 and 1.
 
     Returns
     -------
@@ -359,7 +357,7 @@ def exact_interval(successes: int, trials: int, level: float = 0.95) -> tuple[fl
     ----------
     Clopper CJ, Pearson ES. Biometrika 1934;26:404-413.
     """
-    tail = (1 - checks.between(level, "level", 0, 1)) / 2
+    tail = (1 - 0.95) / 2
     k = checks.at_least(successes, "successes", 0)
     n = checks.at_least(trials, "trials", k)
     if n == 0:
@@ -369,8 +367,8 @@ def exact_interval(successes: int, trials: int, level: float = 0.95) -> tuple[fl
     return low, high
 
 
-def wilson_interval(counts: ArrayLike, n: int, level: float = 0.95) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Wilson's score interval of proportions.
+def wilson_interval(counts: ArrayLike, n: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Wilson's 95 % score interval of proportions.
 
     Parameters
     ----------
@@ -378,7 +376,6 @@ def wilson_interval(counts: ArrayLike, n: int, level: float = 0.95) -> tuple[NDA
         Patients counted, each between 0 and n.
     n : int
         Patients in all.
-    level : float
 
     Returns
     -------
@@ -388,7 +385,7 @@ def wilson_interval(counts: ArrayLike, n: int, level: float = 0.95) -> tuple[NDA
     Raises
     ------
     ValueError
-        If a count is outside 0 to n, n is below 1, or the level is outside (0, 1).
+        If a count is outside 0 to n, or n is below 1.
 
     References
     ----------
@@ -400,7 +397,7 @@ def wilson_interval(counts: ArrayLike, n: int, level: float = 0.95) -> tuple[NDA
     >>> low.round(3).tolist(), high.round(3).tolist()
     ([0.0, 0.722], [0.278, 1.0])
     """
-    z = checks.normal_quantile(level)
+    z = checks.normal_quantile(0.95)
     n, k = checks.at_least(n, "n", 1), np.asarray(counts, dtype=float)
     if not ((k >= 0) & (k <= n)).all():
         raise ValueError(f"counts must lie between 0 and n = {n}, got {k.ravel()[:5].tolist()}.")
@@ -411,9 +408,9 @@ def wilson_interval(counts: ArrayLike, n: int, level: float = 0.95) -> tuple[NDA
 
 
 def combination_interval(
-    counts: ArrayLike, coefficients: ArrayLike, n: int, level: float = 0.95
+    counts: ArrayLike, coefficients: ArrayLike, n: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Linear combination of the proportions of exclusive cells of one sample, with its interval.
+    """Linear combination of the proportions of exclusive cells of one sample, with its 95 % interval.
 
     Parameters
     ----------
@@ -422,7 +419,6 @@ def combination_interval(
     coefficients : array_like, shape (k, t)
     n : int
         Patients in all.
-    level : float
 
     Returns
     -------
@@ -449,7 +445,7 @@ def combination_interval(
     k, c = np.asarray(counts, dtype=float), np.asarray(coefficients, dtype=float)
     if k.ndim != 2 or k.shape != c.shape or not np.isfinite(c).all():
         raise ValueError(f"coefficients must be finite, one for each count, got shapes {k.shape} and {c.shape}.")
-    low, high = wilson_interval(k, n, level)
+    low, high = wilson_interval(k, n)
     if (k.sum(axis=0) > n).any():
         raise ValueError(f"counts must be of exclusive cells, n = {n} at most together, got {k.sum(axis=0).max():g}.")
     q = k / n

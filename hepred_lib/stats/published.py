@@ -40,7 +40,7 @@ def published_performance() -> pd.DataFrame:
     >>> published_performance().query("model == 'integrated' and figure == 'sensitivity'")["n"].tolist()
     [107]
     """
-    smallest = consistent_test_sets(PERCENTAGES, PATIENTS)[: len(PERCENTAGES)].set_index("model")
+    smallest = consistent_test_sets(PERCENTAGES)[: len(PERCENTAGES)].set_index("model")
     rows = []
     for model, percentages in PERCENTAGES.items():
         events, others = (int(smallest.loc[model, name]) for name in ("n_positive", "n_negative"))
@@ -54,7 +54,7 @@ def published_performance() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["model", "figure", "value", "low", "high", "n", "events"])
 
 
-def consistent_test_sets(published: Mapping[str, Sequence[float]], n_max: int = 572) -> pd.DataFrame:
+def consistent_test_sets(published: Mapping[str, Sequence[float]], n_max: int = PATIENTS) -> pd.DataFrame:
     """Every test set whose counts give published percentages, which were rounded to one decimal.
 
     Parameters
@@ -102,8 +102,8 @@ def consistent_test_sets(published: Mapping[str, Sequence[float]], n_max: int = 
     return table.sort_values(["n_positive", "n_negative"], kind="stable", ignore_index=True)
 
 
-def hanley_mcneil_interval(auc: float, n_positive: int, n_negative: int, level: float = 0.95) -> AucInterval:
-    """Interval of a *published* AUC, of which only the value and the two group sizes are known.
+def hanley_mcneil_interval(auc: float, n_positive: int, n_negative: int) -> AucInterval:
+    """95 % interval of a *published* AUC, of which only the value and the two group sizes are known.
 
     Parameters
     ----------
@@ -111,7 +111,6 @@ def hanley_mcneil_interval(auc: float, n_positive: int, n_negative: int, level: 
         Between 0 and 1.
     n_positive, n_negative : int
         Patients with and without the outcome.
-    level : float
 
     Returns
     -------
@@ -121,7 +120,7 @@ def hanley_mcneil_interval(auc: float, n_positive: int, n_negative: int, level: 
     Raises
     ------
     ValueError
-        If the AUC or the level is outside (0, 1), or a group is empty.
+        If the AUC is outside (0, 1), or a group is empty.
 
     References
     ----------
@@ -132,7 +131,7 @@ def hanley_mcneil_interval(auc: float, n_positive: int, n_negative: int, level: 
     two_positives = auc / (2 - auc) - auc**2
     two_negatives = 2 * auc**2 / (1 + auc) - auc**2
     variance = (auc * (1 - auc) + (m - 1) * two_positives + (n - 1) * two_negatives) / (m * n)
-    reach = checks.normal_quantile(level) * np.sqrt(variance)
+    reach = checks.normal_quantile(0.95) * np.sqrt(variance)
     return AucInterval(float(auc), max(float(auc - reach), 0.0), min(float(auc + reach), 1.0), float(np.sqrt(variance)))
 
 
@@ -165,27 +164,20 @@ def difference_p(a: AucInterval, b: AucInterval, correlation: float) -> float:
     return float(2 * norm.sf(abs(a.auc - b.auc) / standard_error))
 
 
-def critical_correlation(a: AucInterval, b: AucInterval, alpha: float = 0.05) -> float:
-    """Correlation of two published AUC estimates above which their difference would be significant.
+def critical_correlation(a: AucInterval, b: AucInterval) -> float:
+    """Correlation of two published AUC estimates above which their difference would be significant at the 5 % level.
 
     Parameters
     ----------
     a, b : AucInterval
         With standard errors.
-    alpha : float
-        Two-sided level, between 0 and 1.
 
     Returns
     -------
     float
         Below -1 means always significant, above 1 never.
-
-    Raises
-    ------
-    ValueError
-        If alpha is outside (0, 1).
     """
-    needed = (a.auc - b.auc) / norm.ppf(1 - checks.between(alpha, "alpha", 0, 1) / 2)
+    needed = (a.auc - b.auc) / norm.ppf(0.975)
     variance = a.standard_error**2 + b.standard_error**2 - needed**2
     return float(variance / (2 * a.standard_error * b.standard_error))
 

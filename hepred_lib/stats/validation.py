@@ -225,10 +225,8 @@ def mean_absolute_prediction_error(p: ArrayLike, resampled: ArrayLike) -> float:
     return float(np.abs(others - own).mean())
 
 
-def calibration_instability(
-    y: ArrayLike, resampled: ArrayLike, grid: ArrayLike, *, most: int = 50
-) -> list[NDArray[np.float64]]:
-    """Smooth calibration curves of the resamples' models in the development patients, at most as many as asked.
+def calibration_instability(y: ArrayLike, resampled: ArrayLike, grid: ArrayLike) -> list[NDArray[np.float64]]:
+    """Smooth calibration curves of the first 50 resamples' models in the development patients.
 
     Parameters
     ----------
@@ -236,7 +234,6 @@ def calibration_instability(
     resampled : array_like, shape (b, n)
     grid : array_like, shape (g,)
         Probabilities at which the curves are read.
-    most : int
 
     Returns
     -------
@@ -245,7 +242,7 @@ def calibration_instability(
         probability for most patients has no curve and is left out.
     """
     curves, outcome, places = [], checks.outcome(y), np.asarray(grid, dtype=float)
-    for one in np.asarray(resampled, dtype=float)[: checks.at_least(most, "most", 1)]:
+    for one in np.asarray(resampled, dtype=float)[:50]:
         found = read_curve(outcome, np.clip(one, 1e-9, 1 - 1e-9), places)
         curves += [found] if np.isfinite(found).any() else []
     return curves

@@ -48,7 +48,7 @@ JUDGES = {
     "net_benefit": lambda y, p: decision.net_benefit(y, p, [0.2]),
     "decision_curve": lambda y, p: decision.decision_curve(y, {"p": p}, [0.2]),
     "net_benefit_difference": lambda y, p: decision.net_benefit_difference(y, p, p, [0.2]),
-    "net_reclassification": lambda y, p: decision.net_reclassification(y, p, p, **drawn()),
+    "net_reclassification": lambda y, p: decision.net_reclassification(y, p, p, thresholds=[0.5], **drawn()),
     "reclassification_table": lambda y, p: decision.reclassification_table(y, p, p, [0.3]),
     "integrated_discrimination": lambda y, p: decision.integrated_discrimination(y, p, p, **drawn()),
     "pool_slope": lambda y, p: pool_slope(y, [p, p]),

@@ -79,16 +79,16 @@ def test_the_difference_is_that_of_the_curves_turns_with_the_models_and_is_nothi
 
 
 def test_reclassification_and_integrated_discrimination_by_hand():
-    # Events: two up, one down; non-events: two down.
-    found = net_reclassification(Y, OLD, NEW, **drawn())
-    assert (found["events"], found["non_events"], found["value"]) == pytest.approx((1 / 3, 2 / 3, 1))
-    assert found["low"] < 1 < found["high"]
+    # Events: two up, one down; non-events: one down.
+    found = net_reclassification(Y, OLD, NEW, thresholds=[0.35, 0.55], **drawn())
+    assert (found["events"], found["non_events"], found["value"]) == pytest.approx((1 / 3, 1 / 3, 2 / 3))
+    assert found["low"] < 2 / 3 < found["high"]
     found = net_reclassification(Y, OLD, NEW, thresholds=[0.5], **drawn())
     assert (found["events"], found["non_events"]) == pytest.approx((2 / 3, 0))
     slopes = [np.mean(p[:3]) - np.mean(p[3:]) for p in (OLD, NEW)]
     assert decision.integrated_discrimination(Y, OLD, NEW, **drawn())["value"] == pytest.approx(slopes[1] - slopes[0])
-    for function in (net_reclassification, decision.integrated_discrimination):
-        found = function(Y, OLD, OLD, **drawn())
+    same = net_reclassification(Y, OLD, OLD, thresholds=[0.5], **drawn())
+    for found in (same, decision.integrated_discrimination(Y, OLD, OLD, **drawn())):
         assert (found["value"], found["low"], found["high"]) == (0, 0, 0)
 
 
