@@ -1,14 +1,17 @@
-"""Any regular file: opened and read within bounds, written as a whole."""
+"""Any regular file: opened and read within bounds, written as a whole, locked, and known by its content."""
 
 from __future__ import annotations
 
 import errno
+import fcntl
+import hashlib
 import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
+from typing import IO
 
 KINDS = {stat.S_IFIFO: "a pipe", stat.S_IFDIR: "a folder"}
 
@@ -69,6 +72,30 @@ def regular_bytes(path: Path, most: int) -> bytes:
     if content is None or len(content) > most:
         raise UnreadableError(f"more than {most / 1e6:g} MB" if most >= 1e6 else f"more than {most / 1e3:g} kB")
     return content
+
+
+def locked(stream: IO) -> bool:
+    """Whether an open file could be locked at once; the lock ends with the stream, or with its process."""
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, as hexadecimal text."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def write_changed(path: Path, content: bytes) -> bool:
+    """Write a file as a whole; one that holds these bytes already keeps its time stamp. True when they changed."""
+    if path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content:
+        return False
+    with written_whole(path) as temporary:
+        temporary.write_bytes(content)
+    return True
 
 
 @contextmanager

@@ -12,7 +12,6 @@ the image, the bedside variables, or both. *Predictors* act on the outcome, *pro
 predictor or the volume only, *nulls* are independent of it.
 """
 
-import hashlib
 import json
 import multiprocessing
 import os
@@ -31,7 +30,7 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from hepred_lib.cohort.rules import COLUMNS
-from hepred_lib.disk import written_whole
+from hepred_lib.disk import file_sha256, write_changed
 from hepred_lib.imaging.scans import write_nifti
 from ich_phantom import PhantomError, code_digest, growth
 from ich_phantom import patients as bedside
@@ -56,6 +55,14 @@ LATENTS = (
     *("true_baseline_ml", "true_followup_ml", "active", "location", "ivh", "z_volume", "density", "shape"),
     *("logit_clinical", "logit_image"),
 )
+# What `truth.json` says of how the outcome was generated.
+GENERATED_BY = {
+    "predictors": {"clinical": PREDICTORS, "image": ("true_baseline_ml", "density", "shape", "ivh")},
+    "proxies": PROXIES,
+    "nulls": NULLS,
+    "coefficients": {"intercept": growth.INTERCEPT, "clinical": growth.CLINICAL, "image": growth.IMAGE},
+    "note": "Simulated. Clinical effects are about twice the published size.",
+}
 POINTS_PER_OUTCOME, CURVE_POINTS, BINS = 350, 101, 10  # of the figure of the truth
 
 
@@ -81,20 +88,16 @@ def cohort_tables(n_patients: int, seed: int, site: str = "A") -> tuple[pd.DataF
     PhantomError
         If the number or the seed is negative, or the site is unknown.
     """
-    _check(n_patients, seed, site)
-    parts = [_hemorrhages(n_patients, seed, site), _blood_free((n_patients + 5) // 10, seed, site)]
-    manifest, truth = (pd.concat([part[k] for part in parts], ignore_index=True) for k in (0, 1))
-    whole = {c: "Int64" for c in ("he", "ivh")}, {c: "Int64" for c in ("active", "ivh", *SIGNS)}
-    return manifest.reindex(columns=_manifest_columns(manifest)).astype(whole[0]), truth.astype(whole[1])
-
-
-def _check(n_patients: int, seed: int, site: str) -> None:
     if n_patients < 1:
         raise PhantomError(f"n_patients must be >= 1, got {n_patients}.")
     if seed < 0:
         raise PhantomError(f"seed must be >= 0, got {seed}.")
     if site not in SITE_KEYS:
         raise PhantomError(f"site must be one of {', '.join(SITE_KEYS)}, got {site!r}.")
+    parts = [_hemorrhages(n_patients, seed, site), _blood_free((n_patients + 5) // 10, seed, site)]
+    manifest, truth = (pd.concat([part[k] for part in parts], ignore_index=True) for k in (0, 1))
+    whole = {c: "Int64" for c in ("he", "ivh")}, {c: "Int64" for c in ("active", "ivh", *SIGNS)}
+    return manifest.reindex(columns=_manifest_columns(manifest)).astype(whole[0]), truth.astype(whole[1])
 
 
 def _hemorrhages(n: int, seed: int, site: str) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -180,22 +183,11 @@ def simulate_cohort(
         )
         manifest = manifest.assign(**_scan_paths(out, manifest))
         names = {path for column in SCAN_COLUMNS for path in manifest[column] if path} | set(listed)
-        sums = {name: _sha256(out / name) for name in sorted(names) if (out / name).exists()}
+        sums = {name: file_sha256(out / name) for name in sorted(names) if (out / name).exists()}
         _write_json(out / CHECKSUMS, sums)
-    note = {"settings": settings | {"n_patients": n_patients}, **_truth_record()}
-    _write_json(out / "truth.json", note)
+    _write_json(out / "truth.json", {"settings": settings | {"n_patients": n_patients}, **GENERATED_BY})
     for name, table in {"truth": truth, "manifest": manifest}.items():
-        _write(out / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
-
-
-def _truth_record() -> dict[str, Any]:
-    return {
-        "predictors": {"clinical": list(PREDICTORS), "image": ["true_baseline_ml", "density", "shape", "ivh"]},
-        "proxies": list(PROXIES),
-        "nulls": list(NULLS),
-        "coefficients": {"intercept": growth.INTERCEPT, "clinical": growth.CLINICAL, "image": growth.IMAGE},
-        "note": "Simulated. Clinical effects are about twice the published size.",
-    }
+        write_changed(out / f"{name}.csv", table.to_csv(index=False, lineterminator="\n").encode())
 
 
 def _earlier_scans(out: Path, settings: dict[str, Any]) -> set[str]:
@@ -210,7 +202,7 @@ def _earlier_scans(out: Path, settings: dict[str, Any]) -> set[str]:
         raise PhantomError(f"OUT must be empty or hold scans of the same settings {settings}, got {before} ({out}).")
     checksums = _read_json(out / CHECKSUMS) if (out / CHECKSUMS).exists() else {}
     there = [name for name in checksums if (out / name).exists()]
-    changed = [name for name in there if _sha256(out / name) != checksums[name]]
+    changed = [name for name in there if file_sha256(out / name) != checksums[name]]
     if changed:
         others = f" and {len(changed) - 1} more files" if len(changed) > 1 else ""
         raise PhantomError(
@@ -223,10 +215,6 @@ def _earlier_scans(out: Path, settings: dict[str, Any]) -> set[str]:
     record.parent.mkdir(exist_ok=True)
     _write_json(record, settings | {"code": code})
     return set(checksums)
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -242,16 +230,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
-    _write(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file as a whole or not at all; one that would not change keeps its time stamp."""
-    content = text.encode()
-    if path.is_file() and path.read_bytes() == content:
-        return
-    with written_whole(path) as temporary:
-        temporary.write_bytes(content)
+    write_changed(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def _write_scans(

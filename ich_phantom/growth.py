@@ -68,7 +68,11 @@ LARGEST_ML = 300.0  # no larger one is measured; a first volume is under 225 mL,
 def clinical_logit(table: pd.DataFrame, mix: CaseMix) -> NDArray[np.float64]:
     """The clinical part of the logit from printed, complete values, the coma scale included."""
     return (
-        _history_logit(table)
+        CLINICAL["anticoagulant"] * table["anticoagulant"].to_numpy()
+        + CLINICAL["antiplatelet"] * table["antiplatelet"].to_numpy()
+        + CLINICAL["male"] * (table["sex"] == "M").to_numpy()
+        + CLINICAL["fibrinogen_g_l"] * (table["fibrinogen_g_l"].to_numpy() - bedside.FIBRINOGEN_MEAN)
+        + CLINICAL["sbp_mmhg"] * (table["sbp_mmhg"].to_numpy() - SBP_CENTRE)
         + CLINICAL["ln_time"] * _ln_time(table, mix)
         + CLINICAL["gcs"] * (table["gcs"].to_numpy() - GCS_CENTRE)
     )
@@ -77,16 +81,6 @@ def clinical_logit(table: pd.DataFrame, mix: CaseMix) -> NDArray[np.float64]:
 def image_logit(table: pd.DataFrame) -> NDArray[np.float64]:
     """The image part of the logit from the latent variables of the hemorrhage."""
     return sum(weight * table[name].to_numpy(dtype=float) for name, weight in IMAGE.items())
-
-
-def _history_logit(table: pd.DataFrame) -> NDArray[np.float64]:
-    return (
-        CLINICAL["anticoagulant"] * table["anticoagulant"].to_numpy()
-        + CLINICAL["antiplatelet"] * table["antiplatelet"].to_numpy()
-        + CLINICAL["male"] * (table["sex"] == "M").to_numpy()
-        + CLINICAL["fibrinogen_g_l"] * (table["fibrinogen_g_l"].to_numpy() - bedside.FIBRINOGEN_MEAN)
-        + CLINICAL["sbp_mmhg"] * (table["sbp_mmhg"].to_numpy() - SBP_CENTRE)
-    )
 
 
 def _ln_time(table: pd.DataFrame, mix: CaseMix) -> NDArray[np.float64]:
@@ -226,9 +220,8 @@ def build_oracle(mix: CaseMix) -> Oracle:
     inactive, active = (label_probability(np.exp(ln_volume), active=state) for state in (False, True))
     node = _hemorrhage_nodes(mix)
     q0, q1 = (np.interp(np.log(node["volume"]), ln_volume, q) for q in (inactive, active))
-    over_image = _smoothed_expit(
-        eta, np.hypot(IMAGE["density"] * bedside.DENSITY_NOISE, IMAGE["shape"] * bedside.SHAPE_NOISE)
-    )
+    sd = np.hypot(IMAGE["density"] * bedside.DENSITY_NOISE, IMAGE["shape"] * bedside.SHAPE_NOISE)
+    over_image = _smoothed_expit(eta, sd, n_nodes=25)
     activity = np.interp(eta[:, None] + node["image"], eta, over_image)
     posterior = node["weight"] * bedside.gcs_pmf(node["gcs_mean"]).T
     posterior /= posterior.sum(axis=1, keepdims=True)
@@ -236,14 +229,13 @@ def build_oracle(mix: CaseMix) -> Oracle:
     return Oracle(mix, eta, _average_over_history(eta, mix), by_gcs, ln_volume, inactive, active)
 
 
-def _smoothed_expit(eta: NDArray[np.float64], sd: float) -> NDArray[np.float64]:
-    nodes, weights = _gaussian_nodes(25)
+def _smoothed_expit(eta: NDArray[np.float64], sd: float, *, n_nodes: int) -> NDArray[np.float64]:
+    nodes, weights = _gaussian_nodes(n_nodes)
     return expit(eta[:, None] + sd * nodes) @ weights
 
 
 def _average_over_history(eta: NDArray[np.float64], mix: CaseMix) -> NDArray[np.float64]:
     """E[expit(eta + history)]: age drives the drugs and hypertension, sex, fibrinogen and pressure come on top."""
-    nodes, weights = _gaussian_nodes(15)
     ranks = (np.arange(60) + 0.5) / 60
     age = np.clip(np.round(mix.age_mean + mix.age_sd * ndtri(ranks)), 18, 99)
     # Probabilities of the 16 combinations, averaged over age.
@@ -260,7 +252,7 @@ def _average_over_history(eta: NDArray[np.float64], mix: CaseMix) -> NDArray[np.
             + CLINICAL["male"] * male
             + CLINICAL["sbp_mmhg"] * (bedside.sbp_mean(h) - SBP_CENTRE)
         )
-        total += share * (expit(eta[:, None] + shift + sd * nodes) @ weights)
+        total += share * _smoothed_expit(eta + shift, sd, n_nodes=15)
     return total
 
 

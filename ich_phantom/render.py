@@ -299,9 +299,8 @@ def _render_head(
 ) -> ThinHead:
     grid = (protocol.axis_mm[region[0]], protocol.axis_mm[region[1]], protocol.heights_mm)
     shape = (grid[2].size, grid[0].size, grid[1].size)
-    hu, cavity, ventricle = (np.empty(shape, dtype=np.float32) for _ in range(3))
+    hu, cavity, ventricle = (np.full(shape, value, np.float32) for value in (AIR_HU, OUTSIDE_MM, OUTSIDE_MM))
     head = ThinHead(hu, cavity, ventricle, grid, pose, protocol.n_thin, protocol.slice_mm)
-    head.hu[:], head.cavity[:], head.ventricle[:] = AIR_HU, OUTSIDE_MM, OUTSIDE_MM
     fields = [SmoothField(rng, grid, wavelength_mm=length) for length in (70, 70, 70, 17, 28)]
     grain = Grain(rng, shape[1:], protocol.pixel_mm)
     for k in range(shape[0]):

@@ -163,7 +163,7 @@ def _vault_level(plane: Plane, skull: Skull) -> Array:
         np.float32(1 / width) + np.float32(skull.taper / width) * np.clip(y, -60, 60)
     )
     tall = plane.z * np.where(plane.z > 0, np.float32(1 / height), np.float32(1 / 82.0))
-    radius = _power(across, 1.1) + _power(y * np.float32(1 / length), 1.1) + _power(tall, 1.1)
+    radius = _power(across) + _power(y * np.float32(1 / length)) + _power(tall)
     return (1 - radius ** np.float32(1 / 2.2)) * np.float32(0.33 * (width + length + height))
 
 
@@ -184,8 +184,9 @@ def head_box(pose: Pose, skull: Skull, grid_mm: tuple, height_mm: float) -> tupl
     return rows, columns
 
 
-def _power(value: Array, half_order: float) -> Array:
-    return (value * value) ** np.float32(half_order)
+def _power(value: Array) -> Array:
+    """Of the order 2.2, also of what is negative."""
+    return (value * value) ** np.float32(1.1)
 
 
 def base_height(x: Array, y: Array, skull: Skull) -> Array:

@@ -29,7 +29,7 @@ import pandas as pd
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from hepred_lib.disk import UnreadableError, regular_bytes, written_whole
+from hepred_lib.disk import UnreadableError, file_sha256, regular_bytes, write_changed
 from hepred_lib.errors import StudyError
 from hepred_lib.literal import shown
 from hepred_lib.study.definition import BOOK
@@ -58,12 +58,8 @@ def write_bytes(path: Path, content: bytes) -> bool:
     """Write ``content`` under a temporary name and rename it; True when the file's bytes changed."""
     path = Path(path)
     WRITTEN[path.absolute()] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-    if path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content:
-        return False
     path.parent.mkdir(parents=True, exist_ok=True)
-    with written_whole(path) as temporary:
-        temporary.write_bytes(content)
-    return True
+    return write_changed(path, content)
 
 
 def templates(folder: Path, **settings: Any) -> Environment:
@@ -247,12 +243,6 @@ def scan_checksums(paths: Iterable[str]) -> str:
     for path in sorted(map(Path, paths)):
         together.update(f"{path.name} {file_sha256(path)}\n".encode())
     return together.hexdigest()
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, as hexadecimal text."""
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _plain(value: Any) -> Any:
