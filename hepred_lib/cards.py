@@ -7,7 +7,6 @@ torch: the command that starts a training decides which cards it sees.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import subprocess
@@ -16,6 +15,8 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+
+from hepred_lib.disk import locked
 
 CARD_WAIT_S = 1.0
 ENVIRONMENT = ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER")
@@ -91,20 +92,11 @@ def _free_cards(number: int, wanted: dict[str, int], place: Path, locks: ExitSta
                 continue
             with ExitStack() as own:  # of a card of which a place is taken, none is kept
                 wished = [turn] if number == 1 else range(n_places)
-                if all(_locked(place / f"{card.replace('/', '_')}.{k}.lock", own) for k in wished):
+                paths = [place / f"{card.replace('/', '_')}.{k}.lock" for k in wished]
+                if all(locked(own.enter_context(path.open("w"))) for path in paths):
                     held.append(card)
                     locks.push(own.pop_all())
     return held
-
-
-def _locked(path: Path, locks: ExitStack) -> bool:
-    """Whether a file could be locked; it stays so until the stack is closed."""
-    stream = locks.enter_context(path.open("w"))
-    try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def seen_by_the_driver() -> str:

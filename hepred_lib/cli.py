@@ -21,7 +21,7 @@ from hepred_lib import __version__
 from hepred_lib.cards import held_cards
 from hepred_lib.errors import InputError, StudyError
 from hepred_lib.study.definition import TRAINING, load_study, study_parameters
-from hepred_lib.study.files import read_results, read_table, write_bytes
+from hepred_lib.study.files import read_results, read_table, write_bytes, write_table
 from hepred_lib.study.resources import cards_of, training_gb
 from hepred_lib.study.run import are_simulated, project_root, require_consistent, step_name, study_threads
 from hepred_lib.study.running import (
@@ -428,14 +428,12 @@ def compare(
 
     Example: hepred compare runs/a1 runs/a2
     """
-    from hepred_lib.study.files import write_table
-    from hepred_lib.study.pooling import compare as compare_runs
-    from hepred_lib.study.pooling import open_run
+    from hepred_lib.study import pooling
 
     for run in (run_a, run_b):
         _require_run(run)
-    one, other = open_run(run_a), open_run(run_b)
-    table = compare_runs(one, other)
+    one, other = pooling.open_run(run_a), pooling.open_run(run_b)
+    table = pooling.compare(one, other)
     if csv is not None:
         write_table(csv, table)
     print(table.to_string(index=False, na_rep="-", float_format="{:.3g}".format, max_colwidth=60))

@@ -9,7 +9,7 @@ over the seeds of a site, from training and, where a test set is drawn, from the
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -140,10 +140,10 @@ def pool(runs: Sequence[Opened]) -> pd.DataFrame:
     single = pd.DataFrame([{"site": names[run.data], **row} for run in runs for row in _estimates(run)])
     rows: list[dict[str, Any]] = []
     for (measure, model), table in single.groupby(["measure", "model"], sort=False):
-        scale = (logit, expit) if measure == "auc" else (np.asarray, np.asarray)
-        sites = [_site(part, scale) for _, part in table.groupby("site", sort=False)]
+        back = expit if measure == "auc" else np.asarray
+        sites = [_site(part, back) for _, part in table.groupby("site", sort=False)]
         known = [site for site in sites if site["n_seeds"]]
-        every = [*sites, *([_all_sites(known, scale[1])] if known else [])]
+        every = [*sites, *([_all_sites(known, back)] if known else [])]
         rows += [{"measure": measure, "model": model, **found} for found in every]
     return pd.DataFrame(rows).drop(columns=["effect", "variance"])
 
@@ -168,9 +168,9 @@ def _estimates(run: Opened) -> list[dict[str, Any]]:
     return rows
 
 
-def _site(table: pd.DataFrame, scale: tuple) -> dict[str, Any]:
+def _site(table: pd.DataFrame, back: Callable) -> dict[str, Any]:
     """Seeds of one site: their mean, its sampling error as that of a single run, and their spread."""
-    used, back = table.dropna(subset=["effect"]), scale[1]
+    used = table.dropna(subset=["effect"])
     values = back(used["effect"].to_numpy())
     effect, variance = used["effect"].mean(), used["variance"].mean()
     half = Z95 * np.sqrt(variance)
@@ -183,7 +183,7 @@ def _site(table: pd.DataFrame, scale: tuple) -> dict[str, Any]:
     return found | {"effect": effect, "variance": variance}
 
 
-def _all_sites(sites: Sequence[Mapping[str, Any]], back: Any) -> dict[str, Any]:
+def _all_sites(sites: Sequence[Mapping[str, Any]], back: Callable) -> dict[str, Any]:
     """The summary of the sites; the between-seed SD is that within sites, weighted by its degrees of freedom."""
     found = random_effects([site["effect"] for site in sites], [site["variance"] for site in sites])
     tau = found.pop("tau")

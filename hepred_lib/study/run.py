@@ -302,18 +302,21 @@ def page_fault(folder: Path, step: str) -> str:
     return "its executed notebook is of a run that did not finish" if unfinished else ""
 
 
-def remove_unlisted(folder: Path, earlier: Mapping[str, Any] | None) -> None:
-    """Remove what an earlier record of a step listed and no record lists now."""
-    listed = set().union(*(record["files"] for record in _records(folder).values()))
-    for name in set(earlier["files"] if earlier else ()) - listed:
-        (folder / name).unlink(missing_ok=True)
-
-
 def write_record(folder: Path, step: str, record: Mapping[str, Any]) -> Path:
     """Write the record of a step with a digest of itself, by which damage to it is seen; its path."""
     path = folder / "records" / f"{step}.json"
     write_json(path, record)
     write_json(path, {**record, SEAL: short_digest(read_json(path))})
+    return path
+
+
+def replace_record(folder: Path, step: str, record: Mapping[str, Any]) -> Path:
+    """Write the record of a step, and remove what its earlier one listed and no record lists now; its path."""
+    earlier = read_record(folder, step)
+    path = write_record(folder, step, record)
+    listed = set().union(*(record["files"] for record in _records(folder).values()))
+    for name in set(earlier["files"] if earlier else ()) - listed:
+        (folder / name).unlink(missing_ok=True)
     return path
 
 
@@ -478,7 +481,6 @@ class Run:
         The last thing that a notebook does: what an earlier run of this step left, and this one did not write, is
         removed.
         """
-        earlier = read_record(self.folder, self.step)
         written = {path.relative_to(self.folder): kept for path, kept in WRITTEN.items() if self._is_own(path)}
         files = {path.as_posix(): written[path] for path in sorted(written)}
         record = {
@@ -490,9 +492,7 @@ class Run:
             "upstream": {name: record_digest(self.folder, name) for name in self._upstream()},
             "files": files,
         }
-        path = write_record(self.folder, self.step, record)
-        remove_unlisted(self.folder, earlier)
-        return path
+        return replace_record(self.folder, self.step, record)
 
     def _upstream(self) -> list[str]:
         """Steps of this study before this one that have left a record."""

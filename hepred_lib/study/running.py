@@ -28,6 +28,7 @@ from typing import Any
 
 from hepred_lib import errors
 from hepred_lib.cards import ENVIRONMENT, places, visible_cards
+from hepred_lib.disk import locked
 from hepred_lib.errors import StudyError
 from hepred_lib.progress import RUNNER
 from hepred_lib.study.definition import (
@@ -187,7 +188,8 @@ def _socket_folder() -> str:
         if len(os.fsencode(place)) <= LONGEST_PLACE and os.access(place, os.W_OK):
             return tempfile.mkdtemp(prefix=f"hepred-{os.getpid()}-", dir=place)
     raise StudyError(
-        f"TMPDIR must be a folder that can be written, of a path of at most {LONGEST_PLACE} bytes, got {places}."
+        f"TMPDIR must be a folder that can be written, of a path of at most {LONGEST_PLACE} bytes, got "
+        f"{', '.join(places)}."
     )
 
 
@@ -199,9 +201,7 @@ def step_at_work(folder: Path, step: str) -> Iterator[None]:
         with contextlib.suppress(OSError):  # a run that cannot be written, or a file system without locks
             place.parent.mkdir(parents=True, exist_ok=True)
             stream = held.enter_context(open(place, "w"))
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not locked(stream):
                 sys.stderr.write(f"{step} is being made by another process: waiting for it\n")
                 fcntl.flock(stream, fcntl.LOCK_EX)
         yield
@@ -554,13 +554,9 @@ def _only_one(folder: Path) -> Iterator[int]:
     """The lock of a run; refused at once while its owner lives, and waited for while a dead owner's engine ends."""
     with open(folder / ".lock", "a+") as stream:
         deadline = time.monotonic() + WAIT_S
-        while True:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                stream.seek(0)
-                owner = stream.read().strip()
+        while not locked(stream):
+            stream.seek(0)
+            owner = stream.read().strip()
             if owner_lives(owner) or time.monotonic() > deadline:
                 raise StudyError(f"another run is at work on {folder} (process {owner}); wait for it, or end it.")
             time.sleep(0.5)

@@ -30,10 +30,9 @@ from hepred_lib.study.run import (
     page_fault,
     read_record,
     record_digest,
-    remove_unlisted,
+    replace_record,
     step_identity,
     step_name,
-    write_record,
 )
 
 MARK = "# Written by `hepred run {name}`: change that file instead.\n"
@@ -140,14 +139,12 @@ def take_over(study: Study, folder: Path, notebook: str, fold: int | None) -> Pa
         read = [[record_digest(run, up, without=NAMING) for up in record["upstream"]] for run in (folder, other)]
         same = not differences(wanted, made) and None not in read[0] and read[0] == read[1]
         if same and not disagreements(other, step, record, FileDigests(other)):
-            earlier = read_record(folder, step)
             for name in (*record["files"], f"notebooks/{step}.ipynb"):
                 take_file(other / name, folder / name, linked=name.endswith(LINKED))
             upstream = {name: record_digest(folder, name) for name in record["upstream"]}
             parameters = record["parameters"] | {name: given[name] for name in NAMING if name in given}
             taken = record | {"parameters": parameters, "identity": wanted, "upstream": upstream}
             if not disagreements(folder, step, taken, FileDigests(folder)):  # the other may have changed meanwhile
-                write_record(folder, step, taken)
-                remove_unlisted(folder, earlier)
+                replace_record(folder, step, taken)
                 return other
     return None

@@ -52,6 +52,12 @@ def test_a_failing_notebook_is_kept_and_says_whose_fault_it_is(tmp_path):
     assert "none.csv" in (tmp_path / "01.ipynb").read_text()
 
 
+def test_where_no_folder_can_hold_sockets_those_that_were_tried_are_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(StudyError, match=r"TMPDIR must be .* got .*, /var/tmp, /dev/shm"), _environment(1, tmp_path):
+        pass
+
+
 def test_an_owner_lives_while_its_process_does():
     (mark,) = owner_mark().values()
     assert owner_lives(mark)
