@@ -59,7 +59,7 @@ patients_per_step = 2  # bags in a batch: small steps learn most on a CPU, a GPU
 slices_per_patient = 6  # at most, mostly of the hematoma
 learning_rate = 0.001  # peak; warm-up, then a cosine to zero; without pretraining, 0.002
 expansion_weight = 0.0  # of the expansion loss in the joint loss; 0: outcomes teach the last layer alone
-readout = "findings"  # what the expansion logit is computed from: findings, deep or both
+readout = "deep"  # what the expansion logit is computed from: findings, deep or both
 pretrained = "phantom"  # phantom, none, or the file of a network
 device = "auto"  # auto, cpu, cuda, cuda:1 or mps
 precision = "auto"  # auto, bfloat16, float16 or float32
@@ -120,8 +120,9 @@ members.groupby("role").agg(**counts)
 #
 # For expansion, the decoder's features are summarized by their mean and SD over the whole hematoma, all slices together. A
 # small layer turns them into 32 *deep features*, from which *descriptors* of the hematoma (density, heterogeneity, margin,
-# shape) are predicted. `readout` decides what the expansion logit is a weighted sum of: of what can be named (`findings`:
-# predicted and measured descriptors and the volumes), of the deep features (`deep`, the design of the paper), or of both.
+# shape) are predicted. `readout` decides what the expansion logit is a weighted sum of: of the deep features and the log
+# volumes (`deep`), as in the paper; of what can be named (`findings`: the volumes, and descriptors that are predicted or
+# measured in the network's own segmentation, as radiomics are); or of both.
 #
 # The diagram shows the default encoder, ResNet-18, with the size of each result; larger encoders have more weights in
 # their stages.
@@ -145,7 +146,7 @@ SVG(filename=PROJECT / "docs" / "network.svg", metadata={"figure": "network", "a
 # The expansion loss is the paper's way to learn from outcomes: every layer does. Here its weight is 0, and outcomes teach
 # the last layer alone, further down. Features that have been shaped by a patient's outcome fit this patient better than
 # the next one, and the last layer, fitted to the same patients, trusts them too much: in simulated cohorts the deep
-# features are worth less with the loss than without it, the findings no more. A weight of 0.3 brings it back.
+# features are worth less with the loss than without it, and findings no more. A weight of 0.3 brings it back.
 #
 # Each step sees a few slices of a few patients, newly drawn in each epoch. They are augmented as another scanner and
 # another position of the head would change them: flips, rotation, shear and scale; gain, offset, sharpness and noise of
@@ -203,16 +204,15 @@ pd.Series(parts, name="parameters").to_frame().assign(
 # When the deep features are done, two small linear layers are fitted once more, on the same patients: they have few
 # weights, and logistic regression finds the best ones exactly.
 #
-# - **expansion**: ridge logistic regression of HE on the values that `readout` names. The findings are predicted
-#   descriptors, the log volumes, and the same descriptors *measured* inside the network's own segmentation. It is fitted on
-#   predicted segmentations, because new patients have no others. Its penalty is the strongest whose cross-validated loss is
+# - **expansion**: ridge logistic regression of HE on the values that `readout` names. It is fitted on predicted
+#   segmentations, because new patients have no others. Its penalty is the strongest whose cross-validated loss is
 #   within one standard error of the least (Breiman et al. 1984): with few events a penalty that is too weak costs more than
 #   one that is too strong.
 # - **presence**: logistic regression of blood on the evidence of a slice and of its neighbours; adjacent slices help to
 #   identify the faint ends of a hematoma.
 #
-# `fitted` is False where there are too few positive cases; the layer then keeps the weights that training gave it, and
-# slices are classified independently.
+# `fitted` is False where there are too few positive cases: without an expansion loss the score then follows the volume of
+# the segmentation alone, and slices are classified independently.
 
 # %%
 trained.readouts

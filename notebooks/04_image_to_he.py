@@ -210,9 +210,9 @@ show(run.folder, "dl_score", image.loc[known, ["he", "dl_score", "split"]].assig
 #
 # A network's expansion logit is a weighted sum of the values that `readout` of notebook 03 names. The networks have
 # kept all of them for each patient, so that the weights can be fitted again on other values, in the same patients,
-# without training: `volume` is the volume of the predicted segmentation alone; `findings` adds what is measured in this
-# segmentation (radiomics), and what the network predicts of the same; `deep` are pooled features of the decoder,
-# without names; `both` are findings and deep features.
+# without training: `volume` is the volume of the predicted segmentation alone; `findings` adds ventricular blood, what is
+# measured in this segmentation (radiomics), and what the network predicts of the same; `deep` are the two volumes and
+# pooled features of the decoder, which have no names; `both` are findings and deep features.
 
 # %%
 kept = ablation_scores(raw, image.set_index("patient_id")["he"], seed=seed)

@@ -19,7 +19,7 @@ findings
     what is known by name: descriptors *predicted* from the deep features, the log volumes of the hematoma and of the
     blood in the ventricles, and the descriptors *measured* inside the network's own outline
 read-out
-    which of these the expansion logit is computed from: ``findings``, ``deep`` features, or ``both``
+    which of these the expansion logit is computed from: ``findings``; ``deep`` features and the volumes; or ``both``
 evidence
     presence logit and highest outline logits of a slice and of the slices around it
 
@@ -62,7 +62,7 @@ VOLUMES = ("log_volume", "log_ivh_volume")
 FINDINGS = (*(f"predicted_{name}" for name in DESCRIPTORS), *VOLUMES, *(f"measured_{name}" for name in DESCRIPTORS))
 DEEP = tuple(f"deep_{number:02d}" for number in range(32))
 LOG_VOLUME = FINDINGS.index("log_volume")
-READOUTS = {"findings": FINDINGS, "deep": DEEP, "both": (*FINDINGS, *DEEP)}
+READOUTS = {"findings": FINDINGS, "deep": (*VOLUMES, *DEEP), "both": (*FINDINGS, *DEEP)}
 # What a file that is cut, edited or of another network leads to.
 UNUSABLE = (OSError, ValueError, KeyError, TypeError, RuntimeError, RecursionError, SafetensorError)
 
@@ -195,6 +195,10 @@ class ExpansionHead(nn.Module):
         self.describe = nn.Linear(len(DEEP), n_descriptors)
         self.recall = nn.Linear(len(DEEP), 1)
         self.classify = nn.Linear(2 * n_descriptors + len(VOLUMES) + len(DEEP), 1)
+        # Where the outcomes are too few to fit a read-out, the score follows the volume.
+        for weights in self.classify.parameters():
+            nn.init.zeros_(weights)
+        self.classify.weight.data[0, LOG_VOLUME] = 1.0
         self.register_buffer("descriptor_mean", torch.zeros(n_descriptors))
         self.register_buffer("descriptor_sd", torch.ones(n_descriptors))
 

@@ -3,7 +3,7 @@
 Vocabulary
 ----------
 read-out
-    the values that the expansion logit is computed from: ``findings``, ``deep`` features, or ``both``
+    the values that the expansion logit is computed from: ``findings``, ``deep`` features with the volumes, or ``both``
     (:data:`hepred_lib.multitask.network.READOUTS`); beside them, for comparison only, ``volume``
 in-fold patients
     those who trained a network: its layers are fitted on them alone

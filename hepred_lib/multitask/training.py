@@ -112,7 +112,7 @@ class TrainingSettings:
     averaging: float = 0.99
     devices: int = 1
     accumulation: int = 1
-    readout: str = "findings"
+    readout: str = "deep"
     pretrained: str = "none"
     precision: str = "auto"
     seed: int = 7

@@ -42,6 +42,8 @@ def roles(patients) -> pd.Series:
 
 @pytest.fixture(scope="session")
 def network() -> MultitaskNetwork:
-    """A network that was not trained; no test may change it."""
+    """A network that was not trained, with a random read-out; no test may change it."""
     torch.manual_seed(0)
-    return MultitaskNetwork(NetworkSettings()).eval()
+    network = MultitaskNetwork(NetworkSettings()).eval()
+    network.expansion.classify.reset_parameters()
+    return network

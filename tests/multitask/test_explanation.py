@@ -29,6 +29,7 @@ def test_shares_sum_to_one_and_the_map_lies_between_nought_and_one(explanation, 
 def test_other_weights_give_another_map_and_several_are_averaged(network, explanation, patients):
     torch.manual_seed(1)
     second = MultitaskNetwork(NetworkSettings()).eval()
+    second.expansion.classify.reset_parameters()
     other, both = explain_patient(second, patients[0]), explain_with([network, second], patients[0])
     assert abs(np.corrcoef(explanation.activation.ravel(), other.activation.ravel())[0, 1]) < 0.9
     np.testing.assert_allclose(both.activation, (explanation.activation + other.activation) / 2, atol=1e-6)

@@ -10,7 +10,15 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_score
 
 from hepred_lib.multitask import readout
-from hepred_lib.multitask.network import DEEP, EVIDENCE, READOUTS, MultitaskNetwork, SliceContext, slice_evidence
+from hepred_lib.multitask.network import (
+    DEEP,
+    EVIDENCE,
+    READOUTS,
+    MultitaskNetwork,
+    NetworkSettings,
+    SliceContext,
+    slice_evidence,
+)
 from hepred_lib.multitask.prediction import read_out
 from hepred_lib.multitask.readout import (
     COMPARED,
@@ -66,6 +74,12 @@ def test_the_penalty_is_the_strongest_within_a_standard_error_of_the_best(values
     fitted = models[chosen].fit(x, he)
     logits = values.to_numpy()[:, :12] @ weights + intercept
     np.testing.assert_allclose(logits, fitted.decision_function(x), atol=1e-6)
+
+
+def test_with_too_few_events_the_score_follows_the_volume(values):
+    network = MultitaskNetwork(NetworkSettings())
+    assert not fit_readout(network, values, pd.Series(np.r_[np.ones(4), np.zeros(296)]), readout="deep", seed=1)
+    np.testing.assert_allclose(read_out(network, values), values["log_volume"], rtol=1e-6)
 
 
 def test_too_few_events_change_nothing(network, values):
