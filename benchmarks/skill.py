@@ -407,7 +407,7 @@ def bedside_scores(patients: pd.DataFrame, quality: pd.DataFrame) -> dict[str, p
     measured = quality[["blend_sign", "any_hypodensity"]]
     table = patients.set_index("patient_id")
     table = table.fillna(measured.reindex(table.index))
-    return {name: SCORES[name].function(table) for name in ("bat", "brain")}
+    return {name: SCORES[name](table) for name in ("bat", "brain")}
 
 
 def model_scores(store: Path, patients: pd.DataFrame, scores: dict[str, pd.Series], plan: Plan) -> dict[str, pd.Series]:

@@ -5,24 +5,7 @@ for want of a record. Warfarin is read from the column `anticoagulant`. None was
 points do not become probabilities before they are calibrated on the patients at hand.
 """
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
-
 import pandas as pd
-
-
-class BedsideScore(NamedTuple):
-    """A score's function, the columns that it needs, and its title."""
-
-    function: Callable[[pd.DataFrame], pd.Series]
-    columns: tuple[str, ...]
-    title: str
-
-
-BRAIN_COLUMNS = ("baseline_volume_ml", "prior_ich", "anticoagulant", "ivh", "onset_to_ct_h")
-NINE_POINT_COLUMNS = ("anticoagulant", "onset_to_ct_h", "baseline_volume_ml")
-BAT_COLUMNS = ("blend_sign", "any_hypodensity", "onset_to_ct_h")
-NAG_COLUMNS = ("nihss", "anticoagulant", "glucose_mmol_l")
 
 
 def brain_score(table: pd.DataFrame) -> pd.Series:
@@ -34,7 +17,8 @@ def brain_score(table: pd.DataFrame) -> pd.Series:
     Parameters
     ----------
     table : DataFrame
-        One row per patient, with the columns `BRAIN_COLUMNS`; an absent column counts as missing.
+        One row per patient: `baseline_volume_ml`, `prior_ich`, `anticoagulant`, `ivh`, `onset_to_ct_h`; an absent
+        column counts as missing.
 
     Returns
     -------
@@ -50,7 +34,7 @@ def brain_score(table: pd.DataFrame) -> pd.Series:
     >>> brain_score(pd.DataFrame([patient])).item()
     15.0
     """
-    rows = _needed(table, BRAIN_COLUMNS)
+    rows = _needed(table, "baseline_volume_ml", "prior_ich", "anticoagulant", "ivh", "onset_to_ct_h")
     volume, hours = rows["baseline_volume_ml"], rows["onset_to_ct_h"]
     points = 5 * (volume > 10) + 2 * (volume > 20) + sum((hours <= limit).astype(int) for limit in (1, 2, 3, 4, 5))
     points = points + 4 * rows["prior_ich"] + 6 * rows["anticoagulant"] + 2 * rows["ivh"]
@@ -65,7 +49,7 @@ def nine_point_score(table: pd.DataFrame) -> pd.Series:
     Parameters
     ----------
     table : DataFrame
-        One row per patient, with the columns `NINE_POINT_COLUMNS`; an absent column counts as missing.
+        One row per patient: `anticoagulant`, `onset_to_ct_h`, `baseline_volume_ml`; an absent column counts as missing.
 
     Returns
     -------
@@ -81,7 +65,7 @@ def nine_point_score(table: pd.DataFrame) -> pd.Series:
     >>> nine_point_score(pd.DataFrame([patient])).item()
     4.0
     """
-    rows = _needed(table, NINE_POINT_COLUMNS)
+    rows = _needed(table, "anticoagulant", "onset_to_ct_h", "baseline_volume_ml")
     volume = rows["baseline_volume_ml"]
     early = (rows["onset_to_ct_h"] <= 6).astype(int)
     points = 1 + 2 * rows["anticoagulant"] + 2 * early + (volume >= 30).astype(int) + (volume > 60).astype(int)
@@ -94,7 +78,7 @@ def bat_score(table: pd.DataFrame) -> pd.Series:
     Parameters
     ----------
     table : DataFrame
-        One row per patient, with the columns `BAT_COLUMNS`; an absent column counts as missing.
+        One row per patient: `blend_sign`, `any_hypodensity`, `onset_to_ct_h`; an absent column counts as missing.
 
     Returns
     -------
@@ -109,7 +93,7 @@ def bat_score(table: pd.DataFrame) -> pd.Series:
     >>> bat_score(pd.DataFrame([dict(blend_sign=1, any_hypodensity=0, onset_to_ct_h=2.5)])).item()
     1.0
     """
-    rows = _needed(table, BAT_COLUMNS)
+    rows = _needed(table, "blend_sign", "any_hypodensity", "onset_to_ct_h")
     early = (rows["onset_to_ct_h"] < 2.5).astype(int)
     return _scored(rows["blend_sign"] + 2 * rows["any_hypodensity"] + 2 * early, rows)
 
@@ -120,7 +104,7 @@ def nag_score(table: pd.DataFrame) -> pd.Series:
     Parameters
     ----------
     table : DataFrame
-        One row per patient, with the columns `NAG_COLUMNS`; an absent column counts as missing.
+        One row per patient: `nihss`, `anticoagulant`, `glucose_mmol_l`; an absent column counts as missing.
 
     Returns
     -------
@@ -135,20 +119,15 @@ def nag_score(table: pd.DataFrame) -> pd.Series:
     >>> nag_score(pd.DataFrame([dict(nihss=10, anticoagulant=0, glucose_mmol_l=7.4)])).item()
     2.0
     """
-    rows = _needed(table, NAG_COLUMNS)
+    rows = _needed(table, "nihss", "anticoagulant", "glucose_mmol_l")
     points = (rows["nihss"] >= 10).astype(int) + rows["anticoagulant"] + (rows["glucose_mmol_l"] >= 7.4).astype(int)
     return _scored(points, rows)
 
 
-SCORES = {
-    "brain": BedsideScore(brain_score, BRAIN_COLUMNS, "BRAIN"),
-    "nine_point": BedsideScore(nine_point_score, NINE_POINT_COLUMNS, "9-point without CT angiography"),
-    "bat": BedsideScore(bat_score, BAT_COLUMNS, "BAT"),
-    "nag": BedsideScore(nag_score, NAG_COLUMNS, "NAG"),
-}
+SCORES = {"brain": brain_score, "nine_point": nine_point_score, "bat": bat_score, "nag": nag_score}
 
 
-def _needed(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+def _needed(table: pd.DataFrame, *columns: str) -> pd.DataFrame:
     """Return the needed columns as floats, all NaN where the table lacks one."""
     return table.reindex(columns=list(columns)).astype(float)
 

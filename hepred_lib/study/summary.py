@@ -522,7 +522,7 @@ def bedside_scores(rows: pd.DataFrame, *, notes: list[str]) -> dict[str, Any]:
     """AUC of the published bedside scores in the patients whose columns are complete; empty without any patient."""
     found: dict[str, dict[str, Any]] = {}
     for name, score in SCORES.items() if len(rows) else ():
-        values = score.function(rows)
+        values = score(rows)
         usable = values.notna()
         found[name] = {"auc": None, "auc_ci": None, "n": int(usable.sum())}
         y = rows.loc[usable, "he"].astype(int)
