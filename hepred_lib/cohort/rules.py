@@ -173,7 +173,7 @@ def without_look(name: str) -> str:
 
 
 def count_of(count: int, noun: str) -> str:
-    """A count with its noun.
+    """A count with its noun, in the plural where it is not one.
 
     Examples
     --------
