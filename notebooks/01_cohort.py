@@ -39,7 +39,7 @@ from hepred_lib.cohort.predictors import (
     predictor_quantity,
     predictor_terms,
 )
-from hepred_lib.cohort.rules import COLUMNS
+from hepred_lib.cohort.rules import PATHS
 from hepred_lib.intake.check import read_patients
 from hepred_lib.stats.baseline import Contrast, baseline_table, cumulative_distribution
 from hepred_lib.stats.diagnostics import candidate_parameters
@@ -96,8 +96,7 @@ assert table["he"].isin([0, 1]).sum() == table["he"].count(), "the outcome must 
 # %%
 reasons = summary.exclusions(table, image_source=image_source)
 cohort = table[reasons.eq("")].copy()
-images = [name for name, column in COLUMNS.items() if column.kind == "path"]
-excluded = table[reasons.ne("")].drop(columns=images)
+excluded = table[reasons.ne("")].drop(columns=PATHS)
 excluded.insert(1, "reason", reasons[reasons.ne("")])
 assert len(cohort) + len(excluded) == len(table), "included and excluded patients must add up to the manifest"
 
@@ -355,7 +354,7 @@ if truth:
 # What this page leaves for the others: the included patients with split and fold, and the excluded ones with reasons.
 
 # %%
-write_table(run.path("cohort.csv"), cohort.drop(columns=images))
+write_table(run.path("cohort.csv"), cohort.drop(columns=PATHS))
 write_table(run.path("excluded.csv"), excluded)
 run.record(
     weighting=weighting,

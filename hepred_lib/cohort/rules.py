@@ -114,6 +114,7 @@ COLUMNS: dict[str, Column] = {
         Column("external_score", "number", "", -10000, 10000, meaning="image score made elsewhere"),
     )
 }
+PATHS = [name for name, column in COLUMNS.items() if column.kind == "path"]
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ from hepred_lib.cohort.manifest import (
     valid_cells,
 )
 from hepred_lib.cohort.predictors import CLINICAL_CANDIDATES, NO_PREDICTORS, RADIOLOGICAL_CANDIDATES
-from hepred_lib.cohort.rules import COLUMNS, SPLITS, Problem, count_of, located, without_look
+from hepred_lib.cohort.rules import COLUMNS, PATHS, SPLITS, Problem, count_of, located, without_look
 from hepred_lib.errors import ScanError
 from hepred_lib.imaging.preprocessing import MOST_JUMPS, Head, bone_threshold, cut_ends, find_head, jumps
 from hepred_lib.imaging.scans import Scan, mask_faults, read_mask, read_scan
@@ -49,10 +49,8 @@ from hepred_lib.stats.discrimination import auc
 from hepred_lib.study.summary import mark_hemorrhages
 
 MOMENTS = ("baseline", "followup")
-PATHS = tuple(name for name, column in COLUMNS.items() if column.kind == "path")
 VOLUME_TOLERANCE = 0.25  # outlines and printed volumes come from different readings
 MASKS = (("mask", "volume_ml"), ("ivh_mask", "ivh_ml"))
-FILES = [f"{moment}_{kind}" for moment in MOMENTS for kind in ("ct", "mask", "ivh_mask")]
 VOLUMES = [f"{moment}_{volume}" for _, volume in MASKS for moment in MOMENTS]
 OVERLAP = 0.5  # of the ventricular mask; edges of two outlines meet, but do not cover each other
 HISTOGRAM_HU = (-1100, 3100)
@@ -90,16 +88,16 @@ class Checked:
         What was understood of the file, and what is no fault but should be known.
     table : DataFrame
         The valid cells, indexed by line.
-    cells : Cells or None
+    cells : Cells
         The table as it was read, under the manifest's names.
     """
 
     file: str
     patients: int
     problems: list[Problem]
-    notes: list[str] = field(default_factory=list)
-    table: pd.DataFrame = field(default_factory=pd.DataFrame)
-    cells: Cells | None = None
+    notes: list[str]
+    table: pd.DataFrame
+    cells: Cells
 
     @property
     def refusals(self) -> int:
@@ -230,15 +228,11 @@ def read_images(row: Mapping[str, Any]) -> Images:
     return images
 
 
-def _given(row: Mapping[str, Any], column: str) -> bool:
-    return column in row and not pd.isna(row[column])
-
-
 def _moment_problems(row: Mapping, moment: str, images: Images) -> Iterator[Problem]:
     """Problems of one moment's scan and masks."""
     column = f"{moment}_ct"
-    if not _given(row, column):
-        for mask in [f"{moment}_{mask}" for mask, _ in MASKS if _given(row, f"{moment}_{mask}")]:
+    if pd.isna(row[column]):
+        for mask in [f"{moment}_{mask}" for mask, _ in MASKS if pd.notna(row[f"{moment}_{mask}"])]:
             yield Problem(column, f"be given beside {mask}", "nothing", REMEDIES["scan"])
         return
     path = Path(row[column])
@@ -295,7 +289,7 @@ def _mask_problems(
     row: Mapping, mask: str, volume: str, scan: Scan, read: dict[str, np.ndarray], head: Head | None
 ) -> Iterator[Problem]:
     """Problems of one mask, which is put into ``read``, and of the volume printed for it."""
-    if not _given(row, mask) or not os.path.isfile(row[mask]):
+    if pd.isna(row[mask]) or not os.path.isfile(row[mask]):
         return
     path = Path(row[mask])
     try:
@@ -308,7 +302,7 @@ def _mask_problems(
     for fault in mask_faults(read[mask], scan.hu, scan.spacing_mm, **levels, ventricular="ivh" in mask):
         yield Problem(mask, fault.rule, f"{fault.value} in {path.name}", fault.remedy, fault.severity)
     measured = mask_volume_ml(read[mask], scan.affine)
-    if _given(row, volume) and _far(row[volume], measured):
+    if pd.notna(row[volume]) and _far(row[volume], measured):
         rule = f"lie within {VOLUME_TOLERANCE:.0%} of the {measured:.2f} mL of {mask}"
         yield Problem(volume, rule, f"{row[volume]:g}", REMEDIES["volume"])
 
@@ -339,7 +333,7 @@ def _ventricular_problems(row: Mapping, moment: str, read: Mapping, images: Imag
     if share > OVERLAP:
         yield Problem(column, f"not overlap {moment}_mask", f"{share:.0%} of it inside", REMEDIES["ivh"])
     volume = images.volumes_ml[column]
-    if moment == "baseline" and _given(row, "ivh") and row["ivh"] == 0 and volume >= IVH_ML:
+    if moment == "baseline" and row["ivh"] == 0 and volume >= IVH_ML:
         rule = f"be 1 with the {volume:.1f} mL of baseline_ivh_mask"
         yield Problem("ivh", rule, "0", "Correct the reading or the mask.", "warn")
 
@@ -383,8 +377,8 @@ def _refused(column: str, error: ScanError, path: Path) -> Problem:
 
 def _image_problems(table: pd.DataFrame, file: str, *, cores: int, progress: bool) -> list[Problem]:
     """Problems of every patient's images, and of images that two rows or moments share."""
-    columns = ["patient_id", "split", "ivh", *FILES, *VOLUMES]
-    rows = table.loc[table[FILES].notna().any(axis=1), columns].fillna({"patient_id": ""})
+    columns = ["patient_id", "split", "ivh", *PATHS, *VOLUMES]
+    rows = table.loc[table[PATHS].notna().any(axis=1), columns].fillna({"patient_id": ""})
     records = rows.astype(object).to_dict("records")
     read = _read_all(records, cores)
     read = progress_bar(read, total=len(records), desc="patients", unit="patient", quiet=not progress)
@@ -767,7 +761,7 @@ def fill_volumes(table: pd.DataFrame) -> pd.DataFrame:
 def fault_of(error: ScanError, row: Mapping[str, Any]) -> str:
     """What is wrong with a patient's scan or mask, by the name of its column instead of its place on the disk."""
     words = str(error).replace(f" (patient {row['patient_id']})", "").removesuffix(".")
-    for name in FILES:
+    for name in PATHS:
         if isinstance(row.get(name), str):
             words = words.replace(row[name], name)
     return words

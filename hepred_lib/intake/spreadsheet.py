@@ -35,6 +35,7 @@ from hepred_lib.cohort.rules import (
     MISSING_CODES,
     MISSING_WORDS,
     OLD_NAMES,
+    PATHS,
     WORDS,
     Problem,
     factor_text,
@@ -347,7 +348,7 @@ def write_manifest(cells: Cells, path: str | os.PathLike) -> None:
         raise ManifestError(f"the mapped manifest must be another file than the table, got {path}.")
     old, new = cells.path.parent.resolve(), path.parent.resolve()
     table = cells.table.drop(columns=HOSPITAL_NUMBER, errors="ignore")
-    for name in [name for name in table if name in COLUMNS and COLUMNS[name].kind == "path"]:
+    for name in table.columns.intersection(PATHS):
         moved = table[name].map(lambda cell: cell if os.path.isabs(cell) else os.path.relpath(old / cell, new))
         table[name] = moved.where(table[name] != "", "")
     try:
@@ -428,14 +429,12 @@ def _named(name: str) -> _Guess | None:
     """The target of a column's name: the name itself, without its unit, or a known name within it."""
     if len(name) > LONGEST_NAME:
         return None
-    if _folded(name) in SYNONYMS:
-        return _Guess(name, SYNONYMS[_folded(name)], sure=True)
     ways = [
         (base, unit)
         for base, unit in _without_unit(name)
         if _folded(unit) not in SYNONYMS and not _words_of(unit) & LEFT_OUT
     ]
-    for base, unit in ways:
+    for base, unit in [(name, ""), *ways]:
         if _folded(base) in SYNONYMS:
             return _with_unit(_Guess(name, SYNONYMS[_folded(base)], sure=True), unit)
     # The last word is a unit or, as in "known hypertension", the name itself.

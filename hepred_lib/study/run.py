@@ -30,7 +30,7 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from hepred_lib.cohort.manifest import valid_cells
-from hepred_lib.cohort.rules import COLUMNS
+from hepred_lib.cohort.rules import PATHS
 from hepred_lib.errors import StudyError
 from hepred_lib.literal import shown
 from hepred_lib.pretrained import pretrained_file
@@ -235,9 +235,7 @@ def _parsed(path: Path, _: int) -> tuple[str, tuple[str, ...]]:
 @lru_cache(maxsize=16)
 def named_images(manifest: Path, digest: str | None) -> tuple[str, ...]:
     """Every scan and mask that a manifest of this digest names, as absolute paths, sorted."""
-    table = valid_cells(manifest)
-    paths = [name for name, column in COLUMNS.items() if column.kind == "path" and name in table]
-    return tuple(sorted(set(table[paths].stack().dropna()))) if paths else ()
+    return tuple(sorted(set(valid_cells(manifest)[PATHS].stack().dropna())))
 
 
 def step_identity(notebook: str, parameters: Mapping[str, Any], *, root: Path, digests: FileDigests) -> dict[str, Any]:
