@@ -157,8 +157,8 @@ def import_dicom(
     if not found:
         broken = f" and {len(damaged)} that cannot be read" if damaged else ""
         raise ScanError(f"no DICOM images found in SOURCE: {foreign} files are not DICOM{broken}. {packed}".strip())
-    known, key = _earlier_series(out), _earlier_key(out)
-    earlier = _read_own(out / "manifest.csv", ("patient_id",)).set_index("patient_id")
+    known, earlier = _earlier_series(out), _read_own(out / "manifest.csv", (NAME,)).set_index(NAME)
+    key = _read_own(out / FOLDER / "key.csv", (NAME, KEY)).set_index(KEY)[NAME].to_dict()
     choices = choose(found, _by_hand(known), vocabulary)
     bedside = joined(bedside, _people(found), key)
     job = _Job(out, choices, _pseudonyms(key, choices, bedside), known, without_face)
@@ -228,7 +228,7 @@ def _pseudonyms(before: Mapping[str, str], choices: list[Choice], bedside: Clini
     if len(set(taken)) < len(taken):
         (twice, _), *_ = Counter(taken).most_common(1)
         raise ManifestError(f"patient_id must stand for one PatientID, got {twice} for two (--clinical and key.csv).")
-    numbers = [int(name[1:]) for name in taken if re.fullmatch(r"P\d{4,}", name)]
+    last = max((int(name[1:]) for name in taken if re.fullmatch(r"P\d{4,}", name)), default=0)
     new = {*(choice.series.patient for choice in choices), *filter(None, bedside.ids)} - set(names)
     lost = [before[short] for patient in new if (short := patient.lstrip("0")) != patient and short in before]
     if lost:  # they would get a second pseudonym
@@ -236,9 +236,8 @@ def _pseudonyms(before: Mapping[str, str], choices: list[Choice], bedside: Clini
             f"key.csv must have the PatientIDs as in the files, but that of {lost[0]} has lost its zeros, as a "
             f"spreadsheet does: restore {FOLDER}/key.csv."
         )
-    for number, patient in enumerate(sorted(new, key=lambda patient: hashlib.sha256(patient.encode()).digest())):
-        names[patient] = f"P{max(numbers, default=0) + 1 + number:04d}"
-    return names
+    in_order = sorted(new, key=lambda patient: hashlib.sha256(patient.encode()).digest())
+    return names | {patient: f"P{number:04d}" for number, patient in enumerate(in_order, start=last + 1)}
 
 
 @dataclass
@@ -255,8 +254,8 @@ class _Job:
     without_face: bool
     written: dict[str, str] = field(default_factory=dict)
 
-    def place(self, choice: Choice) -> str:
-        return f"scans/{self.names[choice.series.patient]}_{choice.use}.nii.gz"
+    def place(self, series: Series, use: str) -> str:
+        return f"scans/{self.names[series.patient]}_{use}.nii.gz"
 
     def face(self, scan: str) -> str:
         """What ``series.csv`` says of the face in a scan; empty where there is no scan."""
@@ -279,7 +278,7 @@ class _Job:
         """Note the scans that an earlier import made as they are wanted."""
         known = self.known[~self.known.index.duplicated()]
         for choice in (choice for choice in self.choices if choice.use != "none"):
-            uid, place = choice.series.uid, self.place(choice)
+            uid, place = choice.series.uid, self.place(choice.series, choice.use)
             wanted = {"scan": place, "files": str(len(choice.series.files)), "face": self.face(place)}
             same = uid in known.index and all(known.at[uid, column] == value for column, value in wanted.items())
             if same and (self.out / place).exists():
@@ -291,21 +290,21 @@ class _Job:
         todo = [(2 + k, c) for k, c in enumerate(self.choices) if c.use != "none" and c.series.uid not in self.written]
         (self.out / "scans").mkdir(parents=True, exist_ok=True)
         for line, choice in progress(todo, desc="convert", unit="series"):
-            place, name = self.place(choice), self.names[choice.series.patient]
+            place, name = self.place(choice.series, choice.use), self.names[choice.series.patient]
             try:
                 _convert_one(choice.series, self.out / place, work, self.without_face)
                 self.written[choice.series.uid] = place
             except ScanError as error:
                 said = _without_paths(str(error), choice.series)
                 notes.append(f"patient {name}, {choice.use}, line {line} of series.csv: {said}")
-        every = {f"scans/{self.names[c.series.patient]}_{scan}.nii.gz" for c in self.choices for scan in SCANS}
+        every = {self.place(choice.series, scan) for choice in self.choices for scan in SCANS}
         for unused in every - set(self.written.values()):
             (self.out / unused).unlink(missing_ok=True)
         return notes
 
     def write_series(self) -> None:
         """Write ``series.csv``: the choices in their order, then the series of earlier imports that are not here."""
-        told = self.known["by_hand"][self.known["by_hand"] != ""].to_dict()  # one uid may be in two rows
+        told = _by_hand(self.known)
         rows = pd.DataFrame([self._row(choice, told) for choice in self.choices])
         others = self.known[~self.known.index.isin(rows["series_uid"])].reset_index()
         _write_private(self.out / FOLDER / "series.csv", pd.concat([rows.astype(str), others.astype(str)]).fillna(""))
@@ -501,17 +500,11 @@ def _by_hand(known: pd.DataFrame) -> dict[str, str]:
     ManifestError
         A word that is none of the uses.
     """
-    told = known["by_hand"][known["by_hand"].str.strip() != ""].str.strip()
+    told = known["by_hand"][known["by_hand"] != ""]  # one uid may be in two rows
     wrong = told[~told.isin(USES)]
     if len(wrong):
         raise ManifestError(f"by_hand must be empty or one of {', '.join(USES)}, got {wrong.iloc[0]!r} (series.csv).")
     return told.to_dict()
-
-
-def _earlier_key(out: Path) -> dict[str, str]:
-    """PatientID to pseudonym, as earlier imports gave them."""
-    key = _read_own(out / FOLDER / "key.csv", ("patient_id", "dicom_patient_id"))
-    return dict(zip(key["dicom_patient_id"], key["patient_id"], strict=True))
 
 
 def _make_private(folder: Path) -> Path:
@@ -611,20 +604,21 @@ def read_clinical(path: Path, mapping: Path | None = None) -> Clinical:
         raise ManifestError("\n".join([*map(str, refused[:SHOWN]), *more]))
     notes = [re.sub(r" \(such as .*?\)(?= |$)", "", note) for note in cells.notes]
     table = _with_key(cells.table, path.name, notes)
+    both = NAME in table and KEY in table
     key = KEY if KEY in table else NAME
     made = [name for name in MADE if name in table]
     notes += [f"the column {name} is not used: the import fills it." for name in made]
-    names = table[NAME] if NAME in table and key == KEY else pd.Series("", table.index, dtype="string")
+    names = table[NAME] if both else pd.Series("", table.index, dtype="string")
     columns, notes = table.drop(columns=[NAME, KEY, *made], errors="ignore"), [f"{path.name}: {note}" for note in notes]
     clinical = Clinical(path.name, columns, table[key], names, key, tuple(notes), mapping is not None)
     for name, values in ((key, clinical.ids), (NAME, clinical.pseudonyms)):
         twice = values.duplicated(keep=False) & (values != "")
         if twice.any():  # the second row would replace the first
             raise ManifestError(f"{name} must be unique, got it more than once: {clinical.lines(twice)}.")
-    missing = (clinical.pseudonyms == "") if NAME in table and key == KEY else (clinical.ids == "")
+    required = NAME if both else key
+    missing = table[required] == ""
     if missing.any():
-        name = NAME if NAME in table else KEY
-        raise ManifestError(f"{name} must be given, got nothing in {clinical.lines(missing)}.")
+        raise ManifestError(f"{required} must be given, got nothing in {clinical.lines(missing)}.")
     return clinical
 
 
@@ -633,12 +627,12 @@ def _with_key(table: pd.DataFrame, file: str, notes: list[str]) -> pd.DataFrame:
     header = list(table.columns)
     near = near_names(header, [KEY])
     if NAME in table and KEY not in table and not near:  # "PatientID" beside a patient_id is DICOM's
-        near = {name: KEY for name in near_names(header, [NAME]) if name != NAME}
+        near = dict.fromkeys(near_names(header, [NAME]), KEY)
     if len(near) + (KEY in table) > 1:
         raise ManifestError(f"{file} must have one column {KEY}, got {', '.join([*near, KEY])}.")
     notes += [f"the column {written!r} is read as {KEY}." for written in near]
     table = table.rename(columns=near)
-    spelt = {got: known for got, known in near_names(list(table.columns), COLUMNS).items() if got != known}
+    spelt = near_names(table, COLUMNS)
     if spelt:
         got = f"{', '.join(spelt)} ({file}): rename the columns, or use --mapping"
         raise ManifestError(f"the header must spell {', '.join(spelt.values())}, got {got}.")
