@@ -79,7 +79,7 @@ class _Slices:
         return np.linspace(0.0, extent, count)
 
 
-def convert_series(series: Series, path: Path, *, workplace: Path | None = None) -> Scan:
+def convert_series(series: Series, path: Path, *, workplace: Path) -> Scan:
     """Write a series as NIfTI (int16 HU, RAS+ order) and return what was read back of the conversion.
 
     Parameters
@@ -87,8 +87,8 @@ def convert_series(series: Series, path: Path, *, workplace: Path | None = None)
     series : Series
     path : Path
         Written whole or not at all.
-    workplace : Path, optional
-        A folder for temporary files, by default the system's.
+    workplace : Path
+        A folder for temporary files, which hold the patient's pixels.
 
     Raises
     ------

@@ -201,7 +201,7 @@ def test_a_compressed_image_without_content_and_a_number_of_300_digits_are_refus
     (series,) = find_series(series_in(tmp_path, slices(as_jpeg), empty)).series
     assert series.number == 0
     with pytest.raises(ScanError, match=r"series 0 .* cannot be used") as caught:
-        convert_series(series, tmp_path / "scan.nii.gz")
+        convert_series(series, tmp_path / "scan.nii.gz", workplace=tmp_path)
     assert len(str(caught.value)) < 500
 
 
@@ -212,7 +212,7 @@ def test_a_dicom_image_of_an_impossible_size_is_refused(tmp_path, rows, columns)
 
     (series,) = find_series(series_in(tmp_path, slices(), resize)).series
     with pytest.raises(ScanError, match=f"{rows} x {columns} pixels, as no CT has"):
-        convert_series(series, tmp_path / "scan.nii.gz")
+        convert_series(series, tmp_path / "scan.nii.gz", workplace=tmp_path)
 
 
 @pytest.mark.parametrize(
