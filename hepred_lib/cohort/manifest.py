@@ -109,23 +109,24 @@ def _known_names(cells: Cells) -> tuple[pd.DataFrame | None, list[Problem]]:
     """The table under the manifest's own names, and the problems so far with those of the names; None without one."""
     if cells.table is None:
         return None, list(cells.problems)
-    header, problems = list(cells.table), []
+    header, line = list(cells.table), cells.header_line
     spelt = near_names(header, COLUMNS)
     meant = list(spelt.values())
     near = {got: name for got, name in spelt.items() if name not in header and meant.count(name) == 1}
-    for got, name in spelt.items():
-        remedy = f"Rename the column, or map it: {got}: {name}"
-        problems.append(Problem("the header", f"spell {name}", got, remedy, line=1))
+    problems = [
+        Problem("the header", f"spell {name}", got, f"Rename the column, or map it: {got}: {name}", line=line)
+        for got, name in spelt.items()
+    ]
     for got in (name for name in header if name not in COLUMNS and name not in near):
         close = get_close_matches(got, COLUMNS, n=1, cutoff=0.9)
         if close and close[0] not in header:
             rule, value = "have the rules' names, or others that resemble none", f"{got}, close to {close[0]}"
             remedy = f"Rename it to {close[0]} if it is meant"
-            problems.append(Problem("the header", rule, value, remedy, "warn", cells.header_line))
+            problems.append(Problem("the header", rule, value, remedy, "warn", line))
     old = old_names(cells.table)
     table = cells.table.drop(columns=list(old.values()), errors="ignore").rename(columns=near | old)
     own = "leave the names of the study's own columns to it"
-    problems += [Problem("the header", own, got, "Rename the column", line=1) for got in table if got in OWN_NAMES]
+    problems += [Problem("the header", own, got, "Rename the column", line=line) for got in table if got in OWN_NAMES]
     if "patient_id" not in table:
         table, pseudonym = None, next(filter(looks_like_patient, header), "")
         remedy = f"Rename {pseudonym}, if it is the pseudonym, or map it: {pseudonym}: patient_id"

@@ -171,7 +171,7 @@ def check_manifest(
     file, table = cells.path.name, valid_cells(cells)
     problems = [
         *manifest_problems(cells, definition=definition),
-        *cohort_problems(table, file, definition=definition),
+        *cohort_problems(table, file, definition=definition, header_line=cells.header_line),
         *_image_problems(table, file, cores=cores, progress=progress),
     ]
     told = [replace(problem, remedy=problem.remedy or _general_remedy(problem)) for problem in problems]
@@ -476,7 +476,7 @@ FIRST_WORDS = re.compile(r"baseline|initial|first|admission|(?<![a-z])(bl|t0)(?!
 SECOND_WORDS = re.compile(r"follow|second|control|(?<![a-z])(fu|fup|t1)(?![a-z0-9])", re.IGNORECASE)
 
 
-def cohort_problems(table: pd.DataFrame, file: str, *, definition: str) -> list[Problem]:
+def cohort_problems(table: pd.DataFrame, file: str, *, definition: str, header_line: int = 1) -> list[Problem]:
     """Problems of the rows taken together, and of the two moments of one row.
 
     Parameters
@@ -487,6 +487,8 @@ def cohort_problems(table: pd.DataFrame, file: str, *, definition: str) -> list[
         The manifest's name, for the messages.
     definition : str
         Of expansion: the outcome that a column may give away.
+    header_line : int
+        The line of problems that concern a whole column.
 
     Returns
     -------
@@ -498,7 +500,8 @@ def cohort_problems(table: pd.DataFrame, file: str, *, definition: str) -> list[
     of_rows = (_look_alikes, _same_patients, _same_files, _names, _row_faults)
     rows = [problem for rule in of_rows for problem in rule(table)]
     columns = [*_swapped(table), *_constant(table), *_gives_away(table, he), *_one_sided_splits(table, he)]
-    return [*located(rows, file, table["patient_id"]), *located(columns, file)]
+    of_columns = (replace(problem, line=header_line) for problem in columns)
+    return [*located(rows, file, table["patient_id"]), *located(of_columns, file)]
 
 
 def _look_alikes(table: pd.DataFrame) -> Iterator[Problem]:
@@ -589,7 +592,7 @@ def _swapped(table: pd.DataFrame) -> Iterator[Problem]:
     if len(lost) >= LEAST_CONSTANT and smaller > 0.8 * len(lost):
         rule, value = "not be below baseline_volume_ml in most patients", f"smaller ones in {smaller} of {len(lost)}"
         remedy = "The two columns were probably exchanged: exchange their names in the header."
-        yield Problem("followup_volume_ml", rule, value, remedy, line=1)
+        yield Problem("followup_volume_ml", rule, value, remedy)
 
 
 def _constant(table: pd.DataFrame) -> Iterator[Problem]:
@@ -601,7 +604,7 @@ def _constant(table: pd.DataFrame) -> Iterator[Problem]:
             only = values.iloc[0] if isinstance(values.iloc[0], str) else f"{values.iloc[0]:g}"
             rule = "vary between patients to be a predictor"
             value = f"{only} in all {len(values)} patients with a value"
-            yield Problem(name, rule, value, "Look at its coding, or leave the column out.", "warn", 1)
+            yield Problem(name, rule, value, "Look at its coding, or leave the column out.", "warn")
 
 
 def _gives_away(table: pd.DataFrame, he: pd.Series) -> Iterator[Problem]:
@@ -615,7 +618,7 @@ def _gives_away(table: pd.DataFrame, he: pd.Series) -> Iterator[Problem]:
             own = "Look how it was recorded: only what was known at the first scan may stand in it."
             afterwards = "It is known only afterwards: never offer it as a candidate, or leave it out."
             remedy = GIVEN_AWAY.get(name, own if name in CANDIDATES else afterwards)
-            yield Problem(name, "not give the outcome away", found, remedy, severity, 1)
+            yield Problem(name, "not give the outcome away", found, remedy, severity)
 
 
 def _outcome_told(values: pd.Series, he: pd.Series, columns: int) -> str:
@@ -680,7 +683,7 @@ def _one_sided_splits(table: pd.DataFrame, he: pd.Series) -> Iterator[Problem]:
             rule = f"put patients with and without expansion into the {split} set"
             value = f"{events} with expansion among {len(outcomes)} with a known outcome"
             remedy = "Draw the split anew by the outcome, or leave the column empty: the study then draws it."
-            yield Problem("split", rule, value, remedy, "warn", 1)
+            yield Problem("split", rule, value, remedy, "warn")
 
 
 def named_afterwards(columns: list[str]) -> list[str]:

@@ -12,18 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import jinja2
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from hepred_lib.cohort.rules import COLUMNS, PATIENT_ID, Problem
+from hepred_lib.cohort.rules import COLUMNS, PATHS, PATIENT_ID, Problem
 from hepred_lib.errors import ScanError
 from hepred_lib.figures.images import BAR_LENGTHS_MM, HEMATOMA, outline, show_slice
 from hepred_lib.figures.style import GREY, ORANGE, new_figure, png, sheet
 from hepred_lib.imaging.preprocessing import dilated, prepare
 from hepred_lib.imaging.scans import read_mask, read_scan, read_stored
-from hepred_lib.intake.check import MOMENTS, PATHS, Checked
+from hepred_lib.intake.check import MOMENTS, Checked
+from hepred_lib.study.files import templates
 
 SHOWN_SCANS = 60
 HIDDEN = "(not shown here)"
@@ -49,13 +49,12 @@ def page(checked: Checked) -> str:
     """
     scans, refusals, warnings = _scans_at_fault(checked), checked.refusals, checked.warnings
     tiles = [(checked.patients, "patients", ""), (refusals, "refusals", "refuse"), (warnings, "warnings", "warn")]
-    text = Path(__file__).with_name("check_page.html.j2").read_text(encoding="utf-8")
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined)
-    return environment.from_string(text).render(
+    template = templates(Path(__file__).parent, autoescape=True).get_template("check_page.html.j2")
+    return template.render(
         state="refuse" if refusals else "warn" if warnings else "clean",
         tiles=[*tiles, (len(scans), "scans at fault", "")],
         notes=checked.notes,
-        problems=[_shown(problem, checked.table) for problem in checked.problems],
+        problems=[_shown(problem, checked) for problem in checked.problems],
         scans=[_card(checked, *place, problems) for place, problems in list(scans.items())[:SHOWN_SCANS]],
         more_scans=max(len(scans) - SHOWN_SCANS, 0),
     )
@@ -80,26 +79,26 @@ def _card(checked: Checked, line: int, moment: str, problems: list[Problem]) -> 
         "patient": _pseudonym(row["patient_id"]),
         "moment": MOMENT_NAMES[moment],
         "line": line,
-        "problems": [_shown(problem, checked.table) for problem in problems],
+        "problems": [_shown(problem, checked) for problem in problems],
         "picture": b64encode(picture(Path(row[f"{moment}_ct"]), None if pd.isna(mask) else Path(mask))).decode(),
     }
 
 
-def _shown(problem: Problem, table: pd.DataFrame) -> Shown:
+def _shown(problem: Problem, checked: Checked) -> Shown:
     """A problem without what may name a person."""
-    row = table.loc[problem.line] if problem.line in table.index else None
-    value = _public(problem.value, row) if _may_be_shown(problem, row) else HIDDEN
+    row = checked.table.loc[problem.line] if problem.line in checked.table.index else None
+    value = _public(problem.value, row) if _may_be_shown(problem, row, checked.cells.header_line) else HIDDEN
     sentence = f"{problem.column} must {_public(problem.rule, row)}, got {value.removesuffix(f' in {problem.column}')}."
     remedy = f"{_public(problem.remedy, row).rstrip('.')}." if problem.remedy else ""
     return Shown(problem, _pseudonym(problem.patient_id), sentence, remedy)
 
 
-def _may_be_shown(problem: Problem, row: pd.Series | None) -> bool:
+def _may_be_shown(problem: Problem, row: pd.Series | None, header_line: int) -> bool:
     """Whether a value is a number, a code or the check's own words, and no text that might name a person."""
     if re.fullmatch(r"[-+0-9.,e% ]*", problem.value) and problem.column != "patient_id":
         return True
-    if problem.line <= 1 and not problem.patient_id:
-        return problem.line == 1  # a column or the header; a whole file may quote its first patient
+    if problem.line in (0, header_line) and not problem.patient_id:
+        return problem.line > 0  # a column or the header; a whole file may quote its first patient
     rule = COLUMNS.get(problem.column)
     if rule is None:
         return problem.rule.startswith("be another patient")

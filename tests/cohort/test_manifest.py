@@ -64,6 +64,11 @@ def test_a_column_that_a_study_adds_itself_is_refused(write, name):
         read_manifest(write(f"patient_id,{name}", "a,1"))
 
 
+def test_faults_of_the_header_have_its_line_where_comments_stand_above_it(write):
+    problems = manifest_problems(write("# exported", "", "patient_id,Age,glucos_mmol_l,fold", "a,70,5,1"))
+    assert [(problem.column, problem.line) for problem in problems] == [("the header", 3)] * 3
+
+
 def test_blanks_empty_lines_and_a_byte_order_mark_are_forgiven(write):
     table = read_manifest(write("patient_id, age", "", "a , 70", ",", encoding="utf-8-sig"))
     assert (table["patient_id"].tolist(), table["age"].tolist()) == (["a"], [70.0])

@@ -11,6 +11,7 @@ from PIL import Image
 from hepred_lib.imaging.scans import write_nifti
 from hepred_lib.intake.check import check_manifest
 from hepred_lib.intake.check_page import page, picture
+from tests.cohort.test_planted_tables import clean_table
 
 
 def page_of(folder, old="", new=""):
@@ -50,6 +51,16 @@ def test_text_of_the_manifest_is_escaped(cohort_folder):
     assert "<b>&1" not in html
     html = page_of(cohort_folder, "71,F", "<script>alert(1)</script>,F")
     assert "<script" not in html
+
+
+def test_faults_of_columns_have_the_header_s_line_and_are_shown_where_a_comment_stands_above_it(tmp_path):
+    table = clean_table(40).drop(columns="glucose_mmol_l").assign(age=70, glucos_mmol_l=5)
+    (tmp_path / "manifest.csv").write_text(f"# exported\n{table.to_csv(index=False)}", encoding="utf-8")
+    checked = check_manifest(tmp_path / "manifest.csv")
+    assert [(problem.column, problem.line) for problem in checked.problems] == [("the header", 2), ("age", 2)]
+    html = page(checked)
+    assert "resemble none, got glucos_mmol_l, close to" in html
+    assert "got 70 in all 40 patients" in html
 
 
 @pytest.mark.parametrize("name", ["Doe_Jane_1950", "MRN 4711"])
