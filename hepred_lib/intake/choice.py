@@ -303,13 +303,12 @@ def _part(series: Series, heard: Sequence[Said], words: Words) -> tuple[str, str
     head = bool(said.head) or any(name in part.upper() for name in HEAD_PARTS)
     other = not head and not words.says_no_part(part)
     wider = next((text for text in heard[1:] if text.head or text.elsewhere), Said())
-    elsewhere = own.elsewhere if own.elsewhere and not own.head else ""
-    if not elsewhere and other and (not own.head or own.elsewhere):
+    if own.elsewhere and not own.head:
+        return f"named as of another part: '{own.elsewhere}'", ""
+    if other and (not own.head or own.elsewhere):
         return f"of the {part.lower()}", ""
-    if not elsewhere and not own.head and not head and wider.elsewhere and not wider.head:
-        elsewhere = wider.elsewhere
-    if elsewhere:
-        return f"named as of another part: '{elsewhere}'", ""
+    if not own.head and not head and wider.elsewhere and not wider.head:
+        return f"named as of another part: '{wider.elsewhere}'", ""
     if own.head:
         doubtful = own.elsewhere or (said.elsewhere and not head)
         return "", f"named '{own.head}', and '{own.elsewhere or part}'" if doubtful else ""
