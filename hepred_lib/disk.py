@@ -74,8 +74,8 @@ def regular_bytes(path: Path, most: int) -> bytes:
     return content
 
 
-def locked(stream: IO) -> bool:
-    """Whether an open file could be locked at once; the lock ends with the stream, or with its process."""
+def locked(stream: IO | int) -> bool:
+    """Whether an open file, or a descriptor, could be locked at once; the lock ends with it, or with its process."""
     try:
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -16,7 +16,6 @@ wrote into the manifest, as they were.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import re
@@ -34,7 +33,7 @@ import pandas as pd
 
 from hepred_lib.cohort.cells import near_names, read_cells
 from hepred_lib.cohort.rules import COLUMNS, PATIENT_ID, Problem
-from hepred_lib.disk import written_whole
+from hepred_lib.disk import locked, written_whole
 from hepred_lib.errors import ManifestError, ScanError
 from hepred_lib.imaging.scans import write_nifti
 from hepred_lib.intake.choice import USES, Choice, choose, hours_between
@@ -529,10 +528,9 @@ def _alone(work: Path) -> Iterator[None]:
     """Hold a lock that ends with this process, however it ends."""
     descriptor = os.open(work, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not locked(descriptor):
+            raise ScanError("OUT must not be in use by another import: wait for it, or end it.")
         yield
-    except BlockingIOError as error:
-        raise ScanError("OUT must not be in use by another import: wait for it, or end it.") from error
     finally:
         os.close(descriptor)
 
