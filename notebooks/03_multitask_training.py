@@ -122,7 +122,8 @@ members.groupby("role").agg(**counts)
 # small layer turns them into 32 *deep features*, from which *descriptors* of the hematoma (density, heterogeneity, margin,
 # shape) are predicted. `readout` decides what the expansion logit is a weighted sum of: of the deep features and the log
 # volumes (`deep`), as in the paper; of what can be named (`findings`: the volumes, and descriptors that are predicted or
-# measured in the network's own segmentation, as radiomics are); or of both.
+# measured in the network's own segmentation, as radiomics are); or of both. From random weights (`pretrained` is `none`)
+# findings are the better choice.
 #
 # The diagram shows the default encoder, ResNet-18, with the size of each result; larger encoders have more weights in
 # their stages.
