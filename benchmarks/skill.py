@@ -223,7 +223,7 @@ def read_patient(
 
 
 def outline_groups(readings: Sequence[Mapping[str, Any]], cohort: pd.DataFrame, markers: pd.DataFrame) -> pd.DataFrame:
-    """Agreement of test patients' outlines by location and by thirds of the reference volume, as in notebook 04."""
+    """Agreement of test patients' outlines by location and thirds of the reference volume, and of large hematomas."""
     test = pd.DataFrame([reading for reading in readings if reading["fold"] < 0])
     known = {"hd95_mm": np.nan} | {name: test[name] for name in ("hd95_mm", "dice") if name in test}
     table = test[["patient_id"]].assign(**known, predicted_ml=test.get("outlined_ml", test["volume_ml"]))
@@ -231,7 +231,9 @@ def outline_groups(readings: Sequence[Mapping[str, Any]], cohort: pd.DataFrame, 
     table = table.join(reference, on="patient_id").merge(cohort[["patient_id", "location"]], on="patient_id")
     thirds = pd.qcut(table["reference_ml"], 3, labels=["small", "middle", "large"])
     everybody = pd.Series("all", index=table.index)
-    return agreement_by_group(table, {"all": everybody, "location": table["location"], "volume": thirds})
+    large = table["reference_ml"].ge(LARGE_ML).map({True: f"{LARGE_ML} mL or more", False: f"below {LARGE_ML} mL"})
+    groups = {"all": everybody, "location": table["location"], "volume": thirds, "large": large}
+    return agreement_by_group(table, groups)
 
 
 def dl_scores(readings: Sequence[Mapping[str, Any]], hemorrhages: pd.Series) -> pd.Series:
@@ -295,6 +297,7 @@ def _folds(cohort: pd.DataFrame) -> list[int]:
 METHODS = ("image", "radiomics", "predicted", "densenet", "volume", "bedside", "models")
 IMAGE_SCORES = ("image", "image_deep", "image_both", "radiomics", "predicted", "densenet")
 FIRST_SEED = 101
+LARGE_ML = 60
 ORACLES = {"image": "p_image", "clinical": "p_clinical", "integrated": "p_integrated"}
 QUICK = {"patients": 60, "test": 60, "epochs": 1, "folds": 2, "scan_matrix": 128, "densenet_epochs": 1, "resamples": 10}
 WORDS = {
